@@ -1,0 +1,53 @@
+"""What can go wrong, as a person should read it: what failed, why, and what to type next.
+
+Every error that leaves the package is one of these. The exit status of the command line is a
+property of the class, so that no caller decides it anew.
+"""
+
+from __future__ import annotations
+
+
+class PostgresBackupError(Exception):
+    """A failure after which nothing was lost (exit status 1).
+
+    :param message: one sentence: ``Failed to <verb> <name>: <cause>``. Never holds a secret.
+    :param hint: what to do next, in one or two sentences or as a command to type; may be empty.
+    :param findings: machine-readable findings, each ``{"code": "UPPER_CASE", "message": "..."}``.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, hint: str = "", findings: list[dict] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.findings = list(findings or [])
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(PostgresBackupError):
+    """Wrong arguments or settings; nothing was touched (exit status 2)."""
+
+    exit_status = 2
+
+
+class LockedError(PostgresBackupError):
+    """Another run holds the lock of this server and database (exit status 3)."""
+
+    exit_status = 3
+
+
+class BadBackupError(PostgresBackupError):
+    """A check found a backup cut, altered or otherwise not what its manifest says (exit status 4)."""
+
+    exit_status = 4
+
+
+class StoreError(PostgresBackupError):
+    """The object storage could not be reached, or refused."""
+
+
+class DatabaseError(PostgresBackupError):
+    """PostgreSQL, or one of its programs, could not be reached, or refused."""

@@ -1,0 +1,138 @@
+"""Names of backups and of the objects beside them; pure, no I/O.
+
+A whole-database backup is called ``postgres-backup-<UTC time><suffix>`` and lies directly under its
+prefix. Everything else lies under sub-prefixes, so that a plain listing of the prefix shows
+whole-database backups and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import urllib.parse
+from datetime import datetime, timezone
+
+TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
+STEM = "postgres-backup-"
+#: suffix of an object -> (format, compression)
+SUFFIXES = {
+    ".sql.gz": ("plain", "gzip"),
+    ".sql.zst": ("plain", "zstd"),
+    ".sql": ("plain", "none"),
+    ".dump": ("custom", "none"),
+}
+_NAME = re.compile(
+    r"postgres-backup-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?"
+)
+
+
+def utc_now() -> datetime:
+    """The time now, in UTC, to the second (names have no smaller unit)."""
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def format_time(moment: datetime) -> str:
+    """``2026-01-27_00-00-00`` for a moment with a time zone."""
+    return moment.astimezone(timezone.utc).strftime(TIME_FORMAT)
+
+
+def parse_time(text: str) -> datetime:
+    """The UTC moment of ``2026-01-27_00-00-00``.
+
+    :raises ValueError: the text is not such a time, or no such day exists.
+    """
+    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class BackupName:
+    """The name of a whole-database backup; ordered by time.
+
+    :param taken_at: when the snapshot was taken, UTC, whole seconds.
+    :param suffix: one of :data:`SUFFIXES`.
+    :param encrypted: the object ends in ``.age``.
+    """
+
+    taken_at: datetime
+    suffix: str = ".sql.gz"
+    encrypted: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> BackupName | None:
+        """The name in ``text``, or None where it is not exactly one (a date that does not exist is none)."""
+        found = _NAME.fullmatch(text)
+        if not found:
+            return None
+        try:
+            taken_at = parse_time(found["time"])
+        except ValueError:
+            return None
+        return cls(taken_at, found["suffix"], bool(found["age"]))
+
+    @classmethod
+    def of(cls, taken_at: datetime, format: str, compression: str, encrypted: bool = False) -> BackupName:
+        """The name for a backup taken now in a format (plain, custom) and compression (gzip, zstd)."""
+        wanted = ("custom", "none") if format == "custom" else (format, compression)
+        suffix = next(s for s, kind in SUFFIXES.items() if kind == wanted)
+        return cls(taken_at, suffix, encrypted)
+
+    def __str__(self) -> str:
+        return self.stem + self.suffix + (".age" if self.encrypted else "")
+
+    @property
+    def stem(self) -> str:
+        """The name without suffixes; its manifest and globals are called after it."""
+        return STEM + format_time(self.taken_at)
+
+    @property
+    def format(self) -> str:
+        return SUFFIXES[self.suffix][0]
+
+    @property
+    def compression(self) -> str:
+        return SUFFIXES[self.suffix][1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the objects of one database lie.
+
+    :param prefix: the prefix of the settings, without slashes at its ends.
+    :param database: the database's name, set only where several databases share the prefix; letters
+        that S3 keys should not hold are percent-encoded.
+    """
+
+    prefix: str
+    database: str = ""
+
+    @property
+    def root(self) -> str:
+        """The prefix of this database's objects, ending in ``/`` (empty for the bucket's root)."""
+        parts = [self.prefix.strip("/")] if self.prefix.strip("/") else []
+        if self.database:
+            parts.append(urllib.parse.quote(self.database, safe="-_.~"))
+        return "/".join(parts) + "/" if parts else ""
+
+    def backup(self, name: BackupName) -> str:
+        return self.root + str(name)
+
+    def manifest(self, name: BackupName) -> str:
+        return f"{self.root}manifests/{name.stem}.json"
+
+    def globals(self, name: BackupName) -> str:
+        return f"{self.root}globals/{name.stem}.sql.gz" + (".age" if name.encrypted else "")
+
+    def partial(self, name: BackupName, what: str) -> str:
+        """``what``: ``schema``, or the chosen tables joined by ``+``."""
+        safe = urllib.parse.quote(what, safe="-_.~+")
+        return f"{self.root}partial/{name.stem}.{safe}{name.suffix}" + (".age" if name.encrypted else "")
+
+    def journal(self, moment: datetime, event: str) -> str:
+        return f"{self.root}journal/{format_time(moment)}-{event}.json"
+
+
+def nearest(wanted: str, existing: list[str], count: int = 3) -> list[str]:
+    """The ``count`` names most like ``wanted``, best first (newest first among equals)."""
+    newest_first = sorted(existing, reverse=True)
+    return sorted(newest_first, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio())[:count]

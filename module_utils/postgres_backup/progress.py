@@ -1,0 +1,147 @@
+"""What a long step tells while it runs: on a terminal, in a log, or in a file that Ansible reads.
+
+A use case calls :meth:`Progress.phase` and :meth:`Progress.advance`; which of the three shows it is
+decided once, by whoever starts the program.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+
+def human_bytes(count: float) -> str:
+    """``246.0 MB`` for 246,000,000 (decimal units, as S3 providers bill)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def human_seconds(seconds: float) -> str:
+    """``4.2 s``, ``3 min 05 s`` or ``2 h 07 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+class Progress:
+    """Says nothing. The base of the others, and what a test uses."""
+
+    #: seconds between two reports of the same phase
+    interval = 0.2
+
+    def __init__(self) -> None:
+        self.name, self.started, self.done, self.table, self._next = "", time.monotonic(), 0, "", 0.0
+
+    def phase(self, name: str) -> None:
+        """A new step begins, such as ``dumping crm``."""
+        self.name, self.started, self.done, self.table, self._next = name, time.monotonic(), 0, "", 0.0
+        self.step(name)
+
+    def advance(self, count: int, table: str | Callable[[], str] = "") -> None:
+        """``count`` more bytes went through; ``table`` is the one in hand, or a function that knows it."""
+        self.done += count
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self.interval
+            self.table = table() if callable(table) else table
+            self.report()
+
+    def step(self, text: str) -> None:
+        """Something worth a line of its own has begun or ended."""
+
+    def report(self) -> None:
+        """Called at most every :attr:`interval` seconds while bytes go through."""
+
+    def close(self) -> None:
+        """Nothing more will be told."""
+
+    def line(self) -> str:
+        """``dumping crm: 246.0 MB, 91.4 MB/s, public.orders``."""
+        seconds = max(time.monotonic() - self.started, 1e-6)
+        parts = [f"{self.name}: {human_bytes(self.done)}", f"{human_bytes(self.done / seconds)}/s"]
+        return ", ".join(parts + ([self.table] if self.table else []))
+
+
+class LogProgress(Progress):
+    """Lines with UTC times, for a log: one a step, and one a minute of a long one."""
+
+    interval = 60.0
+
+    def __init__(self, stream=None) -> None:
+        super().__init__()
+        self.stream = stream or sys.stderr
+
+    def phase(self, name: str) -> None:
+        super().phase(name)
+        self._next = time.monotonic() + self.interval
+
+    def step(self, text: str) -> None:
+        print(f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {text}", file=self.stream, flush=True)
+
+    def report(self) -> None:
+        self.step(self.line())
+
+
+class TerminalProgress(Progress):
+    """One line on a terminal that renews itself."""
+
+    def __init__(self, stream=None) -> None:
+        super().__init__()
+        self.stream = stream or sys.stderr
+        self._shown = False
+
+    def step(self, text: str) -> None:
+        self.close()
+        print(text, file=self.stream, flush=True)
+
+    def report(self) -> None:
+        columns = os.get_terminal_size(self.stream.fileno()).columns if self.stream.isatty() else 80
+        text = self.line()[: max(columns - 1, 20)]
+        self.stream.write("\r\x1b[2K" + text)
+        self.stream.flush()
+        self._shown = True
+
+    def close(self) -> None:
+        if self._shown:
+            self.stream.write("\r\x1b[2K")
+            self.stream.flush()
+            self._shown = False
+
+
+class FileProgress(Progress):
+    """The latest state as JSON in a file, replaced whole, for an action plugin to read.
+
+    Keys: ``phase``, ``bytes``, ``table``, ``line``, ``steps`` (every step so far, in order).
+    """
+
+    interval = 0.5
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+        self.steps: list[str] = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+        self._write(text)
+
+    def report(self) -> None:
+        self._write(self.line())
+
+    def _write(self, line: str) -> None:
+        state = {"phase": self.name, "bytes": self.done, "table": self.table, "line": line, "steps": self.steps}
+        beside = f"{self.path}.{os.getpid()}"
+        with open(beside, "w", encoding="utf-8") as file:
+            json.dump(state, file)
+        os.replace(beside, self.path)
