@@ -1,0 +1,51 @@
+"""One run per server and database; the second one is told who is at work and leaves."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+from .errors import LockedError, UsageError
+from .settings import Settings
+
+
+@contextmanager
+def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
+    """Hold the lock of a database while the block runs.
+
+    The kernel lets go of it when the process ends, however it ends, so a crash leaves nothing to clean up.
+
+    :param what: what is being done, for whoever finds the door closed: ``backup``.
+    :raises LockedError: another process holds it; the message names it.
+    :raises UsageError: the state directory is missing or may not be written.
+    """
+    name = urllib.parse.quote(f"{settings.server_name}.{database}", safe="-_.")
+    path = os.path.join(settings.state_dir, f"{name}.lock")
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(f"Failed to open the lock {path}: {error.strerror}", f"The directory must exist and be writable: STATE_DIR={settings.state_dir}") from None
+    with os.fdopen(handle, "r+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(f"Another run holds the lock of {database}: {_holder(file.read())}", "Wait until it has ended; nothing was done here") from None
+        file.truncate(0)
+        json.dump({"pid": os.getpid(), "what": what, "since": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"}, file)
+        file.flush()
+        yield
+        file.seek(0)
+        file.truncate(0)
+
+
+def _holder(text: str) -> str:
+    try:
+        found = json.loads(text)
+    except ValueError:  # it has the lock, but has not yet written who it is
+        return "it has just begun"
+    return f"{found['what']} since {found['since']} (process {found['pid']})"
