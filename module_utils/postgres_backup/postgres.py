@@ -34,7 +34,7 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
     try:
         connection = psycopg.connect(
             host=settings.db_host, port=settings.db_port, user=settings.db_user, password=settings.db_password or None, dbname=database,
-            connect_timeout=10, application_name="postgres-backup", options="-c TimeZone=UTC -c lc_messages=C", autocommit=not isolation, row_factory=dict_row,
+            connect_timeout=10, application_name="postgres-backup", options="-c TimeZone=UTC", autocommit=not isolation, row_factory=dict_row,
         )
     except psycopg.OperationalError as error:
         raise _explained(settings, database, error) from None

@@ -1,0 +1,153 @@
+"""What the bucket holds, from the bucket alone: listings joined with manifests."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from . import manifest as manifests
+from .errors import BadBackupError, UsageError
+from .names import BackupName, Layout, nearest
+from .settings import Settings
+from .store import Store
+
+LATEST = "latest"
+
+
+@dataclasses.dataclass(frozen=True)
+class Backup:
+    """A whole-database backup in the bucket.
+
+    :param manifest: what its manifest says; None for objects without one (made by scripts, or by a run that died before the end).
+    :param problem: why it is not good although it has a manifest; empty where all is well.
+    :param ours: its manifest names this database and this server.
+    :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
+    """
+
+    name: BackupName
+    layout: Layout
+    bytes: int
+    manifest: dict | None = dataclasses.field(default=None, repr=False)
+    problem: str = ""
+    ours: bool = False
+    candidate: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.layout.backup(self.name)
+
+    @property
+    def taken_at(self) -> datetime:
+        return self.name.taken_at
+
+    @property
+    def good(self) -> bool:
+        """Whole as far as can be told without reading it: the manifest, written last, agrees with the object."""
+        return self.manifest is not None and not self.problem
+
+    @property
+    def proofs(self) -> list[dict]:
+        return list((self.manifest or {}).get("proofs", []))
+
+    @property
+    def proven(self) -> bool:
+        """It was read to its end, or restored, and was what the manifest says."""
+        return self.good and bool(self.proofs)
+
+    @property
+    def waits_for_adoption(self) -> bool:
+        """Under our name, but nothing says whose it is; pruned only after ``adopt``."""
+        return self.manifest is None
+
+    def describe(self, now: datetime) -> dict:
+        """For a listing; ``age_hours`` and ``bytes`` are numbers, ``state`` is one of proven, good, unproven, bad, foreign."""
+        found = self.manifest or {}
+        state = "foreign" if found and not self.ours else "bad" if self.problem else "proven" if self.proven else "good" if found else "unproven"
+        return {
+            "backup": str(self.name), "key": self.key, "database": found.get("database", ""), "server": (found.get("server") or {}).get("name", ""),
+            "taken_at": manifests.timestamp(self.taken_at), "age_hours": round((now - self.taken_at).total_seconds() / 3600, 2), "bytes": self.bytes,
+            "dump_bytes": found.get("dump_bytes"), "rows": found.get("rows"), "seconds": found.get("seconds"), "sha256": found.get("sha256", ""),
+            "state": state, "problem": self.problem, "ours": self.ours, "proven": self.proven,
+            "postgresql_version": found.get("postgresql_version", ""), "encrypted": self.name.encrypted,
+        }
+
+
+class Catalog:
+    """The backups of one database.
+
+    :param database: one of the settings' databases.
+    """
+
+    def __init__(self, settings: Settings, store: Store, database: str) -> None:
+        self.settings, self.store, self.database = settings, store, database
+        self.layout = layout_for(settings, database)
+
+    def backups(self) -> list[Backup]:
+        """Every whole-database backup under the prefix, newest first; those of others too, marked as such."""
+        layouts = [self.layout]
+        if self.layout.database:  # taken before there were several databases
+            layouts.append(Layout(self.settings.s3_prefix))
+        found = [backup for layout in layouts for backup in self._under(layout)]
+        return sorted(found, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
+
+    def _under(self, layout: Layout) -> list[Backup]:
+        objects, keys = {}, set()
+        for item in self.store.list(layout.root, delimiter="/"):
+            name = BackupName.parse(item.key[len(layout.root) :])
+            if name:
+                objects[name] = item
+        for item in self.store.list(layout.root + "manifests/"):
+            keys.add(item.key)
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda pair: self._join(layout, *pair, keys), objects.items()))
+
+    def _join(self, layout: Layout, name: BackupName, item, keys: set[str]) -> Backup:
+        key = layout.manifest(name)
+        data = self.store.get(key) if key in keys else None
+        if data is None:
+            return Backup(name, layout, item.bytes, candidate=layout == self.layout)
+        try:
+            found = manifests.parse(data, key)
+        except BadBackupError as error:
+            return Backup(name, layout, item.bytes, problem=error.message, candidate=layout == self.layout)
+        problem = ""
+        if found["name"] != str(name):
+            problem = f"its manifest is for {found['name']}"
+        elif found["bytes"] != item.bytes:
+            problem = f"it has {item.bytes} bytes, its manifest says {found['bytes']}"
+        ours = found["database"] == self.database and found["server"].get("name") == self.settings.server_name
+        return Backup(name, layout, item.bytes, found, problem, ours, candidate=ours)
+
+    def resolve(self, wanted: str) -> Backup:
+        """The backup of exactly that name, or the newest of this database for ``latest``.
+
+        :raises UsageError: there is none; names the three nearest.
+        """
+        backups = self.backups()
+        if wanted == LATEST:
+            for backup in backups:
+                if backup.candidate:
+                    return backup
+            raise UsageError(f"There is no backup of {self.database} under {self._where()}", "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)")
+        wanted_name = wanted.rsplit("/", 1)[-1]
+        for backup in backups:
+            if wanted_name == str(backup.name) and wanted in (str(backup.name), backup.key, f"s3://{self.settings.s3_bucket}/{backup.key}"):
+                return backup
+        near = nearest(wanted, [str(b.name) for b in backups if b.candidate])
+        hint = "The nearest: " + ", ".join(near) if near else "There are none; `postgres-backup list` shows what there is"
+        raise UsageError(f"There is no backup {wanted!r} under {self._where()}", hint)
+
+    def _where(self) -> str:
+        return f"s3://{self.settings.s3_bucket}/{self.layout.root}"
+
+
+def layout_for(settings: Settings, database: str) -> Layout:
+    """One database: directly under the prefix; several: each under its own name."""
+    return Layout(settings.s3_prefix, database if len(settings.databases) > 1 else "")
+
+
+def newest_good(backups: Iterable[Backup]) -> Backup | None:
+    """The newest of ours that is good."""
+    return max((b for b in backups if b.ours and b.good), key=lambda b: b.taken_at, default=None)
