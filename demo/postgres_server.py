@@ -17,6 +17,7 @@ import importlib.util
 import json
 import os
 import pwd
+import random
 import re
 import secrets
 import select
@@ -38,6 +39,8 @@ UNPRIVILEGED = "nobody"
 SOCKET_PATH_BYTES = 107
 _SETPRIV = ["setpriv", f"--reuid={UNPRIVILEGED}", "--clear-groups"]
 _REACH_ALL = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
+#: below Linux's ephemeral range: no outgoing connection takes the port while the server is down for a moment
+_PORTS = range(5500, 11_000)
 #: for tests, whose data nobody misses after a power cut
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -84,7 +87,7 @@ class PostgresServer:
         the port and the superuser's password).
     :param major: major version; 0 takes the one the directory was made with, or the newest at hand.
     :param durable: False leaves out every fsync: for tests.
-    :param tied: the server ends when the process that starts it does, however that ends.
+    :param dies_with_parent: the server ends when the thread that starts it does, however that ends (for tests).
     :param settings: more configuration, ``{"max_connections": "20"}``.
     """
 
@@ -97,7 +100,7 @@ class PostgresServer:
         major: int = 0,
         *,
         durable: bool = True,
-        tied: bool = False,
+        dies_with_parent: bool = False,
         encoding: str = "UTF8",
         locale: str = "C.UTF-8",
         settings: Mapping[str, str] | None = None,
@@ -110,7 +113,7 @@ class PostgresServer:
         self.major = major or self._state.get("major") or max(available_majors(), default=16)
         if self._state and self._state["major"] != self.major:
             raise PostgresServerError(f"{self.directory} holds PostgreSQL {self._state['major']}, not {self.major}")
-        self.tied, self.encoding, self.locale = tied, encoding, locale
+        self.dies_with_parent, self.encoding, self.locale = dies_with_parent, encoding, locale
         self.settings = {**({} if durable else _NOT_DURABLE), **(settings or {})}
         self._process: subprocess.Popen | None = None
 
@@ -248,7 +251,7 @@ class PostgresServer:
         words = [self.bin_dir / "postgres", "-D", self.data]
         words += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = self._as_user(words)
-        if self.tied:
+        if self.dies_with_parent:
             # after a change of user, which would clear it (prctl(2), PR_SET_PDEATHSIG)
             at = len(command) - len(words)
             command[at:at] = ["setpriv", "--pdeathsig=INT"]
@@ -349,6 +352,7 @@ def _is_free(port: int) -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((PostgresServer.host, 0))
-        return probe.getsockname()[1]
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if _is_free(port):
+            return port
+    raise PostgresServerError(f"No free port between {_PORTS.start} and {_PORTS.stop} at {PostgresServer.host}")
