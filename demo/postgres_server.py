@@ -41,8 +41,8 @@ _SETPRIV = ["setpriv", f"--reuid={UNPRIVILEGED}", "--clear-groups"]
 _REACH_ALL = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
 #: below Linux's ephemeral range: no outgoing connection takes the port while the server is down for a moment
 _PORTS = range(5500, 11_000)
-#: for tests, whose data nobody misses after a power cut
-_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+#: for tests: commits survive a killed server, but not a power cut
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 class PostgresServerError(Exception):

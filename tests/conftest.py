@@ -1,0 +1,269 @@
+"""What the tests stand on: real PostgreSQL servers, a real S3 server, fresh databases, buckets and configs.
+
+``REQUIRE_ALL=1`` (continuous integration) makes whatever is missing on the machine a failure instead of a skip.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import ansible.module_utils
+import boto3
+import pytest
+from botocore.config import Config as S3Config
+from psycopg import sql
+
+from demo.postgres_server import PostgresServer, available_majors, find_programs
+from demo.s3_server import SeaweedFS
+from postgres_backup import settings as package_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+# Ansible's modules import the package under the name that Ansible ships it by; here that is the same folder.
+ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+
+#: the majors that every_major runs a test on; 16 and 18 come from a wheel, 15 from Debian
+MAJORS = (15, 16, 18)
+DEFAULT_MAJOR = 16
+#: cheap ones first: a slip in a pure function shows before any server starts
+_ORDER = ("unit", "integration", "servers")
+
+
+def missing(reason: str) -> None:
+    """Skip the running test, or fail it where everything must be there."""
+    if os.environ.get("REQUIRE_ALL") == "1":
+        pytest.fail(f"REQUIRE_ALL=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("every_major"):
+        metafunc.parametrize("postgres", MAJORS, indirect=True, ids=[f"pg{major}" for major in MAJORS])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def floor(item: pytest.Item) -> int:
+        folder = item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
+        return _ORDER.index(folder) if folder in _ORDER else 1
+
+    for item in items:
+        if floor(item) == _ORDER.index("servers"):
+            item.add_marker(pytest.mark.servers)
+    items.sort(key=floor)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("servers") and os.geteuid() != 0:
+        missing("booting servers needs root: sudo make test")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], PostgresServer]]:
+    """``postgres_server(16)``: the running server of a major, the same one for the whole session."""
+    servers: dict[int, PostgresServer] = {}
+
+    def running(major: int = DEFAULT_MAJOR) -> PostgresServer:
+        if major not in available_majors():
+            missing(f"PostgreSQL {major} is not installed (sudo apt-get install postgresql-{major})")
+        if major not in servers:
+            servers[major] = PostgresServer(tmp_path_factory.mktemp(f"pg{major}"), major, durable=False, dies_with_parent=True)
+            servers[major].start()
+        return servers[major]
+
+    yield running
+    for server in servers.values():
+        server.remove()
+
+
+@pytest.fixture
+def postgres(request: pytest.FixtureRequest, postgres_server: Callable[[int], PostgresServer]) -> PostgresServer:
+    """A running server of the default major, or of each with ``@pytest.mark.every_major``."""
+    return postgres_server(getattr(request, "param", DEFAULT_MAJOR))
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """The running S3 server, over HTTP."""
+    with SeaweedFS(tmp_path_factory.mktemp("s3"), "test-access-key", secrets.token_urlsafe(24), dies_with_parent=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """Another one, over HTTPS with its own CA (``ca_bundle``)."""
+    with SeaweedFS(tmp_path_factory.mktemp("s3tls"), "test-access-key", secrets.token_urlsafe(24), tls=True, dies_with_parent=True) as server:
+        yield server
+
+
+@dataclasses.dataclass(frozen=True)
+class Database:
+    """A database with an owner of its own, who may make databases and nothing more."""
+
+    server: PostgresServer
+    name: str
+    owner: str
+    password: str
+
+    def dsn(self, dbname: str = "") -> str:
+        """Connection string as its owner."""
+        return self.server.dsn(dbname or self.name, self.owner, self.password)
+
+    def execute(self, query: str | sql.Composable, dbname: str = "") -> list[tuple]:
+        """Run a statement as superuser; its rows."""
+        return self.server.execute(query, dbname or self.name)
+
+
+@pytest.fixture
+def new_database(postgres: PostgresServer) -> Iterator[Callable[..., Database]]:
+    """``new_database(name="", options="")``: a fresh database; afterwards every database and role made since is dropped."""
+    databases, roles = _databases(postgres), _roles(postgres)
+
+    def make(name: str = "", options: str = "", owner: str = "") -> Database:
+        tag = secrets.token_hex(4)
+        made = Database(postgres, name or f"crm_{tag}", owner or f"owner_{tag}", secrets.token_urlsafe(18))
+        postgres.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(sql.Identifier(made.owner), sql.Literal(made.password)))
+        postgres.execute(sql.SQL("CREATE DATABASE {} OWNER {} " + options).format(sql.Identifier(made.name), sql.Identifier(made.owner)))
+        return made
+
+    yield make
+    if not postgres.is_running():
+        postgres.start()
+    for name in _databases(postgres) - databases:
+        postgres.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
+        postgres.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    made_roles = _roles(postgres) - roles
+    for name in made_roles:
+        postgres.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+    for name in made_roles:
+        postgres.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def _databases(server: PostgresServer) -> set[str]:
+    return {name for (name,) in server.execute("SELECT datname FROM pg_database")}
+
+
+def _roles(server: PostgresServer) -> set[str]:
+    return {name for (name,) in server.execute("SELECT rolname FROM pg_roles")}
+
+
+@pytest.fixture
+def database(new_database: Callable[..., Database]) -> Database:
+    """A fresh, empty database."""
+    return new_database()
+
+
+def _client_of(server: SeaweedFS):
+    """A plain boto3 client of a test server, with its administrator's key."""
+    return boto3.client(
+        "s3",
+        endpoint_url=server.endpoint_url,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name="us-east-1",
+        verify=server.ca_bundle or None,
+        config=S3Config(
+            request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"}
+        ),
+    )
+
+
+@pytest.fixture
+def s3_client(s3: SeaweedFS):
+    """A plain boto3 client of ``s3`` with its administrator's key: how a test looks at a bucket, or harms it."""
+    return _client_of(s3)
+
+
+@pytest.fixture
+def new_bucket() -> Iterator[Callable[[SeaweedFS], str]]:
+    """``new_bucket(server)``: the name of a fresh, empty bucket; emptied and removed afterwards."""
+    made: list[tuple[SeaweedFS, str]] = []
+
+    def make(server: SeaweedFS) -> str:
+        name = f"bucket-{secrets.token_hex(6)}"
+        _client_of(server).create_bucket(Bucket=name)
+        made.append((server, name))
+        return name
+
+    yield make
+    for server, name in made:
+        _remove_bucket(_client_of(server), name)
+
+
+def _remove_bucket(client, name: str) -> None:
+    if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
+        return  # the test itself took it away
+    for upload in client.list_multipart_uploads(Bucket=name).get("Uploads", []):
+        client.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for item in page.get("Contents", []):
+            client.delete_object(Bucket=name, Key=item["Key"])
+    client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def bucket(s3: SeaweedFS, new_bucket: Callable[[SeaweedFS], str]) -> str:
+    """The name of a fresh bucket of ``s3``."""
+    return new_bucket(s3)
+
+
+@dataclasses.dataclass
+class Config:
+    """A config file as the role ``backup`` writes it, and what the package reads from it."""
+
+    path: Path
+    values: dict[str, str]
+
+    def change(self, **values: object) -> package_settings.Settings:
+        """Write the file anew with some variables changed (None removes one); the new settings."""
+        self.values |= {name: str(value) for name, value in values.items() if value is not None}
+        for name in [name for name, value in values.items() if value is None]:
+            self.values.pop(name, None)
+        lines = [f"{'export ' if name.startswith('AWS_') else ''}{name}={shlex.quote(value)}\n" for name, value in self.values.items()]
+        self.path.touch(mode=0o600)
+        self.path.write_text("".join(lines))
+        return self.settings
+
+    @property
+    def settings(self) -> package_settings.Settings:
+        return package_settings.load(str(self.path))
+
+
+@pytest.fixture
+def new_config(tmp_path: Path) -> Callable[..., Config]:
+    """``new_config(database, s3_server, bucket, **variables)``: a config file of its own."""
+
+    def make(database: Database, server: SeaweedFS, bucket: str, **variables: object) -> Config:
+        folder = tmp_path / f"config-{secrets.token_hex(3)}"
+        folder.mkdir()
+        values = {
+            "SERVER_NAME": "test-server",
+            "DB_HOST": database.server.host,
+            "DB_PORT": str(database.server.port),
+            "DB_NAME": database.name,
+            "DB_USER": database.owner,
+            "DB_PASSWORD": database.password,
+            "PG_BIN_DIR": str(find_programs(database.server.major)),
+            "S3_BUCKET_NAME": bucket,
+            "S3_ENDPOINT_URL": server.endpoint_url,
+            "S3_REGION": "us-east-1",
+            "S3_PREFIX": "postgres-backup",
+            "S3_CA_BUNDLE": server.ca_bundle,
+            "STATE_DIR": str(folder / "state"),
+            "AWS_ACCESS_KEY_ID": server.access_key,
+            "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        }
+        config = Config(folder / "backup-config.env", values)
+        config.change(**variables)
+        return config
+
+    return make
+
+
+@pytest.fixture
+def config(new_config: Callable[..., Config], database: Database, s3: SeaweedFS, bucket: str) -> Config:
+    """The config of ``database`` and ``bucket``; ``config.settings``, ``config.path``, ``config.change(RETENTION_DAYS=3)``."""
+    return new_config(database, s3, bucket)
