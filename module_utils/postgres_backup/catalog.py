@@ -58,13 +58,16 @@ class Backup:
 
     @property
     def waits_for_adoption(self) -> bool:
-        """Under our name, but nothing says whose it is; pruned only after ``adopt``."""
-        return self.manifest is None
+        """Under our name, but nothing says whose it is; pruned only after ``adopt``.
+
+        A manifest that ``verify`` wrote proves it whole and leaves that open.
+        """
+        return self.candidate and not self.ours and not self.problem
 
     def describe(self, now: datetime) -> dict:
         """For a listing; ``age_hours`` and ``bytes`` are numbers, ``state`` is one of proven, good, unproven, bad, foreign."""
         found = self.manifest or {}
-        state = "foreign" if found and not self.ours else "bad" if self.problem else "proven" if self.proven else "good" if found else "unproven"
+        state = "bad" if self.problem else "foreign" if not self.candidate else "proven" if self.proven else "good" if found else "unproven"
         return {
             "backup": str(self.name), "key": self.key, "database": found.get("database", ""), "server": (found.get("server") or {}).get("name", ""),
             "taken_at": manifests.timestamp(self.taken_at), "age_hours": round((now - self.taken_at).total_seconds() / 3600, 2), "bytes": self.bytes,
@@ -118,7 +121,8 @@ class Catalog:
         elif found["bytes"] != item.bytes:
             problem = f"it has {item.bytes} bytes, its manifest says {found['bytes']}"
         ours = found["database"] == self.database and found["server"].get("name") == self.settings.server_name
-        return Backup(name, layout, item.bytes, found, problem, ours, candidate=ours)
+        unclaimed = found.get("adopted") is False and found["database"] == self.database
+        return Backup(name, layout, item.bytes, found, problem, ours, candidate=ours or unclaimed)
 
     def resolve(self, wanted: str) -> Backup:
         """The backup of exactly that name, or the newest of this database for ``latest``.

@@ -244,24 +244,26 @@ class Ejector(threading.Thread):
     newcomers wait at the door, and this makes room for it.
     """
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, spare_application: str = "") -> None:
         super().__init__(daemon=True, name="ejector")
         self.settings, self.target, self.closed, self.error = settings, name, 0, None
-        self._stop = threading.Event()
+        self._spare = spare_application
+        self._ended = threading.Event()
 
     def run(self) -> None:
         try:
             with connect_maintenance(self.settings, self.target) as connection:
-                while not self._stop.wait(0.02):
+                while not self._ended.wait(0.02):
                     rows = connection.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", (self.target,)
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND application_name <> %s",
+                        (self.target, self._spare),
                     ).fetchall()
                     self.closed += len(rows)
         except DatabaseError as error:
             self.error = error
 
     def stop(self) -> None:
-        self._stop.set()
+        self._ended.set()
         self.join()
 
 

@@ -1,0 +1,216 @@
+"""The command line ``postgres-backup``: how to ask and how to answer; what is done is decided in the use cases."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pwd
+import signal
+import sys
+from collections.abc import Sequence
+
+from . import __version__, settings
+from .errors import PostgresBackupError, UsageError
+from .progress import LogProgress, Progress, TerminalProgress
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody asked us to stop (SIGTERM, SIGHUP): an exception, so that everything is cleaned up on the way out."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=f"settings to use (default: {settings.DEFAULT_CONFIG})")
+    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="the result as one JSON object on standard output")
+    one = argparse.ArgumentParser(add_help=False)
+    one.add_argument("--database", default="", metavar="NAME", help="which database, where the settings name several")
+    dry = argparse.ArgumentParser(add_help=False)
+    dry.add_argument("--check", action="store_true", help="say what would be done, and do nothing")
+    key = argparse.ArgumentParser(add_help=False)
+    key.add_argument("--identity", metavar="FILE", default="", help="private age key, for an encrypted backup")
+
+    parser = argparse.ArgumentParser(
+        prog="postgres-backup", parents=[common], description="Backups of PostgreSQL into S3-compatible object storage, and the way back.",
+        epilog="Exit status: 0 done; 1 failed, nothing was lost; 2 wrong usage or settings, nothing was touched; 3 another run holds the lock; 4 a check found a backup bad.",
+    )
+    parser.add_argument("--version", action="version", version=f"postgres-backup {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", parents=[common, *parents])
+
+    backup = command("backup", "back up a database now", one, dry)
+    backup.add_argument("--tables", default="", metavar="A,B", help="only these tables (into partial/; patterns as for pg_dump --table)")
+    backup.add_argument("--schema-only", action="store_true", help="definitions without rows (into partial/)")
+    command("list", "list the backups in the bucket, newest first", one)
+    restore = command("restore", "make a database what it was in a backup; the one it replaces is kept", one, dry, key)
+    restore.add_argument("backup", metavar="FILE", help="a name as listed, or latest")
+    restore.add_argument("--in-place", action="store_true", help="no second copy: in one transaction inside the live database; nothing is kept to go back to")
+    undo = command("undo-restore", "swap the database that a restore replaced back in", one, dry)
+    undo.add_argument("kept", nargs="?", default="", metavar="KEPT_DATABASE", help="which one (default: the newest)")
+    prune = command("prune", "delete the backups that the retention no longer keeps", one, dry)
+    prune.add_argument("--allow-many", action="store_true", help="let this run delete more than half of them")
+    command("status", "say whether the newest backup is fresh, what is kept and when the next one runs")
+    verify = command("verify", "read a backup to its end and compare it with its manifest", one, dry, key)
+    verify.add_argument("backup", metavar="FILE", help="a name as listed, or latest")
+    command("adopt", "take over backups without a manifest (made by older scripts), so that the retention counts for them", one, dry)
+    run = command("run", "what cron calls: back up every database, then prune")
+    run.add_argument("--at", default="", metavar="HH:MM", help="do nothing unless it is this time of day in UTC, or up to 15 minutes later, and today's run is still to be done")
+    return parser
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _identities(path: str) -> tuple[str, ...]:
+    """The private keys in an age key file (lines that begin with AGE-SECRET-KEY-).
+
+    :raises UsageError: it cannot be read, or holds none.
+    """
+    if not path:
+        return ()
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = tuple(line.strip() for line in file if line.startswith("AGE-SECRET-KEY-"))
+    except OSError as error:
+        raise UsageError(f"Failed to read the key file {path}: {error.strerror}") from None
+    if not found:
+        raise UsageError(f"There is no private key in {path}", "A line of it begins with AGE-SECRET-KEY-1; age-keygen makes one")
+    return found
+
+
+def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Progress, identities: tuple[str, ...]) -> tuple[dict, list[str], int]:
+    """:return: the result, lines for a person, the exit status."""
+    a = arguments
+    if a.command == "backup":
+        from .backup import create
+
+        return create(s, a.database, _split(a.tables), a.schema_only, a.check, progress), [], 0
+    if a.command == "list":
+        from . import status
+
+        found = status.info(s, a.database)
+        return found, status.table(found["backups"]), 0
+    if a.command == "restore":
+        from .restore import restore
+
+        found = restore(s, a.backup, a.database, a.check, True if a.in_place else None, identities, progress)
+        return found, _plan_lines(found) if a.check else ["Undo: postgres-backup undo-restore"] if found["kept_database"] else [], 0
+    if a.command == "undo-restore":
+        from .restore import undo
+
+        return undo(s, a.database, a.kept, a.check, progress), [], 0
+    if a.command == "prune":
+        from .prune import prune
+
+        found = prune(s, a.database, a.check, a.allow_many, progress)
+        return found, [f"{'would delete' if a.check else 'deleted'}  {d['backup']}  {d['reason']}" for d in found["deleted"]] + [
+            f"kept     {k['backup']}  {k['reason']}" for k in found["kept"]] + [f["message"] for f in found["findings"]], 0
+    if a.command == "status":
+        from . import status
+
+        found = status.status(s)
+        return found, status.lines(found), 0 if found["healthy"] else 4
+    if a.command == "verify":
+        from .verify import verify
+
+        return verify(s, a.backup, a.database, identities, a.check, progress), [], 0
+    if a.command == "adopt":
+        from .prune import adopt
+
+        found = adopt(s, a.database, a.check, progress)
+        return found, [f"adopted  {name}" for name in found["adopted"]] + [f"refused  {r['backup']}: {r['reason']}" for r in found["refused"]] or ["Nothing waits for adoption."], 0
+    from .nightly import run
+
+    found = run(s, progress)
+    return found, [], found["exit_status"]
+
+
+def _plan_lines(plan: dict) -> list[str]:
+    wanted = {"backup": "would restore", "database": "into", "kept_database": "keeping the live one as", "missing_roles": "creating roles", "sessions": "connections to close", "free_bytes": "free bytes", "needed_bytes": "needed bytes"}
+    return [f"{text}: {plan[name]}" for name, text in wanted.items() if plan.get(name) not in (None, [], "")] + [f["message"] for f in plan["findings"]]
+
+
+def become_owner(config: str) -> None:
+    """As root: become whoever owns the config, so that the state and the lock stay that user's and cron can go on with them.
+
+    :raises UsageError: there is no such config or user.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = os.stat(config).st_uid
+    except OSError as error:
+        raise UsageError(f"Failed to read the config {config}: {error.strerror}", "Run `ansible-playbook setup.yml`, or name another with --config FILE") from None
+    if owner == 0:
+        return
+    try:
+        user = pwd.getpwuid(owner)
+    except KeyError:
+        raise UsageError(f"The config {config} belongs to user number {owner}, whom this machine does not know", f"chown it to a user: chown postgres-backup {config}") from None
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(owner)
+    os.environ["HOME"] = user.pw_dir
+
+
+def _stop(number: int, _frame) -> None:
+    raise Interrupted(signal.Signals(number).name)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """:return: the exit status of the contract."""
+    arguments = _parser().parse_args(argv)
+    config = getattr(arguments, "config", settings.DEFAULT_CONFIG)
+    as_json = getattr(arguments, "json", False)
+    if arguments.command == "run" and arguments.at:
+        from .schedule import is_due
+
+        if not is_due(arguments.at):
+            return 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    progress = TerminalProgress() if sys.stderr.isatty() and arguments.command != "run" else LogProgress()
+    secrets: tuple[str, ...] = ()
+    try:
+        identities = _identities(getattr(arguments, "identity", ""))
+        become_owner(config)
+        found = settings.load(config)
+        secrets = found.secrets
+        if arguments.command == "run" and arguments.at:
+            from .schedule import begin
+
+            if not begin(found, arguments.at):
+                return 0
+        result, lines, status = _perform(arguments, found, progress, identities)
+    except PostgresBackupError as error:
+        progress.close()
+        answer = {"failed": True, "error": error.message, "hint": error.hint, "findings": error.findings, "exit_status": error.exit_status}
+        _answer(secrets, json.dumps(answer) if as_json else "", sys.stdout)
+        _answer(secrets, f"postgres-backup: {error.message}" + "".join(f"\n  {f['code']}: {f['message']}" for f in error.findings) + (f"\n  {error.hint}" if error.hint else ""), sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt as stop:
+        progress.close()
+        print(f"postgres-backup: stopped ({stop or 'Ctrl-C'}); nothing was lost, nothing half-done was left", file=sys.stderr)
+        return 1
+    progress.close()
+    _answer(secrets, json.dumps(result, default=str) if as_json else "\n".join(lines), sys.stdout)
+    return status
+
+
+def _answer(secrets: Sequence[str], text: str, stream) -> None:
+    """Print, a secret that found its way into a message blotted out. Whoever reads may have left (``| head``)."""
+    if not text:
+        return
+    for secret in secrets:
+        text = text.replace(secret, "********")
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

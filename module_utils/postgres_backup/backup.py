@@ -1,0 +1,199 @@
+"""Take a backup: pg_dump -> inspector -> compression (-> encryption) -> parts -> S3 -> manifest.
+
+The upload is completed only after pg_dump ended well and the dump's end was seen, so an object under a
+backup's name is whole, always. The manifest comes last.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+
+from . import journal, lock, manifest, postgres, programs
+from .catalog import layout_for
+from .codec import Chain
+from .dump import Dump, dump_globals
+from .errors import PostgresBackupError
+from .names import BackupName, Layout, utc_now
+from .progress import Progress, human_bytes, human_seconds
+from .settings import Settings
+from .store import Store
+
+#: hours after which an unfinished upload under our prefix cannot be anybody's work any more
+STALE_UPLOAD_HOURS = 24
+
+
+def create(
+    settings: Settings, database: str = "", tables: Sequence[str] = (), schema_only: bool = False, check: bool = False, progress: Progress | None = None
+) -> dict:
+    """Back up one database.
+
+    :param database: one of the settings' databases; may be empty where there is only one.
+    :param tables: patterns as for ``pg_dump --table``; the result is a partial backup.
+    :param schema_only: definitions without rows; a partial backup too.
+    :param check: find everything out, change nothing.
+    :return: ``backup database key bytes dump_bytes rows seconds sha256 findings changed``.
+    :raises PostgresBackupError: nothing is left in the bucket under a backup's name.
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    store = Store(settings)
+    store.check()
+    server = postgres.server_facts(settings, database)
+    tools = programs.find(settings, server["major"])
+    layout = layout_for(settings, database)
+    what = "+".join(tables) or ("schema" if schema_only else "")
+    if check:
+        name = BackupName.of(utc_now(), settings.format, settings.compression, bool(settings.age_recipients))
+        return {"changed": True, "backup": _label(layout, name, what), "database": database, "key": _key(layout, name, what), "findings": []}
+    with lock.hold(settings, database, "backup"):
+        try:
+            return _Run(settings, store, layout, database, tools, server, what, progress).go(tables, schema_only)
+        except PostgresBackupError as error:
+            journal.record(store, layout, utc_now(), "backup-failed", {"database": database, "reason": error.message, "findings": error.findings})
+            raise
+
+
+class _Run:
+    """One backup under way."""
+
+    def __init__(self, settings: Settings, store: Store, layout: Layout, database: str, tools: programs.Programs, server: dict, what: str, progress: Progress) -> None:
+        self.settings, self.store, self.layout, self.database = settings, store, layout, database
+        self.tools, self.server, self.what, self.progress = tools, server, what, progress
+
+    def go(self, tables: Sequence[str], schema_only: bool) -> dict:
+        began = time.monotonic()
+        swept = self.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
+        if swept:
+            self.progress.step(f"{self.database}: removed {swept} unfinished uploads of earlier runs")
+        with postgres.connect(self.settings, self.database, "REPEATABLE_READ") as connection:
+            name = self._free_name()
+            snapshot = connection.execute("SELECT pg_export_snapshot() AS id").fetchone()["id"]
+            facts = postgres.database_facts(connection, self.database)
+            facts["extensions"] = postgres.extensions(connection)
+            dump = Dump(self.tools, self.database, self.settings.format, snapshot, tables, schema_only)
+            self.progress.phase(f"dumping {self.database} ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}")
+            with self.store.upload(_key(self.layout, name, self.what), facts["database_bytes"]) as upload:
+                self._pump(dump, upload)
+                connection.rollback()
+                globals_facts = None if self.what else self._save_globals(name)
+                try:
+                    stored = upload.complete()
+                except BaseException:
+                    if globals_facts:
+                        self.store.delete([globals_facts["key"]])
+                    raise
+        report = dump.report
+        found = self._manifest(name, facts, report, stored, upload.sha256, globals_facts, time.monotonic() - began)
+        manifest_key = self.layout.manifest(name) if not self.what else _key(self.layout, name, self.what) + ".json"
+        self.store.put(manifest_key, manifest.dump(found), "application/json")
+        seconds = round(time.monotonic() - began, 1)
+        result = {
+            "changed": True, "backup": found["name"], "database": self.database, "key": stored.key, "bytes": stored.bytes, "dump_bytes": report.bytes,
+            "rows": found["rows"], "tables": len(found["tables"]), "seconds": seconds, "sha256": upload.sha256, "findings": list(report.findings),
+        }
+        noted = {key: result[key] for key in ("backup", "database", "bytes", "dump_bytes", "rows", "seconds")}
+        result["findings"] += journal.record(self.store, self.layout, name.taken_at, "backup", noted)
+        self.progress.step(
+            f"{self.database}: {result['backup']} is in the bucket: {found['rows']} rows in {len(found['tables'])} tables, "
+            f"{human_bytes(report.bytes)} as {human_bytes(stored.bytes)}, {human_seconds(seconds)}"
+        )
+        return result
+
+    def _free_name(self) -> BackupName:
+        """A name nobody has: a second one within the same second waits for the next."""
+        while True:
+            name = BackupName.of(utc_now(), self.settings.format, self.settings.compression, bool(self.settings.age_recipients))
+            if self.store.head(_key(self.layout, name, self.what)) is None:
+                return name
+            time.sleep(0.2)
+
+    def _pump(self, dump: Dump, upload) -> None:
+        """Dump and inspect in this thread, compress and upload in another, a few chunks apart."""
+        sink = _Sink(Chain(self.settings.compression if self.settings.format == "plain" else "none", self.settings.age_recipients), upload)
+        with sink:
+            for chunk in dump.chunks():
+                sink.put(chunk)
+                self.progress.advance(len(chunk), lambda: dump.inspector.current_table)
+            sink.finish()
+
+    def _save_globals(self, name: BackupName) -> dict:
+        """Roles and memberships, beside the backup. Password hashes only where we may read them."""
+        text = dump_globals(self.tools, self.database, passwords=self.server["superuser"])
+        chain = Chain("gzip", self.settings.age_recipients)
+        data = chain.write(text) + chain.finish()
+        key = self.layout.globals(name)
+        self.store.put(key, data)
+        return {"key": key, "bytes": len(data), "passwords": self.server["superuser"]}
+
+    def _manifest(self, name: BackupName, facts: dict, report, stored, sha256: str, globals_facts: dict | None, seconds: float) -> dict:
+        tables = manifest.tables_of(report)
+        s = self.settings
+        return {
+            "name": _label(self.layout, name, self.what), "database": self.database,
+            "server": {"name": s.server_name, "host": s.db_host, "port": s.db_port, "container": s.db_container, "system_identifier": self.server["system_identifier"]},
+            "started_at": manifest.timestamp(name.taken_at), "ended_at": manifest.timestamp(utc_now()), "seconds": round(seconds, 1),
+            "postgresql_version": self.server["version"], "pg_dump_version": self.tools.version,
+            "encoding": facts["encoding"], "locale": {key: facts[key] for key in ("provider", "collate", "ctype", "locale", "icu_rules")},
+            "owner": facts["owner"], "comment": facts["comment"], "connection_limit": facts["connection_limit"],
+            "extensions": facts["extensions"], "roles": facts["roles"], "settings": facts["settings"], "privileges": facts["privileges"],
+            "format": name.format, "compression": name.compression,
+            "encryption": {"kind": "age", "recipients": list(s.age_recipients)} if s.age_recipients else None,
+            "partial": self.what, "bytes": stored.bytes, "dump_bytes": report.bytes, "database_bytes": facts["database_bytes"],
+            "sha256": sha256, "dump_sha256": report.sha256, "schema_sha256": report.schema_sha256,
+            "globals": globals_facts, "rows": sum(table["rows"] for table in tables.values()), "large_objects": report.large_objects, "tables": tables, "proofs": [],
+        }
+
+
+class _Sink:
+    """Compression and upload in a thread; what goes wrong there is raised here."""
+
+    #: chunks of at most 1 MiB that may wait
+    DEPTH = 4
+
+    def __init__(self, chain: Chain, upload) -> None:
+        self._chain, self._upload, self._error = chain, upload, None
+        self._queue: queue.Queue = queue.Queue(self.DEPTH)
+        self._thread = threading.Thread(target=self._work, name="compress-and-upload", daemon=True)
+
+    def _work(self) -> None:
+        while (chunk := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._upload.write(self._chain.write(chunk))
+                except BaseException as error:  # carried to the thread that reads the dump, which raises it
+                    self._error = error
+
+    def put(self, chunk) -> None:
+        if self._error:
+            raise self._error
+        self._queue.put(chunk)
+
+    def finish(self) -> None:
+        self._stop()
+        if self._error:
+            raise self._error
+        self._upload.write(self._chain.finish())
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def __enter__(self) -> _Sink:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop()
+
+
+def _label(layout: Layout, name: BackupName, what: str) -> str:
+    """The last part of the key: what a listing shows."""
+    return _key(layout, name, what).rsplit("/", 1)[-1]
+
+
+def _key(layout: Layout, name: BackupName, what: str) -> str:
+    return layout.partial(name, what) if what else layout.backup(name)

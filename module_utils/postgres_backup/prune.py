@@ -1,0 +1,115 @@
+"""Remove what the retention lets go; take over what old scripts left."""
+
+from __future__ import annotations
+
+import time
+
+from . import journal, lock, manifest
+from .catalog import Catalog
+from .errors import PostgresBackupError
+from .names import Layout, utc_now
+from .progress import Progress
+from .proof import prove
+from .retention import Decision, Policy, plan
+from .settings import Settings
+from .store import Store
+
+#: seconds that our clock and the store's may be apart; S3 itself refuses requests that are more than this off
+MAX_CLOCK_DIFFERENCE = 15 * 60
+
+
+def prune(settings: Settings, database: str = "", check: bool = False, allow_many: bool = False, progress: Progress | None = None) -> dict:
+    """Delete the backups of one database that the policy no longer keeps, each with its manifest and globals.
+
+    :param allow_many: let this run delete more than half.
+    :param check: the same plan, nothing deleted.
+    :return: ``database deleted kept findings seconds changed``; ``deleted`` and ``kept`` list ``backup`` and ``reason``; ``waiting`` counts what waits for ``adopt``.
+    :raises PostgresBackupError: the clocks disagree, or the store refuses; nothing more is deleted.
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    store = Store(settings)
+    store.check()
+    began = time.monotonic()
+    with lock.hold(settings, database, "prune"):
+        require_honest_clock(store)
+        catalog = Catalog(settings, store, database)
+        decisions = plan(catalog.backups(), Policy.of(settings, allow_many), utc_now())
+        going = [d for d in decisions if not d.keep]
+        result = {
+            "changed": bool(going), "database": database, "kept": [_line(d) for d in decisions if d.keep], "deleted": [_line(d) for d in going],
+            "waiting": sum(d.backup.waits_for_adoption for d in decisions), "findings": [],
+        }
+        if going and not check:
+            for decision in reversed(going):  # the oldest first: cut short, the newer ones are still there
+                remove(store, decision)
+                progress.step(f"{database}: deleted {decision.backup.name}: {decision.reason}")
+            result["findings"] += journal.record(store, catalog.layout, utc_now(), "prune", {"database": database, "deleted": result["deleted"]})
+    spared = sum(d.reason.startswith("spared") for d in decisions)
+    if spared:
+        message = f"{spared} more backups are past their time; no more than half go in one run: postgres-backup prune --allow-many"
+        result["findings"].append({"code": "PRUNE_HELD_BACK", "message": message})
+    if result["waiting"]:
+        message = f"{result['waiting']} backups without a manifest wait for `postgres-backup adopt`; until then they stay"
+        result["findings"].append({"code": "WAITING_FOR_ADOPTION", "message": message})
+    progress.step(f"{database}: kept {len(result['kept'])} backups, {'would delete' if check else 'deleted'} {len(going)}")
+    return result | {"seconds": round(time.monotonic() - began, 1)}
+
+
+def _line(decision: Decision) -> dict:
+    return {"backup": str(decision.backup.name), "reason": decision.reason}
+
+
+def require_honest_clock(store: Store) -> None:
+    """:raises PostgresBackupError: our clock and the store's disagree, so no age can be trusted."""
+    difference = store.clock_difference()
+    if abs(difference) > MAX_CLOCK_DIFFERENCE:
+        ahead = "ahead of" if difference > 0 else "behind"
+        raise PostgresBackupError(
+            f"Failed to prune: this machine's clock is {abs(difference) / 60:.0f} minutes {ahead} the store's, so no age can be trusted",
+            "Set the clock (timedatectl set-ntp true), then try again; nothing was deleted", [{"code": "CLOCK_DIFFERS", "message": f"{difference:.0f} seconds"}],
+        )
+
+
+def remove(store: Store, decision: Decision) -> None:
+    """One backup and what belongs to it. The manifest goes last: should this be cut short, the next run still knows whose it was."""
+    backup = decision.backup
+    layout: Layout = backup.layout
+    keys = [backup.key]
+    globals_key = ((backup.manifest or {}).get("globals") or {}).get("key")
+    if globals_key:
+        keys.append(globals_key)
+    store.delete(keys)
+    store.delete([layout.manifest(backup.name)])
+
+
+def adopt(settings: Settings, database: str = "", check: bool = False, progress: Progress | None = None) -> dict:
+    """Declare the backups without a manifest to be this server's and database's, so that the retention counts for them.
+
+    They are read to their end first, as ``verify`` does; what is not whole is not adopted.
+
+    :return: ``database adopted refused findings changed``.
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    store = Store(settings)
+    store.check()
+    result: dict = {"changed": False, "database": database, "adopted": [], "refused": [], "findings": []}
+    with lock.hold(settings, database, "adopt"):
+        for backup in Catalog(settings, store, database).backups():
+            if not (backup.waits_for_adoption and backup.candidate):
+                continue
+            try:
+                found = prove(settings, store, backup, database, (), progress)
+            except PostgresBackupError as error:
+                result["refused"].append({"backup": str(backup.name), "reason": error.message})
+                continue
+            found |= {"server": {"name": settings.server_name}, "adopted": True}
+            result["changed"] = True
+            result["adopted"].append(str(backup.name))
+            if not check:
+                store.put(backup.layout.manifest(backup.name), manifest.dump(found), "application/json")
+                progress.step(f"{database}: adopted {backup.name}")
+    return result
+
+

@@ -1,0 +1,85 @@
+"""Databases beside the live one: the side database that a restore fills, and those that a restore has replaced.
+
+A replaced database is called ``<name>_before_<time>``. What it is stands in its comment as JSON, because a
+name alone, cut to 63 bytes, does not always say whose it is.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+import psycopg
+
+from . import postgres
+from .errors import UsageError
+from .manifest import timestamp
+from .names import format_time, nearest
+from .settings import Settings
+
+_MARK = "postgres-backup"
+_KEPT, _SIDE = "replaced", "being restored"
+
+
+def side_name(database: str, moment: datetime) -> str:
+    return postgres.shorten(database, f"_restore_{format_time(moment)}")
+
+
+def kept_name(connection: psycopg.Connection, database: str, moment: datetime) -> str:
+    """``<name>_before_<time>``; where that is taken (two swaps within a second), of the next second."""
+    while True:
+        name = postgres.shorten(database, f"_before_{format_time(moment)}")
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+            return name
+        moment += timedelta(seconds=1)
+
+
+def side_comment(database: str, backup: str) -> str:
+    return json.dumps({_MARK: _SIDE, "database": database, "backup": backup}, ensure_ascii=False)
+
+
+def kept_comment(database: str, moment: datetime, reason: str, comment: str | None) -> str:
+    """``comment`` is the live database's own, which comes back with it."""
+    return json.dumps({_MARK: _KEPT, "database": database, "replaced_at": timestamp(moment), "by": reason, "comment": comment}, ensure_ascii=False)
+
+
+def _marked(connection: psycopg.Connection, database: str, mark: str) -> list[dict]:
+    rows = connection.execute(
+        """SELECT d.datname AS name, shobj_description(d.oid, 'pg_database') AS comment, pg_database_size(d.oid) AS bytes
+           FROM pg_database d WHERE NOT d.datistemplate AND shobj_description(d.oid, 'pg_database') LIKE '{%%' AND d.datname <> %s""", (database,)
+    ).fetchall()
+    found = []
+    for row in rows:
+        try:
+            facts = json.loads(row["comment"])
+        except ValueError:  # somebody else's comment that begins with a brace
+            continue
+        if facts.get(_MARK) == mark and facts.get("database") == database:
+            found.append(facts | {"name": row["name"], "bytes": row["bytes"]})
+    return found
+
+
+def kept(connection: psycopg.Connection, database: str) -> list[dict]:
+    """The databases that restores have replaced, newest first: ``name replaced_at by bytes comment``."""
+    return sorted(_marked(connection, database, _KEPT), key=lambda row: (row["replaced_at"], row["name"]), reverse=True)
+
+
+def leftovers(connection: psycopg.Connection, database: str) -> list[str]:
+    """Side databases of restores that died; only whoever holds the lock may call them that."""
+    return [row["name"] for row in _marked(connection, database, _SIDE)]
+
+
+def choose(connection: psycopg.Connection, settings: Settings, database: str, wanted: str = "") -> dict:
+    """The replaced database of that name, or the newest.
+
+    :raises UsageError: there is none.
+    """
+    found = kept(connection, database)
+    if not found:
+        raise UsageError(f"Nothing to undo: no replaced database of {database} is kept on {settings.db_host}", "postgres-backup list shows the backups")
+    if not wanted:
+        return found[0]
+    for row in found:
+        if row["name"] == wanted:
+            return row
+    raise UsageError(f"No replaced database {wanted!r} is kept", "The nearest: " + ", ".join(nearest(wanted, [row["name"] for row in found])))

@@ -1,0 +1,128 @@
+"""What is there, and is it as it should be: listings and the state of one server."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from . import manifest, postgres, replaced
+from .catalog import Catalog, newest_good
+from .errors import DatabaseError
+from .names import utc_now
+from .progress import human_bytes
+from .retention import Policy, plan
+from .settings import Settings
+from .store import Store
+
+#: the newest good backup may be this old: a day, and two hours for a night that took long
+FRESH = timedelta(hours=26)
+
+
+def info(settings: Settings, database: str = "") -> dict:
+    """Every whole-database backup under the prefix, newest first.
+
+    :param database: empty: all of the settings' databases.
+    :return: ``backups`` (see ``catalog.Backup.describe``, and ``keep`` and ``reason`` as the next prune would decide), ``waiting``.
+    """
+    store = Store(settings)
+    store.check()
+    now = utc_now()
+    found = []
+    waiting = 0
+    for name in [settings.for_database(database)] if database else settings.databases:
+        for decision in plan(Catalog(settings, store, name).backups(), Policy.of(settings), now):
+            line = decision.backup.describe(now)
+            line["database"] = line["database"] or (name if decision.backup.candidate else "")
+            found.append(line | {"keep": decision.keep, "reason": decision.reason})
+            waiting += decision.backup.waits_for_adoption
+    unique = {(line["key"]): line for line in found if line["ours"] or line["state"] != "foreign"}
+    for line in found:  # what lies under a shared prefix is seen by each database; it is listed once, by its owner where it has one
+        unique.setdefault(line["key"], line)
+    backups = sorted(unique.values(), key=lambda line: (line["taken_at"], line["key"]), reverse=True)
+    return {"changed": False, "backups": backups, "waiting": waiting}
+
+
+def status(settings: Settings) -> dict:
+    """Is the newest good backup of every database fresh enough?
+
+    :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``databases``: per database ``last`` (or None), ``age_hours``, ``kept``, ``bytes`` of
+        all that is kept, ``replaced`` (databases kept by restores; None where the server could not be asked), ``waiting``.
+    """
+    store = Store(settings)
+    store.check()
+    now = utc_now()
+    findings: list[dict] = []
+    databases = {name: _one(settings, store, name, now, findings) for name in settings.databases}
+    return {
+        "changed": False, "healthy": not any(f["code"] in _UNHEALTHY for f in findings), "server": settings.server_name, "findings": findings,
+        "next_run": manifest.timestamp(next_run(settings.schedule_time, now)), "databases": databases,
+    }
+
+
+_UNHEALTHY = ("NO_BACKUP", "BACKUP_STALE", "BACKUP_BAD")
+
+
+def _one(settings: Settings, store: Store, name: str, now: datetime, findings: list[dict]) -> dict:
+    backups = Catalog(settings, store, name).backups()
+    mine = [b for b in backups if b.ours]
+    last = newest_good(backups)
+    if last is None:
+        findings.append({"code": "NO_BACKUP", "message": f"{name} has no good backup"})
+    elif now - last.taken_at > FRESH:
+        age = (now - last.taken_at).total_seconds() / 3600
+        findings.append({"code": "BACKUP_STALE", "message": f"the newest good backup of {name} is {age:.1f} hours old ({last.name}); 26 are allowed"})
+    for backup in mine:
+        if backup.problem:
+            findings.append({"code": "BACKUP_BAD", "message": f"{backup.name}: {backup.problem}"})
+    try:
+        with postgres.connect_maintenance(settings, name) as connection:
+            kept = [{"name": row["name"], "replaced_at": row["replaced_at"], "by": row["by"], "bytes": row["bytes"]} for row in replaced.kept(connection, name)]
+    except DatabaseError as error:  # the backups can be judged without the server
+        kept = None
+        findings.append({"code": "DATABASE_UNREACHABLE", "message": error.message})
+    return {
+        "last": last.describe(now) if last else None, "age_hours": last and round((now - last.taken_at).total_seconds() / 3600, 2), "kept": len(mine),
+        "oldest": manifest.timestamp(mine[-1].taken_at) if mine else None, "bytes": sum(b.bytes for b in mine), "replaced": kept,
+        "waiting": sum(b.waits_for_adoption for b in backups),
+    }
+
+
+def next_run(schedule_time: str, now: datetime) -> datetime:
+    """The next moment, UTC, at which the schedule fires."""
+    hour, minute = map(int, schedule_time.split(":"))
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today > now else today + timedelta(days=1)
+
+
+def table(backups: list[dict]) -> list[str]:
+    """The lines of a listing for a person; the first is the head."""
+    if not backups:
+        return ["There are no backups yet."]
+    head = ("BACKUP", "DATABASE", "AGE", "SIZE", "ROWS", "STATE", "STAYS BECAUSE")
+    rows = [head] + [
+        (line["backup"], line["database"] or "?", human_age(line["age_hours"]), human_bytes(line["bytes"]), "?" if line["rows"] is None else f"{line['rows']:,}", line["state"],
+         line["reason"] if line["keep"] else f"goes at the next prune: {line['reason']}")
+        for line in backups
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
+    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows]
+
+
+def human_age(hours: float) -> str:
+    """``25 min``, ``7.5 h`` or ``12 d``."""
+    if hours < 1:
+        return f"{max(hours, 0) * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} d"
+
+
+def lines(found: dict) -> list[str]:
+    """:func:`status` for a person."""
+    text = [f"{found['server']}: {'all is well' if found['healthy'] else 'NOT WELL'}; next run {found['next_run']}"]
+    for name, one in found["databases"].items():
+        last = one["last"]
+        text.append(f"  {name}: last good backup {last['backup']}, {human_age(last['age_hours'])} old, {human_bytes(last['bytes'])}, {last['rows']:,} rows" if last else f"  {name}: no good backup")
+        text.append(f"    kept: {one['kept']} backups, {human_bytes(one['bytes'])}" + (f", the oldest of {one['oldest']}" if one["oldest"] else ""))
+        for row in one["replaced"] or []:
+            text.append(f"    replaced database {row['name']}, {human_bytes(row['bytes'])}, by {row['by']}")
+        if one["waiting"]:
+            text.append(f"    {one['waiting']} backups without an owner wait for `postgres-backup adopt`")
+    return text + [f"  {f['code']}: {f['message']}" for f in found["findings"]]
