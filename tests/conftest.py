@@ -18,6 +18,7 @@ import pytest
 from botocore.config import Config as S3Config
 from psycopg import sql
 
+from demo import sample
 from demo.postgres_server import PostgresServer, available_majors, find_programs
 from demo.s3_server import SeaweedFS
 from postgres_backup import settings as package_settings
@@ -107,6 +108,8 @@ class Database:
     name: str
     owner: str
     password: str
+    #: begins the names of the roles that :mod:`demo.sample` made
+    role_prefix: str
 
     def dsn(self, dbname: str = "") -> str:
         """Connection string as its owner."""
@@ -124,7 +127,7 @@ def new_database(postgres: PostgresServer) -> Iterator[Callable[..., Database]]:
 
     def make(name: str = "", options: str = "", owner: str = "") -> Database:
         tag = secrets.token_hex(4)
-        made = Database(postgres, name or f"crm_{tag}", owner or f"owner_{tag}", secrets.token_urlsafe(18))
+        made = Database(postgres, name or f"crm_{tag}", owner or f"owner_{tag}", secrets.token_urlsafe(18), f"role_{tag}_")
         postgres.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(sql.Identifier(made.owner), sql.Literal(made.password)))
         postgres.execute(sql.SQL("CREATE DATABASE {} OWNER {} " + options).format(sql.Identifier(made.name), sql.Identifier(made.owner)))
         return made
@@ -154,6 +157,13 @@ def _roles(server: PostgresServer) -> set[str]:
 def database(new_database: Callable[..., Database]) -> Database:
     """A fresh, empty database."""
     return new_database()
+
+
+@pytest.fixture
+def sample_database(database: Database) -> Database:
+    """A fresh database with a little of everything (``demo/sample.py``), about 1.3 MB of dump."""
+    sample.load(database.server.dsn(database.name), scale=0.02, role_prefix=database.role_prefix)
+    return database
 
 
 def _client_of(server: SeaweedFS):
