@@ -31,8 +31,11 @@ def _parser() -> argparse.ArgumentParser:
     key.add_argument("--identity", metavar="FILE", default="", help="private age key, for an encrypted backup")
 
     parser = argparse.ArgumentParser(
-        prog="postgres-backup", parents=[common], description="Backups of PostgreSQL into S3-compatible object storage, and the way back.",
-        epilog="Exit status: 0 done; 1 failed, nothing was lost; 2 wrong usage or settings, nothing was touched; 3 another run holds the lock; 4 a check found a backup bad.",
+        prog="postgres-backup",
+        parents=[common],
+        description="Backups of PostgreSQL into S3-compatible object storage, and the way back.",
+        epilog="Exit status: 0 done; 1 failed, nothing was lost; 2 wrong usage or settings, nothing was touched; "
+        "3 another run holds the lock; 4 a check found a backup bad.",
     )
     parser.add_argument("--version", action="version", version=f"postgres-backup {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -56,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("backup", metavar="FILE", help="a name as listed, or latest")
     command("adopt", "take over backups without a manifest (made by older scripts), so that the retention counts for them", one, dry)
     run = command("run", "what cron calls: back up every database, then prune")
-    run.add_argument("--at", default="", metavar="HH:MM", help="do nothing unless it is this time of day in UTC, or up to 15 minutes later, and today's run is still to be done")
+    run.add_argument(
+        "--at",
+        default="",
+        metavar="HH:MM",
+        help="do nothing unless it is this time of day in UTC, or up to 15 minutes later, and today's run is still to be done",
+    )
     return parser
 
 
@@ -106,8 +114,13 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
         from .prune import prune
 
         found = prune(s, a.database, a.check, a.allow_many, progress)
-        return found, [f"{'would delete' if a.check else 'deleted'}  {d['backup']}  {d['reason']}" for d in found["deleted"]] + [
-            f"kept     {k['backup']}  {k['reason']}" for k in found["kept"]] + [f["message"] for f in found["findings"]], 0
+        return (
+            found,
+            [f"{'would delete' if a.check else 'deleted'}  {d['backup']}  {d['reason']}" for d in found["deleted"]]
+            + [f"kept     {k['backup']}  {k['reason']}" for k in found["kept"]]
+            + [f["message"] for f in found["findings"]],
+            0,
+        )
     if a.command == "status":
         from . import status
 
@@ -121,7 +134,12 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
         from .prune import adopt
 
         found = adopt(s, a.database, a.check, progress)
-        return found, [f"adopted  {name}" for name in found["adopted"]] + [f"refused  {r['backup']}: {r['reason']}" for r in found["refused"]] or ["Nothing waits for adoption."], 0
+        return (
+            found,
+            [f"adopted  {name}" for name in found["adopted"]] + [f"refused  {r['backup']}: {r['reason']}" for r in found["refused"]]
+            or ["Nothing waits for adoption."],
+            0,
+        )
     from .nightly import run
 
     found = run(s, progress)
@@ -129,7 +147,15 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
 
 
 def _plan_lines(plan: dict) -> list[str]:
-    wanted = {"backup": "would restore", "database": "into", "kept_database": "keeping the live one as", "missing_roles": "creating roles", "sessions": "connections to close", "free_bytes": "free bytes", "needed_bytes": "needed bytes"}
+    wanted = {
+        "backup": "would restore",
+        "database": "into",
+        "kept_database": "keeping the live one as",
+        "missing_roles": "creating roles",
+        "sessions": "connections to close",
+        "free_bytes": "free bytes",
+        "needed_bytes": "needed bytes",
+    }
     return [f"{text}: {plan[name]}" for name, text in wanted.items() if plan.get(name) not in (None, [], "")] + [f["message"] for f in plan["findings"]]
 
 
@@ -143,13 +169,17 @@ def become_owner(config: str) -> None:
     try:
         owner = os.stat(config).st_uid
     except OSError as error:
-        raise UsageError(f"Failed to read the config {config}: {error.strerror}", "Run `ansible-playbook setup.yml`, or name another with --config FILE") from None
+        raise UsageError(
+            f"Failed to read the config {config}: {error.strerror}", "Run `ansible-playbook setup.yml`, or name another with --config FILE"
+        ) from None
     if owner == 0:
         return
     try:
         user = pwd.getpwuid(owner)
     except KeyError:
-        raise UsageError(f"The config {config} belongs to user number {owner}, whom this machine does not know", f"chown it to a user: chown postgres-backup {config}") from None
+        raise UsageError(
+            f"The config {config} belongs to user number {owner}, whom this machine does not know", f"chown it to a user: chown postgres-backup {config}"
+        ) from None
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(owner)
@@ -189,7 +219,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress.close()
         answer = {"failed": True, "error": error.message, "hint": error.hint, "findings": error.findings, "exit_status": error.exit_status}
         _answer(secrets, json.dumps(answer) if as_json else "", sys.stdout)
-        _answer(secrets, f"postgres-backup: {error.message}" + "".join(f"\n  {f['code']}: {f['message']}" for f in error.findings) + (f"\n  {error.hint}" if error.hint else ""), sys.stderr)
+        _answer(
+            secrets,
+            f"postgres-backup: {error.message}"
+            + "".join(f"\n  {f['code']}: {f['message']}" for f in error.findings)
+            + (f"\n  {error.hint}" if error.hint else ""),
+            sys.stderr,
+        )
         return error.exit_status
     except KeyboardInterrupt as stop:
         progress.close()

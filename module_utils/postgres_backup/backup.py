@@ -59,7 +59,9 @@ def create(
 class _Run:
     """One backup under way."""
 
-    def __init__(self, settings: Settings, store: Store, layout: Layout, database: str, tools: programs.Programs, server: dict, what: str, progress: Progress) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, layout: Layout, database: str, tools: programs.Programs, server: dict, what: str, progress: Progress
+    ) -> None:
         self.settings, self.store, self.layout, self.database = settings, store, layout, database
         self.tools, self.server, self.what, self.progress = tools, server, what, progress
 
@@ -91,8 +93,17 @@ class _Run:
         self.store.put(manifest_key, manifest.dump(found), "application/json")
         seconds = round(time.monotonic() - began, 1)
         result = {
-            "changed": True, "backup": found["name"], "database": self.database, "key": stored.key, "bytes": stored.bytes, "dump_bytes": report.bytes,
-            "rows": found["rows"], "tables": len(found["tables"]), "seconds": seconds, "sha256": upload.sha256, "findings": list(report.findings),
+            "changed": True,
+            "backup": found["name"],
+            "database": self.database,
+            "key": stored.key,
+            "bytes": stored.bytes,
+            "dump_bytes": report.bytes,
+            "rows": found["rows"],
+            "tables": len(found["tables"]),
+            "seconds": seconds,
+            "sha256": upload.sha256,
+            "findings": list(report.findings),
         }
         noted = {key: result[key] for key in ("backup", "database", "bytes", "dump_bytes", "rows", "seconds")}
         result["findings"] += journal.record(self.store, self.layout, name.taken_at, "backup", noted)
@@ -132,18 +143,44 @@ class _Run:
         tables = manifest.tables_of(report)
         s = self.settings
         return {
-            "name": _label(self.layout, name, self.what), "database": self.database,
-            "server": {"name": s.server_name, "host": s.db_host, "port": s.db_port, "container": s.db_container, "system_identifier": self.server["system_identifier"]},
-            "started_at": manifest.timestamp(name.taken_at), "ended_at": manifest.timestamp(utc_now()), "seconds": round(seconds, 1),
-            "postgresql_version": self.server["version"], "pg_dump_version": self.tools.version,
-            "encoding": facts["encoding"], "locale": {key: facts[key] for key in ("provider", "collate", "ctype", "locale", "icu_rules")},
-            "owner": facts["owner"], "comment": facts["comment"], "connection_limit": facts["connection_limit"],
-            "extensions": facts["extensions"], "roles": facts["roles"], "settings": facts["settings"], "privileges": facts["privileges"],
-            "format": name.format, "compression": name.compression,
+            "name": _label(self.layout, name, self.what),
+            "database": self.database,
+            "server": {
+                "name": s.server_name,
+                "host": s.db_host,
+                "port": s.db_port,
+                "container": s.db_container,
+                "system_identifier": self.server["system_identifier"],
+            },
+            "started_at": manifest.timestamp(name.taken_at),
+            "ended_at": manifest.timestamp(utc_now()),
+            "seconds": round(seconds, 1),
+            "postgresql_version": self.server["version"],
+            "pg_dump_version": self.tools.version,
+            "encoding": facts["encoding"],
+            "locale": {key: facts[key] for key in ("provider", "collate", "ctype", "locale", "icu_rules")},
+            "owner": facts["owner"],
+            "comment": facts["comment"],
+            "connection_limit": facts["connection_limit"],
+            "extensions": facts["extensions"],
+            "roles": facts["roles"],
+            "settings": facts["settings"],
+            "privileges": facts["privileges"],
+            "format": name.format,
+            "compression": name.compression,
             "encryption": {"kind": "age", "recipients": list(s.age_recipients)} if s.age_recipients else None,
-            "partial": self.what, "bytes": stored.bytes, "dump_bytes": report.bytes, "database_bytes": facts["database_bytes"],
-            "sha256": sha256, "dump_sha256": report.sha256, "schema_sha256": report.schema_sha256,
-            "globals": globals_facts, "rows": sum(table["rows"] for table in tables.values()), "large_objects": report.large_objects, "tables": tables, "proofs": [],
+            "partial": self.what,
+            "bytes": stored.bytes,
+            "dump_bytes": report.bytes,
+            "database_bytes": facts["database_bytes"],
+            "sha256": sha256,
+            "dump_sha256": report.sha256,
+            "schema_sha256": report.schema_sha256,
+            "globals": globals_facts,
+            "rows": sum(table["rows"] for table in tables.values()),
+            "large_objects": report.large_objects,
+            "tables": tables,
+            "proofs": [],
         }
 
 
@@ -163,7 +200,7 @@ class _Sink:
             if self._error is None:
                 try:
                     self._upload.write(self._chain.write(chunk))
-                except BaseException as error:  # carried to the thread that reads the dump, which raises it
+                except BaseException as error:  # noqa: BLE001 - carried to the thread that reads the dump, which raises it
                     self._error = error
 
     def put(self, chunk) -> None:

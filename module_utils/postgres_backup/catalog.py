@@ -69,11 +69,23 @@ class Backup:
         found = self.manifest or {}
         state = "bad" if self.problem else "foreign" if not self.candidate else "proven" if self.proven else "good" if found else "unproven"
         return {
-            "backup": str(self.name), "key": self.key, "database": found.get("database", ""), "server": (found.get("server") or {}).get("name", ""),
-            "taken_at": manifests.timestamp(self.taken_at), "age_hours": round((now - self.taken_at).total_seconds() / 3600, 2), "bytes": self.bytes,
-            "dump_bytes": found.get("dump_bytes"), "rows": found.get("rows"), "seconds": found.get("seconds"), "sha256": found.get("sha256", ""),
-            "state": state, "problem": self.problem, "ours": self.ours, "proven": self.proven,
-            "postgresql_version": found.get("postgresql_version", ""), "encrypted": self.name.encrypted,
+            "backup": str(self.name),
+            "key": self.key,
+            "database": found.get("database", ""),
+            "server": (found.get("server") or {}).get("name", ""),
+            "taken_at": manifests.timestamp(self.taken_at),
+            "age_hours": round((now - self.taken_at).total_seconds() / 3600, 2),
+            "bytes": self.bytes,
+            "dump_bytes": found.get("dump_bytes"),
+            "rows": found.get("rows"),
+            "seconds": found.get("seconds"),
+            "sha256": found.get("sha256", ""),
+            "state": state,
+            "problem": self.problem,
+            "ours": self.ours,
+            "proven": self.proven,
+            "postgresql_version": found.get("postgresql_version", ""),
+            "encrypted": self.name.encrypted,
         }
 
 
@@ -134,7 +146,9 @@ class Catalog:
             for backup in backups:
                 if backup.candidate:
                     return backup
-            raise UsageError(f"There is no backup of {self.database} under {self._where()}", "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)")
+            raise UsageError(
+                f"There is no backup of {self.database} under {self._where()}", "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)"
+            )
         wanted_name = wanted.rsplit("/", 1)[-1]
         for backup in backups:
             if wanted_name == str(backup.name) and wanted in (str(backup.name), backup.key, f"s3://{self.settings.s3_bucket}/{backup.key}"):

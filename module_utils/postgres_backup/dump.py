@@ -23,7 +23,9 @@ class Dump:
     :param snapshot: an exported snapshot that this dump must show; empty: its own.
     """
 
-    def __init__(self, programs: Programs, database: str, format: str = "plain", snapshot: str = "", tables: Sequence[str] = (), schema_only: bool = False) -> None:
+    def __init__(
+        self, programs: Programs, database: str, format: str = "plain", snapshot: str = "", tables: Sequence[str] = (), schema_only: bool = False
+    ) -> None:
         self.programs, self.database, self.format = programs, database, format
         self.inspector = Inspector()
         self._arguments = [f"--format={format}"]
@@ -49,7 +51,9 @@ class Dump:
             process.check()
         self.report: Report = self.inspector.finish()
         if not self.report.complete:
-            raise BadBackupError(f"The dump of {self.database} is not whole, though pg_dump reported success", "Try again; then look at the server's log", self.report.findings)
+            raise BadBackupError(
+                f"The dump of {self.database} is not whole, though pg_dump reported success", "Try again; then look at the server's log", self.report.findings
+            )
 
     def _archive(self, process: Process) -> Iterator[memoryview]:
         """A custom archive cannot be read as it stands, so pg_restore turns a copy of the stream into the plain dump that the inspector knows."""
@@ -79,7 +83,7 @@ class ArchiveReader:
         try:
             for chunk in _read(self._process):
                 self._sink(chunk)
-        except BaseException as error:  # carried to the thread that writes, which raises it
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that writes, which raises it
             self._error = error
             self._process.child.stdout.close()
 

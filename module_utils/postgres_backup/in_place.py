@@ -80,7 +80,13 @@ def replace(settings: Settings, store: Store, made, identities: tuple[str, ...],
     downtime = round(time.monotonic() - began, 3)
     with postgres.connect(settings, made.database) as connection:
         connection.execute("ANALYZE")
-    return {"rows": sum(t["rows"] for t in manifest.tables_of(report).values()), "sha256": source.sha256, "kept_database": None, "downtime_seconds": downtime, "findings": made.findings}
+    return {
+        "rows": sum(t["rows"] for t in manifest.tables_of(report).values()),
+        "sha256": source.sha256,
+        "kept_database": None,
+        "downtime_seconds": downtime,
+        "findings": made.findings,
+    }
 
 
 def _assertions(report: Report) -> str:

@@ -29,7 +29,9 @@ def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise UsageError(f"Failed to open the lock {path}: {error.strerror}", f"The directory must exist and be writable: STATE_DIR={settings.state_dir}") from None
+        raise UsageError(
+            f"Failed to open the lock {path}: {error.strerror}", f"The directory must exist and be writable: STATE_DIR={settings.state_dir}"
+        ) from None
     with os.fdopen(handle, "r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -32,7 +32,9 @@ def parse(data: bytes, key: str) -> dict:
         raise BadBackupError(f"The manifest {key} is damaged: {error}", "The backup itself may be whole: postgres-backup verify <file>") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         version = found.get("schema") if isinstance(found, dict) else None
-        raise BadBackupError(f"The manifest {key} has schema {version!r}; this program reads {SCHEMA}", "Use the version of postgres-backup that wrote it, or a newer one")
+        raise BadBackupError(
+            f"The manifest {key} has schema {version!r}; this program reads {SCHEMA}", "Use the version of postgres-backup that wrote it, or a newer one"
+        )
     missing = [name for name in _REQUIRED if name not in found]
     if missing:
         raise BadBackupError(f"The manifest {key} lacks {', '.join(missing)}", "")

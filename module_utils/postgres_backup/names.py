@@ -23,7 +23,8 @@ SUFFIXES = {
     ".dump": ("custom", "none"),
 }
 _NAME = re.compile(
-    r"postgres-backup-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?"
+    r"postgres-backup-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?",
+    re.ASCII,
 )
 
 

@@ -33,7 +33,13 @@ def run(settings: Settings, progress: Progress) -> dict:
             one["error"] = f"{step}: {error.message}"
             statuses.append(error.exit_status)
             progress.step(f"{name}: {step} failed: {error}")
-    result = {"changed": True, "started_at": manifest.timestamp(started), "seconds": round(time.monotonic() - began, 1), "databases": databases, "exit_status": max(statuses)}
+    result = {
+        "changed": True,
+        "started_at": manifest.timestamp(started),
+        "seconds": round(time.monotonic() - began, 1),
+        "databases": databases,
+        "exit_status": max(statuses),
+    }
     _remember(settings, result)
     progress.step(_verdict(settings, result))
     return result

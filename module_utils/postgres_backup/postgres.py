@@ -6,7 +6,6 @@ compared between two servers does not depend on their time zones.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import threading
@@ -33,8 +32,16 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
     """
     try:
         connection = psycopg.connect(
-            host=settings.db_host, port=settings.db_port, user=settings.db_user, password=settings.db_password or None, dbname=database,
-            connect_timeout=10, application_name="postgres-backup", options="-c TimeZone=UTC", autocommit=not isolation, row_factory=dict_row,
+            host=settings.db_host,
+            port=settings.db_port,
+            user=settings.db_user,
+            password=settings.db_password or None,
+            dbname=database,
+            connect_timeout=10,
+            application_name="postgres-backup",
+            options="-c TimeZone=UTC",
+            autocommit=not isolation,
+            row_factory=dict_row,
         )
     except psycopg.OperationalError as error:
         raise _explained(settings, database, error) from None
@@ -91,7 +98,9 @@ def _explained(settings: Settings, database: str, error: psycopg.OperationalErro
     if "starting up" in text or "shutting down" in text or "in recovery" in text:
         return DatabaseError(f"Failed to reach PostgreSQL at {where}: {said}", "Wait until it is up, then try again")
     if "permission denied" in text or "CONNECT privilege" in text:
-        return DatabaseError(f"Failed to open the database {database!r}: {said}", f'As its owner: GRANT CONNECT ON DATABASE "{database}" TO "{settings.db_user}";')
+        return DatabaseError(
+            f"Failed to open the database {database!r}: {said}", f'As its owner: GRANT CONNECT ON DATABASE "{database}" TO "{settings.db_user}";'
+        )
     return DatabaseError(f"Failed to reach PostgreSQL at {where}: {said}", "Is it running? Check backup_db_host and backup_db_port")
 
 
@@ -133,7 +142,8 @@ SELECT CASE a.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(a.grantee) END AS role
 FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = %s ORDER BY 1, 2"""
 _SETTINGS = """
 SELECT CASE s.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(s.setrole) END AS role, c.setting
-FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) WITH ORDINALITY AS c(setting, n) WHERE d.datname = %s ORDER BY 1, n"""
+FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) WITH ORDINALITY AS c(setting, n)
+WHERE d.datname = %s ORDER BY 1, n"""
 _ROLES = """
 SELECT rolname AS role FROM pg_roles WHERE oid IN (
     SELECT s.refobjid FROM pg_shdepend s JOIN pg_database d ON s.dbid = d.oid OR (s.classid = 'pg_database'::regclass AND s.objid = d.oid)
@@ -206,15 +216,23 @@ def dress_database(connection: psycopg.Connection, name: str, facts: dict) -> No
                 connection.execute(sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(sql.SQL(grant["privilege"]), database, grantee, option))
         for entry in facts.get("settings") or []:
             variable, _, value = entry["setting"].partition("=")
-            whom = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(entry["role"]), database) if entry["role"] else sql.SQL("ALTER DATABASE {}").format(database)
-            connection.execute(sql.SQL("{} SET {} TO {}").format(whom, sql.SQL(".").join(map(sql.Identifier, variable.split("."))), _setting_value(variable, value)))
+            whom = (
+                sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(entry["role"]), database)
+                if entry["role"]
+                else sql.SQL("ALTER DATABASE {}").format(database)
+            )
+            connection.execute(
+                sql.SQL("{} SET {} TO {}").format(whom, sql.SQL(".").join(map(sql.Identifier, variable.split("."))), _setting_value(variable, value))
+            )
         if facts.get("connection_limit", -1) >= 0:
             connection.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(database, sql.Literal(facts["connection_limit"])))
         connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(facts.get("comment"))))
 
 
 #: settings whose value is a list of identifiers; pg_dump treats these the same way (variable_is_guc_list_quote in its dumputils.c)
-_LIST_SETTINGS = frozenset(("local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries", "temp_tablespaces", "unix_socket_directories"))
+_LIST_SETTINGS = frozenset(
+    ("local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries", "temp_tablespaces", "unix_socket_directories")
+)
 
 
 def _setting_value(variable: str, value: str) -> sql.Composable:
@@ -233,7 +251,8 @@ def sessions(connection: psycopg.Connection, name: str) -> list[dict]:
     """Who is connected to a database, we excepted: ``pid``, ``user``, ``application``, ``address``."""
     return connection.execute(
         """SELECT pid, usename AS user, application_name AS application, coalesce(client_addr::text, 'local') AS address
-           FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY 1""", (name,)
+           FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY 1""",
+        (name,),
     ).fetchall()
 
 
@@ -295,7 +314,10 @@ def swap(settings: Settings, renames: list[tuple[str, str]], comments: dict[str,
                 f'Close the connections (stop the application), or let us: GRANT pg_signal_backend TO "{settings.db_user}"; then try again',
             ) from None
         except psycopg.errors.InsufficientPrivilege as error:
-            raise DatabaseError(f"Failed to swap the databases: {first_line(error)}", f'As a superuser: ALTER ROLE "{settings.db_user}" CREATEDB; and make it a member of the owner') from None
+            raise DatabaseError(
+                f"Failed to swap the databases: {first_line(error)}",
+                f'As a superuser: ALTER ROLE "{settings.db_user}" CREATEDB; and make it a member of the owner',
+            ) from None
         finally:
             for ejector in ejectors:
                 ejector.stop()

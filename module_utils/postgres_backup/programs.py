@@ -35,7 +35,7 @@ class Programs:
     def argv(self, program: str, database: str, *arguments: str) -> list[str]:
         """The whole command line; it holds no secret."""
         s = self.settings
-        host, port = (("127.0.0.1", "5432") if s.db_container else (s.db_host, str(s.db_port)))
+        host, port = ("127.0.0.1", "5432") if s.db_container else (s.db_host, str(s.db_port))
         # a database's name may look like a connection string; libpq reads dbname= quoted as a name and nothing else
         name = "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
         call = [os.path.join(self.directory, program), "-h", host, "-p", port, "-U", s.db_user, "-w"]
@@ -77,7 +77,9 @@ def find(settings: Settings, major: int) -> Programs:
     :raises DatabaseError: none is installed; the hint names the package.
     """
     if settings.db_container:
-        return Programs(settings, "", _version(["docker", "exec", settings.db_container, "pg_dump", "--version"], f"pg_dump in the container {settings.db_container}"))
+        return Programs(
+            settings, "", _version(["docker", "exec", settings.db_container, "pg_dump", "--version"], f"pg_dump in the container {settings.db_container}")
+        )
     places = [settings.pg_bin_dir] if settings.pg_bin_dir else [_PACKAGED.format(major=major), *sorted(glob.glob(_PACKAGED.format(major="*")))]
     on_path = shutil.which("pg_dump")
     if on_path and not settings.pg_bin_dir:
@@ -91,8 +93,14 @@ def find(settings: Settings, major: int) -> Programs:
         if _numbers(seen[place])[0] == major:
             return Programs(settings, place, seen[place])
     have = ", ".join(f"{version} in {place}" for place, version in seen.items()) or "none"
-    where = f"backup_pg_bin_dir ({settings.pg_bin_dir})" if settings.pg_bin_dir else f"apt-get install postgresql-client-{major}, or run `ansible-playbook setup.yml`"
-    raise DatabaseError(f"Failed to find pg_dump {major}: the server is PostgreSQL {major}, installed here: {have}", f"Check {where}" if settings.pg_bin_dir else where)
+    where = (
+        f"backup_pg_bin_dir ({settings.pg_bin_dir})"
+        if settings.pg_bin_dir
+        else f"apt-get install postgresql-client-{major}, or run `ansible-playbook setup.yml`"
+    )
+    raise DatabaseError(
+        f"Failed to find pg_dump {major}: the server is PostgreSQL {major}, installed here: {have}", f"Check {where}" if settings.pg_bin_dir else where
+    )
 
 
 def _version(argv: list[str], what: str) -> str:

@@ -24,7 +24,9 @@ def require_whole(backup: Backup, report: Report) -> None:
     if backup.manifest:
         differences = manifest.differences(backup.manifest["tables"], manifest.tables_of(report))
         if differences:
-            raise BadBackupError(f"{backup.name} is not what its manifest says: {differences[0]['message']}", "Restore another one: postgres-backup list", differences)
+            raise BadBackupError(
+                f"{backup.name} is not what its manifest says: {differences[0]['message']}", "Restore another one: postgres-backup list", differences
+            )
 
 
 def prove(settings: Settings, store: Store, backup: Backup, database: str, identities: tuple[str, ...], progress: Progress) -> dict:
@@ -52,9 +54,27 @@ def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> 
     """
     tables = manifest.tables_of(report)
     return {
-        "name": str(backup.name), "database": database, "server": {"name": ""}, "adopted": False,
-        "started_at": manifest.timestamp(backup.taken_at), "ended_at": None, "seconds": None, "postgresql_version": report.server_version, "pg_dump_version": report.program_version,
-        "format": backup.name.format, "compression": backup.name.compression, "encryption": {"kind": "age", "recipients": []} if backup.name.encrypted else None,
-        "partial": "", "bytes": backup.bytes, "dump_bytes": report.bytes, "sha256": sha256, "dump_sha256": report.sha256, "schema_sha256": report.schema_sha256,
-        "globals": None, "rows": sum(table["rows"] for table in tables.values()), "large_objects": report.large_objects, "tables": tables, "proofs": [],
+        "name": str(backup.name),
+        "database": database,
+        "server": {"name": ""},
+        "adopted": False,
+        "started_at": manifest.timestamp(backup.taken_at),
+        "ended_at": None,
+        "seconds": None,
+        "postgresql_version": report.server_version,
+        "pg_dump_version": report.program_version,
+        "format": backup.name.format,
+        "compression": backup.name.compression,
+        "encryption": {"kind": "age", "recipients": []} if backup.name.encrypted else None,
+        "partial": "",
+        "bytes": backup.bytes,
+        "dump_bytes": report.bytes,
+        "sha256": sha256,
+        "dump_sha256": report.sha256,
+        "schema_sha256": report.schema_sha256,
+        "globals": None,
+        "rows": sum(table["rows"] for table in tables.values()),
+        "large_objects": report.large_objects,
+        "tables": tables,
+        "proofs": [],
     }

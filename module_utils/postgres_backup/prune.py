@@ -23,7 +23,8 @@ def prune(settings: Settings, database: str = "", check: bool = False, allow_man
 
     :param allow_many: let this run delete more than half.
     :param check: the same plan, nothing deleted.
-    :return: ``database deleted kept findings seconds changed``; ``deleted`` and ``kept`` list ``backup`` and ``reason``; ``waiting`` counts what waits for ``adopt``.
+    :return: ``database deleted kept findings seconds changed``; ``deleted`` and ``kept`` list ``backup`` and ``reason``;
+        ``waiting`` counts what waits for ``adopt``.
     :raises PostgresBackupError: the clocks disagree, or the store refuses; nothing more is deleted.
     """
     progress = progress or Progress()
@@ -37,8 +38,12 @@ def prune(settings: Settings, database: str = "", check: bool = False, allow_man
         decisions = plan(catalog.backups(), Policy.of(settings, allow_many), utc_now())
         going = [d for d in decisions if not d.keep]
         result = {
-            "changed": bool(going), "database": database, "kept": [_line(d) for d in decisions if d.keep], "deleted": [_line(d) for d in going],
-            "waiting": sum(d.backup.waits_for_adoption for d in decisions), "findings": [],
+            "changed": bool(going),
+            "database": database,
+            "kept": [_line(d) for d in decisions if d.keep],
+            "deleted": [_line(d) for d in going],
+            "waiting": sum(d.backup.waits_for_adoption for d in decisions),
+            "findings": [],
         }
         if going and not check:
             for decision in reversed(going):  # the oldest first: cut short, the newer ones are still there
@@ -67,7 +72,8 @@ def require_honest_clock(store: Store) -> None:
         ahead = "ahead of" if difference > 0 else "behind"
         raise PostgresBackupError(
             f"Failed to prune: this machine's clock is {abs(difference) / 60:.0f} minutes {ahead} the store's, so no age can be trusted",
-            "Set the clock (timedatectl set-ntp true), then try again; nothing was deleted", [{"code": "CLOCK_DIFFERS", "message": f"{difference:.0f} seconds"}],
+            "Set the clock (timedatectl set-ntp true), then try again; nothing was deleted",
+            [{"code": "CLOCK_DIFFERS", "message": f"{difference:.0f} seconds"}],
         )
 
 
@@ -111,5 +117,3 @@ def adopt(settings: Settings, database: str = "", check: bool = False, progress:
                 store.put(backup.layout.manifest(backup.name), manifest.dump(found), "application/json")
                 progress.step(f"{database}: adopted {backup.name}")
     return result
-
-

@@ -46,7 +46,8 @@ def kept_comment(database: str, moment: datetime, reason: str, comment: str | No
 def _marked(connection: psycopg.Connection, database: str, mark: str) -> list[dict]:
     rows = connection.execute(
         """SELECT d.datname AS name, shobj_description(d.oid, 'pg_database') AS comment, pg_database_size(d.oid) AS bytes
-           FROM pg_database d WHERE NOT d.datistemplate AND shobj_description(d.oid, 'pg_database') LIKE '{%%' AND d.datname <> %s""", (database,)
+           FROM pg_database d WHERE NOT d.datistemplate AND shobj_description(d.oid, 'pg_database') LIKE '{%%' AND d.datname <> %s""",
+        (database,),
     ).fetchall()
     found = []
     for row in rows:

@@ -47,9 +47,17 @@ class Plan:
 
     def describe(self) -> dict:
         return {
-            "backup": str(self.backup.name), "database": self.database, "key": self.backup.key, "bytes": self.backup.bytes,
-            "rows": (self.backup.manifest or {}).get("rows"), "replaces": self.live is not None, "missing_roles": self.missing_roles,
-            "sessions": self.sessions, "needed_bytes": self.needed_bytes, "free_bytes": self.free_bytes, "findings": self.findings,
+            "backup": str(self.backup.name),
+            "database": self.database,
+            "key": self.backup.key,
+            "bytes": self.backup.bytes,
+            "rows": (self.backup.manifest or {}).get("rows"),
+            "replaces": self.live is not None,
+            "missing_roles": self.missing_roles,
+            "sessions": self.sessions,
+            "needed_bytes": self.needed_bytes,
+            "free_bytes": self.free_bytes,
+            "findings": self.findings,
         }
 
 
@@ -61,7 +69,9 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
     """
     backup = Catalog(settings, store, database).resolve(wanted)
     if backup.problem:
-        raise BadBackupError(f"{backup.name} is not whole: {backup.problem}", "Restore another one: postgres-backup list", [{"code": "SIZE_DIFFERS", "message": backup.problem}])
+        raise BadBackupError(
+            f"{backup.name} is not whole: {backup.problem}", "Restore another one: postgres-backup list", [{"code": "SIZE_DIFFERS", "message": backup.problem}]
+        )
     found = backup.manifest or {}
     with postgres.connect_maintenance(settings, database) as connection:
         server = postgres.facts_of(connection)
@@ -69,8 +79,16 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
         tools = programs.find(settings, server["major"])
         facts = _facts_for(found, live, settings)
         made = Plan(
-            backup, database, server, tools, live, facts, roles.missing(connection, sorted({*found.get("roles", []), *filter(None, [facts["owner"]])})),
-            len(postgres.sessions(connection, database)), int((found.get("database_bytes") or backup.bytes * 5) * SPARE), postgres.free_bytes(settings, connection, server),
+            backup,
+            database,
+            server,
+            tools,
+            live,
+            facts,
+            roles.missing(connection, sorted({*found.get("roles", []), *filter(None, [facts["owner"]])})),
+            len(postgres.sessions(connection, database)),
+            int((found.get("database_bytes") or backup.bytes * 5) * SPARE),
+            postgres.free_bytes(settings, connection, server),
         )
         _refuse(made, found, connection, settings, beside)
     if not backup.manifest:
@@ -89,11 +107,15 @@ def _refuse(made: Plan, found: dict, connection: psycopg.Connection, settings: S
     """Everything that would fail later is said now."""
     theirs = int((found.get("postgresql_version") or "0").split(".")[0])
     if theirs > made.server["major"]:
-        raise DatabaseError(f"{made.backup.name} was made by PostgreSQL {theirs}, this server is {made.server['major']}", f"Restore it into PostgreSQL {theirs} or newer")
+        raise DatabaseError(
+            f"{made.backup.name} was made by PostgreSQL {theirs}, this server is {made.server['major']}", f"Restore it into PostgreSQL {theirs} or newer"
+        )
     available = {row["name"] for row in connection.execute("SELECT name FROM pg_available_extensions")}
     lacking = [e["name"] for e in found.get("extensions", []) if e["name"] not in available]
     if lacking:
-        raise DatabaseError(f"The server lacks the extensions {', '.join(lacking)} that the backup needs", "Install their packages on the database server, then try again")
+        raise DatabaseError(
+            f"The server lacks the extensions {', '.join(lacking)} that the backup needs", "Install their packages on the database server, then try again"
+        )
     if beside and not made.server["createdb"]:
         raise DatabaseError(
             f"{settings.db_user} may not create databases, and a restore is loaded beside the live one",
@@ -109,7 +131,12 @@ def _refuse(made: Plan, found: dict, connection: psycopg.Connection, settings: S
 
 
 def restore(
-    settings: Settings, backup: str, database: str = "", check: bool = False, in_place_wanted: bool | None = None, identities: tuple[str, ...] = (),
+    settings: Settings,
+    backup: str,
+    database: str = "",
+    check: bool = False,
+    in_place_wanted: bool | None = None,
+    identities: tuple[str, ...] = (),
     progress: Progress | None = None,
 ) -> dict:
     """The database becomes what it was in that backup.
@@ -145,7 +172,8 @@ def restore(
         result["findings"] = result["findings"] + journal.record(store, layout, utc_now(), "restore", noted)
     progress.step(
         f"{database}: restored from {result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}, "
-        f"unreachable for {result['downtime_seconds']:.2f} s" + (f"; the database as it was is kept as {result['kept_database']}" if result["kept_database"] else "")
+        f"unreachable for {result['downtime_seconds']:.2f} s"
+        + (f"; the database as it was is kept as {result['kept_database']}" if result["kept_database"] else "")
     )
     return result
 
@@ -212,11 +240,20 @@ def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[di
             table["sha256"] = went_in.get(name, table)["sha256"]
     differences = manifest.differences(went_in, came_out)
     if differences:
-        raise BadBackupError(f"The restored database is not what went in: {differences[0]['message']}", "The live database is untouched. Please report this with the server's log", differences)
+        raise BadBackupError(
+            f"The restored database is not what went in: {differences[0]['message']}",
+            "The live database is untouched. Please report this with the server's log",
+            differences,
+        )
     expected = (made.backup.manifest or {}).get("schema_sha256")
     same_major = (made.backup.manifest or {}).get("postgresql_version", "").split(".")[0] == str(made.server["major"])
     if expected and same_major and expected != dump.report.schema_sha256:
-        return [{"code": "SCHEMA_DIFFERS", "message": "all rows are equal, but the definitions read differently (another minor version, or extensions of another version)"}]
+        return [
+            {
+                "code": "SCHEMA_DIFFERS",
+                "message": "all rows are equal, but the definitions read differently (another minor version, or extensions of another version)",
+            }
+        ]
     return []
 
 
@@ -268,5 +305,7 @@ def undo(settings: Settings, database: str = "", kept: str = "", check: bool = F
             comments[new_kept] = replaced.kept_comment(database, now, f"undo, which brought {chosen['name']} back", live["comment"])
         postgres.swap(settings, ([(database, new_kept)] if live else []) + [(chosen["name"], database)], comments)
         downtime = round(time.monotonic() - began, 3)
-    progress.step(f"{database}: {chosen['name']} is live again, unreachable for {downtime:.2f} s" + (f"; the one it replaced is kept as {new_kept}" if new_kept else ""))
+    progress.step(
+        f"{database}: {chosen['name']} is live again, unreachable for {downtime:.2f} s" + (f"; the one it replaced is kept as {new_kept}" if new_kept else "")
+    )
     return result | {"downtime_seconds": downtime}

@@ -66,7 +66,9 @@ def create(connection: psycopg.Connection, store: Store, manifest: dict, wanted:
     by_hand = " ".join(f'CREATE ROLE "{role}";' for role in wanted)
     found = statements_for(connection, read_globals(store, manifest, identities), wanted, superuser)
     if not found:
-        raise DatabaseError(f"Failed to restore: the server lacks the roles {', '.join(wanted)}, and no globals were saved with the backup", f"As a superuser: {by_hand}")
+        raise DatabaseError(
+            f"Failed to restore: the server lacks the roles {', '.join(wanted)}, and no globals were saved with the backup", f"As a superuser: {by_hand}"
+        )
     try:
         with connection.transaction():
             for statement in found:

@@ -129,9 +129,15 @@ def _problems(s: Settings):
         return f"(in the config: {_VARIABLES[field]})"
 
     if not re.fullmatch(r"https?://[^/\s]+(/.*)?", s.s3_endpoint_url):
-        yield f"The S3 endpoint {s.s3_endpoint_url!r} is not an address {variable('s3_endpoint_url')}", "It begins with https:// (or http://), such as https://object.pscloud.io"
+        yield (
+            f"The S3 endpoint {s.s3_endpoint_url!r} is not an address {variable('s3_endpoint_url')}",
+            "It begins with https:// (or http://), such as https://object.pscloud.io",
+        )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", s.s3_bucket):
-        yield f"The bucket name {s.s3_bucket!r} is not one that S3 allows {variable('s3_bucket')}", "Small letters, digits, dots and hyphens; without s3:// and without a path"
+        yield (
+            f"The bucket name {s.s3_bucket!r} is not one that S3 allows {variable('s3_bucket')}",
+            "Small letters, digits, dots and hyphens; without s3:// and without a path",
+        )
     if not 1 <= s.db_port <= 65535:
         yield f"The port {s.db_port} is not between 1 and 65535 {variable('db_port')}", ""
     if not s.databases or not all(s.databases):
@@ -227,7 +233,9 @@ def load(path: str = DEFAULT_CONFIG) -> Settings:
     except FileNotFoundError:
         raise UsageError(f"There is no config {path}", "Run `ansible-playbook setup.yml`, or name another with --config FILE") from None
     except PermissionError:
-        raise UsageError(f"The config {path} may be read only by its owner", f"Run this as that user or as root: sudo postgres-backup ... --config {path}") from None
+        raise UsageError(
+            f"The config {path} may be read only by its owner", f"Run this as that user or as root: sudo postgres-backup ... --config {path}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Failed to read the config {path}: {error}") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):

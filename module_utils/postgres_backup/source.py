@@ -20,12 +20,16 @@ class Source:
     :param programs: needed for the custom format only, which pg_restore turns into a plain dump.
     """
 
-    def __init__(self, store: Store, backup: Backup, programs: Programs | None = None, identities: tuple[str, ...] = (), progress: Progress | None = None) -> None:
+    def __init__(
+        self, store: Store, backup: Backup, programs: Programs | None = None, identities: tuple[str, ...] = (), progress: Progress | None = None
+    ) -> None:
         self.store, self.backup, self.programs, self.identities = store, backup, programs, identities
         self.progress = progress or Progress()
         self.sha256 = ""
         if backup.name.encrypted and not identities:
-            raise UsageError(f"{backup.name} is encrypted and no private key was given", "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)")
+            raise UsageError(
+                f"{backup.name} is encrypted and no private key was given", "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)"
+            )
 
     def feed(self, sink: Callable[[bytes], None], table: Callable[[], str] = str) -> None:
         """Give the whole plain dump to ``sink``, chunk by chunk, then compare size and hash with the manifest.
@@ -58,5 +62,6 @@ class Source:
         if found and self.sha256 != found["sha256"]:
             raise BadBackupError(
                 f"{self.backup.name} is not the object that was uploaded: its SHA-256 is {self.sha256[:16]}..., the manifest says {found['sha256'][:16]}...",
-                "Restore another backup: postgres-backup list", [{"code": "OBJECT_ALTERED", "message": "the object's SHA-256 is not the manifest's"}],
+                "Restore another backup: postgres-backup list",
+                [{"code": "OBJECT_ALTERED", "message": "the object's SHA-256 is not the manifest's"}],
             )

@@ -53,8 +53,12 @@ def status(settings: Settings) -> dict:
     findings: list[dict] = []
     databases = {name: _one(settings, store, name, now, findings) for name in settings.databases}
     return {
-        "changed": False, "healthy": not any(f["code"] in _UNHEALTHY for f in findings), "server": settings.server_name, "findings": findings,
-        "next_run": manifest.timestamp(next_run(settings.schedule_time, now)), "databases": databases,
+        "changed": False,
+        "healthy": not any(f["code"] in _UNHEALTHY for f in findings),
+        "server": settings.server_name,
+        "findings": findings,
+        "next_run": manifest.timestamp(next_run(settings.schedule_time, now)),
+        "databases": databases,
     }
 
 
@@ -80,8 +84,12 @@ def _one(settings: Settings, store: Store, name: str, now: datetime, findings: l
         kept = None
         findings.append({"code": "DATABASE_UNREACHABLE", "message": error.message})
     return {
-        "last": last.describe(now) if last else None, "age_hours": last and round((now - last.taken_at).total_seconds() / 3600, 2), "kept": len(mine),
-        "oldest": manifest.timestamp(mine[-1].taken_at) if mine else None, "bytes": sum(b.bytes for b in mine), "replaced": kept,
+        "last": last.describe(now) if last else None,
+        "age_hours": last and round((now - last.taken_at).total_seconds() / 3600, 2),
+        "kept": len(mine),
+        "oldest": manifest.timestamp(mine[-1].taken_at) if mine else None,
+        "bytes": sum(b.bytes for b in mine),
+        "replaced": kept,
         "waiting": sum(b.waits_for_adoption for b in backups),
     }
 
@@ -99,8 +107,15 @@ def table(backups: list[dict]) -> list[str]:
         return ["There are no backups yet."]
     head = ("BACKUP", "DATABASE", "AGE", "SIZE", "ROWS", "STATE", "STAYS BECAUSE")
     rows = [head] + [
-        (line["backup"], line["database"] or "?", human_age(line["age_hours"]), human_bytes(line["bytes"]), "?" if line["rows"] is None else f"{line['rows']:,}", line["state"],
-         line["reason"] if line["keep"] else f"goes at the next prune: {line['reason']}")
+        (
+            line["backup"],
+            line["database"] or "?",
+            human_age(line["age_hours"]),
+            human_bytes(line["bytes"]),
+            "?" if line["rows"] is None else f"{line['rows']:,}",
+            line["state"],
+            line["reason"] if line["keep"] else f"goes at the next prune: {line['reason']}",
+        )
         for line in backups
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
@@ -119,7 +134,11 @@ def lines(found: dict) -> list[str]:
     text = [f"{found['server']}: {'all is well' if found['healthy'] else 'NOT WELL'}; next run {found['next_run']}"]
     for name, one in found["databases"].items():
         last = one["last"]
-        text.append(f"  {name}: last good backup {last['backup']}, {human_age(last['age_hours'])} old, {human_bytes(last['bytes'])}, {last['rows']:,} rows" if last else f"  {name}: no good backup")
+        text.append(
+            f"  {name}: last good backup {last['backup']}, {human_age(last['age_hours'])} old, {human_bytes(last['bytes'])}, {last['rows']:,} rows"
+            if last
+            else f"  {name}: no good backup"
+        )
         text.append(f"    kept: {one['kept']} backups, {human_bytes(one['bytes'])}" + (f", the oldest of {one['oldest']}" if one["oldest"] else ""))
         for row in one["replaced"] or []:
             text.append(f"    replaced database {row['name']}, {human_bytes(row['bytes'])}, by {row['by']}")

@@ -13,7 +13,9 @@ from .settings import Settings
 from .store import Store
 
 
-def verify(settings: Settings, backup: str, database: str = "", identities: tuple[str, ...] = (), check: bool = False, progress: Progress | None = None) -> dict:
+def verify(
+    settings: Settings, backup: str, database: str = "", identities: tuple[str, ...] = (), check: bool = False, progress: Progress | None = None
+) -> dict:
     """Download, decrypt, decompress and inspect a backup, without a database.
 
     :param check: read it all the same, but write no proof.
@@ -27,13 +29,23 @@ def verify(settings: Settings, backup: str, database: str = "", identities: tupl
     began = time.monotonic()
     chosen = Catalog(settings, store, database).resolve(backup)
     if chosen.problem:
-        raise BadBackupError(f"{chosen.name} is not whole: {chosen.problem}", "postgres-backup list shows the others", [{"code": "SIZE_DIFFERS", "message": chosen.problem}])
+        raise BadBackupError(
+            f"{chosen.name} is not whole: {chosen.problem}", "postgres-backup list shows the others", [{"code": "SIZE_DIFFERS", "message": chosen.problem}]
+        )
     found = prove(settings, store, chosen, database, identities, progress)
     if not check:
         store.put(chosen.layout.manifest(chosen.name), manifest.dump(found), "application/json")
     seconds = round(time.monotonic() - began, 1)
     progress.step(f"{database}: {chosen.name} is whole: {found['rows']} rows, read to its end in {human_seconds(seconds)}")
     return {
-        "changed": not chosen.proven, "backup": str(chosen.name), "database": found["database"], "key": chosen.key, "bytes": chosen.bytes,
-        "dump_bytes": found["dump_bytes"], "rows": found["rows"], "seconds": seconds, "sha256": found["sha256"], "findings": [],
+        "changed": not chosen.proven,
+        "backup": str(chosen.name),
+        "database": found["database"],
+        "key": chosen.key,
+        "bytes": chosen.bytes,
+        "dump_bytes": found["dump_bytes"],
+        "rows": found["rows"],
+        "seconds": seconds,
+        "sha256": found["sha256"],
+        "findings": [],
     }

@@ -1,0 +1,92 @@
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postgres_backup.names import SUFFIXES, BackupName, Layout, nearest
+
+NIGHT = datetime(2026, 1, 27, tzinfo=timezone.utc)
+moments = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2099, 1, 1), timezones=st.just(timezone.utc)).map(lambda m: m.replace(microsecond=0))
+
+
+@given(moments, st.sampled_from(sorted(SUFFIXES)), st.booleans())
+def test_a_name_reads_back_as_what_it_was(moment, suffix, encrypted):
+    name = BackupName(moment, suffix, encrypted)
+    assert BackupName.parse(str(name)) == name
+
+
+@given(moments, moments)
+def test_names_order_as_their_times_do(one, other):
+    assert (str(BackupName(one)) < str(BackupName(other))) == (one < other)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "postgres-backup-",
+        "postgres-backup-2026-01-27_00-00-00",
+        "postgres-backup-2026-01-27_00-00-00.sql.gz.tmp",
+        "my-postgres-backup-2026-01-27_00-00-00.sql.gz",
+        "postgres-backup-2026-02-30_00-00-00.sql.gz",
+        "postgres-backup-2026-01-27_24-00-00.sql.gz",
+        "postgres-backup-2026-01-27_00-00-00.users.sql.gz",
+        "postgres-backup-2026-01-27_00-00-00.sql.gz\n",
+        "POSTGRES-BACKUP-2026-01-27_00-00-00.sql.gz",
+        "postgres-backup-٢٠٢٦-01-27_00-00-00.sql.gz",
+    ],
+)
+def test_what_is_not_exactly_a_name_is_none(text):
+    assert BackupName.parse(text) is None
+
+
+def test_the_name_is_of_the_moment_in_utc():
+    almaty = timezone(timedelta(hours=5))
+    assert str(BackupName(datetime(2026, 1, 27, 5, 0, 0, tzinfo=almaty))) == "postgres-backup-2026-01-27_00-00-00.sql.gz"
+
+
+@pytest.mark.parametrize(
+    ("format", "compression", "encrypted", "suffix"),
+    [
+        ("plain", "gzip", False, ".sql.gz"),
+        ("plain", "zstd", False, ".sql.zst"),
+        ("custom", "gzip", False, ".dump"),
+        ("plain", "gzip", True, ".sql.gz.age"),
+        ("custom", "zstd", True, ".dump.age"),
+    ],
+)
+def test_the_suffix_says_how_it_is_packed(format, compression, encrypted, suffix):
+    assert str(BackupName.of(NIGHT, format, compression, encrypted)) == f"postgres-backup-2026-01-27_00-00-00{suffix}"
+
+
+def test_one_database_lies_directly_under_the_prefix():
+    layout, name = Layout("postgres-backup"), BackupName(NIGHT)
+    assert layout.backup(name) == "postgres-backup/postgres-backup-2026-01-27_00-00-00.sql.gz"
+    assert layout.manifest(name) == "postgres-backup/manifests/postgres-backup-2026-01-27_00-00-00.json"
+    assert layout.globals(name) == "postgres-backup/globals/postgres-backup-2026-01-27_00-00-00.sql.gz"
+    assert layout.partial(name, "users") == "postgres-backup/partial/postgres-backup-2026-01-27_00-00-00.users.sql.gz"
+    assert layout.partial(name, "schema") == "postgres-backup/partial/postgres-backup-2026-01-27_00-00-00.schema.sql.gz"
+    assert layout.journal(NIGHT, "backup") == "postgres-backup/journal/2026-01-27_00-00-00-backup.json"
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "a/b", "/a/b/"])
+def test_the_root_has_one_slash_at_its_end_and_none_before(prefix):
+    root = Layout(prefix).root
+    assert not root.startswith("/")
+    assert root == "" or (root.endswith("/") and not root.endswith("//"))
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_two_databases_never_share_a_root_and_none_escapes_the_prefix(one, other):
+    first, second = Layout("p", one).root, Layout("p", other).root
+    assert (first == second) == (one == other)
+    assert not first.startswith(second) or one == other
+    assert first.count("/") == 2
+
+
+def test_the_nearest_names_come_best_first():
+    existing = [f"postgres-backup-2026-01-{day:02d}_00-00-00.sql.gz" for day in range(1, 20)]
+    assert nearest("postgres-backup-2026-01-7_00-00-00.sql.gz", existing)[0] in existing
+    assert nearest("postgres-backup-2026-01-17_00-00-00.sql", existing)[0] == "postgres-backup-2026-01-17_00-00-00.sql.gz"
+    assert len(nearest("x", existing)) == 3

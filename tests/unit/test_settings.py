@@ -1,0 +1,112 @@
+import shlex
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postgres_backup import settings
+from postgres_backup.errors import UsageError
+
+GIVEN = {
+    "SERVER_NAME": "crm-1",
+    "DB_NAME": "crm",
+    "DB_USER": "crm",
+    "S3_ENDPOINT_URL": "https://object.example",
+    "S3_BUCKET_NAME": "backups",
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "not-a-real-secret",
+}
+
+
+def test_what_is_not_said_has_the_contracts_default():
+    found = settings.from_values(GIVEN)
+    assert (found.db_host, found.db_port, found.s3_region, found.s3_prefix) == ("localhost", 5432, "us-east-1", "postgres-backup")
+    assert (found.retention_days, found.keep_weekly, found.keep_monthly) == (7, 0, 0)
+    assert (found.format, found.compression, found.schedule_time) == ("plain", "gzip", "00:00")
+    assert found.databases == ("crm",)
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",))))
+def test_any_quoted_value_reads_as_it_was(value):
+    assert settings.parse(f"A=1\nexport B={shlex.quote(value)}\nC=3\n") == {"A": "1", "B": value, "C": "3"}
+
+
+@pytest.mark.parametrize("value", ["plain", "two words", "it's", 'a "b" c', "$HOME `id` \\", "# no comment", "two\nlines", "=", "ключ"])
+def test_a_shell_reads_the_same_file_the_same_way(value, tmp_path):
+    file = tmp_path / "x.env"
+    file.write_text(f"# a comment\nexport A={shlex.quote(value)} # another\n")
+    shell = subprocess.run(["sh", "-c", '. "$1"; printf %s "$A"', "sh", str(file)], capture_output=True, text=True, check=True, env={"LC_ALL": "C.UTF-8"})
+    assert settings.parse(file.read_text()) == {"A": value} == {"A": shell.stdout}
+
+
+@pytest.mark.parametrize("name", sorted(GIVEN))
+def test_what_is_missing_is_named(name):
+    with pytest.raises(UsageError, match=name):
+        settings.from_values({key: value for key, value in GIVEN.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("S3_ENDPOINT_URL", "object.example", "https://"),
+        ("DB_PORT", "abc", "whole number"),
+        ("DB_PORT", "70000", "65535"),
+        ("RETENTION_DAYS", "0", "keep nothing"),
+        ("SCHEDULE_TIME", "24:00", "time of day"),
+        ("SCHEDULE_TIME", "7", "HH:MM"),
+        ("S3_BUCKET_NAME", "s3://x", "without s3://"),
+        ("BACKUP_FORMAT", "tar", "plain, custom"),
+        ("BACKUP_COMPRESSION", "bzip2", "gzip, zstd"),
+        ("S3_MAX_PARTS", "0", "10000"),
+        ("RESTORE_IN_PLACE", "perhaps", "neither true nor false"),
+        ("KEEP_WEEKLY", "-1", "below zero"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_explained(name, value, says):
+    with pytest.raises(UsageError) as caught:
+        settings.from_values(GIVEN | {name: value})
+    assert name in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_secrets_do_not_show():
+    found = settings.from_values(
+        GIVEN | {"DB_PASSWORD": "hidden-1", "PING_URL": "https://hidden-2.example", "ALERT_URLS": "tgram://hidden-3 mailto://hidden-4"}
+    )
+    assert "hidden" not in repr(found)
+    assert "not-a-real-secret" not in repr(found)
+    assert len(found.secrets) == 5
+
+
+def test_several_databases_may_have_blanks_in_their_names():
+    found = settings.from_values(GIVEN | {"DB_NAMES": "crm 'my shop'"})
+    assert found.databases == ("crm", "my shop")
+    assert found.for_database("my shop") == "my shop"
+    with pytest.raises(UsageError, match="Which database"):
+        found.for_database("")
+    with pytest.raises(UsageError, match="crm, my shop"):
+        found.for_database("shop")
+
+
+@pytest.mark.parametrize(("mode", "accepted"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False)])
+def test_a_config_that_others_may_read_is_refused(tmp_path, mode, accepted):
+    file = tmp_path / "backup-config.env"
+    file.write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in GIVEN.items()))
+    file.chmod(mode)
+    if accepted:
+        assert settings.load(str(file)).server_name == "crm-1"
+    else:
+        with pytest.raises(UsageError, match="chmod 0600"):
+            settings.load(str(file))
+
+
+@pytest.mark.parametrize("text", ["A", "A B=1", "A=1 B=2", "A='1", "1A=2"])
+def test_a_line_that_is_no_assignment_is_named(text):
+    with pytest.raises(UsageError):
+        settings.parse(text)
+
+
+def test_no_config_says_what_to_run(tmp_path):
+    with pytest.raises(UsageError, match=r"setup\.yml"):
+        settings.load(str(tmp_path / "none.env"))
