@@ -1,0 +1,37 @@
+"""Documentation that the postgres_backup_* modules share; the options are in module_utils/postgres_backup_module.py."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Each attribute is a fragment: ``extends_documentation_fragment: [postgres_backup, postgres_backup.database]``."""
+
+    DOCUMENTATION = r"""
+options:
+  config:
+    description:
+      - The settings of this server, as the role C(backup) writes them.
+      - Only its owner may be able to read it.
+    type: path
+    default: /etc/postgres-backup/backup-config.env
+notes:
+  - Runs as the owner of O(config), with the Python of C(/opt/postgres-backup/venv), which has the libraries
+    (C(become_user) and C(ansible_python_interpreter) of the task).
+  - A failure carries RV(ignore:exit_status) as the command line would have it (1 failed and nothing was lost, 2 wrong usage
+    or settings, 3 another run holds the lock, 4 a check found the backup bad) and RV(ignore:findings).
+"""
+
+    DATABASE = r"""
+options:
+  database:
+    description: The database. May be left out where the settings name only one.
+    type: str
+    default: ""
+"""
+
+    PROGRESS = r"""
+options:
+  progress_file:
+    description: Where to write what is being done, for the action plugin of the same name, which sets this and shows it.
+    type: path
+"""

@@ -1,0 +1,62 @@
+#!/usr/bin/python
+"""Ansible module: list the backups."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_backup_info
+short_description: List the backups in the bucket
+description:
+  - Reads the bucket alone; needs neither the database nor any memory of earlier runs.
+  - O(database) left out lists the backups of all databases of the settings.
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+extends_documentation_fragment: [postgres_backup, postgres_backup.database]
+"""
+
+EXAMPLES = r"""
+- name: List the backups
+  postgres_backup_info:
+  register: __backup_list
+
+- name: Show the newest
+  ansible.builtin.debug:
+    var: __backup_list.backups[0]
+"""
+
+RETURN = r"""
+backups:
+  description:
+    - The whole-database backups, newest first. Each has C(backup), C(database), C(server), C(key), C(taken_at), C(age_hours), C(bytes),
+      C(dump_bytes), C(rows), C(seconds), C(sha256), C(state) (proven, good, unproven, bad or foreign), C(problem), C(ours), C(proven),
+      C(postgresql_version) and C(encrypted), and C(keep) with its C(reason) as the next prune would decide.
+  type: list
+  elements: dict
+  returned: success
+table:
+  description: The same for reading, one line a backup, with a headline.
+  type: list
+  elements: str
+  returned: success
+waiting:
+  description: How many backups without a manifest wait for C(postgres-backup adopt).
+  type: int
+  returned: success
+"""
+
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, Call, run
+
+ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION}
+
+
+def perform(call: Call) -> dict:
+    from ansible.module_utils.postgres_backup import status
+
+    result = status.info(call.settings, call.params["database"])
+    return result | {"table": status.table(result["backups"])}
+
+
+if __name__ == "__main__":
+    run(ARGUMENT_SPEC, perform)

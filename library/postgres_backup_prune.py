@@ -1,0 +1,81 @@
+#!/usr/bin/python
+"""Ansible module: delete the backups that retention no longer keeps."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_backup_prune
+short_description: Delete the backups that retention no longer keeps
+description:
+  - Follows the retention in the settings (days, weeks, months), and deletes only backups that are this server's and this database's.
+  - Never deletes the newest good backup, the newest proven one, or, unless told to, more than half in one run.
+options:
+  allow_many:
+    description: Delete even where that is more than half of the backups.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: The same plan, nothing deleted.
+    support: full
+  diff_mode:
+    description: The names before and after.
+    support: full
+extends_documentation_fragment: [postgres_backup, postgres_backup.database]
+"""
+
+EXAMPLES = r"""
+- name: Say what would be deleted
+  postgres_backup_prune:
+    database: crm
+  check_mode: true
+  register: __backup_plan
+"""
+
+RETURN = r"""
+database:
+  description: The database.
+  type: str
+  returned: success
+deleted:
+  description: What was deleted (in check mode, would be), each with C(backup) and the C(reason).
+  type: list
+  elements: dict
+  returned: success
+kept:
+  description: What stays, each with C(backup) and the C(reason).
+  type: list
+  elements: dict
+  returned: success
+waiting:
+  description: How many backups without a manifest stay until C(postgres-backup adopt) says that they are this server's.
+  type: int
+  returned: success
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+findings:
+  description: What is worth knowing, such as objects of others under the prefix, each with C(code) and C(message).
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, Call, run
+
+ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "allow_many": {"type": "bool", "default": False}}
+
+
+def perform(call: Call) -> dict:
+    from ansible.module_utils.postgres_backup import prune
+
+    result = prune.prune(call.settings, call.params["database"], check=call.check, allow_many=call.params["allow_many"], progress=call.progress)
+    kept, deleted = ([entry["backup"] for entry in result[key]] for key in ("kept", "deleted"))
+    before = "".join(f"{name}\n" for name in sorted(kept + deleted))
+    after = "".join(f"{name}\n" for name in sorted(kept))
+    return result | {"diff": {"before": before, "after": after}}
+
+
+if __name__ == "__main__":
+    run(ARGUMENT_SPEC, perform)

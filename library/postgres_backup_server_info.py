@@ -1,0 +1,75 @@
+#!/usr/bin/python
+"""Ansible module: which PostgreSQL is it, and are its programs here?"""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_backup_server_info
+short_description: Ask PostgreSQL for its version and look for programs of that version
+description:
+  - Connects with the settings and asks the server what it is and what our user may do.
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+extends_documentation_fragment: [postgres_backup]
+"""
+
+EXAMPLES = r"""
+- name: Ask which PostgreSQL it is
+  postgres_backup_server_info:
+  register: __server
+
+- name: Say it
+  ansible.builtin.debug:
+    msg: "PostgreSQL {{ __server.version }}, pg_dump {{ __server.client_version or 'missing' }}"
+"""
+
+RETURN = r"""
+version:
+  description: The server's version.
+  type: str
+  returned: success
+  sample: "16.3"
+major:
+  description: Its major.
+  type: int
+  returned: success
+  sample: 16
+superuser:
+  description: Our user is a superuser.
+  type: bool
+  returned: success
+createdb:
+  description: Our user may create databases, which a restore needs.
+  type: bool
+  returned: success
+createrole:
+  description: Our user may create roles.
+  type: bool
+  returned: success
+client_version:
+  description: The version of the installed pg_dump of that major; empty where there is none.
+  type: str
+  returned: success
+  sample: "16.3"
+"""
+
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
+
+ARGUMENT_SPEC = {**CONFIG_OPTION}
+
+
+def perform(call: Call) -> dict:
+    from ansible.module_utils.postgres_backup import errors, postgres, programs
+
+    facts = postgres.server_facts(call.settings)
+    try:
+        client = programs.find(call.settings, facts["major"]).version
+    except errors.DatabaseError:
+        client = ""  # an answer, not a failure: the caller installs it
+    return {"changed": False, **facts, "client_version": client}
+
+
+if __name__ == "__main__":
+    run(ARGUMENT_SPEC, perform)

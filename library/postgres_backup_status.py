@@ -1,0 +1,74 @@
+#!/usr/bin/python
+"""Ansible module: is this server's data safe?"""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_backup_status
+short_description: Say whether the backups of a server are as they should be
+description:
+  - Last backup, its age and size, next run and what is kept, for every database of the settings, from the bucket itself.
+  - An unhealthy state is a result (RV(healthy) is false), not a failure of the module.
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+extends_documentation_fragment: [postgres_backup]
+"""
+
+EXAMPLES = r"""
+- name: Ask for the state of the backups
+  postgres_backup_status:
+  register: __backup_state
+
+- name: Insist on a fresh backup
+  ansible.builtin.assert:
+    that: __backup_state.healthy
+"""
+
+RETURN = r"""
+healthy:
+  description: Every database has a good backup of the last 26 hours.
+  type: bool
+  returned: success
+server:
+  description: Whose backups these are.
+  type: str
+  returned: success
+next_run:
+  description: When the schedule fires next, UTC.
+  type: str
+  returned: success
+  sample: "2026-01-28T00:00:00Z"
+databases:
+  description:
+    - For each database C(last) (the newest good backup, or none) and its C(age_hours), C(kept) (how many), their C(bytes), C(oldest), C(replaced) (databases
+      kept by restores) and C(waiting).
+  type: dict
+  returned: success
+lines:
+  description: All of it for reading.
+  type: list
+  elements: str
+  returned: success
+findings:
+  description: Why it is not healthy, and what else is worth knowing, each with C(code) and C(message).
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
+
+ARGUMENT_SPEC = {**CONFIG_OPTION}
+
+
+def perform(call: Call) -> dict:
+    from ansible.module_utils.postgres_backup import status
+
+    result = status.status(call.settings)
+    return result | {"lines": status.lines(result)}
+
+
+if __name__ == "__main__":
+    run(ARGUMENT_SPEC, perform)

@@ -1,0 +1,67 @@
+#!/usr/bin/python
+"""Ansible module: bring back the database that a restore replaced."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_backup_undo_restore
+short_description: Bring back the database that a restore replaced
+description:
+  - Swaps the live database with the one that M(postgres_backup_restore) kept, in one short moment. What was live is kept in its turn.
+options:
+  kept:
+    description: The kept database to bring back; left out, the newest one of O(database).
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Says which database would come back.
+    support: full
+extends_documentation_fragment: [postgres_backup, postgres_backup.database, postgres_backup.progress]
+"""
+
+EXAMPLES = r"""
+- name: Undo the last restore
+  postgres_backup_undo_restore:
+    database: crm
+"""
+
+RETURN = r"""
+database:
+  description: The database.
+  type: str
+  returned: success
+  sample: crm
+restored_database:
+  description: The kept database that is live again.
+  type: str
+  returned: success
+  sample: crm_before_2026-01-27_10-00-00
+kept_database:
+  description: The name under which the database that was live until now is kept; none where there was none.
+  type: str
+  returned: success
+downtime_seconds:
+  description: For how long nobody could use the database.
+  type: float
+  returned: success
+findings:
+  description: What is worth knowing, each with C(code) and C(message).
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, PROGRESS_OPTION, Call, run
+
+ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, **PROGRESS_OPTION, "kept": {"type": "str", "default": ""}}
+
+
+def perform(call: Call) -> dict:
+    from ansible.module_utils.postgres_backup import restore
+
+    return restore.undo(call.settings, call.params["database"], call.params["kept"], check=call.check, progress=call.progress)
+
+
+if __name__ == "__main__":
+    run(ARGUMENT_SPEC, perform)

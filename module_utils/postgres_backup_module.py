@@ -1,0 +1,66 @@
+"""What the modules in library/ share: their common options, one call into the package, and its errors as answers.
+
+A module is documentation, its own options, and a function that imports a use case and calls it. The import
+stands inside that function, so that a Python without the libraries is told in a sentence instead of a traceback
+(Ansible finds such imports too, and sends what they need along).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.postgres_backup.errors import PostgresBackupError
+from ansible.module_utils.postgres_backup.progress import FileProgress, Progress
+from ansible.module_utils.postgres_backup.settings import DEFAULT_CONFIG, Settings, load
+
+#: documented in doc_fragments/postgres_backup.py
+CONFIG_OPTION = {"config": {"type": "path", "default": DEFAULT_CONFIG}}
+DATABASE_OPTION = {"database": {"type": "str", "default": ""}}
+PROGRESS_OPTION = {"progress_file": {"type": "path"}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """What the user asks of a module.
+
+    :param params: the module's options.
+    :param check: check mode: say what would be done, do nothing.
+    """
+
+    settings: Settings
+    params: dict[str, Any]
+    check: bool
+    progress: Progress
+
+
+def run(argument_spec: dict[str, dict], perform: Callable[[Call], dict]) -> None:
+    """Answer one call of a module and end the process.
+
+    :param argument_spec: all options of the module, ``config`` among them.
+    :param perform: does the work; its dict is the module's result and has ``changed``. What it raises as
+        :class:`PostgresBackupError` becomes ``fail_json(msg="message. hint", exit_status=, findings=)``.
+    """
+    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
+    path = module.params.get("progress_file")
+    secrets: tuple[str, ...] = ()
+    try:
+        settings = load(module.params["config"])
+        secrets = settings.secrets
+        result = perform(Call(settings, module.params, module.check_mode, FileProgress(path) if path else Progress()))
+    except PostgresBackupError as error:
+        # nothing of the package puts a secret into a message; what another program said there might
+        module.no_log_values.update(secrets)
+        module.fail_json(msg=sentence(error), exit_status=error.exit_status, findings=error.findings)
+    except ImportError as error:
+        module.fail_json(msg=f"{sys.executable} lacks {error.name}. Run `ansible-playbook setup.yml` first, or check backup_python", exit_status=2, findings=[])
+    module.exit_json(**result)
+
+
+def sentence(error: PostgresBackupError) -> str:
+    """``message. hint`` on one line."""
+    message = error.message.rstrip(". ")
+    return f"{message}. {error.hint}" if error.hint else message
