@@ -35,8 +35,8 @@ class Dump:
             self._arguments.append(f"--snapshot={snapshot}")
         self._arguments += [f"--table={table}" for table in tables] + (["--schema-only"] if schema_only else [])
 
-    def chunks(self) -> Iterator[memoryview]:
-        """The dump as it comes, each chunk valid until the next is asked for.
+    def chunks(self) -> Iterator[bytes]:
+        """The dump as it comes.
 
         :raises DatabaseError: pg_dump did not end with 0.
         :raises BadBackupError: it did, but what came is no whole dump.
@@ -55,7 +55,7 @@ class Dump:
                 f"The dump of {self.database} is not whole, though pg_dump reported success", "Try again; then look at the server's log", self.report.findings
             )
 
-    def _archive(self, process: Process) -> Iterator[memoryview]:
+    def _archive(self, process: Process) -> Iterator[bytes]:
         """A custom archive cannot be read as it stands, so pg_restore turns a copy of the stream into the plain dump that the inspector knows."""
         with ArchiveReader(self.programs, self.inspector.feed) as reader:
             for chunk in _read(process):
@@ -118,14 +118,14 @@ class ArchiveReader:
         self._thread.join()
 
 
-def _read(process: Process) -> Iterator[memoryview]:
+def _read(process: Process) -> Iterator[bytes]:
     handle = process.child.stdout.fileno()
     try:
         fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, CHUNK)
     except OSError:  # over the user's share of pipe memory (fs.pipe-user-pages-soft): a small pipe is only slower
         os.set_blocking(handle, True)
     while data := os.read(handle, CHUNK):
-        yield memoryview(data)
+        yield data
 
 
 def write_all(handle: int, data) -> None:
@@ -143,7 +143,7 @@ def dump_globals(programs: Programs, database: str, passwords: bool) -> bytes:
     """
     arguments = ["--globals-only"] + ([] if passwords else ["--no-role-passwords"])
     with programs.start("pg_dumpall", database, *arguments, stdout=subprocess.PIPE) as process:
-        text = b"".join(bytes(chunk) for chunk in _read(process))
+        text = b"".join(_read(process))
         process.check()
     if b"PostgreSQL database cluster dump complete" not in text:
         raise DatabaseError("pg_dumpall reported success, but its output has no end", "")

@@ -10,7 +10,8 @@ import subprocess
 
 from .dump import write_all
 from .errors import DatabaseError
-from .inspector import Guard, Report
+from .guard import Guard
+from .inspector import Report
 from .programs import Programs
 
 
@@ -21,7 +22,7 @@ class Load:
     """
 
     def __init__(self, programs: Programs, database: str, transaction: bool = False) -> None:
-        self.guard = Guard(drop_restrict=not programs.knows_restrict, drop_transactions=transaction)
+        self.guard = Guard(drop_restrict=not programs.knows_restrict)
         self._transaction = transaction
         # results of SELECT setval() are of no interest; commits need not wait for the disk: the swap that makes them count does
         self._process = programs.start(
@@ -47,7 +48,6 @@ class Load:
 
     def inspect(self) -> Report:
         """The dump has ended: what it was."""
-        self.send(self.guard.flush())
         return self.guard.finish()
 
     def finish(self) -> None:

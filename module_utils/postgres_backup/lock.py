@@ -22,15 +22,16 @@ def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
 
     :param what: what is being done, for whoever finds the door closed: ``backup``.
     :raises LockedError: another process holds it; the message names it.
-    :raises UsageError: the state directory is missing or may not be written.
+    :raises UsageError: the state directory cannot be made or written.
     """
     name = urllib.parse.quote(f"{settings.server_name}.{database}", safe="-_.")
     path = os.path.join(settings.state_dir, f"{name}.lock")
     try:
+        os.makedirs(settings.state_dir, mode=0o750, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise UsageError(
-            f"Failed to open the lock {path}: {error.strerror}", f"The directory must exist and be writable: STATE_DIR={settings.state_dir}"
+            f"Failed to open the lock {path}: {error.strerror}", f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}"
         ) from None
     with os.fdopen(handle, "r+", encoding="utf-8") as file:
         try:

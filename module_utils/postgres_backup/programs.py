@@ -159,13 +159,10 @@ class Process:
             raise DatabaseError(f"{self.name} failed ({ended})" + (f": {first_error.strip()}" if first_error else ""), "")
 
     def end(self) -> None:
-        """Make sure that it is gone, whatever happened; no error."""
-        for stream in (self.child.stdin, self.child.stdout):
-            if stream:
-                try:
-                    stream.close()
-                except OSError:  # a broken pipe on flush: it is gone already, which is what is wanted
-                    continue
+        """Make sure that it is gone, whatever happened; no error.
+
+        By a signal before its input is closed: at the end of input psql would run the half of a statement that it has.
+        """
         if self.child.poll() is None:
             self.child.terminate()
             try:
@@ -173,6 +170,9 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.child.kill()
         self.wait()
+        for stream in (self.child.stdin, self.child.stdout, self.child.stderr):
+            if stream:
+                stream.close()
 
     def __enter__(self) -> Process:
         return self
