@@ -1,0 +1,34 @@
+# What can be typed here; `make` alone lists it. Each target first sets up what it needs in .venv.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-clean test lint server server-clean
+python := .venv/bin/python
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
+
+demo: ## a database of its own is backed up, destroyed and restored, here and without root
+	@sh bootstrap.sh --demo
+	@.venv/bin/ansible-playbook playbooks/demo.yml
+
+demo-clean: ## stop what the demo started and remove every trace of it
+	@if [ -x $(python) ]; then $(python) -m demo.clean; elif [ -e .demo ]; then sh bootstrap.sh --demo && $(python) -m demo.clean; fi
+
+test: ## all tests; those that boot servers need root. Some: make test ARGS="tests/unit -k retention"
+	@sh bootstrap.sh --dev
+	@$(python) -m pytest $(ARGS)
+
+lint: ## ruff, yamllint, ansible-lint (profile production), shell syntax
+	@sh bootstrap.sh --dev
+	$(python) -m ruff check .
+	$(python) -m yamllint --strict .
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/ansible-lint --strict
+	sh -n bootstrap.sh && bash -n .ci/run
+
+server: ## a brand-new Debian server on this machine to try things on (root); SUITE=bookworm or trixie
+	@sh bootstrap.sh --dev
+	@$(python) -m tests.servers deps
+	@$(python) -m tests.servers up $(SUITE)
+
+server-clean: ## remove those servers
+	@sh bootstrap.sh --dev
+	@$(python) -m tests.servers down
