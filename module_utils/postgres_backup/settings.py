@@ -7,6 +7,7 @@ read here without a shell. Names and meanings: ``CONTRACT`` in docs/reference.md
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import re
 import shlex
@@ -157,6 +158,39 @@ def _problems(s: Settings):
         yield f"{s.s3_max_parts} parts: S3 allows 1 to {S3_MAX_PARTS} {variable('s3_max_parts')}", ""
 
 
+#: a piece of a word: in single quotes, in double quotes, after a backslash, or as it stands
+_PIECE = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)|(?P<bare>[^ \t\r\n'"\\]+)""", re.DOTALL)
+
+
+def _words(text: str) -> list[str] | None:
+    """Words as a POSIX shell cuts them; None where a quote is still open.
+
+    ``shlex`` would take a ``#`` in the middle of a word for a comment, and cut a password short.
+    """
+    words, at = [], 0
+    while at < len(text):
+        if text[at] in " \t\r\n":
+            at += 1
+            continue
+        if text[at] == "#":
+            at = end if (end := text.find("\n", at)) >= 0 else len(text)
+            continue
+        word = ""
+        while at < len(text) and text[at] not in " \t\r\n":
+            piece = _PIECE.match(text, at)
+            if not piece:
+                return None
+            at = piece.end()
+            if piece.lastgroup == "double":
+                word += re.sub(r'\\([$`"\\])|\\\n', lambda found: found[1] or "", piece["double"])
+            elif piece.lastgroup == "escaped":
+                word += piece["escaped"].replace("\n", "")
+            else:
+                word += piece[piece.lastgroup]
+        words.append(word)
+    return words
+
+
 def parse(text: str, source: str = "the config") -> dict[str, str]:
     """The assignments of a config file, unquoted as a POSIX shell would; nothing is expanded.
 
@@ -164,11 +198,10 @@ def parse(text: str, source: str = "the config") -> dict[str, str]:
     """
     values: dict[str, str] = {}
     pending = ""
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
         pending += line
-        try:
-            words = shlex.split(pending, comments=True)
-        except ValueError:
+        words = _words(pending)
+        if words is None:
             continue  # a quoted value goes on in the next line
         pending = ""
         if not words:
@@ -203,7 +236,12 @@ def from_values(values: Mapping[str, str], source: str = "the config") -> Settin
         if variable not in values:
             continue
         fields[field] = _convert(variable, value, types[field], source)
-    fields["databases"] = tuple(shlex.split(values.get("DB_NAMES", ""))) or (values["DB_NAME"],)
+    several = _words(values.get("DB_NAMES", ""))
+    if several is None:
+        raise UsageError(
+            f"DB_NAMES in {source} has a quote that is never closed", "Quote names with blanks, and the whole once more: DB_NAMES=\"crm 'two words'\""
+        )
+    fields["databases"] = tuple(dict.fromkeys(several)) or (values["DB_NAME"],)
     return Settings(**fields)  # type: ignore[arg-type]
 
 

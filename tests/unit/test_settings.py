@@ -40,6 +40,33 @@ def test_a_shell_reads_the_same_file_the_same_way(value, tmp_path):
     assert settings.parse(file.read_text()) == {"A": value} == {"A": shell.stdout}
 
 
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "A=abc#def",
+        "A=#x",
+        "A=a\\#b",
+        "A='a'#b",
+        "A=1 #it's",
+        "A=a\\ b",
+        'A="a\\"b\\$c\\\\d\\e"',
+        'A="x\\\ny"',
+        "A='a\\'",
+        "A=''\"\"",
+        "A=a\u2028b",
+        "A=a\u00a0b",
+        "A=~x",
+    ],
+)
+def test_what_stands_there_unquoted_is_read_as_a_shell_does(assignment, tmp_path):
+    file = tmp_path / "x.env"
+    file.write_text(f"{assignment}\nB=2\n")
+    shell = subprocess.run(
+        ["sh", "-c", '. "$1"; printf "%s\\n%s" "$A" "$B"', "sh", str(file)], capture_output=True, text=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    )
+    assert list(settings.parse(file.read_text()).values()) == shell.stdout.split("\n")
+
+
 @pytest.mark.parametrize("name", sorted(GIVEN))
 def test_what_is_missing_is_named(name):
     with pytest.raises(UsageError, match=name):
@@ -87,6 +114,15 @@ def test_several_databases_may_have_blanks_in_their_names():
         found.for_database("")
     with pytest.raises(UsageError, match="crm, my shop"):
         found.for_database("shop")
+
+
+def test_a_quote_left_open_in_the_list_of_databases_is_explained():
+    with pytest.raises(UsageError, match="DB_NAMES"):
+        settings.from_values(GIVEN | {"DB_NAMES": "crm 'my shop"})
+
+
+def test_a_database_named_twice_is_one():
+    assert settings.from_values(GIVEN | {"DB_NAMES": "a b a"}).databases == ("a", "b")
 
 
 @pytest.mark.parametrize(("mode", "accepted"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False)])
