@@ -207,6 +207,8 @@ class SeaweedFS:
             # a key must not bring a missing bucket into being: the real stores refuse
             "s3.autoCreateBucket": "false",
             "s3.allowDeleteBucketNotEmpty": "false",
+            # buckets as host names, for clients that want it: <bucket>.localhost
+            "s3.domainName": "localhost",
             # relative: a socket's path may be only 107 bytes long
             "s3.localSocket": "tmp/s3.sock",
             "filer.localSocket": "tmp/filer.sock",

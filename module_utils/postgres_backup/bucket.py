@@ -5,7 +5,7 @@ answers with one of
 
 * ``set``: it was not so, and now is (with ``check``: it would be tried)
 * ``unchanged``: it was so already
-* ``unsupported``: this store cannot do it
+* ``unsupported``: this store cannot do it, or does not let this key
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from .s3_errors import FAILURES, Refused, explain
 #: ID of our lifecycle rule; rules with another are not ours
 RULE_ID = "postgres-backup-unfinished-uploads"
 _PRIVATE = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
-#: how stores say that they do not know a call
-_UNKNOWN = {"NotImplemented", "MethodNotAllowed", "NotSupported", "UnsupportedOperation", "XNotImplemented"}
+#: how stores say that they do not know a setting of buckets; the last two do not look at what is to be
+#: set, and believe that the bucket is to be made (nanio)
+_UNKNOWN = {"NotImplemented", "MethodNotAllowed", "NotSupported", "UnsupportedOperation", "XNotImplemented", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
-def _is_unknown(error: Refused) -> bool:
-    return error.code in _UNKNOWN or error.status in (405, 501)
+def _cannot(error: Refused) -> bool:
+    return error.code in _UNKNOWN or error.status in (403, 405, 501)
 
 
 def probe(s3: S3) -> None:
@@ -99,7 +100,7 @@ def _block_public_access(s3: S3, check: bool) -> str:
         if answer.get("PublicAccessBlockConfiguration") == _PRIVATE:
             return "unchanged"
     except Refused as error:
-        if _is_unknown(error):
+        if _cannot(error):
             return "unsupported"
         if error.code != "NoSuchPublicAccessBlockConfiguration":
             raise
@@ -109,7 +110,7 @@ def _block_public_access(s3: S3, check: bool) -> str:
         s3.call("put_public_access_block", f"make the bucket {s3.bucket} private", PublicAccessBlockConfiguration=_PRIVATE)
         again = s3.call("get_public_access_block", doing)
     except Refused as error:
-        if _is_unknown(error):
+        if _cannot(error):
             return "unsupported"
         raise
     return "set" if again.get("PublicAccessBlockConfiguration") == _PRIVATE else "unsupported"
@@ -167,7 +168,7 @@ def expire_unfinished_uploads(s3: S3, days: int, check: bool = False) -> str:
         s3.call("put_bucket_lifecycle_configuration", doing, LifecycleConfiguration={"Rules": [*others, ours]}, **keep)
     except Refused as error:
         # MinIO knows lifecycles, but not this rule, and calls it invalid.
-        if _is_unknown(error) or error.code in ("InvalidArgument", "InvalidRequest", "MalformedXML"):
+        if _cannot(error) or error.code in ("InvalidArgument", "InvalidRequest", "MalformedXML"):
             return "unsupported"
         raise
     after = (_lifecycle(s3, doing) or {}).get("Rules", [])
@@ -185,7 +186,7 @@ def _lifecycle(s3: S3, doing: str) -> dict | None:
     try:
         return s3.call("get_bucket_lifecycle_configuration", doing)
     except Refused as error:
-        if _is_unknown(error):
+        if _cannot(error):
             return None
         if error.code == "NoSuchLifecycleConfiguration":
             return {}

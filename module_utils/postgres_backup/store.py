@@ -124,13 +124,19 @@ class Store:
         return (before + time.time()) / 2 - theirs - 0.5
 
     def sweep_uploads(self, prefix: str, older_than_hours: float) -> int:
-        """Abort uploads under ``prefix`` that began longer ago than that, by the store's clock as we know it.
+        """Abort uploads under ``prefix`` that began longer ago than that, by the store's clock.
 
-        :returns: how many there were.
+        :returns: how many there were; 0 also where the store cannot list them.
         """
         oldest = datetime.now(timezone.utc) - timedelta(seconds=self.clock_difference()) - timedelta(hours=older_than_hours)
+        try:
+            found = list(self.s3.unfinished(prefix))
+        except Refused as error:
+            if error.status in (405, 501):
+                return 0
+            raise
         count = 0
-        for key, upload_id, begun in list(self.s3.unfinished(prefix)):
+        for key, upload_id, begun in found:
             if begun < oldest:
                 try:
                     self.s3.call("abort_multipart_upload", f"abort an unfinished upload of {key}", Key=key, UploadId=upload_id)

@@ -1,0 +1,237 @@
+"""In front of a real S3 server: a proxy that makes the faults no server makes on request, and one that adds TLS.
+
+Both listen on a free loopback port. The fault proxy speaks HTTP, one request a connection: slower than
+a direct connection, which no test measures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import socket
+import socketserver
+import ssl
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+BLOCK = 64 * 1024
+
+
+@dataclasses.dataclass
+class Fault:
+    """What to do to the next requests that match.
+
+    :param kind: ``status``: answer with :attr:`status` without asking the server; ``html``: answer with a web
+        page; ``cut_request``: break the connection after :attr:`after` bytes of the request's body;
+        ``cut_response``: likewise of the answer's; ``flip``: change one bit of the request's body at
+        :attr:`after`; ``lose_answer``: let the server do it, and break the connection; ``hang``: take the
+        request and say nothing for :attr:`seconds`; ``delay``: wait so long, then go on.
+    :param method: such as ``PUT``; empty: any.
+    :param contains: part of path and query, such as ``partNumber=2``; empty: any.
+    :param times: for how many requests.
+    :param skip: how many matching requests to let pass first.
+    """
+
+    kind: str
+    method: str = ""
+    contains: str = ""
+    times: int = 1
+    skip: int = 0
+    status: int = 503
+    code: str = "ServiceUnavailable"
+    #: further elements of the answer's XML
+    more: str = ""
+    after: int = 0
+    seconds: float = 0.0
+    #: requests it was done to
+    done: int = 0
+
+    def takes(self, method: str, target: str) -> bool:
+        if self.done >= self.times or self.method not in ("", method) or self.contains not in target:
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.done += 1
+        return True
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 64
+
+
+class _Proxy:
+    """Listens on loopback and hands each connection to :meth:`handle`."""
+
+    scheme = "http"
+
+    def __init__(self, upstream_url: str) -> None:
+        address = urlsplit(upstream_url)
+        self.upstream = (address.hostname or "", address.port or 80)
+        proxy = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                # either side may go at any moment: that is what this is for
+                with contextlib.suppress(OSError):
+                    proxy.handle(self.request)
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        self.endpoint_url = f"{self.scheme}://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="proxy", daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def handle(self, client: socket.socket) -> None:
+        raise NotImplementedError
+
+
+class TlsFront(_Proxy):
+    """TLS towards the client, none towards the server, for servers that cannot do it themselves.
+
+    :param certificates: a directory as :func:`demo.s3_server.make_certificate` makes it.
+    """
+
+    scheme = "https"
+
+    def __init__(self, upstream_url: str, certificates: Path) -> None:
+        super().__init__(upstream_url)
+        self.ca_bundle = str(certificates / "ca.pem")
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+
+    def handle(self, client: socket.socket) -> None:
+        with self._context.wrap_socket(client, server_side=True) as secure, socket.create_connection(self.upstream) as server:
+            back = threading.Thread(target=_relay, args=(server, secure), daemon=True)
+            back.start()
+            _relay(secure, server)
+            back.join()
+
+
+def _relay(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(BLOCK):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+class FaultProxy(_Proxy):
+    """Passes requests on, unless a fault wants them.
+
+    :ivar requests: every request so far, as ``PUT /bucket/key?partNumber=1``.
+    """
+
+    def __init__(self, upstream_url: str) -> None:
+        super().__init__(upstream_url)
+        self.requests: list[str] = []
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._closing.set()
+        super().__exit__(*exc_info)
+
+    def plan(self, kind: str, method: str = "", contains: str = "", **options) -> Fault:
+        """Plan one fault; see :class:`Fault`. Its ``done`` tells how often it came about."""
+        fault = Fault(kind, method, contains, **options)
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def handle(self, client: socket.socket) -> None:
+        client.settimeout(30)
+        reader = client.makefile("rb")
+        with reader:
+            head = _read_head(reader)
+            if not head:
+                return
+            method, target, _ = head[0].split(" ", 2)
+            with self._lock:
+                self.requests.append(f"{method} {target}")
+                fault = next((fault for fault in self._faults if fault.takes(method, target)), Fault(""))
+            length = int(_header(head, "content-length") or 0)
+            if fault.kind == "hang":
+                self._closing.wait(fault.seconds)
+                return
+            if fault.kind == "delay":
+                time.sleep(fault.seconds)
+            if fault.kind in ("status", "html"):
+                reader.read(length)
+                client.sendall(_answer(fault))
+                return
+            with socket.create_connection(self.upstream, timeout=60) as server:
+                # the server is to close after its answer: then the answer's end needs no parsing
+                head = [line for line in head if not line.lower().startswith("connection:")] + ["Connection: close"]
+                server.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
+                if not _pass_body(reader, server, length, fault):
+                    return
+                _pass_answer(server, client, fault)
+
+
+def _read_head(reader) -> list[str]:
+    lines = []
+    while (line := reader.readline()) not in (b"\r\n", b""):
+        lines.append(line.rstrip(b"\r\n").decode("latin-1"))
+    return lines
+
+
+def _header(head: list[str], name: str) -> str:
+    return next((line.partition(":")[2].strip() for line in head[1:] if line.lower().startswith(name + ":")), "")
+
+
+def _answer(fault: Fault) -> bytes:
+    if fault.kind == "html":
+        status, body, kind = 200, b"<!DOCTYPE html><html><body><p>Sign in<br></body></html>", "text/html"
+    else:
+        status, kind = fault.status, "application/xml"
+        body = f'<?xml version="1.0"?><Error><Code>{fault.code}</Code><Message>made by the test</Message>{fault.more}</Error>'.encode()
+    return f"HTTP/1.1 {status} Made\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def _pass_body(reader, server: socket.socket, length: int, fault: Fault) -> bool:
+    """False where the connection is to break."""
+    sent = 0
+    while sent < length:
+        data = bytearray(reader.read(min(BLOCK, length - sent)))
+        if not data:
+            return False
+        if fault.kind == "cut_request" and sent + len(data) > fault.after:
+            server.sendall(data[: fault.after - sent])
+            return False
+        if fault.kind == "flip" and sent <= fault.after < sent + len(data):
+            data[fault.after - sent] ^= 1
+        server.sendall(data)
+        sent += len(data)
+    return True
+
+
+def _pass_answer(server: socket.socket, client: socket.socket, fault: Fault) -> None:
+    reader = server.makefile("rb")
+    with reader:
+        head = _read_head(reader)
+        if fault.kind == "lose_answer":
+            reader.read()
+            return
+        client.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
+        sent = 0
+        while data := reader.read1(BLOCK):
+            if fault.kind == "cut_response" and sent + len(data) > fault.after:
+                client.sendall(data[: fault.after - sent])
+                return
+            client.sendall(data)
+            sent += len(data)
