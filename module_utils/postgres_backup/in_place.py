@@ -11,7 +11,7 @@ import time
 
 from psycopg import sql
 
-from . import manifest, postgres, roles
+from . import postgres, roles, swap
 from .errors import DatabaseError
 from .inspector import Report
 from .load import Load
@@ -54,17 +54,17 @@ SET lock_timeout = 0;
 def replace(settings: Settings, store: Store, made, identities: tuple[str, ...], progress: Progress) -> dict:
     """Empty the live database and load the backup into it.
 
-    :param made: a ``restore.Plan``.
+    :param made: a ``preflight.Plan``.
     :return: ``rows sha256 kept_database downtime_seconds findings``.
     :raises PostgresBackupError: the transaction was rolled back; the database is as it was.
     """
     if made.live is None:
         raise DatabaseError(f"There is no database {made.database} to restore in place", "Restore without --in-place: it is made anew")
     with postgres.connect_maintenance(settings, made.database) as connection:
-        roles.create(connection, store, made.backup.manifest or {}, made.missing_roles, identities, made.server["superuser"])
+        roles.create(connection, made.missing_roles, made.role_statements)
     progress.phase(f"loading {made.backup.name} inside {made.database}, in one transaction")
     began = time.monotonic()
-    ejector = postgres.Ejector(settings, made.database, spare_application="postgres-backup")
+    ejector = swap.Ejector(settings, made.database, spare="postgres-backup")
     source = Source(store, made.backup, made.tools, identities, progress)
     with Load(made.tools, made.database, transaction=True) as load:
         ejector.start()
@@ -81,7 +81,7 @@ def replace(settings: Settings, store: Store, made, identities: tuple[str, ...],
     with postgres.connect(settings, made.database) as connection:
         connection.execute("ANALYZE")
     return {
-        "rows": sum(t["rows"] for t in manifest.tables_of(report).values()),
+        "rows": report.rows,
         "sha256": source.sha256,
         "kept_database": None,
         "downtime_seconds": downtime,

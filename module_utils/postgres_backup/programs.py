@@ -58,8 +58,20 @@ class Programs:
         return major > max(_RESTRICT_SINCE) or minor >= _RESTRICT_SINCE.get(major, 10**6)
 
 
+#: defaults of a server, role or database that would cut the work short, refuse it, or write the same value in another way
+_OPTIONS = (
+    "statement_timeout=0",
+    "lock_timeout=0",
+    "idle_in_transaction_session_timeout=0",
+    "default_transaction_read_only=off",
+    "bytea_output=hex",
+    "DateStyle=ISO",
+    "IntervalStyle=postgres",
+)
+
+
 def _variables(settings: Settings) -> dict[str, str]:
-    found = {"PGTZ": "UTC", "PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "postgres-backup", "PGOPTIONS": "-c statement_timeout=0 -c lock_timeout=0"}
+    found = {"PGTZ": "UTC", "PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "postgres-backup", "PGOPTIONS": " ".join(f"-c {option}" for option in _OPTIONS)}
     return found | ({"PGPASSWORD": settings.db_password} if settings.db_password else {})
 
 

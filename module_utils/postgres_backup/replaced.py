@@ -14,21 +14,27 @@ import psycopg
 from . import postgres
 from .errors import UsageError
 from .manifest import timestamp
-from .names import format_time, nearest
+from .names import format_time, nearest, parse_time
 from .settings import Settings
 
 _MARK = "postgres-backup"
 _KEPT, _SIDE = "replaced", "being restored"
+_KEPT_TAIL, _SIDE_TAIL = "_before_", "_restore_"
 
 
-def side_name(database: str, moment: datetime) -> str:
-    return postgres.shorten(database, f"_restore_{format_time(moment)}")
+def side_name(connection: psycopg.Connection, database: str, moment: datetime) -> str:
+    """``<name>_restore_<time>``; where that is taken, of the next free second."""
+    return _free(connection, database, _SIDE_TAIL, moment)
 
 
 def kept_name(connection: psycopg.Connection, database: str, moment: datetime) -> str:
-    """``<name>_before_<time>``; where that is taken (two swaps within a second), of the next second."""
+    """``<name>_before_<time>``; where that is taken (two swaps within a second), of the next free second."""
+    return _free(connection, database, _KEPT_TAIL, moment)
+
+
+def _free(connection: psycopg.Connection, database: str, tail: str, moment: datetime) -> str:
     while True:
-        name = postgres.shorten(database, f"_before_{format_time(moment)}")
+        name = postgres.shorten(database, tail + format_time(moment))
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
             return name
         moment += timedelta(seconds=1)
@@ -45,8 +51,10 @@ def kept_comment(database: str, moment: datetime, reason: str, comment: str | No
 
 def _marked(connection: psycopg.Connection, database: str, mark: str) -> list[dict]:
     rows = connection.execute(
-        """SELECT d.datname AS name, shobj_description(d.oid, 'pg_database') AS comment, pg_database_size(d.oid) AS bytes
-           FROM pg_database d WHERE NOT d.datistemplate AND shobj_description(d.oid, 'pg_database') LIKE '{%%' AND d.datname <> %s""",
+        """SELECT d.datname AS name, c.comment,
+                  CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_database_size(d.oid) END AS bytes
+           FROM pg_database d, LATERAL (SELECT shobj_description(d.oid, 'pg_database')) AS c(comment)
+           WHERE c.comment LIKE '{%%' AND d.datname <> %s""",
         (database,),
     ).fetchall()
     found = []
@@ -66,8 +74,23 @@ def kept(connection: psycopg.Connection, database: str) -> list[dict]:
 
 
 def leftovers(connection: psycopg.Connection, database: str) -> list[str]:
-    """Side databases of restores that died; only whoever holds the lock may call them that."""
-    return [row["name"] for row in _marked(connection, database, _SIDE)]
+    """Side databases of restores that died; only whoever holds the lock may call them that.
+
+    They say so in their comment, or were never more than begun: closed, without a comment, and called as none but we call one.
+    """
+    begun = connection.execute(
+        "SELECT datname AS name FROM pg_database WHERE NOT datallowconn AND shobj_description(oid, 'pg_database') IS NULL AND datname LIKE '%\\_restore\\_%'"
+    ).fetchall()
+    return [row["name"] for row in _marked(connection, database, _SIDE)] + [row["name"] for row in begun if _is_side_name(row["name"], database)]
+
+
+def _is_side_name(name: str, database: str) -> bool:
+    time = name.rpartition(_SIDE_TAIL)[2]
+    try:
+        parse_time(time)
+    except ValueError:  # no time
+        return False
+    return name == postgres.shorten(database, _SIDE_TAIL + time)
 
 
 def choose(connection: psycopg.Connection, settings: Settings, database: str, wanted: str = "") -> dict:

@@ -1,6 +1,7 @@
 """Roles that a backup refers to and this server lacks: made again from the globals saved beside the backup.
 
-Roles that exist are left as they are: their passwords and rights of today are not those of the backup's day.
+Roles that exist are left as they are: their passwords and rights of today are not those of the backup's day. They get
+back nothing but their memberships in roles that had gone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from .store import Store
 
 #: attributes that only a superuser may mention, even to say no (PostgreSQL: "only roles with the SUPERUSER attribute may change ...")
 _SUPERUSER_ONLY = re.compile(r"\b(NOSUPERUSER|NOREPLICATION|NOBYPASSRLS)\b ?")
+#: a statement of pg_dumpall: texts and names may hold semicolons and line ends; comments and psql's commands stand between statements
+_STATEMENT = re.compile(r"""[ \n]*(?:(?:--|\\)[^\n]*\n|((?:'(?:[^']|'')*'|"(?:[^"]|"")*"|[^;'"])+);)""")
+_NAME = r'"(?:[^"]|"")+"|[^ ";,]+'
+_ROLE = re.compile(rf"(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE) ({_NAME})(?: |$)")
+_MEMBERSHIP = re.compile(rf"GRANT ({_NAME}) TO ({_NAME})( WITH .*?)?( GRANTED BY (?:{_NAME}))?")
 
 
 def missing(connection: psycopg.Connection, wanted: list[str]) -> list[str]:
@@ -35,44 +41,86 @@ def read_globals(store: Store, manifest: dict, identities: tuple[str, ...]) -> s
     return b"".join(codec.decompress(packed, "gzip")).decode()
 
 
-def statements_for(connection: psycopg.Connection, globals_text: str, wanted: list[str], superuser: bool) -> list[str]:
-    """The statements of a globals dump that make the ``wanted`` roles and their memberships, in their order."""
-    forms = {form: role for role in wanted for form in (role, sql.Identifier(role).as_string(connection))}
-    any_of = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-    made = re.compile(rf"(CREATE ROLE|ALTER ROLE) ({any_of})(;| )")
-    granted = re.compile(rf"GRANT (?P<group>.+?) TO (?P<member>{any_of})(?P<with> WITH [^;]*?)?(?: GRANTED BY [^;]+)?;$")
+def prepare(
+    connection: psycopg.Connection, store: Store, manifest: dict, wanted: list[str], identities: tuple[str, ...], server: dict
+) -> tuple[list[str], list[str]]:
+    """How the missing roles ``wanted`` can be made again; nothing is done yet.
+
+    :return: the roles (with those that they are members of, where these are missing too), and the statements.
+    :raises DatabaseError: nobody saved them, or we may not; the hint has the statements to run by hand.
+    """
+    if not wanted:
+        return [], []
+    by_hand = "As a superuser: " + " ".join(sql.SQL("CREATE ROLE {};").format(sql.Identifier(role)).as_string(connection) for role in wanted)
+    statements = _statements(read_globals(store, manifest, identities))
+    saved = {_unquoted(match[2]) for match in map(_ROLE.match, statements) if match and match[1] == "CREATE ROLE"}
+    lost = [role for role in wanted if role not in saved]
+    if lost:
+        raise DatabaseError(f"The server lacks the roles {', '.join(lost)}, and they were not saved with the backup", by_hand)
+    if not server["createrole"]:
+        raise DatabaseError(
+            f"The server lacks the roles {', '.join(wanted)}, and {connection.info.user} may not create roles",
+            f'{by_hand} (or let us: ALTER ROLE "{connection.info.user}" CREATEROLE;)',
+        )
+    roles = _with_their_groups(statements, wanted, lambda names: missing(connection, names))
+    members = {_unquoted(match[2]) for match in map(_MEMBERSHIP.fullmatch, statements) if match}
+    return roles, _chosen(statements, roles, set(missing(connection, sorted(members))) - set(roles), server)
+
+
+def _with_their_groups(statements: list[str], wanted: list[str], missing_of) -> list[str]:
+    roles, new = list(wanted), list(wanted)
+    while new:
+        groups = {_unquoted(m[1]) for m in map(_MEMBERSHIP.fullmatch, statements) if m and _unquoted(m[2]) in new}
+        new = missing_of(sorted(groups - set(roles)))
+        roles += new
+    return roles
+
+
+def _chosen(statements: list[str], roles: list[str], strangers: set[str], server: dict) -> list[str]:
+    """The statements that make the roles, say what is known of them, and their memberships, in their order.
+
+    :param strangers: roles that are missing and stay so; they are members of nothing.
+    """
     found = []
-    for line in globals_text.splitlines():
-        if match := made.match(line):
+    for statement in statements:
+        if match := _ROLE.match(statement):
             # settings for one database alone come with that database, from the manifest
-            if " IN DATABASE " in line:
-                continue
-            head, password, rest = line.partition(" PASSWORD ")
-            found.append((head if superuser or match[3] == ";" else _SUPERUSER_ONLY.sub("", head)) + password + rest)
-        elif match := granted.match(line):
+            if _unquoted(match[2]) in roles and not re.match(rf"ALTER ROLE (?:{_NAME}) IN DATABASE ", statement):
+                head, password, rest = statement.partition(" PASSWORD ")
+                attributes = match[1] == "ALTER ROLE" and not server["superuser"]
+                found.append((_SUPERUSER_ONLY.sub("", head) if attributes else head) + password + rest)
+        elif (match := _MEMBERSHIP.fullmatch(statement)) and {_unquoted(match[1]), _unquoted(match[2])} & set(roles) and _unquoted(match[2]) not in strangers:
             # whoever granted it may not exist here; we do
-            found.append(f"GRANT {match['group']} TO {match['member']}{(match['with'] or '') if connection.info.server_version >= 160000 else ''};")
+            found.append(f"GRANT {match[1]} TO {match[2]}{_options(match[3] or '', server['major'])}")
     return found
 
 
-def create(connection: psycopg.Connection, store: Store, manifest: dict, wanted: list[str], identities: tuple[str, ...], superuser: bool) -> list[str]:
-    """Make the missing roles, all or none.
+def _options(options: str, major: int) -> str:
+    """Before 16 a membership had one option, and its absence could not be said."""
+    if major >= 16:
+        return options
+    return " WITH ADMIN OPTION" if "ADMIN OPTION" in options or "ADMIN TRUE" in options else ""
 
-    :return: the roles made.
-    :raises DatabaseError: nobody saved them, or a right is missing; the hint has the statements to run by hand.
+
+def _statements(text: str) -> list[str]:
+    return [match[1] for match in _STATEMENT.finditer(text) if match[1]]
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def create(connection: psycopg.Connection, roles: list[str], statements: list[str]) -> None:
+    """Make the roles, all or none.
+
+    :raises DatabaseError: a right is missing.
     """
-    if not wanted:
-        return []
-    by_hand = " ".join(f'CREATE ROLE "{role}";' for role in wanted)
-    found = statements_for(connection, read_globals(store, manifest, identities), wanted, superuser)
-    if not found:
-        raise DatabaseError(
-            f"Failed to restore: the server lacks the roles {', '.join(wanted)}, and no globals were saved with the backup", f"As a superuser: {by_hand}"
-        )
     try:
         with connection.transaction():
-            for statement in found:
+            for statement in statements:
                 connection.execute(statement)
     except psycopg.Error as error:
-        raise DatabaseError(f"Failed to create the roles {', '.join(wanted)}: {first_line(error)}", f"As a superuser: {by_hand}") from None
-    return wanted
+        raise DatabaseError(
+            f"Failed to create the roles {', '.join(roles)}: {first_line(error)}",
+            "Create them by hand, or restore as a superuser (backup_db_user)",
+        ) from None

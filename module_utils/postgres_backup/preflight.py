@@ -1,0 +1,182 @@
+"""Before a restore: everything that can be known is found out, and what would fail later is said now. Nothing is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import psycopg
+
+from . import postgres, programs, roles, swap
+from .catalog import Backup, Catalog
+from .errors import BadBackupError, DatabaseError, UsageError
+from .progress import human_bytes
+from .settings import Settings
+from .store import Store
+
+#: room asked for beyond the size the database had: indexes are built through temporary files
+SPARE = 1.2
+#: how much larger than its object a database is reckoned where nobody noted its size
+_UNPACKED = 5
+
+
+@dataclasses.dataclass
+class Plan:
+    """What a restore is going to do."""
+
+    backup: Backup
+    database: str
+    server: dict
+    tools: programs.Programs
+    #: facts of the live database; None where there is none
+    live: dict | None
+    #: owner, encoding, locale, settings and privileges the restored database gets
+    facts: dict
+    missing_roles: list[str]
+    #: the statements that make them
+    role_statements: list[str]
+    sessions: int
+    needed_bytes: int
+    free_bytes: int | None
+    findings: list[dict] = dataclasses.field(default_factory=list)
+
+    def describe(self) -> dict:
+        """The part of it that a result tells."""
+        return {
+            "backup": str(self.backup.name),
+            "database": self.database,
+            "key": self.backup.key,
+            "bytes": self.backup.bytes,
+            "rows": (self.backup.manifest or {}).get("rows"),
+            "replaces": self.live is not None,
+            "missing_roles": self.missing_roles,
+            "sessions": self.sessions,
+            "needed_bytes": self.needed_bytes,
+            "free_bytes": self.free_bytes,
+            "findings": self.findings,
+        }
+
+
+def plan(settings: Settings, store: Store, wanted: str, database: str, beside: bool = True, identities: tuple[str, ...] = ()) -> Plan:
+    """Find everything out; touch nothing.
+
+    :param wanted: a name as listed, a whole key, or ``latest``.
+    :param beside: a second copy is to stand beside the live one, so there must be room for it.
+    :param identities: private age keys.
+    :raises PostgresBackupError: it would fail; says what to do about it.
+    """
+    backup = Catalog(settings, store, database).resolve(wanted)
+    if backup.problem:
+        raise BadBackupError(
+            f"{backup.name} is not whole: {backup.problem}", "Restore another one: postgres-backup list", [{"code": "SIZE_DIFFERS", "message": backup.problem}]
+        )
+    if backup.name.encrypted and not identities:
+        raise UsageError(
+            f"{backup.name} is encrypted and no private key was given", "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)"
+        )
+    findings = _whose(settings, backup, wanted, database)
+    found = backup.manifest or {}
+    with postgres.connect_maintenance(settings, database) as connection:
+        server = postgres.facts_of(connection)
+        live = postgres.database_facts(connection, database)
+        tools = programs.find(settings, server["major"])
+        facts, more = _facts_for(found, live, settings, connection)
+        missing = roles.missing(connection, sorted({*found.get("roles", []), *filter(None, [facts["owner"]])}))
+        made = Plan(
+            backup,
+            database,
+            server,
+            tools,
+            live,
+            facts,
+            missing,
+            [],
+            len(swap.sessions(connection, database)),
+            int((found.get("database_bytes") or backup.bytes * _UNPACKED) * SPARE),
+            postgres.free_bytes(settings, connection, server),
+            findings + more,
+        )
+        _refuse_by_server(made, found, connection, settings)
+        if beside:
+            _refuse_by_rights_and_room(made, connection, settings)
+        made.missing_roles, made.role_statements = roles.prepare(connection, store, found, missing, identities, server)
+    if not backup.manifest:
+        made.findings.append({"code": "UNPROVEN", "message": f"{backup.name} has no manifest: rows cannot be compared with the day it was made"})
+    return made
+
+
+def _whose(settings: Settings, backup: Backup, wanted: str, database: str) -> list[dict]:
+    """A backup of another database or server is restored only by its whole key: a name alone may be a slip of the hand.
+
+    :raises UsageError: only its name was given.
+    """
+    if backup.candidate:
+        return []
+    found = backup.manifest or {}
+    where = f"the database {found['database']} on {found['server'].get('name') or 'an unknown server'}" if found else "nobody knows which database"
+    if "/" in wanted:
+        return [{"code": "FOREIGN_BACKUP", "message": f"{backup.name} is a backup of {where}; asked for by its whole key, it goes into {database}"}]
+    raise UsageError(
+        f"{backup.name} is a backup of {where}, not of {database} on {settings.server_name}",
+        f"To put it into {database} all the same, name it by its whole key: s3://{settings.s3_bucket}/{backup.key}",
+        [{"code": "FOREIGN_BACKUP", "message": f"it is a backup of {where}"}],
+    )
+
+
+def _facts_for(found: dict, live: dict | None, settings: Settings, connection: psycopg.Connection) -> tuple[dict, list[dict]]:
+    """As in the manifest; for backups without one as the live database; for neither, the server's defaults. And findings.
+
+    It lies in the live database's tablespace, where there is a live one: that is where this server has room for it.
+    """
+    facts = dict(live) if live else {"owner": settings.db_user, "comment": None}
+    if found.get("locale"):
+        facts = {key: found[key] for key in ("owner", "encoding", "comment", "connection_limit", "settings", "privileges")} | found["locale"]
+    facts["tablespace"] = wanted = live["tablespace"] if live else found.get("tablespace")
+    if wanted and not connection.execute("SELECT 1 FROM pg_tablespace WHERE spcname = %s", (wanted,)).fetchone():
+        facts["tablespace"] = None
+        return facts, [{"code": "TABLESPACE_MISSING", "message": f"the server has no tablespace {wanted}: the database goes into the default one"}]
+    return facts, []
+
+
+def _refuse_by_server(made: Plan, found: dict, connection: psycopg.Connection, settings: Settings) -> None:
+    theirs = int((found.get("postgresql_version") or "0").split(".")[0])
+    if theirs > made.server["major"]:
+        raise DatabaseError(
+            f"{made.backup.name} was made by PostgreSQL {theirs}, this server is {made.server['major']}", f"Restore it into PostgreSQL {theirs} or newer"
+        )
+    wanted = [extension["name"] for extension in found.get("extensions", [])]
+    there = {
+        row["name"]: row["needs_superuser"]
+        for row in connection.execute(
+            """SELECT a.name, bool_and(v.superuser AND NOT v.trusted) AS needs_superuser FROM pg_available_extensions a
+               JOIN pg_available_extension_versions v ON v.name = a.name AND v.version = a.default_version WHERE a.name = ANY(%s) GROUP BY 1""",
+            (wanted,),
+        )
+    }
+    lacking = [name for name in wanted if name not in there]
+    if lacking:
+        raise DatabaseError(
+            f"The server lacks the extensions {', '.join(lacking)} that the backup needs", "Install their packages on the database server, then try again"
+        )
+    forbidden = [name for name in wanted if there[name] and name != "plpgsql"]
+    if forbidden and not made.server["superuser"]:
+        raise DatabaseError(
+            f"The backup needs the extensions {', '.join(forbidden)}, which only a superuser may create, and {settings.db_user} is none",
+            "Restore as a superuser: name one in backup_db_user and backup_db_password (in the config: DB_USER, DB_PASSWORD)",
+        )
+
+
+def _refuse_by_rights_and_room(made: Plan, connection: psycopg.Connection, settings: Settings) -> None:
+    if not made.server["createdb"]:
+        raise DatabaseError(
+            f"{settings.db_user} may not create databases, and a restore is loaded beside the live one",
+            f'As a superuser: ALTER ROLE "{settings.db_user}" CREATEDB; (or restore in place: backup_restore_in_place: true)',
+        )
+    if made.live:
+        swap.require_renamable(connection, settings, [made.database])
+    if made.free_bytes is None:
+        made.findings.append({"code": "DISK_NOT_CHECKED", "message": "nobody could say how much room the database server has"})
+    elif made.free_bytes < made.needed_bytes:
+        raise DatabaseError(
+            f"There is no room for a second copy: {human_bytes(made.needed_bytes)} needed, {human_bytes(made.free_bytes)} free on the database server",
+            "Make room, or restore in place, in one transaction: backup_restore_in_place: true (postgres-backup restore --in-place)",
+        )
