@@ -48,20 +48,17 @@ backup:
   type: str
   returned: success
   sample: postgres-backup-2026-01-27_00-00-00.sql.gz
-database:
-  description: The database.
-  type: str
-  returned: success
-  sample: crm
+database: {description: The database., type: str, returned: success, sample: crm}
+key: {description: The object's key in the bucket., type: str, returned: success}
+bytes: {description: Size of the object., type: int, returned: success}
+sha256: {description: "SHA-256 of the object, hexadecimal.", type: str, returned: when not in check mode}
 kept_database:
   description: The name under which the database is kept as it was before; none where it was restored in place or did not exist.
   type: str
   returned: success
   sample: crm_before_2026-01-27_10-00-00
-in_place:
-  description: It was loaded inside the live database, which is not kept then.
-  type: bool
-  returned: success
+replaces: {description: There was a database of that name., type: bool, returned: success}
+in_place: {description: "It was loaded inside the live database, which is not kept then.", type: bool, returned: success}
 rows:
   description: Rows in all tables after the restore; in check mode those of the manifest, none where there is no manifest.
   type: int
@@ -71,18 +68,11 @@ missing_roles:
   type: list
   elements: str
   returned: success
-sessions:
-  description: How many others were connected to the database.
-  type: int
-  returned: success
-seconds:
-  description: How long all of it took.
-  type: float
-  returned: when not in check mode
-downtime_seconds:
-  description: For how long nobody could use the database.
-  type: float
-  returned: when not in check mode
+sessions: {description: How many others were connected to the database., type: int, returned: success}
+needed_bytes: {description: Room that a second copy needs on the database server., type: int, returned: success}
+free_bytes: {description: Room that there was; none where nobody could say., type: int, returned: success}
+seconds: {description: How long all of it took., type: float, returned: when not in check mode}
+downtime_seconds: {description: For how long nobody could use the database., type: float, returned: when not in check mode}
 findings:
   description: What is worth knowing although the restore is good, each with C(code) and C(message).
   type: list

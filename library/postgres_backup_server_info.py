@@ -48,6 +48,9 @@ createrole:
   description: Our user may create roles.
   type: bool
   returned: success
+version_number: {description: The version as a number., type: int, returned: success, sample: 160003}
+data_directory: {description: Where the server keeps its data; empty where our user may not know., type: str, returned: success}
+system_identifier: {description: What tells this cluster from all others; empty where our user may not know., type: str, returned: success}
 client_version:
   description: The version of the installed pg_dump of that major; empty where there is none.
   type: str

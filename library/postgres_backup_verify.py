@@ -44,10 +44,10 @@ database:
   type: str
   returned: success
   sample: crm
-rows:
-  description: Rows in all tables.
-  type: int
-  returned: success
+key: {description: The object's key in the bucket., type: str, returned: success}
+bytes: {description: Size of the object., type: int, returned: success}
+dump_bytes: {description: Size of the dump before compression and encryption., type: int, returned: success}
+rows: {description: Rows in all tables., type: int, returned: success}
 sha256:
   description: SHA-256 of the object, hexadecimal.
   type: str

@@ -1,0 +1,79 @@
+"""What a module says of itself is what it takes."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "library").glob("*.py"))
+
+
+def test_there_are_modules():
+    assert len(MODULES) >= 9
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_documented_options_are_the_argument_spec(name, documentation):
+    documented = documentation[name]["doc"]["options"]
+    spec = importlib.import_module(name).ARGUMENT_SPEC
+    assert set(documented) == set(spec)
+    for option, takes in spec.items():
+        says = documented[option]
+        assert says["description"], option
+        assert says["type"] == takes["type"], option
+        assert says.get("elements") == takes.get("elements"), option
+        assert says.get("default") == takes.get("default"), option
+        assert says.get("choices") == takes.get("choices"), option
+        assert says.get("required", False) == takes.get("required", False), option
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_check_mode_is_documented_and_the_examples_are_of_this_module(name, documentation):
+    assert documentation[name]["doc"]["attributes"]["check_mode"]["support"] == "full"
+    known = set(documentation[name]["doc"]["options"])
+    uses = [task[name] or {} for task in yaml.safe_load(documentation[name]["examples"]) if name in task]
+    assert uses
+    for options in uses:
+        assert set(options) <= known
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_stays_thin(name):
+    assert len((ROOT / "library" / f"{name}.py").read_text().splitlines()) <= 120
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_missing_config_is_a_sentence_with_the_exit_status_of_wrong_usage(name, run_module, tmp_path):
+    required = {"backup": "latest"} if "backup" in importlib.import_module(name).ARGUMENT_SPEC else {}
+    answer = run_module(name, config=tmp_path / "none.env", **required)
+    assert answer["failed"]
+    assert answer["exit_status"] == 2
+    assert answer["findings"] == []
+    assert "There is no config" in answer["msg"]
+    assert "setup.yml" in answer["msg"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_python_without_the_libraries_is_told_in_a_sentence(name, run_module, config, monkeypatch):
+    module = importlib.import_module(name)
+
+    def without(_call):
+        raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
+
+    monkeypatch.setattr(module, "perform", without)
+    required = {"backup": "latest"} if "backup" in module.ARGUMENT_SPEC else {}
+    answer = run_module(name, config=config.path, **required)
+    assert answer["failed"]
+    assert "lacks psycopg" in answer["msg"]
+    assert "setup.yml" in answer["msg"]
+
+
+def test_long_modules_and_only_they_have_an_action_plugin():
+    long = {name for name in MODULES if "progress_file" in importlib.import_module(name).ARGUMENT_SPEC}
+    plugins = {path.stem for path in (ROOT / "action_plugins").glob("*.py")} - {"postgres_backup_progress"}
+    assert long == plugins
+    assert long
