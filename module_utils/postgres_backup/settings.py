@@ -58,6 +58,10 @@ class Settings:
     age_recipients: tuple[str, ...] = ()
     #: restore inside the live database, in one transaction, where there is no room for a second copy
     restore_in_place: bool = False
+    #: files and folders of the server kit
+    paths: tuple[str, ...] = ()
+    #: the kit may lie in the bucket unencrypted
+    kit_plain: bool = False
     #: daily, UTC, HH:MM
     schedule_time: str = "00:00"
     alert_urls: tuple[str, ...] = dataclasses.field(default=(), repr=False)
@@ -73,6 +77,12 @@ class Settings:
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be shown."""
         return tuple(v for v in (self.db_password, self.s3_secret_key, self.ping_url, *self.alert_urls) if v)
+
+    def hide(self, text: str) -> str:
+        """``text`` with every secret blotted out, where it stands as a word of its own (a password ``postgres`` must not eat the names of backups)."""
+        for secret in self.secrets:
+            text = re.sub(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", "********", text)
+        return text
 
     def for_database(self, name: str) -> str:
         """``name``, or the only database where it is empty.
@@ -115,6 +125,8 @@ _FIELDS = {
     "KEEP_REPLACED_DAYS": "keep_replaced_days",
     "AGE_RECIPIENTS": "age_recipients",
     "RESTORE_IN_PLACE": "restore_in_place",
+    "BACKUP_PATHS": "paths",
+    "KIT_PLAIN": "kit_plain",
     "SCHEDULE_TIME": "schedule_time",
     "ALERT_URLS": "alert_urls",
     "PING_URL": "ping_url",
@@ -255,7 +267,7 @@ def _convert(variable: str, value: str, kind: str, source: str) -> object:
             raise UsageError(f"{variable} in {source} is {value!r}, neither true nor false", "")
         return value.lower() in ("true", "yes", "1")
     if kind.startswith("tuple"):
-        return tuple(value.split())
+        return tuple(shlex.split(value)) if variable == "BACKUP_PATHS" else tuple(value.split())
     return value
 
 
