@@ -73,7 +73,7 @@ def load(connection: psycopg.Connection | str, seed: int = 1, scale: float = 1.0
 
 def role_names(role_prefix: str = "school_") -> dict[str, str]:
     """What the roles of a sample database are for -> their names."""
-    return {kind: role_prefix + kind for kind in ("app", "readonly", "analyst", "o'quoted \"role\"")}
+    return {kind: role_prefix + kind for kind in ("app", "readonly", "analyst", 'o\'quoted "role"')}
 
 
 def fingerprint(connection: psycopg.Connection | str) -> dict[str, tuple[int, int]]:
@@ -139,7 +139,7 @@ def _make_roles(connection: psycopg.Connection, database: str, prefix: str) -> N
         sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(here, app),
         sql.SQL("GRANT CONNECT ON DATABASE {} TO {}, {}").format(here, readonly, quoted),
         sql.SQL("ALTER DATABASE {} SET timezone = 'Asia/Almaty'").format(here),
-        sql.SQL("ALTER DATABASE {} SET search_path = public, school, \"Old; \"\"import\"\"\"").format(here),
+        sql.SQL('ALTER DATABASE {} SET search_path = public, school, "Old; ""import"""').format(here),
         sql.SQL("ALTER DATABASE {} SET app.motto = 'it''s; a ''quoted'' one'").format(here),
         sql.SQL("ALTER ROLE {} IN DATABASE {} SET work_mem = '8MB'").format(analyst, here),
         sql.SQL("COMMENT ON DATABASE {} IS 'The sample; -- of a school'").format(here),
@@ -200,25 +200,25 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
     start = "timestamptz '2025-01-01 08:00+00'"
     queries = [
         f"""INSERT INTO public.users (email, role, settings, tags, last_ip, token, home, active, created_at)
-        SELECT 'user' || i || '@' || ({_array(['example.com', 'пример.example', 'school.example'])})[1 + i % 3],
+        SELECT 'user' || i || '@' || ({_array(["example.com", "пример.example", "school.example"])})[1 + i % 3],
                CASE WHEN i <= {teachers} THEN 'teacher' WHEN i % 500 = 0 THEN 'it''s; -- complicated' ELSE 'student' END::public.user_role,
-               jsonb_build_object('lang', ({_array(['kk', 'ru', 'en'])})[1 + pg_temp.pick(i, 1, 3)], 'unread', pg_temp.pick(i, 2, 40), 'path', 'C:\\new\\' || i,
+               jsonb_build_object('lang', ({_array(["kk", "ru", "en"])})[1 + pg_temp.pick(i, 1, 3)], 'unread', pg_temp.pick(i, 2, 40), 'path', 'C:\\new\\' || i,
                                   'nested', jsonb_build_array(i, NULL, i % 2 = 0, 'a"b')),
                CASE WHEN i % 4 = 0 THEN '{{}}' ELSE ARRAY['t' || i % 7, 'with, comma', 'with "quote"', NULL] END,
-               CASE WHEN i % 5 = 0 THEN '2001:db8::1'::inet + i ELSE '10.0.0.0'::inet + i END, {uuid('i', 3)},
+               CASE WHEN i % 5 = 0 THEN '2001:db8::1'::inet + i ELSE '10.0.0.0'::inet + i END, {uuid("i", 3)},
                CASE WHEN i % 3 = 0 THEN ROW('Алматы', 'Abay, ave. "1"', i % 200)::public.address END, i % 11 <> 0,
                {start} + i * interval '17 minutes 3.25 seconds'
         FROM generate_series(1, {users}) i""",
         f"""INSERT INTO school.teachers (user_id, full_name, hourly_rate, languages, works, photo)
-        SELECT i, {name('i', 5)}, 3000 + pg_temp.pick(i, 7, 900000) / 100.0, ARRAY['en', ({_array(['kk', 'ru', 'de'])})[1 + i % 3]],
+        SELECT i, {name("i", 5)}, 3000 + pg_temp.pick(i, 7, 900000) / 100.0, ARRAY['en', ({_array(["kk", "ru", "de"])})[1 + i % 3]],
                daterange('2020-01-01'::date + i::int, CASE WHEN i % 9 = 0 THEN '2026-06-01'::date + i::int END),
                CASE WHEN i % 2 = 0 THEN decode(repeat(md5(i || 'photo'), 60), 'hex') END
         FROM generate_series(1, {teachers}) i""",
         f"""INSERT INTO school.students (user_id, full_name, born, level, balance, score, notes)
-        SELECT i, {name('i', 10)}, CASE WHEN i % 13 <> 0 THEN date '1970-01-01' + pg_temp.pick(i, 12, 18000) END,
+        SELECT i, {name("i", 10)}, CASE WHEN i % 13 <> 0 THEN date '1970-01-01' + pg_temp.pick(i, 12, 18000) END,
                (enum_range(NULL::school.level))[1 + pg_temp.pick(i, 13, 6)], (pg_temp.pick(i, 14, 2000000) - 500000) / 7.0,
                CASE i % 50 WHEN 0 THEN 'NaN' WHEN 1 THEN '-Infinity' ELSE pg_temp.pick(i, 15, 100000) / 3.0 END,
-               CASE WHEN i % 3 = 0 THEN {words('i', 20, 2)} WHEN i % 3 = 1 THEN '' END
+               CASE WHEN i % 3 = 0 THEN {words("i", 20, 2)} WHEN i % 3 = 1 THEN '' END
         FROM generate_series({users - students + 1}, {users}) i""",
         f"""INSERT INTO school.groups (title, level, teacher_id, weekly)
         SELECT 'Group ' || i || ' "' || chr(65 + pg_temp.pick(i, 40, 26)) || '"', (enum_range(NULL::school.level))[1 + pg_temp.pick(i, 41, 6)],
@@ -227,12 +227,12 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
         f"""INSERT INTO school.memberships
         SELECT 1 + i % {groups}, 1000 + 10 * i, date '2025-09-01' + pg_temp.pick(i, 45, 300) FROM generate_series(0, {students - 1}) i""",
         f"""INSERT INTO school.lessons (group_id, during, topic, homework)
-        SELECT 1 + i % {groups}, tstzrange(s, s + (45 + 15 * (i % 4)) * interval '1 minute'), {words('i', 50, 1)},
+        SELECT 1 + i % {groups}, tstzrange(s, s + (45 + 15 * (i % 4)) * interval '1 minute'), {words("i", 50, 1)},
                CASE WHEN i % 4 <> 0 THEN
-                   jsonb_build_object('pages', jsonb_build_array(i % 90, i % 90 + 4), 'due', (s + interval '3 days')::date, 'text', {words('i', 60, 1)}) END
+                   jsonb_build_object('pages', jsonb_build_array(i % 90, i % 90 + 4), 'due', (s + interval '3 days')::date, 'text', {words("i", 60, 1)}) END
         FROM generate_series(1, {rows(LESSONS)}) i, LATERAL (SELECT {start} + i * interval '53 minutes') t(s)""",
         f"""INSERT INTO billing.orders
-        SELECT {uuid('i', 70)}, 1000 + 10 * pg_temp.pick(i, 71, {students}), 1000 + pg_temp.pick(i, 72, 9000000) / 100.0,
+        SELECT {uuid("i", 70)}, 1000 + 10 * pg_temp.pick(i, 71, {students}), 1000 + pg_temp.pick(i, 72, 9000000) / 100.0,
                (enum_range(NULL::billing.order_status))[1 + pg_temp.pick(i, 73, 4)],
                jsonb_build_array(jsonb_build_object('course', 'English ' || i % 6, 'lessons', 4 + i % 20, 'discount', i % 3 = 0)),
                {start} + i * interval '41 minutes'
@@ -243,7 +243,7 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
         FROM generate_series(1, {rows(PAYMENTS)}) i""",
         f"""INSERT INTO public.messages (sender_id, recipient_id, body, attachment, meta, sent_at, read_at)
         SELECT 1 + pg_temp.pick(i, 90, {users}), 1 + pg_temp.pick(i, 91, {users}),
-               CASE WHEN i % 6 = 0 THEN E'Hello,\\n\\n\\t' ELSE '' END || {words('i', 100, 3)} || CASE WHEN i % 9 = 0 THEN E' C:\\\\temp\\n' ELSE '.' END,
+               CASE WHEN i % 6 = 0 THEN E'Hello,\\n\\n\\t' ELSE '' END || {words("i", 100, 3)} || CASE WHEN i % 9 = 0 THEN E' C:\\\\temp\\n' ELSE '.' END,
                CASE WHEN i % 200 = 0 THEN decode(repeat(md5(i || 'file'), 200), 'hex') END,
                CASE WHEN i % 3 = 0 THEN jsonb_build_object('client', 'web/' || i % 12, 'ok', true) END,
                {start} + i * interval '9 minutes 1.000001 seconds', CASE WHEN i % 4 <> 0 THEN {start} + i * interval '9 minutes 7 seconds' END

@@ -175,9 +175,7 @@ def _client_of(server: SeaweedFS):
         aws_secret_access_key=server.secret_key,
         region_name="us-east-1",
         verify=server.ca_bundle or None,
-        config=S3Config(
-            request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"}
-        ),
+        config=S3Config(request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"}),
     )
 
 
