@@ -1,0 +1,225 @@
+"""What a plain dump holds, learned while it passes: rows and hashes per table, and whether it is whole.
+
+One inspector serves backup, verify, restore and drill: what counted the rows on the way out counts them
+on the way in. A plain dump cut in the middle of its rows loads without a word (psql takes the end of its
+input for the end of the rows), so nothing but this look tells a whole backup from a part of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+from .grammar import LARGE_OBJECT, CopyHeader
+from .scanner import Scanner
+
+_HEADERS = (b"-- PostgreSQL database dump", b"-- PostgreSQL database cluster dump")
+_TRAILERS = tuple(header + b" complete" for header in _HEADERS)
+#: the last bytes of a dump since version 7.1; ``\unrestrict`` since the minor releases of August 2025 (CVE-2025-8714)
+_CLOSING = re.compile(rb"-- PostgreSQL database (?:cluster )?dump complete\r?\n--\r?\n\r?\n(\\unrestrict \S+\r?\n\r?\n)?")
+_RESTRICT = re.compile(rb"\\(un)?restrict ([A-Za-z0-9]+)\s*")
+#: comments that differ between two dumps of the same data; the last two are of ``pg_dump --verbose``
+_VARIES = (b"-- Dumped from database version ", b"-- Dumped by pg_dump version ", b"-- Started on ", b"-- Completed on ")
+#: so much is kept of what follows the trailer, bytes
+_TAIL_BYTES = 1024
+
+#: Python's names of the encodings that PostgreSQL has and Python knows by another name
+_CODECS = {
+    "ALT": "cp866",
+    "EUC_CN": "gb2312",
+    "EUC_JIS_2004": "euc_jis_2004",
+    "JOHAB": "johab",
+    "KOI8R": "koi8_r",
+    "KOI8U": "koi8_u",
+    "SHIFT_JIS_2004": "shift_jis_2004",
+    "SJIS": "cp932",
+    "UHC": "cp949",
+    "UTF8": "utf-8",
+    "WIN": "cp1251",
+    **{f"LATIN{number}": f"iso8859_{part}" for number, part in zip(range(1, 11), (1, 2, 3, 4, 9, 10, 13, 14, 15, 16), strict=True)},
+    **{f"WIN{page}": f"cp{page}" for page in (866, 874, *range(1250, 1259))},
+}
+_SAME_IN_PYTHON = ("BIG5", "EUC_JP", "EUC_KR", "GB18030", "GBK", "ISO_8859_5", "ISO_8859_6", "ISO_8859_7", "ISO_8859_8")
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """The rows of one table as dumped.
+
+    :ivar rows: how many.
+    :ivar bytes: their size in the dump.
+    :ivar sha256: of the lines between the COPY statement and ``\\.``, line ends included: what ``COPY <table>
+        (<columns>) TO STDOUT`` gives in the session settings of pg_dump.
+    :ivar columns: as written in the COPY statement, joined by ``", "``; empty for a table without columns.
+    """
+
+    rows: int
+    bytes: int
+    sha256: str
+    columns: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a dump held.
+
+    :ivar tables: by name as the COPY statement writes it, e.g. ``public."My table"``. A table that is copied in
+        several parts (``--load-via-partition-root``) counts as one; rows by INSERT are not counted.
+    :ivar large_objects: how many have contents in the dump.
+    :ivar sha256: of every byte.
+    :ivar schema_sha256: of everything that is not rows, without the ``\\restrict`` and ``\\unrestrict`` lines and the
+        comments that name versions and times. Contents of large objects and INSERT statements belong to it.
+    :ivar bytes: size of the dump.
+    :ivar findings: what is wrong, each ``{"code": ..., "message": ...}``; empty when the dump is whole.
+    """
+
+    tables: dict[str, TableFacts]
+    large_objects: int
+    sha256: str
+    schema_sha256: str
+    bytes: int
+    findings: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the dump is whole: it begins as one, and ends with the trailer, outside of everything, and nothing behind."""
+        return not self.findings
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables."""
+        return sum(table.rows for table in self.tables.values())
+
+
+class _Table:
+    """The facts of a table while its rows pass."""
+
+    def __init__(self, columns: str) -> None:
+        self.columns, self.rows, self.bytes, self.hash = columns, 0, 0, hashlib.sha256()
+
+
+class Inspector(Scanner):
+    """Feed it a dump, ask it for the :class:`Report`.
+
+    ::
+
+        inspector = Inspector()
+        for piece in dump:
+            inspector.feed(piece)
+        report = inspector.finish()
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: the table whose rows are passing, else empty
+        self.current_table = ""
+        self._tables: dict[str, _Table] = {}
+        self._table = _Table("")
+        self._large_objects = 0
+        self._whole, self._schema = hashlib.sha256(), hashlib.sha256()
+        self._findings: list[dict[str, str]] = []
+        self._header = self._cluster = False
+        self._restricted = b""
+        self._statement_at = 0
+        self._trailer = self._trailer_is_new = self._behind = False
+        self._tail = b""
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        data = data if isinstance(data, bytes) else bytes(data)
+        self._whole.update(data)
+        self._trailer_is_new = False
+        super().feed(data)
+        if self._trailer and not self._trailer_is_new and len(self._tail) < _TAIL_BYTES:
+            self._tail += data[:_TAIL_BYTES]
+
+    def finish(self) -> Report:
+        """The dump is over: what it held, and what is wrong with it."""
+        rest = self._kept[self._scanned :]
+        if self._state in (self._copy_rows, self._header_end):
+            self._problem("COPY_UNFINISHED", f"The dump ends in the middle of the rows of {self.current_table}.")
+        elif self._open or self._state != self._sql or (rest.strip() and not rest.startswith(b"--")):
+            begin = self._statement_at if self._open else self.bytes - len(rest)
+            self._problem("STATEMENT_UNFINISHED", f"The dump ends inside the statement that begins at byte {begin}.")
+        (self._rows if self._state == self._copy_rows else self._text)(self._kept, 0, len(self._kept))
+        self._look_at_the_end()
+        tables = {name: TableFacts(table.rows, table.bytes, table.hash.hexdigest(), table.columns) for name, table in self._tables.items()}
+        return Report(tables, self._large_objects, self._whole.hexdigest(), self._schema.hexdigest(), self.bytes, list(self._findings))
+
+    def _look_at_the_end(self) -> None:
+        if not self._header:
+            self._problem("HEADER_MISSING", f'The line "{_HEADERS[0].decode()}" is missing: this is no plain dump, or its beginning is lost.')
+        if self._trailer:
+            closing = _CLOSING.match(self._tail)
+            if not closing or self._restricted or (b"\n\\unrestrict" in self._tail and not closing[1]):
+                self._problem("TRAILER_CUT", "The dump ends within its last lines.")
+        elif self._behind:
+            self._problem("TRAILER_NOT_LAST", "Something follows the line that ends a dump.")
+        else:
+            self._problem("TRAILER_MISSING", f'The line "{_TRAILERS[self._cluster].decode()}" is missing: the dump was cut.')
+
+    def _decode(self, name: bytes) -> str:
+        codec = _CODECS.get(self.encoding) or (self.encoding if self.encoding in _SAME_IN_PYTHON else "utf-8")
+        return name.decode(codec, "backslashreplace")
+
+    def _problem(self, code: str, message: str) -> None:
+        self._findings.append({"code": code, "message": message})
+
+    def _text(self, buffer: bytes, start: int, end: int) -> None:
+        self._schema.update(memoryview(buffer)[start:end])
+
+    def _aside(self, buffer: bytes, start: int, end: int) -> None:
+        """Text that is not of the schema."""
+        self._flush(buffer, start)
+        self._mark = end
+
+    def _rows(self, buffer: bytes, start: int, end: int) -> None:
+        self._table.hash.update(memoryview(buffer)[start:end])
+        self._table.rows += buffer.count(b"\n", start, end)
+        self._table.bytes += end - start
+
+    def _copy(self, header: CopyHeader | None) -> None:
+        if header:
+            self.current_table = self._decode(header.table)
+            self._table = self._tables.setdefault(self.current_table, _Table(self._decode(header.columns)))
+
+    def _copy_end(self) -> None:
+        self.current_table = ""
+
+    def _statement(self, buffer: bytes, start: int) -> None:
+        self._statement_at = self._offset(buffer, start)
+        self._goes_on()
+
+    def _goes_on(self) -> None:
+        """Whatever was taken for the end was not."""
+        self._behind, self._trailer, self._tail = self._behind or self._trailer, False, b""
+
+    def _decided(self, kind: str) -> None:
+        self._large_objects += kind == LARGE_OBJECT
+
+    def _comment(self, buffer: bytes, start: int, end: int) -> None:
+        text = buffer[start:end]
+        if text in _HEADERS:
+            self._header = True
+            self._cluster = self._cluster or text == _HEADERS[1]
+        elif text == _TRAILERS[self._cluster]:
+            self._trailer = self._trailer_is_new = True
+            self._tail = buffer[start : start + _TAIL_BYTES]
+        elif text.startswith(_VARIES):
+            self._aside(buffer, start, end)
+
+    def _meta(self, buffer: bytes, start: int, end: int) -> None:
+        match = _RESTRICT.fullmatch(buffer, start, end)
+        if not match or self._open:
+            self._goes_on()
+            self._command(buffer, start, end)
+            return
+        if not match[1]:
+            self._goes_on()
+            self._restricted = match[2]
+        elif match[2] == self._restricted:
+            self._restricted = b""
+        self._aside(buffer, start, end)
+
+    def _command(self, buffer: bytes, start: int, end: int) -> None:
+        """A meta command other than ``\\restrict`` and ``\\unrestrict``."""
