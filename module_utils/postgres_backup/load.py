@@ -15,6 +15,14 @@ from .inspector import Report
 from .programs import Programs
 
 
+class Undivided(Guard):
+    """A guard for a load inside one transaction of ours: the dump's own BEGIN and COMMIT (around large objects) stay out of it."""
+
+    def _decided(self, kind: str) -> None:
+        super()._decided(kind)
+        self._dropping = self._dropping or self._head[0] in _TRANSACTION
+
+
 class Placing(Guard):
     """A guard that has each table filled in a transaction of its own, begun by emptying the empty table.
 
@@ -22,14 +30,18 @@ class Placing(Guard):
     short rows where an earlier page has room left (RelationGetBufferForTuple in hio.c; CopyFrom sets TABLE_INSERT_SKIP_FSM
     for new ones only), and then the same rows come out in another order, with another hash. pg_restore does the
     same when it works in parallel, to spare the log where wal_level is minimal.
+
+    :param cleaning: the dump may begin by dropping what is not there (``pg_dump --clean`` of a script): errors count from the
+        first statement on that makes something.
     """
 
-    def __init__(self, drop_restrict: bool = False) -> None:
+    def __init__(self, drop_restrict: bool = False, cleaning: bool = False) -> None:
         super().__init__(drop_restrict)
-        self._rows_ended = False
+        self._rows_ended, self._cleaning = False, cleaning
 
     def _copy(self, header: CopyHeader | None) -> None:
         super()._copy(header)
+        self._cleaning = False
         before = _BEFORE_ROWS.replace(b"<table>", header.table)
         self._pass(before, 0, len(before))
 
@@ -44,9 +56,15 @@ class Placing(Guard):
             super()._text(buffer, start, line)
             self._pass(_AFTER_ROWS, 0, len(_AFTER_ROWS))
             start = line
+        if self._cleaning and not self._dropping and (making := _MAKING.search(buffer, start, end)):
+            self._cleaning = False
+            super()._text(buffer, start, making.start())
+            self._pass(_STRICT, 0, len(_STRICT))
+            start = making.start()
         super()._text(buffer, start, end)
 
 
+_TRANSACTION = (b"BEGIN", b"START", b"COMMIT", b"END", b"ROLLBACK", b"ABORT", b"SAVEPOINT", b"RELEASE", b"PREPARE")
 # Not the tables of extensions, which have rows by now, and not partitioned ones.
 _BEFORE_ROWS = b"""BEGIN;
 DO $postgres_backup$BEGIN
@@ -56,22 +74,27 @@ THEN TRUNCATE TABLE ONLY <table>; END IF;
 END$postgres_backup$;
 """
 _AFTER_ROWS = b"COMMIT;\n"
+_STRICT, _LAX = b"\\set ON_ERROR_STOP 1\n", b"\\set ON_ERROR_STOP 0\n"
+#: the beginning of a line that does not drop, in a dump whose beginning does nothing else
+_MAKING = re.compile(rb"^(?:CREATE|COPY|INSERT|COMMENT|GRANT|REVOKE|SELECT pg_catalog\.lo_) ?", re.MULTILINE)
 
 
 class Load:
     """One psql at work; a context manager, after which it is gone.
 
-    :param transaction: one transaction that only :meth:`commit` ends well; else each statement stands for itself.
+    :param transaction: one transaction that only :meth:`finish` ends well; else each statement stands for itself.
+    :param cleaning: see :class:`Placing`.
     """
 
-    def __init__(self, programs: Programs, database: str, transaction: bool = False) -> None:
-        self.guard = (Guard if transaction else Placing)(drop_restrict=not programs.knows_restrict)
-        self._transaction = transaction
+    def __init__(self, programs: Programs, database: str, transaction: bool = False, cleaning: bool = False) -> None:
+        drop_restrict = not programs.knows_restrict
+        self.guard = Undivided(drop_restrict) if transaction else Placing(drop_restrict, cleaning)
+        self._transaction, self._user = transaction, programs.settings.db_user
         # results of SELECT setval() are of no interest; commits need not wait for the disk: the swap that makes them count does
         self._process = programs.start(
             "psql", database, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=-", stdin=subprocess.PIPE
         )
-        self.send(b"SET synchronous_commit = off;\n" + (b"BEGIN;\n" if transaction else b""))
+        self.send(b"SET synchronous_commit = off;\n" + (b"BEGIN;\n" if transaction else _LAX if cleaning else b""))
 
     def send(self, statements: bytes) -> None:
         """Statements of our own, past the guard.
@@ -82,6 +105,7 @@ class Load:
             write_all(self._process.child.stdin.fileno(), statements)
         except BrokenPipeError:
             self._explain()
+            raise DatabaseError("Failed to load the dump: psql stopped reading it", "The database server's log has more") from None
 
     def feed(self, chunk: bytes) -> None:
         """The next piece of the dump."""
@@ -108,9 +132,12 @@ class Load:
         status = self._process.wait()
         if status == 0:
             return
-        said = next((line for line in self._process.complaints.splitlines() if re.search(r"\b(ERROR|FATAL|error):", line)), self._process.complaints[-300:])
-        said = re.sub(r"^psql:.*?:(?=\d+:)", "line ", said.strip())
-        raise DatabaseError(f"Failed to load the dump: {said or f'psql ended with {status}'}", _hint(said))
+        lines = self._process.complaints.splitlines()
+        errors = [number for number, line in enumerate(lines) if re.search(r"\b(ERROR|FATAL|PANIC|error):", line)]
+        said = re.sub(r"^psql:.*?:(?=\d+:)", "line ", lines[errors[-1]].strip()) if errors else self._process.complaints[-300:]
+        # its details may hold rows, which belong in no log of ours; they only choose the hint
+        details = " ".join(lines[errors[-1] + 1 :]) if errors else ""
+        raise DatabaseError(f"Failed to load the dump: {said or f'psql ended with {status}'}", _hint(f"{said} {details}", self._user))
 
     def __enter__(self) -> Load:
         return self
@@ -122,15 +149,23 @@ class Load:
 _HINTS = (
     (r'role "(.+?)" does not exist', 'Create it first: CREATE ROLE "{0}";'),
     (r'extension "(.+?)" is not available', "Install the package that brings the extension {0} on the database server"),
-    (r'permission denied to create extension "(.+?)"', "Only a superuser may create {0}: restore as one (backup_db_user), or have it created in template1"),
-    (r'must be (?:able to SET ROLE|member of role) "(.+?)"', 'As a superuser: GRANT "{0}" TO the user in backup_db_user'),
+    (r'permission denied to create extension "(.+?)"', "Only a superuser may create {0}: restore as one (backup_db_user)"),
+    (r'must be (?:able to SET ROLE|member of role) "(.+?)"', 'As a superuser: GRANT "{0}" TO "{user}";'),
+    (r'permission denied to set session authorization "(.+?)"', "What {0} granted can be granted again by a superuser only: restore as one (backup_db_user)"),
+    (r'tablespace "(.+?)" does not exist', "Make it on the database server: CREATE TABLESPACE \"{0}\" LOCATION '...';"),
+    (r'collation "(.+?)" for encoding', "The server's operating system lacks the locale of {0}: install it, restart PostgreSQL, try again"),
     (r"No space left on device", "The database server's disk is full: make room there"),
+    (r"out of shared memory", "Raise max_locks_per_transaction in the server's postgresql.conf and restart it"),
+    (r"due to lock timeout", "Somebody holds a lock in the database for a minute: stop the application, end prepared transactions, then try again"),
+    (r"cannot (?:run|be executed) inside a transaction block|DROP SUBSCRIPTION", "This cannot be done in place: restore beside the live database"),
     (r'unrecognized configuration parameter "(.+?)"', "The backup was made by a newer PostgreSQL than this server: restore into that version or newer"),
+    (r"permission denied|must be (?:owner|superuser)|only superusers", "{user} lacks a right that the backup takes: restore as a superuser (backup_db_user)"),
+    (r"server closed the connection|terminating connection|connection to server", "The database server ended the connection: see its log, then try again"),
 )
 
 
-def _hint(said: str) -> str:
+def _hint(said: str, user: str) -> str:
     for pattern, hint in _HINTS:
         if found := re.search(pattern, said):
-            return hint.format(*found.groups())
+            return hint.format(*found.groups(), user=user)
     return "The database server's log has more"
