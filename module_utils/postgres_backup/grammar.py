@@ -112,7 +112,7 @@ def read_copy(statement: bytes) -> CopyHeader | None:
         at += 1
     table, columns = b"".join(tokens[start:at]), b""
     if upper[at : at + 1] == [b"("]:
-        end = upper.index(b")", at) if b")" in upper else len(upper)
+        end = upper.index(b")", at) if b")" in upper[at:] else len(upper)
         columns = b"".join(b", " if token == b"," else token for token in tokens[at + 1 : end])
         at = end + 1
     options = upper[1:start] + [token for token in upper[at:] if token != b";"]

@@ -19,8 +19,9 @@ _TRAILERS = tuple(header + b" complete" for header in _HEADERS)
 #: the last bytes of a dump since version 7.1; ``\unrestrict`` since the minor releases of August 2025 (CVE-2025-8714)
 _CLOSING = re.compile(rb"-- PostgreSQL database (?:cluster )?dump complete\r?\n--\r?\n\r?\n(\\unrestrict \S+\r?\n\r?\n)?")
 _RESTRICT = re.compile(rb"\\(un)?restrict ([A-Za-z0-9]+)\s*")
+_VERSIONS = (b"-- Dumped from database version ", b"-- Dumped by pg_dump version ")
 #: comments that differ between two dumps of the same data; the last two are of ``pg_dump --verbose``
-_VARIES = (b"-- Dumped from database version ", b"-- Dumped by pg_dump version ", b"-- Started on ", b"-- Completed on ")
+_VARIES = (*_VERSIONS, b"-- Started on ", b"-- Completed on ")
 #: so much is kept of what follows the trailer, bytes
 _TAIL_BYTES = 1024
 
@@ -71,6 +72,8 @@ class Report:
     :ivar schema_sha256: of everything that is not rows, without the ``\\restrict`` and ``\\unrestrict`` lines and the
         comments that name versions and times. Contents of large objects and INSERT statements belong to it.
     :ivar bytes: size of the dump.
+    :ivar server_version: of the server it was taken from, e.g. ``16.14``; empty where the dump does not say.
+    :ivar program_version: of the pg_dump that took it, likewise.
     :ivar findings: what is wrong, each ``{"code": ..., "message": ...}``; empty when the dump is whole.
     """
 
@@ -79,6 +82,8 @@ class Report:
     sha256: str
     schema_sha256: str
     bytes: int
+    server_version: str = ""
+    program_version: str = ""
     findings: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -118,6 +123,7 @@ class Inspector(Scanner):
         self._table = _Table("")
         self._large_objects = 0
         self._whole, self._schema = hashlib.sha256(), hashlib.sha256()
+        self._versions: dict[bytes, str] = {}
         self._findings: list[dict[str, str]] = []
         self._header = self._cluster = False
         self._restricted = b""
@@ -144,7 +150,8 @@ class Inspector(Scanner):
         (self._rows if self._state == self._copy_rows else self._text)(self._kept, 0, len(self._kept))
         self._look_at_the_end()
         tables = {name: TableFacts(table.rows, table.bytes, table.hash.hexdigest(), table.columns) for name, table in self._tables.items()}
-        return Report(tables, self._large_objects, self._whole.hexdigest(), self._schema.hexdigest(), self.bytes, list(self._findings))
+        server, program = (self._versions.get(comment, "") for comment in _VERSIONS)
+        return Report(tables, self._large_objects, self._whole.hexdigest(), self._schema.hexdigest(), self.bytes, server, program, list(self._findings))
 
     def _look_at_the_end(self) -> None:
         if not self._header:
@@ -206,6 +213,9 @@ class Inspector(Scanner):
             self._trailer = self._trailer_is_new = True
             self._tail = buffer[start : start + _TAIL_BYTES]
         elif text.startswith(_VARIES):
+            for comment in _VERSIONS:
+                if text.startswith(comment):
+                    self._versions.setdefault(comment, text[len(comment) :].split(b" ")[0].decode("ascii", "replace"))
             self._aside(buffer, start, end)
 
     def _meta(self, buffer: bytes, start: int, end: int) -> None:
