@@ -6,16 +6,18 @@ backup's name is whole, always. The manifest comes last.
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import journal, lock, manifest, postgres, programs
 from .catalog import layout_for
 from .codec import Chain
 from .dump import Dump, dump_globals
-from .errors import PostgresBackupError
+from .errors import PostgresBackupError, StoreError
 from .names import BackupName, Layout, utc_now
 from .progress import Progress, human_bytes, human_seconds
 from .settings import Settings
@@ -23,6 +25,10 @@ from .store import Store
 
 #: hours after which an unfinished upload under our prefix cannot be anybody's work any more
 STALE_UPLOAD_HOURS = 24
+#: seconds for which a store is asked again when all that is left to do is to clean up
+HASTY = 5.0
+#: longest pause, seconds, before the next try for a name that nobody else has
+LONGEST_PAUSE = 30.0
 
 
 def create(
@@ -44,7 +50,7 @@ def create(
     server = postgres.server_facts(settings, database)
     tools = programs.find(settings, server["major"])
     layout = layout_for(settings, database)
-    what = "+".join(tables) or ("schema" if schema_only else "")
+    what = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
     if check:
         name = BackupName.of(utc_now(), settings.format, settings.compression, bool(settings.age_recipients))
         return {"changed": True, "backup": _label(layout, name, what), "database": database, "key": _key(layout, name, what), "findings": []}
@@ -52,7 +58,8 @@ def create(
         try:
             return _Run(settings, store, layout, database, tools, server, what, progress).go(tables, schema_only)
         except PostgresBackupError as error:
-            journal.record(store, layout, utc_now(), "backup-failed", {"database": database, "reason": error.message, "findings": error.findings})
+            failure = {"database": database, "reason": settings.hide(error.message), "findings": error.findings}
+            journal.record(Store(settings, patience=HASTY), layout, utc_now(), "backup-failed", failure)
             raise
 
 
@@ -70,27 +77,24 @@ class _Run:
         swept = self.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
         if swept:
             self.progress.step(f"{self.database}: removed {swept} unfinished uploads of earlier runs")
-        with postgres.connect(self.settings, self.database, "REPEATABLE_READ") as connection:
-            name = self._free_name()
-            snapshot = connection.execute("SELECT pg_export_snapshot() AS id").fetchone()["id"]
-            facts = postgres.database_facts(connection, self.database)
-            facts["extensions"] = postgres.extensions(connection)
-            dump = Dump(self.tools, self.database, self.settings.format, snapshot, tables, schema_only)
-            self.progress.phase(f"dumping {self.database} ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}")
-            with self.store.upload(_key(self.layout, name, self.what), facts["database_bytes"]) as upload:
-                self._pump(dump, upload)
-                connection.rollback()
-                globals_facts = None if self.what else self._save_globals(name)
-                try:
+        name = self._claim_name()
+        key, manifest_key = _key(self.layout, name, self.what), self._manifest_key(name)
+        globals_facts = stored = None
+        try:
+            with postgres.connect(self.settings, self.database, "REPEATABLE_READ") as connection:
+                snapshot, facts = self._look(connection)
+                dump = Dump(self.tools, self.database, self.settings.format, snapshot, tables, schema_only)
+                self.progress.phase(f"dumping {self.database} ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}")
+                with self.store.upload(key, facts["database_bytes"]) as upload:
+                    self._pump(dump, upload, connection.close)
+                    globals_facts = None if self.what else self._save_globals(name)
                     stored = upload.complete()
-                except BaseException:
-                    if globals_facts:
-                        self.store.delete([globals_facts["key"]])
-                    raise
-        report = dump.report
-        found = self._manifest(name, facts, report, stored, upload.sha256, globals_facts, time.monotonic() - began)
-        manifest_key = self.layout.manifest(name) if not self.what else _key(self.layout, name, self.what) + ".json"
-        self.store.put(manifest_key, manifest.dump(found), "application/json")
+            report = dump.report
+            found = self._manifest(name, facts, report, stored, upload.sha256, globals_facts, time.monotonic() - began)
+            self.store.put(manifest_key, manifest.dump(found), "application/json")
+        except BaseException as error:
+            self._take_back(error, ([key, manifest_key] if stored else []) + ([globals_facts["key"]] if globals_facts else []))
+            raise
         seconds = round(time.monotonic() - began, 1)
         result = {
             "changed": True,
@@ -113,22 +117,60 @@ class _Run:
         )
         return result
 
-    def _free_name(self) -> BackupName:
-        """A name nobody has: a second one within the same second waits for the next."""
+    def _claim_name(self) -> BackupName:
+        """A name that nobody has, and that nobody takes at the same time.
+
+        A name has no smaller unit than a second, and all servers under one prefix begin at midnight. Few stores
+        refuse the second writer of a key, so each says in the journal that it begins, then looks who else did;
+        where both see each other, both go on to another second.
+        """
+        pause = 0.0
         while True:
             name = BackupName.of(utc_now(), self.settings.format, self.settings.compression, bool(self.settings.age_recipients))
-            if self.store.head(_key(self.layout, name, self.what)) is None:
+            mine = journal.claim(self.store, self.layout, name.taken_at, {"database": self.database})
+            others = [key for key in journal.claims(self.store, self.layout, name.taken_at) if key != mine]
+            if not others and not any(self.store.head(key) for key in (_key(self.layout, name, self.what), self._manifest_key(name))):
                 return name
-            time.sleep(0.2)
+            time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, pause))
+            pause = min(pause * 2 or 1.0, LONGEST_PAUSE)
 
-    def _pump(self, dump: Dump, upload) -> None:
-        """Dump and inspect in this thread, compress and upload in another, a few chunks apart."""
-        sink = _Sink(Chain(self.settings.compression if self.settings.format == "plain" else "none", self.settings.age_recipients), upload)
-        with sink:
-            for chunk in dump.chunks():
+    def _manifest_key(self, name: BackupName) -> str:
+        return _key(self.layout, name, self.what) + ".json" if self.what else self.layout.manifest(name)
+
+    def _look(self, connection) -> tuple[str, dict]:
+        """A snapshot for pg_dump to share, and the facts of the database as of then.
+
+        A server may end transactions that are idle or long; this one is both until pg_dump has taken the snapshot over.
+        """
+        connection.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'")
+        snapshot = connection.execute("SELECT pg_export_snapshot() AS id").fetchone()["id"]
+        facts = postgres.database_facts(connection, self.database)
+        facts["extensions"] = postgres.extensions(connection)
+        return snapshot, facts
+
+    def _pump(self, dump: Dump, upload, begun: Callable[[], None]) -> None:
+        """Dump and inspect in this thread, compress and upload in another, a few chunks apart.
+
+        :param begun: called once the dump comes, and so has its own hold of the snapshot.
+        """
+        chain = Chain(self.settings.compression if self.settings.format == "plain" else "none", self.settings.age_recipients)
+        with _Sink(chain, upload) as sink, contextlib.closing(dump.chunks()) as chunks:  # left in the middle, pg_dump ends first
+            for number, chunk in enumerate(chunks):
+                if number == 0:
+                    begun()
                 sink.put(chunk)
                 self.progress.advance(len(chunk), lambda: dump.inspector.current_table)
             sink.finish()
+
+    def _take_back(self, error: BaseException, keys: Sequence[str]) -> None:
+        """Delete what a run that failed has already written. A store that no longer answers keeps it: whole, but without a manifest."""
+        store = Store(self.settings, patience=HASTY)
+        for key in keys:
+            try:
+                store.delete([key])
+            except StoreError as refused:
+                if isinstance(error, PostgresBackupError):
+                    error.findings.append({"code": "LEFT_BEHIND", "message": f"{key}: {refused.message}"})
 
     def _save_globals(self, name: BackupName) -> dict:
         """Roles and memberships, beside the backup. Password hashes only where we may read them."""

@@ -8,12 +8,14 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 
-from .errors import BadBackupError, DatabaseError
+from .errors import DatabaseError
 from .inspector import Inspector, Report
 from .programs import Process, Programs
 
 #: bytes read at once; also asked of the kernel as the pipe's size, so that pg_dump does not wait for us at every 64 KiB
 CHUNK = 1 << 20
+#: how long pg_dump waits for tables that somebody has locked; for ever would be a backup that silently never ends
+LOCK_WAIT = "30min"
 
 
 class Dump:
@@ -28,7 +30,7 @@ class Dump:
     ) -> None:
         self.programs, self.database, self.format = programs, database, format
         self.inspector = Inspector()
-        self._arguments = [f"--format={format}"]
+        self._arguments = [f"--format={format}", f"--lock-wait-timeout={LOCK_WAIT}", "--strict-names"]
         if format == "custom":
             self._arguments.append("--compress=1")
         if snapshot:
@@ -38,8 +40,7 @@ class Dump:
     def chunks(self) -> Iterator[bytes]:
         """The dump as it comes.
 
-        :raises DatabaseError: pg_dump did not end with 0.
-        :raises BadBackupError: it did, but what came is no whole dump.
+        :raises DatabaseError: pg_dump did not end with 0, or it did, but what came is no whole dump.
         """
         with self.programs.start("pg_dump", self.database, *self._arguments, stdout=subprocess.PIPE) as process:
             if self.format == "plain":
@@ -48,10 +49,10 @@ class Dump:
                     yield chunk
             else:
                 yield from self._archive(process)
-            process.check()
+            _check(process)
         self.report: Report = self.inspector.finish()
         if not self.report.complete:
-            raise BadBackupError(
+            raise DatabaseError(
                 f"The dump of {self.database} is not whole, though pg_dump reported success", "Try again; then look at the server's log", self.report.findings
             )
 
@@ -116,6 +117,26 @@ class ArchiveReader:
     def __exit__(self, *_) -> None:
         self._process.end()
         self._thread.join()
+
+
+def _check(process: Process) -> None:
+    """:raises DatabaseError: pg_dump did not end with 0; with what the server said, and a hint for the few causes that have a known way out."""
+    try:
+        process.check()
+    except DatabaseError as error:
+        detail = next((line.partition("Error message from server: ")[2] for line in process.complaints.splitlines() if "detail: " in line), "")
+        error.message += f" ({detail})" if detail else ""
+        error.hint = next((hint for said, hint in _HINTS.items() if said in process.complaints), "")
+        raise
+
+
+_HINTS = {
+    "canceling statement due to statement timeout": f"A table was locked for {LOCK_WAIT}: see who holds it in pg_stat_activity and pg_locks, then try again",
+    "no matching tables were found": "Patterns are those of pg_dump --table: schema.table, and names with capitals in double quotes: 'public.\"Users\"'",
+    "row-level security": "The user of the backup needs BYPASSRLS, or must be a superuser or the owner of the tables",
+    "permission denied": "The user of the backup must be the owner, or may read everything: GRANT pg_read_all_data TO <user>",
+    "server closed the connection": "The server went away: look at its log",
+}
 
 
 def _read(process: Process) -> Iterator[bytes]:

@@ -15,6 +15,8 @@ from datetime import datetime, timezone
 
 TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 STEM = "postgres-backup-"
+#: letters of a partial backup's name that tell its tables; many stores allow 255 for a whole name
+LONGEST_PART = 150
 #: suffix of an object -> (format, compression)
 SUFFIXES = {
     ".sql.gz": ("plain", "gzip"),
@@ -22,6 +24,8 @@ SUFFIXES = {
     ".sql": ("plain", "none"),
     ".dump": ("custom", "none"),
 }
+#: what lies beside the backups under a prefix
+_RESERVED = ("manifests", "globals", "partial", "journal")
 _NAME = re.compile(
     r"postgres-backup-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?",
     re.ASCII,
@@ -112,7 +116,7 @@ class Layout:
         """The prefix of this database's objects, ending in ``/`` (empty for the bucket's root)."""
         parts = [self.prefix.strip("/")] if self.prefix.strip("/") else []
         if self.database:
-            parts.append(urllib.parse.quote(self.database, safe="-_.~"))
+            parts.append(_folder(self.database))
         return "/".join(parts) + "/" if parts else ""
 
     def backup(self, name: BackupName) -> str:
@@ -125,12 +129,21 @@ class Layout:
         return f"{self.root}globals/{name.stem}.sql.gz" + (".age" if name.encrypted else "")
 
     def partial(self, name: BackupName, what: str) -> str:
-        """``what``: ``schema``, or the chosen tables joined by ``+``."""
+        """``what``: ``schema``, or the chosen tables joined by ``+``; cut where it is too long (the manifest has all of it)."""
         safe = urllib.parse.quote(what, safe="-_.~+")
+        if len(safe) > LONGEST_PART:
+            safe = re.sub(r"%.?$", "", safe[:LONGEST_PART]) + "~"
         return f"{self.root}partial/{name.stem}.{safe}{name.suffix}" + (".age" if name.encrypted else "")
 
     def journal(self, moment: datetime, event: str) -> str:
         return f"{self.root}journal/{format_time(moment)}-{event}.json"
+
+
+def _folder(database: str) -> str:
+    """A database's name as a part of a key that is none of ours: not ``globals``, whose objects are called like backups, nor ``.`` or ``..``."""
+    if database in _RESERVED or not database.strip("."):
+        return f"%{ord(database[0]):02X}" + database[1:]
+    return urllib.parse.quote(database, safe="-_.~")
 
 
 def nearest(wanted: str, existing: list[str], count: int = 3) -> list[str]:

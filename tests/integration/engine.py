@@ -1,0 +1,140 @@
+"""The program as users start it, and how a test looks at what it left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from demo.postgres_server import PostgresServer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(config: os.PathLike | str, *arguments: str) -> list[str]:
+    """The argument list that runs the engine of this checkout."""
+    return [sys.executable, "-m", "postgres_backup", "--config", str(config), *arguments]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """As little as cron gives, and where the package lies."""
+    return {"PATH": os.defpath, "PYTHONPATH": str(ROOT / "module_utils")} | more
+
+
+def run(config: os.PathLike | str, *arguments: str, timeout: float = 120, env: Mapping[str, str] | None = None, **more) -> subprocess.CompletedProcess:
+    """Run the engine to its end, standard output and error as text."""
+    return subprocess.run(
+        command(config, *arguments), capture_output=True, text=True, timeout=timeout, check=False, env=environment() if env is None else env, **more
+    )
+
+
+@contextlib.contextmanager
+def started(config: os.PathLike | str, *arguments: str, **more) -> Iterator[subprocess.Popen]:
+    """The engine at work, as the head of a process group of its own; killed at the end if it still runs."""
+    more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment(), "start_new_session": True} | more
+    with subprocess.Popen(command(config, *arguments), **more) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def answer(done: subprocess.CompletedProcess) -> dict:
+    """The one JSON object on standard output."""
+    lines = done.stdout.splitlines()
+    assert len(lines) == 1, (done.stdout, done.stderr)
+    return json.loads(lines[0])
+
+
+def failed_well(done, status: int, *words: str) -> str:
+    """A failure as the contract wants it: its status, one sentence and a hint, never a traceback; the text of both streams."""
+    text = done.stdout + done.stderr
+    assert done.returncode == status, (done.returncode, text)
+    assert "Traceback" not in text
+    assert "Failed unexpectedly" not in text
+    sentence = [line for line in done.stderr.splitlines() if line.startswith("postgres-backup: ")]
+    assert len(sentence) == 1, text
+    for word in words:
+        assert word.lower() in text.lower(), (word, text)
+    return text
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 30):
+    """The first true answer of ``condition``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
+
+
+def processes(*words: str) -> list[int]:
+    """The processes whose argument list holds every word."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().decode(errors="replace")
+                state = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if state != "Z" and all(word in line for word in words):
+                found.append(int(entry.name))
+    return found
+
+
+def programs_at_work(server: PostgresServer, *words: str) -> list[int]:
+    """PostgreSQL's client programs that talk to a server (they carry its port in their arguments)."""
+    return [pid for name in ("pg_dump", "pg_restore", "psql") for pid in processes(name, f"-p\0{server.port}\0", *words)]
+
+
+def keys(client, bucket: str, prefix: str = "") -> list[str]:
+    """Every key in a bucket."""
+    return [item["Key"] for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix) for item in page.get("Contents", [])]
+
+
+def unfinished(client, bucket: str) -> list[str]:
+    """Keys of uploads that were neither completed nor aborted."""
+    return [upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+
+
+def manifest_of(client, bucket: str, taken: Mapping) -> dict:
+    """The manifest of a backup as its result names it."""
+    folder, _, name = taken["key"].rpartition("/")
+    return json.loads(client.get_object(Bucket=bucket, Key=f"{folder}/manifests/{name.split('.')[0]}.json")["Body"].read())
+
+
+def dump_of(client, bucket: str, taken: Mapping) -> bytes:
+    """The plain dump inside a ``.sql.gz``, by Python's own gzip."""
+    return gzip.decompress(client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read())
+
+
+def nothing_left(client, bucket: str, state_dir: str = "") -> None:
+    """A run that failed left no object but its note in the journal, no parts, and no lock."""
+    left = [key for key in keys(client, bucket) if "/journal/" not in key]
+    assert left == []
+    assert unfinished(client, bucket) == []
+    if state_dir:
+        for lock in Path(state_dir).glob("*.lock"):
+            with open(lock, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def fill_with_noise(server: PostgresServer, database: str, megabytes: int) -> None:
+    """A table ``noise`` whose dump has so many MB and shrinks to no less than three quarters of it when packed."""
+    server.execute("CREATE TABLE noise (id bigint, body text); ALTER TABLE noise ALTER body SET STORAGE EXTERNAL", database)
+    letters = r"translate(encode(sha512(((i * 11 + j)::text)::bytea), 'base64'), E'\n', '')"
+    server.execute(
+        f"""INSERT INTO noise SELECT i, (SELECT string_agg({letters}, '') FROM generate_series(1, 11) j)
+            FROM generate_series(1, {megabytes * 1000}) i""",
+        database,
+    )
