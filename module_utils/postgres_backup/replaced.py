@@ -40,8 +40,9 @@ def _free(connection: psycopg.Connection, database: str, tail: str, moment: date
         moment += timedelta(seconds=1)
 
 
-def side_comment(database: str, backup: str) -> str:
-    return json.dumps({_MARK: _SIDE, "database": database, "backup": backup}, ensure_ascii=False)
+def side_comment(database: str, backup: str, comment: str | None = None) -> str:
+    """``comment`` is what the database gets for its own once it is swapped in."""
+    return json.dumps({_MARK: _SIDE, "database": database, "backup": backup, "comment": comment}, ensure_ascii=False)
 
 
 def kept_comment(database: str, moment: datetime, reason: str, comment: str | None) -> str:
@@ -91,6 +92,17 @@ def _is_side_name(name: str, database: str) -> bool:
     except ValueError:  # no time
         return False
     return name == postgres.shorten(database, _SIDE_TAIL + time)
+
+
+def side(connection: psycopg.Connection, database: str, name: str) -> dict:
+    """What the side database of that name is: ``backup``, ``comment``.
+
+    :raises UsageError: there is none.
+    """
+    for row in _marked(connection, database, _SIDE):
+        if row["name"] == name:
+            return row
+    raise UsageError(f"There is no side database {name} of {database} to swap in", "Another restore has removed it, or it is live already: begin anew")
 
 
 def choose(connection: psycopg.Connection, settings: Settings, database: str, wanted: str = "") -> dict:

@@ -78,7 +78,7 @@ def restore(
 def _replace(settings: Settings, store: Store, made: Plan, identities: tuple[str, ...], progress: Progress) -> dict:
     side, facts = load_beside(settings, store, made, identities, progress)
     with _discarded_on_failure(settings, made.database, side):
-        return facts | swap_in(settings, made, side, progress)
+        return facts | swap_in(settings, made.database, side, progress)
 
 
 def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[str, ...], progress: Progress) -> tuple[str, dict]:
@@ -97,7 +97,7 @@ def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[
         side = replaced.side_name(connection, made.database, utc_now())
     with _discarded_on_failure(settings, made.database, side):
         with postgres.connect_maintenance(settings, made.database) as connection:
-            databases.create_database(connection, side, made.facts, replaced.side_comment(made.database, str(made.backup.name)))
+            databases.create_database(connection, side, made.facts, _side_comment(made))
             # before the rows: the settings may say how they read (lc_monetary), and a right that is missing shows now
             findings = databases.dress_database(connection, side, made.facts)
         progress.phase(f"loading {made.backup.name} into {side}")
@@ -114,6 +114,10 @@ def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[
         with postgres.connect_maintenance(settings, made.database) as connection:
             databases.limit_connections(connection, side, made.facts.get("connection_limit", -1))
     return side, {"rows": report.rows, "sha256": source.sha256, "findings": made.findings + findings}
+
+
+def _side_comment(made: Plan) -> str:
+    return replaced.side_comment(made.database, str(made.backup.name), made.facts.get("comment"))
 
 
 def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[dict]:
@@ -199,21 +203,22 @@ def _discarded_on_failure(settings: Settings, database: str, side: str) -> Itera
         raise
 
 
-def swap_in(settings: Settings, made: Plan, side: str, progress: Progress) -> dict:
+def swap_in(settings: Settings, database: str, side: str, progress: Progress) -> dict:
     """Put the side database in the live one's place, in one transaction.
 
     :return: ``kept_database`` (None where there was none), ``downtime_seconds``.
     """
     now = utc_now()
-    progress.step(f"{made.database}: swapping")
+    progress.step(f"{database}: swapping")
     began = time.monotonic()
-    with postgres.connect_maintenance(settings, made.database) as connection:
-        live = postgres.database_facts(connection, made.database)
-        kept = replaced.kept_name(connection, made.database, now) if live else None
-    renames = ([(made.database, kept)] if kept else []) + [(side, made.database)]
-    comments = {made.database: made.facts.get("comment")}
+    with postgres.connect_maintenance(settings, database) as connection:
+        facts = replaced.side(connection, database, side)
+        live = postgres.database_facts(connection, database)
+        kept = replaced.kept_name(connection, database, now) if live else None
+    renames = ([(database, kept)] if kept else []) + [(side, database)]
+    comments = {database: facts["comment"]}
     if kept:
-        comments[kept] = replaced.kept_comment(made.database, now, f"restore of {made.backup.name}", live["comment"])
+        comments[kept] = replaced.kept_comment(database, now, f"restore of {facts['backup']}", live["comment"])
     swap.swap(settings, renames, comments)
     return {"kept_database": kept, "downtime_seconds": round(time.monotonic() - began, 3) if kept else 0.0}
 

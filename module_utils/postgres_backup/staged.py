@@ -1,0 +1,113 @@
+"""A restore in steps, for whoever has something to do between them: stop the application before the swap, start it after.
+
+Between two steps nothing is held but the side database itself. Where somebody else restores meanwhile, it is
+gone, and the swap says so and touches nothing.
+"""
+
+from __future__ import annotations
+
+import time
+
+from psycopg import sql
+
+from . import in_place, journal, lock, postgres, replaced, restore
+from .catalog import layout_for
+from .names import utc_now
+from .preflight import plan
+from .progress import Progress, human_seconds
+from .settings import Settings
+from .store import Store
+
+
+def load(settings: Settings, backup: str, database: str = "", identities: tuple[str, ...] = (), check: bool = False, progress: Progress | None = None) -> dict:
+    """Everything of a restore up to the swap: the backup loaded beside the live database and compared with it.
+
+    In place there is no side database, and nothing is done yet but to look.
+
+    :return: ``backup database key bytes rows seconds findings in_place changed`` and ``side_database`` (None in place).
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    store = Store(settings)
+    store.check()
+    inside = settings.restore_in_place
+    made = plan(settings, store, backup, database, not inside, identities)
+    result = made.describe() | {"changed": not inside, "side_database": None, "in_place": inside, "seconds": 0.0}
+    if check or inside:
+        return result
+    with lock.hold(settings, database, "restore"):
+        began = time.monotonic()
+        side, facts = restore.load_beside(settings, store, made, identities, progress)
+    seconds = round(time.monotonic() - began, 1)
+    progress.step(f"{database}: {made.backup.name} stands beside it, compared: {facts['rows']} rows, {human_seconds(seconds)}")
+    return result | facts | {"side_database": side, "seconds": seconds}
+
+
+def swap(settings: Settings, backup: str, side: str | None, database: str = "", identities: tuple[str, ...] = (), progress: Progress | None = None) -> dict:
+    """The short step: the side database becomes the live one; in place, the whole load in one transaction.
+
+    :param backup: as in the result of :func:`load`.
+    :param side: ``side_database`` of :func:`load`.
+    :return: ``backup database kept_database downtime_seconds findings changed``.
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    store = Store(settings)
+    with lock.hold(settings, database, "restore"):
+        if side:
+            outcome = restore.swap_in(settings, database, side, progress)
+        else:
+            outcome = in_place.replace(settings, store, plan(settings, store, backup, database, False, identities), identities, progress)
+        result = {"changed": True, "backup": backup, "database": database, "findings": []} | outcome
+        noted = {key: result[key] for key in ("backup", "database", "downtime_seconds", "kept_database")}
+        result["findings"] = result["findings"] + journal.record(store, layout_for(settings, database), utc_now(), "restore", noted)
+    progress.step(f"{database}: is what it was in {backup}, unreachable for {result['downtime_seconds']:.2f} s")
+    return result
+
+
+def discard(settings: Settings, side: str | None, database: str = "", progress: Progress | None = None) -> dict:
+    """Remove a side database that will not be swapped in.
+
+    :return: ``database side_database changed``.
+    """
+    database = settings.for_database(database)
+    if side:
+        with lock.hold(settings, database, "restore"):
+            restore.discard(settings, database, side)
+        (progress or Progress()).step(f"{database}: removed {side}")
+    return {"changed": bool(side), "database": database, "side_database": side, "findings": []}
+
+
+def compare(settings: Settings, kept: str, database: str = "", progress: Progress | None = None) -> dict:
+    """Tables whose number of rows differs between a replaced database and the live one: what was written after the backup.
+
+    :param kept: ``kept_database`` of a restore.
+    :return: ``row_differences``: each ``table``, ``kept_rows`` and ``live_rows`` (None where there is no such table); ``database kept_database changed``.
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    with postgres.connect_maintenance(settings, database) as connection:
+        kept = replaced.choose(connection, settings, database, kept)["name"]
+    progress.phase(f"counting rows of {database} and {kept}")
+    live, before = _rows(settings, database), _rows(settings, kept)
+    differences = [
+        {"table": table, "kept_rows": before.get(table), "live_rows": live.get(table)}
+        for table in sorted(live.keys() | before.keys())
+        if live.get(table) != before.get(table)
+    ]
+    return {"changed": False, "database": database, "kept_database": kept, "row_differences": differences, "findings": []}
+
+
+def _rows(settings: Settings, database: str) -> dict[str, int]:
+    """Rows of every ordinary table, by qualified name."""
+    with postgres.connect(settings, database) as connection:
+        connection.execute("SET row_security = off")
+        tables = connection.execute(
+            """SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
+        ).fetchall()
+        counts = {}
+        for table in tables:
+            query = sql.SQL("SELECT count(*) AS n FROM ONLY {}").format(sql.Identifier(table["schema"], table["name"]))
+            counts[f"{table['schema']}.{table['name']}"] = connection.execute(query).fetchone()["n"]
+        return counts
