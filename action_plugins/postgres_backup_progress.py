@@ -28,6 +28,8 @@ WAITS = (0.2, 0.4, 0.7, 1.0)
 PATIENCE = 5.0
 #: seconds for which a host may be out of reach; the module goes on there meanwhile
 OUT_OF_REACH = 120.0
+#: seconds within which a job shows itself; on a busy host async_wrapper answers before it has written that the job began
+APPEARS = 60.0
 #: what async_status adds to the module's result
 WRAPPING = ("ansible_job_id", "results_file", "started", "finished", "stdout", "stderr", "stdout_lines", "stderr_lines")
 
@@ -41,6 +43,8 @@ class ActionModule(ActionBase):
             return self._execute_module(task_vars=task_vars)
         # where async_wrapper keeps the job itself: a folder that the user whom the module becomes may write to
         self._job_dir = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
+        # async_wrapper would go by HOME, which need not be where the user's home is (sudo, containers)
+        self._connection._shell.set_option("async_dir", self._job_dir)
         state_file = f"{self._job_dir}/postgres-backup-{uuid.uuid4().hex}.json"
         started = self._start({**self._task.args, "progress_file": state_file}, task_vars)
         if "ansible_job_id" not in started:
@@ -61,7 +65,8 @@ class ActionModule(ActionBase):
             self._task.async_val = 0
 
     def _wait(self, job: str, state_file: str, task_vars: dict) -> dict:
-        teller, seen, looks = Teller(task_vars["inventory_hostname"]), time.monotonic(), 0
+        teller, began, looks, appeared = Teller(task_vars["inventory_hostname"]), time.monotonic(), 0, False
+        seen = began
         while True:
             time.sleep(WAITS[min(looks, len(WAITS) - 1)])
             looks += 1
@@ -73,6 +78,9 @@ class ActionModule(ActionBase):
                     raise
                 continue
             seen = time.monotonic()
+            appeared = appeared or status.get("msg") != "could not find job"
+            if not appeared and seen - began < APPEARS:
+                continue
             if not state.get("failed"):  # not there yet is no failure
                 teller.tell(json.loads(base64.b64decode(state["content"])))
             if status.get("finished"):
