@@ -130,9 +130,13 @@ def _facts_for(found: dict, live: dict | None, settings: Settings, connection: p
     facts = dict(live) if live else {"owner": settings.db_user, "comment": None}
     if found.get("locale"):
         facts = {key: found[key] for key in ("owner", "encoding", "comment", "connection_limit", "settings", "privileges")} | found["locale"]
-    facts["tablespace"] = wanted = live["tablespace"] if live else found.get("tablespace")
-    if wanted and not connection.execute("SELECT 1 FROM pg_tablespace WHERE spcname = %s", (wanted,)).fetchone():
-        facts["tablespace"] = None
+    wanted = live["tablespace"] if live else found.get("tablespace")
+    there = connection.execute(
+        "SELECT t.oid = d.dattablespace AS usual FROM pg_tablespace t, pg_database d WHERE t.spcname = %s AND d.datname = 'template0'", (wanted,)
+    ).fetchone()
+    # the usual one goes without saying: who names it needs a right to it
+    facts["tablespace"] = wanted if there and not there["usual"] else None
+    if wanted and not there:
         return facts, [{"code": "TABLESPACE_MISSING", "message": f"the server has no tablespace {wanted}: the database goes into the default one"}]
     return facts, []
 
