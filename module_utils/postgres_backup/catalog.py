@@ -22,6 +22,7 @@ class Backup:
 
     :param manifest: what its manifest says; None for objects without one (made by scripts, or by a run that died before the end).
     :param problem: why it is not good although it has a manifest; empty where all is well.
+    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_NEWER, MANIFEST_OF_ANOTHER or SIZE_DIFFERS.
     :param ours: its manifest names this database and this server.
     :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
     """
@@ -31,6 +32,7 @@ class Backup:
     bytes: int
     manifest: dict | None = dataclasses.field(default=None, repr=False)
     problem: str = ""
+    problem_code: str = ""
     ours: bool = False
     candidate: bool = False
 
@@ -98,12 +100,13 @@ class Catalog:
     def __init__(self, settings: Settings, store: Store, database: str) -> None:
         self.settings, self.store, self.database = settings, store, database
         self.layout = layout_for(settings, database)
+        self._lonely: list[tuple[Layout, str]] = []
 
     def backups(self) -> list[Backup]:
         """Every whole-database backup under the prefix, newest first; those of others too, marked as such."""
-        layouts = [self.layout]
-        if self.layout.database:  # taken before there were several databases
-            layouts.append(Layout(self.settings.s3_prefix))
+        # also where they were while the settings named fewer databases, or more
+        layouts = (Layout(self.settings.s3_prefix), Layout(self.settings.s3_prefix, self.database))
+        self._lonely = []
         found = [backup for layout in layouts for backup in self._under(layout)]
         return sorted(found, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
 
@@ -115,37 +118,59 @@ class Catalog:
                 objects[name] = item
         for item in self.store.list(layout.root + "manifests/"):
             keys.add(item.key)
+        self._lonely += [(layout, key) for key in keys - {layout.manifest(name) for name in objects}]
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(lambda pair: self._join(layout, *pair, keys), objects.items()))
 
     def _join(self, layout: Layout, name: BackupName, item, keys: set[str]) -> Backup:
         key = layout.manifest(name)
         data = self.store.get(key) if key in keys else None
+        here = layout == self.layout or layout.database == self.database
         if data is None:
-            return Backup(name, layout, item.bytes, candidate=layout == self.layout)
+            return Backup(name, layout, item.bytes, candidate=here)
         try:
             found = manifests.parse(data, key)
         except BadBackupError as error:
-            return Backup(name, layout, item.bytes, problem=error.message, candidate=layout == self.layout)
-        problem = ""
+            return Backup(name, layout, item.bytes, problem=error.message, problem_code=error.findings[0]["code"], candidate=here)
+        problem = code = ""
         if found["name"] != str(name):
-            problem = f"its manifest is for {found['name']}"
+            problem, code = f"its manifest is for {found['name']}", "MANIFEST_OF_ANOTHER"
         elif found["bytes"] != item.bytes:
-            problem = f"it has {item.bytes} bytes, its manifest says {found['bytes']}"
+            problem, code = f"it has {item.bytes} bytes, its manifest says {found['bytes']}", "SIZE_DIFFERS"
         ours = found["database"] == self.database and found["server"].get("name") == self.settings.server_name
         unclaimed = found.get("adopted") is False and found["database"] == self.database
-        return Backup(name, layout, item.bytes, found, problem, ours, candidate=ours or unclaimed)
+        return Backup(name, layout, item.bytes, found, problem, code, ours, candidate=ours or unclaimed)
+
+    def leftovers(self) -> list[str]:
+        """Keys of globals and manifests of ours whose backup is gone: a prune was cut short. As of the last :meth:`backups`; in the order to delete them."""
+        found = []
+        for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
+            data = self.store.get(key)
+            try:
+                about = manifests.parse(data or b"", key)
+            except BadBackupError:  # whose it is cannot be told
+                continue
+            name = BackupName.parse(about["name"])
+            whose = (about["database"], about["server"].get("name"))
+            if name is None or layout.manifest(name) != key or whose != (self.database, self.settings.server_name):
+                continue
+            if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
+                found += [layout.globals(name), key]
+        return found
 
     def resolve(self, wanted: str) -> Backup:
         """The backup of exactly that name, or the newest of this database for ``latest``.
+
+        Where some are ours, ``latest`` is one of them: an object without a manifest under the same prefix may be another
+        job's. It may be a bad one: whoever asks for the latest must hear of that, and not silently get an older one.
 
         :raises UsageError: there is none; names the three nearest.
         """
         backups = self.backups()
         if wanted == LATEST:
-            for backup in backups:
-                if backup.candidate:
-                    return backup
+            newest = next((b for b in backups if b.ours), None) or next((b for b in backups if b.candidate), None)
+            if newest:
+                return newest
             raise UsageError(
                 f"There is no backup of {self.database} under {self._where()}", "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)"
             )
@@ -154,7 +179,7 @@ class Catalog:
             if wanted_name == str(backup.name) and wanted in (str(backup.name), backup.key, f"s3://{self.settings.s3_bucket}/{backup.key}"):
                 return backup
         near = nearest(wanted, [str(b.name) for b in backups if b.candidate])
-        hint = "The nearest: " + ", ".join(near) if near else "There are none; `postgres-backup list` shows what there is"
+        hint = "The nearest: " + ", ".join(near) if near else "There are none of this database; `postgres-backup list` shows what there is"
         raise UsageError(f"There is no backup {wanted!r} under {self._where()}", hint)
 
     def _where(self) -> str:

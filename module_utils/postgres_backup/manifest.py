@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from .errors import BadBackupError
 
 SCHEMA = 1
-_REQUIRED = ("name", "database", "server", "bytes", "sha256", "tables")
+#: what every manifest has, and of which kind; whoever reads one relies on it
+_REQUIRED = {"name": str, "database": str, "server": dict, "bytes": int, "dump_bytes": int, "rows": int, "sha256": str, "tables": dict}
 
 
 def timestamp(moment: datetime) -> str:
@@ -28,17 +29,34 @@ def parse(data: bytes, key: str) -> dict:
     """
     try:
         found = json.loads(data)
-    except ValueError as error:
-        raise BadBackupError(f"The manifest {key} is damaged: {error}", "The backup itself may be whole: postgres-backup verify <file>") from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        version = found.get("schema") if isinstance(found, dict) else None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(key, str(error)) from None
+    version = found.get("schema") if isinstance(found, dict) else None
+    if isinstance(version, int) and version > SCHEMA:
         raise BadBackupError(
-            f"The manifest {key} has schema {version!r}; this program reads {SCHEMA}", "Use the version of postgres-backup that wrote it, or a newer one"
+            f"The manifest {key} has schema {version}; this program reads {SCHEMA}",
+            "Use the version of postgres-backup that wrote it, or a newer one",
+            [{"code": "MANIFEST_NEWER", "message": f"schema {version}"}],
         )
-    missing = [name for name in _REQUIRED if name not in found]
-    if missing:
-        raise BadBackupError(f"The manifest {key} lacks {', '.join(missing)}", "")
+    if version != SCHEMA:
+        raise _damaged(key, "it is not one of ours")
+    wrong = [name for name, kind in _REQUIRED.items() if not isinstance(found.get(name), kind)]
+    wrong += [f"tables.{name}" for name, facts in found["tables"].items() if not _is_table(facts)][:3] if "tables" not in wrong else []
+    if wrong:
+        raise _damaged(key, f"no sensible {', '.join(wrong)}")
     return found
+
+
+def _is_table(facts: object) -> bool:
+    return isinstance(facts, dict) and isinstance(facts.get("rows"), int) and isinstance(facts.get("sha256"), str)
+
+
+def _damaged(key: str, why: str) -> BadBackupError:
+    return BadBackupError(
+        f"The manifest {key} is damaged: {why}",
+        "The backup itself may be whole: postgres-backup verify <file>",
+        [{"code": "MANIFEST_DAMAGED", "message": why}],
+    )
 
 
 def tables_of(report) -> dict[str, dict]:

@@ -6,7 +6,7 @@ import time
 
 from . import journal, lock, manifest
 from .catalog import Catalog
-from .errors import PostgresBackupError
+from .errors import BadBackupError, PostgresBackupError, UsageError
 from .names import Layout, utc_now
 from .progress import Progress
 from .proof import prove
@@ -50,6 +50,11 @@ def prune(settings: Settings, database: str = "", check: bool = False, allow_man
                 remove(store, decision)
                 progress.step(f"{database}: deleted {decision.backup.name}: {decision.reason}")
             result["findings"] += journal.record(store, catalog.layout, utc_now(), "prune", {"database": database, "deleted": result["deleted"]})
+        leftovers = catalog.leftovers()
+        if leftovers and not check:
+            store.delete(leftovers)
+            progress.step(f"{database}: deleted {len(leftovers)} leftovers of a prune that was cut short")
+        result["changed"] = bool(going or leftovers)
     spared = sum(d.reason.startswith("spared") for d in decisions)
     if spared:
         message = f"{spared} more backups are past their time; no more than half go in one run: postgres-backup prune --allow-many"
@@ -78,13 +83,13 @@ def require_honest_clock(store: Store) -> None:
 
 
 def remove(store: Store, decision: Decision) -> None:
-    """One backup and what belongs to it. The manifest goes last: should this be cut short, the next run still knows whose it was."""
+    """One backup and what belongs to it. The manifest goes last: cut short, the next run still knows whose the rest is (``Catalog.leftovers``)."""
     backup = decision.backup
     layout: Layout = backup.layout
     keys = [backup.key]
-    globals_key = ((backup.manifest or {}).get("globals") or {}).get("key")
-    if globals_key:
-        keys.append(globals_key)
+    if (backup.manifest or {}).get("globals"):
+        # by its place, not by the key in the manifest, which still names the old place after a bucket was copied elsewhere
+        keys.append(layout.globals(backup.name))
     store.delete(keys)
     store.delete([layout.manifest(backup.name)])
 
@@ -107,8 +112,9 @@ def adopt(settings: Settings, database: str = "", check: bool = False, progress:
                 continue
             try:
                 found = prove(settings, store, backup, database, (), progress)
-            except PostgresBackupError as error:
+            except (BadBackupError, UsageError) as error:  # cut, altered, or encrypted for a key that is not here
                 result["refused"].append({"backup": str(backup.name), "reason": error.message})
+                result["findings"] += error.findings or [{"code": "NOT_ADOPTED", "message": error.message}]
                 continue
             found |= {"server": {"name": settings.server_name}, "adopted": True}
             result["changed"] = True

@@ -74,9 +74,11 @@ def _one(settings: Settings, store: Store, name: str, now: datetime, findings: l
     elif now - last.taken_at > FRESH:
         age = (now - last.taken_at).total_seconds() / 3600
         findings.append({"code": "BACKUP_STALE", "message": f"the newest good backup of {name} is {age:.1f} hours old ({last.name}); 26 are allowed"})
-    for backup in mine:
-        if backup.problem:
+    for backup in backups:
+        if backup.problem and backup.ours:
             findings.append({"code": "BACKUP_BAD", "message": f"{backup.name}: {backup.problem}"})
+        elif backup.problem and backup.candidate:  # whose it is cannot be told
+            findings.append({"code": backup.problem_code, "message": f"{backup.name}: {backup.problem}"})
     try:
         with postgres.connect_maintenance(settings, name) as connection:
             kept = [{"name": row["name"], "replaced_at": row["replaced_at"], "by": row["by"], "bytes": row["bytes"]} for row in replaced.kept(connection, name)]

@@ -1,4 +1,4 @@
-"""Read a backup to its end and say whether it is what its manifest says; for one without a manifest, write it."""
+"""Read a backup to its end and say whether it is what its manifest says; for one without a readable manifest, write it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ def verify(
     store.check()
     began = time.monotonic()
     chosen = Catalog(settings, store, database).resolve(backup)
-    if chosen.problem:
+    if chosen.problem and chosen.problem_code != "MANIFEST_DAMAGED":
         raise BadBackupError(
-            f"{chosen.name} is not whole: {chosen.problem}", "postgres-backup list shows the others", [{"code": "SIZE_DIFFERS", "message": chosen.problem}]
+            f"{chosen.name} is not what its manifest says: {chosen.problem}",
+            "postgres-backup list shows the others",
+            [{"code": chosen.problem_code, "message": chosen.problem}],
         )
     found = prove(settings, store, chosen, database, identities, progress)
     if not check:
@@ -47,5 +49,5 @@ def verify(
         "rows": found["rows"],
         "seconds": seconds,
         "sha256": found["sha256"],
-        "findings": [],
+        "findings": [{"code": chosen.problem_code, "message": f"{chosen.problem}; it has a new one"}] if chosen.problem and not check else [],
     }

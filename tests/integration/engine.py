@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gzip
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from demo.postgres_server import PostgresServer
+from postgres_backup import manifest
+from postgres_backup.inspector import Inspector
+from postgres_backup.names import BackupName, Layout
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,3 +144,81 @@ def fill_with_noise(server: PostgresServer, database: str, megabytes: int) -> No
             FROM generate_series(1, {megabytes * 1000}) i""",
         database,
     )
+
+
+#: a whole plain dump of two rows, as pg_dump writes it
+SMALL_DUMP = b"""--
+-- PostgreSQL database dump
+--
+
+-- Dumped from database version 16.3
+-- Dumped by pg_dump version 16.3
+
+SET statement_timeout = 0;
+
+CREATE TABLE public.t (
+    id integer
+);
+
+COPY public.t (id) FROM stdin;
+1
+2
+\\.
+
+
+--
+-- PostgreSQL database dump complete
+--
+
+"""
+
+
+#: what a config is made from where no server is asked: nothing answers at port 1
+NO_SERVER = types.SimpleNamespace(name="crm", owner="crm", password="not-a-password", server=types.SimpleNamespace(host="127.0.0.1", port=1, major=16))
+
+
+def forge(
+    client,
+    bucket: str,
+    taken_at: datetime,
+    *,
+    database: str = "crm",
+    server: str = "test-server",
+    prefix: str = "postgres-backup",
+    folder: str = "",
+    suffix: str = ".sql.gz",
+    body: bytes | None = None,
+    dump: bytes = SMALL_DUMP,
+    with_manifest: bool = True,
+    proven: bool = False,
+    change: Mapping[str, object] | None = None,
+) -> str:
+    """Put a backup of a made-up age into a bucket: object, globals and manifest, or the object alone as the old scripts did; its name.
+
+    :param change: of the manifest.
+    """
+    name, layout = BackupName(taken_at, suffix), Layout(prefix, folder)
+    body = gzip.compress(dump, mtime=0) if body is None else body
+    client.put_object(Bucket=bucket, Key=layout.backup(name), Body=body)
+    if not with_manifest:
+        return str(name)
+    inspector = Inspector()
+    inspector.feed(dump)
+    report = inspector.finish()
+    tables = manifest.tables_of(report)
+    client.put_object(Bucket=bucket, Key=layout.globals(name), Body=gzip.compress(b"-- roles"))
+    facts = {
+        "name": str(name),
+        "database": database,
+        "server": {"name": server},
+        "started_at": manifest.timestamp(taken_at),
+        "bytes": len(body),
+        "dump_bytes": len(dump),
+        "rows": sum(table["rows"] for table in tables.values()),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "tables": tables,
+        "globals": {"key": layout.globals(name), "bytes": 1, "passwords": False},
+        "proofs": [{"kind": "verify", "at": manifest.timestamp(taken_at)}] if proven else [],
+    }
+    client.put_object(Bucket=bucket, Key=layout.manifest(name), Body=manifest.dump(facts | dict(change or {})))
+    return str(name)

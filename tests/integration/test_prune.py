@@ -1,0 +1,251 @@
+"""Retention on a real store: what goes, with all that belongs to it, and everything that must never go."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import socket
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from postgres_backup import prune
+from postgres_backup.errors import PostgresBackupError, StoreError
+from tests.integration import engine
+from tests.services.proxy import FaultProxy, _Proxy
+
+
+def days_ago(days: float) -> datetime:
+    """A little more than so many days ago."""
+    return datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=days, minutes=5)
+
+
+@pytest.fixture
+def config(new_config, s3, bucket):
+    """Of a database ``crm`` whose server is not there: retention needs none."""
+    return new_config(engine.NO_SERVER, s3, bucket)
+
+
+@pytest.fixture
+def ten(s3_client, bucket) -> list[str]:
+    """Ten daily backups of ours, newest first; with seven days of retention three have had their time."""
+    return [engine.forge(s3_client, bucket, days_ago(day)) for day in range(10)]
+
+
+def names_of(lines: list[dict]) -> list[str]:
+    return [line["backup"] for line in lines]
+
+
+def without_journal(client, bucket: str) -> set[str]:
+    return {key for key in engine.keys(client, bucket) if "/journal/" not in key}
+
+
+def test_what_is_past_its_time_goes_with_all_that_belongs_to_it(config, ten, s3_client, bucket):
+    before = without_journal(s3_client, bucket)
+    planned = prune.prune(config.settings, check=True)
+    assert without_journal(s3_client, bucket) == before
+    assert engine.keys(s3_client, bucket, "postgres-backup/journal/") == []
+    result = prune.prune(config.settings)
+    assert result | {"seconds": 0} == planned | {"seconds": 0}
+    assert names_of(result["deleted"]) == ten[7:]
+    assert names_of(result["kept"]) == ten[:7]
+    assert {line["reason"] for line in result["deleted"]} == {"older than 7 days"}
+    gone = {key for key in before if any(name.split(".")[0] in key for name in ten[7:])}
+    assert len(gone) == 9
+    assert without_journal(s3_client, bucket) == before - gone
+    again = prune.prune(config.settings)
+    assert (again["changed"], again["deleted"]) == (False, [])
+    assert len(engine.keys(s3_client, bucket, "postgres-backup/journal/")) == 1
+
+
+def test_what_is_not_ours_stays_whatever_its_age(config, ten, s3_client, bucket):
+    engine.forge(s3_client, bucket, days_ago(100), server="other-server")
+    engine.forge(s3_client, bucket, days_ago(101), database="crm_test")
+    engine.forge(s3_client, bucket, days_ago(102), with_manifest=False)
+    engine.forge(s3_client, bucket, days_ago(103), change={"schema": 2})
+    engine.forge(s3_client, bucket, days_ago(104), server="TEST-SERVER")
+    engine.forge(s3_client, bucket, days_ago(105), prefix="postgres-backup-test")
+    engine.forge(s3_client, bucket, days_ago(106), change={"server": {}})
+    for key in ("partial/postgres-backup-2020-01-01_00-00-00.users.sql.gz", "readme.txt", "postgres-backup-2020-01-01_00-00-00.sql.gz.old"):
+        s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{key}", Body=b"x")
+    others = {key for key in without_journal(s3_client, bucket) if not any(name.split(".")[0] in key for name in ten)}
+    result = prune.prune(config.settings, allow_many=True)
+    assert names_of(result["deleted"]) == ten[7:]
+    assert others <= without_journal(s3_client, bucket)
+    assert result["waiting"] == 1
+    assert any(f["code"] == "WAITING_FOR_ADOPTION" for f in result["findings"])
+
+
+def test_no_more_than_half_in_one_run(config, s3_client, bucket):
+    stored = [engine.forge(s3_client, bucket, days_ago(day)) for day in (0, 1, 20, 21, 22, 23, 24, 25)]
+    first = prune.prune(config.settings)
+    assert names_of(first["deleted"]) == stored[4:]
+    assert [f["code"] for f in first["findings"]] == ["PRUNE_HELD_BACK"]
+    assert "--allow-many" in first["findings"][0]["message"]
+    done = engine.run(config.path, "prune", "--allow-many", "--json")
+    assert names_of(engine.answer(done)["deleted"]) == stored[2:4]
+
+
+def test_the_newest_good_and_the_newest_proven_stay(config, s3_client, bucket):
+    stored = [engine.forge(s3_client, bucket, days_ago(100 + day), proven=day == 3) for day in range(5)]
+    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{stored[0]}", Body=b"cut")
+    result = prune.prune(config.settings, allow_many=True)
+    assert {line["backup"]: line["reason"] for line in result["kept"]} == {stored[1]: "the newest good backup", stored[3]: "the newest proven backup"}
+
+
+def test_globals_of_another_place_are_not_touched(config, s3_client, bucket):
+    """A bucket that was copied: the manifests still name the keys of the old place."""
+    elsewhere = "postgres-backup-old/globals/precious.sql.gz"
+    s3_client.put_object(Bucket=bucket, Key=elsewhere, Body=b"precious")
+    engine.forge(s3_client, bucket, days_ago(1))
+    old = engine.forge(s3_client, bucket, days_ago(30), change={"globals": {"key": elsewhere}})
+    assert names_of(prune.prune(config.settings)["deleted"]) == [old]
+    left = engine.keys(s3_client, bucket)
+    assert elsewhere in left
+    assert not any(old.split(".")[0] in key for key in left)
+
+
+def test_a_prune_that_was_cut_short_is_finished_by_the_next(config, ten, s3, s3_client, bucket):
+    with FaultProxy(s3.endpoint_url) as between:
+        settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        between.plan("status", "DELETE", "manifests/", times=1, skip=1, status=403, code="AccessDenied")
+        with pytest.raises(StoreError):
+            prune.prune(settings)
+    left = without_journal(s3_client, bucket)
+    assert f"postgres-backup/{ten[8]}" not in left
+    assert any("manifests" in key and ten[8].split(".")[0] in key for key in left)
+    assert f"postgres-backup/{ten[7]}" in left
+    config.change(S3_ENDPOINT_URL=s3.endpoint_url)
+    prune.prune(config.settings)
+    assert {name.split(".")[0].rpartition("/")[2] for name in without_journal(s3_client, bucket)} == {name.split(".")[0] for name in ten[:7]}
+
+
+def test_manifests_of_others_without_object_stay(config, ten, s3_client, bucket):
+    name = engine.forge(s3_client, bucket, days_ago(30), server="other-server")
+    s3_client.delete_object(Bucket=bucket, Key=f"postgres-backup/{name}")
+    prune.prune(config.settings)
+    assert any("manifests" in key and name.split(".")[0] in key for key in engine.keys(s3_client, bucket))
+
+
+# --- keys and clocks ---
+
+
+def test_a_key_that_may_not_delete(config, ten, s3, s3_client, bucket):
+    before = without_journal(s3_client, bucket)
+    with FaultProxy(s3.endpoint_url) as between:
+        config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        between.plan("status", "DELETE", times=1000, status=403, code="AccessDenied")
+        text = engine.failed_well(engine.run(config.path, "prune"), 1, "does not allow", "delete")
+    assert "its rights" in text
+    assert without_journal(s3_client, bucket) == before
+
+
+class ShiftedClock(_Proxy):
+    """Passes everything on, and lies about the time."""
+
+    def __init__(self, upstream_url: str, seconds: float) -> None:
+        super().__init__(upstream_url)
+        self.shift = timedelta(seconds=seconds)
+
+    def handle(self, client: socket.socket) -> None:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += client.recv(65536)
+        head, _, body = request.partition(b"\r\n\r\n")
+        length = int((re.search(rb"(?i)\r\ncontent-length: *(\d+)", head) or [0, 0])[1])
+        while len(body) < length:
+            body += client.recv(65536)
+        head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head) + b"\r\nConnection: close"
+        with socket.create_connection(self.upstream) as server:
+            server.sendall(head + b"\r\n\r\n" + body)
+            answer = b"".join(iter(lambda: server.recv(65536), b""))
+        moment = datetime.now(timezone.utc) + self.shift
+        client.sendall(re.sub(rb"\r\nDate: [^\r]*", f"\r\nDate: {moment:%a, %d %b %Y %H:%M:%S GMT}".encode(), answer, count=1))
+
+
+@pytest.mark.parametrize(("minutes", "words"), [(-16, "ahead of"), (16, "behind"), (60 * 24 * 365, "behind")])
+def test_a_clock_that_disagrees_with_the_store_deletes_nothing(config, ten, s3, s3_client, bucket, minutes, words):
+    before = without_journal(s3_client, bucket)
+    with ShiftedClock(s3.endpoint_url, minutes * 60) as between:
+        settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        with pytest.raises(PostgresBackupError, match=words) as caught:
+            prune.prune(settings, allow_many=True)
+    assert [f["code"] for f in caught.value.findings] == ["CLOCK_DIFFERS"]
+    assert caught.value.exit_status == 1
+    assert without_journal(s3_client, bucket) == before
+
+
+def test_a_clock_that_is_nearly_right_is_right_enough(config, ten, s3):
+    with ShiftedClock(s3.endpoint_url, 14 * 60) as between:
+        assert names_of(prune.prune(config.change(S3_ENDPOINT_URL=between.endpoint_url), check=True)["deleted"]) == ten[7:]
+
+
+def test_a_backup_dated_in_the_future_stays(config, s3_client, bucket):
+    engine.forge(s3_client, bucket, days_ago(-400))
+    now = engine.forge(s3_client, bucket, days_ago(0))
+    old = engine.forge(s3_client, bucket, days_ago(30))
+    result = prune.prune(config.settings)
+    assert names_of(result["deleted"]) == [old]
+    assert {line["reason"] for line in result["kept"] if line["backup"] != now} == {"dated in the future"}
+
+
+# --- adoption ---
+
+
+def test_adoption_reads_to_the_end_and_refuses_what_is_cut(config, s3_client, bucket):
+    whole = [engine.forge(s3_client, bucket, days_ago(day), with_manifest=False) for day in (1, 9, 10)]
+    packed = gzip.compress(engine.SMALL_DUMP)
+    cut_dump = engine.SMALL_DUMP[: engine.SMALL_DUMP.index(b"2\n")]
+    refused = {
+        engine.forge(s3_client, bucket, days_ago(11), with_manifest=False, body=packed[:-20]): "COMPRESSION_TRUNCATED",
+        engine.forge(s3_client, bucket, days_ago(12), with_manifest=False, body=gzip.compress(cut_dump)): "COPY_UNFINISHED",
+        engine.forge(s3_client, bucket, days_ago(13), with_manifest=False, body=b""): "COMPRESSION_TRUNCATED",
+        engine.forge(s3_client, bucket, days_ago(14), with_manifest=False, body=b"<html>" * 100): "COMPRESSION_CORRUPT",
+        engine.forge(s3_client, bucket, days_ago(15), with_manifest=False, body=gzip.compress(b"")): "TRAILER_MISSING",
+        engine.forge(s3_client, bucket, days_ago(16), with_manifest=False, suffix=".sql", body=b""): "TRAILER_MISSING",
+    }  # fmt: skip
+    foreign = engine.forge(s3_client, bucket, days_ago(17), server="other-server")
+    before = without_journal(s3_client, bucket)
+    assert names_of(prune.prune(config.settings, allow_many=True)["deleted"]) == []
+
+    planned = prune.adopt(config.settings, check=True)
+    assert without_journal(s3_client, bucket) == before
+    result = prune.adopt(config.settings)
+    assert (result["adopted"], names_of(result["refused"])) == (planned["adopted"], names_of(planned["refused"])) == (whole, list(refused))
+    assert {f["code"] for f in result["findings"]} >= set(refused.values())
+    assert foreign not in str(result)
+    again = prune.adopt(config.settings)
+    assert (again["changed"], again["adopted"]) == (False, [])
+
+    pruned = prune.prune(config.settings, allow_many=True)
+    assert names_of(pruned["deleted"]) == whole[1:]
+    assert {f"postgres-backup/{name}" for name in refused} <= set(engine.keys(s3_client, bucket))
+
+
+def test_adoption_says_what_it_did(config, s3_client, bucket):
+    good = engine.forge(s3_client, bucket, days_ago(1), with_manifest=False)
+    bad = engine.forge(s3_client, bucket, days_ago(2), with_manifest=False, body=b"")
+    done = engine.run(config.path, "adopt")
+    assert done.returncode == 0, done.stderr
+    assert f"adopted  {good}" in done.stdout
+    assert f"refused  {bad}: " in done.stdout
+    listed = engine.run(config.path, "list").stdout
+    assert re.search(rf"{good} .* proven ", listed)
+    assert re.search(rf"{bad} .* unproven .*postgres-backup adopt", listed)
+
+
+def test_a_store_that_goes_away_is_no_reason_to_refuse_a_backup(config, s3, s3_client, bucket):
+    engine.forge(s3_client, bucket, days_ago(1), with_manifest=False)
+    with FaultProxy(s3.endpoint_url) as between:
+        settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        between.plan("status", "GET", "postgres-backup-", times=1000, status=403, code="AccessDenied")
+        with pytest.raises(StoreError):
+            prune.adopt(settings)
+
+
+def test_a_lock_is_held_while_pruning(config, ten, s3_client, bucket):
+    from postgres_backup import lock
+
+    with lock.hold(config.settings, "crm", "restore"):
+        engine.failed_well(engine.run(config.path, "prune"), 3, "restore since")
+    assert len(engine.keys(s3_client, bucket)) == 30
