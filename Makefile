@@ -1,6 +1,6 @@
 # What can be typed here; `make` alone lists it. Each target first sets up what it needs in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test lint server server-clean
+.PHONY: help demo demo-clean test lint bench server server-clean
 python := .venv/bin/python
 
 help: ## this list
@@ -23,6 +23,10 @@ lint: ## ruff, yamllint, ansible-lint (profile production), shell syntax
 	$(python) -m yamllint --strict .
 	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/ansible-lint --strict
 	sh -n bootstrap.sh && bash -n .ci/run
+
+bench: ## how fast, beside pg_dump alone and the shell scripts (about 1 GB; ARGS="--scale 4" for less)
+	@sh bootstrap.sh --demo
+	@$(python) -m bench $(ARGS)
 
 server: ## a brand-new Debian server on this machine to try things on (root); SUITE=bookworm or trixie
 	@sh bootstrap.sh --dev
