@@ -5,19 +5,38 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgres_backup_restore
-short_description: Make a database what it was in a backup
+short_description: Make a database, or some tables of it, what it was in a backup
 description:
   - Loads the backup beside the live database, compares it with its manifest, and swaps the two by renaming.
   - If anything fails before the swap, the live database has not noticed. The old database is kept, and M(postgres_backup_undo_restore) brings it back.
 options:
   backup:
-    description: The name as listed by M(postgres_backup_info), or V(latest).
+    description: The name as listed by M(postgres_backup_info), or V(latest). Not for V(discard) and V(compare).
     type: str
-    required: true
-  in_place:
+    default: ""
+  tables:
+    description: Only these tables, named as in SQL, in one transaction of the live database; everything else stays as it is.
+    type: list
+    elements: str
+    default: []
+  stage:
     description:
-      - Load inside the live database, in one transaction, where the disk has no room for a second copy. The old data is not kept then.
-      - Left out, the settings decide.
+      - One step of a restore, for whoever has something to do between them (stop an application before the swap, start it after).
+      - V(load) fills and proves the side database, V(swap) puts it in the live one's place, V(discard) removes it instead;
+        V(compare) says in which tables a kept database and the live one have different numbers of rows.
+    type: str
+    choices: [all, load, swap, discard, compare]
+    default: all
+  side_database:
+    description: What V(load) returned; empty where it restores in place. For V(swap) and V(discard).
+    type: str
+    default: ""
+  kept_database:
+    description: What V(swap) returned. For V(compare).
+    type: str
+    default: ""
+  in_place:
+    description: Load inside the live database, in one transaction, where no second copy fits on the disk; nothing is kept. Left out, the settings decide.
     type: bool
   identities:
     description: Private age keys, needed for a backup that is encrypted.
@@ -26,58 +45,44 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Everything is looked at (backup, grants, disk) and the plan returned; nothing is loaded.
+    description: Everything is looked at (backup, grants, disk) and the plan returned; with O(tables) the backup is loaded beside to count what differs.
     support: full
 extends_documentation_fragment: [postgres_backup, postgres_backup.database, postgres_backup.progress]
 """
 
 EXAMPLES = r"""
-- name: Bring back the newest backup
-  postgres_backup_restore:
-    backup: latest
-
 - name: Bring back one of several databases
   postgres_backup_restore:
     backup: postgres-backup-2026-01-27_00-00-00.sql.gz
     database: crm
+
+- name: Bring back two tables of the newest backup
+  postgres_backup_restore:
+    backup: latest
+    tables: [users, public.orders]
 """
 
 RETURN = r"""
-backup:
-  description: The name of the backup that was restored.
-  type: str
-  returned: success
-  sample: postgres-backup-2026-01-27_00-00-00.sql.gz
 database: {description: The database., type: str, returned: success, sample: crm}
-key: {description: The object's key in the bucket., type: str, returned: success}
-bytes: {description: Size of the object., type: int, returned: success}
-sha256: {description: "SHA-256 of the object, hexadecimal.", type: str, returned: when not in check mode}
-kept_database:
-  description: The name under which the database is kept as it was before; none where it was restored in place or did not exist.
-  type: str
-  returned: success
-  sample: crm_before_2026-01-27_10-00-00
-replaces: {description: There was a database of that name., type: bool, returned: success}
-in_place: {description: "It was loaded inside the live database, which is not kept then.", type: bool, returned: success}
-rows:
-  description: Rows in all tables after the restore; in check mode those of the manifest, none where there is no manifest.
-  type: int
-  returned: success
-missing_roles:
-  description: Roles that the backup refers to and the server lacked; they are made from the roles saved with the backup.
-  type: list
-  elements: str
-  returned: success
-sessions: {description: How many others were connected to the database., type: int, returned: success}
-needed_bytes: {description: Room that a second copy needs on the database server., type: int, returned: success}
-free_bytes: {description: Room that there was; none where nobody could say., type: int, returned: success}
-seconds: {description: How long all of it took., type: float, returned: when not in check mode}
-downtime_seconds: {description: For how long nobody could use the database., type: float, returned: when not in check mode}
-findings:
-  description: What is worth knowing although the restore is good, each with C(code) and C(message).
-  type: list
-  elements: dict
-  returned: success
+findings: {description: "What is worth knowing although all is well, each with C(code) and C(message).", type: list, elements: dict, returned: success}
+backup: {description: The name of the backup., type: str, returned: a backup was named, sample: postgres-backup-2026-01-27_00-00-00.sql.gz}
+key: {description: The object's key in the bucket., type: str, returned: a backup is read}
+bytes: {description: Size of the object., type: int, returned: a backup is read}
+rows: {description: "Rows in all tables; in check mode those of the manifest, if any.", type: int, returned: a backup is read}
+sha256: {description: "SHA-256 of the object, hexadecimal.", type: str, returned: a backup was loaded}
+seconds: {description: How long it took., type: float, returned: a backup was loaded}
+kept_database: {description: "What the database as it was is kept as; none in place, or where there was none.", type: str, returned: "all, swap, compare"}
+downtime_seconds: {description: For how long nobody could use the database., type: float, returned: "all and swap, when not in check mode"}
+side_database: {description: The side database; none where it restores in place., type: str, returned: "load and discard"}
+tables: {description: "Each C(table), its C(rows), C(inserted), C(updated), C(deleted), C(created).", type: list, elements: dict, returned: with O(tables)}
+row_differences: {description: "Each C(table), C(kept_rows), C(live_rows); none where there is no such table.", type: list, elements: dict, returned: compare}
+replaces: {description: There was a database of that name., type: bool, returned: "all and load"}
+in_place: {description: It is loaded inside the live database., type: bool, returned: "all and load"}
+proven: {description: "The backup was read to its end, or restored, before.", type: bool, returned: "all and load"}
+missing_roles: {description: "Roles that the server lacked, made from those saved with the backup.", type: list, elements: str, returned: "all and load"}
+sessions: {description: How many others were connected to the database., type: int, returned: "all and load"}
+needed_bytes: {description: Room that a second copy needs on the database server., type: int, returned: "all and load"}
+free_bytes: {description: Room that there was; none where nobody could say., type: int, returned: "all and load"}
 """
 
 from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, PROGRESS_OPTION, Call, run
@@ -86,18 +91,21 @@ ARGUMENT_SPEC = {
     **CONFIG_OPTION,
     **DATABASE_OPTION,
     **PROGRESS_OPTION,
-    "backup": {"type": "str", "required": True},
+    "backup": {"type": "str", "default": ""},
+    "tables": {"type": "list", "elements": "str", "default": []},
+    "stage": {"type": "str", "choices": ["all", "load", "swap", "discard", "compare"], "default": "all"},
+    "side_database": {"type": "str", "default": ""},
+    "kept_database": {"type": "str", "default": ""},
     "in_place": {"type": "bool"},
     "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
 }
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import restore
+    from ansible.module_utils.postgres_backup import staged
 
-    params = call.params
-    options = {"in_place_wanted": params["in_place"], "identities": tuple(params["identities"])}
-    return restore.restore(call.settings, params["backup"], params["database"], check=call.check, progress=call.progress, **options)
+    options = {name: value for name, value in call.params.items() if name not in ("config", "progress_file")}
+    return staged.step(call.settings, check=call.check, progress=call.progress, **options)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ kept_database:
 downtime_seconds:
   description: For how long nobody could use the database.
   type: float
-  returned: success
+  returned: when not in check mode
 findings:
   description: What is worth knowing, each with C(code) and C(message).
   type: list

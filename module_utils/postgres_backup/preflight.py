@@ -47,6 +47,7 @@ class Plan:
             "key": self.backup.key,
             "bytes": self.backup.bytes,
             "rows": (self.backup.manifest or {}).get("rows"),
+            "proven": self.backup.proven,
             "replaces": self.live is not None,
             "missing_roles": self.missing_roles,
             "sessions": self.sessions,
@@ -92,7 +93,7 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
             [],
             len(swap.sessions(connection, database)),
             int((found.get("database_bytes") or backup.bytes * _UNPACKED) * SPARE),
-            postgres.free_bytes(settings, connection, server),
+            postgres.free_bytes(settings, connection, server, facts["tablespace"]),
             findings + more,
         )
         _refuse_by_server(made, found, connection, settings)

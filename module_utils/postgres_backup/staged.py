@@ -6,17 +6,61 @@ gone, and the swap says so and touches nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 from psycopg import sql
 
-from . import in_place, journal, lock, postgres, replaced, restore
+from . import in_place as inside
+from . import journal, lock, postgres, replaced, restore
+from . import tables as some
 from .catalog import layout_for
+from .errors import UsageError
 from .names import utc_now
 from .preflight import plan
 from .progress import Progress, human_seconds
 from .settings import Settings
 from .store import Store
+
+
+def step(
+    settings: Settings,
+    *,
+    stage: str = "all",
+    backup: str = "",
+    tables: list[str] | None = None,
+    database: str = "",
+    side_database: str = "",
+    kept_database: str = "",
+    in_place: bool | None = None,
+    identities: list[str] | None = None,
+    check: bool = False,
+    progress: Progress | None = None,
+) -> dict:
+    """What the module ``postgres_backup_restore`` is asked for: all of a restore, one step of it, or chosen tables.
+
+    :param stage: ``all``, ``load``, ``swap``, ``discard`` or ``compare``.
+    :return: the result of the function that is called.
+    :raises UsageError: what is asked for does not go together.
+    """
+    keys = tuple(identities or ())
+    if stage in ("all", "load", "swap") and not backup:
+        raise UsageError("Which backup?", "Name one of `postgres-backup list`, or latest")
+    if tables and (stage != "all" or in_place):
+        raise UsageError("Chosen tables are brought back in one go, through a side database", "Leave stage and in_place out")
+    if in_place is not None:
+        settings = dataclasses.replace(settings, restore_in_place=in_place)
+    if tables:
+        return some.restore_tables(settings, backup, tables, database, check, keys, progress)
+    if stage == "load":
+        return load(settings, backup, database, keys, check, progress)
+    if stage == "swap":
+        return swap(settings, backup, side_database or None, database, keys, check, progress)
+    if stage == "discard":
+        return discard(settings, side_database or None, database, check, progress)
+    if stage == "compare":
+        return compare(settings, kept_database, database, progress)
+    return restore.restore(settings, backup, database, check, None, keys, progress)
 
 
 def load(settings: Settings, backup: str, database: str = "", identities: tuple[str, ...] = (), check: bool = False, progress: Progress | None = None) -> dict:
@@ -30,10 +74,10 @@ def load(settings: Settings, backup: str, database: str = "", identities: tuple[
     database = settings.for_database(database)
     store = Store(settings)
     store.check()
-    inside = settings.restore_in_place
-    made = plan(settings, store, backup, database, not inside, identities)
-    result = made.describe() | {"changed": not inside, "side_database": None, "in_place": inside, "seconds": 0.0}
-    if check or inside:
+    beside = not settings.restore_in_place
+    made = plan(settings, store, backup, database, beside, identities)
+    result = made.describe() | {"changed": beside, "side_database": None, "in_place": not beside, "seconds": 0.0}
+    if check or not beside:
         return result
     with lock.hold(settings, database, "restore"):
         began = time.monotonic()
@@ -43,21 +87,32 @@ def load(settings: Settings, backup: str, database: str = "", identities: tuple[
     return result | facts | {"side_database": side, "seconds": seconds}
 
 
-def swap(settings: Settings, backup: str, side: str | None, database: str = "", identities: tuple[str, ...] = (), progress: Progress | None = None) -> dict:
+def swap(
+    settings: Settings,
+    backup: str,
+    side: str | None,
+    database: str = "",
+    identities: tuple[str, ...] = (),
+    check: bool = False,
+    progress: Progress | None = None,
+) -> dict:
     """The short step: the side database becomes the live one; in place, the whole load in one transaction.
 
     :param backup: as in the result of :func:`load`.
     :param side: ``side_database`` of :func:`load`.
+    :param check: say what would be kept, and do nothing.
     :return: ``backup database kept_database downtime_seconds findings changed``.
     """
     progress = progress or Progress()
     database = settings.for_database(database)
+    if check:
+        return {"changed": True, "backup": backup, "database": database, "kept_database": _would_keep(settings, database, side), "findings": []}
     store = Store(settings)
     with lock.hold(settings, database, "restore"):
         if side:
             outcome = restore.swap_in(settings, database, side, progress)
         else:
-            outcome = in_place.replace(settings, store, plan(settings, store, backup, database, False, identities), identities, progress)
+            outcome = inside.replace(settings, store, plan(settings, store, backup, database, False, identities), identities, progress)
         result = {"changed": True, "backup": backup, "database": database, "findings": []} | outcome
         noted = {key: result[key] for key in ("backup", "database", "downtime_seconds", "kept_database")}
         result["findings"] = result["findings"] + journal.record(store, layout_for(settings, database), utc_now(), "restore", noted)
@@ -65,13 +120,21 @@ def swap(settings: Settings, backup: str, side: str | None, database: str = "", 
     return result
 
 
-def discard(settings: Settings, side: str | None, database: str = "", progress: Progress | None = None) -> dict:
+def _would_keep(settings: Settings, database: str, side: str | None) -> str | None:
+    with postgres.connect_maintenance(settings, database) as connection:
+        if not side or postgres.database_facts(connection, database) is None:
+            return None
+        replaced.side(connection, database, side)
+        return replaced.kept_name(connection, database, utc_now())
+
+
+def discard(settings: Settings, side: str | None, database: str = "", check: bool = False, progress: Progress | None = None) -> dict:
     """Remove a side database that will not be swapped in.
 
     :return: ``database side_database changed``.
     """
     database = settings.for_database(database)
-    if side:
+    if side and not check:
         with lock.hold(settings, database, "restore"):
             restore.discard(settings, database, side)
         (progress or Progress()).step(f"{database}: removed {side}")

@@ -49,7 +49,8 @@ def says_what_it_returns(documentation) -> Callable[..., None]:
     def compare(name: str, answer: dict, check: bool = False) -> None:
         documented = documentation[name]["return"]
         assert set(answer) - COMMON <= set(documented)
-        always = {key for key, about in documented.items() if about["returned"] == "success" or not check}
+        conditions = {"success"} if check else {"success", "when not in check mode"}  # other conditions are tried by the module's own tests
+        always = {key for key, about in documented.items() if about["returned"] in conditions}
         assert always <= set(answer)
 
     return compare
