@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 import threading
@@ -40,7 +41,7 @@ _SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert
 _environment_lock = threading.Lock()
 
 
-def md5(data: bytes | bytearray) -> bytes:
+def md5(data: bytes | bytearray | memoryview) -> bytes:
     """The MD5 of a body: against damage on the way, not against people."""
     return hashlib.md5(data, usedforsecurity=False).digest()
 
@@ -84,10 +85,12 @@ class S3:
         :raises StoreError: it could not be reached, or did not answer as S3 does.
         """
         give_up = None
-        delay = 0.5
+        delay = 0.25
         while True:
             if stop is not None and stop.is_set():
                 raise Stopped(f"Failed to {doing}: the upload was given up")
+            if hasattr(parameters.get("Body"), "seek"):
+                parameters["Body"].seek(0)  # an attempt before may have read some of it
             try:
                 return getattr(self.client, operation)(Bucket=self.bucket, **parameters)
             except FAILURES as error:
@@ -144,7 +147,7 @@ def _client(settings: Settings, signature_version: Any = "s3v4") -> Any:
         tcp_keepalive=True,
     )
     with _deaf_to_environment():
-        client = botocore.session.Session().create_client(
+        client = _session().create_client(
             "s3",
             region_name=settings.s3_region,
             endpoint_url=settings.s3_endpoint_url,
@@ -154,7 +157,15 @@ def _client(settings: Settings, signature_version: Any = "s3v4") -> Any:
             config=config,
         )
     client.meta.events.register("before-call.s3", _content_md5_instead)
+    # Stores and proxies that do not answer it make every part wait for a second.
+    client.meta.events.register_last("before-call.s3", _expect_nothing)
     return client
+
+
+@functools.cache
+def _session() -> botocore.session.Session:
+    """Shared: it keeps S3's description, which takes a tenth of a second to read."""
+    return botocore.session.Session()
 
 
 def _certificates(settings: Settings) -> str | bool:
@@ -181,6 +192,10 @@ def _deaf_to_environment() -> Iterator[None]:
         finally:
             del os.environ["AWS_CONFIG_FILE"], os.environ["AWS_SHARED_CREDENTIALS_FILE"]
             os.environ.update(kept)
+
+
+def _expect_nothing(params: dict, **_: Any) -> None:
+    params["headers"].pop("Expect", None)
 
 
 def _content_md5_instead(params: dict, **_: Any) -> None:

@@ -56,7 +56,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def _code(error: botocore.exceptions.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    return str(error.response.get("Error", {}).get("Code") or "")
 
 
 def _status(error: botocore.exceptions.ClientError) -> int:
@@ -104,9 +104,10 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
     if status == 403:
         why = f" ({said})" if said and said.rstrip(".") not in ("Access Denied", "Forbidden") else ""
         return f"the store does not allow it to this key{why}", f"Check backup_s3_access_key and its rights on the bucket {settings.s3_bucket!r}"
-    if code.isdigit() and status < 500 and not error.operation_name.startswith("Head"):
+    is_page = headers.get("content-type", "").startswith("text/html") and status not in (502, 503, 504)
+    if is_page or ((not code or code.isdigit()) and status < 500 and not error.operation_name.startswith("Head")):
         return (
-            f"{url} answers, but not as S3 does (HTTP {status})",
+            f"{url} answers, but not as S3 does ({'with a web page' if is_page else f'HTTP {status}'})",
             "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console, and without the bucket",
         )
     answered = f"{status} {code}" if code != str(status) else str(status)
@@ -134,7 +135,7 @@ def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
     if isinstance(error, botocore.exceptions.EndpointConnectionError):
         if not _resolves(address.hostname or ""):
             return f"the name {address.hostname} cannot be resolved", "Check backup_s3_endpoint_url for a slip, and this machine's DNS"
-        return f"nothing answers at {url}{' (connection refused)' if 'refused' in text else ''}", check
+        return f"nothing answers at {url}{' (connection refused)' if 'refused' in str(error.kwargs.get('error')) else ''}", check
     if isinstance(error, botocore.exceptions.ConnectTimeoutError):
         return f"{url} did not answer within {CONNECT_TIMEOUT} seconds", "Check backup_s3_endpoint_url, and whether a firewall is in between"
     if isinstance(error, botocore.exceptions.ReadTimeoutError):
@@ -142,7 +143,7 @@ def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
     if isinstance(error, botocore.parsers.ResponseParserError):
         return f"{url} answers, but not as S3 does", "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console"
     if isinstance(error, botocore.exceptions.HTTPClientError):
-        return f"the connection to {url} broke off", check + (" by http://, not only by https://" if address.scheme == "http" else "")
+        return f"the connection to {url} broke off", "Check backup_s3_endpoint_url (https:// or http://?), and the network in between"
     return " ".join(text.split())[:300], check
 
 

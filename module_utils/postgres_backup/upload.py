@@ -56,6 +56,36 @@ def plan_parts(expected_bytes: int, max_parts: int) -> PartPlan:
     return PartPlan(part_bytes, max(1, buffers - 1), buffers)
 
 
+class _Body:
+    """The first ``length`` bytes of a buffer, read like a file, without a copy.
+
+    Not the buffer itself, because a body in one piece must reach the store within one timeout, however
+    slow the link; a file is sent in small blocks, each with its own.
+    """
+
+    def __init__(self, buffer: bytearray, length: int) -> None:
+        self._view, self._at = memoryview(buffer)[:length], 0
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def md5(self) -> bytes:
+        return md5(self._view)
+
+    def read(self, count: int = -1) -> memoryview:
+        end = len(self._view) if count is None or count < 0 else self._at + count
+        piece = self._view[self._at : end]
+        self._at += len(piece)
+        return piece
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + (0, self._at, len(self._view))[whence]
+        return self._at
+
+
 class Upload:
     """An object being written. It exists under its key after :meth:`complete`, and not before.
 
@@ -80,6 +110,7 @@ class Upload:
         self._filled = 0
         self._upload_id = ""
         self._begun = self._finishing = self._ended = False
+        self._before: StoredObject | None = None
         self._md5s: dict[int, bytes] = {}
         self._etags: dict[int, str] = {}
         self._number = 0
@@ -151,13 +182,12 @@ class Upload:
                 while self._in_flight and self._failure is None:
                     self._changed.wait()
             self._raise_failure()
-            self._finishing = True
+            self._begin_finishing()
             self._complete_parts()
         else:
-            body = self._buffer if self._buffer is not None else bytearray()
-            del body[self._filled :]
-            self._finishing = True
-            self._md5s[0] = md5(body)
+            body = _Body(self._buffer or bytearray(), self._filled)
+            self._md5s[0] = body.md5()
+            self._begin_finishing()
             self.s3.call("put_object", self._doing, Key=self.key, Body=body, ContentMD5=content_md5(self._md5s[0]), ContentType="application/octet-stream")
         stored = self._look()
         self._ended = True
@@ -182,24 +212,27 @@ class Upload:
         if self._begun and not ids:
             # The answer that held the id was lost, or an exception came in between.
             ids = [upload_id for key, upload_id, _ in self.s3.unfinished(self.key, patience=QUICK) if key == self.key]
-        vanished = not ids
         for upload_id in ids:
             try:
                 self.s3.call("abort_multipart_upload", doing, patience=QUICK, Key=self.key, UploadId=upload_id)
             except Refused as error:
                 if error.status != 404:
                     raise
-                vanished = True
-        if self._finishing and vanished:
+        if self._finishing:
             # The store may have finished it although we never heard so.
             stored = self.s3.head(self.key, patience=QUICK)
-            if stored is not None and stored.bytes == self.bytes:
+            if stored is not None and stored != self._before and stored.bytes == self.bytes:
                 self.s3.call("delete_object", doing, patience=QUICK, Key=self.key)
         self._ended = True
 
     @property
     def _doing(self) -> str:
         return f"upload {self.key}"
+
+    def _begin_finishing(self) -> None:
+        """From here on the object may appear, whatever we hear of it; so remember what lies there now."""
+        self._before = self.s3.head(self.key)
+        self._finishing = True
 
     def _acquire(self) -> bytearray:
         """A buffer of one part; waits for one that is on its way."""
@@ -251,10 +284,9 @@ class Upload:
 
     def _send(self, number: int, buffer: bytearray, length: int) -> None:
         """In a thread of the pool: one part."""
-        size = len(buffer)
+        body = _Body(buffer, length)
         try:
-            del buffer[length:]
-            digest = md5(buffer)
+            digest = body.md5()
             answer = self.s3.call(
                 "upload_part",
                 f"upload part {number} of {self.key}",
@@ -262,7 +294,7 @@ class Upload:
                 Key=self.key,
                 UploadId=self._upload_id,
                 PartNumber=number,
-                Body=buffer,
+                Body=body,
                 ContentMD5=content_md5(digest),
             )
             self._md5s[number], self._etags[number] = digest, answer["ETag"]
@@ -272,10 +304,7 @@ class Upload:
         finally:
             with self._changed:
                 self._in_flight -= 1
-                if len(buffer) == size:
-                    self._free.append(buffer)
-                else:
-                    self._held -= size
+                self._free.append(buffer)
                 self._changed.notify_all()
 
     def _raise_failure(self) -> None:

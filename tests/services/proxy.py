@@ -27,7 +27,7 @@ class Fault:
         page; ``cut_request``: break the connection after :attr:`after` bytes of the request's body;
         ``cut_response``: likewise of the answer's; ``flip``: change one bit of the request's body at
         :attr:`after`; ``lose_answer``: let the server do it, and break the connection; ``hang``: take the
-        request and say nothing for :attr:`seconds`; ``delay``: wait so long, then go on.
+        request and say nothing for :attr:`seconds`; ``slow``: let the request's body take so long.
     :param method: such as ``PUT``; empty: any.
     :param contains: part of path and query, such as ``partNumber=2``; empty: any.
     :param times: for how many requests.
@@ -166,10 +166,9 @@ class FaultProxy(_Proxy):
                 fault = next((fault for fault in self._faults if fault.takes(method, target)), Fault(""))
             length = int(_header(head, "content-length") or 0)
             if fault.kind == "hang":
+                reader.read(length)
                 self._closing.wait(fault.seconds)
                 return
-            if fault.kind == "delay":
-                time.sleep(fault.seconds)
             if fault.kind in ("status", "html"):
                 reader.read(length)
                 client.sendall(_answer(fault))
@@ -215,6 +214,8 @@ def _pass_body(reader, server: socket.socket, length: int, fault: Fault) -> bool
             return False
         if fault.kind == "flip" and sent <= fault.after < sent + len(data):
             data[fault.after - sent] ^= 1
+        if fault.kind == "slow":
+            time.sleep(fault.seconds * len(data) / length)
         server.sendall(data)
         sent += len(data)
     return True
