@@ -47,6 +47,16 @@ kept:
   type: list
   elements: dict
   returned: success
+replaced_deleted:
+  description: Databases that restores replaced more than C(backup_keep_replaced_days) ago and that were dropped, each C(database) and the C(reason).
+  type: list
+  elements: dict
+  returned: success
+replaced_kept:
+  description: Those that stay, each C(database) and the C(reason). Never dropped while no good backup is newer.
+  type: list
+  elements: dict
+  returned: success
 waiting:
   description: How many backups without a manifest stay until C(postgres-backup adopt) says that they are this server's.
   type: int

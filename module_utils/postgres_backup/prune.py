@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from . import journal, lock, manifest
-from .catalog import Catalog
+from . import expire, journal, lock, manifest
+from .catalog import Catalog, newest_good
 from .errors import BadBackupError, PostgresBackupError, UsageError
 from .names import Layout, utc_now
 from .progress import Progress
@@ -19,12 +19,12 @@ MAX_CLOCK_DIFFERENCE = 15 * 60
 
 
 def prune(settings: Settings, database: str = "", check: bool = False, allow_many: bool = False, progress: Progress | None = None) -> dict:
-    """Delete the backups of one database that the policy no longer keeps, each with its manifest and globals.
+    """Delete the backups of one database that the policy no longer keeps, each with its manifest and globals, and databases replaced long ago.
 
     :param allow_many: let this run delete more than half.
     :param check: the same plan, nothing deleted.
     :return: ``database deleted kept findings seconds changed``; ``deleted`` and ``kept`` list ``backup`` and ``reason``;
-        ``waiting`` counts what waits for ``adopt``.
+        ``waiting`` counts what waits for ``adopt``; ``replaced_deleted`` and ``replaced_kept`` list databases that restores have replaced.
     :raises PostgresBackupError: the clocks disagree, or the store refuses; nothing more is deleted.
     """
     progress = progress or Progress()
@@ -35,7 +35,8 @@ def prune(settings: Settings, database: str = "", check: bool = False, allow_man
     with lock.hold(settings, database, "prune"):
         require_honest_clock(store)
         catalog = Catalog(settings, store, database)
-        decisions = plan(catalog.backups(), Policy.of(settings, allow_many), utc_now())
+        backups = catalog.backups()
+        decisions = plan(backups, Policy.of(settings, allow_many), utc_now())
         going = [d for d in decisions if not d.keep]
         result = {
             "changed": bool(going),
@@ -54,7 +55,11 @@ def prune(settings: Settings, database: str = "", check: bool = False, allow_man
         if leftovers and not check:
             store.delete(leftovers)
             progress.step(f"{database}: deleted {len(leftovers)} leftovers of a prune that was cut short")
-        result["changed"] = bool(going or leftovers)
+        newest = newest_good(backups)
+        outdated = expire.replaced_databases(settings, database, newest.taken_at if newest else None, check, progress)
+        result["findings"] += outdated.pop("findings")
+        result |= outdated
+        result["changed"] = bool(going or leftovers or result["replaced_deleted"])
     spared = sum(d.reason.startswith("spared") for d in decisions)
     if spared:
         message = f"{spared} more backups are past their time; no more than half go in one run: postgres-backup prune --allow-many"

@@ -1,6 +1,6 @@
 """Which backups stay and which go: a pure function to a plan with a reason for every backup.
 
-Everything that deletes a backup goes through :func:`plan`.
+Everything that deletes a backup goes through :func:`plan`; a database that a restore replaced, through :func:`plan_replaced`.
 """
 
 from __future__ import annotations
@@ -96,3 +96,32 @@ def _newest_of_each(newest_first: Sequence[Candidate], count: int, period: Calla
     for backup in newest_first:
         found.setdefault(period(backup), backup)
     return list(found.values())[:count]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplacedDecision:
+    name: str
+    keep: bool
+    reason: str
+
+
+def plan_replaced(replaced: Sequence[tuple[str, datetime]], newest_good: datetime | None, days: int, now: datetime) -> list[ReplacedDecision]:
+    """A decision for each database that a restore replaced, newest first.
+
+    :param replaced: name, and when it was replaced, UTC.
+    :param newest_good: when the newest good backup was taken; None where there is none. A database replaced after that
+        may hold the only newer data there is, and stays whatever its age.
+    :param days: databases replaced so many days ago, or less, stay.
+    """
+    decisions = []
+    for name, moment in sorted(replaced, key=lambda pair: (pair[1], pair[0]), reverse=True):
+        if moment > now:
+            keep, reason = True, "replaced in the future: one of the clocks is wrong"
+        elif now - moment <= timedelta(days=days):
+            keep, reason = True, f"replaced not more than {days} days ago"
+        elif newest_good is None or newest_good <= moment:
+            keep, reason = True, "no good backup is newer than it: it may hold the only newer data"
+        else:
+            keep, reason = False, f"replaced more than {days} days ago"
+        decisions.append(ReplacedDecision(name, keep, reason))
+    return decisions

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postgres_backup.retention import Policy, plan
+from postgres_backup.retention import Policy, plan, plan_replaced
 
 NOW = datetime(2026, 3, 30, 0, 0, 5, tzinfo=timezone.utc)
 
@@ -112,3 +112,42 @@ def test_a_second_run_of_an_unhurried_prune_deletes_nothing_more(backups, policy
     policy = dataclasses.replace(policy, allow_many=True)
     survivors = kept(backups, policy)
     assert kept(survivors, policy) == survivors
+
+
+def test_a_replaced_database_goes_when_its_days_are_over_and_a_good_backup_is_newer():
+    old, young = ("crm_before_a", NOW - timedelta(days=8)), ("crm_before_b", NOW - timedelta(days=6))
+    decisions = plan_replaced([old, young], NOW - timedelta(hours=3), 7, NOW)
+    assert [(d.name, d.keep, d.reason) for d in decisions] == [
+        ("crm_before_b", True, "replaced not more than 7 days ago"),
+        ("crm_before_a", False, "replaced more than 7 days ago"),
+    ]
+
+
+def test_a_replaced_database_stays_while_no_good_backup_is_newer():
+    replaced_at = NOW - timedelta(days=400)
+    for newest_good in (None, replaced_at, replaced_at - timedelta(seconds=1)):
+        (decision,) = plan_replaced([("crm_before_a", replaced_at)], newest_good, 7, NOW)
+        assert (decision.keep, decision.reason) == (True, "no good backup is newer than it: it may hold the only newer data")
+
+
+def test_a_database_replaced_in_the_future_stays():
+    (decision,) = plan_replaced([("crm_before_a", NOW + timedelta(days=1))], NOW + timedelta(days=2), 0, NOW)
+    assert decision.keep
+    assert "future" in decision.reason
+
+
+@given(
+    st.lists(st.tuples(st.text(min_size=1, max_size=8), st.integers(-48, 2000)), max_size=20, unique_by=lambda pair: pair[0]),
+    st.none() | st.integers(-48, 2000),
+    st.integers(0, 60),
+)
+def test_what_goes_is_old_and_in_a_good_backup_that_is_newer(hours, newest, days):
+    replaced = [(name, NOW - timedelta(hours=age)) for name, age in hours]
+    newest_good = None if newest is None else NOW - timedelta(hours=newest)
+    decisions = plan_replaced(replaced, newest_good, days, NOW)
+    assert sorted(d.name for d in decisions) == sorted(name for name, _ in replaced)
+    moments = dict(replaced)
+    for gone in (d for d in decisions if not d.keep):
+        assert newest_good is not None
+        assert newest_good > moments[gone.name]
+        assert NOW - moments[gone.name] > timedelta(days=days)

@@ -1,0 +1,46 @@
+"""Databases that restores have replaced go when their time has come: what ``prune`` does on the server, as it does in the bucket."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from . import databases, postgres, replaced
+from .errors import DatabaseError
+from .names import utc_now
+from .progress import Progress
+from .retention import plan_replaced
+from .settings import Settings
+
+
+def replaced_databases(settings: Settings, database: str, newest_good: datetime | None, check: bool, progress: Progress) -> dict:
+    """Drop what ``retention.plan_replaced`` lets go.
+
+    :param newest_good: when the newest good backup was taken; None where there is none.
+    :return: ``replaced_deleted`` and ``replaced_kept`` (each ``database`` and ``reason``), and ``findings``: DATABASE_UNREACHABLE or
+        REPLACED_NOT_REMOVED. Neither keeps a prune from its end: the bucket can be judged without the server.
+    """
+    result: dict = {"replaced_deleted": [], "replaced_kept": [], "findings": []}
+    try:
+        with postgres.connect_maintenance(settings, database) as connection:
+            kept = [(row["name"], _moment(row["replaced_at"])) for row in replaced.kept(connection, database)]
+    except DatabaseError as error:
+        message = f"{error.message}; databases that restores have replaced stay until it can be asked"
+        return result | {"findings": [{"code": "DATABASE_UNREACHABLE", "message": message}]}
+    for decision in plan_replaced(kept, newest_good, settings.keep_replaced_days, utc_now()):
+        line = {"database": decision.name, "reason": decision.reason}
+        if decision.keep:
+            result["replaced_kept"].append(line)
+            continue
+        try:
+            if not check:
+                with postgres.connect_maintenance(settings, database) as connection:
+                    databases.drop_database(connection, decision.name)
+                progress.step(f"{database}: dropped {decision.name}: {decision.reason}")
+            result["replaced_deleted"].append(line)
+        except DatabaseError as error:
+            result["findings"].append({"code": "REPLACED_NOT_REMOVED", "message": f"{decision.name} is past its time and stays: {error.message}"})
+    return result
+
+
+def _moment(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
