@@ -16,8 +16,8 @@ from .s3_server import SeaweedFS
 DIRECTORY = Path(__file__).resolve().parent.parent / ".demo"
 
 
-def clean(directory: Path = DIRECTORY) -> list[str]:
-    """Stop every server under a directory and delete it; what was done, in order."""
+def stop(directory: Path = DIRECTORY) -> list[str]:
+    """Stop every server under a directory; what was done, in order."""
     done = []
     for state in sorted(directory.glob("**/server.json")):
         server = PostgresServer(state.parent)
@@ -29,6 +29,12 @@ def clean(directory: Path = DIRECTORY) -> list[str]:
         if store.pid:
             store.stop()
             done.append(f"Stopped SeaweedFS in {state.parent}")
+    return done
+
+
+def clean(directory: Path = DIRECTORY) -> list[str]:
+    """Stop every server under a directory and delete it; what was done, in order."""
+    done = stop(directory)
     if directory.exists():
         shutil.rmtree(directory)
         done.append(f"Removed {directory}")
