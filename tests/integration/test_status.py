@@ -1,0 +1,103 @@
+"""Is all well? Silence, age and damage raise the alarm; a database that is down does not hide the backups."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from postgres_backup import backup, status
+from tests.integration import engine
+
+NOW = datetime.now(timezone.utc).replace(microsecond=0)
+
+
+@pytest.fixture
+def config(new_config, s3, bucket):
+    """Of a database ``crm`` whose server is not there."""
+    return new_config(engine.NO_SERVER, s3, bucket)
+
+
+def codes(found: dict) -> list[str]:
+    return [f["code"] for f in found["findings"]]
+
+
+def test_a_database_that_is_down_hides_nothing(config, s3_client, bucket):
+    name = engine.forge(s3_client, bucket, NOW - timedelta(hours=25))
+    done = engine.run(config.path, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    found = engine.answer(done)
+    assert (found["healthy"], codes(found)) == (True, ["DATABASE_UNREACHABLE"])
+    one = found["databases"]["crm"]
+    assert (one["last"]["backup"], one["kept"], one["replaced"]) == (name, 1, None)
+    assert 25 <= one["age_hours"] < 25.1
+    text = engine.run(config.path, "status").stdout
+    assert "all is well" in text
+    assert name in text
+
+
+def test_too_old(config, s3_client, bucket):
+    name = engine.forge(s3_client, bucket, NOW - timedelta(hours=26, minutes=1))
+    done = engine.run(config.path, "status")
+    assert done.returncode == 4
+    assert "NOT WELL" in done.stdout
+    assert re.search(rf"BACKUP_STALE: .*26\.\d hours old .*{name}", done.stdout)
+
+
+def test_none_at_all(config, s3_client, bucket):
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=1), server="other-server")
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=2), with_manifest=False)
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=3), database="crm_test")
+    done = engine.run(config.path, "status", "--json")
+    assert done.returncode == 4
+    found = engine.answer(done)
+    assert "NO_BACKUP" in codes(found)
+    assert found["databases"]["crm"]["last"] is None
+    assert found["databases"]["crm"]["waiting"] == 1
+
+
+def test_a_bad_one_is_named_even_beside_a_good_one(config, s3_client, bucket):
+    bad = engine.forge(s3_client, bucket, NOW - timedelta(hours=1))
+    good = engine.forge(s3_client, bucket, NOW - timedelta(hours=2))
+    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{bad}", Body=b"cut")
+    found = status.status(config.settings)
+    assert (found["healthy"], found["databases"]["crm"]["last"]["backup"]) == (False, good)
+    assert next(f["message"] for f in found["findings"] if f["code"] == "BACKUP_BAD").startswith(bad)
+
+
+def test_each_of_several_databases_is_judged(config, s3_client, bucket):
+    settings = config.change(DB_NAMES="crm shop")
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=1), folder="crm")
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=30), folder="shop", database="shop")
+    found = status.status(settings)
+    assert found["healthy"] is False
+    assert [f["message"].split(" is ")[0] for f in found["findings"] if f["code"] == "BACKUP_STALE"] == ["the newest good backup of shop"]
+
+
+@pytest.mark.parametrize(
+    ("at", "now", "then"),
+    [
+        ("00:00", "2026-01-27T00:00:00", "2026-01-28T00:00:00"),
+        ("00:00", "2026-01-27T23:59:59", "2026-01-28T00:00:00"),
+        ("13:30", "2026-01-27T13:29:59", "2026-01-27T13:30:00"),
+        ("23:45", "2026-12-31T23:45:00", "2027-01-01T23:45:00"),
+    ],
+)
+def test_the_next_run(at, now, then):
+    utc = timezone.utc
+    assert status.next_run(at, datetime.fromisoformat(now).replace(tzinfo=utc)) == datetime.fromisoformat(then).replace(tzinfo=utc)
+
+
+def test_a_real_backup_makes_it_well(sample_database, new_config, s3, bucket):
+    server = sample_database.server
+    config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password)
+    taken = backup.create(config.settings)
+    found = status.status(config.settings)
+    assert (found["healthy"], found["findings"]) == (True, [])
+    one = found["databases"][sample_database.name]
+    assert (one["last"]["backup"], one["bytes"], one["replaced"]) == (taken["backup"], taken["bytes"], [])
+    lines = engine.run(config.path, "list").stdout.splitlines()
+    assert lines[0].split()[:4] == ["BACKUP", "DATABASE", "AGE", "SIZE"]
+    assert lines[1].startswith(f"{taken['backup']}  {sample_database.name}")
+    assert "the newest good backup" in lines[1] or "not older than 7 days" in lines[1]
