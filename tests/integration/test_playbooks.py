@@ -1,0 +1,98 @@
+"""The playbooks on a real database and store: what is shown meanwhile, what comes of it, and that nothing secret is seen."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def filled(database):
+    """``database`` with a table of 1,000 rows."""
+    database.execute("CREATE TABLE users AS SELECT n AS id, 'user ' || n AS name FROM generate_series(1, 1000) n")
+    database.execute(f'ALTER TABLE users OWNER TO "{database.owner}"')
+    return database
+
+
+@pytest.fixture
+def play(config, filled, tmp_path):
+    """``play("backup", "-e", "tables=users")``: a playbook on this machine, without becoming anybody."""
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def run(verb: str, *options: str, status: int = 0) -> str:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_NOCOLOR": "1", "HOME": str(home)}
+        given = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "backup_python": sys.executable,
+            "backup_become": "false",
+            "backup_config_file": str(config.path),
+            "backup_db_name": filled.name,
+        }
+        words = [Path(sys.executable).with_name("ansible-playbook"), "-i", "db1,", f"playbooks/{verb}.yml"]
+        words += [word for name, value in given.items() for word in ("-e", f"{name}={value}")]
+        done = subprocess.run([*words, *options], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        assert done.returncode == status, done.stdout
+        left = list((home / ".ansible_async").glob("*")) if (home / ".ansible_async").exists() else []
+        assert left == []  # neither jobs nor progress files stay behind
+        return done.stdout
+
+    return run
+
+
+def test_backup_loss_restore_undo_and_nothing_secret_on_the_way(play, filled, s3):
+    shown = play("backup", "-vvv")
+    assert re.search(rf"^    db1: dumping {filled.name} .* to postgres-backup-\S+\.sql\.gz$", shown, re.MULTILINE)
+    assert re.search(r"^    db1: .* is in the bucket: 1,?000 rows", shown, re.MULTILINE)
+    backup = re.search(r"postgres-backup-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.sql\.gz", shown)[0]
+    assert backup in play("list")
+    assert "all is well" in play("status")
+
+    filled.execute("DELETE FROM users")
+    would = play("restore", "--check", "-e", f"backup={backup}")
+    assert "would be what it was" in would
+    assert filled.execute("SELECT count(*) FROM users") == [(0,)]
+    restored = play("restore", "-vvv", "-e", f"backup={backup}")
+    assert re.search(r"^    db1: loading ", restored, re.MULTILINE)
+    assert filled.execute("SELECT count(*) FROM users") == [(1000,)]
+    assert "changed=1" in restored
+
+    play("undo_restore")
+    assert filled.execute("SELECT count(*) FROM users") == [(0,)]
+    for secret in (filled.password, s3.secret_key):
+        assert secret not in shown + restored
+
+
+def test_chosen_tables_and_no_rows_as_typed(play, s3_client, bucket):
+    assert "1000 rows" in play("backup", "-e", "tables=users,public.users")
+    assert ": 0 rows" in play("backup", "-e", "schema_only=true")
+    names = [item["Key"] for item in s3_client.list_objects_v2(Bucket=bucket, Prefix="postgres-backup/partial/")["Contents"]]
+    assert len([name for name in names if name.endswith(".schema.sql.gz")]) == 1
+    assert "Contents" not in s3_client.list_objects_v2(Bucket=bucket, Prefix="postgres-backup/postgres-backup-")
+
+
+def test_prune_has_nothing_to_do_twice(play):
+    play("backup")
+    for options in (["--check", "--diff"], [], []):
+        shown = play("prune", *options)
+        assert "changed=0" in shown
+        assert "1 backups stay" in shown
+
+
+def test_a_failure_keeps_the_words_of_the_module(play, config):
+    config.change(DB_PASSWORD="wrong")
+    shown = re.sub(r"\s+", " ", play("backup", status=2))
+    assert "Check backup_db_user and backup_db_password" in shown
+    assert "exit_status: 1" in shown
+
+
+def test_status_fails_without_a_backup(play, filled):
+    assert f"{filled.name} has no good backup" in play("status", status=2)
