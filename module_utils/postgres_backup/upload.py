@@ -12,7 +12,7 @@ from types import TracebackType
 
 from .errors import StoreError
 from .s3 import QUICK, S3, StoredObject, content_md5, md5
-from .s3_errors import Refused
+from .s3_errors import Refused, Stopped
 
 MIB = 1024 * 1024
 #: bytes of a part, unless the object needs larger ones (S3's own least is 5 MiB)
@@ -60,11 +60,12 @@ class _Body:
     """The first ``length`` bytes of a buffer, read like a file, without a copy.
 
     Not the buffer itself, because a body in one piece must reach the store within one timeout, however
-    slow the link; a file is sent in small blocks, each with its own.
+    slow the link; a file is sent in small blocks, each with its own. And between two blocks it can be
+    told to stop.
     """
 
-    def __init__(self, buffer: bytearray, length: int) -> None:
-        self._view, self._at = memoryview(buffer)[:length], 0
+    def __init__(self, buffer: bytearray, length: int, stop: threading.Event) -> None:
+        self._view, self._at, self._stop = memoryview(buffer)[:length], 0, stop
 
     def __len__(self) -> int:
         return len(self._view)
@@ -73,6 +74,8 @@ class _Body:
         return md5(self._view)
 
     def read(self, count: int = -1) -> memoryview:
+        if self._stop.is_set():
+            raise Stopped("the upload was given up")
         end = len(self._view) if count is None or count < 0 else self._at + count
         piece = self._view[self._at : end]
         self._at += len(piece)
@@ -185,7 +188,7 @@ class Upload:
             self._begin_finishing()
             self._complete_parts()
         else:
-            body = _Body(self._buffer or bytearray(), self._filled)
+            body = _Body(self._buffer or bytearray(), self._filled, self._stop)
             self._md5s[0] = body.md5()
             self._begin_finishing()
             self.s3.call("put_object", self._doing, Key=self.key, Body=body, ContentMD5=content_md5(self._md5s[0]), ContentType="application/octet-stream")
@@ -284,7 +287,7 @@ class Upload:
 
     def _send(self, number: int, buffer: bytearray, length: int) -> None:
         """In a thread of the pool: one part."""
-        body = _Body(buffer, length)
+        body = _Body(buffer, length, self._stop)
         try:
             digest = body.md5()
             answer = self.s3.call(
@@ -318,7 +321,7 @@ class Upload:
         except StoreError:
             # The answer to a first, successful attempt may have been lost; then the object is there.
             stored = self.s3.head(self.key)
-            if stored is None or stored.bytes != self.bytes:
+            if stored is None or stored == self._before or stored.bytes != self.bytes:
                 raise
 
     def _look(self) -> StoredObject:

@@ -663,6 +663,15 @@ def test_the_completion_is_lost_and_the_store_has_forgotten_the_upload(behind, p
     assert hashlib.sha256(place.content("one")).hexdigest() == digest
 
 
+def test_an_older_object_of_the_same_size_is_not_taken_for_ours(behind, proxy, place):
+    place.client().put_object(Bucket=place.bucket, Key="one", Body=bytes(2 * PART))
+    proxy.plan("status", "POST", "uploadId", times=9, status=404, code="NoSuchUpload")
+    with pytest.raises(Refused, match="NoSuchUpload"), behind.store().upload("one", 100) as upload:  # noqa: PT012 - which of them raises is the store's affair
+        written(upload, 2 * PART)
+        upload.complete()
+    assert place.content("one") == bytes(2 * PART)
+
+
 def test_a_completion_that_never_happened_is_a_failure(behind, proxy, place):
     proxy.plan("status", "POST", "uploadId", times=9, status=404, code="NoSuchUpload")
     with pytest.raises(Refused, match="NoSuchUpload"), behind.store().upload("one", 100) as upload:  # noqa: PT012 - which of them raises is the store's affair
@@ -722,6 +731,17 @@ def test_the_answer_to_the_beginning_is_lost_and_the_run_ends(behind, proxy, pla
     with pytest.raises(StoreError, match="goes on failing"), behind.store(patience=1).upload("one", 100) as upload:
         written(upload, 2 * PART)
     assert place.unfinished() == []
+
+
+def test_giving_up_does_not_wait_for_a_slow_link(behind, proxy, place):
+    proxy.plan("slow", "PUT", times=99, seconds=120)
+    with contextlib.suppress(KeyboardInterrupt), behind.store().upload("one", 100) as upload:
+        written(upload, 2 * PART + 1)
+        time.sleep(0.5)
+        began = time.monotonic()
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 20
+    assert place.keys() == place.unfinished() == []
 
 
 def test_a_store_that_is_silent_is_asked_again(behind, proxy, place, monkeypatch):
