@@ -1,16 +1,18 @@
 """Shows what a long module does while it does it.
 
 The module runs in the background of its host and writes its state into a file (``FileProgress`` in
-module_utils/postgres_backup/progress.py); this reads the file about once a second and prints what is new, until the
+module_utils/postgres_backup/progress.py); this looks at the file about once a second and prints what is new, until the
 module has ended. The result is the module's own. In check mode the module runs as any other.
+
+A look is one short shell command, not a module: a module costs the host half a second of a core, which the backup needs.
 
 The plugins named after modules are this one: Ansible picks an action plugin by the module's name.
 """
 
 from __future__ import annotations
 
-import base64
 import json
+import posixpath
 import time
 import uuid
 
@@ -23,13 +25,13 @@ display = Display()
 #: seconds after which the host ends a module that still runs
 LIMIT = 7 * 24 * 3600
 #: seconds between two looks: soon at first, so that a short module ends without a wait
-WAITS = (0.2, 0.4, 0.7, 1.0)
+WAITS = (0.2, 0.3, 0.5, 1.0)
 #: seconds between two lines about the same step
 PATIENCE = 5.0
 #: seconds for which a host may be out of reach; the module goes on there meanwhile
 OUT_OF_REACH = 120.0
-#: seconds within which a job shows itself; on a busy host async_wrapper answers before it has written that the job began
-APPEARS = 60.0
+#: looks in a row that must find the module's process gone and no answer: it was killed
+GONE = 3
 #: what async_status adds to the module's result
 WRAPPING = ("ansible_job_id", "results_file", "started", "finished", "stdout", "stderr", "stdout_lines", "stderr_lines")
 
@@ -41,20 +43,23 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         if self._task.check_mode:
             return self._execute_module(task_vars=task_vars)
-        # where async_wrapper keeps the job itself: a folder that the user whom the module becomes may write to
-        self._job_dir = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
-        # async_wrapper would go by HOME, which need not be where the user's home is (sudo, containers)
-        self._connection._shell.set_option("async_dir", self._job_dir)
-        state_file = f"{self._job_dir}/postgres-backup-{uuid.uuid4().hex}.json"
-        started = self._start({**self._task.args, "progress_file": state_file}, task_vars)
-        if "ansible_job_id" not in started:
+        # beside the file of the job itself, in a folder of the user that the module becomes
+        folder = self.get_shell_option("async_dir", default="~/.ansible_async")
+        name = f"postgres-backup-{uuid.uuid4().hex}.json"
+        started = self._start({**self._task.args, "progress_file": f"{folder}/{name}"}, task_vars)
+        job_file = started.get("results_file")
+        if not job_file:
             return started
+        folder, job = posixpath.split(job_file)
+        state_file = f"{folder}/{name}"
         try:
-            result = self._wait(started["ansible_job_id"], state_file, task_vars)
+            self._watch(job_file, state_file, task_vars["inventory_hostname"])
+            status = self._execute_module(module_name="ansible.legacy.async_status", module_args={"jid": job, "_async_dir": folder}, task_vars=task_vars)
         finally:
-            self._call("file", {"path": state_file, "state": "absent"}, task_vars)
-        self._call("async_status", {"jid": started["ansible_job_id"], "mode": "cleanup", "_async_dir": self._job_dir}, task_vars)
-        return {key: value for key, value in result.items() if key not in WRAPPING}
+            self._shell("rm", "-f", "--", state_file, job_file)
+        if not status.get("finished"):
+            return {"failed": True, "msg": "The module ended without an answer: it was killed, or memory ran out. Nothing is left under a backup's name"}
+        return {key: value for key, value in status.items() if key not in WRAPPING}
 
     def _start(self, arguments: dict, task_vars: dict) -> dict:
         self._task.async_val = LIMIT
@@ -64,30 +69,45 @@ class ActionModule(ActionBase):
             # the executor would wait a second time for a task that is still marked as asynchronous
             self._task.async_val = 0
 
-    def _wait(self, job: str, state_file: str, task_vars: dict) -> dict:
-        teller, began, looks, appeared = Teller(task_vars["inventory_hostname"]), time.monotonic(), 0, False
-        seen = began
-        while True:
+    def _watch(self, job_file: str, state_file: str, host: str) -> None:
+        """Print what the module says until it has answered, or is gone without an answer."""
+        teller, heard, looks, gone = Teller(host), time.monotonic(), 0, 0
+        while gone < GONE:
             time.sleep(WAITS[min(looks, len(WAITS) - 1)])
             looks += 1
             try:
-                status = self._call("async_status", {"jid": job, "_async_dir": self._job_dir}, task_vars)
-                state = self._call("slurp", {"src": state_file}, task_vars)
+                state, answered = self._look(job_file, state_file)
+                alive = answered or not state or self._shell("kill", "-0", str(state["pid"]))["rc"] == 0
             except AnsibleConnectionFailure:
-                if time.monotonic() - seen > OUT_OF_REACH:
+                if time.monotonic() - heard > OUT_OF_REACH:
                     raise
                 continue
-            seen = time.monotonic()
-            appeared = appeared or status.get("msg") != "could not find job"
-            if not appeared and seen - began < APPEARS:
-                continue
-            if not state.get("failed"):  # not there yet is no failure
-                teller.tell(json.loads(base64.b64decode(state["content"])))
-            if status.get("finished"):
-                return status
+            heard = time.monotonic()
+            if state:
+                teller.tell(state)
+            if answered:
+                return
+            gone = 0 if alive else gone + 1
 
-    def _call(self, module: str, arguments: dict, task_vars: dict) -> dict:
-        return self._execute_module(module_name=f"ansible.legacy.{module}", module_args=arguments, task_vars=task_vars)
+    def _look(self, job_file: str, state_file: str) -> tuple[dict, bool]:
+        """The module's state (empty before it has one), and whether its answer is there.
+
+        async_wrapper keeps ``{"started": ..., "finished": 0}`` in the job's file until the answer replaces it.
+        """
+        state = self._shell("cat", "--", state_file)
+        job = _json(self._shell("cat", "--", job_file)["stdout"])
+        return _json(state["stdout"]), bool(job) and ("started" not in job or bool(job.get("finished")))
+
+    def _shell(self, *words: str) -> dict:
+        return self._low_level_execute_command(" ".join(self._connection._shell.quote(word) for word in words))
+
+
+def _json(text: str) -> dict:
+    """What a file holds; nothing where it is not there yet, or just being written."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
 
 
 class Teller:

@@ -48,6 +48,7 @@ def play(config, filled, tmp_path):
     return run
 
 
+@pytest.mark.timeout(900)  # seven playbooks; a busy machine needs minutes for them
 def test_backup_loss_restore_undo_and_nothing_secret_on_the_way(play, filled, s3):
     shown = play("backup", "-vvv")
     assert re.search(rf"^    db1: dumping {filled.name} .* to postgres-backup-\S+\.sql\.gz$", shown, re.MULTILINE)
