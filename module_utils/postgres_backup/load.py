@@ -87,7 +87,8 @@ class Load:
     """
 
     def __init__(self, programs: Programs, database: str, transaction: bool = False, cleaning: bool = False) -> None:
-        drop_restrict = not programs.knows_restrict
+        # restricted, psql would not take our commands either; the guard lets no command of the dump's through anyway
+        drop_restrict = cleaning or not programs.knows_restrict
         self.guard = Undivided(drop_restrict) if transaction else Placing(drop_restrict, cleaning)
         self._transaction, self._user = transaction, programs.settings.db_user
         # results of SELECT setval() are of no interest; commits need not wait for the disk: the swap that makes them count does

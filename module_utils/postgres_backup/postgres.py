@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from .errors import DatabaseError
@@ -203,25 +205,29 @@ def shorten(name: str, tail: str) -> str:
     return name.encode()[:room].decode(errors="ignore") + tail
 
 
-def free_bytes(settings: Settings, connection: psycopg.Connection, facts: dict) -> int | None:
-    """Free bytes where the server keeps its data; None where nobody can say.
+def free_bytes(settings: Settings, connection: psycopg.Connection, facts: dict, tablespace: str | None = None) -> int | None:
+    """Free bytes where the server keeps its data, or a tablespace; None where nobody can say.
 
     On this machine the file system is asked (the folders above a data directory may be looked at even where it may
     not). Elsewhere, or in a container, the server is asked to run ``df``, which only a superuser may.
     """
     local = settings.db_host in ("localhost", "127.0.0.1", "::1") or settings.db_host.startswith("/")
     directory = facts["data_directory"]
+    if tablespace:
+        found = connection.execute("SELECT pg_tablespace_location(oid) AS location FROM pg_tablespace WHERE spcname = %s", (tablespace,)).fetchone()
+        directory = (found["location"] if found else "") or directory
     if local and directory and not settings.db_container:
         for candidate in (directory, os.path.dirname(directory)):
             if os.path.exists(candidate):
-                found = os.statvfs(candidate)
-                return found.f_bavail * found.f_frsize
+                disk = os.statvfs(candidate)
+                return disk.f_bavail * disk.f_frsize
     if not facts["superuser"]:
         return None
     try:
         with connection.transaction():
             connection.execute("CREATE TEMPORARY TABLE postgres_backup_df (line text) ON COMMIT DROP")
-            connection.execute("COPY postgres_backup_df FROM PROGRAM 'df -Pk .'")
+            command = f"df -Pk -- {shlex.quote(directory or '.')}"
+            connection.execute(sql.SQL("COPY postgres_backup_df FROM PROGRAM {}").format(sql.Literal(command)))
             lines = [row["line"] for row in connection.execute("SELECT line FROM postgres_backup_df")]
     except psycopg.Error:
         return None  # no df, or managed servers forbid programs: nobody can say

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
+
 from . import databases, in_place, journal, lock, manifest, postgres, replaced, roles, swap
 from .catalog import Catalog
 from .dump import Dump
@@ -88,9 +90,7 @@ def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[
     :raises PostgresBackupError: the backup is not what it should be, or does not load; the side database is gone.
     """
     with postgres.connect_maintenance(settings, made.database) as connection:
-        for leftover in replaced.leftovers(connection, made.database):
-            progress.step(f"{made.database}: removing {leftover}, left by a restore that did not end")
-            databases.drop_database(connection, leftover)
+        findings = _clear_up(connection, made.database, progress)
         roles.create(connection, made.missing_roles, made.role_statements)
         if made.missing_roles:
             progress.step(f"{made.database}: created the roles {', '.join(made.missing_roles)}")
@@ -99,7 +99,7 @@ def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[
         with postgres.connect_maintenance(settings, made.database) as connection:
             databases.create_database(connection, side, made.facts, _side_comment(made))
             # before the rows: the settings may say how they read (lc_monetary), and a right that is missing shows now
-            findings = databases.dress_database(connection, side, made.facts)
+            findings += databases.dress_database(connection, side, made.facts)
         progress.phase(f"loading {made.backup.name} into {side}")
         source = Source(store, made.backup, made.tools, identities, progress)
         with Load(made.tools, side, cleaning=not _is_ours(made)) as load:
@@ -114,6 +114,18 @@ def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[
         with postgres.connect_maintenance(settings, made.database) as connection:
             databases.limit_connections(connection, side, made.facts.get("connection_limit", -1))
     return side, {"rows": report.rows, "sha256": source.sha256, "findings": made.findings + findings}
+
+
+def _clear_up(connection: psycopg.Connection, database: str, progress: Progress) -> list[dict]:
+    """Remove what restores that died have left; findings for what another user's restore left."""
+    findings = []
+    for leftover in replaced.leftovers(connection, database):
+        progress.step(f"{database}: removing {leftover}, left by a restore that did not end")
+        try:
+            databases.drop_database(connection, leftover)
+        except psycopg.errors.InsufficientPrivilege as error:
+            findings.append({"code": "SIDE_DATABASE_LEFT", "message": f"{leftover} of an earlier restore could not be removed: {postgres.first_line(error)}"})
+    return findings
 
 
 def _side_comment(made: Plan) -> str:
