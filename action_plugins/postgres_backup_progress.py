@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
         finally:
             self._shell("rm", "-f", "--", state_file, job_file)
         if not status.get("finished"):
-            return {"failed": True, "msg": "The module ended without an answer: it was killed, or memory ran out. Nothing is left under a backup's name"}
+            return {"failed": True, "msg": "The module ended without an answer: it was killed, or memory ran out. What it left behind the next run removes"}
         return {key: value for key, value in status.items() if key not in WRAPPING}
 
     def _start(self, arguments: dict, task_vars: dict) -> dict:
