@@ -9,6 +9,11 @@ short_description: List the backups in the bucket
 description:
   - Reads the bucket alone; needs neither the database nor any memory of earlier runs.
   - O(database) left out lists the backups of all databases of the settings.
+options:
+  backup:
+    description: Also say which backup this is, a name or V(latest), and fail with the nearest names, or with those of other servers, where there is none.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Reads only.
@@ -40,6 +45,10 @@ table:
   type: list
   elements: str
   returned: success
+chosen:
+  description: The backup asked for, as in RV(backups).
+  type: dict
+  returned: with O(backup)
 waiting:
   description: How many backups without a manifest wait for C(postgres-backup adopt).
   type: int
@@ -48,13 +57,13 @@ waiting:
 
 from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, Call, run
 
-ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION}
+ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "backup": {"type": "str", "default": ""}}
 
 
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup import status
 
-    result = status.info(call.settings, call.params["database"])
+    result = status.info(call.settings, call.params["database"], call.params["backup"])
     return result | {"table": status.table(result["backups"])}
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from . import manifest as manifests
 from .errors import BadBackupError, UsageError
 from .names import BackupName, Layout, nearest
+from .owners import advice, owners
 from .settings import Settings
 from .store import Store
 
@@ -172,7 +173,8 @@ class Catalog:
             if newest:
                 return newest
             raise UsageError(
-                f"There is no backup of {self.database} under {self._where()}", "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)"
+                f"There is no backup of {self.database} of {self.settings.server_name} under {self._where()}",
+                advice(owners(self.settings, self.store)) or "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)",
             )
         wanted_name = wanted.rsplit("/", 1)[-1]
         for backup in backups:

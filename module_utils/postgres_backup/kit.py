@@ -275,12 +275,14 @@ def restore(settings: Settings, wanted: str, to: str = "/", identities: tuple[st
 
 
 def _choose(settings: Settings, store: Store, wanted: str) -> Kit:
-    found = [kit for kit in kits(settings, store) if kit.ours]
+    everybodys = kits(settings, store)
+    found = [kit for kit in everybodys if kit.ours]
     for kit in found:
         if wanted in ("latest", kit.name):
             return kit
     near = nearest(wanted, [kit.name for kit in found])
-    hint = f"The nearest: {', '.join(near)}" if near else "None was ever saved: see backup_paths"
+    others = sorted({kit.manifest["server"]["name"] for kit in everybodys if kit.manifest})
+    hint = f"The nearest: {', '.join(near)}" if near else f"There are kits of {', '.join(others)}: set backup_server_name" if others else "None was ever saved"
     raise UsageError(f"There is no kit {wanted!r} of {settings.server_name} in the bucket", hint)
 
 

@@ -134,7 +134,8 @@ _FIELDS = {
     "METRICS_FILE": "metrics_file",
 }
 _VARIABLES = {field: variable for variable, field in _FIELDS.items()}
-_REQUIRED = ("SERVER_NAME", "DB_NAME", "DB_USER", "S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_BUCKET = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_REQUIRED = ("SERVER_NAME", "DB_NAME", "DB_USER", *_BUCKET)
 
 
 def _problems(s: Settings):
@@ -153,7 +154,7 @@ def _problems(s: Settings):
         )
     if not 1 <= s.db_port <= 65535:
         yield f"The port {s.db_port} is not between 1 and 65535 {variable('db_port')}", ""
-    if not s.databases or not all(s.databases):
+    if not all(s.databases):
         yield "No database is named (in the config: DB_NAME)", ""
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", s.schedule_time):
         yield f"The schedule {s.schedule_time!r} is not a time of day {variable('schedule_time')}", "Write HH:MM in UTC, such as 00:00"
@@ -229,14 +230,15 @@ def parse(text: str, source: str = "the config") -> dict[str, str]:
     return values
 
 
-def from_values(values: Mapping[str, str], source: str = "the config") -> Settings:
+def from_values(values: Mapping[str, str], source: str = "the config", bucket_only: bool = False) -> Settings:
     """Settings from the variables of a config file.
 
     ``DB_NAME`` names one database; ``DB_NAMES`` several, quoted as a shell would.
 
+    :param bucket_only: endpoint, bucket and key are enough: whose backups there are is what is asked. What is missing is empty then.
     :raises UsageError: a variable is missing or its value makes no sense; the message names it.
     """
-    missing = [name for name in _REQUIRED if not values.get(name) and not (name == "DB_NAME" and values.get("DB_NAMES"))]
+    missing = [name for name in (_BUCKET if bucket_only else _REQUIRED) if not values.get(name) and not (name == "DB_NAME" and values.get("DB_NAMES"))]
     if missing:
         raise UsageError(f"Missing in {source}: {', '.join(missing)}", "Run `ansible-playbook setup.yml`, or add them to the file")
     fields: dict[str, object] = {}
@@ -253,7 +255,8 @@ def from_values(values: Mapping[str, str], source: str = "the config") -> Settin
         raise UsageError(
             f"DB_NAMES in {source} has a quote that is never closed", "Quote names with blanks, and the whole once more: DB_NAMES=\"crm 'two words'\""
         )
-    fields["databases"] = tuple(dict.fromkeys(several)) or (values["DB_NAME"],)
+    fields["databases"] = tuple(dict.fromkeys(several)) or tuple(filter(None, [values.get("DB_NAME")]))
+    fields = {"server_name": "", "db_user": ""} | fields
     return Settings(**fields)  # type: ignore[arg-type]
 
 
@@ -271,9 +274,10 @@ def _convert(variable: str, value: str, kind: str, source: str) -> object:
     return value
 
 
-def load(path: str = DEFAULT_CONFIG) -> Settings:
+def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:
     """The settings in a config file.
 
+    :param bucket_only: see :func:`from_values`.
     :raises UsageError: there is none, it cannot be read, or others than its owner may read it.
     """
     file = Path(path)
@@ -290,4 +294,4 @@ def load(path: str = DEFAULT_CONFIG) -> Settings:
         raise UsageError(f"Failed to read the config {path}: {error}") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(f"The config {path} holds secrets and others may read it", f"chmod 0600 {shlex.quote(os.fspath(file))}")
-    return from_values(parse(text, path), path)
+    return from_values(parse(text, path), path, bucket_only)

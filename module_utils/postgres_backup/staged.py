@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 
 from psycopg import sql
 
@@ -33,7 +34,7 @@ def step(
     side_database: str = "",
     kept_database: str = "",
     in_place: bool | None = None,
-    identities: list[str] | None = None,
+    identities: Sequence[str] = (),
     check: bool = False,
     progress: Progress | None = None,
 ) -> dict:
@@ -43,7 +44,7 @@ def step(
     :return: the result of the function that is called.
     :raises UsageError: what is asked for does not go together.
     """
-    keys = tuple(identities or ())
+    keys = tuple(identities)
     if stage in ("all", "load", "swap") and not backup:
         raise UsageError("Which backup?", "Name one of `postgres-backup list`, or latest")
     if tables and (stage != "all" or in_place):

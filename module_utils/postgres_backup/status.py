@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta
 
 from . import manifest, postgres, replaced
 from .catalog import Catalog, newest_good
 from .errors import DatabaseError
 from .names import utc_now
+from .owners import owners
 from .progress import human_bytes
 from .retention import Policy, plan
 from .settings import Settings
@@ -17,15 +19,23 @@ from .store import Store
 FRESH = timedelta(hours=26)
 
 
-def info(settings: Settings, database: str = "") -> dict:
+def info(settings: Settings, database: str = "", backup: str = "") -> dict:
     """Every whole-database backup under the prefix, newest first.
 
-    :param database: empty: all of the settings' databases.
-    :return: ``backups`` (see ``catalog.Backup.describe``, and ``keep`` and ``reason`` as the next prune would decide), ``waiting``.
+    :param database: empty: all of the settings' databases; where the settings name none, of all that the bucket knows.
+    :param backup: a name or ``latest``: which one is meant, and an error that names the nearest where there is none.
+    :return: ``backups`` (see ``catalog.Backup.describe``, and ``keep`` and ``reason`` as the next prune would decide), ``waiting``;
+        ``owners`` where the settings do not say whose backups are asked for; ``chosen`` where one is.
     """
     store = Store(settings)
     store.check()
     now = utc_now()
+    result: dict = {"changed": False}
+    if not settings.databases or not settings.server_name:
+        result["owners"] = owners(settings, store)
+        settings = dataclasses.replace(settings, databases=settings.databases or tuple(dict.fromkeys(one["database"] for one in result["owners"])))
+    if backup:
+        result["chosen"] = Catalog(settings, store, settings.for_database(database)).resolve(backup).describe(now)
     found = []
     waiting = 0
     for name in [settings.for_database(database)] if database else settings.databases:
@@ -38,7 +48,7 @@ def info(settings: Settings, database: str = "") -> dict:
     for line in found:  # what lies under a shared prefix is seen by each database; it is listed once, by its owner where it has one
         unique.setdefault(line["key"], line)
     backups = sorted(unique.values(), key=lambda line: (line["taken_at"], line["key"]), reverse=True)
-    return {"changed": False, "backups": backups, "waiting": waiting}
+    return result | {"backups": backups, "waiting": waiting}
 
 
 def status(settings: Settings) -> dict:
@@ -122,6 +132,15 @@ def table(backups: list[dict]) -> list[str]:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
     return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows]
+
+
+def owner_lines(found: list[dict]) -> list[str]:
+    """Whose backups there are, for a person who has nothing but the bucket, and what to set for a restore."""
+    lines = [
+        f"server {one['server']}, database {one['database']}: {one['backups']} backup{'s' if one['backups'] > 1 else ''}, the newest {one['newest']}"
+        for one in found
+    ]
+    return [*lines, "To restore them, give the server they go to these names: backup_server_name and backup_db_name (SERVER_NAME and DB_NAME)", ""]
 
 
 def human_age(hours: float) -> str:
