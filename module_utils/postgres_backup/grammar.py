@@ -159,6 +159,8 @@ def _classify_object(verb: bytes, more: Sequence[bytes]) -> str | None:
         return None
     if more[0] == b"DATABASE":
         return DATABASE
+    if verb == b"ALTER" and more[0] == b"ROLE":
+        return _classify_role(more[1:])
     if more[0] in (b"ROLE", b"GROUP", b"TABLESPACE", b"SYSTEM", b"OWNED"):
         return CLUSTER
     if more[0] == b"USER":
@@ -166,6 +168,16 @@ def _classify_object(verb: bytes, more: Sequence[bytes]) -> str | None:
     if verb == b"CREATE" and more[0] == b"OR":
         return None if len(more) < 3 else ROUTINE if more[2] in (b"FUNCTION", b"PROCEDURE") else OTHER
     return ROUTINE if verb == b"CREATE" and more[0] in (b"FUNCTION", b"PROCEDURE") else OTHER
+
+
+def _classify_role(more: Sequence[bytes]) -> str | None:
+    """``ALTER ROLE name IN DATABASE ...`` (pg_dump --create) speaks about a database; every other one about a role."""
+    rest = list(more[1:])
+    while rest and more[0] == b'"' and rest[0] == b'"':
+        rest.pop(0)  # a quote inside the name
+    if not rest or rest == [b"IN"]:
+        return None
+    return DATABASE if rest[:2] == [b"IN", b"DATABASE"] else CLUSTER
 
 
 def _classify_on(verb: bytes, more: Sequence[bytes]) -> str | None:
