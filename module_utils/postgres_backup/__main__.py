@@ -6,17 +6,28 @@ import argparse
 import json
 import os
 import pwd
+import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from . import __version__, settings
-from .errors import PostgresBackupError, UsageError
-from .progress import LogProgress, Progress, TerminalProgress
+from .errors import PostgresBackupError, UsageError, unexpected
+from .progress import LogProgress, Progress, TerminalProgress, printable, say
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody asked us to stop (SIGTERM, SIGHUP): an exception, so that everything is cleaned up on the way out."""
+    """Somebody asked us to stop: an exception, so that everything is cleaned up on the way out."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is an error like any other, also where JSON was asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"Failed to understand the command: {message}", f"{self.prog} --help shows what there is")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     key = argparse.ArgumentParser(add_help=False)
     key.add_argument("--identity", metavar="FILE", default="", help="private age key, for an encrypted backup")
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="postgres-backup",
         parents=[common],
         description="Backups of PostgreSQL into S3-compatible object storage, and the way back.",
@@ -50,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     restore = command("restore", "make a database what it was in a backup; the one it replaces is kept", one, dry, key)
     restore.add_argument("backup", metavar="FILE", help="a name as listed, or latest")
     restore.add_argument("--in-place", action="store_true", help="no second copy: in one transaction inside the live database; nothing is kept to go back to")
+    restore.add_argument("--tables", default="", metavar="A,B", help="only these tables, in one transaction of the live database; names as in SQL")
     undo = command("undo-restore", "swap the database that a restore replaced back in", one, dry)
     undo.add_argument("kept", nargs="?", default="", metavar="KEPT_DATABASE", help="which one (default: the newest)")
     prune = command("prune", "delete the backups that the retention no longer keeps", one, dry)
@@ -58,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     verify = command("verify", "read a backup to its end and compare it with its manifest", one, dry, key)
     verify.add_argument("backup", metavar="FILE", help="a name as listed, or latest")
     command("adopt", "take over backups without a manifest (made by older scripts), so that the retention counts for them", one, dry)
+    command("kit", "save the server kit now: the files of BACKUP_PATHS that a lost server needs beside its database", dry)
+    kit = command("restore-kit", "put the files of a server kit back", dry, key)
+    kit.add_argument("kit", metavar="FILE", help="a name under kit/ in the bucket, or latest")
+    kit.add_argument("--to", required=True, metavar="DIR", help="the folder that stands for /; as root with --to / everything returns to its place")
     run = command("run", "what cron calls: back up every database, then prune")
     run.add_argument(
         "--at",
@@ -69,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
+    """Patterns between commas; a comma in double quotes belongs to a name, as in ``'users,"odd, one"'``."""
+    return [name.strip() for name in re.findall(r'(?:"[^"]*"|[^,"]|")+', names) if name.strip()]
 
 
 def _identities(path: str) -> tuple[str, ...]:
@@ -100,7 +117,21 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
         from . import status
 
         found = status.info(s, a.database)
-        return found, status.table(found["backups"]), 0
+        return found, status.owner_lines(found.get("owners", [])) * bool(found.get("owners")) + status.table(found["backups"]), 0
+    if a.command == "restore" and a.tables:
+        from .staged import step
+
+        chosen = {"backup": a.backup, "tables": _split(a.tables), "database": a.database, "in_place": a.in_place or None}
+        found = step(s, **chosen, identities=identities, check=a.check, progress=progress)
+        return found, _table_lines(found), 0
+    if a.command == "kit":
+        from .kit import create
+
+        return create(s, a.check, progress), [], 0
+    if a.command == "restore-kit":
+        from .kit import restore
+
+        return restore(s, a.kit, a.to, identities, a.check, progress), [], 0
     if a.command == "restore":
         from .restore import restore
 
@@ -146,6 +177,14 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
     return found, [], found["exit_status"]
 
 
+def _table_lines(found: dict) -> list[str]:
+    return [
+        f"{table['table']}: {table['rows']} rows: {table['inserted']} inserted, {table['updated']} set back, {table['deleted']} later ones deleted"
+        + (", the table created" if table["created"] else "")
+        for table in found["tables"]
+    ] + [finding["message"] for finding in found["findings"]]
+
+
 def _plan_lines(plan: dict) -> list[str]:
     wanted = {
         "backup": "would restore",
@@ -157,6 +196,11 @@ def _plan_lines(plan: dict) -> list[str]:
         "needed_bytes": "needed bytes",
     }
     return [f"{text}: {plan[name]}" for name, text in wanted.items() if plan.get(name) not in (None, [], "")] + [f["message"] for f in plan["findings"]]
+
+
+def stays_root(command: str) -> bool:
+    """Files return to their owners only by root's hand; nothing of it touches the state."""
+    return command == "restore-kit"
 
 
 def become_owner(config: str) -> None:
@@ -184,68 +228,87 @@ def become_owner(config: str) -> None:
     os.setgid(user.pw_gid)
     os.setuid(owner)
     os.environ["HOME"] = user.pw_dir
+    if not os.access(os.__file__, os.R_OK):
+        raise UsageError(
+            f"{user.pw_name}, who owns the config, may not read the Python that runs this ({os.path.dirname(os.__file__)})",
+            "Run `ansible-playbook setup.yml`, which installs one that everybody may read, or take another Python",
+        )
 
 
 def _stop(number: int, _frame) -> None:
+    """Once: ``timeout`` and a nervous hand send two, and the second must not interrupt the cleaning up."""
+    for other in _SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     raise Interrupted(signal.Signals(number).name)
+
+
+def _listen() -> None:
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background: whoever started us wants it so
+            signal.signal(number, _stop)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """:return: the exit status of the contract."""
-    arguments = _parser().parse_args(argv)
-    config = getattr(arguments, "config", settings.DEFAULT_CONFIG)
-    as_json = getattr(arguments, "json", False)
-    if arguments.command == "run" and arguments.at:
-        from .schedule import is_due
-
-        if not is_due(arguments.at):
-            return 0
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
-    progress = TerminalProgress() if sys.stderr.isatty() and arguments.command != "run" else LogProgress()
-    secrets: tuple[str, ...] = ()
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]  # the settings alone say which server; libpq would listen to PGHOSTADDR, PGOPTIONS and thirty more
+    sys.stdout.reconfigure(errors="backslashreplace")
+    argv = sys.argv[1:] if argv is None else list(argv)
+    as_json = "--json" in argv
+    progress: Progress = LogProgress()
+    hide = str
     try:
+        arguments = _parser().parse_args(argv)
+        config = getattr(arguments, "config", settings.DEFAULT_CONFIG)
+        if arguments.command == "run" and arguments.at:
+            from .schedule import is_due
+
+            if not is_due(arguments.at):
+                return _answer({"changed": False, "due": False}, [], as_json, 0)
+        _listen()
+        if sys.stderr.isatty() and arguments.command != "run":
+            progress = TerminalProgress()
         identities = _identities(getattr(arguments, "identity", ""))
-        become_owner(config)
-        found = settings.load(config)
-        secrets = found.secrets
+        if not stays_root(arguments.command):
+            become_owner(config)
+        found = settings.load(config, bucket_only=arguments.command == "list")
+        hide = found.hide
         if arguments.command == "run" and arguments.at:
             from .schedule import begin
 
             if not begin(found, arguments.at):
-                return 0
+                return _answer({"changed": False, "due": False}, [], as_json, 0)
         result, lines, status = _perform(arguments, found, progress, identities)
-    except PostgresBackupError as error:
-        progress.close()
-        answer = {"failed": True, "error": error.message, "hint": error.hint, "findings": error.findings, "exit_status": error.exit_status}
-        _answer(secrets, json.dumps(answer) if as_json else "", sys.stdout)
-        _answer(
-            secrets,
-            f"postgres-backup: {error.message}"
-            + "".join(f"\n  {f['code']}: {f['message']}" for f in error.findings)
-            + (f"\n  {error.hint}" if error.hint else ""),
-            sys.stderr,
-        )
-        return error.exit_status
     except KeyboardInterrupt as stop:
         progress.close()
-        print(f"postgres-backup: stopped ({stop or 'Ctrl-C'}); nothing was lost, nothing half-done was left", file=sys.stderr)
-        return 1
+        error = PostgresBackupError(f"Stopped by {str(stop) or 'Ctrl-C'}", "Nothing was lost, and nothing half-done was left")
+        return _explain(error, str, as_json)
+    except Exception as any_error:  # noqa: BLE001 - the last one to hear of it; never a traceback
+        progress.close()
+        return _explain(any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error), hide, as_json)
     progress.close()
-    _answer(secrets, json.dumps(result, default=str) if as_json else "\n".join(lines), sys.stdout)
+    return _answer(result, lines, as_json, status)
+
+
+def _explain(error: PostgresBackupError, hide: Callable[[str], str], as_json: bool) -> int:
+    """Say what failed, why and what to type next; every secret that found its way in is blotted out."""
+    findings = [{"code": f["code"], "message": hide(f["message"])} for f in error.findings]
+    if as_json:
+        answer = {"failed": True, "error": hide(error.message), "hint": hide(error.hint), "findings": findings, "exit_status": error.exit_status}
+        say(json.dumps(answer) + "\n", sys.stdout)
+    lines = [f"postgres-backup: {hide(error.message)}", *(f"  {f['code']}: {f['message']}" for f in findings)]
+    if error.hint:
+        lines.append(f"  {hide(error.hint)}")
+    say("".join(printable(line) + "\n" for line in lines), sys.stderr)
+    return error.exit_status
+
+
+def _answer(result: dict, lines: Sequence[str], as_json: bool, status: int) -> int:
+    if as_json:
+        say(json.dumps(result, default=str) + "\n", sys.stdout)
+    elif lines:
+        say("".join(printable(line) + "\n" for line in lines), sys.stdout)
     return status
-
-
-def _answer(secrets: Sequence[str], text: str, stream) -> None:
-    """Print, a secret that found its way into a message blotted out. Whoever reads may have left (``| head``)."""
-    if not text:
-        return
-    for secret in secrets:
-        text = text.replace(secret, "********")
-    try:
-        print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ property of the class, so that no caller decides it anew.
 
 from __future__ import annotations
 
+import os
+import traceback
+
 
 class PostgresBackupError(Exception):
     """A failure after which nothing was lost (exit status 1).
@@ -51,3 +54,14 @@ class StoreError(PostgresBackupError):
 
 class DatabaseError(PostgresBackupError):
     """PostgreSQL, or one of its programs, could not be reached, or refused."""
+
+
+def unexpected(error: Exception) -> PostgresBackupError:
+    """A mistake of this program as one sentence that says where it happened; a person at three in the morning is not helped by a traceback."""
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" at {os.path.basename(place[0].filename)}:{place[0].lineno}" if place else ""
+    said = " ".join(str(error).split())[:300]
+    return PostgresBackupError(
+        f"Failed unexpectedly: {type(error).__name__}{where}" + (f": {said}" if said else ""),
+        "This is a mistake in postgres-backup; please report this line. Nothing is left under a backup's name",
+    )

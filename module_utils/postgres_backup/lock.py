@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
+from . import state
 from .errors import LockedError, UsageError
 from .settings import Settings
 
@@ -25,30 +26,39 @@ def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
     :raises UsageError: the state directory cannot be made or written.
     """
     name = urllib.parse.quote(f"{settings.server_name}.{database}", safe="-_.")
-    path = os.path.join(settings.state_dir, f"{name}.lock")
+    path = os.path.join(state.directory(settings), f"{name}.lock")
     try:
-        os.makedirs(settings.state_dir, mode=0o750, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise UsageError(
             f"Failed to open the lock {path}: {error.strerror}", f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}"
         ) from None
-    with os.fdopen(handle, "r+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(f"Another run holds the lock of {database}: {_holder(file.read())}", "Wait until it has ended; nothing was done here") from None
-        file.truncate(0)
-        json.dump({"pid": os.getpid(), "what": what, "since": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"}, file)
-        file.flush()
-        yield
-        file.seek(0)
-        file.truncate(0)
-
-
-def _holder(text: str) -> str:
     try:
-        found = json.loads(text)
-    except ValueError:  # it has the lock, but has not yet written who it is
-        return "it has just begun"
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(f"Another run holds the lock of {database}: {_holder(handle)}", "Wait until it has ended; nothing was done here") from None
+        _sign(handle, {"pid": os.getpid(), "what": what, "since": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"})
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _sign(handle: int, facts: dict) -> None:
+    """Say who is at work. The lock holds without it: a full disk must not keep a backup from being taken."""
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(facts).encode(), 0)
+    except OSError:
+        os.ftruncate(handle, 0)
+
+
+def _holder(handle: int) -> str:
+    try:
+        found = json.loads(os.pread(handle, 4096, 0))
+    except ValueError:  # it has the lock, but has not yet written who it is, or could not
+        return "it has just begun, or its disk is full"
     return f"{found['what']} since {found['since']} (process {found['pid']})"

@@ -34,6 +34,20 @@ def human_seconds(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def printable(text: str) -> str:
+    r"""``text`` on one line: a name that holds a newline or an escape must not forge a line of a log (``\n`` stands there instead)."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def say(text: str, stream) -> None:
+    """Write to a stream whose reader may have left (``| head``), or whose disk may be full: neither is a reason to lose a backup."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class Progress:
     """Says nothing. The base of the others, and what a test uses."""
 
@@ -70,7 +84,7 @@ class Progress:
         """``dumping crm: 246.0 MB, 91.4 MB/s, public.orders``."""
         seconds = max(time.monotonic() - self.started, 1e-6)
         parts = [f"{self.name}: {human_bytes(self.done)}", f"{human_bytes(self.done / seconds)}/s"]
-        return ", ".join(parts + ([self.table] if self.table else []))
+        return printable(", ".join(parts + ([self.table] if self.table else [])))
 
 
 class LogProgress(Progress):
@@ -87,7 +101,7 @@ class LogProgress(Progress):
         self._next = time.monotonic() + self.interval
 
     def step(self, text: str) -> None:
-        print(f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {text}", file=self.stream, flush=True)
+        say(f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {printable(text)}\n", self.stream)
 
     def report(self) -> None:
         self.step(self.line())
@@ -103,26 +117,24 @@ class TerminalProgress(Progress):
 
     def step(self, text: str) -> None:
         self.close()
-        print(text, file=self.stream, flush=True)
+        say(printable(text) + "\n", self.stream)
 
     def report(self) -> None:
         columns = os.get_terminal_size(self.stream.fileno()).columns if self.stream.isatty() else 80
         text = self.line()[: max(columns - 1, 20)]
-        self.stream.write("\r\x1b[2K" + text)
-        self.stream.flush()
+        say("\r\x1b[2K" + text, self.stream)
         self._shown = True
 
     def close(self) -> None:
         if self._shown:
-            self.stream.write("\r\x1b[2K")
-            self.stream.flush()
+            say("\r\x1b[2K", self.stream)
             self._shown = False
 
 
 class FileProgress(Progress):
     """The latest state as JSON in a file, replaced whole, for an action plugin to read.
 
-    Keys: ``phase``, ``bytes``, ``table``, ``line``, ``steps`` (every step so far, in order).
+    Keys: ``pid``, ``phase``, ``bytes``, ``table``, ``line``, ``steps`` (every step so far, in order).
     """
 
     interval = 0.5
@@ -131,6 +143,9 @@ class FileProgress(Progress):
         super().__init__()
         self.path = path
         self.steps: list[str] = []
+        #: states that could not be written
+        self.missed = 0
+        self._write("")
 
     def step(self, text: str) -> None:
         self.steps.append(text)
@@ -140,8 +155,11 @@ class FileProgress(Progress):
         self._write(self.line())
 
     def _write(self, line: str) -> None:
-        state = {"phase": self.name, "bytes": self.done, "table": self.table, "line": line, "steps": self.steps}
+        state = {"pid": os.getpid(), "phase": self.name, "bytes": self.done, "table": self.table, "line": line, "steps": self.steps}
         beside = f"{self.path}.{os.getpid()}"
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump(state, file)
-        os.replace(beside, self.path)
+        try:
+            with open(beside, "w", encoding="utf-8") as file:
+                json.dump(state, file)
+            os.replace(beside, self.path)
+        except OSError:  # a full disk; the work itself needs none
+            self.missed += 1

@@ -6,16 +6,17 @@ offset is a multiple of, and the program looks at the clock.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from datetime import datetime, timedelta, timezone
 
+from . import state
 from .errors import UsageError
 from .settings import Settings
 
 #: minutes between two calls by cron
 PERIOD = timedelta(minutes=15)
+#: the state that remembers which run was begun
+_CLAIMED = "last-scheduled.json"
 
 
 def slot(at: str, now: datetime) -> datetime | None:
@@ -43,18 +44,7 @@ def begin(settings: Settings, at: str) -> bool:
     planned = slot(at, datetime.now(timezone.utc))
     if planned is None:
         return False
-    path = os.path.join(settings.state_dir, "last-scheduled.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            if json.load(file).get("planned") == planned.isoformat():
-                return False
-    except (FileNotFoundError, ValueError):  # the first run ever, or a state cut short by a power loss
-        pass
-    beside = f"{path}.{os.getpid()}"
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump({"planned": planned.isoformat()}, file)
-        os.replace(beside, path)
-    except OSError as error:
-        raise UsageError(f"Failed to write {path}: {error.strerror}", f"The directory must exist and be writable: STATE_DIR={settings.state_dir}") from None
+    if state.read(settings, _CLAIMED).get("planned") == planned.isoformat():
+        return False
+    state.write(settings, _CLAIMED, {"planned": planned.isoformat()})
     return True
