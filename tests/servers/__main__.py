@@ -19,8 +19,8 @@ def main() -> int:
     up = commands.add_parser("up", help="boot a new server and say how to log in")
     up.add_argument("suite", nargs="?", default="trixie", choices=sorted(golden.SUITES))
     up.add_argument("--name", default="")
-    up.add_argument("--with", dest="layer", default="bare", choices=sorted(layers.LAYERS), help="what it has beside the base system")
-    up.add_argument("--docker", action="store_true", help="let Docker run inside (implied by --with docker)")
+    up.add_argument("--with", dest="layer", default="bare", choices=layers.NAMES, help="what it has beside the base system")
+    up.add_argument("--docker", action="store_true", help="let Docker run inside (implied by layers that need it)")
     up.add_argument("--timezone", default="Etc/UTC")
     commands.add_parser("list", help="the servers that there are")
     for verb, text in {"reboot": "reboot it", "crash": "power loss", "boot": "switch it on again", "down": "remove it (no name: everything)"}.items():
@@ -47,7 +47,7 @@ def _act(arguments: argparse.Namespace) -> int:
         lab.start()
         name = wanted or next(f"{arguments.suite}{n}" for n in range(1, 200) if f"{arguments.suite}{n}" not in servers)
         image = layers.image(lab, arguments.suite, arguments.layer)
-        server = lab.up(name, arguments.suite, image=image, docker=arguments.docker or arguments.layer in layers.DOCKER, timezone=arguments.timezone)
+        server = lab.up(name, arguments.suite, image=image, docker=arguments.docker or layers.needs_docker(arguments.layer), timezone=arguments.timezone)
         print(f"{name} is up: {golden.SUITES[arguments.suite]} at {server.address}. Log in:\n  {shlex.join(server.ssh_command())}")
         print(f"Remove it:\n  {shlex.join([sys.executable, '-m', 'tests.servers', 'down', name])}")
     elif arguments.command == "list":

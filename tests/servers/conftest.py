@@ -76,7 +76,7 @@ class Servers:
         layer = "docker" if docker and layer == "bare" else layer
         image = layers.image(self.lab, suite, layer)
         name = name or f"{suite}-{secrets.token_hex(2)}"
-        server = self.lab.up(name, suite, image=image, docker=docker or layer in layers.DOCKER, timezone=timezone)
+        server = self.lab.up(name, suite, image=image, docker=docker or layers.needs_docker(layer), timezone=timezone)
         self.made.append(server)
         return server
 
@@ -113,6 +113,14 @@ def lab_s3_tls(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """An S3 server on the bridge, over HTTPS with a CA of its own (``ca_bundle``)."""
     with SeaweedFS(tmp_path_factory.mktemp("lab-s3"), "lab-access-key", secrets.token_urlsafe(24), tls=True, host=lab.address, dies_with_parent=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def lab_registry(lab: Lab) -> Iterator[Server]:
+    """A server with a Docker registry that has the images of ``app/``; ``layers.use_registry(server, lab_registry)`` lets another pull from it."""
+    servers = Servers(lab)
+    yield servers(layer="registry", name="registry")
+    servers.remove()
 
 
 @pytest.fixture

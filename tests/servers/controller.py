@@ -72,7 +72,7 @@ class Controller:
         environment |= {"ANSIBLE_SSH_CONTROL_PATH_DIR": self._sockets, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
         return [str(program), "-i", str(self.inventory), playbook, *options], environment
 
-    def run(self, playbook: str, *options: str, check: bool = True, timeout: float = 280) -> Play:
+    def run(self, playbook: str, *options: str, check: bool = True, timeout: float = 880) -> Play:
         """Run a playbook from the root of the checkout.
 
         :raises AssertionError: it ended with another status than 0 (where ``check``); the message holds its output.

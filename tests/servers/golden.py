@@ -37,13 +37,12 @@ def bare(lab: Lab, suite: str) -> Path:
     return _cached(lab, f"{suite}-bare-{key}.img", lambda image: _make_bare(suite, image))
 
 
-def layer(lab: Lab, suite: str, name: str, docker: bool, provision: Callable[[Server], None]) -> Path:
-    """The image of a bare server on which ``provision`` has run; made anew when its source changes."""
-    base = bare(lab, suite)
-    key = hashlib.sha256((base.name + inspect.getsource(provision)).encode()).hexdigest()[:12]
+def layer(lab: Lab, suite: str, name: str, base: Path, docker: bool, provision: Callable[[Server], None], made_of: str) -> Path:
+    """The image of a server of ``base`` on which ``provision`` has run; made anew when ``made_of``, what it depends on, changes."""
+    key = hashlib.sha256((base.name + made_of).encode()).hexdigest()[:12]
 
     def make(image: Path) -> None:
-        server = lab.up(f"make-{name}-{suite}", suite, docker=docker)
+        server = lab.up(f"make-{name}-{suite}", suite, image=base, docker=docker)
         try:
             provision(server)
             server.inside("apt-get", "clean")

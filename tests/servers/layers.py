@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,22 +14,29 @@ if TYPE_CHECKING:
     from .lab import Lab
     from .server import Server
 
+#: the application of the tests; its images are called after this registry, which the lab has to bring along
+APP = Path(__file__).with_name("app")
+REGISTRY = "registry.lab:5000"
+IMAGES = {"postgres": f"{REGISTRY}/postgres:17", "web": f"{REGISTRY}/web:1"}
+#: seconds; a busy machine with two cores takes its time
+_PATIENCE = 600
+
 
 def _install(server: Server, *packages: str) -> None:
     """Install Debian's packages as an administrator would."""
     environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
-    server.inside(*environment, "apt-get", "update", "-qq", timeout=300)
-    server.inside(*environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, timeout=600)
+    server.inside(*environment, "apt-get", "update", "-qq", timeout=_PATIENCE)
+    server.inside(*environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, timeout=_PATIENCE)
 
 
-def postgres(server: Server) -> None:
+def _postgres(server: Server) -> None:
     """Debian's own PostgreSQL, running, with an empty cluster in UTF-8: 15 on Debian 12, 17 on Debian 13."""
     _install(server, "postgresql")
     encoding = server.sql("SHOW server_encoding")
     assert encoding == "UTF8", encoding
 
 
-def docker(server: Server) -> None:
+def _docker(server: Server) -> None:
     """Docker with compose v2. Debian 12 has no compose v2 of its own: that one package comes from Debian 13."""
     if server.suite == "bookworm":
         source = "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
@@ -39,12 +49,70 @@ def docker(server: Server) -> None:
     server.inside("docker", "compose", "version")
 
 
-LAYERS = {"bare": None, "postgres": postgres, "docker": docker}
-#: those that need Docker's rights
-DOCKER = {"docker"}
+def _app(server: Server) -> None:
+    """The images of the application in ``app/``, built from Debian's packages: the world's registries cannot be reached from here."""
+    _install(server, "mmdebstrap")
+    make_base = f"mmdebstrap --quiet --variant=minbase trixie - | docker import - {REGISTRY}/debian:trixie"
+    server.inside("bash", "-ec", f"set -o pipefail; TMPDIR=/var/tmp {make_base}", timeout=_PATIENCE)
+    server.put(APP, "/root/app")
+    for name, image in IMAGES.items():
+        build = ["docker", "build", "--quiet", "--network=host", "--build-arg", f"REGISTRY={REGISTRY}", "--tag", image, f"/root/app/{name}"]
+        server.inside("env", "DOCKER_BUILDKIT=0", *build, timeout=_PATIENCE)
+    server.inside("rm", "-r", "/root/app")
+
+
+def _registry(server: Server) -> None:
+    """A registry on port 5000 that has those images, for servers on which nothing is installed yet."""
+    _install(server, "docker-registry")
+    server.write("/etc/docker/registry/config.yml", "version: 0.1\nstorage:\n  filesystem: {rootdirectory: /var/lib/docker-registry}\nhttp: {addr: ':5000'}\n")
+    server.inside("systemctl", "restart", "docker-registry")
+    for image in IMAGES.values():
+        local = image.replace(REGISTRY, "localhost:5000")  # Docker speaks plain HTTP with this machine only
+        server.inside("docker", "tag", image, local)
+        server.inside("docker", "push", "--quiet", local, timeout=_PATIENCE)
+    server.inside("docker", "system", "prune", "--all", "--force", timeout=_PATIENCE)
+    server.inside("systemctl", "disable", "docker.service", "docker.socket", "containerd.service")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """What is added to which other layer, whether it takes Docker's rights, and the files it is made of beside its recipe."""
+
+    provision: Callable[[Server], None]
+    base: str = "bare"
+    docker: bool = False
+    files: Path | None = None
+
+    @property
+    def made_of(self) -> str:
+        files = sorted(path for path in self.files.rglob("*") if path.is_file() and path.suffix != ".pyc") if self.files else []
+        return inspect.getsource(self.provision) + "".join(path.read_text() for path in files)
+
+
+LAYERS = {
+    "postgres": Layer(_postgres),
+    "docker": Layer(_docker, docker=True),
+    "app": Layer(_app, "docker", docker=True, files=APP),
+    "registry": Layer(_registry, "app", docker=True),
+}
+NAMES = ["bare", *LAYERS]
+
+
+def needs_docker(name: str) -> bool:
+    """Whether a server with this layer needs Docker's rights."""
+    return name in LAYERS and LAYERS[name].docker
 
 
 def image(lab: Lab, suite: str, name: str) -> Path:
-    """The image of a suite with a layer of :data:`LAYERS`."""
-    provision = LAYERS[name]
-    return golden.layer(lab, suite, name, name in DOCKER, provision) if provision else golden.bare(lab, suite)
+    """The image of a suite with one of :data:`NAMES`; made where there is none yet, which takes a minute."""
+    if name == "bare":
+        return golden.bare(lab, suite)
+    layer = LAYERS[name]
+    return golden.layer(lab, suite, name, image(lab, suite, layer.base), layer.docker, layer.provision, layer.made_of)
+
+
+def use_registry(server: Server, registry: Server) -> None:
+    """Let Docker, once it is installed, pull from the lab's registry, as a company's administrator would prepare it."""
+    host = REGISTRY.partition(":")[0]
+    server.inside("sh", "-c", f"echo {registry.address} {host} >> /etc/hosts")
+    server.write("/etc/docker/daemon.json", f'{{"insecure-registries": ["{REGISTRY}"]}}\n')
