@@ -13,7 +13,10 @@ from .errors import BadBackupError
 from .grammar import CLUSTER, DATABASE, CopyHeader
 from .inspector import Inspector
 
-_CONNECT = re.compile(rb"\\c(?:onnect)?[ \t]+([^\\]+?)\s*")
+#: of a database with an odd name pg_dump makes ``\connect -reuse-previous=on "dbname='odd ""name""'"``,
+#: and ``\encoding SQL_ASCII`` before it (appendPsqlMetaConnect in src/fe_utils/string_utils.c)
+_CONNECT = re.compile(rb"\\c(?:onnect)?[ \t]+((?:[^\\\"\n]|\"[^\"\n]*\")+?)\s*")
+_ENCODING = re.compile(rb"\\encoding SQL_ASCII\s*")
 #: findings after which what follows cannot be trusted to be what it looks like
 _FATAL = ("STATEMENT_TOO_LONG", "META_COMMAND_TOO_LONG", "COPY_HEADER")
 
@@ -97,12 +100,12 @@ class Guard(Inspector):
             )
 
     def _command(self, buffer: bytes, start: int, end: int) -> None:
-        match = _CONNECT.fullmatch(buffer, start, end)
-        if not match or self._open:
+        connect = _CONNECT.fullmatch(buffer, start, end)
+        if self._open or not (connect or _ENCODING.fullmatch(buffer, start, end)):
             raise _refusal("META_COMMAND", f"the psql command at byte {self._offset(buffer, start)} is none of pg_dump's")
-        if self._connected not in (b"", match[1]):
+        if connect and self._connected not in (b"", connect[1]):
             raise _refusal("SEVERAL_DATABASES", f"at byte {self._offset(buffer, start)} a second database begins")
-        self._connected = match[1]
+        self._connected = connect[1] if connect else self._connected
         self._flush(buffer, start)
         self._dropping = True
         self._flush(buffer, end)

@@ -467,8 +467,9 @@ def test_what_pg_dump_create_adds_is_left_out():
 
 
 def test_a_database_with_an_odd_name():
-    for connect in (b"\\connect -reuse-previous=on \"dbname='it''s odd'\"\n", b"\\c look\n", b"\\connect look\r\n"):
-        assert passed(connect + b"SELECT 1;\n") == b"SELECT 1;\n"
+    odd = b'\\encoding SQL_ASCII\n\\connect -reuse-previous=on "dbname=\'live ""1""; \\\\x\'"\n'
+    for connect in (odd, b"\\c look\n", b"\\connect look\r\n"):
+        assert passed(connect + b"SELECT 1;\n" + connect) == b"SELECT 1;\n"
 
 
 @pytest.mark.parametrize(
@@ -497,7 +498,8 @@ def test_what_only_looks_dangerous_passes(text):
     [
         b"\\! id\n", b"\\i /etc/passwd\n", b"\\copy t FROM '/etc/passwd'\n", b"  \\! id\n", b"SELECT 1 \\gexec\n", b"SELECT 1\\; SELECT 2;\n",
         b"SELECT 1 \\g | sh\n", b"\\set x `id`\n", b"SELECT (1,\n\\! id\n2);\n", b"SELECT \\connect x\n", b"\\o |sh\n", b"\\.\n",
-        b"\\connect a \\! id\n", b"\\restrict a \\! id\n", b"\\\\\n", b"\\:x\n", b"\\" + b"x" * 100_000, b"SELECT '';\n\\! id\n",
+        b"\\connect a \\! id\n", b"\\restrict a \\! id\n", b"\\encoding SQL_ASCII \\! id\n", b"\\connect \"a\" \\! id\n", b"\\\\\n", b"\\:x\n",
+        b"\\" + b"x" * 100_000, b"SELECT '';\n\\! id\n",
         b"SELECT 'a\\';\n\\! id\n", b"SELECT a$b$;\n\\! id\n$b$;\n", b"-- x\r\\! id\n", b"/* /* */ */ \\! id\n", b"SELECT E'\\\\';\\! id\n",
         b'SELECT "";\\! id\n', b"COPY public.t (a) FROM stdin;\n1\n\\.\n\\! id\n", b"COPY public.t (a) FROM stdin;\n\\.\r\n\\! id\n",
         b"SELECT 'x' \\parse y\n", b"SELECT $$ $$ \\! id\n", b"COPY t TO stdout \\! id\n",
