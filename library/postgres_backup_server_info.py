@@ -51,6 +51,7 @@ createrole:
 version_number: {description: The version as a number., type: int, returned: success, sample: 160003}
 data_directory: {description: Where the server keeps its data; empty where our user may not know., type: str, returned: success}
 system_identifier: {description: What tells this cluster from all others; empty where our user may not know., type: str, returned: success}
+tables: {description: How many tables each database of the settings has; none where there is no such database., type: dict, returned: success}
 client_version:
   description: The version of the installed pg_dump of that major; empty where there is none.
   type: str
@@ -71,7 +72,7 @@ def perform(call: Call) -> dict:
         client = programs.find(call.settings, facts["major"]).version
     except errors.DatabaseError:
         client = ""  # an answer, not a failure: the caller installs it
-    return {"changed": False, **facts, "client_version": client}
+    return {"changed": False, **facts, "tables": postgres.table_counts(call.settings), "client_version": client}
 
 
 if __name__ == "__main__":

@@ -192,6 +192,22 @@ def database_facts(connection: psycopg.Connection, name: str) -> dict | None:
     return facts
 
 
+def table_counts(settings: Settings) -> dict[str, int | None]:
+    """How many tables of their own the settings' databases have; None where there is no such database."""
+    counts: dict[str, int | None] = {}
+    for name in settings.databases:
+        with connect_maintenance(settings, name) as connection:
+            there = database_facts(connection, name)
+        counts[name] = None
+        if there:
+            with connect(settings, name) as connection:
+                counts[name] = connection.execute(
+                    """SELECT count(*) AS n FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                       WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
+                ).fetchone()["n"]
+    return counts
+
+
 def extensions(connection: psycopg.Connection) -> list[dict]:
     """The extensions of the connected database: ``name``, ``version``, ``schema``."""
     return connection.execute(
