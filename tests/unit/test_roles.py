@@ -190,10 +190,11 @@ def test_the_example_names_every_variable_that_a_user_may_set():
     text = (ROOT / "group_vars" / "all.example.yml").read_text()
     inner = {"backup_program_dir", "backup_python", "backup_command", "backup_config_file", "backup_log_file", "backup_state_dir"}
     inner |= {"backup_become", "backup_fresh_hours"}
+    inner |= {"app_python", "docker_repository_key", "postgres_server_major"}
     inner |= {"backup_age_identities", "aws_cli_dir", "aws_cli_command", "postgres_client_repository_key", "postgres_client_repository_suite"}
     known = set()
     for role in ROLES:
         known |= set(read(role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"])
-    named = set(re.findall(r"\b(?:backup|bucket|postgres_client|aws_cli)_\w+", text))
+    named = set(re.findall(r"\b(?:backup|bucket|postgres_client|postgres_server|aws_cli|app|docker)_\w+", text))
     assert known - inner <= named
     assert set(yaml.safe_load(text)) <= known
