@@ -1,0 +1,321 @@
+"""The disasters, rehearsed with a real docker compose application that writes all the time over a pool.
+
+The tests are one story and build on one another. Server A runs the application and is backed up, kit included. Data is lost and brought back
+(and the way back from that); then A is lost for good, and a bare server B becomes what A was, from the checkout, the inventory, the bucket and
+the private key. What each step took is printed at the end, for docs/DISASTERS.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import secrets
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import boto3
+import pyrage
+import pytest
+from botocore.config import Config
+
+from demo.s3_server import SeaweedFS
+from tests.servers import layers
+from tests.servers.controller import Controller, Play
+from tests.servers.host import wait_for
+from tests.servers.server import Server
+
+# packages are installed on servers that share a machine, which may have two cores
+pytestmark = pytest.mark.timeout(1800)
+
+NAME = "shop1"
+APP = "/srv/crm"
+COMPOSE = ("docker", "compose", "--project-directory", APP)
+PROGRAM = "/usr/local/bin/postgres-backup"
+PREFIX = "postgres-backup/"
+
+
+@dataclasses.dataclass
+class Story:
+    """What the tests share."""
+
+    controller: Controller
+    store: SeaweedFS
+    bucket: str
+    server: Server
+    password: str
+    key: str
+    key_file: Path
+    plays: dict[str, Play] = dataclasses.field(default_factory=dict)
+    facts: dict = dataclasses.field(default_factory=dict)
+
+    def run(self, title: str, playbook: str, *options: str, check: bool = True) -> Play:
+        play = self.controller.run(playbook, *options, check=check, timeout=1700)
+        self.plays[title] = play
+        return play
+
+    def add(self, server: Server, **more: object) -> None:
+        """Put a server into the inventory as :data:`NAME` (the machine changes, the name stays)."""
+        self.controller.add(
+            server,
+            backup_db_name="crm",
+            backup_db_user="crm",
+            backup_db_password=self.password,
+            backup_s3_endpoint_url=self.store.endpoint_url,
+            backup_s3_bucket=self.bucket,
+            backup_s3_access_key=self.store.access_key,
+            backup_s3_secret_key=self.store.secret_key,
+            backup_age_recipients=[str(pyrage.x25519.Identity.from_str(self.key).to_public())],
+            backup_age_identity_file=str(self.key_file),
+            backup_paths=[f"{APP}/compose.yml", f"{APP}/.env"],
+            backup_app_dir=APP,
+            backup_app_health_url="http://127.0.0.1:8000/healthz",
+            backup_app_health_seconds=20,
+            **({"backup_server_name": NAME} | more),
+        )
+
+    def client(self):
+        """A plain S3 client, to look at the bucket."""
+        config = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"})
+        keys = {"aws_access_key_id": self.store.access_key, "aws_secret_access_key": self.store.secret_key, "region_name": "us-east-1"}
+        return boto3.client("s3", endpoint_url=self.store.endpoint_url, config=config, **keys)
+
+    def backups(self) -> list[str]:
+        """Names of the whole-database backups, oldest first."""
+        found = self.client().list_objects_v2(Bucket=self.bucket, Prefix=PREFIX, Delimiter="/")
+        return sorted(item["Key"].removeprefix(PREFIX) for item in found.get("Contents", []))
+
+    def manifest(self, backup: str) -> dict:
+        key = f"{PREFIX}manifests/{backup.split('.')[0]}.json"
+        return json.loads(self.client().get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+
+@pytest.fixture(scope="module")
+def story(lab, lab_s3, new_module_server, tmp_path_factory) -> Story:
+    folder = tmp_path_factory.mktemp("recovery")
+    key, key_file = str(pyrage.x25519.Identity.generate()), folder / "key.txt"
+    key_file.write_text(f"# created by age-keygen\n{key}\n")
+    key_file.chmod(0o600)
+    server = new_module_server("trixie", layer="app", name="shop-a")
+    made = Story(Controller(lab, folder / "controller"), lab_s3, f"backups-{secrets.token_hex(4)}", server, secrets.token_urlsafe(18), key, key_file)
+    server.put(layers.APP / "compose.yml", f"{APP}/compose.yml")
+    server.write(f"{APP}/.env", f"DB_PASSWORD={made.password}\n", "0600")
+    server.inside(*COMPOSE, "up", "--detach", "--quiet-pull", timeout=300)
+    wait_for("the application", lambda: health(server)[0] == 200, timeout=120)
+    made.add(server)
+    made.controller.variables()
+    yield made
+    for title, play in made.plays.items():
+        print(f"{title}: {play.seconds:.0f} s")
+    print(json.dumps(made.facts, indent=1))
+
+
+def health(server: Server) -> tuple[int, dict]:
+    try:
+        with urllib.request.urlopen(f"http://{server.address}:8000/healthz", timeout=3) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+    except OSError as error:
+        return 0, {"reason": str(error)}
+
+
+def sql(server: Server, statement: str, database: str = "crm") -> str:
+    """What the database in the container says."""
+    psql = ("psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-U", "crm", "-d", database, "-c", statement)
+    return server.inside(*COMPOSE, "exec", "-T", "db", *psql).stdout.strip()
+
+
+def databases(server: Server) -> set[str]:
+    return set(sql(server, "SELECT datname FROM pg_database WHERE datname LIKE 'crm%'").splitlines())
+
+
+def downtimes(server: Server) -> list[dict]:
+    """The application's own log of the times in which no write succeeded."""
+    return [json.loads(line) for line in server.inside("sh", "-c", f"cat {APP}/state/downtime.jsonl 2>/dev/null || :").stdout.splitlines()]
+
+
+def new_downtimes(server: Server, before: int) -> list[dict]:
+    return wait_for("the application's word on its downtime", lambda: downtimes(server)[before:], timeout=60)
+
+
+def flat(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def test_setup_backs_up_the_application_and_its_files(story):
+    story.run("setup", "setup.yml")
+    [backup] = story.backups()
+    assert backup.endswith(".sql.gz.age")
+    rows = story.manifest(backup)["tables"]
+    assert rows["public.customers"]["rows"] == 500
+    # .env is root's alone; the backup user may read it and the kit is as the night makes it
+    done = json.loads(story.server.inside(PROGRAM, "kit", "--json").stdout)
+    assert (done["files"], done["findings"]) == (2, [])
+    assert story.server.inside("runuser", "-u", "nobody", "--", "cat", f"{APP}/.env", check=False).returncode != 0
+    assert story.run("setup, second time", "setup.yml").recap["shop-a"]["changed"] == 0
+
+
+def test_lost_data_comes_back_while_the_application_runs_almost_all_the_time(story):
+    server = story.server
+    wait_for("some visits", lambda: health(server)[1]["visits"] > 100, timeout=60)
+    story.facts["backup"] = backup = json.loads(server.inside(PROGRAM, "backup", "--json").stdout)["backup"]
+    saved = story.manifest(backup)["tables"]["public.visits"]["rows"]
+    sql(server, "UPDATE customers SET name = 'nobody ' || id")
+    before, gaps = databases(server), len(downtimes(server))
+
+    plan = story.run("restore, check", "restore.yml", "-e", f"backup={backup}", "--check")
+    assert "Stopped for the swap: the services web of /srv/crm" in flat(plan.output)
+    assert databases(server) == before
+    assert len(downtimes(server)) == gaps
+
+    play = story.run("restore", "restore.yml", "-e", f"backup={backup}")
+    assert sql(server, "SELECT count(*) FROM customers WHERE name LIKE 'customer %'") == "500"
+    [kept] = databases(server) - before
+    assert sql(server, "SELECT count(*) FROM customers WHERE name LIKE 'nobody %'", kept) == "500"
+    assert int(sql(server, "SELECT count(*) FROM visits", kept)) > saved  # what was written after the backup is not lost
+    said = flat(play.output)
+    assert f"is kept as {kept}" in said
+    assert re.search(r"public\.visits \d+ -> \d+", said)
+    assert f'-d "{kept}"' in said
+    assert "playbooks/undo_restore.yml --limit shop-a" in said
+    [gap] = new_downtimes(server, gaps)
+    story.facts["downtime of the application, its own log"] = gap["seconds"]
+    story.facts["downtime of the application, the playbook's word"] = float(re.search(r"the application for ([\d.]+) s", said)[1])
+    story.facts["downtime of the database"] = float(re.search(r"out of reach for ([\d.]+) s", said)[1])
+    assert gap["restarted"]
+    assert gap["seconds"] < play.seconds / 2
+    assert health(server)[0] == 200
+
+
+def test_an_unhealthy_application_keeps_both_databases_and_the_way_back_is_printed(story):
+    """A backup of an older schema under newer code: it starts, and is not healthy."""
+    server = story.server
+    sql(server, "UPDATE schema_version SET version = 1")
+    old = json.loads(server.inside(PROGRAM, "backup", "--json").stdout)["backup"]
+    sql(server, "UPDATE schema_version SET version = 2")
+    before = databases(server)
+    failed = story.run("restore of an old schema", "restore.yml", "-e", f"backup={old}", check=False)
+    assert failed.status == 2
+    said = flat(failed.output)
+    [kept] = databases(server) - before
+    assert "is not healthy" in said
+    assert kept in said
+    assert "4. To go back to the database as it was: ansible-playbook playbooks/undo_restore.yml --limit shop-a" in said
+    assert health(server)[0] == 503
+
+    back = story.run("undo", "playbooks/undo_restore.yml", "--limit", "shop-a")
+    assert back.recap["shop-a"]["failed"] == 0
+    assert sql(server, "SELECT version FROM schema_version") == "2"
+    wait_for("the application", lambda: health(server)[0] == 200, timeout=30)
+
+
+def test_a_restore_that_fails_before_the_swap_leaves_the_application_alone(story):
+    server, gaps, before = story.server, len(downtimes(story.server)), databases(story.server)
+    failed = story.run("restore of nothing", "restore.yml", "-e", "backup=postgres-backup-2020-01-01_00-00-00.sql.gz", check=False)
+    assert failed.status == 2
+    said = flat(failed.output)
+    assert "1. The live database is untouched" in said
+    assert "2. The application was not touched" in said
+    assert story.backups()[0] in said  # the nearest
+    # a stop that fails: nothing is swapped, the side database goes, and what was stopped is started again
+    broken = ["-e", "backup=latest", "-e", "backup_app_stop=/bin/false", "-e", "backup_app_start=/bin/true"]
+    failed = story.run("restore with a broken stop", "restore.yml", *broken, check=False)
+    assert "1. The live database is untouched; the side database was removed." in flat(failed.output)
+    assert "2. The application was stopped and runs again." in flat(failed.output)
+    assert databases(server) == before
+    assert len(downtimes(server)) == gaps
+    assert health(server)[0] == 200
+
+
+def test_one_table_comes_back_while_everything_else_goes_on(story):
+    server = story.server
+    backup = story.facts["backup"]
+    sql(server, "UPDATE customers SET name = 'wrong ' || id WHERE id <= 100; INSERT INTO customers (name) VALUES ('later')")
+    visits, gaps = int(sql(server, "SELECT count(*) FROM visits")), len(downtimes(server))
+    options = ("-e", f"backup={backup}", "-e", "tables=customers")
+    checked = story.run("one table, check", "restore.yml", *options, "--check")
+    assert "public.customers would be what it was" in flat(checked.output)
+    assert "0 missing ones inserted, 100 changed ones set back, 1 later ones deleted" in flat(checked.output)
+    assert sql(server, "SELECT count(*) FROM customers WHERE name LIKE 'wrong %'") == "100"
+    story.run("one table", "restore.yml", *options)
+    assert sql(server, "SELECT count(*), count(*) FILTER (WHERE name LIKE 'customer %') FROM customers") == "500|500"
+    assert int(sql(server, "SELECT count(*) FROM visits")) >= visits
+    assert len(downtimes(server)) == gaps
+
+
+def test_the_private_key_was_only_lent(story):
+    """Restores have read encrypted backups on this server, and the key is nowhere on it."""
+    found = story.server.inside("grep", "-rlsF", story.key, "/etc", "/opt", "/root", "/srv", "/tmp", "/var", "/home", check=False)
+    assert found.stdout == ""
+    for play in story.plays.values():
+        assert story.key not in play.output
+        assert story.password not in play.output
+
+
+def test_a_lost_server_is_rebuilt_on_a_bare_one(story, lab, lab_registry, new_module_server, tmp_path_factory):
+    """A is gone for good, and so is the inventory. B has nothing but what a hosting company delivers."""
+    old = story.server
+    last = json.loads(old.inside(PROGRAM, "run", "--json").stdout)["databases"]["crm"]["backup"]["backup"]
+    manifest = story.manifest(last)
+    before = story.backups()
+    old.power_off()
+    old.down()
+    bare = new_module_server("trixie", docker=True, layer="bare", name="shop-b")
+    layers.use_registry(bare, lab_registry)
+    assert bare.inside("sh", "-c", "command -v docker psql aws", check=False).stdout == ""
+    story.controller = Controller(lab, tmp_path_factory.mktemp("recovery") / "controller")
+    story.controller.variables()
+    story.add(bare, backup_server_name="shop-b")
+
+    # nobody remembers the name: the bucket does, before anything big is installed
+    lost = story.run("rebuild under a wrong name", "rebuild.yml", check=False)
+    assert lost.status == 2
+    assert f"set backup_server_name: {NAME} and backup_db_name: crm" in flat(lost.output)
+    assert "type the same again: ansible-playbook rebuild.yml --limit shop-b" in flat(lost.output)
+    assert bare.inside("sh", "-c", "command -v docker psql aws", check=False).stdout == ""
+
+    story.add(bare)
+    story.facts["rebuilt from"] = last
+    play = story.run("rebuild", "rebuild.yml")
+    print(play.output[-3000:])
+    said = flat(play.output)
+    assert "is rebuilt; the application answers at http://127.0.0.1:8000/healthz" in said
+    for words in ("(RTO)", "(RPO)", f"crm: {last}, {manifest['rows']:,} rows compared"):
+        assert words in said, words
+    table = re.search(r"PHASE +SECONDS\n(.*?)\n *crm:", play.output, re.DOTALL)[1]
+    story.facts["rebuild"] = [re.sub(r"  +", ": ", line.strip()) for line in table.splitlines()]
+
+    assert health(bare)[0] == 200
+    # every table's rows and hashes: what was restored is there, in the order of the dump, and new visits come after it
+    for table, facts in manifest["tables"].items():
+        copy = f"COPY (SELECT * FROM {table} ORDER BY ctid LIMIT {facts['rows']}) TO STDOUT"
+        data = bare.inside(*COMPOSE, "exec", "-T", "db", "psql", "-X", "-q", "-U", "crm", "-d", "crm", "-c", copy).stdout
+        assert data.count("\n") == facts["rows"], table
+        assert hashlib.sha256(data.encode()).hexdigest() == facts["sha256"], table
+    assert set(manifest["tables"]) == {"public.customers", "public.schema_version", "public.visits"}
+    journal = [item["Key"] for item in story.client().list_objects_v2(Bucket=story.bucket, Prefix=f"{PREFIX}journal/")["Contents"]]
+    assert any(key.endswith("-restore.json") for key in journal)
+    assert bare.inside("stat", "-c", "%a", f"{APP}/.env").stdout.strip() in ("600", "640")
+    # the schedule stands, and the first new backup is whole
+    assert PROGRAM in bare.inside("cat", "/etc/cron.d/postgres-backup").stdout
+    assert bare.inside("systemctl", "is-active", "cron").stdout == "active\n"
+    [new] = set(story.backups()) - set(before)
+    assert story.manifest(new)["server"]["name"] == NAME
+    assert story.manifest(new)["proofs"]
+    assert bare.inside(PROGRAM, "status").returncode == 0
+    assert bare.inside("grep", "-rlsF", story.key, "/etc", "/opt", "/root", "/srv", "/tmp", "/var/lib/postgres-backup", check=False).stdout == ""
+    story.server = bare
+
+
+def test_a_rebuild_of_a_machine_with_data_is_refused(story):
+    time.sleep(1)
+    refused = story.run("rebuild again", "rebuild.yml", check=False)
+    assert refused.status == 2
+    assert "has data: crm with tables in it" in flat(refused.output)
+    assert "restore.yml -e backup=latest --limit shop-b" in flat(refused.output)
+    assert health(story.server)[0] == 200
