@@ -284,6 +284,20 @@ def test_whatever_users_write(postgres, schema, made, bodies, options):
     assert not inspect(dump[:cut]).complete
 
 
+@pytest.mark.every_major
+def test_a_routine_that_psql_cannot_load(postgres, new_database):
+    """psql takes its name for the beginning of a block, and everything behind it for the block: the dump must not count as a backup."""
+    database, side = new_database(), new_database()
+    database.execute("CREATE FUNCTION public.begin() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE public.later AS SELECT 1 AS id")
+    dump = pg_dump(postgres, database.name)
+    assert "begin: rename it" in inspect(dump).findings[0]["message"]
+    psql = [postgres.bin_dir / "psql", "--quiet", "--set=ON_ERROR_STOP=1"]
+    loaded = subprocess.run(psql, env=postgres.environment(side.name), input=dump, capture_output=True, check=False)
+    assert loaded.returncode
+    assert side.execute("SELECT to_regclass('public.later')") == [(None,)]
+    assert inspect(pg_dump(postgres, database.name, "--quote-all-identifiers")).complete
+
+
 # --- the guard, with real psql
 
 
