@@ -53,16 +53,18 @@ def _claim() -> Lab:
         labs = [Lab(bridge, os.environ.get("LAB_NETWORK", "10.77.0"))]
     else:
         labs = [Lab(f"pgb{slot}", f"10.77.{slot}") for slot in range(SLOTS)]
-    ours = [candidate for candidate in labs if candidate.claim()]
-    for candidate in ours:
+    mine = None
+    for candidate in labs:  # all of them: one that a killed run held is tidied up even where an earlier one is free
+        if not candidate.claim():
+            continue
         candidate.stop()
-    usable = [candidate for candidate in ours if not candidate.other_with_network()]
-    for candidate in ours:
-        if candidate is not (usable or [None])[0]:
+        if mine is None and not candidate.other_with_network():
+            mine = candidate
+        else:
             candidate.release()
-    if not usable:
+    if mine is None:
         raise host.LabError(f"Every lab of {[candidate.bridge for candidate in labs]} is in use; set LAB_BRIDGE and LAB_NETWORK")
-    return usable[0]
+    return mine
 
 
 class Servers:

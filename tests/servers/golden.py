@@ -63,8 +63,8 @@ def _cached(lab: Lab, name: str, make: Callable[[Path], None]) -> Path:
             make(image)
             lab.say(f"made {name} in {time.monotonic() - started:.1f} s")
             stem = name.rsplit("-", 1)[0]
-            for old in lab.cache.glob(f"{stem}-*"):  # of an earlier recipe
-                if not old.name.startswith(name):
+            for old in lab.cache.glob(f"{stem}-*"):  # of an earlier recipe, and not of another checkout that is at work
+                if not old.name.startswith(name) and time.time() - old.stat().st_mtime > 86400:
                     old.unlink()
     return image
 
