@@ -82,11 +82,13 @@ def dress_database(connection: psycopg.Connection, name: str, facts: dict) -> li
                 except (psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue, psycopg.errors.CantChangeRuntimeParam) as error:
                     findings.append({"code": "SETTING_LEFT_OUT", "message": f"{statement.as_string(connection)}: {first_line(error)}"})
     except psycopg.errors.InsufficientPrivilege as error:
-        user = connection.info.user
-        raise DatabaseError(
-            f"Failed to give the restored database its settings and privileges: {first_line(error)}",
-            f"{user} lacks the right to what a superuser once did for this database. Restore as a superuser (backup_db_user)",
-        ) from None
+        user, said = connection.info.user, first_line(error)
+        parameter = re.search(r'permission denied to set parameter "(.+)"', said)
+        hint = f"{user} lacks a right that a superuser once used for this database. Restore as a superuser (backup_db_user)"
+        if parameter:
+            names = sql.Identifier(*parameter[1].split(".")), sql.Identifier(user)
+            hint = sql.SQL("As a superuser: GRANT SET ON PARAMETER {} TO {};").format(*names).as_string(connection)
+        raise DatabaseError(f"Failed to give the restored database its settings and privileges: {said}", hint) from None
     return findings
 
 

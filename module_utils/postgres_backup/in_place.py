@@ -89,12 +89,12 @@ def replace(settings: Settings, store: Store, made, identities: tuple[str, ...],
     if made.live is None:
         raise DatabaseError(f"There is no database {made.database} to restore in place", "Restore without --in-place: it is made anew")
     with postgres.connect_maintenance(settings, made.database) as connection:
-        roles.create(connection, made.missing_roles, made.role_statements)
+        findings = roles.create(connection, made.missing_roles, made.role_statements)
     progress.phase(f"loading {made.backup.name} inside {made.database}, in one transaction")
     began = time.monotonic()
     ejector = swap.Ejector(settings, made.database, spare="postgres-backup")
     source = Source(store, made.backup, made.tools, identities, progress)
-    with Load(made.tools, made.database, transaction=True) as load:
+    with Load(made.tools, made.database, transaction=True, superusers=made.server["superusers"]) as load:
         ejector.start()
         try:
             load.send(_EMPTY)
@@ -113,7 +113,7 @@ def replace(settings: Settings, store: Store, made, identities: tuple[str, ...],
         "sha256": source.sha256,
         "kept_database": None,
         "downtime_seconds": downtime,
-        "findings": made.findings,
+        "findings": made.findings + findings,
     }
 
 

@@ -84,13 +84,14 @@ class Load:
 
     :param transaction: one transaction that only :meth:`finish` ends well; else each statement stands for itself.
     :param cleaning: see :class:`Placing`.
+    :param superusers: roles that nobody should be told to grant.
     """
 
-    def __init__(self, programs: Programs, database: str, transaction: bool = False, cleaning: bool = False) -> None:
+    def __init__(self, programs: Programs, database: str, transaction: bool = False, cleaning: bool = False, superusers: tuple[str, ...] = ()) -> None:
         # restricted, psql would not take our commands either; the guard lets no command of the dump's through anyway
         drop_restrict = cleaning or not programs.knows_restrict
         self.guard = Undivided(drop_restrict) if transaction else Placing(drop_restrict, cleaning)
-        self._transaction, self._user = transaction, programs.settings.db_user
+        self._transaction, self._user, self._superusers = transaction, programs.settings.db_user, superusers
         # results of SELECT setval() are of no interest; commits need not wait for the disk: the swap that makes them count does
         self._process = programs.start(
             "psql", database, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=-", stdin=subprocess.PIPE
@@ -138,7 +139,14 @@ class Load:
         said = re.sub(r"^psql:.*?:(?=\d+:)", "line ", lines[errors[-1]].strip()) if errors else self._process.complaints[-300:]
         # its details may hold rows, which belong in no log of ours; they only choose the hint
         details = " ".join(lines[errors[-1] + 1 :]) if errors else ""
-        raise DatabaseError(f"Failed to load the dump: {said or f'psql ended with {status}'}", _hint(f"{said} {details}", self._user))
+        raise DatabaseError(f"Failed to load the dump: {said or f'psql ended with {status}'}", self._hint(f"{said} {details}"))
+
+    def _hint(self, said: str) -> str:
+        for pattern, hint in _HINTS:
+            found = re.search(pattern, said)
+            if found and not (hint is _GRANT and found[1] in self._superusers):
+                return hint.format(*found.groups(), user=self._user)
+        return "The database server's log has more"
 
     def __enter__(self) -> Load:
         return self
@@ -147,11 +155,12 @@ class Load:
         self._process.end()
 
 
+_GRANT = 'As a superuser: GRANT "{0}" TO "{user}";'
 _HINTS = (
     (r'role "(.+?)" does not exist', 'Create it first: CREATE ROLE "{0}";'),
     (r'extension "(.+?)" is not available', "Install the package that brings the extension {0} on the database server"),
     (r'permission denied to create extension "(.+?)"', "Only a superuser may create {0}: restore as one (backup_db_user)"),
-    (r'must be (?:able to SET ROLE|member of role) "(.+?)"', 'As a superuser: GRANT "{0}" TO "{user}";'),
+    (r'must be (?:able to SET ROLE|member of role) "(.+?)"', _GRANT),
     (r'permission denied to set session authorization "(.+?)"', "What {0} granted can be granted again by a superuser only: restore as one (backup_db_user)"),
     (r'tablespace "(.+?)" does not exist', "Make it on the database server: CREATE TABLESPACE \"{0}\" LOCATION '...';"),
     (r'collation "(.+?)" for encoding', "The server's operating system lacks the locale of {0}: install it, restart PostgreSQL, try again"),
@@ -160,13 +169,8 @@ _HINTS = (
     (r"due to lock timeout", "Somebody holds a lock in the database for a minute: stop the application, end prepared transactions, then try again"),
     (r"cannot (?:run|be executed) inside a transaction block|DROP SUBSCRIPTION", "This cannot be done in place: restore beside the live database"),
     (r'unrecognized configuration parameter "(.+?)"', "The backup was made by a newer PostgreSQL than this server: restore into that version or newer"),
-    (r"permission denied|must be (?:owner|superuser)|only superusers", "{user} lacks a right that the backup takes: restore as a superuser (backup_db_user)"),
+    (r"permission denied|must be |only superusers", "{user} lacks a right that the backup takes: restore as a superuser (backup_db_user)"),
     (r"server closed the connection|terminating connection|connection to server", "The database server ended the connection: see its log, then try again"),
 )
 
 
-def _hint(said: str, user: str) -> str:
-    for pattern, hint in _HINTS:
-        if found := re.search(pattern, said):
-            return hint.format(*found.groups(), user=user)
-    return "The database server's log has more"

@@ -78,6 +78,7 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
     found = backup.manifest or {}
     with postgres.connect_maintenance(settings, database) as connection:
         server = postgres.facts_of(connection)
+        server["superusers"] = tuple(row["rolname"] for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper"))
         live = postgres.database_facts(connection, database)
         tools = programs.find(settings, server["major"])
         facts, more = _facts_for(found, live, settings, connection)

@@ -91,7 +91,7 @@ def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[
     """
     with postgres.connect_maintenance(settings, made.database) as connection:
         findings = _clear_up(connection, made.database, progress)
-        roles.create(connection, made.missing_roles, made.role_statements)
+        findings += roles.create(connection, made.missing_roles, made.role_statements)
         if made.missing_roles:
             progress.step(f"{made.database}: created the roles {', '.join(made.missing_roles)}")
         side = replaced.side_name(connection, made.database, utc_now())
@@ -102,7 +102,7 @@ def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[
             findings += databases.dress_database(connection, side, made.facts)
         progress.phase(f"loading {made.backup.name} into {side}")
         source = Source(store, made.backup, made.tools, identities, progress)
-        with Load(made.tools, side, cleaning=not _is_ours(made)) as load:
+        with Load(made.tools, side, cleaning=not _is_ours(made), superusers=made.server["superusers"]) as load:
             source.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
             require_whole(made.backup, report)

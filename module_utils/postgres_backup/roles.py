@@ -22,6 +22,7 @@ _SUPERUSER_ONLY = re.compile(r"\b(NOSUPERUSER|NOREPLICATION|NOBYPASSRLS)\b ?")
 _STATEMENT = re.compile(r"""[ \n]*(?:(?:--|\\)[^\n]*\n|((?:'(?:[^']|'')*'|"(?:[^"]|"")*"|[^;'"])+);)""")
 _NAME = r'"(?:[^"]|"")+"|[^ ";,]+'
 _ROLE = re.compile(rf"(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE) ({_NAME})(?: |$)")
+_DEFAULT = re.compile(rf"ALTER ROLE (?:{_NAME}) SET ")
 _MEMBERSHIP = re.compile(rf"GRANT ({_NAME}) TO ({_NAME})( WITH .*?)?( GRANTED BY (?:{_NAME}))?")
 
 
@@ -110,17 +111,26 @@ def _unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
-def create(connection: psycopg.Connection, roles: list[str], statements: list[str]) -> None:
+def create(connection: psycopg.Connection, roles: list[str], statements: list[str]) -> list[dict]:
     """Make the roles, all or none.
 
+    :return: findings: defaults of theirs (``ALTER ROLE ... SET``) that we may not set, or this major does not know.
     :raises DatabaseError: a right is missing.
     """
+    findings = []
     try:
         with connection.transaction():
             for statement in statements:
-                connection.execute(statement)
+                try:
+                    with connection.transaction():
+                        connection.execute(statement)
+                except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue) as error:
+                    if not _DEFAULT.match(statement):
+                        raise
+                    findings.append({"code": "ROLE_SETTING_LEFT_OUT", "message": f"{statement}: {first_line(error)}"})
     except psycopg.Error as error:
         raise DatabaseError(
             f"Failed to create the roles {', '.join(roles)}: {first_line(error)}",
             "Create them by hand, or restore as a superuser (backup_db_user)",
         ) from None
+    return findings
