@@ -1,0 +1,95 @@
+"""A restore in steps, and what becomes of the databases that restores replaced."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from postgres_backup import backup, manifest, postgres, prune, replaced, restore, staged
+from postgres_backup.errors import UsageError
+from postgres_backup.names import utc_now
+from tests.integration import engine
+from tests.integration.restoring import databases_of, run_sql
+
+
+@pytest.fixture
+def filled(database):
+    database.execute(f'CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 100) n; ALTER TABLE users OWNER TO "{database.owner}"')
+    return database
+
+
+def rows(database, name: str = "") -> int:
+    return database.execute("SELECT count(*) FROM users", name)[0][0]
+
+
+def test_nothing_is_held_between_the_steps_and_a_side_database_that_is_gone_is_said(filled, config):
+    settings = config.settings
+    backup.create(settings)
+    filled.execute("DELETE FROM users WHERE id > 10")
+    loaded = staged.load(settings, "latest")
+    assert rows(filled) == 10
+    again = restore.restore(settings, "latest")  # somebody else, meanwhile
+    with pytest.raises(UsageError) as refused:
+        staged.swap(settings, loaded["backup"], loaded["side_database"])
+    assert "There is no side database" in refused.value.message
+    assert rows(filled) == 100
+    assert databases_of(filled.server) >= {again["kept_database"]}
+    assert staged.compare(settings, again["kept_database"])["row_differences"] == [{"table": "public.users", "kept_rows": 10, "live_rows": 100}]
+
+
+def test_in_place_there_is_no_side_database(filled, config):
+    settings = config.change(RESTORE_IN_PLACE="true")
+    backup.create(settings)
+    filled.execute("DELETE FROM users WHERE id > 10")
+    loaded = staged.step(settings, stage="load", backup="latest")
+    assert (loaded["side_database"], loaded["in_place"], loaded["changed"]) == (None, True, False)
+    assert rows(filled) == 10
+    done = staged.step(settings, stage="swap", backup=loaded["backup"])
+    assert done["kept_database"] is None
+    assert rows(filled) == 100
+
+
+def age(database, settings, kept: str, days: float) -> None:
+    """Make a replaced database one that was replaced so long ago."""
+    with postgres.connect_maintenance(settings, database.name) as connection:
+        facts = replaced.choose(connection, settings, database.name, kept)
+    comment = {key: facts[key] for key in ("database", "by", "comment")} | {"postgres-backup": "replaced"}
+    comment["replaced_at"] = manifest.timestamp(utc_now() - timedelta(days=days))
+    run_sql(database.server, "postgres", "COMMENT ON DATABASE {kept} IS '" + json.dumps(comment).replace("{", "{{").replace("}", "}}") + "'", kept=kept)
+
+
+def test_prune_drops_a_replaced_database_after_its_days_if_a_good_backup_is_newer(filled, config, s3_client, bucket):
+    settings = config.settings
+    taken = backup.create(settings)
+    kept = restore.restore(settings, "latest")["kept_database"]
+
+    stays = prune.prune(settings)
+    assert stays["replaced_deleted"] == []
+    assert stays["replaced_kept"] == [{"database": kept, "reason": "replaced not more than 7 days ago"}]
+
+    age(filled, settings, kept, 8)
+    would = prune.prune(settings, check=True)
+    assert would["changed"]
+    assert would["replaced_deleted"] == [{"database": kept, "reason": "replaced more than 7 days ago"}]
+    assert kept in databases_of(filled.server)
+
+    stem = taken["backup"].split(".")[0]
+    key = f"postgres-backup/manifests/{stem}.json"
+    whole = s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3_client.put_object(Bucket=bucket, Key=key, Body=json.dumps(json.loads(whole) | {"bytes": 1}).encode())  # no good backup is left
+    assert prune.prune(settings)["replaced_kept"] == [{"database": kept, "reason": "no good backup is newer than it: it may hold the only newer data"}]
+    s3_client.put_object(Bucket=bucket, Key=key, Body=whole)
+
+    done = engine.run(config.path, "prune", "--json")
+    assert engine.answer(done)["replaced_deleted"] == would["replaced_deleted"]
+    assert kept not in databases_of(filled.server)
+    assert not prune.prune(settings)["changed"]
+
+
+def test_a_server_that_is_down_is_a_finding_of_a_prune_and_no_failure(filled, config):
+    backup.create(config.settings)
+    found = prune.prune(config.change(DB_PORT=1))
+    assert [finding["code"] for finding in found["findings"]] == ["DATABASE_UNREACHABLE"]
+    assert found["replaced_kept"] == found["replaced_deleted"] == []

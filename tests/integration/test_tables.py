@@ -1,0 +1,134 @@
+"""Bringing back chosen tables: what comes back, what stays as it is, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from postgres_backup import backup, tables
+from postgres_backup.errors import DatabaseError, UsageError
+from tests.integration import engine
+from tests.integration.restoring import databases_of
+
+SHOP = (
+    "CREATE TABLE users (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, tags text[])",
+    "CREATE TABLE orders (id serial PRIMARY KEY, buyer int NOT NULL REFERENCES users, total numeric(12,2), note json)",
+    "CREATE TABLE log (line text)",
+    'CREATE TABLE "Odd, one" (id int PRIMARY KEY, "The Value" bytea)',
+    "CREATE TABLE audit (what text)",
+    "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.audit VALUES (TG_TABLE_NAME); RETURN NULL; END'",
+    "INSERT INTO users (name, tags) SELECT 'user ' || n, ARRAY['a', NULL, E'b\\\\,\"c'] FROM generate_series(1, 200) n",
+    "INSERT INTO orders (buyer, total, note) SELECT n, n * 1.5, '{\"a\": 1}' FROM generate_series(1, 200) n",
+    "INSERT INTO log SELECT 'line ' || n % 7 FROM generate_series(1, 100) n",
+    """INSERT INTO "Odd, one" VALUES (1, '\\xdeadbeef'), (2, NULL)""",
+    "CREATE TRIGGER watch AFTER INSERT OR UPDATE OR DELETE ON users FOR EACH STATEMENT EXECUTE FUNCTION note()",
+)
+EVERY = ("users", "orders", "log", '"Odd, one"')
+
+
+@pytest.fixture
+def shop(database, config):
+    """A backed-up shop whose tables belong to its owner."""
+    for statement in SHOP:
+        as_owner(database, statement)
+    backup.create(config.settings)
+    return database
+
+
+def as_owner(database, *statements: str) -> None:
+    for statement in statements:
+        database.execute(f'SET ROLE "{database.owner}"; {statement}')
+
+
+def content(database, *names: str) -> dict[str, list[tuple]]:
+    return {name: database.execute(f"SELECT t::text FROM {name} t ORDER BY 1") for name in names}
+
+
+def counts(result: dict) -> dict[str, tuple[int, int, int]]:
+    return {table["table"]: (table["inserted"], table["updated"], table["deleted"]) for table in result["tables"]}
+
+
+def test_only_the_chosen_tables_become_what_they_were(shop, config):
+    before = content(shop, *EVERY)
+    as_owner(
+        shop,
+        "DELETE FROM orders WHERE id % 2 = 0",
+        "UPDATE users SET name = 'wrong' WHERE id <= 10",
+        "INSERT INTO users (name) VALUES ('later one')",
+        "DELETE FROM log WHERE line = 'line 3'",
+        "INSERT INTO log VALUES ('later')",
+        """UPDATE "Odd, one" SET "The Value" = '\\x00'""",
+        "TRUNCATE audit",
+    )
+    damaged, there = content(shop, *EVERY), databases_of(shop.server)
+
+    wanted = ["users", "public.orders", '"Odd, one"']
+    plan = tables.restore_tables(config.settings, "latest", wanted, check=True)
+    expected = {"public.users": (0, 10, 1), "public.orders": (100, 0, 0), "public.Odd, one": (0, 2, 0)}
+    assert counts(plan) == expected
+    assert content(shop, *EVERY) == damaged
+    assert databases_of(shop.server) == there
+
+    done = tables.restore_tables(config.settings, "latest", wanted)
+    assert counts(done) == expected
+    assert content(shop, *EVERY) == before | {"log": damaged["log"]}
+    assert content(shop, "audit") == {"audit": []}  # a restore is not a day's work
+    assert shop.execute("SELECT tgenabled FROM pg_trigger WHERE tgname = 'watch'") == [("O",)]
+    assert databases_of(shop.server) == there
+    # numbers that rows have used are not given out again
+    as_owner(shop, "INSERT INTO orders (buyer) VALUES (1)", "INSERT INTO users (name) VALUES ('next')")
+    assert shop.execute("SELECT max(id) > 200 FROM orders") == [(True,)]
+    assert not tables.restore_tables(config.settings, "latest", ['"Odd, one"'])["changed"]
+
+
+def test_a_table_without_a_key_is_compared_row_by_row(shop, config):
+    before = content(shop, "log")
+    as_owner(shop, "DELETE FROM log WHERE line = 'line 3'", "INSERT INTO log VALUES ('later'), ('later')")
+    done = tables.restore_tables(config.settings, "latest", ["log"])
+    assert counts(done) == {"public.log": (14, 0, 2)}
+    assert content(shop, "log") == before
+
+
+def test_a_dropped_table_comes_back_with_all_that_belongs_to_it(shop, config):
+    before = content(shop, "orders")
+    as_owner(shop, "DROP TABLE orders")
+    done = tables.restore_tables(config.settings, "latest", ["orders"])
+    assert done["tables"][0]["created"]
+    assert content(shop, "orders") == before
+    assert shop.execute("SELECT count(*) FROM pg_constraint WHERE conrelid = 'orders'::regclass AND contype IN ('p', 'f')") == [(2,)]
+    as_owner(shop, "INSERT INTO orders (buyer) VALUES (1)")
+    assert shop.execute("SELECT max(id) FROM orders") == [(201,)]
+
+
+def test_foreign_keys_stay_in_force_and_a_result_that_does_not_fit_changes_nothing(shop, config):
+    as_owner(shop, "INSERT INTO users (name) VALUES ('later')", "INSERT INTO orders (buyer) SELECT max(id) FROM users")
+    damaged = content(shop, *EVERY)
+    with pytest.raises(DatabaseError) as refused:  # the later user has a later order, which nobody named
+        tables.restore_tables(config.settings, "latest", ["users"])
+    assert "orders" in str(refused.value)
+    assert content(shop, *EVERY) == damaged
+    done = tables.restore_tables(config.settings, "latest", ["orders", "users"])
+    assert counts(done) == {"public.users": (0, 0, 1), "public.orders": (0, 0, 1)}
+
+
+def test_what_cannot_be_done_is_said_before_anything_is_touched(shop, config):
+    damaged, there = content(shop, *EVERY), databases_of(shop.server)
+    for name in ("userz", "users;", '"users'):
+        with pytest.raises(UsageError) as refused:
+            tables.restore_tables(config.settings, "latest", [name])
+        assert name in refused.value.message
+    as_owner(shop, "ALTER TABLE log ADD COLUMN at date")
+    with pytest.raises(UsageError) as refused:
+        tables.restore_tables(config.settings, "latest", ["log"])
+    assert "other columns now" in refused.value.message
+    assert databases_of(shop.server) == there
+    assert {name: rows for name, rows in content(shop, *EVERY).items() if name != "log"} == {name: rows for name, rows in damaged.items() if name != "log"}
+
+
+def test_the_command_line_says_what_differs(shop, config):
+    as_owner(shop, "UPDATE users SET name = 'wrong' WHERE id <= 3")
+    checked = engine.run(config.path, "restore", "latest", "--tables", 'users,"Odd, one"', "--check")
+    assert checked.returncode == 0, checked.stderr
+    assert "public.users: 200 rows: 0 inserted, 3 set back, 0 later ones deleted" in checked.stdout
+    assert shop.execute("SELECT count(*) FROM users WHERE name = 'wrong'") == [(3,)]
+    assert engine.run(config.path, "restore", "latest", "--tables", "users").returncode == 0
+    assert shop.execute("SELECT count(*) FROM users WHERE name = 'wrong'") == [(0,)]
