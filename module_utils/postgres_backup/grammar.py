@@ -44,7 +44,8 @@ ROW_AND_END = re.compile(rb"\n\\\.\r?\n")
 
 # Strides: text in which nothing can end a statement or hide such an end. They hold no semicolon, whole strings
 # only and parentheses only in pairs. Backtracking would find nothing, so it is forbidden where re knows how.
-_ONCE = b"+" if sys.version_info >= (3, 11) else b""
+# 3.11.0 to 3.11.4 match possessive repetitions wrongly (github.com/python/cpython/issues/106052): Debian 12 has 3.11.2, where COMMON matched nothing for ever.
+_ONCE = b"+" if sys.version_info >= (3, 11, 5) else b""
 _PLAIN = rb"[^'\"$\\;()/-]*" + _ONCE
 _MARKS = rb'"[^"]*"|-(?=[^-])|/(?=[^*])'
 #: a string after an E is left alone: it may be an E'' string
