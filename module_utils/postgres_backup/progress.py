@@ -120,8 +120,8 @@ class TerminalProgress(Progress):
         say(printable(text) + "\n", self.stream)
 
     def report(self) -> None:
-        columns = os.get_terminal_size(self.stream.fileno()).columns if self.stream.isatty() else 80
-        text = self.line()[: max(columns - 1, 20)]
+        columns = os.get_terminal_size(self.stream.fileno()).columns if self.stream.isatty() else 0
+        text = self.line()[: (columns or 80) - 1]  # a serial console does not know its width
         say("\r\x1b[2K" + text, self.stream)
         self._shown = True
 
