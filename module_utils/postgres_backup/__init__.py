@@ -3,13 +3,22 @@
 The package knows nothing of Ansible and imports only relatively, so that the same folder serves the
 modules in ``library/`` and, on a server, the command ``postgres-backup``.
 
-Floors; a room imports only from floors below its own:
-
-* top: ``__main__`` and ``library/*.py`` - how to ask and how to answer
-* use cases: ``backup`` ``restore`` ``prune`` ``verify`` ``status`` - the order of steps
-* parts: ``dump`` ``load`` ``catalog`` ``retention`` - one thing each
-* ground: ``names`` ``settings`` ``manifest`` ``store`` ``postgres`` ``inspector`` ``codec`` ``lock``
-  ``progress`` - no other room but ``errors``
+Floors; a room imports only from floors below its own (tests/unit/test_floors.py holds us to it):
 """
 
 __version__ = "0.1.0"
+
+#: the rooms, from the top down; within a floor they stand in the order in which they may use one another, users first
+FLOORS = {
+    "top: how to ask and how to answer": ["__main__"],
+    "several use cases in a row": ["nightly", "staged"],
+    "use cases: the order of steps": ["backup", "restore", "tables", "prune", "verify", "status", "kit"],
+    "parts of them: one thing each": [
+        *("in_place", "beside", "proof", "source", "preflight", "expire", "catalog", "owners"),
+        *("roles", "journal", "load", "dump", "retention", "schedule"),
+    ],
+    "ground: the store": ["store", "bucket", "upload", "download", "s3", "s3_errors"],
+    "ground: the server": ["replaced", "swap", "databases", "postgres", "programs"],
+    "ground: the stream": ["guard", "inspector", "scanner", "grammar", "codec", "age"],
+    "ground: this machine": ["lock", "state", "settings", "manifest", "names", "progress", "errors"],
+}

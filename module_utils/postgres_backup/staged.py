@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
+from . import beside, journal, lock, postgres, replaced, restore
 from . import in_place as inside
-from . import journal, lock, postgres, replaced, restore
 from . import tables as some
 from .catalog import layout_for
 from .errors import UsageError
@@ -82,7 +82,7 @@ def load(settings: Settings, backup: str, database: str = "", identities: tuple[
         return result
     with lock.hold(settings, database, "restore"):
         began = time.monotonic()
-        side, facts = restore.load_beside(settings, store, made, identities, progress)
+        side, facts = beside.load(settings, store, made, identities, progress)
     seconds = round(time.monotonic() - began, 1)
     progress.step(f"{database}: {made.backup.name} stands beside it, compared: {facts['rows']} rows, {human_seconds(seconds)}")
     return result | facts | {"side_database": side, "seconds": seconds}
@@ -111,7 +111,7 @@ def swap(
     store = Store(settings)
     with lock.hold(settings, database, "restore"):
         if side:
-            outcome = restore.swap_in(settings, database, side, progress)
+            outcome = beside.swap_in(settings, database, side, progress)
         else:
             outcome = inside.replace(settings, store, plan(settings, store, backup, database, False, identities), identities, progress)
         result = {"changed": True, "backup": backup, "database": database, "findings": []} | outcome
@@ -137,7 +137,7 @@ def discard(settings: Settings, side: str | None, database: str = "", check: boo
     database = settings.for_database(database)
     if side and not check:
         with lock.hold(settings, database, "restore"):
-            restore.discard(settings, database, side)
+            beside.discard(settings, database, side)
         (progress or Progress()).step(f"{database}: removed {side}")
     return {"changed": bool(side), "database": database, "side_database": side, "findings": []}
 

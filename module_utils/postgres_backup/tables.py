@@ -14,7 +14,7 @@ import time
 import psycopg
 from psycopg import sql
 
-from . import journal, lock, postgres, restore
+from . import beside, journal, lock, postgres
 from .catalog import layout_for
 from .errors import DatabaseError, UsageError
 from .names import nearest, utc_now
@@ -118,11 +118,11 @@ def restore_tables(
         raise UsageError(f"There is no database {database} to bring tables back into", "Restore all of it: without tables")
     with lock.hold(settings, database, "restore of tables"):
         began = time.monotonic()
-        side, facts = restore.load_beside(settings, store, made, identities, progress)
+        side, facts = beside.load(settings, store, made, identities, progress)
         try:
             chosen, findings = _bring_back(settings, made, side, tables, check, progress)
         finally:
-            restore.discard(settings, database, side)
+            beside.discard(settings, database, side)
         result = {
             "changed": any(t.live_oid is None or t.inserted or t.updated or t.deleted for t in chosen),
             "backup": str(made.backup.name),
