@@ -16,7 +16,7 @@ from .scanner import Scanner
 
 _HEADERS = (b"-- PostgreSQL database dump", b"-- PostgreSQL database cluster dump")
 _TRAILERS = tuple(header + b" complete" for header in _HEADERS)
-#: the last bytes of a dump since version 7.1; ``\unrestrict`` since the minor releases of August 2025 (CVE-2025-8714)
+#: what pg_dump writes last (RestoreArchive in src/bin/pg_dump/pg_backup_archiver.c); ``\unrestrict`` since the minor releases of August 2025 (CVE-2025-8714)
 _CLOSING = re.compile(rb"-- PostgreSQL database (?:cluster )?dump complete\r?\n--\r?\n\r?\n(\\unrestrict \S+\r?\n\r?\n)?")
 _RESTRICT = re.compile(rb"\\(un)?restrict ([A-Za-z0-9]+)\s*")
 _VERSIONS = (b"-- Dumped from database version ", b"-- Dumped by pg_dump version ")
