@@ -1,0 +1,241 @@
+"""Every command that the documents show works as it is shown, and prints what they say it prints.
+
+The ``sh`` blocks of a document run in order, in one shell, on a stage: a copy of the checkout whose inventory names this machine ``db1``,
+a real PostgreSQL with a database ``crm``, a real S3 server, backups of today and of the old scripts. A ``text`` block right behind them is what they
+print: each of its lines must be there, in that order, but for numbers, times and how it is indented; ``...`` stands for lines left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import gzip
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from demo.postgres_server import find_programs
+from demo.s3_server import SeaweedFS
+from postgres_backup import backup, names
+from postgres_backup.names import BackupName
+from postgres_backup.settings import load
+from tests import documents
+from tests.documents import ROOT, Block
+
+#: commands that act on a whole machine (or take minutes), and the test that runs each
+ELSEWHERE = {
+    "make demo": "tests/integration/test_demo.py::test_make_demo_as_a_newcomer_types_it",
+    "make demo-clean": "tests/integration/test_demo.py::test_make_demo_as_a_newcomer_types_it",
+    "sh bootstrap.sh": "tests/servers/test_bootstrap.py::test_a_bare_server_becomes_a_controller",
+    "ansible-playbook setup.yml": "tests/servers/test_setup.py::test_setup_makes_backups_that_are_proven",
+    "ansible-playbook setup.yml --check --diff": "tests/servers/test_setup.py::test_check_mode_on_the_untouched_server_touches_nothing",
+    "cat /etc/cron.d/postgres-backup": "tests/servers/test_setup.py::test_what_lies_on_the_server",
+    "age-keygen -o backup.key": "tests/integration/test_backup.py::test_encrypted_for_a_key_that_the_server_does_not_have",
+}
+
+MARK = "@@command@@"
+CRM = """
+CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL, balance numeric NOT NULL);
+CREATE TABLE orders (id int PRIMARY KEY, user_id int NOT NULL REFERENCES users, total numeric NOT NULL);
+INSERT INTO users SELECT n, 'user ' || n, n * 10 FROM generate_series(1, 2000) n;
+INSERT INTO orders SELECT n, n % 2000 + 1, n / 7.0 FROM generate_series(1, 5000) n;
+"""
+
+
+@dataclasses.dataclass
+class Stage:
+    """Where the commands of a document run.
+
+    :param replacements: what stands in the documents for something that differs from reader to reader.
+    """
+
+    checkout: Path
+    environment: dict[str, str]
+    replacements: dict[str, str]
+    database: object
+    s3_client: object
+    bucket: str
+
+    def object(self, key: str) -> bytes:
+        return self.s3_client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def run(self, blocks: list[Block]) -> dict[Block, str]:
+        """What the commands of each block printed.
+
+        :raises pytest.fail.Exception: one of them ended with another status than 0.
+        """
+        script = ["set -o pipefail"]
+        for number, block in enumerate(blocks):
+            for command in block.commands():
+                if command in ELSEWHERE:
+                    continue
+                for name, value in self.replacements.items():
+                    command = re.sub(rf"(?<![\w$-]){re.escape(name)}(?![\w-])", value, command)
+                script += [f"echo {shlex.quote(f'{MARK} {number} {command}')}", command, "status=$?", "[ $status = 0 ] || exit $status"]
+        done = subprocess.run(
+            ["bash", "-c", "\n".join(script)],
+            cwd=self.checkout,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            input="not a real password",
+            text=True,
+            timeout=840,
+            check=False,
+        )
+        parts = re.split(rf"^{MARK} (\d+) (.*)\n", done.stdout, flags=re.MULTILINE)
+        printed: dict[Block, str] = {}
+        for number, _, output in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+            printed[blocks[int(number)]] = printed.get(blocks[int(number)], "") + output
+        if done.returncode:
+            pytest.fail(f"{blocks[int(parts[-3])].where} shows: {parts[-2]}\nIt ended with {done.returncode}:\n{parts[-1]}", pytrace=False)
+        return printed
+
+
+@pytest.fixture
+def stage(new_database: Callable, s3: SeaweedFS, bucket: str, tmp_path: Path, s3_client, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    database = new_database("crm", owner="crm")
+    database.server.execute("GRANT pg_read_all_settings, pg_signal_backend TO crm")
+    _output([database.server.bin_dir / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-c", CRM, database.dsn()])
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "all.yml", "hosts.yml", "__pycache__"), symlinks=True)
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (checkout / "inventory/hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"db1": host}}}))
+    etc, state, programs = tmp_path / "etc", tmp_path / "state", tmp_path / "bin"
+    variables = {
+        "backup_db_host": database.server.host,
+        "backup_db_port": database.server.port,
+        "backup_db_name": database.name,
+        "backup_db_user": database.owner,
+        "backup_db_password": "{{ lookup('ansible.builtin.env', 'BACKUP_DB_PASSWORD') }}",
+        "backup_s3_endpoint_url": s3.endpoint_url,
+        "backup_s3_bucket": bucket,
+        "backup_s3_access_key": "{{ lookup('ansible.builtin.env', 'BACKUP_S3_ACCESS_KEY') }}",
+        "backup_s3_secret_key": "{{ lookup('ansible.builtin.env', 'BACKUP_S3_SECRET_KEY') }}",
+        "backup_pg_bin_dir": str(find_programs(database.server.major)),
+        "backup_become": False,
+        "backup_python": sys.executable,
+        "backup_config_file": str(etc / "backup-config.env"),
+        "backup_state_dir": str(state),
+    }
+    (checkout / "group_vars/all.yml").write_text(yaml.safe_dump(variables))
+    _write_commands(checkout, programs, etc / "backup-config.env")
+    environment = {
+        "PATH": f"{programs}:{find_programs(database.server.major)}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible"),
+        "ANSIBLE_VAULT_PASSWORD_FILE": str(tmp_path / "vault-password"),
+        "BACKUP_DB_PASSWORD": database.password,
+        "BACKUP_S3_ACCESS_KEY": s3.access_key,
+        "BACKUP_S3_SECRET_KEY": s3.secret_key,
+    }
+    (tmp_path / "vault-password").write_text("not a real password either\n")
+    (checkout / "stage.yml").write_text("- hosts: all\n  gather_facts: false\n  tasks:\n    - import_role: {name: backup, tasks_from: config}\n")
+    _output([Path(sys.prefix) / "bin/ansible-playbook", "stage.yml"], cwd=checkout, env=environment)
+    replacements = {"/etc/postgres-backup": str(etc), "/var/log/postgres-backup.log": str(tmp_path / "postgres-backup.log")}
+    made = Stage(checkout, environment, replacements, database, s3_client, bucket)
+    _take_backups(made, tmp_path)
+    return made
+
+
+def _output(argv: list, **how) -> bytes:
+    """What a program printed.
+
+    :raises pytest.fail.Exception: it did not end with 0; shows what it complained of.
+    """
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False, **how)
+    if done.returncode:
+        pytest.fail(f"{argv} ended with {done.returncode}:\n{(done.stdout + done.stderr).decode(errors='replace')}", pytrace=False)
+    return done.stdout
+
+
+def _write_commands(checkout: Path, programs: Path, config: Path) -> None:
+    """What a server has in its PATH and a checkout in .venv after bootstrap.sh."""
+    programs.mkdir()
+    venv = checkout / ".venv/bin"
+    venv.mkdir(parents=True)
+    (venv / "activate").write_text(f"PATH={shlex.quote(str(Path(sys.prefix) / 'bin'))}:$PATH\n")
+    for path, call in (
+        (programs / "postgres-backup", f"PYTHONPATH={shlex.quote(str(checkout / 'module_utils'))} exec {sys.executable} -m postgres_backup --config {config}"),
+        (venv / "python", f"exec {sys.executable}"),
+    ):
+        path.write_text(f'#!/bin/sh\n{call} "$@"\n')
+        path.chmod(0o755)
+
+
+def _take_backups(stage: Stage, folder: Path) -> None:
+    """One of the old scripts, an encrypted one, one of last night with its log; then a mistake is made."""
+    server, config = stage.database.server, load(str(folder / "etc/backup-config.env"))
+    old = BackupName(names.utc_now().replace(hour=0, minute=0, second=0) - timedelta(days=3))
+    dumped = _output([server.bin_dir / "pg_dump", stage.database.dsn()])
+    stage.s3_client.put_object(Bucket=stage.bucket, Key=f"postgres-backup/{old}", Body=gzip.compress(dumped))
+    key = _output(["age-keygen"]).decode()
+    (stage.checkout / "backup.key").write_text(key)
+    public = re.search(r"age1\w+", key)[0]
+    stage.replacements["FILE.age"] = backup.create(dataclasses.replace(config, age_recipients=(public,)))["backup"]
+    with open(folder / "postgres-backup.log", "w", encoding="utf-8") as log:
+        subprocess.run([folder / "bin/postgres-backup", "run"], env=stage.environment, stdin=subprocess.DEVNULL, stderr=log, check=True, timeout=60)
+    newest = json.loads((folder / "state/last-run.json").read_text())
+    stage.replacements["FILE"] = newest["databases"]["crm"]["backup"]["backup"]
+    for name in ("crm_new", "crm_newer"):
+        server.execute(f"CREATE DATABASE {name} OWNER crm")
+    stage.database.execute("DELETE FROM orders WHERE user_id < 100")
+    stage.database.execute("DELETE FROM users WHERE id < 100")
+
+
+def _plain(line: str) -> str:
+    """A line without what differs from run to run: times, sizes, counts, indentation."""
+    line = re.sub(r"\d{4}-\d\d-\d\d(?:[T_]\d\d[:-]\d\d[:-]\d\dZ?)?", "TIME", line)
+    line = re.sub(r"\d[\d,.]*(?: (?:k|M|G)?B\b| (?:s|min|h|d)\b)?", "#", line)
+    return " ".join(line.split())
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("document", [d for d in documents.DOCUMENTS if any(b.language == "sh" for b in documents.blocks(d))])
+def test_commands_work_and_print_what_is_shown(stage: Stage, document: str):
+    found = documents.blocks(document)
+    printed = stage.run([block for block in found if block.language == "sh"])
+    for before, block in itertools.pairwise(found):
+        if block.answers and before in printed:
+            output = [_plain(line) for line in printed[before].splitlines()]
+            for line in filter(None, map(_plain, block.text.splitlines())):
+                if line == "...":
+                    continue
+                assert any(line in one for one in output), f"{block.where}: {line!r} is not printed after the line before it:\n{printed[before]}"
+                output = output[next(n for n, one in enumerate(output) if line in one) + 1 :]
+
+
+def test_the_manifest_is_as_described(stage: Stage):
+    described = documents.section("docs/reference.md", "The manifest")
+    example = json.loads(next(block.text for block in documents.blocks("docs/reference.md", described) if block.language == "json"))
+    fields = {name for row in documents.table_rows(described) for name in re.findall(r"`([a-z0-9_]+)`", row[0])}
+    name = stage.replacements["FILE"].removesuffix(".sql.gz")
+    found = json.loads(stage.object(f"postgres-backup/manifests/{name}.json"))
+    assert list(example) == list(found)
+    assert fields == found.keys()
+    assert example["tables"]["public.users"].keys() == found["tables"]["public.users"].keys()
+    assert example["server"].keys() == found["server"].keys()
+    events = {row[0] for row in documents.table_rows(documents.section("docs/reference.md", "The journal"))}
+    told = re.findall(r"`([a-z-]+)`", " ".join(events))
+    assert {"backup-began", "backup"} <= set(told)
+
+
+def test_every_command_that_is_not_run_here_has_its_test():
+    shown = {command for document in documents.DOCUMENTS for block in documents.blocks(document) if block.language == "sh" for command in block.commands()}
+    assert not ELSEWHERE.keys() - shown, "no document shows these any more"
+    for command, test in ELSEWHERE.items():
+        file, _, name = test.partition("::")
+        functions = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.FunctionDef)}
+        assert name in functions, f"{command}: there is no test {test}"
