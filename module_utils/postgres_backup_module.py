@@ -8,12 +8,13 @@ stands inside that function, so that a Python without the libraries is told in a
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.postgres_backup.errors import PostgresBackupError
+from ansible.module_utils.postgres_backup.errors import PostgresBackupError, unexpected
 from ansible.module_utils.postgres_backup.progress import FileProgress, Progress
 from ansible.module_utils.postgres_backup.settings import DEFAULT_CONFIG, Settings, load
 
@@ -46,17 +47,19 @@ def run(argument_spec: dict[str, dict], perform: Callable[[Call], dict]) -> None
     """
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
     path = module.params.get("progress_file")
-    secrets: tuple[str, ...] = ()
+    hide: Callable[[str], str] = str
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]  # the settings alone say which server; libpq would listen to these
     try:
         settings = load(module.params["config"])
-        secrets = settings.secrets
+        hide = settings.hide
         result = perform(Call(settings, module.params, module.check_mode, FileProgress(path) if path else Progress()))
-    except PostgresBackupError as error:
-        # nothing of the package puts a secret into a message; what another program said there might
-        module.no_log_values.update(secrets)
-        module.fail_json(msg=sentence(error), exit_status=error.exit_status, findings=error.findings)
     except ImportError as error:
         module.fail_json(msg=f"{sys.executable} lacks {error.name}. Run `ansible-playbook setup.yml` first, or check backup_python", exit_status=2, findings=[])
+    except Exception as any_error:  # noqa: BLE001 - the last one to hear of it: a sentence, never a traceback
+        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        findings = [finding | {"message": hide(finding["message"])} for finding in error.findings]
+        module.fail_json(msg=hide(sentence(error)), exit_status=error.exit_status, findings=findings)
     module.exit_json(**result)
 
 

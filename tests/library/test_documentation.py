@@ -72,6 +72,20 @@ def test_a_python_without_the_libraries_is_told_in_a_sentence(name, run_module, 
     assert "setup.yml" in answer["msg"]
 
 
+def test_a_mistake_of_the_program_is_a_sentence_without_secrets(run_module, config, monkeypatch):
+    module = importlib.import_module("postgres_backup_info")
+
+    def stumbles(call):
+        raise KeyError(f"nobody expected {call.settings.db_password} here")
+
+    monkeypatch.setattr(module, "perform", stumbles)
+    answer = run_module("postgres_backup_info", config=config.path)
+    assert answer["exit_status"] == 1
+    assert "Failed unexpectedly: KeyError" in answer["msg"]
+    assert "********" in answer["msg"]
+    assert config.settings.db_password not in str(answer)
+
+
 def test_long_modules_and_only_they_have_an_action_plugin():
     long = {name for name in MODULES if "progress_file" in importlib.import_module(name).ARGUMENT_SPEC}
     plugins = {path.stem for path in (ROOT / "action_plugins").glob("*.py")} - {"postgres_backup_progress"}
