@@ -64,8 +64,8 @@ def _marked(connection: psycopg.Connection, database: str, mark: str) -> list[di
             facts = json.loads(row["comment"])
         except ValueError:  # somebody else's comment that begins with a brace
             continue
-        if facts.get(_MARK) == mark and facts.get("database") == database:
-            found.append(facts | {"name": row["name"], "bytes": row["bytes"]})
+        if facts.get(_MARK) == mark and facts.get("database") == database and (mark == _SIDE or isinstance(facts.get("replaced_at"), str)):
+            found.append({"comment": None} | facts | {"name": row["name"], "bytes": row["bytes"]})
     return found
 
 

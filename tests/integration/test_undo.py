@@ -1,0 +1,124 @@
+"""Going back: the database that a restore replaced, its own comment and all, and back again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from psycopg import sql
+
+from postgres_backup import backup, postgres, replaced, restore
+from postgres_backup.errors import DatabaseError, LockedError, UsageError
+from postgres_backup.progress import Progress
+from tests.integration import engine
+from tests.integration.restoring import databases_of, run_sql
+
+
+@pytest.fixture
+def diary(database, config):
+    """A database with a comment and one row, backed up, and changed since."""
+    server, name = database.server, database.name
+    run_sql(server, name, "SET ROLE {owner}", "CREATE TABLE day (said text)", "INSERT INTO day VALUES ('first')", owner=database.owner)
+    run_sql(server, "postgres", "COMMENT ON DATABASE {name} IS 'the {{diary}}'", name=name)
+    backup.create(config.settings)
+    run_sql(server, name, "UPDATE day SET said = 'second'")
+    return database
+
+
+def said(made, name: str = "") -> str:
+    return made.server.execute("SELECT said FROM day", name or made.name)[0][0]
+
+
+def comment(made, name: str = "") -> str:
+    return made.server.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", params=(name or made.name,))[0][0]
+
+
+def kept(config, made) -> list[str]:
+    with postgres.connect_maintenance(config.settings, made.name) as connection:
+        return [row["name"] for row in replaced.kept(connection, made.name)]
+
+
+def test_there_and_back_again(diary, config):
+    with pytest.raises(UsageError, match="Nothing to undo"):
+        restore.undo(config.settings)
+    first = restore.restore(config.settings, "latest")["kept_database"]
+    assert (said(diary), comment(diary), said(diary, first)) == ("first", "the {diary}", "second")
+    facts = json.loads(comment(diary, first))
+    assert (facts["comment"], facts["database"], facts["by"][:10]) == ("the {diary}", diary.name, "restore of")
+    names, said_before = databases_of(diary.server), said(diary)
+    planned = restore.undo(config.settings, check=True)
+    assert (databases_of(diary.server), said(diary)) == (names, said_before)
+    undone = restore.undo(config.settings)
+    assert undone["restored_database"] == planned["restored_database"] == first
+    assert undone["downtime_seconds"] < 5
+    assert (said(diary), comment(diary)) == ("second", "the {diary}")
+    for expected in ("first", "second", "first"):
+        restore.undo(config.settings)
+        assert (said(diary), comment(diary)) == (expected, "the {diary}")
+        assert len(kept(config, diary)) == 1
+
+
+def test_one_of_several_is_chosen_by_name(diary, config):
+    """The newest where none is named; a slip of the pen gets the nearest ones."""
+    made = []
+    for text in ("second", "third", "fourth"):
+        run_sql(diary.server, diary.name, "UPDATE day SET said = " + sql.Literal(text).as_string(None))
+        made.append(restore.restore(config.settings, "latest")["kept_database"])
+    assert kept(config, diary) == made[::-1]
+    with pytest.raises(UsageError) as caught:
+        restore.undo(config.settings, kept=made[0] + "x")
+    assert made[0] in caught.value.hint
+    assert caught.value.exit_status == 2
+    done = engine.run(config.path, "undo-restore", made[0], "--json")
+    assert engine.answer(done)["restored_database"] == made[0]
+    assert said(diary) == "second"
+    assert set(kept(config, diary)) == {*made[1:], engine.answer(done)["kept_database"]}
+
+
+def test_a_live_database_that_is_gone(diary, config):
+    """Nothing to keep then, and nobody to wait for."""
+    first = restore.restore(config.settings, "latest")["kept_database"]
+    run_sql(diary.server, "postgres", "DROP DATABASE {name}", name=diary.name)
+    result = restore.undo(config.settings)
+    assert (result["restored_database"], result["kept_database"], result["downtime_seconds"]) == (first, None, 0.0)
+    assert (said(diary), comment(diary)) == ("second", "the {diary}")
+
+
+def test_comments_that_are_not_ours(diary, config, new_database):
+    """Another database's, somebody's JSON, somebody's brace, and one that lies halfway: none of them is chosen."""
+    theirs = {}
+    for text in ("{", "{}", '{"postgres-backup": "replaced"}', f'{{"postgres-backup": "replaced", "database": "{diary.name}"}}', '{"postgres-backup": 7}'):
+        other = new_database(owner="").name
+        theirs[other] = text
+        run_sql(
+            diary.server, "postgres", "COMMENT ON DATABASE {other} IS " + sql.Literal(text).as_string(None).replace("{", "{{").replace("}", "}}"), other=other
+        )
+    with pytest.raises(UsageError, match="Nothing to undo"):
+        restore.undo(config.settings)
+    first = restore.restore(config.settings, "latest")["kept_database"]
+    assert restore.undo(config.settings)["restored_database"] == first
+    assert {name: comment(diary, name) for name in theirs} == theirs
+
+
+def test_what_stands_in_the_way_is_named_in_check_mode_too(diary, config):
+    restore.restore(config.settings, "latest")
+    with diary.server.connect(diary.name):
+        for check in (True, False):
+            with pytest.raises(DatabaseError, match="may not close the connections of postgres"):
+                restore.undo(config.settings, check=check)
+    assert said(diary) == "first"
+
+
+def test_not_while_a_restore_is_at_work(diary, config):
+    restore.restore(config.settings, "latest")
+
+    class Meanwhile(Progress):
+        def step(self, text: str) -> None:
+            if text.startswith("loading"):
+                with pytest.raises(LockedError, match="restore since"):
+                    restore.undo(config.settings)
+                seen.append(text)
+
+    seen = []
+    restore.restore(config.settings, "latest", progress=Meanwhile())
+    assert len(seen) == 1
