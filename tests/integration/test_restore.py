@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+
+import pyrage
 import pytest
 from psycopg import sql
 
 from demo import sample
+from demo.postgres_server import UNPRIVILEGED, PostgresServer
 from postgres_backup import backup, postgres, replaced, restore
-from tests.integration.restoring import as_superuser, rows_of, state_of
+from postgres_backup.errors import PostgresBackupError, UsageError
+from tests.conftest import Database
+from tests.integration import engine
+from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql, state_of
 
 
 @pytest.mark.every_major
@@ -55,3 +64,209 @@ def test_everything_comes_back_and_an_undo_undoes_itself(sample_database, config
     assert (second["restored_database"], state_of(server, name)) == (first["kept_database"], whole)
     with postgres.connect_maintenance(settings, name) as connection:
         assert [row["name"] for row in replaced.kept(connection, name)] == [second["kept_database"]]
+
+
+#: names that a shell, libpq, a format or a cut in the middle of a letter would read as something else
+NAMES = (
+    'o\'quoted "db"; -- $1 \\x',
+    "host=127.0.0.1 port=1 dbname=postgres",
+    "postgresql://nobody@127.0.0.1:1/postgres",
+    "--help",
+    "crm_restore_2026-01-27_00-00-00",
+    "%s {0} %(name)s\tnew\nline",
+    "Әріптерден құралған өте ұзын атау",
+    "a" * 63,
+)
+
+
+def test_databases_of_any_name(new_database, new_config, s3, new_bucket):
+    """Backed up, restored, undone; beside another whose first 42 bytes are the same."""
+    for name in NAMES:
+        assert len(name.encode()) <= 63
+        made = new_database(name)
+        server, bucket = made.server, new_bucket(s3)
+        config = new_config(made, s3, bucket)
+        run_sql(server, name, "CREATE TABLE t (id int)", "INSERT INTO t VALUES (1), (2)", "ALTER TABLE t OWNER TO {owner}", owner=made.owner)
+        backup.create(config.settings)
+        run_sql(server, name, "DELETE FROM t")
+        result = restore.restore(config.settings, "latest")
+        assert (rows(server, name), rows(server, result["kept_database"])) == (2, 0)
+        undone = restore.undo(config.settings, kept=result["kept_database"])
+        assert (rows(server, name), rows(server, undone["kept_database"])) == (0, 2)
+    assert restore.restore(config.settings, "latest", in_place_wanted=True)["rows"] == 2
+    assert rows(server, name) == 2
+    twin = new_database("a" * 62 + "b")
+    config = new_config(twin, s3, new_bucket(s3))
+    backup.create(config.settings)
+    with pytest.raises(UsageError, match="Nothing to undo"):
+        restore.undo(config.settings)
+    assert restore.restore(config.settings, "latest")["kept_database"] != undone["kept_database"]
+
+
+def rows(server, name: str) -> int:
+    return server.execute("SELECT count(*) FROM t", name)[0][0]
+
+
+@pytest.mark.every_major
+def test_rows_of_very_different_widths_come_out_as_they_went_in(database, config):
+    """PostgreSQL would fill the gaps that wide rows leave with later ones; then the same rows had another hash."""
+    server, name = database.server, database.name
+    run_sql(
+        server,
+        name,
+        "SET ROLE {owner}",
+        "CREATE TABLE \"wide; 'one'\" (id int, text text)",
+        "INSERT INTO \"wide; 'one'\" SELECT i, left(repeat(md5(i::text) || md5((-i)::text), 40), CASE WHEN i % 7 = 0 THEN 1900 ELSE 50 + i % 150 END)"
+        " FROM generate_series(1, 20000) i",
+        owner=database.owner,
+    )
+    before = rows_of(server, name)
+    backup.create(config.settings)
+    assert [finding["code"] for finding in restore.restore(config.settings, "latest")["findings"]] == ["DISK_NOT_CHECKED"]
+    assert rows_of(server, name) == before
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"BACKUP_FORMAT": "custom"}, {"BACKUP_COMPRESSION": "zstd"}, {"AGE": "plain"}, {"AGE": "custom", "BACKUP_FORMAT": "custom"}],
+    ids=["custom", "zstd", "age", "custom and age"],
+)
+def test_every_kind_of_object(variables, sample_database, config):
+    server, name = sample_database.server, sample_database.name
+    identity = pyrage.x25519.Identity.generate()
+    encrypted = "AGE" in variables
+    chosen = {name: value for name, value in variables.items() if name != "AGE"}
+    config.change(**chosen, AGE_RECIPIENTS=str(identity.to_public()) if encrypted else None)
+    settings = as_superuser(config, server)
+    before = rows_of(server, name)
+    backup.create(settings)
+    sample.destroy(server.dsn(name))
+    if encrypted:
+        damaged = rows_of(server, name)
+        for wrong in ((), (str(pyrage.x25519.Identity.generate()),)):
+            with pytest.raises(PostgresBackupError) as caught:
+                restore.restore(settings, "latest", identities=wrong)
+            assert caught.value.hint
+        assert rows_of(server, name) == damaged
+    assert restore.restore(settings, "latest", identities=(str(identity),) if encrypted else ())["findings"] == []
+    assert rows_of(server, name) == before
+
+
+LOCALES = {
+    (15, "libc"): "LOCALE 'C'",
+    (15, "latin"): "ENCODING 'LATIN1' LOCALE 'C'",
+    (15, "icu"): "LOCALE_PROVIDER icu ICU_LOCALE 'kk-KZ' LOCALE 'C.UTF-8'",
+    (18, "builtin"): "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C.UTF-8'",
+}
+
+
+@pytest.mark.parametrize(("major", "kind"), LOCALES)
+def test_encoding_and_locale_come_back(major, kind, postgres_server, new_config, s3, bucket):
+    server = postgres_server(major)
+    run_sql(server, "postgres", f"CREATE DATABASE locale TEMPLATE template0 {LOCALES[major, kind]}")
+    try:
+        config = new_config(Database(server, "locale", server.superuser, server.password, ""), s3, bucket)
+        run_sql(server, "locale", "CREATE TABLE t AS SELECT chr(i) AS letter FROM generate_series(65, 120) i ORDER BY chr(i)")
+        before = state_of(server, "locale")
+        backup.create(config.settings)
+        run_sql(server, "postgres", "DROP DATABASE locale")
+        assert restore.restore(config.settings, "latest")["findings"] == []
+        assert state_of(server, "locale") == before
+    finally:
+        run_sql(server, "postgres", "DROP DATABASE IF EXISTS locale")
+
+
+def test_from_an_old_major_into_new_ones(postgres_server, new_config, s3, bucket):
+    """Rows and hashes are the same in each; nothing is a false alarm."""
+    old = postgres_server(15)
+    run_sql(old, "postgres", "CREATE DATABASE moving")
+    sample.load(old.dsn("moving"), scale=0.02, role_prefix="moving_")
+    servers = [postgres_server(major) for major in (15, 16, 18)]
+    try:
+        before = rows_of(old, "moving")
+        backup.create(new_config(Database(old, "moving", old.superuser, old.password, ""), s3, bucket).settings)
+        for server in servers[1:]:
+            settings = new_config(Database(server, "moving", server.superuser, server.password, ""), s3, bucket).settings
+            result = restore.restore(settings, "latest")
+            assert (result["findings"], result["kept_database"], result["downtime_seconds"]) == ([], None, 0.0)
+            assert set(result["missing_roles"]) == set(sample.role_names("moving_").values())
+            assert rows_of(server, "moving") == before
+    finally:
+        for server in servers:
+            run_sql(server, "postgres", "DROP DATABASE IF EXISTS moving")
+            for name in sample.role_names("moving_").values():
+                run_sql(server, "postgres", "DROP ROLE IF EXISTS {name}", name=name)
+
+
+def test_tables_of_extensions_are_no_false_alarm(tmp_path_factory, new_config, s3, bucket):
+    """An extension's table has rows of its own, and of the user's only these are dumped. 18 finds extensions anywhere."""
+    folder = tmp_path_factory.mktemp("extension")
+    (folder / "extension").mkdir()
+    (folder / "extension" / "cities.control").write_text("default_version = '1'\nrelocatable = false\nschema = public\n")
+    (folder / "extension" / "cities--1.sql").write_text(
+        "CREATE TABLE city (name text, ours boolean DEFAULT true);\nINSERT INTO city SELECT 'city ' || i, true FROM generate_series(1, 500) i;\n"
+        "SELECT pg_extension_config_dump('city', 'WHERE NOT ours');\nCREATE TABLE empty (id int);\nSELECT pg_extension_config_dump('empty', '');\n"
+    )
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    with PostgresServer(
+        tmp_path_factory.mktemp("pg18ext"), 18, durable=False, dies_with_parent=True, settings={"extension_control_path": f"$system:{folder}"}
+    ) as server:
+        run_sql(server, "postgres", "CREATE DATABASE atlas")
+        run_sql(
+            server,
+            "atlas",
+            "CREATE EXTENSION cities",
+            "INSERT INTO city SELECT 'my ' || i, false FROM generate_series(1, 30) i",
+            "INSERT INTO empty VALUES (1)",
+        )
+        settings = new_config(Database(server, "atlas", server.superuser, server.password, ""), s3, bucket).settings
+        before = rows_of(server, "atlas")
+        assert backup.create(settings)["rows"] == 31
+        for in_place in (False, True):
+            run_sql(server, "atlas", "DELETE FROM city WHERE name LIKE '%1%'")
+            assert restore.restore(settings, "latest", in_place_wanted=in_place)["findings"] == []
+            assert rows_of(server, "atlas") == before
+
+
+def test_a_tablespace(tmp_path_factory, postgres, new_database, new_config, s3, bucket):
+    """Where a database lies is where it is restored; on a server without that place, in the default one, and that is said."""
+    place = tmp_path_factory.mktemp("tablespace")
+    if os.geteuid() == 0:
+        shutil.chown(place, UNPRIVILEGED)
+        for folder in (place.parent, place.parent.parent):
+            folder.chmod(0o711)
+    run_sql(postgres, "postgres", f"CREATE TABLESPACE elsewhere LOCATION '{place}'")
+    made = new_database(options="TABLESPACE elsewhere")
+    try:
+        settings = as_superuser(new_config(made, s3, bucket), postgres)
+        run_sql(postgres, made.name, "CREATE TABLE t (id int)")
+        backup.create(settings)
+        kept = restore.restore(settings, "latest")["kept_database"]
+        assert state_of(postgres, made.name)["tablespace"] == "elsewhere"
+        for name in (made.name, kept):
+            run_sql(postgres, "postgres", "DROP DATABASE {name}", name=name)
+        run_sql(postgres, "postgres", "DROP TABLESPACE elsewhere")
+        result = restore.restore(settings, "latest")
+        assert [finding["code"] for finding in result["findings"]] == ["TABLESPACE_MISSING"]
+        assert state_of(postgres, made.name)["tablespace"] == "pg_default"
+    finally:
+        if postgres.execute("SELECT 1 FROM pg_tablespace WHERE spcname = 'elsewhere'"):
+            for name in [n for n in databases_of(postgres) if n.startswith(made.name)]:
+                run_sql(postgres, "postgres", "DROP DATABASE {name} WITH (FORCE)", name=name)
+            run_sql(postgres, "postgres", "DROP TABLESPACE elsewhere")
+
+
+def test_memory_does_not_grow_with_the_database(database, config):
+    """Our own process, by the kernel's account; the dump has 250 MB."""
+    server, name = database.server, database.name
+    run_sql(server, name, "CREATE TABLE t (id int, body text)", "ALTER TABLE t ALTER body SET STORAGE EXTERNAL")
+    run_sql(server, name, "INSERT INTO t SELECT i, repeat(md5(i::text), 60) FROM generate_series(1, 130000) i")
+    as_superuser(config, server)
+    for arguments in (("backup",), ("restore", "latest")):
+        with engine.started(config.path, *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        print(f"{arguments[0]}: {used.ru_maxrss / 1024:.0f} MiB")
+        assert used.ru_maxrss < 200 * 1024
