@@ -84,7 +84,7 @@ class _Run:
             with postgres.connect(self.settings, self.database, "REPEATABLE_READ") as connection:
                 snapshot, facts = self._look(connection)
                 dump = Dump(self.tools, self.database, self.settings.format, snapshot, tables, schema_only)
-                self.progress.phase(f"dumping {self.database} ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}")
+                self.progress.phase(f"dumping {self.database}", f" ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}")
                 with self.store.upload(key, facts["database_bytes"]) as upload:
                     self._pump(dump, upload, connection.close)
                     globals_facts = None if self.what else self._save_globals(name)
@@ -204,6 +204,7 @@ class _Run:
             "owner": facts["owner"],
             "comment": facts["comment"],
             "connection_limit": facts["connection_limit"],
+            "tablespace": facts["tablespace"],
             "extensions": facts["extensions"],
             "roles": facts["roles"],
             "settings": facts["settings"],
