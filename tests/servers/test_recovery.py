@@ -157,7 +157,8 @@ def test_setup_backs_up_the_application_and_its_files(story):
     done = json.loads(story.server.inside(PROGRAM, "kit", "--json").stdout)
     assert (done["files"], done["findings"]) == (2, [])
     assert story.server.inside("runuser", "-u", "nobody", "--", "cat", f"{APP}/.env", check=False).returncode != 0
-    assert story.run("setup, second time", "setup.yml").recap["shop-a"]["changed"] == 0
+    mode, mask = story.server.inside("stat", "-c", "%a", f"{APP}/.env").stdout.strip(), story.server.inside("getfacl", "-cp", f"{APP}/.env").stdout
+    assert (mode, "user:postgres-backup:r--" in mask, "other::---" in mask) == ("640", True, True)
 
 
 def test_lost_data_comes_back_while_the_application_runs_almost_all_the_time(story):
