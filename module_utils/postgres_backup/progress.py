@@ -57,10 +57,10 @@ class Progress:
     def __init__(self) -> None:
         self.name, self.started, self.done, self.table, self._next = "", time.monotonic(), 0, "", 0.0
 
-    def phase(self, name: str) -> None:
-        """A new step begins, such as ``dumping crm``."""
+    def phase(self, name: str, detail: str = "") -> None:
+        """A new step begins, such as ``dumping crm``; ``detail`` is told once, and would leave no room for numbers in the line that renews itself."""
         self.name, self.started, self.done, self.table, self._next = name, time.monotonic(), 0, "", 0.0
-        self.step(name)
+        self.step(name + detail)
 
     def advance(self, count: int, table: str | Callable[[], str] = "") -> None:
         """``count`` more bytes went through; ``table`` is the one in hand, or a function that knows it."""
@@ -96,8 +96,8 @@ class LogProgress(Progress):
         super().__init__()
         self.stream = stream or sys.stderr
 
-    def phase(self, name: str) -> None:
-        super().phase(name)
+    def phase(self, name: str, detail: str = "") -> None:
+        super().phase(name, detail)
         self._next = time.monotonic() + self.interval
 
     def step(self, text: str) -> None:
