@@ -24,7 +24,7 @@ def checkout() -> Iterator[Path]:
     """A copy that an ordinary user may read and write; not below pytest's own folder, which only we may enter."""
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir="/var/tmp"))
     copy = folder / "checkout"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "all.yml", "hosts.yml", "__pycache__"), symlinks=True)
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "bench-*", "all.yml", "hosts.yml", "__pycache__"), symlinks=True)
     if os.geteuid() == 0:
         for path in (folder, copy, *copy.rglob("*")):
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)

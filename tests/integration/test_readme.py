@@ -109,7 +109,7 @@ def stage(new_database: Callable, s3: SeaweedFS, bucket: str, tmp_path: Path, s3
     database.server.execute("GRANT pg_read_all_settings, pg_signal_backend TO crm")
     _output([database.server.bin_dir / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-c", CRM, database.dsn()])
     checkout = tmp_path / "checkout"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "all.yml", "hosts.yml", "__pycache__"), symlinks=True)
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "bench-*", "all.yml", "hosts.yml", "__pycache__"), symlinks=True)
     host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     (checkout / "inventory/hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"db1": host}}}))
     etc, state, programs = tmp_path / "etc", tmp_path / "state", tmp_path / "bin"
