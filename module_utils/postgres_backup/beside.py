@@ -167,7 +167,6 @@ def swap_in(settings: Settings, database: str, side: str, progress: Progress) ->
     """
     now = utc_now()
     progress.step(f"{database}: swapping")
-    began = time.monotonic()
     with postgres.connect_maintenance(settings, database) as connection:
         facts = replaced.side(connection, database, side)
         live = postgres.database_facts(connection, database)
@@ -176,5 +175,5 @@ def swap_in(settings: Settings, database: str, side: str, progress: Progress) ->
     comments = {database: facts["comment"]}
     if kept:
         comments[kept] = replaced.kept_comment(database, now, f"restore of {facts['backup']}", live["comment"])
-    swap.swap(settings, renames, comments)
-    return {"kept_database": kept, "downtime_seconds": round(time.monotonic() - began, 3) if kept else 0.0}
+    downtime = swap.swap(settings, renames, comments)
+    return {"kept_database": kept, "downtime_seconds": round(downtime, 3) if kept else 0.0}

@@ -12,7 +12,6 @@ import time
 from psycopg import sql
 
 from . import postgres, roles, swap
-from .errors import DatabaseError
 from .inspector import Report
 from .load import Load
 from .progress import Progress
@@ -86,8 +85,6 @@ def replace(settings: Settings, store: Store, made, identities: tuple[str, ...],
     :return: ``rows sha256 kept_database downtime_seconds findings``.
     :raises PostgresBackupError: the transaction was rolled back; the database is as it was.
     """
-    if made.live is None:
-        raise DatabaseError(f"There is no database {made.database} to restore in place", "Restore without --in-place: it is made anew")
     with postgres.connect_maintenance(settings, made.database) as connection:
         findings = roles.create(connection, made.missing_roles, made.role_statements)
     progress.phase(f"loading {made.backup.name} inside {made.database}, in one transaction")

@@ -100,6 +100,8 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
         _refuse_by_server(made, found, connection, settings)
         if beside:
             _refuse_by_rights_and_room(made, connection, settings)
+        elif live is None:
+            raise DatabaseError(f"There is no database {database} to restore in place", "Restore without --in-place: it is made anew")
         made.missing_roles, made.role_statements = roles.prepare(connection, store, found, missing, identities, server)
     if not backup.manifest:
         made.findings.append({"code": "UNPROVEN", "message": f"{backup.name} has no manifest: rows cannot be compared with the day it was made"})

@@ -84,12 +84,11 @@ def undo(settings: Settings, database: str = "", kept: str = "", check: bool = F
     with lock.hold(settings, database, "undo-restore"):
         result, live, comment = _plan_undo(settings, database, kept)
         now, chosen, new_kept = utc_now(), result["restored_database"], result["kept_database"]
-        began = time.monotonic()
         comments = {database: comment}
         if live:
             comments[new_kept] = replaced.kept_comment(database, now, f"undo, which brought {chosen} back", live["comment"])
-        swap.swap(settings, ([(database, new_kept)] if live else []) + [(chosen, database)], comments)
-        downtime = round(time.monotonic() - began, 3) if live else 0.0
+        seconds = swap.swap(settings, ([(database, new_kept)] if live else []) + [(chosen, database)], comments)
+        downtime = round(seconds, 3) if live else 0.0
     progress.step(
         f"{database}: {chosen} is live again, unreachable for {downtime:.2f} s" + (f"; the one it replaced is kept as {new_kept}" if new_kept else "")
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import psycopg
 from psycopg import sql
@@ -19,6 +20,14 @@ SELECT a.pid, a.usename AS user, a.application_name AS application, coalesce(a.c
        me.rolsuper OR NOT r.rolsuper AND (pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE')) AS closable
 FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid JOIN pg_roles me ON me.rolname = current_user
 WHERE a.datname = %(name)s AND a.pid <> pg_backend_pid() AND a.leader_pid IS NULL"""
+
+
+#: seconds for which a swap waits until sessions that nobody but their owners may end have ended: monitoring comes and goes
+_PATIENCE = 5.0
+
+
+class _InUse(DatabaseError):
+    """Somebody is in a database whom we may not send away."""
 
 
 def sessions(connection: psycopg.Connection, name: str) -> list[dict]:
@@ -64,10 +73,21 @@ def _require_empty(connection: psycopg.Connection, settings: Settings, name: str
     if fixed:
         who = ", ".join(sorted({f"{s['user']}" + (f" ({s['application']})" if s["application"] else "") for s in fixed}))
         grant = f'GRANT pg_signal_backend TO "{settings.db_user}";'
-        raise DatabaseError(
+        raise _InUse(
             f"The database {name} is in use, and {settings.db_user} may not close the connections of {who}",
             f"Stop what is connected, or, as a superuser: {grant} (connections of superusers can be closed by superusers only)",
         )
+
+
+def _wait_until_renamable(connection: psycopg.Connection, settings: Settings, names: list[str]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return require_renamable(connection, settings, names)
+        except _InUse:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 class Ejector(threading.Thread):
@@ -102,7 +122,7 @@ class Ejector(threading.Thread):
         self.join()
 
 
-def swap(settings: Settings, renames: list[tuple[str, str]], comments: dict[str, str | None]) -> None:
+def swap(settings: Settings, renames: list[tuple[str, str]], comments: dict[str, str | None]) -> float:
     """Rename databases in order, all or none, in one transaction, after closing the connections to them.
 
     A rename takes an exclusive lock on its database first, so that nobody new gets in, and waits up to five
@@ -111,12 +131,14 @@ def swap(settings: Settings, renames: list[tuple[str, str]], comments: dict[str,
 
     :param renames: pairs of (name now, name then), the live database first.
     :param comments: new comments by the name after the renames.
+    :return: seconds from the first connection closed to the new names.
     :raises DatabaseError: somebody could not be made to leave, or a right is missing; nothing was renamed.
     """
     live = renames[0][0]
     ejectors = [Ejector(settings, old, live) for old, _ in renames]
     with connect_maintenance(settings, live) as connection:
-        require_renamable(connection, settings, [old for old, _ in renames])
+        _wait_until_renamable(connection, settings, [old for old, _ in renames])
+        began = time.monotonic()
         for ejector in ejectors:
             ejector.start()
         try:
@@ -125,6 +147,7 @@ def swap(settings: Settings, renames: list[tuple[str, str]], comments: dict[str,
                     connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
                 for name, comment in comments.items():
                     connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
+            return time.monotonic() - began
         except psycopg.errors.ObjectInUse as error:
             for old, _ in renames:
                 _require_empty(connection, settings, old)

@@ -120,5 +120,6 @@ def test_it_waits_for_nobody(sample_database, config):
             idle.execute("SELECT 1")
     assert rows_of(server, name) == before
     run_sql(server, "postgres", "DROP DATABASE {name}", name=name)
-    with pytest.raises(DatabaseError, match="no database"):
-        restore.restore(settings, "latest", in_place_wanted=True)
+    for check in (True, False):
+        with pytest.raises(DatabaseError, match="no database"):
+            restore.restore(settings, "latest", check=check, in_place_wanted=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 
 import psycopg
@@ -137,9 +138,27 @@ def test_a_session_that_comes_too_late_to_be_known_stops_the_swap_and_nothing_el
 
     with pytest.raises(DatabaseError, match="postgres"):
         restore.restore(config.settings, "latest", progress=Latecomer())
-    with came[0] as still_there:
+    with came.pop() as still_there:
         assert still_there.execute("SELECT 1").fetchone() == (1,)
     nothing_changed(server, before, name, 10)
+
+
+def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
+    """A superuser looks in while we are about to swap; hours of loading are not thrown away for that."""
+    server, name = library.server, library.name
+    backup.create(config.settings)
+
+    class Visitor(Progress):
+        def step(self, text: str) -> None:
+            if "swapping" in text:
+                visit = server.connect(name)
+                leaving.append(threading.Timer(1.0, visit.close))
+                leaving[0].start()
+
+    leaving = []
+    assert restore.restore(config.settings, "latest", progress=Visitor())["downtime_seconds"] < 1  # nobody else was sent away meanwhile
+    leaving[0].join()
+    assert books(server, name) == 1000
 
 
 def test_who_is_not_the_owner_may_not(library, new_database, new_config, config, s3, bucket):
