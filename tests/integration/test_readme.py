@@ -34,15 +34,29 @@ from tests import documents
 from tests.documents import ROOT, Block
 
 #: commands that act on a whole machine (or take minutes), and the test that runs each
+_SETUP, _HERE = "tests/servers/test_setup.py", "tests/integration/test_readme.py"
 ELSEWHERE = {
     "make demo": "tests/integration/test_demo.py::test_make_demo_as_a_newcomer_types_it",
     "make demo-clean": "tests/integration/test_demo.py::test_make_demo_as_a_newcomer_types_it",
+    "make lint": f"{_HERE}::test_the_targets_of_make_are_there",
+    "make test": f"{_HERE}::test_the_targets_of_make_are_there",
+    'make test ARGS="tests/unit"': f"{_HERE}::test_the_targets_of_make_are_there",
+    "make bench": f"{_HERE}::test_the_bench_runs",
+    "make server": "tests/servers/test_lab.py::test_a_new_server_is_a_whole_debian",
+    "make server-clean": "tests/servers/test_lab.py::test_nothing_stays_behind",
     "sh bootstrap.sh": "tests/servers/test_bootstrap.py::test_a_bare_server_becomes_a_controller",
-    "ansible-playbook setup.yml": "tests/servers/test_setup.py::test_setup_makes_backups_that_are_proven",
-    "ansible-playbook setup.yml --check --diff": "tests/servers/test_setup.py::test_check_mode_on_the_untouched_server_touches_nothing",
-    "cat /etc/cron.d/postgres-backup": "tests/servers/test_setup.py::test_what_lies_on_the_server",
-    "age-keygen -o backup.key": "tests/integration/test_backup.py::test_encrypted_for_a_key_that_the_server_does_not_have",
-}
+    "ansible-playbook setup.yml": f"{_SETUP}::test_setup_makes_backups_that_are_proven",
+    "ansible-playbook setup.yml --check --diff": f"{_SETUP}::test_check_mode_on_the_untouched_server_touches_nothing",
+    "ansible-playbook rebuild.yml --limit db1": "tests/servers/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one",
+    "cat /etc/cron.d/postgres-backup": "tests/servers/test_documents.py::test_a_server_by_the_book_and_its_removal",
+} | dict.fromkeys(
+    (
+        "rm -f /etc/cron.d/postgres-backup /etc/logrotate.d/postgres-backup /usr/local/bin/postgres-backup",
+        "rm -rf /opt/postgres-backup /etc/postgres-backup /var/lib/postgres-backup /var/log/postgres-backup.log*",
+        "deluser --quiet postgres-backup",
+    ),
+    "tests/servers/test_documents.py::test_a_server_by_the_book_and_its_removal",
+)
 
 MARK = "@@command@@"
 CRM = """
@@ -69,6 +83,13 @@ class Stage:
 
     def object(self, key: str) -> bytes:
         return self.s3_client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def stock_tools(self) -> dict[str, str]:
+        """The environment that psql, createdb and aws need where no config is sourced."""
+        server, environment = self.database.server, self.environment
+        found = {"PGHOST": server.host, "PGPORT": str(server.port), "PGUSER": self.database.owner, "PGPASSWORD": self.database.password}
+        keys = {"AWS_ACCESS_KEY_ID": environment["BACKUP_S3_ACCESS_KEY"], "AWS_SECRET_ACCESS_KEY": environment["BACKUP_S3_SECRET_KEY"]}
+        return found | keys | {"AWS_DEFAULT_REGION": "us-east-1"}
 
     def run(self, blocks: list[Block]) -> dict[Block, str]:
         """What the commands of each block printed.
@@ -145,8 +166,11 @@ def stage(new_database: Callable, s3: SeaweedFS, bucket: str, tmp_path: Path, s3
     (checkout / "stage.yml").write_text("- hosts: all\n  gather_facts: false\n  tasks:\n    - import_role: {name: backup, tasks_from: config}\n")
     _output([Path(sys.prefix) / "bin/ansible-playbook", "stage.yml"], cwd=checkout, env=environment)
     replacements = {"/etc/postgres-backup": str(etc), "/var/log/postgres-backup.log": str(tmp_path / "postgres-backup.log")}
+    replacements |= {"https://object.pscloud.io": s3.endpoint_url, "my-company-backups": bucket}
     made = Stage(checkout, environment, replacements, database, s3_client, bucket)
     _take_backups(made, tmp_path)
+    keys = f"AWS_ACCESS_KEY_ID={s3.access_key}\nAWS_SECRET_ACCESS_KEY={s3.secret_key}\n"
+    (checkout / "bucket.env").write_text(f"S3_ENDPOINT_URL={s3.endpoint_url}\nS3_BUCKET_NAME={bucket}\n{keys}")
     return made
 
 
@@ -155,7 +179,7 @@ def _output(argv: list, **how) -> bytes:
 
     :raises pytest.fail.Exception: it did not end with 0; shows what it complained of.
     """
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False, **how)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=280, check=False, **how)
     if done.returncode:
         pytest.fail(f"{argv} ended with {done.returncode}:\n{(done.stdout + done.stderr).decode(errors='replace')}", pytrace=False)
     return done.stdout
@@ -188,7 +212,8 @@ def _take_backups(stage: Stage, folder: Path) -> None:
     with open(folder / "postgres-backup.log", "w", encoding="utf-8") as log:
         subprocess.run([folder / "bin/postgres-backup", "run"], env=stage.environment, stdin=subprocess.DEVNULL, stderr=log, check=True, timeout=60)
     newest = json.loads((folder / "state/last-run.json").read_text())
-    stage.replacements["FILE"] = newest["databases"]["crm"]["backup"]["backup"]
+    for name in ("FILE", "postgres-backup-2026-01-27_00-00-00.sql.gz"):
+        stage.replacements[name] = newest["databases"]["crm"]["backup"]["backup"]
     for name in ("crm_new", "crm_newer"):
         server.execute(f"CREATE DATABASE {name} OWNER crm")
     stage.database.execute("DELETE FROM orders WHERE user_id < 100")
@@ -206,6 +231,8 @@ def _plain(line: str) -> str:
 @pytest.mark.parametrize("document", [d for d in documents.DOCUMENTS if any(b.language == "sh" for b in documents.blocks(d))])
 def test_commands_work_and_print_what_is_shown(stage: Stage, document: str):
     found = documents.blocks(document)
+    if document == "docs/DISASTERS.md":  # any machine that can reach the server and the bucket, not a server of ours
+        stage.environment |= stage.stock_tools()
     printed = stage.run([block for block in found if block.language == "sh"])
     for before, block in itertools.pairwise(found):
         if block.answers and before in printed:
@@ -239,3 +266,17 @@ def test_every_command_that_is_not_run_here_has_its_test():
         file, _, name = test.partition("::")
         functions = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.FunctionDef)}
         assert name in functions, f"{command}: there is no test {test}"
+
+
+def test_the_targets_of_make_are_there():
+    """Those that set up an environment of their own are not made here: this looks whether make knows them and what they call exists."""
+    for command in ELSEWHERE:
+        if command.startswith("make "):
+            done = subprocess.run(["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def test_the_bench_runs():
+    done = _output([sys.executable, "-m", "bench", "--scale", "0.05"], cwd=ROOT)
+    assert b"| backup: postgres-backup |" in done
+    assert not list(ROOT.glob("bench-*")), "nothing stays behind"
