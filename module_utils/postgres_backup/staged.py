@@ -75,10 +75,10 @@ def load(settings: Settings, backup: str, database: str = "", identities: tuple[
     database = settings.for_database(database)
     store = Store(settings)
     store.check()
-    beside = not settings.restore_in_place
-    made = plan(settings, store, backup, database, beside, identities)
-    result = made.describe() | {"changed": beside, "side_database": None, "in_place": not beside, "seconds": 0.0}
-    if check or not beside:
+    in_place = settings.restore_in_place
+    made = plan(settings, store, backup, database, not in_place, identities)
+    result = made.describe() | {"changed": not in_place, "side_database": None, "in_place": in_place, "seconds": 0.0}
+    if check or in_place:
         return result
     with lock.hold(settings, database, "restore"):
         began = time.monotonic()
