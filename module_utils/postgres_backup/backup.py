@@ -266,7 +266,9 @@ class _Sink:
         self._thread.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None:  # else the thread would wait for a store that is silent as long as one that is wanted
+            self._upload.give_up()
         self._stop()
 
 

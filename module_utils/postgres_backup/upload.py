@@ -199,6 +199,10 @@ class Upload:
         self._free.clear()
         return stored
 
+    def give_up(self) -> None:
+        """From another thread: nothing more is tried, so that :meth:`write` raises soon; :meth:`abort` is still to come."""
+        self._stop.set()
+
     def abort(self) -> None:
         """Give up: waits for the threads, then removes every part. A second call does nothing.
 
@@ -260,7 +264,7 @@ class Upload:
         """Hand the filled buffer to a thread, as the next part."""
         if not self._upload_id:
             self._begun = True
-            answer = self.s3.call("create_multipart_upload", self._doing, Key=self.key, ContentType="application/octet-stream")
+            answer = self.s3.call("create_multipart_upload", self._doing, stop=self._stop, Key=self.key, ContentType="application/octet-stream")
             self._upload_id = answer["UploadId"]
         self._raise_failure()
         self._number += 1

@@ -549,3 +549,19 @@ def test_over_tls_everything_from_backup_to_prune(request, sample_database, new_
         assert prune.remove(Store(settings), Decision(Catalog(settings, Store(settings), sample_database.name).resolve("latest"), False, "a test")) is None
         assert status.info(settings)["backups"] == []
         assert [item.key for item in Store(settings).list("postgres-backup/manifests/")] == []
+
+
+def test_stopped_while_the_store_is_silent(noise_config, postgres, s3, s3_client, bucket):
+    """Nobody waits minutes for a program that was asked to end."""
+    with FaultProxy(s3.endpoint_url) as between:
+        noise_config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        between.plan("status", "PUT", "partNumber=", times=10_000)
+        with engine.started(noise_config.path, "backup") as process:
+            half_way(s3_client, bucket, postgres)
+            time.sleep(1)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            done = finished(process)
+    assert time.monotonic() - began < 60  # the store alone would be waited for 150 s
+    engine.failed_well(done, 1, "Stopped by SIGTERM")
+    engine.nothing_left(s3_client, bucket, noise_config.settings.state_dir)

@@ -48,6 +48,7 @@ ELSEWHERE = {
     "ansible-playbook setup.yml": f"{_SETUP}::test_setup_makes_backups_that_are_proven",
     "ansible-playbook setup.yml --check --diff": f"{_SETUP}::test_check_mode_on_the_untouched_server_touches_nothing",
     "ansible-playbook rebuild.yml --limit db1": "tests/servers/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one",
+    "age-keygen -o backup.key": f"{_HERE}::test_commands_work_and_print_what_is_shown",
     "cat /etc/cron.d/postgres-backup": "tests/servers/test_documents.py::test_a_server_by_the_book_and_its_removal",
 } | dict.fromkeys(
     (

@@ -225,8 +225,9 @@ class Server:
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """What a statement says, as PostgreSQL's superuser: rows as lines, columns separated by ``|``."""
-        options = ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", statement]
-        return self.inside("runuser", "-u", "postgres", "--", *options, cwd="/").stdout.strip()
+        # by standard input: an argument list, passwords in it, would show in the process table and in the journal
+        words = ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", database]
+        return self.inside("runuser", "-u", "postgres", "--", *words, cwd="/", input=statement).stdout.strip()
 
     def write(self, path: str, text: str, mode: str = "0644") -> None:
         """Write a file, owned by root."""

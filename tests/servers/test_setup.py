@@ -1,0 +1,312 @@
+"""``ansible-playbook setup.yml`` from this machine onto brand-new servers, and what must come of it by itself.
+
+The tests stand in the order of a server's first day and build on one another: a check of the untouched server, the setup, a second run,
+the schedule, a power loss. Two servers go through it in the same runs: Debian 12 in Kathmandu (+05:45) by an ordinary user with
+sudo and a store over TLS with its own CA, Debian 13 in Berlin (summer time) by root and a store over HTTP.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import secrets
+import shlex
+import subprocess
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from demo.s3_server import SeaweedFS
+from tests.servers.controller import Controller, Play
+from tests.servers.host import wait_for
+from tests.servers.server import Server
+
+# two servers install their packages at the same time, on a machine that may have two cores
+pytestmark = pytest.mark.timeout(900)
+
+CONFIG = "/etc/postgres-backup/backup-config.env"
+LOG = "/var/log/postgres-backup.log"
+PREFIX = "postgres-backup/"
+CA_FILE = "/etc/ssl/company-ca.pem"
+#: the one word of the log's last line that an administrator greps for
+OK_LINE = re.compile(r"^\S+Z OK \S+: 1 database\(s\), ", re.MULTILINE)
+
+
+@dataclasses.dataclass
+class Site:
+    """One server, the store its backups go to, and the secrets that must not be seen anywhere."""
+
+    server: Server
+    store: SeaweedFS
+    bucket: str
+    user: str
+    password: str
+
+    @property
+    def client(self):
+        """A plain S3 client, to look at the bucket."""
+        config = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"})
+        keys = {"aws_access_key_id": self.store.access_key, "aws_secret_access_key": self.store.secret_key, "region_name": "us-east-1"}
+        return boto3.client("s3", endpoint_url=self.store.endpoint_url, verify=self.store.ca_bundle or None, config=config, **keys)
+
+    def backups(self) -> list[str]:
+        """The names that a listing of the prefix shows."""
+        found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=PREFIX, Delimiter="/")
+        return [item["Key"].removeprefix(PREFIX) for item in found.get("Contents", [])]
+
+    def manifest(self, backup: str) -> dict:
+        key = f"{PREFIX}manifests/{backup.removesuffix('.sql.gz')}.json"
+        return json.loads(self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+    def program(self, *words: str, check: bool = True, timeout: float = 120):
+        """``postgres-backup`` as root types it."""
+        return self.server.inside("/usr/local/bin/postgres-backup", *words, check=check, timeout=timeout)
+
+    @property
+    def secrets(self) -> list[str]:
+        return [self.password, self.store.secret_key]
+
+
+@dataclasses.dataclass
+class Day:
+    """What the tests share: the sites, the controller, and the output of every run so far."""
+
+    sites: list[Site]
+    controller: Controller
+    plays: list[Play]
+
+    def run(self, *options: str, playbook: str = "setup.yml") -> Play:
+        play = self.controller.run(playbook, *options)
+        self.plays.append(play)
+        return play
+
+
+@pytest.fixture(scope="module")
+def day(lab, lab_s3, lab_s3_tls, new_module_server, tmp_path_factory) -> Day:
+    controller = Controller(lab, tmp_path_factory.mktemp("setup") / "controller")
+    kathmandu = new_module_server("bookworm", layer="postgres", timezone="Asia/Kathmandu", name="kathmandu")
+    berlin = new_module_server("trixie", layer="postgres", timezone="Europe/Berlin", name="berlin")
+    kathmandu.add_user("deploy")
+    kathmandu.write(CA_FILE, Path(lab_s3_tls.ca_bundle).read_text())
+    sites = [
+        Site(kathmandu, lab_s3_tls, f"backups-{secrets.token_hex(4)}", "deploy", secrets.token_urlsafe(18) + "'\"$x"),
+        Site(berlin, lab_s3, f"backups-{secrets.token_hex(4)}", "root", secrets.token_urlsafe(18)),
+    ]
+    for site in sites:
+        quoted = site.password.replace("'", "''")
+        site.server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{quoted}'")
+        site.server.sql("CREATE DATABASE crm OWNER crm")
+        site.server.sql(
+            'SET ROLE crm; CREATE TABLE users (id serial PRIMARY KEY, name text NOT NULL); CREATE TABLE "The Orders" (id int, "what; for" text);'
+            "INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 1000) n;"
+            "INSERT INTO \"The Orders\" SELECT n, E'a\\tb\\\\.' || n FROM generate_series(1, 500) n",
+            "crm",
+        )
+        controller.add(
+            site.server,
+            site.user,
+            backup_db_name="crm",
+            backup_db_user="crm",
+            backup_db_password=site.password,
+            backup_s3_endpoint_url=site.store.endpoint_url,
+            backup_s3_bucket=site.bucket,
+            backup_s3_access_key=site.store.access_key,
+            backup_s3_secret_key=site.store.secret_key,
+            backup_s3_ca_bundle=CA_FILE if site.store.tls else "",
+        )
+    controller.variables()
+    return Day(sites, controller, [])
+
+
+@pytest.fixture(params=[0, 1], ids=["bookworm", "trixie"])
+def site(request, day) -> Site:
+    return day.sites[request.param]
+
+
+def _state(server: Server) -> list[str]:
+    """Files with their times, directories, packages, users and units: what a change would show in, but for Ansible's own folders."""
+    places = "/etc /opt /usr /home /root /var/lib /var/spool /var/log"
+    skipped = [".ansible*", "/var/lib/systemd/*", "/var/lib/postgresql/*", "/var/log/*/*", "/var/lib/apt/*", "/var/log/*tmp", "/var/log/lastlog"]
+    find = f"find {places} -xdev " + " ".join(f"-not -path '*{pattern}'" for pattern in skipped)
+    rest = "dpkg -l; getent passwd; systemctl list-unit-files"
+    script = f"{find} -type d -printf '%p %m %u\\n' | sort; {find} -not -type d -printf '%p %y %m %u %s %T@\\n' | sort; {rest}"
+    return server.inside("sh", "-ec", script).stdout.splitlines()
+
+
+def test_check_mode_on_the_untouched_server_touches_nothing(day):
+    before = [_state(site.server) for site in day.sites]
+    play = day.run("--check", "--diff")
+    for site, earlier in zip(day.sites, before, strict=True):
+        assert sorted(set(_state(site.server)) ^ set(earlier)) == []
+        assert play.recap[site.server.name]["changed"] > 5  # it says what it would do
+        assert site.bucket not in [bucket["Name"] for bucket in site.client.list_buckets()["Buckets"]]
+    assert "postgres-backup run --at 00:00" in play.output  # the schedule, in the diff
+
+
+def test_setup_makes_backups_that_are_proven(day):
+    play = day.run()
+    for site in day.sites:
+        assert play.recap[site.server.name]["failed"] == play.recap[site.server.name]["unreachable"] == 0
+        [backup] = site.backups()
+        manifest = site.manifest(backup)
+        assert manifest["rows"] == 1500
+        assert manifest["proofs"], "the first backup is verified"
+        assert site.program("verify", "latest").returncode == 0
+
+
+def test_a_second_run_changes_nothing(day):
+    before = [_state(site.server) for site in day.sites]
+    play = day.run("--diff")
+    assert {name: counts["changed"] for name, counts in play.recap.items()} == {site.server.name: 0 for site in day.sites}, play.output
+    for site, earlier in zip(day.sites, before, strict=True):
+        assert sorted(set(_state(site.server)) ^ set(earlier)) == []
+
+
+def test_what_lies_on_the_server(site):
+    server = site.server
+    assert server.inside("stat", "-c", "%a %U %G", CONFIG).stdout.split() == ["600", "postgres-backup", "postgres-backup"]
+    assert server.inside("runuser", "-u", "nobody", "--", "cat", CONFIG, check=False).returncode != 0
+    sourced = f'. {CONFIG} && printf "%s\\n" "$DB_PASSWORD" "$AWS_SECRET_ACCESS_KEY" "$AWS_REQUEST_CHECKSUM_CALCULATION" "$RETENTION_DAYS" "$SERVER_NAME"'
+    expected = [site.password, site.store.secret_key, "when_required", "7", server.name]
+    for shell in ("sh", "bash"):
+        assert server.inside("runuser", "-u", "postgres-backup", "--", shell, "-ec", sourced).stdout.splitlines() == expected
+    # nothing is locked away from the user who runs it, nor lent to others
+    writable = server.inside(
+        "find", "/opt/postgres-backup", "/usr/local/bin/postgres-backup", "/etc/cron.d/postgres-backup", "-perm", "/022", "-not", "-type", "l"
+    )
+    assert writable.stdout == ""
+
+
+def test_stock_tools_list_and_restore(site):
+    """The contract's line after sourcing the config, and the two stock-tool lines that restore without us."""
+    line = f'. {CONFIG}; aws s3 ls "s3://${{S3_BUCKET_NAME}}/postgres-backup/" --endpoint-url "$S3_ENDPOINT_URL" --region "$S3_REGION" | tail -5'
+    listed = site.server.inside("bash", "-ec", f"set -o pipefail; {line}").stdout
+    [backup] = site.backups()
+    assert listed.count("postgres-backup-") == 1
+    assert backup in listed
+    site.server.sql("CREATE DATABASE by_hand OWNER crm")
+    copy = f'aws s3 cp "s3://${{S3_BUCKET_NAME}}/postgres-backup/{backup}" - --endpoint-url "$S3_ENDPOINT_URL" --region "$S3_REGION"'
+    load = 'PGPASSWORD="$DB_PASSWORD" psql -X -q -v ON_ERROR_STOP=1 -h "$DB_HOST" -U "$DB_USER" -d by_hand'
+    site.server.inside("bash", "-ec", f"set -o pipefail; . {CONFIG}; {copy} | gunzip | {load}")
+    assert site.server.sql("SELECT count(*) FROM users", "by_hand") == "1000"
+    assert site.server.sql('SELECT count(*) FROM "The Orders"', "by_hand") == "500"
+    site.server.sql("DROP DATABASE by_hand")
+
+
+def test_log_rotation(site):
+    checked = site.server.inside("logrotate", "-d", "/etc/logrotate.conf")
+    assert "error" not in checked.stderr.lower()
+    assert f"rotating pattern: {LOG}" in checked.stderr
+    site.server.inside("sh", "-c", f"echo line >> {LOG}")
+    site.server.inside("logrotate", "-f", "/etc/logrotate.d/postgres-backup")
+    assert site.server.inside("stat", "-c", "%a %U %G", LOG).stdout.split() == ["640", "postgres-backup", "adm"]
+    assert site.server.inside("cat", f"{LOG}.1").stdout.endswith("line\n")
+
+
+def test_cron_fires_by_itself_at_the_time_in_utc(day):
+    """Whatever the server's zone is; a run outside its time does nothing."""
+    before = [site.backups() for site in day.sites]
+    changed = {site.server.name: 2 for site in day.sites}  # cron's file and the config
+    checked = day.run("--check", "--diff", "-e", "backup_schedule_time=00:01")
+    assert {name: counts["changed"] for name, counts in checked.recap.items()} == changed, checked.output
+    # at the first full minute at which this machine will surely have changed the schedule, judging by what the check took
+    due = (datetime.now(timezone.utc) + timedelta(seconds=75 + 1.3 * checked.seconds)).replace(second=0, microsecond=0)
+    play = day.run("-e", f"backup_schedule_time={due:%H:%M}", "--diff")
+    assert {name: counts["changed"] for name, counts in play.recap.items()} == changed, play.output
+    for site, earlier in zip(day.sites, before, strict=True):
+        call = f"/usr/local/bin/postgres-backup run --at {(due + timedelta(hours=6)):%H:%M}"
+        assert site.server.inside("runuser", "-u", "postgres-backup", "--", "env", "-i", "sh", "-c", call).stdout == ""
+        assert site.backups() == earlier
+        assert site.server.inside("cat", LOG).stdout == ""
+    assert datetime.now(timezone.utc) < due, "the setup took longer than the test allows for"
+    for site, earlier in zip(day.sites, before, strict=True):
+        patience = (due - datetime.now(timezone.utc)).total_seconds() + 120
+        wait_for(f"cron on {site.server.name}", lambda s=site: OK_LINE.search(s.server.inside("cat", LOG).stdout), timeout=patience, interval=2)
+        log = site.server.inside("cat", LOG).stdout
+        assert OK_LINE.match(log.splitlines()[-1])
+        [new] = set(site.backups()) - set(earlier)
+        taken = datetime.strptime(new, "postgres-backup-%Y-%m-%d_%H-%M-%S.sql.gz").replace(tzinfo=timezone.utc)
+        assert due <= taken < due + timedelta(minutes=1)
+        assert site.program("verify", new).returncode == 0
+        assert site.program("status").returncode == 0
+
+
+# Notes every argument list on the server until its standard input ends, some forty times a second, the short-lived ones included.
+_WATCH = """
+import glob, json, os, sys, threading, time
+seen, over = set(), threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+while not over.is_set():
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as file:
+                seen.add(file.read().replace(b"\\0", b" ").decode(errors="replace"))
+        except OSError:
+            pass
+    time.sleep(0.025)
+print(json.dumps(sorted(seen)))
+"""
+
+
+def test_backup_and_restore_show_no_secret(day):
+    """Not in the argument list of any process, a log, the journal, a file that others may read, or what ``-vvv`` prints."""
+    watch = shlex.join(["python3", "-c", _WATCH])
+    watches = [subprocess.Popen([*site.server.ssh_command(), watch], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for site in day.sites]
+    try:
+        day.run("-vvv", playbook="playbooks/backup.yml")
+        day.run("-vvv", "--limit", "all", "-e", "backup=latest", playbook="restore.yml")
+    finally:
+        seen = [watch.communicate("", timeout=60)[0] for watch in watches]
+    for site, argument_lists in zip(day.sites, seen, strict=True):
+        lines = json.loads(argument_lists)
+        for program in ("pg_dump", "psql"):  # else the watch looked away
+            assert any(program in line for line in lines), lines
+        journal = site.server.inside("journalctl", "--no-pager", "--all").stdout
+        log = site.server.inside("sh", "-c", f"cat {LOG}*").stdout
+        for secret in site.secrets:
+            assert [line for line in lines if secret in line] == []
+            assert secret not in journal + log
+            assert [play for play in day.plays if secret in play.output] == []
+        assert _files_with(site.server, site.secrets) == [CONFIG]
+        assert site.server.sql("SELECT count(*) FROM users", "crm") == "1000"
+
+
+def _files_with(server: Server, words: list[str]) -> list[str]:
+    """The files, but PostgreSQL's own, that hold one of these words. They travel by standard input: an argument list would show them."""
+    places = "/etc /home /opt /root /run /srv /tmp /usr/local /var".split()
+    search = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--devices=skip", "--file=-", "--exclude-dir=postgresql", *places]
+    return server.inside(*search, check=False, input="\n".join(words) + "\n").stdout.split()
+
+
+def test_power_loss_in_the_middle_of_a_backup(site):
+    """No object under a backup's name, the next run is clean, and the parts of the lost one are swept."""
+    before = site.backups()
+    site.server.sql(
+        "CREATE TABLE noise AS SELECT n, string_agg(md5(random()::text), '') FROM generate_series(1, 40000) n, generate_series(1, 20) GROUP BY n", "crm"
+    )
+    site.server.sql("ALTER TABLE noise OWNER TO crm", "crm")
+    site.server.slow_link("40mbit")
+    site.server.inside("systemd-run", "--unit=nightly", "--uid=postgres-backup", "/usr/local/bin/postgres-backup", "run")
+    wait_for("parts in the store", lambda: site.client.list_multipart_uploads(Bucket=site.bucket).get("Uploads"), timeout=60)
+    time.sleep(1)
+    site.server.crash()
+    assert site.backups() == before
+    site.server.boot()
+    site.server.slow_link()
+    unfinished = site.client.list_multipart_uploads(Bucket=site.bucket)["Uploads"]
+    assert len(unfinished) == 1
+    done = site.program("run")
+    assert OK_LINE.search(done.stdout + done.stderr), done
+    [new] = set(site.backups()) - set(before)
+    assert site.program("verify", new).returncode == 0
+    assert site.manifest(new)["tables"]["public.noise"]["rows"] == 40000
+    # a day later the next run removes the parts; the day is not waited for
+    sweep = f"store.Store(settings.load('{CONFIG}')).sweep_uploads('{PREFIX}', older_than_hours=0)"
+    sweep = f"import sys; sys.path.insert(0, '/opt/postgres-backup/postgres-backup.pyz'); from postgres_backup import settings, store; print({sweep})"
+    assert site.server.inside("/opt/postgres-backup/venv/bin/python", "-c", sweep).stdout == "1\n"
+    assert "Uploads" not in site.client.list_multipart_uploads(Bucket=site.bucket)
