@@ -68,7 +68,9 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
     backup = Catalog(settings, store, database).resolve(wanted)
     if backup.problem:
         raise BadBackupError(
-            f"{backup.name} is not whole: {backup.problem}", "Restore another one: postgres-backup list", [{"code": "SIZE_DIFFERS", "message": backup.problem}]
+            f"{backup.name} is not whole: {backup.problem}",
+            "Restore another one: postgres-backup list",
+            [{"code": backup.problem_code, "message": backup.problem}],
         )
     if backup.name.encrypted and not identities:
         raise UsageError(
