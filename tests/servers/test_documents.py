@@ -7,6 +7,7 @@ import secrets
 import pytest
 
 from tests import documents
+from tests.servers.host import wait_for
 
 DOCUMENT = "docs/setup.md"
 
@@ -47,6 +48,8 @@ def test_a_server_by_the_book_and_its_removal(new_server, controller, lab_s3):
     assert looked.rstrip().endswith(".sql.gz")  # the stock tool's listing comes last
 
     controller.run("restore.yml", "-e", "backup=latest")
+    # the wrapper of a background job ends a moment after its job; a user who is at work cannot be removed
+    wait_for("the end of what runs as postgres-backup", lambda: not server.inside("pgrep", "-a", "-u", "postgres-backup", check=False).stdout, timeout=30)
     server.inside("sh", "-ec", shown("Remove", "sh"))
     assert traces(server) == before
     assert server.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'crm_before_%'") == "1"  # the databases are PostgreSQL's
