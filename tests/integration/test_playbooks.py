@@ -59,7 +59,7 @@ def test_backup_loss_restore_undo_and_nothing_secret_on_the_way(play, filled, s3
 
     filled.execute("DELETE FROM users")
     would = play("restore", "--check", "-e", f"backup={backup}")
-    assert "would be what it was" in would
+    assert "would become what it was" in would
     assert filled.execute("SELECT count(*) FROM users") == [(0,)]
     restored = play("restore", "-vvv", "-e", f"backup={backup}")
     assert re.search(r"^    db1: loading ", restored, re.MULTILINE)

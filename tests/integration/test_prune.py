@@ -80,7 +80,8 @@ def test_no_more_than_half_in_one_run(config, s3_client, bucket):
     stored = [engine.forge(s3_client, bucket, days_ago(day)) for day in (0, 1, 20, 21, 22, 23, 24, 25)]
     first = prune.prune(config.settings)
     assert names_of(first["deleted"]) == stored[4:]
-    assert [f["code"] for f in first["findings"]] == ["PRUNE_HELD_BACK"]
+    # these tests have no PostgreSQL behind them, so the databases that restores replaced cannot be asked for
+    assert [f["code"] for f in first["findings"]] == ["DATABASE_UNREACHABLE", "PRUNE_HELD_BACK"]
     assert "--allow-many" in first["findings"][0]["message"]
     done = engine.run(config.path, "prune", "--allow-many", "--json")
     assert names_of(engine.answer(done)["deleted"]) == stored[2:4]
