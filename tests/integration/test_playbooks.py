@@ -64,7 +64,7 @@ def test_backup_loss_restore_undo_and_nothing_secret_on_the_way(play, filled, s3
     restored = play("restore", "-vvv", "-e", f"backup={backup}")
     assert re.search(r"^    db1: loading ", restored, re.MULTILINE)
     assert filled.execute("SELECT count(*) FROM users") == [(1000,)]
-    assert "changed=1" in restored
+    assert "changed=2" in restored  # loaded beside, and swapped
 
     play("undo_restore")
     assert filled.execute("SELECT count(*) FROM users") == [(0,)]
