@@ -154,7 +154,8 @@ def stage(new_database: Callable, s3: SeaweedFS, bucket: str, tmp_path: Path, s3
     (checkout / "group_vars/all.yml").write_text(yaml.safe_dump(variables))
     _write_commands(checkout, programs, etc / "backup-config.env")
     environment = {
-        "PATH": f"{programs}:{find_programs(database.server.major)}:{os.environ['PATH']}",
+        # the documents take an activated .venv for given after their first lines
+        "PATH": f"{programs}:{find_programs(database.server.major)}:{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible"),
@@ -170,6 +171,10 @@ def stage(new_database: Callable, s3: SeaweedFS, bucket: str, tmp_path: Path, s3
     replacements |= {"https://object.pscloud.io": s3.endpoint_url, "my-company-backups": bucket}
     made = Stage(checkout, environment, replacements, database, s3_client, bucket)
     _take_backups(made, tmp_path)
+    (tmp_path / "compose.yml").write_text("services: {}\n")
+    replacements["/tmp/kit"] = str(tmp_path / "kit")
+    with open(etc / "backup-config.env", "a", encoding="utf-8") as config:
+        config.write(f"BACKUP_PATHS={tmp_path / 'compose.yml'}\nKIT_PLAIN=true\n")
     keys = f"AWS_ACCESS_KEY_ID={s3.access_key}\nAWS_SECRET_ACCESS_KEY={s3.secret_key}\n"
     (checkout / "bucket.env").write_text(f"S3_ENDPOINT_URL={s3.endpoint_url}\nS3_BUCKET_NAME={bucket}\n{keys}")
     return made
