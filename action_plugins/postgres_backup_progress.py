@@ -57,6 +57,9 @@ class ActionModule(ActionBase):
             status = self._execute_module(module_name="ansible.legacy.async_status", module_args={"jid": job, "_async_dir": folder}, task_vars=task_vars)
         finally:
             self._shell("rm", "-f", "--", state_file, job_file)
+            # the wrapper of the job says that it removes the module itself, and cannot where it became another user: the module holds
+            # its arguments, a private key among them
+            self._cleanup_remote_tmp = True
         if not status.get("finished"):
             return {"failed": True, "msg": "The module ended without an answer: it was killed, or memory ran out. What it left behind the next run removes"}
         return {key: value for key, value in status.items() if key not in WRAPPING}

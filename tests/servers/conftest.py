@@ -73,9 +73,9 @@ class Servers:
     def __init__(self, lab: Lab) -> None:
         self.lab, self.made = lab, []
 
-    def __call__(self, suite: str = "trixie", *, layer: str = "bare", docker: bool = False, timezone: str = "Etc/UTC", name: str = "") -> Server:
-        """A new server of a suite; ``docker=True`` is short for ``layer="docker"``."""
-        layer = "docker" if docker and layer == "bare" else layer
+    def __call__(self, suite: str = "trixie", *, layer: str = "", docker: bool = False, timezone: str = "Etc/UTC", name: str = "") -> Server:
+        """A new server of a suite; ``docker=True`` alone brings Docker along, beside ``layer="bare"`` it only lets it be installed."""
+        layer = layer or ("docker" if docker else "bare")
         image = layers.image(self.lab, suite, layer)
         name = name or f"{suite}-{secrets.token_hex(2)}"
         server = self.lab.up(name, suite, image=image, docker=docker or layers.needs_docker(layer), timezone=timezone)

@@ -258,6 +258,7 @@ def test_the_private_key_was_only_lent(story):
         assert story.password not in play.output
 
 
+@pytest.mark.rehearsal
 def test_a_lost_server_is_rebuilt_on_a_bare_one(story, lab, lab_registry, new_module_server, tmp_path_factory):
     """A is gone for good, and so is the inventory. B has nothing but what a hosting company delivers."""
     old = story.server
@@ -313,6 +314,7 @@ def test_a_lost_server_is_rebuilt_on_a_bare_one(story, lab, lab_registry, new_mo
     story.server = bare
 
 
+@pytest.mark.rehearsal
 def test_a_rebuild_of_a_machine_with_data_is_refused(story):
     time.sleep(1)
     refused = story.run("rebuild again", "rebuild.yml", check=False)
