@@ -288,24 +288,24 @@ def _choose(settings: Settings, store: Store, wanted: str) -> Kit:
 
 def _extract(store: Store, kit: Kit, identities: tuple[str, ...], to: str | None, progress: Progress) -> None:
     """Read a kit to its end; with ``to``, write its files."""
-    download = store.download(kit.key, kit.bytes)
-    packed: Iterator[bytes] = _told(download, progress)
-    if kit.encrypted:
-        packed = codec.decrypt(packed, identities)
-    reader = _Reader(codec.decompress(packed, "gzip"))
-    try:
-        with tarfile.open(fileobj=reader, mode="r|", bufsize=_CHUNK) as tar:
-            for member in tar:
-                if to is not None:
-                    tar.extract(member, to, filter="tar")
-    except tarfile.TarError as error:
-        raise BadBackupError(f"{kit.name} is damaged: {error}", "Restore another kit", [{"code": "KIT_DAMAGED", "message": str(error)}]) from None
-    except OSError as error:
-        raise PostgresBackupError(f"Failed to write {error.filename}: {error.strerror}", "Run this as root; is there room on the disk?") from None
-    reader.drain()
-    if kit.manifest and download.sha256 != kit.manifest["sha256"]:
-        finding = {"code": "OBJECT_ALTERED", "message": "the SHA-256 is not the manifest's"}
-        raise BadBackupError(f"{kit.name} is not the object that was uploaded", "Restore another kit", [finding])
+    with store.download(kit.key, kit.bytes) as download:
+        packed: Iterator[bytes] = _told(download, progress)
+        if kit.encrypted:
+            packed = codec.decrypt(packed, identities)
+        reader = _Reader(codec.decompress(packed, "gzip"))
+        try:
+            with tarfile.open(fileobj=reader, mode="r|", bufsize=_CHUNK) as tar:
+                for member in tar:
+                    if to is not None:
+                        tar.extract(member, to, filter="tar")
+        except tarfile.TarError as error:
+            raise BadBackupError(f"{kit.name} is damaged: {error}", "Restore another kit", [{"code": "KIT_DAMAGED", "message": str(error)}]) from None
+        except OSError as error:
+            raise PostgresBackupError(f"Failed to write {error.filename}: {error.strerror}", "Run this as root; is there room on the disk?") from None
+        reader.drain()
+        if kit.manifest and download.sha256 != kit.manifest["sha256"]:
+            finding = {"code": "OBJECT_ALTERED", "message": "the SHA-256 is not the manifest's"}
+            raise BadBackupError(f"{kit.name} is not the object that was uploaded", "Restore another kit", [finding])
 
 
 def _told(chunks, progress: Progress) -> Iterator[bytes]:

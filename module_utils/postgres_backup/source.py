@@ -51,10 +51,10 @@ class Source:
         self._check()
 
     def _packed(self, table: Callable[[], str]) -> Iterator[bytes]:
-        self._download = self.store.download(self.backup.key, self.backup.bytes)
-        for chunk in self._download:
-            yield chunk
-            self.progress.advance(len(chunk), table)
+        with self.store.download(self.backup.key, self.backup.bytes) as self._download:
+            for chunk in self._download:
+                yield chunk
+                self.progress.advance(len(chunk), table)
 
     def _check(self) -> None:
         self.sha256 = self._download.sha256

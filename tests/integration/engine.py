@@ -41,6 +41,22 @@ def run(config: os.PathLike | str, *arguments: str, timeout: float = 120, env: M
     )
 
 
+#: runs the program and tells the largest memory that it and each of its children had, in kB; small itself, because a process
+#: begins with its parent's figure, and a long test run's is large
+MEASURED = """
+import json, resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps({"status": done.returncode, "peak_kb": peak, "out": done.stdout, "err": done.stderr}))
+"""
+
+
+def measured(config, *arguments: str) -> dict:
+    """Run the engine to its end: ``status peak_kb out err``."""
+    argv = [sys.executable, "-c", MEASURED, *command(config.path, *arguments)]
+    return json.loads(subprocess.run(argv, capture_output=True, text=True, check=True, env=environment(), timeout=280).stdout)
+
+
 @contextlib.contextmanager
 def started(config: os.PathLike | str, *arguments: str, **more) -> Iterator[subprocess.Popen]:
     """The engine at work, as the head of a process group of its own; killed at the end if it still runs."""

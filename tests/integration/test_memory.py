@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,24 +22,10 @@ def wide(database):
     return database
 
 
-#: runs the program and tells the largest memory that it and each of its children had, in kB
-MEASURED = """
-import json, resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(json.dumps({"status": done.returncode, "peak_kb": peak, "out": done.stdout, "err": done.stderr}))
-"""
-
-
-def measured(config, *arguments: str) -> dict:
-    argv = [sys.executable, "-c", MEASURED, *engine.command(config.path, *arguments)]
-    return json.loads(subprocess.run(argv, capture_output=True, text=True, check=True, env=engine.environment(), timeout=280).stdout)
-
-
 def test_three_gigabytes_in_bounded_memory(wide, new_config, s3, bucket, tmp_path):
     config = new_config(wide, s3, bucket, DB_USER=wide.server.superuser, DB_PASSWORD=wide.server.password)
     began = time.monotonic()
-    done = measured(config, "backup", "--json")
+    done = engine.measured(config, "backup", "--json")
     seconds = time.monotonic() - began
     assert done["status"] == 0, done["err"]
     taken = json.loads(done["out"])
@@ -52,7 +36,7 @@ def test_three_gigabytes_in_bounded_memory(wide, new_config, s3, bucket, tmp_pat
     assert sum(path.stat().st_size for path in Path(config.settings.state_dir).rglob("*") if path.is_file()) < 10_000
 
     began = time.monotonic()
-    read = measured(config, "verify", "latest", "--json")
+    read = engine.measured(config, "verify", "latest", "--json")
     print(f"verify: {time.monotonic() - began:.1f} s, peak {read['peak_kb'] / 1024:.0f} MiB")
     assert read["status"] == 0, read["err"]
     assert read["peak_kb"] < 200 * 1024

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 
 import pyrage
 import pytest
@@ -264,9 +263,7 @@ def test_memory_does_not_grow_with_the_database(database, config):
     run_sql(server, name, "INSERT INTO t SELECT i, repeat(md5(i::text), 60) FROM generate_series(1, 130000) i")
     as_superuser(config, server)
     for arguments in (("backup",), ("restore", "latest")):
-        with engine.started(config.path, *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        print(f"{arguments[0]}: {used.ru_maxrss / 1024:.0f} MiB")
-        assert used.ru_maxrss < 200 * 1024
+        done = engine.measured(config, *arguments)
+        assert done["status"] == 0, done["err"]
+        print(f"{arguments[0]}: {done['peak_kb'] / 1024:.0f} MiB")
+        assert done["peak_kb"] < 200 * 1024
