@@ -39,7 +39,9 @@ def _postgres(server: Server) -> None:
 def _docker(server: Server) -> None:
     """Docker with compose v2. Debian 12 has no compose v2 of its own: that one package comes from Debian 13."""
     if server.suite == "bookworm":
-        source = "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        mirrors = server.inside("grep", "-rhoE", "https?://[^ ]+", "/etc/apt/sources.list", "/etc/apt/sources.list.d", check=False).stdout.split()
+        mirror = next(address for address in mirrors if "security" not in address)  # the one that the server itself was made from
+        source = f"Types: deb\nURIs: {mirror}\nSuites: trixie\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
         server.write("/etc/apt/sources.list.d/trixie.sources", source)
         pin = "Package: *\nPin: release n=trixie\nPin-Priority: -1\n\nPackage: docker-compose\nPin: release n=trixie\nPin-Priority: 500\n"
         server.write("/etc/apt/preferences.d/docker-compose", pin)
