@@ -28,7 +28,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 healthy:
-  description: Every database has a good backup of the last 26 hours.
+  description: Every database has a good backup of the last C(backup_fresh_hours) hours.
   type: bool
   returned: success
 server:

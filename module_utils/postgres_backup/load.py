@@ -172,5 +172,3 @@ _HINTS = (
     (r"permission denied|must be |only superusers", "{user} lacks a right that the backup takes: restore as a superuser (backup_db_user)"),
     (r"server closed the connection|terminating connection|connection to server", "The database server ended the connection: see its log, then try again"),
 )
-
-

@@ -64,6 +64,15 @@ class Settings:
     kit_plain: bool = False
     #: daily, UTC, HH:MM
     schedule_time: str = "00:00"
+    #: hours after which the newest good backup is too old: a day, and two for a night that took long
+    fresh_hours: int = 26
+    #: a backup or a table that is so many percent smaller, or larger, than the last ones used to be is told of; 0: never
+    size_drop_percent: int = 30
+    size_jump_percent: int = 200
+    #: what a GB costs a month, what 1,000 requests cost, and in which currency; 0: costs are not told
+    price_gb_month: float = 0.0
+    price_requests_1000: float = 0.0
+    price_currency: str = ""
     alert_urls: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     ping_url: str = dataclasses.field(default="", repr=False)
     state_dir: str = "/var/lib/postgres-backup"
@@ -128,6 +137,12 @@ _FIELDS = {
     "BACKUP_PATHS": "paths",
     "KIT_PLAIN": "kit_plain",
     "SCHEDULE_TIME": "schedule_time",
+    "FRESH_HOURS": "fresh_hours",
+    "SIZE_DROP_PERCENT": "size_drop_percent",
+    "SIZE_JUMP_PERCENT": "size_jump_percent",
+    "PRICE_GB_MONTH": "price_gb_month",
+    "PRICE_REQUESTS_1000": "price_requests_1000",
+    "PRICE_CURRENCY": "price_currency",
     "ALERT_URLS": "alert_urls",
     "PING_URL": "ping_url",
     "STATE_DIR": "state_dir",
@@ -164,7 +179,11 @@ def _problems(s: Settings):
             yield f"{getattr(s, field)!r} is none of {', '.join(allowed)} {variable(field)}", ""
     if s.retention_days < 1:
         yield f"A retention of {s.retention_days} days would keep nothing {variable('retention_days')}", "Keep at least 1 day; 7 is the default"
-    for field in ("keep_weekly", "keep_monthly", "keep_replaced_days"):
+    if s.fresh_hours < 1:
+        yield f"{s.fresh_hours} hours: every backup would be too old {variable('fresh_hours')}", "26 is the default: a day, and two hours for a long night"
+    if not 0 <= s.size_drop_percent < 100:
+        yield f"A drop by {s.size_drop_percent} percent cannot be {variable('size_drop_percent')}", "1 to 99; 0 is never told of"
+    for field in ("keep_weekly", "keep_monthly", "keep_replaced_days", "size_jump_percent", "price_gb_month", "price_requests_1000"):
         if getattr(s, field) < 0:
             yield f"{getattr(s, field)} is below zero {variable(field)}", ""
     if not 1 <= s.s3_max_parts <= S3_MAX_PARTS:
@@ -265,6 +284,10 @@ def _convert(variable: str, value: str, kind: str, source: str) -> object:
         if not re.fullmatch(r"-?\d+", value.strip()):
             raise UsageError(f"{variable} in {source} is {value!r}, not a whole number", "")
         return int(value)
+    if kind == "float":
+        if not re.fullmatch(r"-?\d+(\.\d*)?", value.strip()):
+            raise UsageError(f"{variable} in {source} is {value!r}, not a number", "Write it with a point: 0.02")
+        return float(value)
     if kind == "bool":
         if value.lower() not in ("true", "false", "yes", "no", "1", "0"):
             raise UsageError(f"{variable} in {source} is {value!r}, neither true nor false", "")

@@ -53,6 +53,4 @@ def write(settings: Settings, name: str, facts: dict) -> None:
 
 
 def _unusable(settings: Settings, doing: str, error: OSError) -> UsageError:
-    return UsageError(
-        f"Failed to {doing}: {error.strerror}", f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}"
-    )
+    return UsageError(f"Failed to {doing}: {error.strerror}", f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}")

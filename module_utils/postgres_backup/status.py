@@ -15,9 +15,6 @@ from .retention import Policy, plan
 from .settings import Settings
 from .store import Store
 
-#: the newest good backup may be this old: a day, and two hours for a night that took long
-FRESH = timedelta(hours=26)
-
 
 def info(settings: Settings, database: str = "", backup: str = "") -> dict:
     """Every whole-database backup under the prefix, newest first.
@@ -81,9 +78,10 @@ def _one(settings: Settings, store: Store, name: str, now: datetime, findings: l
     last = newest_good(backups)
     if last is None:
         findings.append({"code": "NO_BACKUP", "message": f"{name} has no good backup"})
-    elif now - last.taken_at > FRESH:
+    elif now - last.taken_at > timedelta(hours=settings.fresh_hours):
         age = (now - last.taken_at).total_seconds() / 3600
-        findings.append({"code": "BACKUP_STALE", "message": f"the newest good backup of {name} is {age:.1f} hours old ({last.name}); 26 are allowed"})
+        message = f"the newest good backup of {name} is {age:.1f} hours old ({last.name}); {settings.fresh_hours} are allowed"
+        findings.append({"code": "BACKUP_STALE", "message": message})
     for backup in backups:
         if backup.problem and backup.ours:
             findings.append({"code": "BACKUP_BAD", "message": f"{backup.name}: {backup.problem}"})

@@ -100,9 +100,12 @@ def test_the_projects_repository_where_the_distribution_lacks_the_major(new_serv
 
     controller.add(server, backup_db_name="crm", backup_db_user="crm", backup_db_password=password)
     controller.variables(
-        backup_s3_endpoint_url=lab_s3.endpoint_url, backup_s3_bucket=f"backups-{secrets.token_hex(4)}",
-        backup_s3_access_key=lab_s3.access_key, backup_s3_secret_key=lab_s3.secret_key,
-        postgres_client_repository_uri=repository, postgres_client_repository_key=f"{repository}/key.asc",
+        backup_s3_endpoint_url=lab_s3.endpoint_url,
+        backup_s3_bucket=f"backups-{secrets.token_hex(4)}",
+        backup_s3_access_key=lab_s3.access_key,
+        backup_s3_secret_key=lab_s3.secret_key,
+        postgres_client_repository_uri=repository,
+        postgres_client_repository_key=f"{repository}/key.asc",
     )
     play = controller.run("setup.yml", timeout=800)
     assert "70 rows in 1 tables" in play.output
