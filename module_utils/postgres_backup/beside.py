@@ -174,6 +174,6 @@ def swap_in(settings: Settings, database: str, side: str, progress: Progress) ->
     renames = ([(database, kept)] if kept else []) + [(side, database)]
     comments = {database: facts["comment"]}
     if kept:
-        comments[kept] = replaced.kept_comment(database, now, f"restore of {facts['backup']}", live["comment"])
+        comments[kept] = replaced.kept_comment(database, kept, f"restore of {facts['backup']}", live["comment"])
     downtime = swap.swap(settings, renames, comments)
     return {"kept_database": kept, "downtime_seconds": round(downtime, 3) if kept else 0.0}

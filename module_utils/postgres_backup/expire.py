@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 
-from . import databases, postgres, replaced
+from . import databases, manifest, postgres, replaced
 from .errors import DatabaseError
 from .names import utc_now
 from .progress import Progress
@@ -22,7 +22,7 @@ def replaced_databases(settings: Settings, database: str, newest_good: datetime 
     result: dict = {"replaced_deleted": [], "replaced_kept": [], "findings": []}
     try:
         with postgres.connect_maintenance(settings, database) as connection:
-            kept = [(row["name"], _moment(row["replaced_at"])) for row in replaced.kept(connection, database)]
+            kept = [(row["name"], manifest.moment(row["replaced_at"])) for row in replaced.kept(connection, database)]
     except DatabaseError as error:
         message = f"{error.message}; databases that restores have replaced stay until it can be asked"
         return result | {"findings": [{"code": "DATABASE_UNREACHABLE", "message": message}]}
@@ -40,7 +40,3 @@ def replaced_databases(settings: Settings, database: str, newest_good: datetime 
         except DatabaseError as error:
             result["findings"].append({"code": "REPLACED_NOT_REMOVED", "message": f"{decision.name} is past its time and stays: {error.message}"})
     return result
-
-
-def _moment(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)

@@ -13,6 +13,7 @@ import psycopg
 
 from . import postgres
 from .errors import UsageError
+from .manifest import moment as parse_timestamp
 from .manifest import timestamp
 from .names import format_time, nearest, parse_time
 from .settings import Settings
@@ -28,8 +29,10 @@ def side_name(connection: psycopg.Connection, database: str, moment: datetime) -
 
 
 def kept_name(connection: psycopg.Connection, database: str, moment: datetime) -> str:
-    """``<name>_before_<time>``; where that is taken (two swaps within a second), of the next free second."""
-    return _free(connection, database, _KEPT_TAIL, moment)
+    """``<name>_before_<time>``, of a second after every other that is kept (two swaps within a second, a clock that went back): the newest is what an
+    undo brings back, so which one that is must never be in doubt."""
+    latest = max((row["replaced_at"] for row in kept(connection, database)), default="")
+    return _free(connection, database, _KEPT_TAIL, max(moment, parse_timestamp(latest) + timedelta(seconds=1)) if latest else moment)
 
 
 def _free(connection: psycopg.Connection, database: str, tail: str, moment: datetime) -> str:
@@ -45,9 +48,10 @@ def side_comment(database: str, backup: str, comment: str | None = None) -> str:
     return json.dumps({_MARK: _SIDE, "database": database, "backup": backup, "comment": comment}, ensure_ascii=False)
 
 
-def kept_comment(database: str, moment: datetime, reason: str, comment: str | None) -> str:
-    """``comment`` is the live database's own, which comes back with it."""
-    return json.dumps({_MARK: _KEPT, "database": database, "replaced_at": timestamp(moment), "by": reason, "comment": comment}, ensure_ascii=False)
+def kept_comment(database: str, name: str, reason: str, comment: str | None) -> str:
+    """``name`` is what :func:`kept_name` found; ``comment`` is the live database's own, which comes back with it."""
+    replaced_at = timestamp(parse_time(name.rpartition(_KEPT_TAIL)[2]))
+    return json.dumps({_MARK: _KEPT, "database": database, "replaced_at": replaced_at, "by": reason, "comment": comment}, ensure_ascii=False)
 
 
 def _marked(connection: psycopg.Connection, database: str, mark: str) -> list[dict]:
@@ -64,9 +68,16 @@ def _marked(connection: psycopg.Connection, database: str, mark: str) -> list[di
             facts = json.loads(row["comment"])
         except ValueError:  # somebody else's comment that begins with a brace
             continue
-        if facts.get(_MARK) == mark and facts.get("database") == database and (mark == _SIDE or isinstance(facts.get("replaced_at"), str)):
+        if facts.get(_MARK) == mark and facts.get("database") == database and (mark == _SIDE or _is_timestamp(facts.get("replaced_at"))):
             found.append({"comment": None} | facts | {"name": row["name"], "bytes": row["bytes"]})
     return found
+
+
+def _is_timestamp(text: object) -> bool:
+    try:
+        return isinstance(text, str) and timestamp(parse_timestamp(text)) == text
+    except ValueError:
+        return False
 
 
 def kept(connection: psycopg.Connection, database: str) -> list[dict]:

@@ -83,10 +83,10 @@ def undo(settings: Settings, database: str = "", kept: str = "", check: bool = F
         return _plan_undo(settings, database, kept)[0]
     with lock.hold(settings, database, "undo-restore"):
         result, live, comment = _plan_undo(settings, database, kept)
-        now, chosen, new_kept = utc_now(), result["restored_database"], result["kept_database"]
+        chosen, new_kept = result["restored_database"], result["kept_database"]
         comments = {database: comment}
         if live:
-            comments[new_kept] = replaced.kept_comment(database, now, f"undo, which brought {chosen} back", live["comment"])
+            comments[new_kept] = replaced.kept_comment(database, new_kept, f"undo, which brought {chosen} back", live["comment"])
         seconds = swap.swap(settings, ([(database, new_kept)] if live else []) + [(chosen, database)], comments)
         downtime = round(seconds, 3) if live else 0.0
     progress.step(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from datetime import timedelta
 
 import pytest
 from psycopg import sql
 
-from postgres_backup import backup, postgres, replaced, restore
+from postgres_backup import backup, beside, postgres, replaced, restore
 from postgres_backup.errors import DatabaseError, LockedError, UsageError
+from postgres_backup.names import utc_now
 from postgres_backup.progress import Progress
 from tests.integration import engine
 from tests.integration.restoring import databases_of, run_sql
@@ -56,6 +59,19 @@ def test_there_and_back_again(diary, config):
         restore.undo(config.settings)
         assert (said(diary), comment(diary)) == (expected, "the {diary}")
         assert len(kept(config, diary)) == 1
+
+
+@pytest.mark.parametrize("step", [timedelta(), timedelta(minutes=-1)], ids=["all in one second", "a clock that goes back"])
+def test_which_one_is_the_newest_is_never_in_doubt(diary, config, monkeypatch, step):
+    moments = itertools.accumulate(itertools.repeat(step), initial=utc_now())
+    for room in (beside, restore):
+        monkeypatch.setattr(room, "utc_now", lambda: next(moments))
+    for number in range(4):
+        run_sql(diary.server, diary.name, f"UPDATE day SET said = 'live {number}'")
+        restore.restore(config.settings, "latest")
+        assert said(diary) == "first"
+        restore.undo(config.settings)
+        assert said(diary) == f"live {number}"
 
 
 def test_one_of_several_is_chosen_by_name(diary, config):
