@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 BLOCK = 64 * 1024
+KINDS = ("status", "html", "cut_request", "cut_response", "flip", "lose_answer", "hang", "slow")
 
 
 @dataclasses.dataclass
@@ -147,7 +148,9 @@ class FaultProxy(_Proxy):
         super().__exit__(*exc_info)
 
     def plan(self, kind: str, method: str = "", contains: str = "", **options) -> Fault:
-        """Plan one fault; see :class:`Fault`. Its ``done`` tells how often it came about."""
+        """Plan one fault; see :class:`Fault`. Its ``done`` tells how often it came about; what is changed in it counts from then on."""
+        if kind not in KINDS:
+            raise ValueError(f"{kind} is no fault that this proxy can make: {', '.join(KINDS)}")
         fault = Fault(kind, method, contains, **options)
         with self._lock:
             self._faults.append(fault)
