@@ -34,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=f"settings to use (default: {settings.DEFAULT_CONFIG})")
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="the result as one JSON object on standard output")
+    common.add_argument(
+        "--log-format", choices=("text", "json"), default=argparse.SUPPRESS, help="how each step is told on standard error (default: text; json for machines)"
+    )
+    common.add_argument(
+        "--journald", action="store_true", default=argparse.SUPPRESS, help="tell each step to the system's journal too: journalctl -t postgres-backup"
+    )
     one = argparse.ArgumentParser(add_help=False)
     one.add_argument("--database", default="", metavar="NAME", help="which database, where the settings name several")
     dry = argparse.ArgumentParser(add_help=False)
@@ -74,7 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     kit = command("restore-kit", "put the files of a server kit back", dry, key)
     kit.add_argument("kit", metavar="FILE", help="a name under kit/ in the bucket, or latest")
     kit.add_argument("--to", required=True, metavar="DIR", help="the folder that stands for /; as root with --to / everything returns to its place")
-    run = command("run", "what cron calls: back up every database, then prune")
+    history = command("history", "say what happened: backups, failures, restores and prunes, newest first", one)
+    history.add_argument("--days", type=float, default=7, metavar="N", help="how far back (default: 7)")
+    command("watch", "what cron calls every hour: look whether all is well, tell who should know, make up for a run that did not happen")
+    alert_test = command("alert-test", "send a test to everybody who is told of trouble", dry)
+    alert_test.add_argument("--only-new", action="store_true", help="only to addresses that no test has reached yet")
+    run = command("run", "what cron calls at night: back up every database, then prune")
     run.add_argument(
         "--at",
         default="",
@@ -171,9 +182,24 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
             or ["Nothing waits for adoption."],
             0,
         )
+    if a.command == "history":
+        from . import history
+
+        found = history.history(s, a.days, a.database)
+        return found, history.lines(found), 0
+    if a.command == "watch":
+        from .watch import watch
+
+        found = watch(s, progress)
+        return found, [f"{t['code']}: {t['message']} (since {t['since']})" for t in found["troubles"]], 0 if found["healthy"] else 4
+    if a.command == "alert-test":
+        from . import alerts
+
+        found = alerts.send_test(s, a.only_new, a.check)
+        return found, [f"{'would be told' if a.check else 'told'}: {kind}" for kind in found["addresses"]] or ["No address is new."], 0
     from .nightly import run
 
-    found = run(s, progress)
+    found = run(s, progress, bool(a.at))
     return found, [], found["exit_status"]
 
 
@@ -235,6 +261,14 @@ def become_owner(config: str) -> None:
         )
 
 
+def _progress(arguments: argparse.Namespace) -> Progress:
+    """A line that renews itself for whoever sits before a terminal, else the lines of a log."""
+    as_json, journal = getattr(arguments, "log_format", "text") == "json", getattr(arguments, "journald", False)
+    if sys.stderr.isatty() and not as_json and not journal and arguments.command not in ("run", "watch"):
+        return TerminalProgress()
+    return LogProgress(as_json=as_json, journal=journal)
+
+
 def _stop(number: int, _frame) -> None:
     """Once: ``timeout`` and a nervous hand send two, and the second must not interrupt the cleaning up."""
     for other in _SIGNALS:
@@ -266,12 +300,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not is_due(arguments.at):
                 return _answer({"changed": False, "due": False}, [], as_json, 0)
         _listen()
-        if sys.stderr.isatty() and arguments.command != "run":
-            progress = TerminalProgress()
+        progress = _progress(arguments)
         identities = _identities(getattr(arguments, "identity", ""))
         if not stays_root(arguments.command):
             become_owner(config)
-        found = settings.load(config, bucket_only=arguments.command == "list")
+        found = settings.load(config, bucket_only=arguments.command in ("list", "history"))
         hide = found.hide
         if arguments.command == "run" and arguments.at:
             from .schedule import begin

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from . import journal, lock, manifest, postgres, programs
+from . import journal, lock, manifest, outcome, postgres, programs
 from .catalog import layout_for
 from .codec import Chain
 from .dump import Dump, dump_globals
@@ -21,12 +21,10 @@ from .errors import PostgresBackupError, StoreError
 from .names import BackupName, Layout, utc_now
 from .progress import Progress, human_bytes, human_seconds
 from .settings import Settings
-from .store import Store
+from .store import HASTY, Store
 
 #: hours after which an unfinished upload under our prefix cannot be anybody's work any more
 STALE_UPLOAD_HOURS = 24
-#: seconds for which a store is asked again when all that is left to do is to clean up
-HASTY = 5.0
 #: longest pause, seconds, before the next try for a name that nobody else has
 LONGEST_PAUSE = 30.0
 
@@ -40,27 +38,31 @@ def create(
     :param tables: patterns as for ``pg_dump --table``; the result is a partial backup.
     :param schema_only: definitions without rows; a partial backup too.
     :param check: find everything out, change nothing.
-    :return: ``backup database key bytes dump_bytes rows seconds sha256 findings changed``.
+    :return: ``backup database taken_at key bytes dump_bytes rows seconds sha256 findings changed``.
     :raises PostgresBackupError: nothing is left in the bucket under a backup's name.
     """
     progress = progress or Progress()
     database = settings.for_database(database)
+    what = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
+    if check:
+        run = _prepare(settings, database, what, progress)
+        name = BackupName.of(utc_now(), settings.format, settings.compression, bool(settings.age_recipients))
+        return {"changed": True, "backup": _label(run.layout, name, what), "database": database, "key": _key(run.layout, name, what), "findings": []}
+    # a partial backup that fails is nobody's trouble but that of whoever asked for it
+    with outcome.noted(settings, "backup", database, alarm=not what) as note:
+        run = _prepare(settings, database, what, progress)
+        with lock.hold(settings, database, "backup"):
+            result = run.go(tables, schema_only)
+        note["good"] = {"backup": result["backup"], "taken_at": result["taken_at"]}
+        return result
+
+
+def _prepare(settings: Settings, database: str, what: str, progress: Progress) -> _Run:
+    """See that all is there that a backup takes; nothing is touched."""
     store = Store(settings)
     store.check()
     server = postgres.server_facts(settings, database)
-    tools = programs.find(settings, server["major"])
-    layout = layout_for(settings, database)
-    what = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
-    if check:
-        name = BackupName.of(utc_now(), settings.format, settings.compression, bool(settings.age_recipients))
-        return {"changed": True, "backup": _label(layout, name, what), "database": database, "key": _key(layout, name, what), "findings": []}
-    with lock.hold(settings, database, "backup"):
-        try:
-            return _Run(settings, store, layout, database, tools, server, what, progress).go(tables, schema_only)
-        except PostgresBackupError as error:
-            failure = {"database": database, "reason": settings.hide(error.message), "findings": error.findings}
-            journal.record(Store(settings, patience=HASTY), layout, utc_now(), "backup-failed", failure)
-            raise
+    return _Run(settings, store, layout_for(settings, database), database, programs.find(settings, server["major"]), server, what, progress)
 
 
 class _Run:
@@ -100,6 +102,7 @@ class _Run:
             "changed": True,
             "backup": found["name"],
             "database": self.database,
+            "taken_at": found["started_at"],
             "key": stored.key,
             "bytes": stored.bytes,
             "dump_bytes": report.bytes,

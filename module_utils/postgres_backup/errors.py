@@ -56,6 +56,17 @@ class DatabaseError(PostgresBackupError):
     """PostgreSQL, or one of its programs, could not be reached, or refused."""
 
 
+def reason(error: PostgresBackupError) -> str:
+    """What kind of failure it is, in one word for counting: ``clock``, ``disk``, ``backup`` (a bad one), ``store``, ``database`` or ``other``."""
+    codes = {finding["code"] for finding in error.findings}
+    if "CLOCK_DIFFERS" in codes:
+        return "clock"
+    if "DISK_SHORT" in codes:
+        return "disk"
+    kinds = {BadBackupError: "backup", StoreError: "store", DatabaseError: "database"}
+    return next((word for kind, word in kinds.items() if isinstance(error, kind)), "other")
+
+
 def unexpected(error: Exception) -> PostgresBackupError:
     """A mistake of this program as one sentence that says where it happened; a person at three in the morning is not helped by a traceback."""
     place = traceback.extract_tb(error.__traceback__)[-1:]

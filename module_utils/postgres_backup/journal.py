@@ -15,7 +15,7 @@ from .manifest import timestamp
 from .names import Layout
 from .store import Store
 
-_BEGAN = "backup-began"
+BEGAN = "backup-began"
 
 
 def record(store: Store, layout: Layout, moment: datetime, event: str, facts: dict) -> list[dict]:
@@ -37,12 +37,12 @@ def claim(store: Store, layout: Layout, moment: datetime, facts: dict) -> str:
 
     :raises StoreError: it could not be written.
     """
-    return _write(store, layout, moment, _BEGAN, facts, secrets.token_hex(4))
+    return _write(store, layout, moment, BEGAN, facts, secrets.token_hex(4))
 
 
 def claims(store: Store, layout: Layout, moment: datetime) -> list[str]:
     """The keys of all notes, by whomever, that say that a backup named after this second begins."""
-    return [item.key for item in store.list(layout.journal(moment, _BEGAN).removesuffix(".json"))]
+    return [item.key for item in store.list(layout.journal(moment, BEGAN).removesuffix(".json"))]
 
 
 def _write(store: Store, layout: Layout, moment: datetime, event: str, facts: dict, tag: str = "") -> str:

@@ -25,7 +25,7 @@ SUFFIXES = {
     ".dump": ("custom", "none"),
 }
 #: what lies beside the backups under a prefix
-_RESERVED = ("manifests", "globals", "partial", "journal")
+_RESERVED = ("manifests", "globals", "partial", "journal", "kit", "report")
 _NAME = re.compile(
     r"postgres-backup-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?",
     re.ASCII,

@@ -1,42 +1,55 @@
-"""What cron calls: back up every database, prune what each backup makes superfluous, save the server kit; say how it went."""
+"""What cron calls: back up every database, prune what each backup makes superfluous, save the server kit; then tell all who should know how it went."""
 
 from __future__ import annotations
 
 import time
 
-from . import backup, kit, manifest, prune, state
-from .errors import PostgresBackupError, UsageError, unexpected
-from .names import utc_now
-from .progress import Progress, human_bytes, human_seconds
+from . import alerts, backup, kit, lock, manifest, outcome, ping, prune, state, status, trend
+from .catalog import Catalog
+from .errors import LockedError, PostgresBackupError, StoreError, UsageError, unexpected
+from .names import BackupName, utc_now
+from .progress import Progress, Recorder, human_bytes, human_seconds
 from .settings import Settings
+from .store import Store
 
-#: the state in which the last run is described
-LAST_RUN = "last-run.json"
+_TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
+#: the lock of the whole run; no database can have this name in the settings of a server that has one more
+_LOCK = "the nightly run"
 
 
-def run(settings: Settings, progress: Progress) -> dict:
+def run(settings: Settings, progress: Progress, scheduled: bool = False) -> dict:
     """One night. A database that fails does not keep the others from their backup, and is not pruned; nor does a kit that fails.
 
+    :param scheduled: the schedule itself has called, at its time.
     :return: ``databases``: per database ``backup``, ``deleted``, ``error``; ``kit``: its result (None where there are no paths) and
         ``kit_error``; ``exit_status``, ``findings``, ``seconds``, ``changed``.
+    :raises LockedError: another such run is at work.
     """
+    with lock.hold(settings, _LOCK, "nightly run"):
+        return _run(settings, Recorder(progress), scheduled)
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether a run is at work right now."""
+    try:
+        with lock.hold(settings, _LOCK, "look"):
+            return False
+    except LockedError:
+        return True
+
+
+def _run(settings: Settings, progress: Recorder, scheduled: bool) -> dict:
     began, started = time.monotonic(), utc_now()
+    findings = ping.send(settings, "start")
     databases: dict[str, dict] = {}
     statuses = []
     for name in settings.databases:
-        one: dict = {"backup": None, "deleted": [], "error": ""}
-        databases[name] = one
-        step = "backup"
-        try:
-            one["backup"] = backup.create(settings, name, progress=progress)
-            step = "prune"
-            one["deleted"] = prune.prune(settings, name, progress=progress)["deleted"]
-        except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
-            error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
-            one["error"] = settings.hide(f"{step}: {error.message}")
-            statuses.append(error.exit_status)
-            progress.step(settings.hide(f"{name}: {step} failed: {error.message}" + (f" ({error.hint})" if error.hint else "")))
+        databases[name], failures = _one(settings, name, progress)
+        statuses += failures
+        findings += databases[name].pop("findings")
     saved, kit_error, kit_status = _save_kit(settings, progress)
+    if scheduled:
+        findings += alerts.settle(settings, [alerts.key("NIGHT_SKIPPED")])
     result = {
         "changed": True,
         "started_at": manifest.timestamp(started),
@@ -45,15 +58,66 @@ def run(settings: Settings, progress: Progress) -> dict:
         "kit": saved,
         "kit_error": kit_error,
         "exit_status": _exit_status(statuses + kit_status, len(databases) + bool(settings.paths)),
-        "findings": [],
+        "findings": findings,
     }
     try:
-        state.write(settings, LAST_RUN, result)
+        state.write(settings, state.LAST_RUN, result)
     except UsageError as error:  # what is in the bucket is there all the same
-        result["findings"].append({"code": "STATE_NOT_WRITTEN", "message": error.message})
-        progress.step(error.message)
-    progress.step(_verdict(settings, result))
+        findings.append({"code": "STATE_NOT_WRITTEN", "message": error.message})
+    findings += _publish(settings)
+    verdict = _verdict(settings, result)
+    findings += ping.send(settings, "fail" if result["exit_status"] else "", "\n".join([*progress.lines, verdict]))
+    for finding in findings:
+        progress.step(settings.hide(f"{finding['code']}: {finding['message']}"))
+    progress.step(verdict)
     return result
+
+
+def _one(settings: Settings, name: str, progress: Progress) -> tuple[dict, list[int]]:
+    """One database: ``backup deleted error findings``, and the exit status of what failed."""
+    one: dict = {"backup": None, "deleted": [], "error": "", "findings": []}
+    step = "backup"
+    try:
+        one["backup"] = backup.create(settings, name, progress=progress)
+        one["findings"] += _judge(settings, name, one["backup"]["backup"])
+        step = "prune"
+        one["deleted"] = prune.prune(settings, name, progress=progress)["deleted"]
+    except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
+        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        if isinstance(any_error, (UsageError, LockedError)):  # an answer to whoever asks; at night nobody does
+            one["findings"] += outcome.failed(settings, step, name, error)
+        one["error"] = settings.hide(f"{step}: {error.message}")
+        progress.step(settings.hide(f"{name}: {step} failed: {error.message}" + (f" ({error.hint})" if error.hint else "")))
+        return one, [error.exit_status]
+    return one, []
+
+
+def _judge(settings: Settings, name: str, taken: str) -> list[dict]:
+    """Hold the new backup against its predecessors; what is out of the ordinary is told.
+
+    :return: findings: the trend's, and what could not be told. A store that does not answer leaves the question for tomorrow.
+    """
+    try:
+        backups = Catalog(settings, Store(settings), name).backups()
+    except StoreError as error:
+        return [{"code": "TREND_NOT_KNOWN", "message": error.message}]
+    good = [b for b in backups if b.ours and b.good]
+    newest = next((b for b in good if b.name == BackupName.parse(taken)), None)
+    if newest is None:
+        return []
+    earlier = [b.manifest for b in good if b.taken_at < newest.taken_at]
+    found = trend.findings(newest.manifest, earlier, settings.size_drop_percent, settings.size_jump_percent)
+    troubles = [alerts.Trouble(finding["code"], name, finding["message"]) for finding in found]
+    return found + alerts.settle(settings, [alerts.key(code, name) for code in _TRENDS], troubles)
+
+
+def _publish(settings: Settings) -> list[dict]:
+    """The metrics, with what is in the bucket now."""
+    try:
+        found = status.status(settings)
+    except StoreError:  # it has been told of
+        found = None
+    return status.publish(settings, found)
 
 
 def _save_kit(settings: Settings, progress: Progress) -> tuple[dict | None, str, list[int]]:
@@ -61,9 +125,12 @@ def _save_kit(settings: Settings, progress: Progress) -> tuple[dict | None, str,
     if not settings.paths:
         return None, "", []
     try:
-        return kit.create(settings, progress=progress), "", []
+        with outcome.noted(settings, "kit", ""):
+            return kit.create(settings, progress=progress), "", []
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
         error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        if isinstance(any_error, (UsageError, LockedError)):
+            outcome.failed(settings, "kit", "", error)
         progress.step(settings.hide(f"kit: failed: {error.message}" + (f" ({error.hint})" if error.hint else "")))
         return None, settings.hide(error.message), [error.exit_status]
 

@@ -189,4 +189,5 @@ def _refuse_by_rights_and_room(made: Plan, connection: psycopg.Connection, setti
         raise DatabaseError(
             f"There is no room for a second copy: {human_bytes(made.needed_bytes)} needed, {human_bytes(made.free_bytes)} free on the database server",
             "Make room, or restore in place, in one transaction: backup_restore_in_place: true (postgres-backup restore --in-place)",
+            [{"code": "DISK_SHORT", "message": f"{made.needed_bytes} bytes needed, {made.free_bytes} free"}],
         )

@@ -6,9 +6,11 @@ decided once, by whoever starts the program.
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import sys
+import syslog
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -32,6 +34,13 @@ def human_seconds(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def human_age(hours: float) -> str:
+    """``25 min``, ``7.5 h`` or ``12 d``."""
+    if hours < 1:
+        return f"{max(hours, 0) * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} d"
 
 
 def printable(text: str) -> str:
@@ -87,24 +96,60 @@ class Progress:
         return printable(", ".join(parts + ([self.table] if self.table else [])))
 
 
+class Recorder(Progress):
+    """Passes everything on to another, and remembers its last lines."""
+
+    def __init__(self, to: Progress, most: int = 50) -> None:
+        super().__init__()
+        self._to, self.lines = to, collections.deque(maxlen=most)
+
+    def phase(self, name: str, detail: str = "") -> None:
+        self.lines.append(name + detail)
+        self._to.phase(name, detail)
+
+    def advance(self, count: int, table: str | Callable[[], str] = "") -> None:
+        self._to.advance(count, table)
+
+    def step(self, text: str) -> None:
+        self.lines.append(text)
+        self._to.step(text)
+
+    def close(self) -> None:
+        self._to.close()
+
+
 class LogProgress(Progress):
-    """Lines with UTC times, for a log: one a step, and one a minute of a long one."""
+    """Lines with UTC times, for a log: one a step, and one a minute of a long one.
+
+    :param as_json: each line is a JSON object, for machines: ``at``, ``message``, and ``phase bytes table`` while bytes go through.
+    :param journal: also to the system's journal, under the name ``postgres-backup`` (through syslog, which journald serves).
+    """
 
     interval = 60.0
 
-    def __init__(self, stream=None) -> None:
+    def __init__(self, stream=None, as_json: bool = False, journal: bool = False) -> None:
         super().__init__()
-        self.stream = stream or sys.stderr
+        self.stream, self.as_json, self.journal = stream or sys.stderr, as_json, journal
+        if journal:
+            syslog.openlog("postgres-backup", syslog.LOG_PID, syslog.LOG_DAEMON)
 
     def phase(self, name: str, detail: str = "") -> None:
         super().phase(name, detail)
         self._next = time.monotonic() + self.interval
 
     def step(self, text: str) -> None:
-        say(f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {printable(text)}\n", self.stream)
+        self._write(text, {})
 
     def report(self) -> None:
-        self.step(self.line())
+        self._write(self.line(), {"phase": self.name, "bytes": self.done, "table": self.table})
+
+    def _write(self, text: str, numbers: dict) -> None:
+        now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+        line = json.dumps({"at": now, "message": text} | numbers, ensure_ascii=False) if self.as_json else f"{now} {printable(text)}"
+        say(line + "\n", self.stream)
+        if self.journal:
+            # an embedded NUL is the one thing that syslog refuses, and printable() leaves none
+            syslog.syslog(syslog.LOG_ERR if text.startswith("FAILED") else syslog.LOG_INFO, printable(text))
 
 
 class TerminalProgress(Progress):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import expire, journal, lock, manifest
+from . import expire, journal, lock, manifest, outcome, state
 from .catalog import Catalog, newest_good
 from .errors import BadBackupError, PostgresBackupError, UsageError
 from .names import Layout, utc_now
@@ -29,10 +29,10 @@ def prune(settings: Settings, database: str = "", check: bool = False, allow_man
     """
     progress = progress or Progress()
     database = settings.for_database(database)
-    store = Store(settings)
-    store.check()
     began = time.monotonic()
-    with lock.hold(settings, database, "prune"):
+    with outcome.noted(settings, "prune", database, check=check), lock.hold(settings, database, "prune"):
+        store = Store(settings)
+        store.check()
         require_honest_clock(store)
         catalog = Catalog(settings, store, database)
         backups = catalog.backups()
@@ -51,6 +51,7 @@ def prune(settings: Settings, database: str = "", check: bool = False, allow_man
                 remove(store, decision)
                 progress.step(f"{database}: deleted {decision.backup.name}: {decision.reason}")
             result["findings"] += journal.record(store, catalog.layout, utc_now(), "prune", {"database": database, "deleted": result["deleted"]})
+            result["findings"] += state.count(settings, "pruned", database, number=len(going))
         leftovers = catalog.leftovers()
         if leftovers and not check:
             store.delete(leftovers)

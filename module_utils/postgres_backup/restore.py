@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 
-from . import beside, in_place, journal, lock, postgres, replaced, swap
-from .catalog import Catalog
-from .errors import PostgresBackupError, UsageError
+from . import beside, in_place, lock, outcome, postgres, replaced, swap
+from .errors import UsageError
 from .names import utc_now
 from .preflight import Plan, plan
 from .progress import Progress, human_seconds
@@ -46,17 +45,12 @@ def restore(
         with postgres.connect_maintenance(settings, database) as connection:
             kept = None if inside or not made.live else replaced.kept_name(connection, database, utc_now())
         return made.describe() | {"changed": True, "kept_database": kept, "in_place": inside}
-    with lock.hold(settings, database, "restore"):
+    with lock.hold(settings, database, "restore"), outcome.noted(settings, "restore", database, {"backup": str(made.backup.name)}):
         began = time.monotonic()
-        layout = Catalog(settings, store, database).layout
-        try:
-            outcome = (in_place.replace if inside else _replace)(settings, store, made, identities, progress)
-        except PostgresBackupError as error:
-            journal.record(store, layout, utc_now(), "restore-failed", {"backup": str(made.backup.name), "database": database, "reason": error.message})
-            raise
-        result = made.describe() | outcome | {"changed": True, "in_place": inside, "seconds": round(time.monotonic() - began, 1)}
-        noted = {key: result[key] for key in ("backup", "database", "rows", "seconds", "downtime_seconds", "kept_database")}
-        result["findings"] = result["findings"] + journal.record(store, layout, utc_now(), "restore", noted)
+        found = (in_place.replace if inside else _replace)(settings, store, made, identities, progress)
+        result = made.describe() | found | {"changed": True, "in_place": inside, "seconds": round(time.monotonic() - began, 1)}
+        told = ("backup", "database", "rows", "seconds", "downtime_seconds", "kept_database")
+        result["findings"] = result["findings"] + outcome.restored(settings, store, result, *told)
     progress.step(
         f"{database}: restored from {result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}, "
         f"unreachable for {result['downtime_seconds']:.2f} s"

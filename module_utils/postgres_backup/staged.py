@@ -12,10 +12,9 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from . import beside, journal, lock, postgres, replaced, restore
+from . import beside, lock, outcome, postgres, replaced, restore
 from . import in_place as inside
 from . import tables as some
-from .catalog import layout_for
 from .errors import UsageError
 from .names import utc_now
 from .preflight import plan
@@ -80,7 +79,7 @@ def load(settings: Settings, backup: str, database: str = "", identities: tuple[
     result = made.describe() | {"changed": not in_place, "side_database": None, "in_place": in_place, "seconds": 0.0}
     if check or in_place:
         return result
-    with lock.hold(settings, database, "restore"):
+    with lock.hold(settings, database, "restore"), outcome.noted(settings, "restore", database, {"backup": str(made.backup.name)}, ends=False):
         began = time.monotonic()
         side, facts = beside.load(settings, store, made, identities, progress)
     seconds = round(time.monotonic() - began, 1)
@@ -109,14 +108,13 @@ def swap(
     if check:
         return {"changed": True, "backup": backup, "database": database, "kept_database": _would_keep(settings, database, side), "findings": []}
     store = Store(settings)
-    with lock.hold(settings, database, "restore"):
+    with lock.hold(settings, database, "restore"), outcome.noted(settings, "restore", database, {"backup": backup}):
         if side:
-            outcome = beside.swap_in(settings, database, side, progress)
+            found = beside.swap_in(settings, database, side, progress)
         else:
-            outcome = inside.replace(settings, store, plan(settings, store, backup, database, False, identities), identities, progress)
-        result = {"changed": True, "backup": backup, "database": database, "findings": []} | outcome
-        noted = {key: result[key] for key in ("backup", "database", "downtime_seconds", "kept_database")}
-        result["findings"] = result["findings"] + journal.record(store, layout_for(settings, database), utc_now(), "restore", noted)
+            found = inside.replace(settings, store, plan(settings, store, backup, database, False, identities), identities, progress)
+        result = {"changed": True, "backup": backup, "database": database, "findings": []} | found
+        result["findings"] = result["findings"] + outcome.restored(settings, store, result, "backup", "database", "downtime_seconds", "kept_database")
     progress.step(f"{database}: is what it was in {backup}, unreachable for {result['downtime_seconds']:.2f} s")
     return result
 

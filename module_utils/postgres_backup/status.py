@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime, timedelta
 
-from . import manifest, postgres, replaced
+from . import alerts, manifest, metrics, postgres, replaced, state
 from .catalog import Catalog, newest_good
-from .errors import DatabaseError
+from .errors import DatabaseError, UsageError
 from .names import utc_now
 from .owners import owners
-from .progress import human_bytes
+from .progress import human_age, human_bytes
 from .retention import Policy, plan
 from .settings import Settings
 from .store import Store
@@ -77,14 +77,15 @@ def _one(settings: Settings, store: Store, name: str, now: datetime, findings: l
     mine = [b for b in backups if b.ours]
     last = newest_good(backups)
     if last is None:
-        findings.append({"code": "NO_BACKUP", "message": f"{name} has no good backup"})
+        findings.append({"code": "NO_BACKUP", "message": f"{name} has no good backup", "database": name})
     elif now - last.taken_at > timedelta(hours=settings.fresh_hours):
         age = (now - last.taken_at).total_seconds() / 3600
         message = f"the newest good backup of {name} is {age:.1f} hours old ({last.name}); {settings.fresh_hours} are allowed"
-        findings.append({"code": "BACKUP_STALE", "message": message})
+        findings.append({"code": "BACKUP_STALE", "message": message, "database": name})
     for backup in backups:
         if backup.problem and backup.ours:
-            findings.append({"code": "BACKUP_BAD", "message": f"{backup.name}: {backup.problem}"})
+            newest = last is None or backup.taken_at > last.taken_at
+            findings.append({"code": "BACKUP_BAD", "message": f"{backup.name}: {backup.problem}", "database": name, "newest": newest})
         elif backup.problem and backup.candidate:  # whose it is cannot be told
             findings.append({"code": backup.problem_code, "message": f"{backup.name}: {backup.problem}"})
     try:
@@ -102,6 +103,37 @@ def _one(settings: Settings, store: Store, name: str, now: datetime, findings: l
         "replaced": kept,
         "waiting": sum(b.waits_for_adoption for b in backups),
     }
+
+
+def publish(settings: Settings, found: dict | None, watched: bool = False) -> list[dict]:
+    """Write the metrics.
+
+    :param found: what :func:`status` has said; None where the store does not answer: what was last known of the bucket stays.
+    :param watched: the hourly look is what has found it.
+    :return: findings: what could not be written.
+    """
+    now = utc_now()
+    try:
+        look = state.read(settings, state.LAST_LOOK)
+        look = {
+            "watched_at": manifest.timestamp(now) if watched else look.get("watched_at"),
+            "databases": found["databases"] if found else look.get("databases", {}),
+        }
+        state.write(settings, state.LAST_LOOK, look)
+        facts = {
+            "server": settings.server_name,
+            "now": now,
+            "fresh_hours": settings.fresh_hours,
+            "run": state.read(settings, state.LAST_RUN),
+            "watched_at": manifest.moment(look["watched_at"]) if look["watched_at"] else None,
+            "databases": look["databases"],
+            "counters": state.read(settings, state.COUNTERS),
+            "restores": state.read(settings, state.LAST_RESTORE),
+            "alarms": alerts.open_troubles(settings),
+        }
+    except UsageError as error:
+        return [{"code": "STATE_NOT_WRITTEN", "message": error.message}]
+    return metrics.write(settings, facts)
 
 
 def next_run(schedule_time: str, now: datetime) -> datetime:
@@ -139,13 +171,6 @@ def owner_lines(found: list[dict]) -> list[str]:
         for one in found
     ]
     return [*lines, "To restore them, give the server they go to these names: backup_server_name and backup_db_name (SERVER_NAME and DB_NAME)", ""]
-
-
-def human_age(hours: float) -> str:
-    """``25 min``, ``7.5 h`` or ``12 d``."""
-    if hours < 1:
-        return f"{max(hours, 0) * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} d"
 
 
 def lines(found: dict) -> list[str]:

@@ -17,6 +17,8 @@ from .upload import PartPlan, Upload, plan_parts
 
 __all__ = ["Download", "PartPlan", "Refused", "Store", "StoredObject", "Upload", "plan_parts"]
 
+#: seconds for which a store is asked again when all that is left to do is to clean up, or to note that something failed
+HASTY = 5.0
 #: bytes of an object that is read into memory at once
 SMALL = 64 * 1024 * 1024
 
@@ -40,12 +42,13 @@ class Store:
         """Endpoint, key, bucket and region are right: asks for one page of the prefix, and gives up soon."""
         bucket.probe(self.s3)
 
-    def list(self, prefix: str, delimiter: str = "") -> Iterator[StoredObject]:
+    def list(self, prefix: str, delimiter: str = "", after: str = "") -> Iterator[StoredObject]:
         """Objects whose keys begin with ``prefix``, in the order of their keys, however many.
 
         :param delimiter: ``/`` leaves out what lies under sub-prefixes.
+        :param after: only keys that come after this one, where the store heeds it; so whoever needs that looks again.
         """
-        parameters = {"Prefix": prefix} | ({"Delimiter": delimiter} if delimiter else {})
+        parameters = {"Prefix": prefix} | ({"Delimiter": delimiter} if delimiter else {}) | ({"StartAfter": after} if after else {})
         while True:
             answer = self.s3.call("list_objects_v2", f"list {prefix}", **parameters)
             found = answer.get("Contents", [])

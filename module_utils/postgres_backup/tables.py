@@ -14,7 +14,7 @@ import time
 import psycopg
 from psycopg import sql
 
-from . import beside, journal, lock, postgres
+from . import beside, journal, lock, outcome, postgres
 from .catalog import layout_for
 from .errors import DatabaseError, UsageError
 from .names import nearest, utc_now
@@ -116,7 +116,7 @@ def restore_tables(
     made = plan(settings, store, backup, database, True, identities)
     if made.live is None:
         raise UsageError(f"There is no database {database} to bring tables back into", "Restore all of it: without tables")
-    with lock.hold(settings, database, "restore of tables"):
+    with lock.hold(settings, database, "restore of tables"), outcome.noted(settings, "restore", database, {"backup": str(made.backup.name)}, check=check):
         began = time.monotonic()
         side, facts = beside.load(settings, store, made, identities, progress)
         try:

@@ -15,10 +15,10 @@ import time
 import psycopg
 import pytest
 
-from demo.postgres_server import UNPRIVILEGED, PostgresServer
+from demo.postgres_server import PostgresServer
 from postgres_backup import backup, restore
 from postgres_backup.errors import BadBackupError, DatabaseError, StoreError
-from tests.conftest import Database, missing
+from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql
 from tests.services.proxy import FaultProxy
@@ -224,28 +224,6 @@ def test_the_server_dies_on_the_way(tmp_path, new_config, s3, bucket):
             done = ended(running)
         engine.failed_well(done, 1)
         assert databases_of(server) == before
-
-
-@pytest.fixture
-def small_disk(tmp_path, postgres):
-    """A tablespace on a disk of 60 MB."""
-    if os.geteuid() != 0:
-        missing("mounting a small disk needs root")
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m,mode=0700", "tmpfs", place], check=True)
-    try:
-        subprocess.run(["chown", UNPRIVILEGED, place], check=True)
-        tmp_path.chmod(0o711)
-        name = f"small_{os.path.basename(tmp_path)[-20:]}".replace("-", "_").lower()
-        run_sql(postgres, "postgres", f"CREATE TABLESPACE {{name}} LOCATION '{place}'", name=name)
-        yield name
-        inside = "SELECT datname FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE spcname = %s"
-        for (database,) in postgres.execute(inside, params=(name,)):
-            run_sql(postgres, "postgres", "DROP DATABASE {database} WITH (FORCE)", database=database)
-        run_sql(postgres, "postgres", "DROP TABLESPACE {name}", name=name)
-    finally:
-        subprocess.run(["umount", place], check=True)
 
 
 def test_a_disk_too_small_is_seen_before_and_survived(small_disk, new_database, new_config, s3, s3_client, bucket):

@@ -38,7 +38,7 @@ def juicefs_gateway(directory: Path, access_key: str, secret_key: str) -> Iterat
     environment = _environment(directory) | {"MINIO_ROOT_USER": access_key, "MINIO_ROOT_PASSWORD": secret_key}
     volume = [program, "format", "--storage", "file", "--bucket", f"{directory}/blocks/", "--trash-days", "0", "sqlite3://meta.db", "volume"]
     subprocess.run(volume, cwd=directory, env=environment, check=True, capture_output=True)
-    port, metrics = _free_port(), _free_port()
+    port, metrics = free_port(), free_port()
     options = ["--multi-buckets", "--keep-etag", "--no-usage-report", "--no-bgjob", "--no-banner", "--metrics", f"127.0.0.1:{metrics}"]
     options += ["--cache-dir", f"{directory}/cache", "--cache-size", "100M", "--log", f"{directory}/gateway.log"]
     with _running([program, "gateway", *options, "sqlite3://meta.db", f"127.0.0.1:{port}"], directory, environment, port) as front:
@@ -50,7 +50,7 @@ def nanio(directory: Path, access_key: str, secret_key: str) -> Iterator[TlsFron
     """nanio over a folder in ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
     environment = _environment(directory) | {"NANIO_ACCESS_KEY": access_key, "NANIO_SECRET_KEY": secret_key}
-    port = _free_port()
+    port = free_port()
     command = [find_program("nanio"), "serve", "--data-dir", str(directory / "data"), "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
     with _running(command, directory, environment, port) as front:
         yield front
@@ -84,7 +84,7 @@ def _running(command: list[str], directory: Path, environment: dict[str, str], p
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,0 +1,281 @@
+"""Messages that arrive: one when a trouble begins, one when it is over, at real receivers, some of which are bad ones."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from postgres_backup import alerts, names
+from postgres_backup.alerts import Trouble, key
+from postgres_backup.errors import PostgresBackupError, UsageError
+from tests.conftest import missing
+from tests.integration import engine
+from tests.services.receivers import HttpReceiver, MailReceiver
+
+FAILED = key("BACKUP_FAILED", "crm")
+
+
+@pytest.fixture
+def told(new_config, s3, web, mail):
+    """A config without anything behind it but people who want to know: a web address and a mailbox."""
+    database = _Nowhere()
+    return new_config(database, s3, "no-bucket", ALERT_URLS=f"json://127.0.0.1:{web.port}/a-secret-token {mail.url}")
+
+
+class _Nowhere:
+    """A database that is not there: nothing here asks for it."""
+
+    name, owner, password = "crm", "crm", "the-db-password"
+
+    class server:
+        host, port, major = "127.0.0.1", 1, 16
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A folder on a disk of 1 MB."""
+    if os.geteuid() != 0:
+        missing("mounting a small disk needs root")
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def trouble(code: str = "BACKUP_FAILED", database: str = "crm", message: str = "Failed to dump crm: pg_dump was killed", **more: str) -> Trouble:
+    return Trouble(code, database, message, **more)
+
+
+def heads(web: HttpReceiver) -> list[str]:
+    return [request.json["title"] for request in web.requests]
+
+
+# --- one message, and one when it is over ---
+
+
+def test_one_message_while_it_lasts_and_one_when_it_is_over(told, web, mail):
+    settings = told.settings
+    good = {"crm": {"backup": "postgres-backup-2026-01-26_00-00-02.sql.gz", "taken_at": "2026-01-26T00:00:02Z", "bytes": 1}}
+    assert alerts.settle(settings, [FAILED], good=good) == []
+    assert web.requests == []
+    for _ in range(5):
+        assert alerts.settle(settings, [FAILED], [trouble(hint="Look at its log")]) == []
+    (first,) = web.requests
+    assert first.json["title"] == "test-server: the backup of crm failed"
+    for line in ("Server: test-server", "Why: Failed to dump crm: pg_dump was killed", "Last good backup of crm: postgres-backup-2026-01-26_00-00-02.sql.gz, "):
+        assert line in first.json["message"]
+    assert "What to do: Look at its log; postgres-backup backup --database crm" in first.json["message"]
+    (letter,) = mail.mails
+    assert letter["Subject"] == first.json["title"]
+    assert "pg_dump was killed" in letter.get_body().get_content()
+    for _ in range(3):
+        assert alerts.settle(settings, [FAILED]) == []
+    assert heads(web)[1:] == ["test-server: over: the backup of crm failed"]
+    assert len(mail.mails) == 2
+    alerts.settle(settings, [FAILED], [trouble()])
+    assert len(web.requests) == 3  # it is a new one
+
+
+def test_what_was_not_looked_at_is_not_over(told, web):
+    alerts.settle(told.settings, [FAILED], [trouble()])
+    alerts.settle(told.settings, [key("CLOCK_OFF")])
+    assert [one["code"] for one in alerts.open_troubles(told.settings)] == ["BACKUP_FAILED"]
+    assert len(web.requests) == 1
+
+
+def test_a_database_that_is_no_longer_backed_up_has_no_troubles(told, web):
+    alerts.settle(told.settings, [FAILED], [trouble()])
+    settings = told.change(DB_NAME="other")
+    alerts.settle(settings, [])
+    assert alerts.open_troubles(settings) == []
+
+
+# --- several at once ---
+
+
+def test_of_one_cause_only_the_first_is_told(told, web):
+    settings = told.change(DB_NAMES="crm shop")
+    alerts.settle(settings, [], [trouble(cause="store")])
+    alerts.settle(settings, [], [trouble(database="shop", cause="store"), trouble("STORE_FAILS", "", "no answer", cause="store")])
+    assert heads(web) == ["test-server: the backup of crm failed"]
+    # once what explained it is over, what is left is told
+    alerts.settle(settings, [FAILED])
+    assert heads(web)[1:] == ["test-server: over: the backup of crm failed", "test-server: the object storage cannot be used"]
+
+
+def test_a_refused_prune_never_hides_a_failed_backup(told, web):
+    alerts.settle(told.settings, [], [trouble("PRUNE_FAILED", message="may not delete", cause="store")])
+    alerts.settle(told.settings, [], [trouble(cause="store")])
+    assert len(web.requests) == 2
+
+
+def test_a_failed_backup_explains_why_there_is_no_fresh_one_and_not_the_other_way_round(told, web):
+    stale = trouble("BACKUP_STALE", message="30 hours old")
+    alerts.settle(told.settings, [], [trouble()])
+    alerts.settle(told.settings, [], [stale])
+    assert len(web.requests) == 1
+    alerts.settle(told.settings, [FAILED, stale.key])
+    alerts.settle(told.settings, [], [stale])
+    alerts.settle(told.settings, [], [trouble()])
+    assert len(web.requests) == 4
+
+
+# --- receivers that are bad ones ---
+
+
+def test_an_address_that_is_down_is_told_later_and_only_that_one(told, web, mail):
+    web.status = 500
+    (finding,) = alerts.settle(told.settings, [FAILED], [trouble()])
+    assert finding["code"] == "ALERT_NOT_DELIVERED"
+    assert "number 1 (json)" in finding["message"]
+    assert len(mail.mails) == 1
+    web.status = 200
+    assert alerts.settle(told.settings, [FAILED], [trouble()]) == []
+    assert (len(mail.mails), heads(web)[-1]) == (1, "test-server: the backup of crm failed")
+
+
+def test_an_end_that_could_not_be_told_is_told_later(told, web, mail):
+    alerts.settle(told.settings, [FAILED], [trouble()])
+    web.status = 503
+    assert alerts.settle(told.settings, [FAILED])
+    web.status = 200
+    assert alerts.settle(told.settings, [FAILED]) == []
+    assert alerts.settle(told.settings, [FAILED]) == []
+    assert heads(web) == ["test-server: the backup of crm failed", *["test-server: over: the backup of crm failed"] * 2]  # the first of them was refused
+    assert len(mail.mails) == 2
+
+
+def test_what_nobody_heard_of_is_over_in_silence(told, web, mail):
+    settings = told.change(ALERT_URLS=f"json://127.0.0.1:{web.port}/")
+    web.status = 500
+    alerts.settle(settings, [FAILED], [trouble()])
+    web.status = 200
+    alerts.settle(settings, [FAILED])
+    assert len(web.requests) == 1
+
+
+def test_a_silent_receiver_is_given_up(told, web, mail):
+    web.silence = 60
+    (finding,) = alerts.settle(told.settings, [FAILED], [trouble()])
+    assert finding["code"] == "ALERT_NOT_DELIVERED"
+    assert len(mail.mails) == 1
+
+
+def test_what_is_no_address_is_said(told):
+    settings = told.change(ALERT_URLS="telegramm://nonsense")
+    (finding,) = alerts.settle(settings, [FAILED], [trouble()])
+    assert "number 1 (telegramm)" in finding["message"]
+    assert "does not know" in finding["message"]
+
+
+# --- the state ---
+
+
+def test_a_full_disk_is_remembered_all_the_same(told, web, tiny_disk):
+    """The state keeps room of its own, so that a full disk is told of once and not every hour."""
+    settings = told.change(STATE_DIR=str(tiny_disk))
+    alerts.settle(settings, [])
+    filler = Path(tiny_disk) / "filler"
+    with open(filler, "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        file.writelines(itertools.repeat(b"x" * 4096))
+    for _ in range(3):
+        assert alerts.settle(settings, [FAILED], [trouble()]) == []
+    assert len(web.requests) == 1
+
+
+def test_a_state_that_cannot_be_written_is_said_and_the_message_goes_out(told, web):
+    os.makedirs(told.settings.state_dir)
+    Path(told.settings.state_dir, "alarms.json").mkdir()
+    (finding,) = alerts.settle(told.settings, [FAILED], [trouble()])
+    assert finding["code"] == "STATE_NOT_WRITTEN"
+    assert len(web.requests) == 1
+
+
+def test_a_state_that_a_power_loss_cut_is_begun_anew(told, web):
+    alerts.settle(told.settings, [FAILED], [trouble()])
+    path = Path(told.settings.state_dir, "alarms.json")
+    path.write_bytes(path.read_bytes()[:100])
+    assert alerts.settle(told.settings, [FAILED], [trouble()]) == []
+    assert len(web.requests) == 2
+
+
+# --- secrets ---
+
+
+def test_no_secret_in_a_message_or_in_the_state(told, web, mail):
+    settings = told.settings
+    said = f"Failed with {settings.db_password} and {settings.s3_secret_key} at json://127.0.0.1:{web.port}/a-secret-token"
+    alerts.settle(settings, [FAILED], [trouble(message=said, hint=said)])
+    web.status = 500
+    findings = alerts.settle(settings, [FAILED, "x"], [trouble("RESTORE_FAILED", message=said)])
+    state = Path(settings.state_dir, "alarms.json").read_text()
+    for text in (state, json.dumps(findings), *(request.body for request in web.requests), *(str(letter) for letter in mail.mails)):
+        for secret in (settings.db_password, settings.s3_secret_key, "a-secret-token"):
+            assert secret not in text
+
+
+# --- the test message ---
+
+
+def test_a_test_reaches_everybody(told, web, mail):
+    done = engine.run(told.path, "alert-test")
+    assert (done.returncode, done.stdout) == (0, "told: json\ntold: mailto\n"), done.stderr
+    assert heads(web) == ["test-server: a test of the alarms of postgres-backup"]
+    assert "Nothing is wrong" in mail.mails[0].get_body().get_content()
+    again = engine.answer(engine.run(told.path, "alert-test", "--only-new", "--json"))
+    assert (again["changed"], again["sent"], len(web.requests)) == (False, 0, 1)
+    with MailReceiver() as another:
+        told.change(ALERT_URLS=f"{told.values['ALERT_URLS']} {another.url}")
+        planned = engine.answer(engine.run(told.path, "alert-test", "--only-new", "--check", "--json"))
+        assert (planned["changed"], planned["addresses"], another.mails) == (True, ["mailto"], [])
+        assert engine.answer(engine.run(told.path, "alert-test", "--only-new", "--json"))["sent"] == 1
+        assert len(another.mails) == 1
+    assert len(web.requests) == 1
+
+
+def test_a_test_that_fails_says_which_address_and_never_what_it_is(told, web):
+    web.status = 403
+    done = engine.run(told.path, "alert-test", "--json")
+    text = engine.failed_well(done, 1, "Alert address number 1 (json) could not be told", "appriseit.com")
+    assert "a-secret-token" not in text
+    web.status = 200
+    assert engine.answer(engine.run(told.path, "alert-test", "--only-new", "--json"))["sent"] == 1  # the mailbox has had its test
+
+
+def test_nobody_to_tell_is_said(told):
+    settings = told.change(ALERT_URLS=None)
+    with pytest.raises(UsageError, match="nobody to tell") as caught:
+        alerts.send_test(settings)
+    assert "backup_alert_urls" in caught.value.hint
+    assert alerts.settle(settings, [FAILED], [trouble()]) == []
+    assert [one["code"] for one in alerts.open_troubles(settings)] == ["BACKUP_FAILED"]
+
+
+def test_every_trouble_has_words_and_something_to_type(told, web):
+    for code in alerts.TITLES:
+        alerts.settle(told.settings, [], [trouble(code, hint="type this")])
+    assert len(set(heads(web))) == len(web.requests)
+    for request in web.requests:
+        assert "{" not in request.json["title"] + request.json["message"]
+        assert "What to do: type this" in request.json["message"]
+
+
+def test_ages_are_told_as_people_tell_them(told, web):
+    taken = names.utc_now() - timedelta(hours=30)
+    good = {"crm": {"backup": "b", "taken_at": f"{taken:%Y-%m-%dT%H:%M:%SZ}"}}
+    alerts.settle(told.settings, [], [trouble()], good)
+    assert "Last good backup of crm: b, 30.0 h old" in web.requests[0].json["message"]
+
+
+def test_a_failed_test_is_an_error_of_the_package(told, web):
+    web.status = 500
+    with pytest.raises(PostgresBackupError) as caught:
+        alerts.send_test(told.settings)
+    assert [finding["code"] for finding in caught.value.findings] == ["ALERT_NOT_DELIVERED"]
