@@ -14,7 +14,7 @@ FLOORS = {
     "several use cases in a row": ["nightly", "staged"],
     "use cases: the order of steps": ["backup", "restore", "tables", "prune", "verify", "status", "kit"],
     "parts of them: one thing each": [
-        *("in_place", "beside", "proof", "source", "preflight", "expire", "catalog", "owners"),
+        *("in_place", "beside", "proof", "source", "preflight", "expire", "catalog", "owners", "metrics", "costs"),
         *("roles", "journal", "load", "dump", "retention", "schedule"),
     ],
     "ground: the store": ["store", "bucket", "upload", "download", "s3", "s3_errors"],
