@@ -15,7 +15,7 @@ FLOORS = {
     "use cases: the order of steps": ["backup", "restore", "tables", "prune", "verify", "status", "history", "kit"],
     "parts of them: one thing each": [
         *("outcome", "in_place", "beside", "proof", "source", "preflight", "expire", "catalog", "owners"),
-        *("roles", "journal", "load", "dump", "retention", "schedule", "metrics", "alerts", "ping", "trend"),
+        *("roles", "journal", "load", "dump", "retention", "schedule", "metrics", "costs", "alerts", "ping", "trend"),
     ],
     "ground: the store": ["store", "bucket", "upload", "download", "s3", "s3_errors"],
     "ground: the server": ["replaced", "swap", "databases", "postgres", "programs"],

@@ -1,0 +1,81 @@
+"""The estimate of requests against what a real store was really asked."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from postgres_backup import costs, manifest, nightly
+from postgres_backup import status as status_room
+from postgres_backup.names import format_time
+from postgres_backup.progress import Progress
+from postgres_backup.store import Store
+from tests.integration import engine
+from tests.services.proxy import FaultProxy
+
+
+def ago(days: float) -> datetime:
+    return datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=days)
+
+
+@pytest.fixture
+def counted(config, database, s3, s3_client, bucket):
+    """A config whose store is asked through a proxy that counts, a week of backups, the oldest of which is past its time."""
+    with FaultProxy(s3.endpoint_url) as between:
+        config.change(S3_ENDPOINT_URL=between.endpoint_url, DB_USER=database.server.superuser, DB_PASSWORD=database.server.password)
+        for day in range(1, 8):
+            engine.forge(s3_client, bucket, ago(day + 0.001), database=database.name)
+        yield config, between
+
+
+def per_night(settings) -> float:
+    """Requests of a night as the estimate has them, looks of the watch left out."""
+    database = status_room.status(settings)["databases"][settings.databases[0]]
+    last = database["last"]
+    return costs.night_requests(settings, last["bytes"], last["dump_bytes"], 7)
+
+
+@pytest.mark.parametrize("megabytes", [0, 30])
+def test_a_night(counted, database, megabytes):
+    """In one piece, and in several."""
+    config, between = counted
+    if megabytes:
+        engine.fill_with_noise(database.server, database.name, megabytes)
+    settings = config.settings
+    found = nightly.run(settings, Progress())
+    asked = len(between.requests)
+    assert found["exit_status"] == 0
+    one = found["databases"][database.name]
+    assert len(one["deleted"]) == 1, "as every night once the retention has run its length"
+    assert (one["backup"]["bytes"] > 2 * 8 * 1024 * 1024) == bool(megabytes)
+    assert asked == pytest.approx(per_night(settings), rel=0.1), between.requests
+
+
+def test_a_night_with_a_kit(counted, database, tmp_path):
+    """A week of them lies there, and the oldest is past its time."""
+    config, between = counted
+    (tmp_path / "compose.yml").write_text("services: {}\n")
+    settings = config.change(BACKUP_PATHS=str(tmp_path / "compose.yml"), KIT_PLAIN="true")
+    store = Store(settings)
+    for day in range(1, 8):
+        name = f"postgres-backup-kit-{format_time(ago(day + 0.001))}"
+        store.put(f"postgres-backup/kit/{name}.tar.gz", b"x")
+        facts = {"name": f"{name}.tar.gz", "server": {"name": "test-server"}, "bytes": 1}
+        store.put(f"postgres-backup/kit/{name}.json", manifest.dump(facts))
+    between.requests.clear()
+    found = nightly.run(settings, Progress())
+    asked = len(between.requests)
+    assert found["exit_status"] == 0
+    assert len(found["kit"]["deleted"]) == 1
+    assert asked == pytest.approx(per_night(settings), rel=0.1), between.requests
+
+
+def test_a_look(counted, database):
+    config, between = counted
+    settings = config.settings
+    kept = status_room.status(settings)["databases"][database.name]["kept"]
+    between.requests.clear()
+    status_room.status(settings)
+    Store(settings).clock_difference()
+    assert len(between.requests) == pytest.approx(costs.look_requests(settings, kept), rel=0.1), between.requests
