@@ -14,11 +14,11 @@ FLOORS = {
     "several use cases in a row": ["watch", "nightly", "staged"],
     "use cases: the order of steps": ["backup", "restore", "tables", "prune", "verify", "status", "history", "kit"],
     "parts of them: one thing each": [
-        *("outcome", "in_place", "beside", "proof", "source", "preflight", "expire", "catalog", "owners"),
-        *("roles", "journal", "load", "dump", "retention", "schedule", "metrics", "costs", "alerts", "ping", "trend"),
+        *("outcome", "in_place", "beside", "proof", "source", "preflight", "expire", "catalog", "owners", "costs"),
+        *("roles", "journal", "load", "dump", "retention", "schedule", "metrics", "alerts", "ping", "trend"),
     ],
     "ground: the store": ["store", "bucket", "upload", "download", "s3", "s3_errors"],
     "ground: the server": ["replaced", "swap", "databases", "postgres", "programs"],
-    "ground: the stream": ["guard", "inspector", "scanner", "grammar", "codec", "age"],
-    "ground: this machine": ["lock", "state", "settings", "manifest", "names", "progress", "errors"],
+    "ground: the stream": ["guard", "inspector", "scanner", "grammar", "codec", "age", "channel"],
+    "ground: this machine": ["interrupt", "lock", "state", "settings", "manifest", "names", "progress", "errors"],
 }

@@ -7,20 +7,13 @@ import json
 import os
 import pwd
 import re
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from . import __version__, settings
+from . import __version__, interrupt, settings
 from .errors import PostgresBackupError, UsageError, unexpected
 from .progress import LogProgress, Progress, TerminalProgress, printable, say
-
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-
-class Interrupted(KeyboardInterrupt):
-    """Somebody asked us to stop: an exception, so that everything is cleaned up on the way out."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -269,19 +262,6 @@ def _progress(arguments: argparse.Namespace) -> Progress:
     return LogProgress(as_json=as_json, journal=journal)
 
 
-def _stop(number: int, _frame) -> None:
-    """Once: ``timeout`` and a nervous hand send two, and the second must not interrupt the cleaning up."""
-    for other in _SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
-    raise Interrupted(signal.Signals(number).name)
-
-
-def _listen() -> None:
-    for number in _SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background: whoever started us wants it so
-            signal.signal(number, _stop)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """:return: the exit status of the contract."""
     for name in [name for name in os.environ if name.startswith("PG")]:
@@ -299,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             if not is_due(arguments.at):
                 return _answer({"changed": False, "due": False}, [], as_json, 0)
-        _listen()
+        interrupt.listen()
         progress = _progress(arguments)
         identities = _identities(getattr(arguments, "identity", ""))
         if not stays_root(arguments.command):

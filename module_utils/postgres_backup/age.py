@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import pyrage
 
+from . import interrupt
+from .channel import Channel
 from .errors import BadBackupError, PostgresBackupError, UsageError
 
 #: bytes of a piece that comes out, about
@@ -66,56 +68,6 @@ def _identity(text: str) -> Any:
         ) from None
 
 
-class _Channel:
-    """Bytes from one thread to another, a bounded number of them under way."""
-
-    def __init__(self, most_bytes: int = 4 * PIECE_BYTES) -> None:
-        self._most, self._size = most_bytes, 0
-        self._pieces: deque[bytes] = deque()
-        self._changed = threading.Condition()
-        self._ended = self._closed = False
-
-    def put(self, data: bytes) -> None:
-        """:raises BrokenPipeError: the other side has gone."""
-        if not data:
-            return  # nothing means the end, on the other side
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._size < self._most)
-            if self._closed:
-                raise BrokenPipeError("the other side has gone")
-            self._pieces.append(data)
-            self._size += len(data)
-            self._changed.notify_all()
-
-    def get(self) -> bytes:
-        """The next piece; empty at the end.
-
-        :raises BrokenPipeError: the other side has gone before the end.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._ended or self._pieces)
-            if self._closed:
-                raise BrokenPipeError("the other side has gone")
-            if not self._pieces:
-                return b""
-            data = self._pieces.popleft()
-            self._size -= len(data)
-            self._changed.notify_all()
-            return data
-
-    def end(self) -> None:
-        """Nothing more will be put."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """This side goes: the other one must not wait any longer."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
 class _PullingFile:
     """What pyrage reads from: pieces fetched one after another. Keeps the error of the source, which pyrage would reword."""
 
@@ -162,11 +114,12 @@ class _Encryptor:
     """pyrage pulls its input, and we push: so it runs in a thread of its own, at most a few pieces behind."""
 
     def __init__(self, recipients: list) -> None:
-        self._input = _Channel()
+        self._input = Channel(4 * PIECE_BYTES)
         self._output: deque[bytes] = deque()
         self._failure: list[BaseException] = []
         self._thread = threading.Thread(target=_encrypt, args=(self._input, self._output, self._failure, recipients), name="encrypt", daemon=True)
-        self._thread.start()
+        with interrupt.hold:
+            self._thread.start()
         # one that is dropped half-way must not leave its thread waiting
         weakref.finalize(self, self._input.close)
 
@@ -192,7 +145,7 @@ class _Encryptor:
             raise PostgresBackupError(f"Failed to encrypt: {self._failure[0]}") from self._failure[0]
 
 
-def _encrypt(source: _Channel, output: deque[bytes], failure: list[BaseException], recipients: list) -> None:
+def _encrypt(source: Channel, output: deque[bytes], failure: list[BaseException], recipients: list) -> None:
     sink = _PushingFile(output.append)
     try:
         pyrage.encrypt_io(_PullingFile(source.get), sink, recipients)
@@ -205,7 +158,7 @@ def _encrypt(source: _Channel, output: deque[bytes], failure: list[BaseException
 def _decrypted(chunks: Iterable[bytes], identities: list) -> Iterator[bytes]:
     source = iter(chunks)
     reader = _PullingFile(lambda: next((chunk for chunk in source if chunk), b""))
-    output = _Channel()
+    output = Channel(4 * PIECE_BYTES)
     failure: list[BaseException] = []
 
     def work() -> None:
@@ -218,7 +171,8 @@ def _decrypted(chunks: Iterable[bytes], identities: list) -> Iterator[bytes]:
         output.end()
 
     thread = threading.Thread(target=work, name="decrypt", daemon=True)
-    thread.start()
+    with interrupt.hold:
+        thread.start()
     try:
         while piece := output.get():
             yield piece

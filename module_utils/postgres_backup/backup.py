@@ -7,14 +7,14 @@ backup's name is whole, always. The manifest comes last.
 from __future__ import annotations
 
 import contextlib
-import queue
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 
-from . import journal, lock, manifest, outcome, postgres, programs
+from . import interrupt, journal, lock, manifest, outcome, postgres, programs
 from .catalog import layout_for
+from .channel import Channel
 from .codec import Chain
 from .dump import Dump, dump_globals
 from .errors import PostgresBackupError, StoreError
@@ -233,16 +233,16 @@ class _Run:
 class _Sink:
     """Compression and upload in a thread; what goes wrong there is raised here."""
 
-    #: chunks of at most 1 MiB that may wait
-    DEPTH = 4
+    #: bytes of dump that may wait for the thread
+    WAITING = 4 * 1024 * 1024
 
     def __init__(self, chain: Chain, upload) -> None:
         self._chain, self._upload, self._error = chain, upload, None
-        self._queue: queue.Queue = queue.Queue(self.DEPTH)
+        self._channel = Channel(self.WAITING)
         self._thread = threading.Thread(target=self._work, name="compress-and-upload", daemon=True)
 
     def _work(self) -> None:
-        while (chunk := self._queue.get()) is not None:
+        while chunk := self._channel.get():
             if self._error is None:
                 try:
                     self._upload.write(self._chain.write(chunk))
@@ -252,7 +252,7 @@ class _Sink:
     def put(self, chunk) -> None:
         if self._error:
             raise self._error
-        self._queue.put(chunk)
+        self._channel.put(chunk)
 
     def finish(self) -> None:
         self._stop()
@@ -261,12 +261,12 @@ class _Sink:
         self._upload.write(self._chain.finish())
 
     def _stop(self) -> None:
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+        self._channel.end()
+        self._thread.join()
 
     def __enter__(self) -> _Sink:
-        self._thread.start()
+        with interrupt.hold:
+            self._thread.start()
         return self
 
     def __exit__(self, kind, *_) -> None:

@@ -109,7 +109,7 @@ def _standing(today: date, policy: Policy) -> set[date]:
 
 
 def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int) -> float:
-    """Requests of one night of one database: a backup, and the prune that takes one away.
+    """Requests of one night of one database: a backup, the prune that takes one away, and the look back at both.
 
     :param size: bytes of the object.
     :param plain_bytes: about what the database holds: by it the parts are cut.
@@ -127,7 +127,11 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
         + _catalog_requests(kept + 1)
         + 4  # one goes: backup, roles, manifest, and the note
     )
-    return backup + prune + _kit_requests(settings, kept)
+    afterwards = (
+        1 / len(settings.databases)  # is the store there
+        + _catalog_requests(kept)  # is the new one as large as the others, and the numbers for the metrics
+    )
+    return backup + prune + afterwards + _kit_requests(settings, kept)
 
 
 def look_requests(settings: Settings, kept: int) -> float:

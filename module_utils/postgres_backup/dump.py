@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 
+from . import interrupt
 from .errors import DatabaseError
 from .inspector import Inspector, Report
 from .programs import Process, Programs
@@ -78,7 +79,8 @@ class ArchiveReader:
         self._process = Process("pg_restore", self._argv, programs.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._sink, self._error = sink, None
         self._thread = threading.Thread(target=self._drain, name="pg_restore-stdout", daemon=True)
-        self._thread.start()
+        with interrupt.hold:
+            self._thread.start()
 
     def _drain(self) -> None:
         try:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 
 from . import alerts, backup, kit, lock, manifest, outcome, ping, prune, state, status, trend
-from .catalog import Catalog
+from .catalog import Backup
 from .errors import LockedError, PostgresBackupError, StoreError, UsageError, unexpected
 from .names import BackupName, utc_now
 from .progress import Progress, Recorder, human_bytes, human_seconds
 from .settings import Settings
-from .store import Store
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 #: the lock of the whole run; no database can have this name in the settings of a server that has one more
@@ -64,7 +63,7 @@ def _run(settings: Settings, progress: Recorder, scheduled: bool) -> dict:
         state.write(settings, state.LAST_RUN, result)
     except UsageError as error:  # what is in the bucket is there all the same
         findings.append({"code": "STATE_NOT_WRITTEN", "message": error.message})
-    findings += _publish(settings)
+    findings += _look_back(settings, databases)
     verdict = _verdict(settings, result)
     findings += ping.send(settings, "fail" if result["exit_status"] else "", "\n".join([*progress.lines, verdict]))
     for finding in findings:
@@ -79,7 +78,6 @@ def _one(settings: Settings, name: str, progress: Progress) -> tuple[dict, list[
     step = "backup"
     try:
         one["backup"] = backup.create(settings, name, progress=progress)
-        one["findings"] += _judge(settings, name, one["backup"]["backup"])
         step = "prune"
         one["deleted"] = prune.prune(settings, name, progress=progress)["deleted"]
     except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
@@ -92,32 +90,30 @@ def _one(settings: Settings, name: str, progress: Progress) -> tuple[dict, list[
     return one, []
 
 
-def _judge(settings: Settings, name: str, taken: str) -> list[dict]:
-    """Hold the new backup against its predecessors; what is out of the ordinary is told.
+def _look_back(settings: Settings, databases: dict[str, dict]) -> list[dict]:
+    """What the night has left in the bucket, looked at once: is each new backup what its predecessors let one expect, and the metrics.
 
-    :return: findings: the trend's, and what could not be told. A store that does not answer leaves the question for tomorrow.
+    :return: findings: the trend's, and what could not be told or written. A store that no longer answers leaves the questions for tomorrow.
     """
     try:
-        backups = Catalog(settings, Store(settings), name).backups()
+        found, backups = status.look(settings)
     except StoreError as error:
-        return [{"code": "TREND_NOT_KNOWN", "message": error.message}]
-    good = [b for b in backups if b.ours and b.good]
-    newest = next((b for b in good if b.name == BackupName.parse(taken)), None)
+        return [{"code": "TREND_NOT_KNOWN", "message": error.message}, *status.publish(settings, None)]
+    findings = []
+    for name, one in databases.items():
+        if one["backup"]:
+            findings += _judge(settings, name, BackupName.parse(one["backup"]["backup"]), [b for b in backups[name] if b.ours and b.good])
+    return findings + status.publish(settings, found)
+
+
+def _judge(settings: Settings, name: str, taken: BackupName | None, good: list[Backup]) -> list[dict]:
+    newest = next((backup for backup in good if backup.name == taken), None)
     if newest is None:
         return []
-    earlier = [b.manifest for b in good if b.taken_at < newest.taken_at]
+    earlier = [backup.manifest for backup in good if backup.taken_at < newest.taken_at]
     found = trend.findings(newest.manifest, earlier, settings.size_drop_percent, settings.size_jump_percent)
     troubles = [alerts.Trouble(finding["code"], name, finding["message"]) for finding in found]
     return found + alerts.settle(settings, [alerts.key(code, name) for code in _TRENDS], troubles)
-
-
-def _publish(settings: Settings) -> list[dict]:
-    """The metrics, with what is in the bucket now."""
-    try:
-        found = status.status(settings)
-    except StoreError:  # it has been told of
-        found = None
-    return status.publish(settings, found)
 
 
 def _save_kit(settings: Settings, progress: Progress) -> tuple[dict | None, str, list[int]]:

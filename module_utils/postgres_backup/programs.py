@@ -15,6 +15,7 @@ import subprocess
 import threading
 from collections.abc import Sequence
 
+from . import interrupt
 from .errors import DatabaseError
 from .settings import Settings
 
@@ -143,7 +144,8 @@ class Process:
         except OSError as error:
             raise DatabaseError(f"Failed to start {name}: {error.strerror}", "") from None
         self._reader = threading.Thread(target=self._listen, daemon=True, name=f"{name}-stderr")
-        self._reader.start()
+        with interrupt.hold:
+            self._reader.start()
 
     def _listen(self) -> None:
         while data := self.child.stderr.read(65_536):

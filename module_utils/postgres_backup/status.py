@@ -6,7 +6,7 @@ import dataclasses
 from datetime import datetime, timedelta
 
 from . import alerts, manifest, metrics, postgres, replaced, state
-from .catalog import Catalog, newest_good
+from .catalog import Backup, Catalog, newest_good
 from .errors import DatabaseError, UsageError
 from .names import utc_now
 from .owners import owners
@@ -54,11 +54,17 @@ def status(settings: Settings) -> dict:
     :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``databases``: per database ``last`` (or None), ``age_hours``, ``kept``, ``bytes`` of
         all that is kept, ``replaced`` (databases kept by restores; None where the server could not be asked), ``waiting``.
     """
+    return look(settings)[0]
+
+
+def look(settings: Settings) -> tuple[dict, dict[str, list[Backup]]]:
+    """What :func:`status` returns, and the backups under the prefix, for each database, newest first."""
     store = Store(settings)
     store.check()
     now = utc_now()
     findings: list[dict] = []
-    databases = {name: _one(settings, store, name, now, findings) for name in settings.databases}
+    backups = {name: Catalog(settings, store, name).backups() for name in settings.databases}
+    databases = {name: _one(settings, name, found, now, findings) for name, found in backups.items()}
     return {
         "changed": False,
         "healthy": not any(f["code"] in _UNHEALTHY for f in findings),
@@ -66,14 +72,13 @@ def status(settings: Settings) -> dict:
         "findings": findings,
         "next_run": manifest.timestamp(next_run(settings.schedule_time, now)),
         "databases": databases,
-    }
+    }, backups
 
 
 _UNHEALTHY = ("NO_BACKUP", "BACKUP_STALE", "BACKUP_BAD")
 
 
-def _one(settings: Settings, store: Store, name: str, now: datetime, findings: list[dict]) -> dict:
-    backups = Catalog(settings, store, name).backups()
+def _one(settings: Settings, name: str, backups: list[Backup], now: datetime, findings: list[dict]) -> dict:
     mine = [b for b in backups if b.ours]
     last = newest_good(backups)
     if last is None:

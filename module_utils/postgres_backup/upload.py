@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
+from . import interrupt
 from .errors import StoreError
 from .s3 import QUICK, S3, StoredObject, content_md5, md5
 from .s3_errors import Refused, Stopped
@@ -118,7 +119,7 @@ class Upload:
         self._etags: dict[int, str] = {}
         self._number = 0
         # shared with the threads, under _changed
-        self._changed = threading.Condition()
+        self._changed = interrupt.Condition()
         self._free: list[bytearray] = []
         self._held = 0
         self._in_flight = 0
@@ -182,8 +183,7 @@ class Upload:
             if self._filled:
                 self._send_buffer()
             with self._changed:
-                while self._in_flight and self._failure is None:
-                    self._changed.wait()
+                self._changed.wait_for(lambda: not self._in_flight or self._failure is not None)
             self._raise_failure()
             self._begin_finishing()
             self._complete_parts()
@@ -246,19 +246,26 @@ class Upload:
         size = self._part_bytes
         room = max(BUFFER_BYTES, self.plan.buffers * self.plan.part_bytes, size)
         most = min(room, self.plan.buffers * size)
+        found: list[bytearray] = []
+
+        def take() -> bool:
+            self._raise_failure()
+            fitting = [buffer for buffer in self._free if len(buffer) == size]
+            if fitting:
+                self._free.remove(fitting[0])
+                found.append(fitting[0])
+                return True
+            self._held -= sum(len(buffer) for buffer in self._free)
+            self._free.clear()
+            if self._held and self._held + size > most:
+                return False
+            self._held += size
+            found.append(bytearray(size))
+            return True
+
         with self._changed:
-            while True:
-                self._raise_failure()
-                fitting = [buffer for buffer in self._free if len(buffer) == size]
-                if fitting:
-                    self._free.remove(fitting[0])
-                    return fitting[0]
-                self._held -= sum(len(buffer) for buffer in self._free)
-                self._free.clear()
-                if self._held + size <= most or not self._held:
-                    self._held += size
-                    return bytearray(size)
-                self._changed.wait()
+            self._changed.wait_for(take)
+        return found[0]
 
     def _send_buffer(self) -> None:
         """Hand the filled buffer to a thread, as the next part."""
@@ -283,7 +290,8 @@ class Upload:
         with self._changed:
             self._in_flight += 1
         try:
-            self._pool.submit(self._send, self._number, buffer, length)
+            with interrupt.hold:  # it may start a thread
+                self._pool.submit(self._send, self._number, buffer, length)
         except BaseException:
             with self._changed:
                 self._in_flight -= 1

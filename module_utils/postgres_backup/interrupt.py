@@ -1,0 +1,105 @@
+"""Asked to end: SIGTERM, SIGHUP and SIGINT become an exception in the main thread, so that everything is cleaned up on the way out.
+
+Such an exception may come between any two steps, so also between taking a lock and the block that gives it back: the lock then stays taken,
+and a thread that wants it waits for ever, and so does whoever waits for that thread. (``threading.Condition.__enter__`` is a Python function, and
+its caller never learns that it had succeeded.) So the locks that the main thread shares with others are those of this room: while one is held,
+or a thread is being started, the exception waits.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+#: seconds that the way out may take; what still holds it up then is ended by the system, and the next run cleans up
+LAST_RESORT = 120
+#: seconds after which a wait looks whether it should end
+_LOOK = 0.2
+_held = 0
+_pending: Interrupted | None = None
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody asked us to end; its text names the signal."""
+
+
+def listen() -> None:
+    """Turn the signals into exceptions, but for those that whoever started us wants ignored (nohup, a shell's background)."""
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, _frame) -> None:
+    """Once: ``timeout`` and a nervous hand send two, and the second must not interrupt the cleaning up."""
+    global _pending
+    for other in SIGNALS:
+        # not SIG_IGN: Python complains on standard error of one that came just before it was ignored
+        signal.signal(other, _again)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(LAST_RESORT)
+    _pending = Interrupted(signal.Signals(number).name)
+    if not _held:
+        _raise_pending()
+
+
+def _again(_number: int, _frame) -> None:
+    """We are on our way out."""
+
+
+def _raise_pending() -> None:
+    global _pending
+    if _pending is not None and threading.current_thread() is threading.main_thread():
+        error, _pending = _pending, None
+        raise error
+
+
+class _Hold:
+    """In the main thread: no exception of a signal inside this block; one that came is raised at its end."""
+
+    def __enter__(self) -> None:
+        global _held
+        if threading.current_thread() is threading.main_thread():
+            _held += 1
+
+    def __exit__(self, *_: object) -> None:
+        global _held
+        if threading.current_thread() is threading.main_thread():
+            _held -= 1
+            if not _held:
+                _raise_pending()
+
+
+#: for what is short and takes locks of others, such as starting a thread
+hold = _Hold()
+
+
+class Condition:
+    """As :class:`threading.Condition`, for a main thread that signals interrupt; its waits end when one has come."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+
+    def __enter__(self) -> Condition:
+        hold.__enter__()
+        self._condition.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._condition.__exit__(*exc_info)
+        hold.__exit__()
+
+    def wait_for(self, predicate: Callable[[], object]) -> None:
+        """Wait until ``predicate`` is true.
+
+        :raises Interrupted: a signal came first.
+        """
+        while not predicate():
+            self._condition.wait(_LOOK)
+            _raise_pending()
+
+    def notify_all(self) -> None:
+        """Let those who wait look again."""
+        self._condition.notify_all()
