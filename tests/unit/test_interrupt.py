@@ -47,7 +47,7 @@ def ended(body: str, number: int = signal.SIGTERM, wait: float = 0.0) -> str:
         assert process.stdout.readline() == "busy\n"
         time.sleep(wait)
         process.send_signal(number)
-        process.send_signal(signal.SIGINT)  # the second changes nothing
+        process.send_signal(number)  # the second changes nothing
         try:
             return process.communicate(timeout=10)[1]
         finally:
