@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from postgres_backup import costs, manifest, nightly
+from postgres_backup import costs, manifest, nightly, watch
 from postgres_backup import status as status_room
 from postgres_backup.names import format_time
 from postgres_backup.progress import Progress
@@ -74,8 +74,8 @@ def test_a_night_with_a_kit(counted, database, tmp_path):
 def test_a_look(counted, database):
     config, between = counted
     settings = config.settings
+    assert nightly.run(settings, Progress())["exit_status"] == 0
     kept = status_room.status(settings)["databases"][database.name]["kept"]
     between.requests.clear()
-    status_room.status(settings)
-    Store(settings).clock_difference()
+    assert watch.watch(settings, Progress())["made_up"] is None
     assert len(between.requests) == pytest.approx(costs.look_requests(settings, kept), rel=0.1), between.requests
