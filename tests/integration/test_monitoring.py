@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from postgres_backup import __main__ as backup_program
 from postgres_backup import manifest, metrics
 from postgres_backup.settings import Settings
 from tests import documents
@@ -86,14 +88,15 @@ def test_the_tests_of_the_rules_can_fail(tmp_path):
 
 def test_every_rule_is_tested_and_says_what_to_type():
     tests = (MONITORING / "postgres-backup-rules-test.yml").read_text()
+    commands = next(action.choices for action in backup_program._parser()._actions if isinstance(action, argparse._SubParsersAction))
     for rule in RULES:
         family = re.match(r"PostgresBackup(Size|Metrics)?", rule["alert"])
         assert rule["alert"] in tests or (family[1] and f"{family[0]}.*" in tests), rule["alert"]
         assert rule["labels"]["severity"] in ("critical", "warning")
         typed = re.findall(r"postgres-backup (\w[\w-]*)|(ansible-playbook [\w/]+\.yml)", rule["annotations"]["description"])
         assert typed, rule["alert"]
-        for _, call in filter(lambda pair: pair[1], typed):
-            assert (documents.ROOT / call.split()[1]).exists(), call
+        for command, play in typed:
+            assert (documents.ROOT / play.split()[1]).exists() if play else command in commands, (rule["alert"], command, play)
 
 
 def test_rules_and_dashboard_name_metrics_that_are_written():

@@ -32,6 +32,7 @@ from postgres_backup.names import BackupName
 from postgres_backup.settings import load
 from tests import documents
 from tests.documents import ROOT, Block
+from tests.services.receivers import HttpReceiver
 
 #: commands that act on a whole machine (or take minutes), and the test that runs each
 _SETUP, _HERE = "tests/servers/test_setup.py", "tests/integration/test_readme.py"
@@ -48,6 +49,10 @@ ELSEWHERE = {
     "ansible-playbook setup.yml": f"{_SETUP}::test_setup_makes_backups_that_are_proven",
     "ansible-playbook setup.yml --check --diff": f"{_SETUP}::test_check_mode_on_the_untouched_server_touches_nothing",
     "ansible-playbook rebuild.yml --limit db1": "tests/servers/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one",
+    "apt install prometheus-node-exporter": "tests/servers/test_metrics.py::test_node_exporter_serves_what_a_night_wrote",
+    "curl -s http://localhost:9100/metrics | grep ^postgres_backup_": "tests/servers/test_metrics.py::test_node_exporter_serves_what_a_night_wrote",
+    "promtool check rules docs/monitoring/postgres-backup-rules.yml": "tests/integration/test_monitoring.py::test_promtool_accepts_the_rules",
+    "promtool test rules docs/monitoring/postgres-backup-rules-test.yml": "tests/integration/test_monitoring.py::test_the_rules_do_what_they_say",
     "age-keygen -o backup.key": f"{_HERE}::test_commands_work_and_print_what_is_shown",
     "cat /etc/cron.d/postgres-backup": "tests/servers/test_documents.py::test_a_server_by_the_book_and_its_removal",
 } | dict.fromkeys(
@@ -236,10 +241,13 @@ def _plain(line: str) -> str:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("document", [d for d in documents.DOCUMENTS if any(b.language == "sh" for b in documents.blocks(d))])
-def test_commands_work_and_print_what_is_shown(stage: Stage, document: str):
+def test_commands_work_and_print_what_is_shown(stage: Stage, web: HttpReceiver, document: str):
     found = documents.blocks(document)
     if document == "docs/DISASTERS.md":  # any machine that can reach the server and the bucket, not a server of ours
         stage.environment |= stage.stock_tools()
+    if document == "docs/monitoring.md":  # somebody who is told
+        with open(Path(stage.replacements["/etc/postgres-backup"]) / "backup-config.env", "a", encoding="utf-8") as config:
+            config.write(f"ALERT_URLS=json://127.0.0.1:{web.port}\n")
     printed = stage.run([block for block in found if block.language == "sh"])
     for before, block in itertools.pairwise(found):
         if block.answers and before in printed:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from postgres_backup import __main__ as program
-from postgres_backup import errors, retention, settings
+from postgres_backup import alerts, errors, metrics, retention, settings
 from tests import documents
 from tests.documents import ROOT
 
@@ -175,6 +175,16 @@ def test_every_finding():
     sure, like = findings()
     assert sorted(sure - shown) == []
     assert sorted(shown - like) == []
+
+
+def test_every_alarm_and_every_metric():
+    rows = documents.table_rows(documents.section("docs/monitoring.md", "Every alarm and what to do"))
+    assert {row[0].strip("`") for row in rows if row[0].startswith("`")} == alerts.TITLES.keys()
+    numbers = documents.table_rows(documents.section("docs/monitoring.md", "3. Numbers for Prometheus"))
+    assert [row[0].strip("`") for row in numbers if row[0].startswith("`")] == list(metrics.METRICS)
+    rules = yaml.safe_load((ROOT / "docs/monitoring/postgres-backup-rules.yml").read_text())["groups"][0]["rules"]
+    shown = documents.table_rows(documents.section("docs/monitoring.md", "4. Alert rules"))
+    assert {row[0].strip("`"): row[1] for row in shown if row[0].startswith("`")} == {rule["alert"]: rule["labels"]["severity"] for rule in rules}
 
 
 def test_every_exit_status():
