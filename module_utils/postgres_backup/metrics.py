@@ -26,7 +26,7 @@ METRICS = {
     "postgres_backup_kept_bytes": (("database",), "Bytes of all backups that are kept."),
     "postgres_backup_oldest_timestamp_seconds": (("database",), "When the oldest backup that is kept was taken."),
     "postgres_backup_pruned_total": (("database",), "Backups that the retention removed."),
-    "postgres_backup_failures_total": (("database", "reason"), "Backups that failed, by reason: store, database, disk, clock, backup or other."),
+    "postgres_backup_failures_total": (("database", "reason"), "Backups, restores, prunes and kits that failed, by reason: store, database and so on."),
     "postgres_backup_last_restore_timestamp_seconds": (("database",), "When the last restore ended."),
     "postgres_backup_last_restore_downtime_seconds": (("database",), "Seconds for which the last restore held the application up."),
     "postgres_backup_fresh_limit_seconds": ((), "A newest good backup older than this is too old."),
