@@ -52,6 +52,11 @@ database:
   type: str
   returned: success
   sample: crm
+taken_at:
+  description: The moment that it shows, UTC.
+  type: str
+  returned: when not in check mode
+  sample: "2026-01-27T00:00:00Z"
 key:
   description: The object's key in the bucket.
   type: str

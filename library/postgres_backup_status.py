@@ -46,6 +46,21 @@ databases:
       kept by restores) and C(waiting).
   type: dict
   returned: success
+last_run:
+  description: The last nightly run as the server itself remembers it; empty where it does not.
+  type: dict
+  returned: success
+alarms:
+  description: The troubles that are open now, each with C(code), C(database), C(message) and C(since).
+  type: list
+  elements: dict
+  returned: success
+costs:
+  description:
+    - What is stored now (C(storage_bytes)) and in the long run (C(steady_bytes)), C(requests_month) and C(upload_bytes_month), and what they cost
+      a month (C(storage_month), C(steady_month), C(requests_cost_month), in C(currency)) where C(backup_price_gb_month) and its like are set.
+  type: dict
+  returned: success
 lines:
   description: All of it for reading.
   type: list

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime, timedelta
 
-from . import alerts, manifest, metrics, postgres, replaced, state
+from . import alerts, costs, history, manifest, metrics, postgres, replaced, state
 from .catalog import Backup, Catalog, newest_good
 from .errors import DatabaseError, UsageError
 from .names import utc_now
@@ -51,8 +51,9 @@ def info(settings: Settings, database: str = "", backup: str = "") -> dict:
 def status(settings: Settings) -> dict:
     """Is the newest good backup of every database fresh enough?
 
-    :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``databases``: per database ``last`` (or None), ``age_hours``, ``kept``, ``bytes`` of
-        all that is kept, ``replaced`` (databases kept by restores; None where the server could not be asked), ``waiting``.
+    :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``last_run`` (as this server remembers it; empty where it does not), ``alarms`` (open
+        now), ``costs`` (see ``costs.total``), ``databases``: per database ``last`` (or None), ``age_hours``, ``kept``, ``bytes`` of all that is kept,
+        ``replaced`` (databases kept by restores; None where the server could not be asked), ``waiting``.
     """
     return look(settings)[0]
 
@@ -71,6 +72,9 @@ def look(settings: Settings) -> tuple[dict, dict[str, list[Backup]]]:
         "server": settings.server_name,
         "findings": findings,
         "next_run": manifest.timestamp(next_run(settings.schedule_time, now)),
+        "last_run": state.read(settings, state.LAST_RUN),
+        "alarms": alerts.open_troubles(settings),
+        "costs": costs.total(costs.estimate(settings, [b.describe(now) for b in found if b.ours]) for found in backups.values()),
         "databases": databases,
     }, backups
 
@@ -193,4 +197,8 @@ def lines(found: dict) -> list[str]:
             text.append(f"    replaced database {row['name']}, {human_bytes(row['bytes'])}, by {row['by']}")
         if one["waiting"]:
             text.append(f"    {one['waiting']} backups without an owner wait for `postgres-backup adopt`")
+    if run := history.last_run_line(found["last_run"]):
+        text.append(f"  {run}")
+    text += [f"  {line}" for line in costs.lines(found["costs"])]
+    text += [f"  open alarm since {alarm['since']}: {alarm['code']}: {alarm['message']}" for alarm in found["alarms"]]
     return text + [f"  {f['code']}: {f['message']}" for f in found["findings"]]

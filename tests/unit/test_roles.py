@@ -146,9 +146,19 @@ def test_the_schedule_calls_every_quarter_so_that_utc_can_be_met_in_every_zone(t
     files = rendered(tmp_path, *(("cron.j2", {"backup_schedule_time": time}) for time in expected))
     for (time, minutes), text in zip(expected.items(), files, strict=True):
         assert text.endswith("\n")  # cron ignores a file whose last line has no end
-        (line,) = [line for line in text.splitlines() if not line.startswith("#")]
-        command = f"/usr/local/bin/postgres-backup run --at {time} --config /etc/postgres-backup/backup-config.env"
-        assert line == f"{minutes} * * * * postgres-backup {command} >> /var/log/postgres-backup.log 2>&1"
+        night, hourly = [line for line in text.splitlines() if not line.startswith("#")]
+        rest = "--journald --config /etc/postgres-backup/backup-config.env >> /var/log/postgres-backup.log 2>&1"
+        assert night == f"{minutes} * * * * postgres-backup /usr/local/bin/postgres-backup run --at {time} {rest}"
+        # after the quarter of an hour in which the run is due, and within the hour
+        assert hourly == f"{(int(time[3:]) + 55) % 60} * * * * postgres-backup /usr/local/bin/postgres-backup watch {rest}"
+
+
+def test_the_timer_that_does_not_depend_on_cron(tmp_path):
+    timer, service = rendered(tmp_path, ("watch.timer.j2", {"backup_schedule_time": "03:50"}), ("watch.service.j2", {}))
+    assert "OnCalendar=*-*-* *:15:00 UTC" in timer
+    assert "OnBootSec=" in timer
+    assert "ExecStart=/usr/local/bin/postgres-backup watch --journald --config /etc/postgres-backup/backup-config.env" in service
+    assert "User=postgres-backup" in service
 
 
 def test_the_same_sources_make_the_same_program_and_it_runs_with_nothing_in_the_environment(tmp_path):
