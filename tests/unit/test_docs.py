@@ -107,7 +107,7 @@ def test_every_command_and_every_option_of_it():
         if found := re.match(r"`([a-z-]+)[ `]", row[0]):
             rows[found[1]] = row
     assert rows.keys() == commands().keys()
-    common = {"--help", "--config", "--json"}
+    common = {"--help", "--config", "--json", "--log-format", "--journald"}
     for name, parser in commands().items():
         options = {action.option_strings[-1] for action in parser._actions if action.option_strings}
         assert set(re.findall(r"--[a-z-]+", rows[name][1])) == options - common, name
