@@ -46,6 +46,13 @@ databases:
       kept by restores) and C(waiting).
   type: dict
   returned: success
+costs:
+  description:
+    - What the backups of all databases cost together, estimated. C(storage_bytes), C(steady_bytes) once the retention has run its whole length,
+      C(requests_month), C(upload_bytes_month), and in C(currency), or none where no price is set, C(storage_month), C(steady_month) and
+      C(requests_cost_month).
+  type: dict
+  returned: success
 lines:
   description: All of it for reading.
   type: list

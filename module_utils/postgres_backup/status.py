@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime, timedelta
 
-from . import alerts, manifest, metrics, postgres, replaced, state
+from . import alerts, costs, manifest, metrics, postgres, replaced, state
 from .catalog import Backup, Catalog, newest_good
 from .errors import DatabaseError, UsageError
 from .names import utc_now
@@ -52,7 +52,8 @@ def status(settings: Settings) -> dict:
     """Is the newest good backup of every database fresh enough?
 
     :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``databases``: per database ``last`` (or None), ``age_hours``, ``kept``, ``bytes`` of
-        all that is kept, ``replaced`` (databases kept by restores; None where the server could not be asked), ``waiting``.
+        all that is kept, ``replaced`` (databases kept by restores; None where the server could not be asked), ``waiting``; ``costs`` of all databases
+        together (see ``costs.estimate``).
     """
     return look(settings)[0]
 
@@ -72,6 +73,7 @@ def look(settings: Settings) -> tuple[dict, dict[str, list[Backup]]]:
         "findings": findings,
         "next_run": manifest.timestamp(next_run(settings.schedule_time, now)),
         "databases": databases,
+        "costs": costs.total(costs.estimate(settings, [b.describe(now) for b in found if b.ours]) for found in backups.values()),
     }, backups
 
 
@@ -193,4 +195,5 @@ def lines(found: dict) -> list[str]:
             text.append(f"    replaced database {row['name']}, {human_bytes(row['bytes'])}, by {row['by']}")
         if one["waiting"]:
             text.append(f"    {one['waiting']} backups without an owner wait for `postgres-backup adopt`")
+    text += [f"  {line}" for line in costs.lines(found["costs"])]
     return text + [f"  {f['code']}: {f['message']}" for f in found["findings"]]
