@@ -38,6 +38,16 @@ def test_a_database_that_is_down_hides_nothing(config, s3_client, bucket):
     assert name in text
 
 
+def test_costs_where_prices_are_set(config, s3_client, bucket):
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=1), body=b"x" * 1_000_000)
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=2), body=b"x" * 5_000_000, server="other-server")
+    assert "costs" not in engine.run(config.path, "status").stdout
+    config.change(PRICE_GB_MONTH=20, PRICE_CURRENCY="EUR")
+    assert "  costs: 1.0 MB now for 0.02 EUR a month, about 7.0 MB for 0.14 EUR in the long run" in engine.run(config.path, "status").stdout
+    found = engine.answer(engine.run(config.path, "status", "--json"))["costs"]
+    assert (found["storage_bytes"], found["steady_bytes"], found["requests_cost_month"]) == (1_000_000, 7_000_000, None)
+
+
 def test_too_old(config, s3_client, bucket):
     name = engine.forge(s3_client, bucket, NOW - timedelta(hours=26, minutes=1))
     done = engine.run(config.path, "status")
