@@ -61,7 +61,7 @@ def reason(error: PostgresBackupError) -> str:
     codes = {finding["code"] for finding in error.findings}
     if "CLOCK_DIFFERS" in codes:
         return "clock"
-    if "DISK_SHORT" in codes:
+    if "DISK_SHORT" in codes or "No space left on device" in error.message:
         return "disk"
     kinds = {BadBackupError: "backup", StoreError: "store", DatabaseError: "database"}
     return next((word for kind, word in kinds.items() if isinstance(error, kind)), "other")

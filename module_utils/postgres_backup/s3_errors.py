@@ -46,6 +46,9 @@ class Stopped(StoreError):
     """The call was given up because its upload is being aborted."""
 
 
+_CLOCK_CODES = ("RequestTimeTooSkewed", "RequestExpired")
+
+
 def is_transient(error: Exception) -> bool:
     """Whether the same call may succeed a little later."""
     if isinstance(error, botocore.exceptions.ClientError):
@@ -71,7 +74,10 @@ def explain(error: Exception, doing: str, settings: Settings) -> StoreError:
     """A failure of botocore as one sentence for a person, and what to check."""
     if isinstance(error, botocore.exceptions.ClientError):
         cause, hint = _refusal(error, settings)
-        return Refused(f"Failed to {doing}: {cause}", hint, _code(error), _status(error), _headers(error))
+        refused = Refused(f"Failed to {doing}: {cause}", hint, _code(error), _status(error), _headers(error))
+        if _code(error) in _CLOCK_CODES:
+            refused.findings.append({"code": "CLOCK_DIFFERS", "message": cause})
+        return refused
     cause, hint = _unreachable(error, settings)
     return StoreError(f"Failed to {doing}: {cause}", hint)
 
@@ -89,7 +95,7 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
         return "the secret key does not fit the access key", "Check backup_s3_secret_key (in the config: AWS_SECRET_ACCESS_KEY)"
     if code == "NoSuchBucket":
         return f"there is no bucket {settings.s3_bucket!r} at {url}", "Check backup_s3_bucket, or let `ansible-playbook setup.yml` create it"
-    if code in ("RequestTimeTooSkewed", "RequestExpired"):
+    if code in _CLOCK_CODES:
         return "the clocks of this machine and of the store differ too much", "Set this machine's clock right: `timedatectl` shows whether it is synchronized"
     if code in ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "InvalidRegion") or (
         status in (301, 400) and region

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from . import alerts, lock, manifest, nightly, postgres, preflight, schedule, state, status
-from .errors import DatabaseError, LockedError, StoreError
+from .errors import DatabaseError, LockedError, StoreError, reason
 from .names import utc_now
 from .progress import Progress, human_bytes
 from .prune import MAX_CLOCK_DIFFERENCE
@@ -63,7 +63,10 @@ def _judge(settings: Settings, found: dict | None, refused: StoreError | None) -
     except StoreError as error:
         found, refused = None, error
     if found is None:
-        seen.append(alerts.Trouble("STORE_FAILS", "", refused.message, refused.hint, "store"))
+        if reason(refused) == "clock":  # it does answer
+            seen.append(alerts.Trouble("CLOCK_OFF", "", refused.message, refused.hint, "clock"))
+        else:
+            seen.append(alerts.Trouble("STORE_FAILS", "", refused.message, refused.hint, "store"))
         return alerts.settle(settings, judged, seen)
     judged.append(alerts.key("CLOCK_OFF"))
     if abs(difference) > MAX_CLOCK_DIFFERENCE:

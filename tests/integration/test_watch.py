@@ -316,6 +316,17 @@ def test_a_clock_that_is_off_is_told(crm, monkeypatch):
     monkeypatch.undo()
 
 
+def test_a_store_that_refuses_because_of_the_clock_is_no_store_that_fails(crm, s3):
+    with FaultProxy(s3.endpoint_url) as between:
+        crm.config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        between.plan("status", times=1000, status=403, code="RequestTimeTooSkewed")
+        crm.at(0, 55)
+        assert crm.told == ["the clock is wrong"]
+    crm.config.change(S3_ENDPOINT_URL=s3.endpoint_url)
+    crm.at(1, 55)
+    assert crm.told[1:] == ["over: the clock is wrong"]
+
+
 def test_failed_restores_are_told_and_a_good_one_ends_it(crm, s3):
     with FaultProxy(s3.endpoint_url) as between:
         between.plan("status", "GET", "/postgres-backup/postgres-backup-", times=1000, status=403, code="AccessDenied")
