@@ -25,6 +25,7 @@ from demo.s3_server import SeaweedFS
 from tests.servers.controller import Controller, Play
 from tests.servers.host import wait_for
 from tests.servers.server import Server
+from tests.services.receivers import HttpReceiver
 
 # two servers install their packages at the same time, on a machine that may have two cores
 pytestmark = pytest.mark.timeout(900)
@@ -46,6 +47,7 @@ class Site:
     bucket: str
     user: str
     password: str
+    token: str
 
     @property
     def client(self):
@@ -69,7 +71,7 @@ class Site:
 
     @property
     def secrets(self) -> list[str]:
-        return [self.password, self.store.secret_key]
+        return [self.password, self.store.secret_key, self.token]
 
 
 @dataclasses.dataclass
@@ -79,6 +81,12 @@ class Day:
     sites: list[Site]
     controller: Controller
     plays: list[Play]
+    web: HttpReceiver
+
+    @property
+    def told(self) -> list[str]:
+        """The headlines of the messages that came, in order of the alphabet."""
+        return sorted(request.json["title"] for request in self.web.requests)
 
     def run(self, *options: str, playbook: str = "setup.yml") -> Play:
         play = self.controller.run(playbook, *options)
@@ -87,15 +95,22 @@ class Day:
 
 
 @pytest.fixture(scope="module")
-def day(lab, lab_s3, lab_s3_tls, new_module_server, tmp_path_factory) -> Day:
+def web(lab):
+    """Somebody at the bridge who is told of trouble."""
+    with HttpReceiver(lab.address) as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def day(lab, web, lab_s3, lab_s3_tls, new_module_server, tmp_path_factory) -> Day:
     controller = Controller(lab, tmp_path_factory.mktemp("setup") / "controller")
     kathmandu = new_module_server("bookworm", layer="postgres", timezone="Asia/Kathmandu", name="kathmandu")
     berlin = new_module_server("trixie", layer="postgres", timezone="Europe/Berlin", name="berlin")
     kathmandu.add_user("deploy")
     kathmandu.write(CA_FILE, Path(lab_s3_tls.ca_bundle).read_text())
     sites = [
-        Site(kathmandu, lab_s3_tls, f"backups-{secrets.token_hex(4)}", "deploy", secrets.token_urlsafe(18) + "'\"$x"),
-        Site(berlin, lab_s3, f"backups-{secrets.token_hex(4)}", "root", secrets.token_urlsafe(18)),
+        Site(kathmandu, lab_s3_tls, f"backups-{secrets.token_hex(4)}", "deploy", secrets.token_urlsafe(18) + "'\"$x", secrets.token_hex(12)),
+        Site(berlin, lab_s3, f"backups-{secrets.token_hex(4)}", "root", secrets.token_urlsafe(18), secrets.token_hex(12)),
     ]
     for site in sites:
         quoted = site.password.replace("'", "''")
@@ -118,9 +133,10 @@ def day(lab, lab_s3, lab_s3_tls, new_module_server, tmp_path_factory) -> Day:
             backup_s3_access_key=site.store.access_key,
             backup_s3_secret_key=site.store.secret_key,
             backup_s3_ca_bundle=CA_FILE if site.store.tls else "",
+            backup_alert_urls=[f"json://{lab.address}:{web.port}/{site.token}"],
         )
     controller.variables()
-    return Day(sites, controller, [])
+    return Day(sites, controller, [], web)
 
 
 @pytest.fixture(params=[0, 1], ids=["bookworm", "trixie"])
@@ -211,12 +227,14 @@ def test_log_rotation(site):
 def test_cron_fires_by_itself_at_the_time_in_utc(day):
     """Whatever the server's zone is; a run outside its time does nothing."""
     before = [site.backups() for site in day.sites]
-    changed = {site.server.name: 2 for site in day.sites}  # cron's file and the config
+    files, timer = 2, 2  # cron's file and the config; the timer and its restart
     checked = day.run("--check", "--diff", "-e", "backup_schedule_time=00:01")
+    changed = {site.server.name: files + timer for site in day.sites}
     assert {name: counts["changed"] for name, counts in checked.recap.items()} == changed, checked.output
     # at the first full minute at which this machine will surely have changed the schedule, judging by what the check took
     due = (datetime.now(timezone.utc) + timedelta(seconds=75 + 1.3 * checked.seconds)).replace(second=0, microsecond=0)
     play = day.run("-e", f"backup_schedule_time={due:%H:%M}", "--diff")
+    changed = {site.server.name: files + (timer if due.minute else 0) for site in day.sites}
     assert {name: counts["changed"] for name, counts in play.recap.items()} == changed, play.output
     for site, earlier in zip(day.sites, before, strict=True):
         call = f"/usr/local/bin/postgres-backup run --at {(due + timedelta(hours=6)):%H:%M}"
@@ -234,6 +252,35 @@ def test_cron_fires_by_itself_at_the_time_in_utc(day):
         assert due <= taken < due + timedelta(minutes=1)
         assert site.program("verify", new).returncode == 0
         assert site.program("status").returncode == 0
+
+
+def test_each_address_had_one_test_message_in_all_these_setups(day):
+    assert day.told == [f"{name}: a test of the alarms of postgres-backup" for name in sorted(site.server.name for site in day.sites)]
+
+
+def test_the_timer_looks_although_cron_has_stopped(site):
+    server = site.server
+    assert server.inside("systemctl", "is-enabled", "postgres-backup-watch.timer").stdout == "enabled\n"
+    assert "postgres-backup-watch.service" in server.inside("systemctl", "list-timers", "--no-pager").stdout
+    server.inside("systemctl", "stop", "cron")
+    server.inside("systemctl", "start", "postgres-backup-watch.service", timeout=120)
+    server.inside("systemctl", "start", "cron")
+    assert "postgres_backup_last_watch_timestamp_seconds{" in server.inside("cat", "/var/lib/postgres-backup/postgres-backup.prom").stdout
+    # the night that cron ran is in the system's journal, and in the bucket's
+    assert f" OK {server.name}: 1 database(s), " in server.inside("journalctl", "-t", "postgres-backup", "--no-pager").stdout
+    assert "  backup  postgres-backup-" in site.program("history", "--days", "1").stdout
+
+
+def test_a_failed_backup_is_told_once_and_once_when_it_is_over(day, site):
+    before = len(day.told)
+    site.server.inside("systemctl", "stop", "postgresql")
+    for _ in range(2):
+        assert site.program("run", check=False).returncode == 1
+    site.server.inside("systemctl", "start", "postgresql")
+    assert day.told.count(f"{site.server.name}: the backup of crm failed") == 1
+    assert site.program("run").returncode == 0
+    assert day.told.count(f"{site.server.name}: over: the backup of crm failed") == 1
+    assert len(day.told) == before + 2
 
 
 # Notes every argument list on the server until its standard input ends, some forty times a second, the short-lived ones included.

@@ -27,15 +27,16 @@ class Received:
 
 
 class HttpReceiver:
-    """A web server on a free loopback port.
+    """A web server on a free port.
 
+    :param host: the address that it listens at.
     :ivar requests: every request so far.
     :ivar status: what it answers.
     :ivar silence: seconds for which it takes a request and says nothing; it ends with the server.
     :ivar drip: it answers, and the body of the answer comes drop by drop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.requests: list[Received] = []
         self.status, self.silence, self.drip = 200, 0.0, False
         self._closing = threading.Event()
@@ -60,10 +61,10 @@ class HttpReceiver:
             def log_message(self, *_) -> None:
                 """Nothing: the requests are kept."""
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> HttpReceiver:
