@@ -28,11 +28,12 @@ PROGRESS_OPTION = {"progress_file": {"type": "path"}}
 class Call:
     """What the user asks of a module.
 
+    :param settings: what ``config`` says; None for a module that has no such option, because it runs on the controller.
     :param params: the module's options.
     :param check: check mode: say what would be done, do nothing.
     """
 
-    settings: Settings
+    settings: Settings | None
     params: dict[str, Any]
     check: bool
     progress: Progress
@@ -41,7 +42,7 @@ class Call:
 def run(argument_spec: dict[str, dict], perform: Callable[[Call], dict]) -> None:
     """Answer one call of a module and end the process.
 
-    :param argument_spec: all options of the module, ``config`` among them.
+    :param argument_spec: all options of the module; ``config`` is not among them where it runs on the controller and has no server's settings.
     :param perform: does the work; its dict is the module's result and has ``changed``. What it raises as
         :class:`PostgresBackupError` becomes ``fail_json(msg="message. hint", exit_status=, findings=)``.
     """
@@ -51,11 +52,14 @@ def run(argument_spec: dict[str, dict], perform: Callable[[Call], dict]) -> None
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]  # the settings alone say which server; libpq would listen to these
     try:
-        settings = load(module.params["config"])
-        hide = settings.hide
+        settings = None
+        if "config" in argument_spec:
+            settings = load(module.params["config"])
+            hide = settings.hide
         result = perform(Call(settings, module.params, module.check_mode, FileProgress(path) if path else Progress()))
     except ImportError as error:
-        module.fail_json(msg=f"{sys.executable} lacks {error.name}. Run `ansible-playbook setup.yml` first, or check backup_python", exit_status=2, findings=[])
+        remedy = "Run `ansible-playbook setup.yml` first, or check backup_python" if "config" in argument_spec else "Run `sh bootstrap.sh` in the checkout"
+        module.fail_json(msg=f"{sys.executable} lacks {error.name}. {remedy}", exit_status=2, findings=[])
     except Exception as any_error:  # noqa: BLE001 - the last one to hear of it: a sentence, never a traceback
         error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
         findings = [finding | {"message": hide(finding["message"])} for finding in error.findings]

@@ -110,4 +110,3 @@ def last_run_line(run: dict) -> str:
         return ""
     failed = [f"{name}: {one['error']}" for name, one in run["databases"].items() if one["error"]] + ([f"kit: {run['kit_error']}"] if run["kit_error"] else [])
     return f"the run of {run['started_at']} {'FAILED: ' + '; '.join(failed) if failed else 'was OK'}, {human_seconds(run['seconds'])}"
-

@@ -138,6 +138,11 @@ class Layout:
     def journal(self, moment: datetime, event: str) -> str:
         return f"{self.root}journal/{format_time(moment)}-{event}.json"
 
+    @property
+    def report(self) -> str:
+        """The page that ``playbooks/report.yml`` publishes, one for the whole inventory."""
+        return f"{self.root}report/report.html"
+
 
 def _folder(database: str) -> str:
     """A database's name as a part of a key that is none of ours: not ``globals``, whose objects are called like backups, nor ``.`` or ``..``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from . import alerts, costs, history, manifest, metrics, postgres, replaced, state
@@ -51,9 +52,7 @@ def info(settings: Settings, database: str = "", backup: str = "") -> dict:
 def status(settings: Settings) -> dict:
     """Is the newest good backup of every database fresh enough?
 
-    :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``last_run`` (as this server remembers it; empty where it does not), ``alarms`` (open
-        now), ``costs`` (see ``costs.total``), ``databases``: per database ``last`` (or None), ``age_hours``, ``kept``, ``bytes`` of all that is kept,
-        ``replaced`` (databases kept by restores; None where the server could not be asked), ``waiting``.
+    :return: what :func:`judge` says, ``last_run`` (as this server remembers it; empty where it does not) and ``alarms`` (open now).
     """
     return look(settings)[0]
 
@@ -63,26 +62,44 @@ def look(settings: Settings) -> tuple[dict, dict[str, list[Backup]]]:
     store = Store(settings)
     store.check()
     now = utc_now()
-    findings: list[dict] = []
     backups = {name: Catalog(settings, store, name).backups() for name in settings.databases}
-    databases = {name: _one(settings, name, found, now, findings) for name, found in backups.items()}
+    judged = judge(settings, backups, now, {name: _replaced(settings, name) for name in settings.databases})
+    return judged | {"last_run": state.read(settings, state.LAST_RUN), "alarms": alerts.open_troubles(settings)}, backups
+
+
+def judge(settings: Settings, backups: Mapping[str, list[Backup]], now: datetime, kept: Mapping[str, list[dict] | DatabaseError]) -> dict:
+    """How things are, from what was read. Pure.
+
+    :param backups: per database, newest first.
+    :param kept: per database those that restores replaced, or why the server could not be asked.
+    :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``costs`` (see ``costs.total``), ``databases``: per database ``last`` (or None),
+        ``age_hours``, ``kept``, ``bytes`` of all that is kept, ``replaced`` (databases kept by restores; None where the server could not be asked), ``waiting``.
+    """
+    findings: list[dict] = []
+    databases = {name: _one(settings, name, backups[name], now, kept[name], findings) for name in settings.databases}
     return {
         "changed": False,
         "healthy": not any(f["code"] in _UNHEALTHY for f in findings),
         "server": settings.server_name,
         "findings": findings,
         "next_run": manifest.timestamp(next_run(settings.schedule_time, now)),
-        "last_run": state.read(settings, state.LAST_RUN),
-        "alarms": alerts.open_troubles(settings),
         "costs": costs.total(costs.estimate(settings, [b.describe(now) for b in found if b.ours]) for found in backups.values()),
         "databases": databases,
-    }, backups
+    }
 
 
 _UNHEALTHY = ("NO_BACKUP", "BACKUP_STALE", "BACKUP_BAD")
 
 
-def _one(settings: Settings, name: str, backups: list[Backup], now: datetime, findings: list[dict]) -> dict:
+def _replaced(settings: Settings, name: str) -> list[dict] | DatabaseError:
+    try:
+        with postgres.connect_maintenance(settings, name) as connection:
+            return [{key: row[key] for key in ("name", "replaced_at", "by", "bytes")} for row in replaced.kept(connection, name)]
+    except DatabaseError as error:  # the backups can be judged without the server
+        return error
+
+
+def _one(settings: Settings, name: str, backups: list[Backup], now: datetime, kept: list[dict] | DatabaseError, findings: list[dict]) -> dict:
     mine = [b for b in backups if b.ours]
     last = newest_good(backups)
     if last is None:
@@ -97,19 +114,15 @@ def _one(settings: Settings, name: str, backups: list[Backup], now: datetime, fi
             findings.append({"code": "BACKUP_BAD", "message": f"{backup.name}: {backup.problem}", "database": name, "newest": newest})
         elif backup.problem and backup.candidate:  # whose it is cannot be told
             findings.append({"code": backup.problem_code, "message": f"{backup.name}: {backup.problem}"})
-    try:
-        with postgres.connect_maintenance(settings, name) as connection:
-            kept = [{"name": row["name"], "replaced_at": row["replaced_at"], "by": row["by"], "bytes": row["bytes"]} for row in replaced.kept(connection, name)]
-    except DatabaseError as error:  # the backups can be judged without the server
-        kept = None
-        findings.append({"code": "DATABASE_UNREACHABLE", "message": error.message})
+    if isinstance(kept, DatabaseError):
+        findings.append({"code": "DATABASE_UNREACHABLE", "message": kept.message})
     return {
         "last": last.describe(now) if last else None,
         "age_hours": last and round((now - last.taken_at).total_seconds() / 3600, 2),
         "kept": len(mine),
         "oldest": manifest.timestamp(mine[-1].taken_at) if mine else None,
         "bytes": sum(b.bytes for b in mine),
-        "replaced": kept,
+        "replaced": None if isinstance(kept, DatabaseError) else kept,
         "waiting": sum(b.waits_for_adoption for b in backups),
     }
 

@@ -87,6 +87,10 @@ class Store:
         """Write a small object, replacing one of that name."""
         self.s3.call("put_object", f"write {key}", Key=key, Body=data, ContentMD5=content_md5(md5(data)), ContentType=content_type)
 
+    def link(self, key: str, seconds: int) -> str:
+        """An address of an object for those without a key, good for so long; whoever has it can read the object. Nothing is asked of the store."""
+        return self.s3.client.generate_presigned_url("get_object", {"Bucket": self.s3.bucket, "Key": key}, seconds)
+
     def delete(self, keys: Sequence[str]) -> list[str]:
         """Delete objects, in this order; one that is not there counts as deleted.
 

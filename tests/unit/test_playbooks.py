@@ -120,6 +120,12 @@ def test_every_playbook_that_calls_a_module_first_sees_that_the_program_is_there
         assert before & {"installed", "one_server"}, verb
 
 
+def test_the_report_sees_that_too_and_goes_on():
+    (only,) = yaml.safe_load((ROOT / "playbooks/tasks/report_ask.yml").read_text())
+    assert only["block"][0]["ansible.builtin.import_role"]["tasks_from"] == "installed"
+    assert only["rescue"]
+
+
 def test_a_server_without_the_program_says_what_to_type(checkout):
     done = play(checkout, "playbooks/status.yml", "-e", f"backup_program_dir={checkout}/none", "-e", "backup_become=false")
     assert done.returncode == 2

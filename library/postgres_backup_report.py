@@ -1,0 +1,97 @@
+#!/usr/bin/python
+"""Ansible module: the page, one HTML file of all servers."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_backup_report
+short_description: Write one page of all servers
+description:
+  - One HTML file that needs nothing else - no script, and nothing that is loaded from elsewhere.
+  - A server that could not be asked is shown as such. One whose facts cannot be read is, too.
+  - It is written whole or not at all, readable by its owner only.
+  - Runs on the controller, with its Python (C(ansible_playbook_python)), and needs no config.
+options:
+  servers:
+    description: What is known of each server.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Its name in the inventory.
+        type: str
+        required: true
+      facts:
+        description: What M(postgres_backup_report_info) said there.
+        type: str
+      error:
+        description: Why it could not be asked.
+        type: str
+  template:
+    description: The template of the page, C(playbooks/templates/report.html.j2).
+    type: path
+    required: true
+  dest:
+    description: The file to write.
+    type: path
+    required: true
+attributes:
+  check_mode:
+    description: Makes the page and throws it away.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Write the page
+  postgres_backup_report:
+    servers: [{name: db1, facts: "{{ __report.facts }}"}, {name: db2, error: It does not answer}]
+    template: "{{ playbook_dir }}/templates/report.html.j2"
+    dest: /root/report.html
+"""
+
+RETURN = r"""
+file:
+  description: The file.
+  type: str
+  returned: success
+bytes:
+  description: How large it is.
+  type: int
+  returned: success
+verdict:
+  description: Is everything all right? In one line.
+  type: str
+  returned: success
+  sample: "All is well: every database has a fresh, good backup"
+states:
+  description: What each server is, the worst first, each with C(name), C(state) (none, stale, failed, bad, unasked, look or well) and C(why).
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from ansible.module_utils.postgres_backup_module import Call, run
+
+SERVER = {"name": {"type": "str", "required": True}, "facts": {"type": "str"}, "error": {"type": "str"}}
+ARGUMENT_SPEC = {
+    "servers": {"type": "list", "elements": "dict", "required": True, "options": SERVER},
+    "template": {"type": "path", "required": True},
+    "dest": {"type": "path", "required": True},
+}
+
+
+def perform(call: Call) -> dict:
+    from ansible.module_utils.postgres_backup import names, page, verdict
+
+    servers = [page.parse(one["name"], one["facts"], one["error"]) for one in call.params["servers"]]
+    text = page.render(servers, names.utc_now(), page.read(call.params["template"])).encode(errors="replace")
+    if not call.check:
+        page.write(call.params["dest"], text)
+    seen = verdict.judge(servers)
+    states = [{"name": one["name"], "state": one["state"], "why": [why["text"] for why in one["why"]]} for one in seen]
+    return {"changed": True, "file": call.params["dest"], "bytes": len(text), "verdict": verdict.line(seen), "states": states}
+
+
+if __name__ == "__main__":
+    run(ARGUMENT_SPEC, perform)

@@ -1,0 +1,231 @@
+"""The page: what is said of each server, drawn small, and nothing in a name that breaks it."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+import shlex
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demo import fleet
+from postgres_backup import chart, page, verdict
+
+NOW = datetime(2026, 1, 27, 9, 2, tzinfo=timezone.utc)
+TEMPLATE = (Path(__file__).resolve().parents[2] / "playbooks/templates/report.html.j2").read_text()
+ODD = 'we "love" <b>\n</script><script>alert(1)</script> {{ 7 * 7 }} \u202e& \x1b[31m'
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Reader(html.parser.HTMLParser):
+    """What a browser sees: tags, attributes by tag, and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def ids(self) -> list[str]:
+        return [attributes["id"] for _, attributes in self.tags if "id" in attributes]
+
+
+def render(*servers: dict, now: datetime = NOW) -> str:
+    return page.render(servers, now, TEMPLATE)
+
+
+def words(text: str) -> str:
+    return re.sub(r"\s+", " ", Reader(text[text.index("<body") :]).text)
+
+
+def line(*servers: dict) -> str:
+    return verdict.line(verdict.judge(servers))
+
+
+@pytest.mark.parametrize("kind", fleet.KINDS)
+def test_every_kind_of_server_says_what_it_is(kind):
+    said = {
+        "well": "All is well: every database has a fresh, good backup",
+        "stale": "db4 needs you: stale",
+        "failed": "db4 needs you: last backup failed",
+        "first day": "All is well: every database has a fresh, good backup",
+        "no backup": "db4 needs you: no good backup",
+        "damaged": "db4 needs you: damaged backup",
+        "unreachable": "The backups are fresh; 1 of 1 servers is worth a look",
+        "unasked": "db4 needs you: could not be asked",
+    }[kind]
+    server = fleet.server(kind, 4, NOW)
+    text = render(server)
+    assert line(server) == said
+    assert said in words(text)
+    assert f"<title>{said}</title>" in text
+    assert "nav" not in {tag for tag, _ in Reader(text).tags}  # one server needs no table of contents
+
+
+def test_what_is_shown_of_a_well_server():
+    server = fleet.server("well", 3, NOW, name="db1", keep=7)
+    one = server["facts"]["databases"][0]
+    said = words(render(server))
+    newest = one["backups"][0]
+    assert f"ansible-playbook restore.yml -e backup={newest['backup']} --limit db1" in said
+    for expected in (
+        "9.0 h ago", "27 Jan 2026 00:00 UTC", f"{newest['rows']:,}", "7 backups", "in 15.0 h", "not older than 7 days", "The next prune takes nothing",
+        "public.order_items", "Restores", "failed: There is no room for a second copy", one["restores"][0]["backup"], one["replaced"][0]["name"],
+        "No alarm is open", "USD a month",
+    ):  # fmt: skip
+        assert expected in said, expected
+    assert all(backup["backup"] in said for backup in one["backups"])
+    assert "drill" not in said.lower()  # none happened
+
+
+def test_a_drill_that_happened_is_shown():
+    server = fleet.server("well", 3, NOW)
+    drill = {"at": "2026-01-20T03:00:00Z", "ok": True, "backup": "postgres-backup-2026-01-20_00-00-00.sql.gz", "seconds": 4.0, "tables": []}
+    server["facts"]["databases"][0]["drills"] = [drill]
+    assert "Restore drills20 Jan 2026 03:00 UTC: passed postgres-backup-2026-01-20_00-00-00.sql.gz" in words(render(server))
+
+
+def test_what_the_next_prune_takes_is_named():
+    server = fleet.server("well", 3, NOW, keep=90, days=30)
+    going = server["facts"]["databases"][0]["backups"][20]
+    going |= {"keep": False, "reason": "older than 20 days"}
+    server["facts"]["databases"][0]["going"] = [going["backup"]]
+    said = words(render(server))
+    assert f"What goes next {going['backup']}" in said
+    assert "Goes next: older than 20 days" in said
+
+
+def test_costs_without_a_price_are_sizes_only():
+    said = words(render(fleet.server("well", 3, NOW, price_gb_month=0.0, price_requests_1000=0.0)))
+    assert "Storage now" in said
+    assert "a month" not in said.replace("Requests a month", "").replace("Uploaded a month", "")
+
+
+def test_the_worst_comes_first_and_nobody_is_left_out():
+    servers = [fleet.server(kind, number, NOW, name=f"db-{number}") for number, kind in enumerate(fleet.KINDS)]
+    seen = verdict.judge(servers)
+    assert [one["state"] for one in seen] == ["none", "stale", "failed", "bad", "unasked", "look", "well", "well"]
+    assert line(*servers) == "5 of 8 servers need you: db-4 (no good backup), db-1 (stale), db-2 (last backup failed) and 2 more"
+    text = render(*servers)
+    reader = Reader(text)
+    links = [attributes["href"].removeprefix("#") for tag, attributes in reader.tags if tag == "a" and attributes["href"].startswith("#s")]
+    assert len(links) == 8
+    assert set(links) <= set(reader.ids())
+    opened = [attributes for tag, attributes in reader.tags if tag == "details" and attributes.get("class") == "server" and "open" in attributes]
+    assert len(opened) == 5  # those that need somebody
+    assert "No route to host" in words(text)
+
+
+def test_an_alarm_is_told_with_what_it_is_about_and_only_once():
+    server = fleet.server("failed", 4, NOW)
+    (why,) = verdict.judge([server])[0]["why"]
+    assert why["alarm"]["code"] == "BACKUP_FAILED"
+    assert "(alarm BACKUP_FAILED, open since 27 Jan 2026 08:00 UTC)" in words(render(server))
+
+
+def test_no_server_at_all():
+    assert "There is no server in the inventory" in words(render())
+
+
+def test_odd_names_break_nothing_and_put_nothing_in():
+    server = fleet.server("failed", 4, NOW, name=ODD, databases=(ODD, "x" * 63))
+    server["facts"]["databases"][0]["tables"][0]["table"] = ODD
+    server["facts"]["databases"][0]["restores"][0] |= {"ok": False, "reason": ODD, "tables": [ODD]}
+    server["facts"]["databases"][0]["replaced"] = [{"name": ODD, "by": ODD, "bytes": None, "replaced_at": "2026-01-20T03:00:00Z"}]
+    server["facts"]["costs"]["currency"] = ODD
+    text = render(server, {"name": ODD + "2", "error": ODD})
+    reader = Reader(text)
+    assert {"script", "b-"} & {tag for tag, _ in reader.tags} == set()
+    assert "49" not in re.findall(r"<b>\s*(\d+)", text)
+    assert not set(re.findall(r"[\u202e\x1b]", text)), "letters that turn a line around, or colour a terminal"
+    assert all(not name.startswith("on") for _, attributes in reader.tags for name in attributes)
+    assert len(reader.ids()) == len(set(reader.ids()))
+
+
+@given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=40))
+def test_the_line_to_type_names_exactly_that_server_and_database_to_a_shell(server, database):
+    typed = shlex.split(page.restore_line(server, database, True, "latest"))
+    assert typed[:4] == ["ansible-playbook", "restore.yml", "-e", "backup=latest"]
+    assert typed[-2:] == ["--limit", server]
+    given = typed[5]
+    assert (json.loads(given)["database"] if given.startswith("{") else given.removeprefix("database=")) == database
+
+
+def test_nothing_comes_from_elsewhere():
+    text = render(*[fleet.server(kind, 1, NOW) for kind in fleet.KINDS])
+    tags = Reader(text).tags
+    assert {"script", "img", "iframe", "object", "embed", "base", "form", "style-"} & {tag for tag, _ in tags} == set()
+    for tag, attributes in tags:
+        for name in ("href", "src", "action", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "default-src 'none'" in text
+
+
+def test_three_hundred_servers_fit_into_five_megabytes(capsys):
+    servers = fleet.fleet(300, NOW)
+    kept = [len(one["facts"]["databases"][0]["backups"]) for one in servers if "facts" in one]
+    assert sum(kept) / len(kept) > 85
+    size = len(render(*servers).encode())
+    with capsys.disabled():
+        print(f"\n300 servers, {sum(kept)} backups: {size / 1e6:.2f} MB, {size / sum(kept):.0f} bytes a backup")
+    assert size < 5_000_000
+
+
+def test_what_a_day_was():
+    facts = fleet.server("first day", 1, NOW)["facts"]
+    one = facts["databases"][0]
+    at = "2026-01-{:02}T00:00:05Z".format
+    one["backups"] = [{"taken_at": at(day), "state": state} for day, state in ((26, "good"), (25, "bad"), (24, "unproven"))]
+    one["past"] = [{"taken_at": at(20)}, {"taken_at": at(22)}]
+    one["failures"] = [{"at": at(26), "what": "backup"}, {"at": at(23), "what": "backup"}, {"at": at(21), "what": "prune"}]
+    days = page._days(one, facts, NOW)
+    said = {day.day: state for day, state in days.items() if day >= date(2026, 1, 19)}
+    assert said == {19: "later", 20: "gone", 21: "none", 22: "gone", 23: "failed", 24: "unproven", 25: "failed", 26: "good", 27: "none"}
+    assert page._days(one, facts | {"schedule_time": "23:00"}, NOW)[NOW.date()] == "later"  # it is still to come
+    assert len(days) == 90
+
+
+@given(st.dates(date(2000, 1, 1), date(2100, 1, 1)), st.lists(st.sampled_from(sorted(chart.MARKS)), min_size=1, max_size=120))
+def test_a_calendar_draws_each_day_once(first, states):
+    days = {first + timedelta(days=n): state for n, state in enumerate(states)}
+    drawn = {}
+    for kind, path in re.findall(r'<path class=(\w+) d="([^"]*)"', chart.calendar(days, "x")):
+        if kind == "cross":
+            continue
+        for x, y, length in re.findall(r"M(\d+) ([\d.]+)v(\d+)", path):
+            for n in range((int(length) - chart.MARKS[kind]) // chart.STEP + 1):
+                place = (int(x) // chart.STEP, round((float(y) - (chart.STEP - chart.MARKS[kind]) / 2 - 13) / chart.STEP) + n)
+                assert place not in drawn
+                drawn[place] = kind
+    monday = first - timedelta(days=first.weekday())
+    wanted = {((26 + (day - monday).days // 7 * 14 + 7) // 14, day.weekday()): state for day, state in days.items()}
+    assert drawn == wanted
+
+
+@given(st.floats(1e-6, 1e15))
+def test_the_top_of_a_chart_is_round_and_not_far_above(largest):
+    top = chart.nice_top(largest)
+    assert largest <= top * (1 + 1e-9)
+    assert top <= largest * 2.01
+
+
+def test_a_line_that_goes_straight_on_is_one_piece():
+    scale = chart.Scale(date(2026, 1, 1), date(2026, 1, 30), 100)
+    points = [(datetime(2026, 1, day, tzinfo=timezone.utc), 50) for day in range(1, 31)]
+    assert scale.line(points).count("l") == 2  # "class=line" has the other
+    assert "h0" in scale.line(points[:1])
+    assert scale.line([]) == ""
