@@ -73,7 +73,7 @@ def judge(settings: Settings, backups: Mapping[str, list[Backup]], now: datetime
     :param backups: per database, newest first.
     :param kept: per database those that restores replaced, or why the server could not be asked.
     :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``costs`` (see ``costs.total``), ``databases``: per database ``last`` (or None),
-        ``age_hours``, ``kept``, ``bytes`` of all that is kept, ``replaced`` (databases kept by restores; None where the server could not be asked), ``waiting``.
+        ``age_hours``, ``kept``, ``bytes`` of all that is kept, ``replaced`` (databases kept by restores; None where nobody could say), ``waiting``.
     """
     findings: list[dict] = []
     databases = {name: _one(settings, name, backups[name], now, kept[name], findings) for name in settings.databases}
