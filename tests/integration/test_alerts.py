@@ -83,6 +83,18 @@ def test_one_message_while_it_lasts_and_one_when_it_is_over(told, web, mail):
     assert len(web.requests) == 3  # it is a new one
 
 
+@pytest.mark.parametrize("code", alerts.TITLES)
+def test_every_alarm_arrives_by_web_and_by_mail_once_and_so_does_its_end(told, web, mail, code):
+    database = "crm" if "{database}" in alerts.TITLES[code] else ""
+    what = alerts.TITLES[code].format(database=database)
+    expected = []
+    for seen, headline in (([trouble(code, database)], what), ([], f"over: {what}")):
+        expected.append(f"test-server: {headline}")
+        for _ in range(3):
+            assert alerts.settle(told.settings, [key(code, database)], seen) == []
+        assert heads(web) == [letter["Subject"] for letter in mail.mails] == expected
+
+
 def test_what_was_not_looked_at_is_not_over(told, web):
     alerts.settle(told.settings, [FAILED], [trouble()])
     alerts.settle(told.settings, [key("CLOCK_OFF")])
