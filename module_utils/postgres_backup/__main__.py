@@ -293,6 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _answer({"changed": False, "due": False}, [], as_json, 0)
         result, lines, status = _perform(arguments, found, progress, identities)
     except KeyboardInterrupt as stop:
+        interrupt.deaf()
         progress.close()
         error = PostgresBackupError(f"Stopped by {str(stop) or 'Ctrl-C'}", "Nothing was lost, and nothing half-done was left")
         return _explain(error, str, as_json)
