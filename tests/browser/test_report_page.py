@@ -92,8 +92,9 @@ def test_it_renders_asks_for_nothing_and_fits(browser, pages, state, width):
 @pytest.mark.parametrize("state", STATES)
 def test_it_reads_well_to_everybody(browser, pages, state, scheme):
     page, _ = opened(browser, pages[state], 1400, scheme)
-    if state != "three hundred servers":  # as it opens: axe looks at every letter
-        page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    # axe takes minutes for 300 servers: those after the twelfth are drawn like those before; the table of contents stays whole
+    page.evaluate("[...document.querySelectorAll('details.server')].slice(12).forEach(e => e.remove())")
+    page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     page.close()
