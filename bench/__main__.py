@@ -107,6 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not shutil.which("aws"):
         sys.exit("The shell scripts need the AWS CLI: sudo apt-get install awscli")
+    subprocess.run([sys.executable, "-m", "bench.page"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "module_utils")}, check=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as folder:
         bench = Bench(Path(folder), arguments.scale)
         try:

@@ -75,13 +75,14 @@ def line(seen: Sequence[Mapping]) -> str:
         return "There is no server in the inventory"
     wrong = [one for one in seen if one["kind"] in ("bad", "unknown")]
     if wrong:
-        names = ", ".join(f"{one['name']} ({one['label'].lower()})" for one in wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        names = ", ".join(f"{printable(one['name'])} ({one['label'].lower()})" for one in wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         if len(seen) == 1:
-            return f"{wrong[0]['name']} needs you: {wrong[0]['label'].lower()}"
+            return f"{printable(wrong[0]['name'])} needs you: {wrong[0]['label'].lower()}"
         return f"{len(wrong)} of {len(seen)} servers need{'s' * (len(wrong) == 1)} you: {names}"
     look = sum(one["kind"] == "warn" for one in seen)
     if look:
-        return f"The backups are fresh; {look} of {len(seen)} servers {'is' if look == 1 else 'are'} worth a look"
+        some = f"{look} of {len(seen)} servers" if len(seen) > 1 else printable(seen[0]["name"])
+        return f"The backups are fresh; {some} {'is' if look == 1 else 'are'} worth a look"
     return "All is well: every database has a fresh, good backup"
 
 

@@ -133,8 +133,8 @@ def test_extra_variables_of_the_playbooks():
         text = path.read_text()
         for tasks in re.findall(r"(tasks/\w+\.yml)", text):
             text += (ROOT / "playbooks" / tasks).read_text()
-        for name in ("backup", "database", "kept", "tables", "schema_only", "allow_many", "backup_hosts"):
-            if re.search(rf"\b{name} \| default\(", text) or (name == "database" and "__backup_chosen" in text):
+        for name in ("backup", "database", "kept", "tables", "schema_only", "allow_many", "backup_hosts", "report_file", "publish"):
+            if re.search(rf"\b{name} (?:\| default\(|is defined)", text) or (name == "database" and "__backup_chosen" in text):
                 taken.setdefault(name, set()).add(path.stem)
     taken["backup"].add("rebuild")  # through the phases of a rebuild
     assert shown.keys() == taken.keys()

@@ -62,7 +62,7 @@ def test_every_kind_of_server_says_what_it_is(kind):
         "first day": "All is well: every database has a fresh, good backup",
         "no backup": "db4 needs you: no good backup",
         "damaged": "db4 needs you: damaged backup",
-        "unreachable": "The backups are fresh; 1 of 1 servers is worth a look",
+        "unreachable": "The backups are fresh; db4 is worth a look",
         "unasked": "db4 needs you: could not be asked",
     }[kind]
     server = fleet.server(kind, 4, NOW)
@@ -146,8 +146,8 @@ def test_odd_names_break_nothing_and_put_nothing_in():
     server["facts"]["costs"]["currency"] = ODD
     text = render(server, {"name": ODD + "2", "error": ODD})
     reader = Reader(text)
-    assert {"script", "b-"} & {tag for tag, _ in reader.tags} == set()
-    assert "49" not in re.findall(r"<b>\s*(\d+)", text)
+    assert "script" not in {tag for tag, _ in reader.tags}
+    assert "{{ 7 * 7 }}" in words(text)
     assert not set(re.findall(r"[\u202e\x1b]", text)), "letters that turn a line around, or colour a terminal"
     assert all(not name.startswith("on") for _, attributes in reader.tags for name in attributes)
     assert len(reader.ids()) == len(set(reader.ids()))
@@ -165,7 +165,7 @@ def test_the_line_to_type_names_exactly_that_server_and_database_to_a_shell(serv
 def test_nothing_comes_from_elsewhere():
     text = render(*[fleet.server(kind, 1, NOW) for kind in fleet.KINDS])
     tags = Reader(text).tags
-    assert {"script", "img", "iframe", "object", "embed", "base", "form", "style-"} & {tag for tag, _ in tags} == set()
+    assert {"script", "img", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in tags} == set()
     for tag, attributes in tags:
         for name in ("href", "src", "action", "xlink:href"):
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
@@ -226,6 +226,6 @@ def test_the_top_of_a_chart_is_round_and_not_far_above(largest):
 def test_a_line_that_goes_straight_on_is_one_piece():
     scale = chart.Scale(date(2026, 1, 1), date(2026, 1, 30), 100)
     points = [(datetime(2026, 1, day, tzinfo=timezone.utc), 50) for day in range(1, 31)]
-    assert scale.line(points).count("l") == 2  # "class=line" has the other
+    assert scale.line(points) == '<path class=line d="M2 50l116 0"/>'
     assert "h0" in scale.line(points[:1])
     assert scale.line([]) == ""
