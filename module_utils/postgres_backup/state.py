@@ -20,8 +20,8 @@ LAST_RESTORE = "last-restore.json"
 LAST_LOOK = "last-look.json"
 #: what was counted since the server was set up: ``pruned`` and ``failures`` by reason, for each database
 COUNTERS = "counters.json"
-#: bytes that a state changed in place takes at least, blanks at its end: it can be written again where the disk has no room left
-_RESERVED = 16_384
+#: bytes that a state changed in place takes at least, blanks and a newline at its end: a block, so it can be written again where the disk has no room left
+_RESERVED = 4095
 
 
 def directory(settings: Settings) -> str:

@@ -5,8 +5,9 @@ A whole backup that lost a third of its size over night is whole, and may yet be
 
 from __future__ import annotations
 
+import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .progress import human_bytes
 
@@ -27,7 +28,8 @@ def findings(newest: dict, earlier: Sequence[dict], drop_percent: int, jump_perc
     """What is out of the ordinary in the newest backup.
 
     Its size (of the dump, so that another compression changes nothing) is held against the median of the last :data:`MOST`. A table's
-    rows are held against the least and the most that those had, since some tables fill and empty as a matter of course.
+    rows are held against the least and the most that those had, since some tables fill and empty as a matter of course. Both are told of for
+    some nights, until the change is what is usual.
 
     :param newest: a manifest.
     :param earlier: manifests of good backups of the same database before it, newest first.
@@ -57,7 +59,8 @@ def _rows(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dic
         if len(before) < FEWEST:
             continue  # a new table, or one that comes and goes
         now = newest["tables"].get(name, {}).get("rows", 0)
-        least, most = min(before), max(before)
+        least = min(_before_the_change(before, lambda rows, now=now: now >= rows * (1 - drop / 100)), default=0)
+        most = max(_before_the_change(before, lambda rows, now=now: now <= rows * (1 + jump / 100)), default=now)
         emptied = now == 0 and least >= WAS_NOT_EMPTY
         if drop and now < least * (1 - drop / 100) and (least - now > FEW_GONE or emptied):
             dropped.append((least - now, f"{name} {least:,} -> {now:,}" + ("" if name in newest["tables"] else " (the table is gone)")))
@@ -68,6 +71,12 @@ def _rows(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dic
         for code, word, changed in (("ROWS_DROPPED", "fewer", dropped), ("ROWS_JUMPED", "more", jumped))
         if changed
     ]
+
+
+def _before_the_change(before: Sequence[int], is_like_now: Callable[[int], bool]) -> Sequence[int]:
+    """The predecessors from before a change, which may be some nights old; none where too few of them are left to tell by: it is usual by now."""
+    older = list(itertools.dropwhile(is_like_now, before))
+    return older if len(older) >= FEWEST else []
 
 
 def _named(changed: list[tuple[int, str]]) -> str:

@@ -57,6 +57,8 @@ ELSEWHERE = {
     "cat /etc/cron.d/postgres-backup": "tests/servers/test_documents.py::test_a_server_by_the_book_and_its_removal",
 } | dict.fromkeys(
     (
+        "systemctl disable --quiet --now postgres-backup-watch.timer",
+        "rm -f /etc/systemd/system/postgres-backup-watch.* && systemctl daemon-reload",
         "rm -f /etc/cron.d/postgres-backup /etc/logrotate.d/postgres-backup /usr/local/bin/postgres-backup",
         "rm -rf /opt/postgres-backup /etc/postgres-backup /var/lib/postgres-backup /var/log/postgres-backup.log*",
         "deluser --quiet postgres-backup",

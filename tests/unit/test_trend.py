@@ -71,6 +71,16 @@ def test_a_queue_that_fills_and_empties_is_ordinary():
         assert codes(manifest(queue=now), [manifest(queue=rows) for rows in fills]) == []
 
 
+def test_a_drop_is_told_of_until_it_is_what_is_usual():
+    nights = [manifest(3_000_000, orders=10_000)] * 7
+    told = []
+    for _ in range(8):
+        newest = manifest(1_000_000, orders=3000)
+        told.append(codes(newest, nights))
+        nights = [newest, *nights]
+    assert told == [*[["SIZE_DROPPED", "ROWS_DROPPED"]] * 4, ["ROWS_DROPPED"], [], [], []]
+
+
 @given(st.integers(0, 2**32), st.floats(0.995, 1.03))
 def test_a_database_that_grows_as_databases_do_is_ordinary(seed, growth):
     rng = random.Random(seed)
