@@ -2,7 +2,8 @@
 
 The module runs in the background of its host and writes its state into a file (``FileProgress`` in
 module_utils/postgres_backup/progress.py); this looks at the file about once a second and prints what is new, until the
-module has ended. The result is the module's own. In check mode the module runs as any other.
+module has ended. The result is the module's own. In check mode the module runs as any other, and so does the step of a restore
+that swaps: it takes a moment, in which an application is down, and the way over the background costs more than that.
 
 A look is one short shell command, not a module: a module costs the host half a second of a core, which the backup needs.
 
@@ -41,8 +42,19 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        if self._task.check_mode:
+        # in place there is no side database, and the swap is the long load itself
+        swaps = self._task.args.get("stage") == "swap" and self._task.args.get("side_database")
+        if self._task.check_mode or swaps:
             return self._execute_module(task_vars=task_vars)
+        # The module holds its arguments, a private key among them. Core leaves its folder to the wrapper of a background job, which cannot
+        # remove it where it became another user.
+        holder = self._make_tmp_path()
+        try:
+            return self._in_background(task_vars)
+        finally:
+            self._remove_tmp_path(holder, force=True)
+
+    def _in_background(self, task_vars: dict) -> dict:
         # beside the file of the job itself, in a folder of the user that the module becomes
         folder = self.get_shell_option("async_dir", default="~/.ansible_async")
         name = f"postgres-backup-{uuid.uuid4().hex}.json"
@@ -57,9 +69,6 @@ class ActionModule(ActionBase):
             status = self._execute_module(module_name="ansible.legacy.async_status", module_args={"jid": job, "_async_dir": folder}, task_vars=task_vars)
         finally:
             self._shell("rm", "-f", "--", state_file, job_file)
-            # the wrapper of the job says that it removes the module itself, and cannot where it became another user: the module holds
-            # its arguments, a private key among them
-            self._cleanup_remote_tmp = True
         if not status.get("finished"):
             return {"failed": True, "msg": "The module ended without an answer: it was killed, or memory ran out. What it left behind the next run removes"}
         return {key: value for key, value in status.items() if key not in WRAPPING}

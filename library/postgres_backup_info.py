@@ -36,7 +36,7 @@ backups:
   description:
     - The whole-database backups, newest first. Each has C(backup), C(database), C(server), C(key), C(taken_at), C(age_hours), C(bytes),
       C(dump_bytes), C(rows), C(seconds), C(sha256), C(state) (proven, good, unproven, bad or foreign), C(problem), C(ours), C(proven),
-      C(postgresql_version) and C(encrypted), and C(keep) with its C(reason) as the next prune would decide.
+      C(postgresql_version), C(collate) and C(encrypted), and C(keep) with its C(reason) as the next prune would decide.
   type: list
   elements: dict
   returned: success
@@ -47,6 +47,10 @@ table:
   returned: success
 chosen:
   description: The backup asked for, as in RV(backups).
+  type: dict
+  returned: with O(backup)
+kit:
+  description: The newest server kit of this server - C(kit), C(paths), C(files), C(encrypted); none where none was saved.
   type: dict
   returned: with O(backup)
 waiting:
@@ -61,9 +65,11 @@ ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "backup": {"type": "str", "
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import status
+    from ansible.module_utils.postgres_backup import kit, status
 
     result = status.info(call.settings, call.params["database"], call.params["backup"])
+    if call.params["backup"]:
+        result["kit"] = kit.newest(call.settings)
     return result | {"table": status.table(result["backups"])}
 
 

@@ -23,18 +23,23 @@ options:
     description:
       - One step of a restore, for whoever has something to do between them (stop an application before the swap, start it after).
       - V(load) fills and proves the side database, V(swap) puts it in the live one's place, V(discard) removes it instead;
-        V(compare) says in which tables a kept database and the live one have different numbers of rows.
+        V(compare) says in which tables a kept database and the live one have different numbers of rows; V(note) writes into
+        the bucket's journal that it was done, which V(swap) leaves out because an application is waiting.
     type: str
-    choices: [all, load, swap, discard, compare]
+    choices: [all, load, swap, discard, compare, note]
     default: all
   side_database:
     description: What V(load) returned; empty where it restores in place. For V(swap) and V(discard).
     type: str
     default: ""
   kept_database:
-    description: What V(swap) returned. For V(compare).
+    description: What V(swap) returned. For V(compare) and V(note).
     type: str
     default: ""
+  downtime_seconds:
+    description: What V(swap) returned. For V(note).
+    type: float
+    default: 0.0
   in_place:
     description: Load inside the live database, in one transaction, where no second copy fits on the disk; nothing is kept. Left out, the settings decide.
     type: bool
@@ -71,8 +76,8 @@ bytes: {description: Size of the object., type: int, returned: a backup is read}
 rows: {description: "Rows in all tables; in check mode those of the manifest, if any.", type: int, returned: a backup is read}
 sha256: {description: "SHA-256 of the object, hexadecimal.", type: str, returned: a backup was loaded}
 seconds: {description: How long it took., type: float, returned: a backup was loaded}
-kept_database: {description: "What the database as it was is kept as; none in place, or where there was none.", type: str, returned: "all, swap, compare"}
-downtime_seconds: {description: For how long nobody could use the database., type: float, returned: "all and swap, when not in check mode"}
+kept_database: {description: "What the database as it was is kept as; none in place, or where there was none.", type: str, returned: "all, swap, compare, note"}
+downtime_seconds: {description: For how long nobody could use the database., type: float, returned: "all, swap and note, when not in check mode"}
 side_database: {description: The side database; none where it restores in place., type: str, returned: "load and discard"}
 tables: {description: "Each C(table), its C(rows), C(inserted), C(updated), C(deleted), C(created).", type: list, elements: dict, returned: with O(tables)}
 row_differences: {description: "Each C(table), C(kept_rows), C(live_rows); none where there is no such table.", type: list, elements: dict, returned: compare}
@@ -93,9 +98,10 @@ ARGUMENT_SPEC = {
     **PROGRESS_OPTION,
     "backup": {"type": "str", "default": ""},
     "tables": {"type": "list", "elements": "str", "default": []},
-    "stage": {"type": "str", "choices": ["all", "load", "swap", "discard", "compare"], "default": "all"},
+    "stage": {"type": "str", "choices": ["all", "load", "swap", "discard", "compare", "note"], "default": "all"},
     "side_database": {"type": "str", "default": ""},
     "kept_database": {"type": "str", "default": ""},
+    "downtime_seconds": {"type": "float", "default": 0.0},
     "in_place": {"type": "bool"},
     "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
 }

@@ -67,7 +67,9 @@ ARGUMENT_SPEC = {**CONFIG_OPTION}
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup import errors, postgres, programs
 
-    facts = postgres.server_facts(call.settings)
+    # beside the database, which a lost server's new one does not have yet
+    with postgres.connect_maintenance(call.settings, call.settings.databases[0]) as connection:
+        facts = postgres.facts_of(connection)
     try:
         client = programs.find(call.settings, facts["major"]).version
     except errors.DatabaseError:

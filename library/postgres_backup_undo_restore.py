@@ -17,7 +17,7 @@ attributes:
   check_mode:
     description: Says which database would come back.
     support: full
-extends_documentation_fragment: [postgres_backup, postgres_backup.database, postgres_backup.progress]
+extends_documentation_fragment: [postgres_backup, postgres_backup.database]
 """
 
 EXAMPLES = r"""
@@ -52,15 +52,15 @@ findings:
   returned: success
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, PROGRESS_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, Call, run
 
-ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, **PROGRESS_OPTION, "kept": {"type": "str", "default": ""}}
+ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "kept": {"type": "str", "default": ""}}
 
 
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup import restore
 
-    return restore.undo(call.settings, call.params["database"], call.params["kept"], check=call.check, progress=call.progress)
+    return restore.undo(call.settings, call.params["database"], call.params["kept"], check=call.check)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ class Backup:
             "ours": self.ours,
             "proven": self.proven,
             "postgresql_version": found.get("postgresql_version", ""),
+            "collate": (found.get("locale") or {}).get("collate", ""),
             "encrypted": self.name.encrypted,
         }
 

@@ -26,13 +26,41 @@ def create_database(connection: psycopg.Connection, name: str, facts: dict, comm
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseError(f"Failed to create the database {name!r}: {first_line(error)}", _missing_right(connection, facts, first_line(error))) from None
     except (psycopg.errors.WrongObjectType, psycopg.errors.InvalidParameterValue, psycopg.errors.FeatureNotSupported) as error:
-        raise DatabaseError(
-            f"Failed to create the database {name!r}: {first_line(error)}",
-            f"The backup's locale is {facts.get('collate')} / {facts.get('locale') or facts.get('ctype')}. On the database server: locale-gen or "
-            "`dpkg-reconfigure locales`, then restart PostgreSQL",
-        ) from None
+        raise DatabaseError(f"Failed to create the database {name!r}: {first_line(error)}", _missing_locale(facts)) from None
     connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(comment)))
     connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(database))
+
+
+def require_locale(connection: psycopg.Connection, facts: dict) -> None:
+    """Let the server try the locale in ``facts`` (as for :func:`create_database`), in a transaction that is undone.
+
+    It tries by a collation, which must fit the encoding of the connected database; where that is another one, only making the database
+    tells, which comes before its first row.
+
+    :raises DatabaseError: the server does not have it; the hint says what to do.
+    """
+    encoding = connection.execute("SELECT pg_encoding_to_char(encoding) AS e FROM pg_database WHERE datname = current_database()").fetchone()["e"]
+    if not facts.get("collate") or facts.get("encoding") != encoding:
+        return
+    pair = (sql.Literal(facts["collate"]), sql.Literal(facts.get("ctype") or facts["collate"]))
+    tries = [sql.SQL("LC_COLLATE = {}, LC_CTYPE = {}").format(*pair)]
+    if facts.get("provider") == "i" and facts.get("locale"):
+        tries.append(sql.SQL("PROVIDER = icu, LOCALE = {}").format(sql.Literal(facts["locale"])))
+    try:
+        for options in tries:
+            with connection.transaction(force_rollback=True):
+                connection.execute(sql.SQL("CREATE COLLATION pg_temp.postgres_backup_locale ({})").format(options))
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
+        return  # nobody can say
+    except (psycopg.errors.WrongObjectType, psycopg.errors.InvalidParameterValue, psycopg.errors.FeatureNotSupported) as error:
+        raise DatabaseError(f"The server lacks the locale that the backup needs: {first_line(error)}", _missing_locale(facts)) from None
+
+
+def _missing_locale(facts: dict) -> str:
+    return (
+        f"The backup's locale is {facts.get('collate')} / {facts.get('locale') or facts.get('ctype')}. On the database server: locale-gen or "
+        "`dpkg-reconfigure locales`, then restart PostgreSQL"
+    )
 
 
 def _options(connection: psycopg.Connection, facts: dict) -> Iterator[sql.Composable]:

@@ -1,15 +1,31 @@
-"""Databases that restores have replaced go when their time has come: what ``prune`` does on the server, as it does in the bucket."""
+"""What every kind of pruning needs: a clock that can be trusted; and the databases that restores have replaced, which go when their time has come."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from . import databases, manifest, postgres, replaced
-from .errors import DatabaseError
+from .errors import DatabaseError, PostgresBackupError
 from .names import utc_now
 from .progress import Progress
 from .retention import plan_replaced
 from .settings import Settings
+from .store import Store
+
+#: seconds that our clock and the store's may be apart; S3 itself refuses requests that are more than this off
+MAX_CLOCK_DIFFERENCE = 15 * 60
+
+
+def require_honest_clock(store: Store) -> None:
+    """:raises PostgresBackupError: our clock and the store's disagree, so no age can be trusted."""
+    difference = store.clock_difference()
+    if abs(difference) > MAX_CLOCK_DIFFERENCE:
+        ahead = "ahead of" if difference > 0 else "behind"
+        raise PostgresBackupError(
+            f"Failed to prune: this machine's clock is {abs(difference) / 60:.0f} minutes {ahead} the store's, so no age can be trusted",
+            "Set the clock (timedatectl set-ntp true), then try again; nothing was deleted",
+            [{"code": "CLOCK_DIFFERS", "message": f"{difference:.0f} seconds"}],
+        )
 
 
 def replaced_databases(settings: Settings, database: str, newest_good: datetime | None, check: bool, progress: Progress) -> dict:

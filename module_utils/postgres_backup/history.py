@@ -44,7 +44,7 @@ def _keys(store: Store, root: str, since: datetime) -> list[str]:
     whole = [item.key for item in store.list(root, after=folder + first if folder else "")]
     base = len(root.removesuffix("journal/"))
     matches = [(key, _KEY.fullmatch(key[base:])) for key in whole]
-    return [key for key, match in matches if match and match["time"] >= first and not match["event"].startswith(f"{journal.BEGAN}-")]
+    return [key for key, match in matches if match and match["time"] >= first and not match["event"].startswith((f"{journal.BEGAN}-", f"{journal.KIT_BEGAN}-"))]
 
 
 def _read(store: Store, key: str) -> dict | None:

@@ -15,7 +15,8 @@ from .manifest import timestamp
 from .names import Layout
 from .store import Store
 
-BEGAN = "backup-began"
+#: events that claim a name
+BEGAN, KIT_BEGAN = "backup-began", "kit-began"
 
 
 def record(store: Store, layout: Layout, moment: datetime, event: str, facts: dict) -> list[dict]:
@@ -32,17 +33,17 @@ def record(store: Store, layout: Layout, moment: datetime, event: str, facts: di
     return []
 
 
-def claim(store: Store, layout: Layout, moment: datetime, facts: dict) -> str:
-    """Say that a backup named after this second begins; the key of the note.
+def claim(store: Store, layout: Layout, moment: datetime, facts: dict, event: str = BEGAN) -> str:
+    """Say that a backup (or a kit) named after this second begins; the key of the note.
 
     :raises StoreError: it could not be written.
     """
-    return _write(store, layout, moment, BEGAN, facts, secrets.token_hex(4))
+    return _write(store, layout, moment, event, facts, secrets.token_hex(4))
 
 
-def claims(store: Store, layout: Layout, moment: datetime) -> list[str]:
-    """The keys of all notes, by whomever, that say that a backup named after this second begins."""
-    return [item.key for item in store.list(layout.journal(moment, BEGAN).removesuffix(".json"))]
+def claims(store: Store, layout: Layout, moment: datetime, event: str = BEGAN) -> list[str]:
+    """The keys of all notes, by whomever, that say that a backup (or a kit) named after this second begins."""
+    return [item.key for item in store.list(layout.journal(moment, event).removesuffix(".json"))]
 
 
 def _write(store: Store, layout: Layout, moment: datetime, event: str, facts: dict, tag: str = "") -> str:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import re
 import stat
 import tarfile
@@ -18,10 +19,10 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 
-from . import codec, lock, manifest
+from . import codec, expire, journal, lock, manifest
 from .codec import Chain
 from .errors import BadBackupError, PostgresBackupError, UsageError
-from .names import format_time, nearest, parse_time, utc_now
+from .names import Layout, format_time, nearest, parse_time, utc_now
 from .progress import Progress, human_bytes, human_seconds
 from .retention import Policy, plan
 from .settings import Settings
@@ -30,6 +31,8 @@ from .store import Store
 _NAME = re.compile(r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?", re.ASCII)
 #: bytes read from a file at once
 _CHUNK = 1 << 20
+#: files come back with their modes, group-writable folders of uploads too. Debian 12's Python (3.11.2) knows no filters, and does as this one
+_AS_IT_WAS = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
 #: blocks of a tar are padded to this, bytes
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -78,10 +81,28 @@ def kits(settings: Settings, store: Store) -> list[Kit]:
             continue
         manifest_key = f"{root}{match.string.split('.')[0]}.json"
         data = store.get(manifest_key) if manifest_key in objects else None
-        facts = json.loads(data) if data else None
-        ours = bool(facts) and facts["server"]["name"] == settings.server_name
+        facts = _facts(data or b"")
+        ours = facts is not None and facts["server"]["name"] == settings.server_name
         found.append(Kit(match.string, key, item.bytes, parse_time(match["time"]), facts, ours))
     return sorted(found, key=lambda kit: kit.taken_at, reverse=True)
+
+
+def _facts(data: bytes) -> dict | None:
+    """What a manifest says; None where it is damaged, so that one spoiled object does not hide the other kits. Such a kit is nobody's, and stays."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    right = isinstance(found, dict) and isinstance(found.get("server"), dict) and isinstance(found["server"].get("name"), str)
+    return found if right and isinstance(found.get("bytes"), int) and isinstance(found.get("sha256"), str) else None
+
+
+def newest(settings: Settings) -> dict | None:
+    """The newest kit of this server: ``kit paths files encrypted``; None where none was saved."""
+    for kit in kits(settings, Store(settings)):
+        if kit.ours and kit.manifest:
+            return {"kit": kit.name, "paths": kit.manifest.get("paths", []), "files": kit.manifest.get("files"), "encrypted": kit.encrypted}
+    return None
 
 
 def create(settings: Settings, check: bool = False, progress: Progress | None = None) -> dict:
@@ -95,7 +116,7 @@ def create(settings: Settings, check: bool = False, progress: Progress | None = 
     require_permission(settings)
     entries = list(_walk(settings.paths))
     expected = sum(size for _, size in entries)
-    name = f"postgres-backup-kit-{format_time(utc_now())}.tar.gz" + (".age" if settings.age_recipients else "")
+    name = _name(settings, utc_now())
     result = {"changed": True, "kit": name, "key": _root(settings) + name, "files": len(entries), "file_bytes": expected, "findings": []}
     store = Store(settings)
     store.check()
@@ -103,6 +124,8 @@ def create(settings: Settings, check: bool = False, progress: Progress | None = 
         return result
     with lock.hold(settings, "kit", "kit"):
         began, started = time.monotonic(), utc_now()
+        name = _claim_name(settings, store)
+        result |= {"kit": name, "key": _root(settings) + name}
         progress.phase(f"saving {len(entries)} files of the server ({human_bytes(expected)}) to {name}")
         findings: list[dict] = []
         with store.upload(result["key"], expected + len(entries) * 2 * _BLOCK) as upload:
@@ -128,9 +151,26 @@ def create(settings: Settings, check: bool = False, progress: Progress | None = 
         }
         store.put(f"{_root(settings)}{name.split('.')[0]}.json", manifest.dump(facts), "application/json")
         seconds = round(time.monotonic() - began, 1)
+        expire.require_honest_clock(store)
         pruned = _prune(settings, store, progress)
     progress.step(f"kit: {name} is in the bucket: {len(entries)} files, {human_bytes(stored.bytes)}, {human_seconds(seconds)}")
     return result | {"bytes": stored.bytes, "sha256": upload.sha256, "seconds": seconds, "findings": findings, "deleted": pruned}
+
+
+def _name(settings: Settings, moment: datetime) -> str:
+    return f"postgres-backup-kit-{format_time(moment)}.tar.gz" + (".age" if settings.age_recipients else "")
+
+
+def _claim_name(settings: Settings, store: Store) -> str:
+    """A name that nobody has, and that nobody takes at the same time: every server under the prefix begins at midnight, as ``Backup`` knows too."""
+    layout = Layout(settings.s3_prefix)
+    while True:
+        moment = utc_now()
+        mine = journal.claim(store, layout, moment, {}, journal.KIT_BEGAN)
+        others = [key for key in journal.claims(store, layout, moment, journal.KIT_BEGAN) if key != mine]
+        if not others and not any(store.list(f"{_root(settings)}postgres-backup-kit-{format_time(moment)}.")):
+            return _name(settings, moment)
+        time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, 4.0))
 
 
 def require_permission(settings: Settings) -> None:
@@ -297,7 +337,8 @@ def _extract(store: Store, kit: Kit, identities: tuple[str, ...], to: str | None
             with tarfile.open(fileobj=reader, mode="r|", bufsize=_CHUNK) as tar:
                 for member in tar:
                     if to is not None:
-                        tar.extract(member, to, filter="tar")
+                        _require_inside(member, to)
+                        tar.extract(member, to, **_AS_IT_WAS)
         except tarfile.TarError as error:
             raise BadBackupError(f"{kit.name} is damaged: {error}", "Restore another kit", [{"code": "KIT_DAMAGED", "message": str(error)}]) from None
         except OSError as error:
@@ -306,6 +347,13 @@ def _extract(store: Store, kit: Kit, identities: tuple[str, ...], to: str | None
         if kit.manifest and download.sha256 != kit.manifest["sha256"]:
             finding = {"code": "OBJECT_ALTERED", "message": "the SHA-256 is not the manifest's"}
             raise BadBackupError(f"{kit.name} is not the object that was uploaded", "Restore another kit", [finding])
+
+
+def _require_inside(member: tarfile.TarInfo, to: str) -> None:
+    """:raises tarfile.ExtractError: the entry would be written elsewhere; no kit of ours has such a one."""
+    root = os.path.realpath(to)
+    if os.path.commonpath([root, os.path.realpath(os.path.join(root, member.name.lstrip("/")))]) != root:
+        raise tarfile.ExtractError(f"{member.name} leads out of {to}")
 
 
 def _told(chunks, progress: Progress) -> Iterator[bytes]:

@@ -83,6 +83,8 @@ def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.C
             context = connect(settings, name)
             connection = context.__enter__()
         except DatabaseError as error:
+            if error.message.startswith(("Failed to reach", "Failed to log in")):
+                raise  # no other database of that server would let us in
             refused = refused or error
             continue
         try:

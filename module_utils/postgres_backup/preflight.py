@@ -6,7 +6,7 @@ import dataclasses
 
 import psycopg
 
-from . import postgres, programs, roles, swap
+from . import databases, postgres, programs, roles, swap
 from .catalog import Backup, Catalog
 from .errors import BadBackupError, DatabaseError, UsageError
 from .progress import human_bytes
@@ -26,7 +26,7 @@ class Plan:
     backup: Backup
     database: str
     server: dict
-    tools: programs.Programs
+    tools: programs.Programs | None
     #: facts of the live database; None where there is none
     live: dict | None
     #: owner, encoding, locale, settings and privileges the restored database gets
@@ -63,7 +63,7 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
     :param wanted: a name as listed, a whole key, or ``latest``.
     :param beside: a second copy is to stand beside the live one, so there must be room for it.
     :param identities: private age keys.
-    :raises PostgresBackupError: it would fail; says what to do about it.
+    :raises PostgresBackupError: it would fail; says what to do about it. What the server has against it is told all at once.
     """
     backup = Catalog(settings, store, database).resolve(wanted)
     if backup.problem:
@@ -82,14 +82,16 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
         server = postgres.facts_of(connection)
         server["superusers"] = tuple(row["rolname"] for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper"))
         live = postgres.database_facts(connection, database)
-        tools = programs.find(settings, server["major"])
         facts, more = _facts_for(found, live, settings, connection)
         missing = roles.missing(connection, sorted({*found.get("roles", []), *filter(None, [facts["owner"]])}))
+        against = Objections()
+        with against:
+            tools = programs.find(settings, server["major"])
         made = Plan(
             backup,
             database,
             server,
-            tools,
+            None if against else tools,
             live,
             facts,
             missing,
@@ -99,12 +101,14 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
             postgres.free_bytes(settings, connection, server, facts["tablespace"]),
             findings + more,
         )
-        _refuse_by_server(made, found, connection, settings)
+        _object_by_server(made, found, connection, settings, against)
         if beside:
-            _refuse_by_rights_and_room(made, connection, settings)
+            _object_by_rights_and_room(made, connection, settings, against)
         elif live is None:
-            raise DatabaseError(f"There is no database {database} to restore in place", "Restore without --in-place: it is made anew")
-        made.missing_roles, made.role_statements = roles.prepare(connection, store, found, missing, identities, server)
+            against.add(f"There is no database {database} to restore in place", "Restore without --in-place: it is made anew")
+        with against:
+            made.missing_roles, made.role_statements = roles.prepare(connection, store, found, missing, identities, server)
+        against.raise_all(str(backup.name))
     if not backup.manifest:
         made.findings.append({"code": "UNPROVEN", "message": f"{backup.name} has no manifest: rows cannot be compared with the day it was made"})
     return made
@@ -147,12 +151,45 @@ def _facts_for(found: dict, live: dict | None, settings: Settings, connection: p
     return facts, []
 
 
-def _refuse_by_server(made: Plan, found: dict, connection: psycopg.Connection, settings: Settings) -> None:
+class Objections:
+    """What stands in the way of a restore, gathered, so that whoever mends one thing does not learn of the next only then."""
+
+    def __init__(self) -> None:
+        self.found: list[DatabaseError] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.found)
+
+    def add(self, message: str, hint: str) -> None:
+        self.found.append(DatabaseError(message, hint))
+
+    def __enter__(self) -> Objections:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
+        if not isinstance(error, DatabaseError):
+            return False
+        self.found.append(error)
+        return True
+
+    def raise_all(self, backup: str) -> None:
+        """:raises DatabaseError: there is one; several are numbered, and so are their ways out."""
+        if len(self.found) == 1:
+            raise self.found[0]
+        if self.found:
+            messages, hints = ("; ".join(f"{number}. {text}" for number, text in enumerate(texts, 1)) for texts in zip(*self._told, strict=True))
+            raise DatabaseError(f"{len(self.found)} things stand in the way of {backup}: {messages}", hints, [f for e in self.found for f in e.findings])
+
+    @property
+    def _told(self) -> list[tuple[str, str]]:
+        return [(error.message, error.hint or "(see above)") for error in self.found]
+
+
+def _object_by_server(made: Plan, found: dict, connection: psycopg.Connection, settings: Settings, against: Objections) -> None:
     theirs = int((found.get("postgresql_version") or "0").split(".")[0])
     if theirs > made.server["major"]:
-        raise DatabaseError(
-            f"{made.backup.name} was made by PostgreSQL {theirs}, this server is {made.server['major']}", f"Restore it into PostgreSQL {theirs} or newer"
-        )
+        message = f"{made.backup.name} was made by PostgreSQL {theirs}, this server is {made.server['major']}"
+        against.add(message, f"Restore it into PostgreSQL {theirs} or newer")
     wanted = [extension["name"] for extension in found.get("extensions", [])]
     there = {
         row["name"]: row["needs_superuser"]
@@ -164,29 +201,33 @@ def _refuse_by_server(made: Plan, found: dict, connection: psycopg.Connection, s
     }
     lacking = [name for name in wanted if name not in there]
     if lacking:
-        raise DatabaseError(
+        against.add(
             f"The server lacks the extensions {', '.join(lacking)} that the backup needs", "Install their packages on the database server, then try again"
         )
-    forbidden = [name for name in wanted if there[name] and name != "plpgsql"]
+    forbidden = [name for name in wanted if there.get(name) and name != "plpgsql"]
     if forbidden and not made.server["superuser"]:
-        raise DatabaseError(
+        against.add(
             f"The backup needs the extensions {', '.join(forbidden)}, which only a superuser may create, and {settings.db_user} is none",
             "Restore as a superuser: name one in backup_db_user and backup_db_password (in the config: DB_USER, DB_PASSWORD)",
         )
 
 
-def _refuse_by_rights_and_room(made: Plan, connection: psycopg.Connection, settings: Settings) -> None:
+def _object_by_rights_and_room(made: Plan, connection: psycopg.Connection, settings: Settings, against: Objections) -> None:
     if not made.server["createdb"]:
-        raise DatabaseError(
+        against.add(
             f"{settings.db_user} may not create databases, and a restore is loaded beside the live one",
             f'As a superuser: ALTER ROLE "{settings.db_user}" CREATEDB; (or restore in place: backup_restore_in_place: true)',
         )
+    with against:
+        databases.require_locale(connection, made.facts)
     if made.live:
-        swap.require_renamable(connection, settings, [made.database])
+        with against:
+            # the right to create databases was asked for above
+            swap.require_renamable(connection, settings, [made.database], createdb=False)
     if made.free_bytes is None:
         made.findings.append({"code": "DISK_NOT_CHECKED", "message": "nobody could say how much room the database server has"})
     elif made.free_bytes < made.needed_bytes:
-        raise DatabaseError(
+        against.add(
             f"There is no room for a second copy: {human_bytes(made.needed_bytes)} needed, {human_bytes(made.free_bytes)} free on the database server",
             "Make room, or restore in place, in one transaction: backup_restore_in_place: true (postgres-backup restore --in-place)",
             [{"code": "DISK_SHORT", "message": f"{made.needed_bytes} bytes needed, {made.free_bytes} free"}],

@@ -6,16 +6,13 @@ import time
 
 from . import expire, journal, lock, manifest, outcome, state
 from .catalog import Catalog, newest_good
-from .errors import BadBackupError, PostgresBackupError, UsageError
+from .errors import BadBackupError, UsageError
 from .names import Layout, utc_now
 from .progress import Progress
 from .proof import prove
 from .retention import Decision, Policy, plan
 from .settings import Settings
 from .store import Store
-
-#: seconds that our clock and the store's may be apart; S3 itself refuses requests that are more than this off
-MAX_CLOCK_DIFFERENCE = 15 * 60
 
 
 def prune(settings: Settings, database: str = "", check: bool = False, allow_many: bool = False, progress: Progress | None = None) -> dict:
@@ -33,7 +30,7 @@ def prune(settings: Settings, database: str = "", check: bool = False, allow_man
     with outcome.noted(settings, "prune", database, check=check), lock.hold(settings, database, "prune"):
         store = Store(settings)
         store.check()
-        require_honest_clock(store)
+        expire.require_honest_clock(store)
         catalog = Catalog(settings, store, database)
         backups = catalog.backups()
         decisions = plan(backups, Policy.of(settings, allow_many), utc_now())
@@ -74,18 +71,6 @@ def prune(settings: Settings, database: str = "", check: bool = False, allow_man
 
 def _line(decision: Decision) -> dict:
     return {"backup": str(decision.backup.name), "reason": decision.reason}
-
-
-def require_honest_clock(store: Store) -> None:
-    """:raises PostgresBackupError: our clock and the store's disagree, so no age can be trusted."""
-    difference = store.clock_difference()
-    if abs(difference) > MAX_CLOCK_DIFFERENCE:
-        ahead = "ahead of" if difference > 0 else "behind"
-        raise PostgresBackupError(
-            f"Failed to prune: this machine's clock is {abs(difference) / 60:.0f} minutes {ahead} the store's, so no age can be trusted",
-            "Set the clock (timedatectl set-ntp true), then try again; nothing was deleted",
-            [{"code": "CLOCK_DIFFERS", "message": f"{difference:.0f} seconds"}],
-        )
 
 
 def remove(store: Store, decision: Decision) -> None:

@@ -32,6 +32,7 @@ def step(
     database: str = "",
     side_database: str = "",
     kept_database: str = "",
+    downtime_seconds: float = 0.0,
     in_place: bool | None = None,
     identities: Sequence[str] = (),
     check: bool = False,
@@ -39,12 +40,12 @@ def step(
 ) -> dict:
     """What the module ``postgres_backup_restore`` is asked for: all of a restore, one step of it, or chosen tables.
 
-    :param stage: ``all``, ``load``, ``swap``, ``discard`` or ``compare``.
+    :param stage: ``all``, ``load``, ``swap``, ``discard``, ``compare`` or ``note``.
     :return: the result of the function that is called.
     :raises UsageError: what is asked for does not go together.
     """
     keys = tuple(identities)
-    if stage in ("all", "load", "swap") and not backup:
+    if stage in ("all", "load", "swap", "note") and not backup:
         raise UsageError("Which backup?", "Name one of `postgres-backup list`, or latest")
     if tables and (stage != "all" or in_place):
         raise UsageError("Chosen tables are brought back in one go, through a side database", "Leave stage and in_place out")
@@ -60,6 +61,8 @@ def step(
         return discard(settings, side_database or None, database, check, progress)
     if stage == "compare":
         return compare(settings, kept_database, database, progress)
+    if stage == "note":
+        return note(settings, backup, kept_database or None, downtime_seconds, database, check)
     return restore.restore(settings, backup, database, check, None, keys, progress)
 
 
@@ -98,6 +101,8 @@ def swap(
 ) -> dict:
     """The short step: the side database becomes the live one; in place, the whole load in one transaction.
 
+    An application is down meanwhile, so the store, which may be slow or silent, is not asked: :func:`note` tells the journal afterwards.
+
     :param backup: as in the result of :func:`load`.
     :param side: ``side_database`` of :func:`load`.
     :param check: say what would be kept, and do nothing.
@@ -107,14 +112,13 @@ def swap(
     database = settings.for_database(database)
     if check:
         return {"changed": True, "backup": backup, "database": database, "kept_database": _would_keep(settings, database, side), "findings": []}
-    store = Store(settings)
-    with lock.hold(settings, database, "restore"), outcome.noted(settings, "restore", database, {"backup": backup}):
+    with lock.hold(settings, database, "restore"), outcome.noted(settings, "restore", database, {"backup": backup}, ends=False):
         if side:
             found = beside.swap_in(settings, database, side, progress)
         else:
+            store = Store(settings)
             found = inside.replace(settings, store, plan(settings, store, backup, database, False, identities), identities, progress)
         result = {"changed": True, "backup": backup, "database": database, "findings": []} | found
-        result["findings"] = result["findings"] + outcome.restored(settings, store, result, "backup", "database", "downtime_seconds", "kept_database")
     progress.step(f"{database}: is what it was in {backup}, unreachable for {result['downtime_seconds']:.2f} s")
     return result
 
@@ -138,6 +142,22 @@ def discard(settings: Settings, side: str | None, database: str = "", check: boo
             beside.discard(settings, database, side)
         (progress or Progress()).step(f"{database}: removed {side}")
     return {"changed": bool(side), "database": database, "side_database": side, "findings": []}
+
+
+def note(settings: Settings, backup: str, kept: str | None, downtime: float, database: str = "", check: bool = False) -> dict:
+    """Tell of a swap that was made: the journal in the bucket, and whoever was told that an earlier restore failed.
+
+    :param kept: ``kept_database`` of :func:`swap`.
+    :param downtime: ``downtime_seconds`` of it.
+    :return: ``backup database kept_database downtime_seconds findings changed``.
+    """
+    database = settings.for_database(database)
+    told = {"backup": backup, "database": database, "downtime_seconds": downtime, "kept_database": kept}
+    findings: list[dict] = []
+    if not check:
+        with outcome.noted(settings, "restore", database, {"backup": backup}):
+            findings = outcome.restored(settings, Store(settings), told, *told)
+    return {"changed": False, "findings": findings} | told
 
 
 def compare(settings: Settings, kept: str, database: str = "", progress: Progress | None = None) -> dict:

@@ -35,9 +35,10 @@ def sessions(connection: psycopg.Connection, name: str) -> list[dict]:
     return connection.execute(_SESSIONS + " ORDER BY 1", {"name": name}).fetchall()
 
 
-def require_renamable(connection: psycopg.Connection, settings: Settings, names: list[str]) -> None:
+def require_renamable(connection: psycopg.Connection, settings: Settings, names: list[str], createdb: bool = True) -> None:
     """Everything that would stop the databases of these names from being renamed, found now.
 
+    :param createdb: ask also for the right to create databases.
     :raises DatabaseError: a right is missing, a prepared transaction or a session that we may not end is in one of them.
     """
     for name in names:
@@ -53,7 +54,7 @@ def require_renamable(connection: psycopg.Connection, settings: Settings, names:
                 f"{settings.db_user} may not rename the database {name}: its owner is {found['owner']}",
                 f'As a superuser: GRANT "{found["owner"]}" TO "{settings.db_user}";',
             )
-        if not found["createdb"]:
+        if createdb and not found["createdb"]:
             raise DatabaseError(
                 f"{settings.db_user} may not rename the database {name}: that takes the right to create databases",
                 f'As a superuser: ALTER ROLE "{settings.db_user}" CREATEDB;',

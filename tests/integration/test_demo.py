@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -33,18 +34,22 @@ def checkout() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def make(checkout: Path, target: str) -> str:
-    """What ``make <target>`` prints, typed by somebody who is not root."""
+def call(checkout: Path, target: str, root: bool = False) -> tuple[list, dict]:
+    """``make <target>`` as somebody types it who is not root (where we are, and ``root`` is not asked for): words and options for a process."""
     environment = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_")) or name.lower().endswith("_proxy")}
     home = str(checkout.parent)
     environment |= {"PATH": os.environ["PATH"], "HOME": home, "LC_ALL": "C.UTF-8"}
     # Ansible goes by the home in /etc/passwd, and that of nobody does not exist
     environment |= {"ANSIBLE_REMOTE_TEMP": f"{home}/tmp", "ANSIBLE_ASYNC_DIR": f"{home}/async"}
-    whom = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    done = subprocess.run(
-        ["make", target], cwd=checkout, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=840, check=False, **whom,
-    )  # fmt: skip
+    whom = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 and not root else {}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return ["make", target], {"cwd": checkout, "env": environment, **streams, **whom}
+
+
+def make(checkout: Path, target: str, root: bool = False) -> str:
+    """What it prints."""
+    words, options = call(checkout, target, root)
+    done = subprocess.run(words, timeout=840, check=False, **options)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -52,6 +57,20 @@ def make(checkout: Path, target: str) -> str:
 def plain(line: str) -> str:
     """Without numbers, versions and times, and however it is indented."""
     return " ".join(re.sub(r"\d[\d.,:_-]*", "#", line).split())
+
+
+def servers_of(checkout: Path) -> list[str]:
+    """What runs out of the demonstration's folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if f"{checkout}/.demo" in line:
+                found.append(line.split("\0")[0])
+    return found
 
 
 @pytest.mark.timeout(900)
@@ -63,5 +82,23 @@ def test_make_demo_as_a_newcomer_types_it(checkout):
         assert plain(line) in printed, f"{shown.where} shows {line!r}, make demo printed:\n" + "\n".join(printed[-30:])
     made = {path.name for path in checkout.iterdir()} - before - {".venv", ".ansible", "__pycache__"}
     assert made == {".demo"}
-    assert "Removed" in make(checkout, "demo-clean")
+
+    # once more, and interrupted by Ctrl-C, which every process of the terminal hears; then root, over what that left
+    words, options = call(checkout, "demo")
+    with subprocess.Popen(words, process_group=0, **options) as running:
+        for line in running.stdout:
+            if "TASK [Take a backup]" in line:
+                break
+        os.killpg(running.pid, signal.SIGINT)
+        running.communicate(timeout=60)
+    assert running.returncode != 0
+    left = servers_of(checkout)
+    assert left, "the interrupted demonstration has its servers running"
+    again = make(checkout, "demo", root=True)
+    assert "proved: every row and value is what it was" in again
+    assert servers_of(checkout) == []
+    if os.geteuid() == 0:
+        assert (checkout / ".demo").stat().st_uid == 0
+    assert "Removed" in make(checkout, "demo-clean", root=True)
     assert not (checkout / ".demo").exists()
+    assert "Nothing to clean" in make(checkout, "demo-clean", root=True)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
+import json
 import os
 import shutil
 import subprocess
+import tarfile
+import threading
+from datetime import datetime, timedelta, timezone
 
 import pyrage
 import pytest
 
-from postgres_backup import backup, kit, nightly, owners, settings, status
-from postgres_backup.errors import PostgresBackupError, UsageError
+from postgres_backup import backup, kit, names, nightly, owners, settings, status
+from postgres_backup.errors import BadBackupError, PostgresBackupError, UsageError
 from postgres_backup.progress import Progress
 from postgres_backup.store import Store
 from tests.integration import engine
+from tests.services.proxy import ShiftedClock
 
 SECRET = "DB_PASSWORD=correct-horse-battery"
 
@@ -30,6 +37,8 @@ def app(tmp_path):
     (folder / "uploads" / "photo").write_bytes(os.urandom(3_000_000))
     (folder / "uploads" / "наме\nline").write_text("x")
     (folder / "link").symlink_to("uploads/photo")
+    (folder / "uploads").chmod(0o2775)
+    (folder / "uploads" / "photo").chmod(0o666)
     return folder
 
 
@@ -55,7 +64,8 @@ def test_every_file_comes_back_as_it_was(keyed, app, key, tmp_path, s3_client, b
     done = kit.restore(keyed, "latest", str(tmp_path / "back"), (str(key),))
     back = tmp_path / "back" / str(app).lstrip("/")
     assert same(app, back)
-    assert (back / ".env").stat().st_mode & 0o777 == 0o600
+    for name, mode in {".env": 0o600, "uploads": 0o2775, "uploads/photo": 0o666}.items():
+        assert (back / name).stat().st_mode & 0o7777 == mode, name
     assert os.readlink(back / "link") == "uploads/photo"
     assert (done["kit"], done["files"]) == (made["kit"], made["files"])
 
@@ -149,3 +159,76 @@ def test_the_bucket_is_what_is_left(config, database, new_config, s3, bucket, tm
     assert "set backup_server_name: test-server" in refused.value.hint
     assert status.info(config.settings, backup="latest")["chosen"]["backup"] == made["backup"]
     assert owners.advice(owners.owners(settings.load(str(bare), bucket_only=True), Store(config.settings)))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"bytes": 1}', b'{"server": {"name": 5}, "bytes": 1, "sha256": ""}', b"[" * 100_000])
+def test_a_damaged_manifest_hides_no_other_kit(keyed, key, tmp_path, s3_client, bucket, body):
+    made = kit.create(keyed)
+    spoiled = "postgres-backup/kit/postgres-backup-kit-2030-01-01_00-00-00"
+    s3_client.put_object(Bucket=bucket, Key=f"{spoiled}.tar.gz.age", Body=b"x")
+    s3_client.put_object(Bucket=bucket, Key=f"{spoiled}.json", Body=body)
+    assert kit.newest(keyed)["kit"] == made["kit"]
+    assert kit.restore(keyed, "latest", str(tmp_path / "back"), (str(key),))["kit"] == made["kit"]
+    assert kit.create(keyed)["deleted"] == []
+
+
+def old_kit(s3_client, bucket: str, made: dict, days: int) -> str:
+    """A copy of a kit that is so many days older."""
+    moment = datetime.now(timezone.utc) - timedelta(days=days, minutes=5)
+    name = f"postgres-backup-kit-{moment:%Y-%m-%d_%H-%M-%S}"
+    facts = json.loads(s3_client.get_object(Bucket=bucket, Key=made["key"].replace(".tar.gz.age", ".json"))["Body"].read())
+    s3_client.copy_object(Bucket=bucket, Key=f"postgres-backup/kit/{name}.tar.gz.age", CopySource={"Bucket": bucket, "Key": made["key"]})
+    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/kit/{name}.json", Body=json.dumps(facts | {"name": f"{name}.tar.gz.age"}).encode())
+    return f"{name}.tar.gz.age"
+
+
+def test_kits_go_as_backups_do(keyed, s3, s3_client, bucket):
+    """The same retention: the newest stay, others' stay, no more than half at once, and none on a clock that the store does not share."""
+    made = kit.create(keyed)
+    old = [old_kit(s3_client, bucket, made, days) for days in (1, 2, 3, 8, 9, 10)]
+    before = engine.keys(s3_client, bucket, "postgres-backup/kit/")
+    with ShiftedClock(s3.endpoint_url, 60 * 60 * 24 * 30) as between:
+        with pytest.raises(PostgresBackupError, match="clock") as caught:
+            kit.create(dataclasses.replace(keyed, s3_endpoint_url=between.endpoint_url))
+        assert [finding["code"] for finding in caught.value.findings] == ["CLOCK_DIFFERS"]
+    assert set(before) <= set(engine.keys(s3_client, bucket, "postgres-backup/kit/"))
+    done = kit.create(keyed)
+    assert {one["kit"] for one in done["deleted"]} == set(old[3:])
+    left = engine.keys(s3_client, bucket, "postgres-backup/kit/")
+    assert not [key for key in left if any(name.split(".")[0] in key for name in old[3:])]
+    assert f"postgres-backup/kit/{old[0]}" in left
+
+
+def test_two_servers_under_one_prefix_never_take_the_same_name(keyed, key, tmp_path, s3_client, bucket, monkeypatch):
+    """Both begin at the same second, as crons do at midnight; neither loses its kit to the other."""
+    real, made = names.utc_now, []
+    monkeypatch.setattr(kit, "utc_now", lambda: real() - timedelta(seconds=real().second % 5))
+    servers = [dataclasses.replace(keyed, server_name=f"server-{number}", state_dir=str(tmp_path / f"state-{number}")) for number in range(3)]
+    threads = [threading.Thread(target=lambda one=one: made.append(kit.create(one))) for one in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one["kit"] for one in made}) == 3
+    for one in servers:
+        assert kit.restore(one, "latest", str(tmp_path / one.server_name), (str(key),))["kit"] in {done["kit"] for done in made}
+
+
+@pytest.mark.parametrize("name", ["../outside", "inside/../../outside", "link/outside"])
+def test_a_kit_that_leads_out_of_its_folder_is_refused(keyed, key, tmp_path, s3_client, bucket, name):
+    made = kit.create(dataclasses.replace(keyed, age_recipients=(), kit_plain=True))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, ".."
+        tar.addfile(link)
+        tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    body, manifest_key = packed.getvalue(), made["key"].replace(".tar.gz", ".json")
+    facts = json.loads(s3_client.get_object(Bucket=bucket, Key=manifest_key)["Body"].read())
+    facts |= {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    s3_client.put_object(Bucket=bucket, Key=manifest_key, Body=json.dumps(facts).encode())
+    s3_client.put_object(Bucket=bucket, Key=made["key"], Body=body)
+    (tmp_path / "back").mkdir()
+    with pytest.raises(BadBackupError, match="leads out of"):
+        kit.restore(keyed, "latest", str(tmp_path / "back"))
+    assert not (tmp_path / "outside").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import re
-import socket
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from postgres_backup import prune
 from postgres_backup.errors import PostgresBackupError, StoreError
 from tests.integration import engine
-from tests.services.proxy import FaultProxy, _Proxy
+from tests.services.proxy import FaultProxy, ShiftedClock
 
 
 def days_ago(days: float) -> datetime:
@@ -139,29 +138,6 @@ def test_a_key_that_may_not_delete(config, ten, s3, s3_client, bucket):
         text = engine.failed_well(engine.run(config.path, "prune"), 1, "does not allow", "delete")
     assert "its rights" in text
     assert without_journal(s3_client, bucket) == before
-
-
-class ShiftedClock(_Proxy):
-    """Passes everything on, and lies about the time."""
-
-    def __init__(self, upstream_url: str, seconds: float) -> None:
-        super().__init__(upstream_url)
-        self.shift = timedelta(seconds=seconds)
-
-    def handle(self, client: socket.socket) -> None:
-        request = b""
-        while b"\r\n\r\n" not in request:
-            request += client.recv(65536)
-        head, _, body = request.partition(b"\r\n\r\n")
-        length = int((re.search(rb"(?i)\r\ncontent-length: *(\d+)", head) or [0, 0])[1])
-        while len(body) < length:
-            body += client.recv(65536)
-        head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head) + b"\r\nConnection: close"
-        with socket.create_connection(self.upstream) as server:
-            server.sendall(head + b"\r\n\r\n" + body)
-            answer = b"".join(iter(lambda: server.recv(65536), b""))
-        moment = datetime.now(timezone.utc) + self.shift
-        client.sendall(re.sub(rb"\r\nDate: [^\r]*", f"\r\nDate: {moment:%a, %d %b %Y %H:%M:%S GMT}".encode(), answer, count=1))
 
 
 @pytest.mark.parametrize(("minutes", "words"), [(-16, "ahead of"), (16, "behind"), (60 * 24 * 365, "behind")])

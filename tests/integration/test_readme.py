@@ -182,6 +182,7 @@ def stage(new_database: Callable, s3: SeaweedFS, bucket: str, tmp_path: Path, s3
     replacements["/tmp/kit"] = str(tmp_path / "kit")
     with open(etc / "backup-config.env", "a", encoding="utf-8") as config:
         config.write(f"BACKUP_PATHS={tmp_path / 'compose.yml'}\nKIT_PLAIN=true\n")
+    _output([programs / "postgres-backup", "kit"], env=environment)
     keys = f"AWS_ACCESS_KEY_ID={s3.access_key}\nAWS_SECRET_ACCESS_KEY={s3.secret_key}\n"
     (checkout / "bucket.env").write_text(f"S3_ENDPOINT_URL={s3.endpoint_url}\nS3_BUCKET_NAME={bucket}\n{keys}")
     return made

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 
 from demo import sample
-from postgres_backup import backup, restore
+from postgres_backup import backup, manifest, restore
 from postgres_backup.errors import DatabaseError, UsageError
 from tests.conftest import Database
+from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql, state_of
 
 
@@ -191,3 +194,49 @@ def test_row_level_security_that_binds_the_owner(database, config):
         restore.restore(as_owner(config, database), "latest")
     assert databases_of(server) == before
     assert restore.restore(as_superuser(config, server), "latest")["rows"] == 9
+
+
+def test_all_that_stands_in_the_way_is_told_at_once(postgres_server, new_config, s3, s3_client, bucket):
+    """Whoever mends one thing does not learn of the next only then; check mode says the same, and nothing is touched."""
+    server = postgres_server(15)
+    server.execute("CREATE DATABASE obstacles")
+    server.execute("CREATE ROLE clerk LOGIN PASSWORD 'clerk-of-a-test'")
+    try:
+        config = new_config(Database(server, "obstacles", server.superuser, server.password, ""), s3, bucket)
+        taken = backup.create(config.settings)
+        found = engine.manifest_of(s3_client, bucket, taken)
+        found |= {"extensions": [{"name": "no_such_thing", "version": "1", "schema": "public"}], "roles": ["postgres", "somebody_else"]}
+        found |= {"database_bytes": 10**15, "postgresql_version": "17.1", "locale": found["locale"] | {"collate": "xx_YY.UTF-8", "ctype": "xx_YY.UTF-8"}}
+        key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
+        s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
+        before = databases_of(server)
+        clerk = config.change(DB_USER="clerk", DB_PASSWORD="clerk-of-a-test")
+        for check in (True, False):
+            with pytest.raises(DatabaseError) as caught:
+                restore.restore(clerk, "latest", check=check)
+            told = ("PostgreSQL 17", "no_such_thing", "may not create databases", "xx_YY", "its owner is postgres", "somebody_else")
+            for number, words in enumerate(told, 1):
+                assert re.search(rf"{number}\. [^;]*{words}", caught.value.message), (words, caught.value.message)
+            assert "3. As a superuser: ALTER ROLE" in caught.value.hint
+            assert databases_of(server) == before
+    finally:
+        server.execute("DROP DATABASE obstacles")
+        server.execute("DROP ROLE clerk")
+
+
+def test_a_locale_that_the_system_lacks_is_known_before_anything_is_touched(database, config, s3_client, bucket):
+    server = database.server
+    taken = backup.create(config.settings)
+    found = engine.manifest_of(s3_client, bucket, taken)
+    key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
+    right = dict(found["locale"])
+    for change in ({"collate": "xx_YY.UTF-8", "ctype": "xx_YY.UTF-8"}, {"collate": "xx_YY.UTF-8"}):
+        s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found | {"locale": right | change}))
+        before = databases_of(server)
+        for check in (True, False):
+            with pytest.raises(DatabaseError, match="lacks the locale that the backup needs") as caught:
+                restore.restore(config.settings, "latest", check=check)
+            assert "locale-gen" in caught.value.hint
+            assert databases_of(server) == before
+    s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
+    restore.restore(config.settings, "latest")

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from postgres_backup import backup, manifest, postgres, prune, replaced, restore, staged
+from postgres_backup import backup, manifest, postgres, prune, replaced, restore, staged, status
 from postgres_backup.errors import UsageError
 from postgres_backup.names import utc_now
 from tests.integration import engine
@@ -93,3 +93,32 @@ def test_a_server_that_is_down_is_a_finding_of_a_prune_and_no_failure(filled, co
     found = prune.prune(config.change(DB_PORT=1))
     assert [finding["code"] for finding in found["findings"]] == ["DATABASE_UNREACHABLE"]
     assert found["replaced_kept"] == found["replaced_deleted"] == []
+
+
+def test_status_lists_what_restores_have_replaced(filled, config):
+    backup.create(config.settings)
+    kept = restore.restore(config.settings, "latest")["kept_database"]
+    (row,) = status.status(config.settings)["databases"][filled.name]["replaced"]
+    assert (row["name"], row["bytes"] > 0) == (kept, True)
+    assert row["by"].startswith("restore of postgres-backup-")
+    assert f"replaced database {kept}, " in engine.run(config.path, "status").stdout
+
+
+def test_the_swap_does_not_wait_for_the_store(filled, config, s3, s3_client, bucket):
+    """An application is down meanwhile; the journal hears of it afterwards, or not at all."""
+    settings = config.settings
+    backup.create(settings)
+    filled.execute("DELETE FROM users WHERE id > 10")
+    loaded = staged.load(settings, "latest")
+    dead = config.change(S3_ENDPOINT_URL="http://127.0.0.1:1")
+    done = staged.swap(dead, loaded["backup"], loaded["side_database"])
+    assert rows(filled) == 100
+    facts = {"stage": "note", "backup": done["backup"], "kept_database": done["kept_database"], "downtime_seconds": done["downtime_seconds"]}
+    settings = config.change(S3_ENDPOINT_URL=s3.endpoint_url)
+    assert staged.step(settings, **facts, check=True)["findings"] == []
+    assert [key for key in engine.keys(s3_client, bucket) if "-restore-" in key] == []
+    noted = staged.step(settings, **facts)
+    assert (noted["changed"], noted["findings"]) == (False, [])
+    [key] = [key for key in engine.keys(s3_client, bucket) if "-restore-" in key]
+    told = json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert (told["event"], told["kept_database"], told["downtime_seconds"]) == ("restore", done["kept_database"], done["downtime_seconds"])

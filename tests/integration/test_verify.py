@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import subprocess
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from demo import sample
-from postgres_backup import backup, verify
-from postgres_backup.errors import BadBackupError
+from postgres_backup import backup, restore, verify
+from postgres_backup.errors import BadBackupError, PostgresBackupError
 from tests.integration import engine
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -95,6 +96,25 @@ def test_an_object_that_was_cut(config, s3_client, bucket, kept):
     assert found_in(config.settings) == {"SIZE_DIFFERS"}
     put(s3_client, bucket, name, body[:kept], manifest_too=True)
     assert found_in(config.settings) == {"COMPRESSION_TRUNCATED"}
+
+
+def test_a_custom_archive_that_was_cut(sample_database, new_config, s3, s3_client, bucket):
+    """``pg_restore --list`` takes any of these for whole; only reading it to its end tells."""
+    server = sample_database.server
+    config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password, BACKUP_FORMAT="custom")
+    taken = backup.create(config.settings)
+    body = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
+    for kept in (len(body) - 1, len(body) * 3 // 4, len(body) // 2):
+        put(s3_client, bucket, taken["backup"], body[:kept], manifest_too=True)
+        listed = subprocess.run([server.bin_dir / "pg_restore", "--list"], input=body[:kept], capture_output=True, check=False)
+        assert (listed.returncode, b"TABLE DATA public messages" in listed.stdout) == (0, True)
+        with pytest.raises(PostgresBackupError):
+            verify.verify(config.settings, "latest")
+        with pytest.raises(PostgresBackupError):
+            restore.restore(config.settings, "latest")
+    assert engine.manifest_of(s3_client, bucket, taken)["proofs"] == []
+    put(s3_client, bucket, taken["backup"], body, manifest_too=True)
+    verify.verify(config.settings, "latest")
 
 
 def cut_rows(dump: bytes) -> bytes:

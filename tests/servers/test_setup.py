@@ -309,6 +309,9 @@ def test_backup_and_restore_show_no_secret(day):
         day.run("-vvv", "--limit", "all", "-e", "backup=latest", playbook="restore.yml")
     finally:
         seen = [watch.communicate("", timeout=60)[0] for watch in watches]
+    for verb, play in zip(("dumping", "loading"), day.plays[-2:], strict=True):
+        for site in day.sites:  # while it lasts, also over ssh and for two at once
+            assert re.search(rf"^    {site.server.name}: {verb} ", play.output, re.MULTILINE), play.output[-4000:]
     for site, argument_lists in zip(day.sites, seen, strict=True):
         lines = json.loads(argument_lists)
         for program in ("pg_dump", "psql"):  # else the watch looked away

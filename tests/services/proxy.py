@@ -1,4 +1,4 @@
-"""In front of a real S3 server: a proxy that makes the faults no server makes on request, and one that adds TLS.
+"""In front of a real S3 server: a proxy that makes the faults no server makes on request, one that adds TLS, and one with another clock.
 
 Both listen on a free loopback port. The fault proxy speaks HTTP, one request a connection: slower than
 a direct connection, which no test measures.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import socket
 import socketserver
 import ssl
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -239,3 +241,26 @@ def _pass_answer(server: socket.socket, client: socket.socket, fault: Fault) -> 
                 return
             client.sendall(data)
             sent += len(data)
+
+
+class ShiftedClock(_Proxy):
+    """Passes everything on, and lies about the time."""
+
+    def __init__(self, upstream_url: str, seconds: float) -> None:
+        super().__init__(upstream_url)
+        self.shift = timedelta(seconds=seconds)
+
+    def handle(self, client: socket.socket) -> None:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += client.recv(65536)
+        head, _, body = request.partition(b"\r\n\r\n")
+        length = int((re.search(rb"(?i)\r\ncontent-length: *(\d+)", head) or [0, 0])[1])
+        while len(body) < length:
+            body += client.recv(65536)
+        head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head) + b"\r\nConnection: close"
+        with socket.create_connection(self.upstream) as server:
+            server.sendall(head + b"\r\n\r\n" + body)
+            answer = b"".join(iter(lambda: server.recv(65536), b""))
+        moment = datetime.now(timezone.utc) + self.shift
+        client.sendall(re.sub(rb"\r\nDate: [^\r]*", f"\r\nDate: {moment:%a, %d %b %Y %H:%M:%S GMT}".encode(), answer, count=1))

@@ -200,7 +200,7 @@ def test_the_example_names_every_variable_that_a_user_may_set():
     text = (ROOT / "group_vars" / "all.example.yml").read_text()
     inner = {"backup_program_dir", "backup_python", "backup_command", "backup_config_file", "backup_log_file", "backup_state_dir"}
     inner |= {"backup_become"}
-    inner |= {"app_python", "docker_repository_key", "postgres_server_major"}
+    inner |= {"app_python", "docker_repository_key", "postgres_server_major", "postgres_server_locales"}
     inner |= {"backup_age_identities", "aws_cli_dir", "aws_cli_command", "postgres_client_repository_key", "postgres_client_repository_suite"}
     known = set()
     for role in ROLES:

@@ -13,6 +13,7 @@ import collections
 import http.server
 import json
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -42,7 +43,7 @@ class Diary:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.errors: collections.Counter = collections.Counter()
-        self.last_file, self.gaps_file = STATE / "last-write", STATE / "downtime.jsonl"
+        self.last_file, self.new_file, self.gaps_file = STATE / "last-write", STATE / "last-write.new", STATE / "downtime.jsonl"
         self.last = float(self.last_file.read_text()) if self.last_file.exists() else 0.0
         self.restarted = self.last > 0
 
@@ -56,7 +57,9 @@ class Diary:
                 print(json.dumps({"downtime": gap}))
                 self.errors.clear()
             self.last, self.restarted = now, False
-            self.last_file.write_text(repr(now))
+            # whole or not at all: it may be ended at any moment
+            self.new_file.write_text(repr(now))
+            os.replace(self.new_file, self.last_file)
 
     def failed(self, error: Exception) -> None:
         with self.lock:
@@ -151,6 +154,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    # process 1 of a container ignores what it does not handle, and Docker would wait ten seconds before it kills it
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     for writer in range(WRITERS):
         threading.Thread(target=write_for_ever, args=(writer,), daemon=True).start()
     http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()

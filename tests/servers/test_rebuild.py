@@ -1,0 +1,165 @@
+"""A lost server whose PostgreSQL was a system package: a bare Debian 12 becomes it, from what the bucket and the application's repository hold.
+
+Nothing of the old server is there, nor does anybody remember which files its kit had. The rebuild is cut off three times on the way, each time
+in another phase, and goes on; what it has done is not done again. The backups are those of a PostgreSQL beside the tests.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import re
+import secrets
+import subprocess
+import threading
+import types
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from botocore.config import Config as S3Config
+
+from demo.postgres_server import PostgresServer
+from postgres_backup import backup, kit, manifest
+from postgres_backup.store import Store
+from tests.conftest import Database
+
+pytestmark = pytest.mark.timeout(1500)
+
+DATABASES = ("desk", "archive")
+APP = "/srv/desk"
+
+
+def flat(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.fixture
+def repository(lab, tmp_path) -> Iterator[str]:
+    """The address of the application's git repository: a file that says that it is well, and an example of its settings."""
+    work, served = tmp_path / "work", tmp_path / "www/desk.git"
+    work.mkdir()
+    git = ["git", "-C", work, "-c", "user.name=tests", "-c", "user.email=tests@example.com"]
+    subprocess.run([*git, "init", "--quiet", "--initial-branch=main"], check=True)
+    (work / "health.txt").write_text("well\n")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message=The application"], check=True)
+    subprocess.run(["git", "clone", "--quiet", "--bare", work, served], check=True)
+    subprocess.run(["git", "-C", served, "update-server-info"], check=True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www"))
+    with http.server.ThreadingHTTPServer((lab.address, 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://{lab.address}:{server.server_port}/desk.git"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
+    """What a server ``db1`` has left: two databases in the bucket, and the kit of a file. It had a locale that a bare one has not."""
+    password, bucket = secrets.token_urlsafe(18), f"backups-{secrets.token_hex(4)}"
+    env_file = tmp_path_factory.mktemp("lost") / ".env"
+    env_file.write_text("SECRET=correct-horse-battery\n")
+    with PostgresServer(tmp_path_factory.mktemp("pg15lost"), 15, durable=False, dies_with_parent=True) as server:
+        server.execute(f"CREATE ROLE desk LOGIN CREATEDB PASSWORD '{password}'")
+        server.execute("CREATE ROLE readers")
+        for number, name in enumerate(DATABASES, 1):
+            server.execute(f"CREATE DATABASE {name} OWNER desk")
+            server.execute(f"SET ROLE desk; CREATE TABLE notes AS SELECT n AS id, md5(n::text) AS text FROM generate_series(1, {1000 * number}) n", name)
+            server.execute("SET ROLE desk; GRANT SELECT ON notes TO readers", name)
+        facts = {"DB_NAMES": " ".join(DATABASES), "SERVER_NAME": "db1", "BACKUP_PATHS": str(env_file), "KIT_PLAIN": "true"}
+        config = new_config(Database(server, "desk", server.superuser, server.password, ""), lab_s3, bucket, **facts)
+        Store(config.settings).create_bucket()
+        taken = {name: backup.create(config.settings, name) for name in DATABASES}
+        kit.create(config.settings)
+    s3_config = S3Config(request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"})
+    keys = {"aws_access_key_id": lab_s3.access_key, "aws_secret_access_key": lab_s3.secret_key, "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=lab_s3.endpoint_url, config=s3_config, **keys)
+    for one in taken.values():
+        folder, _, name = one["key"].rpartition("/")
+        key = f"{folder}/manifests/{name.split('.')[0]}.json"
+        found = json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+        found["locale"] |= {"collate": "en_US.UTF-8", "ctype": "en_US.UTF-8"}
+        client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
+    env_file.unlink()
+    return types.SimpleNamespace(password=password, bucket=bucket, env_file=env_file, taken=taken, client=client)
+
+
+def test_a_server_without_docker_is_rebuilt_over_several_attempts(new_server, controller, lab_s3, lost, repository):
+    server = new_server("bookworm", name="db1")
+    variables = {
+        "backup_databases": list(DATABASES),
+        "backup_db_name": "desk",
+        "backup_db_user": "desk",
+        "backup_db_password": lost.password,
+        "backup_s3_endpoint_url": lab_s3.endpoint_url,
+        "backup_s3_bucket": lost.bucket,
+        "backup_s3_access_key": lab_s3.access_key,
+        "backup_s3_secret_key": lab_s3.secret_key,
+        "backup_app_dir": APP,
+        "backup_app_stop": "systemctl stop desk",
+        "backup_app_start": "/bin/false",
+        "backup_app_health_url": "http://127.0.0.1:8000/health.txt",
+        "backup_app_health_seconds": 20,
+        "app_repo": repository,
+    }
+    controller.add(server, **variables)
+    controller.variables()
+
+    def attempt(status: int = 2):
+        play = controller.run("rebuild.yml", "--limit", "db1", check=False, timeout=1200)
+        assert play.status == status, play.output[-6000:]
+        assert lost.password not in play.output
+        print(play.output[-3000:])
+        return play, flat(play.output)
+
+    # 1. the second of two databases is damaged in the bucket: the first is back, and it says what to do
+    archive = lost.taken["archive"]["key"]
+    whole = lost.client.get_object(Bucket=lost.bucket, Key=archive)["Body"].read()
+    lost.client.put_object(Bucket=lost.bucket, Key=archive, Body=whole[:-9] + b"?" + whole[-8:])
+    play, said = attempt()
+    assert 'stopped in the phase "restore" at "Bring the data back"' in said
+    assert "1. Nothing in the bucket was touched" in said
+    assert "type the same again: ansible-playbook rebuild.yml --limit db1" in said
+    assert server.sql("SELECT count(*) FROM notes", "desk") == "1000"
+    assert server.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'archive%'") == "0"
+    lost.client.put_object(Bucket=lost.bucket, Key=archive, Body=whole)
+
+    # 2. meanwhile somebody has brought data back by hand: it is not replaced
+    server.sql("CREATE DATABASE archive OWNER desk")
+    server.sql("CREATE TABLE by_hand (id int)", "archive")
+    play, said = attempt()
+    assert "archive has tables now, which it had not when this rebuild began" in said
+    assert server.sql("SELECT count(*) FROM by_hand", "archive") == "0"
+    server.sql("DROP DATABASE archive")
+
+    # 3. the application does not start
+    live = server.sql("SELECT oid FROM pg_database WHERE datname = 'desk'")
+    play, said = attempt()
+    assert 'stopped in the phase "application" at "Start it by its own command"' in said
+    assert "loading" not in play.output.replace(f"loading {lost.taken['archive']['backup']}", "")  # desk, which was back, is left alone
+    assert server.sql("SELECT count(*) FROM notes", "archive") == "2000"
+
+    # 4. it goes on to the end, without a second restore
+    controller.add(server, **variables | {"backup_app_start": f"systemd-run --unit=desk --collect python3 -m http.server 8000 --directory {APP}"})
+    play, said = attempt(0)
+    assert "loading" not in play.output
+    assert server.sql("SELECT oid FROM pg_database WHERE datname = 'desk'") == live
+    for name, rows in zip(DATABASES, ("1,000", "2,000"), strict=True):
+        assert f"{name}: {lost.taken[name]['backup']}, {rows} rows compared" in said
+    assert "db1 is rebuilt; the application answers at http://127.0.0.1:8000/health.txt" in said
+    # the kit was put back although nobody remembered backup_paths, and how to save it again is said
+    assert server.inside("cat", str(lost.env_file)).stdout == "SECRET=correct-horse-battery\n"
+    assert f'backup_paths: ["{lost.env_file}"]' in said
+    # as it was: owner, locale, the role that was missing and its right
+    facts = "SELECT pg_get_userbyid(datdba), datcollate FROM pg_database WHERE datname = 'desk'"
+    assert server.sql(facts) == "desk|en_US.UTF-8"
+    assert server.sql("SELECT has_table_privilege('readers', 'notes', 'SELECT')", "desk") == "t"
+    assert server.inside("systemctl", "is-active", "cron", "desk", "postgresql").stdout.split() == ["active"] * 3
+    assert "run --at 00:00" in server.inside("cat", "/etc/cron.d/postgres-backup").stdout
+    assert server.inside("/usr/local/bin/postgres-backup", "status").returncode == 0
+    marker = json.loads(server.inside("cat", "/var/lib/postgres-backup/rebuild.json").stdout)
+    assert marker["restored"] == {"desk": 1000, "archive": 2000}
+    assert marker["ended"] > marker["began"]
