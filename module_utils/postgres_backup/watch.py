@@ -9,9 +9,9 @@ from datetime import datetime
 
 from . import alerts, lock, manifest, nightly, postgres, preflight, schedule, state, status
 from .errors import DatabaseError, LockedError, StoreError, reason
+from .expire import MAX_CLOCK_DIFFERENCE
 from .names import utc_now
 from .progress import Progress, human_bytes
-from .prune import MAX_CLOCK_DIFFERENCE
 from .settings import Settings
 from .store import Store
 

@@ -1,6 +1,7 @@
 """The house keeps its floors: data flows one way, and a room knows only what is below it."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,11 @@ def imported(tree: ast.Module) -> set[str]:
 
 def test_every_room_is_on_a_floor_and_on_one_only():
     assert sorted(ORDER) == sorted(ROOMS)
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_finds_what_it_imports(room):
+    importlib.import_module(f"postgres_backup.{room}")
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
