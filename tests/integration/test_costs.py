@@ -61,7 +61,7 @@ def test_a_night_with_a_kit(counted, database, tmp_path):
     for day in range(1, 8):
         name = f"postgres-backup-kit-{format_time(ago(day + 0.001))}"
         store.put(f"postgres-backup/kit/{name}.tar.gz", b"x")
-        facts = {"name": f"{name}.tar.gz", "server": {"name": "test-server"}, "bytes": 1}
+        facts = {"name": f"{name}.tar.gz", "server": {"name": "test-server"}, "bytes": 1, "sha256": "0" * 64}
         store.put(f"postgres-backup/kit/{name}.json", manifest.dump(facts))
     between.requests.clear()
     found = nightly.run(settings, Progress())

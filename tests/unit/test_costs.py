@@ -61,7 +61,7 @@ def test_a_store_that_takes_few_parts_gets_large_ones():
 def test_the_kit_is_shared_by_the_databases():
     two = dataclasses.replace(BASE, databases=("a", "b"))
     without = costs.night_requests(two, 1, 1, 7)
-    assert costs.night_requests(dataclasses.replace(two, paths=("/srv",)), 1, 1, 7) - without == (6 + 8 + 2) / 2
+    assert costs.night_requests(dataclasses.replace(two, paths=("/srv",)), 1, 1, 7) - without == (10 + 8 + 2) / 2
 
 
 def test_only_the_last_seven_good_ones_say_how_large_the_next_will_be():
