@@ -151,8 +151,10 @@ def create(settings: Settings, check: bool = False, progress: Progress | None = 
         }
         store.put(f"{_root(settings)}{name.split('.')[0]}.json", manifest.dump(facts), "application/json")
         seconds = round(time.monotonic() - began, 1)
-        expire.require_honest_clock(store)
-        pruned = _prune(settings, store, progress)
+        pruned = []
+        if settings.prune_nightly:
+            expire.require_honest_clock(store)
+            pruned = _prune(settings, store, progress)
     progress.step(f"kit: {name} is in the bucket: {len(entries)} files, {human_bytes(stored.bytes)}, {human_seconds(seconds)}")
     return result | {"bytes": stored.bytes, "sha256": upload.sha256, "seconds": seconds, "findings": findings, "deleted": pruned}
 

@@ -78,8 +78,9 @@ def _one(settings: Settings, name: str, progress: Progress) -> tuple[dict, list[
     step = "backup"
     try:
         one["backup"] = backup.create(settings, name, progress=progress)
-        step = "prune"
-        one["deleted"] = prune.prune(settings, name, progress=progress)["deleted"]
+        if settings.prune_nightly:
+            step = "prune"
+            one["deleted"] = prune.prune(settings, name, progress=progress)["deleted"]
     except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
         error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
         if isinstance(any_error, (UsageError, LockedError)):  # an answer to whoever asks; at night nobody does

@@ -53,6 +53,8 @@ class Settings:
     retention_days: int = 7
     keep_weekly: int = 0
     keep_monthly: int = 0
+    #: the nightly run deletes what the retention no longer keeps; not so where its key may not delete, and somebody else does
+    prune_nightly: bool = True
     #: days for which databases replaced by a restore are kept
     keep_replaced_days: int = 7
     age_recipients: tuple[str, ...] = ()
@@ -131,6 +133,7 @@ _FIELDS = {
     "RETENTION_DAYS": "retention_days",
     "KEEP_WEEKLY": "keep_weekly",
     "KEEP_MONTHLY": "keep_monthly",
+    "PRUNE_NIGHTLY": "prune_nightly",
     "KEEP_REPLACED_DAYS": "keep_replaced_days",
     "AGE_RECIPIENTS": "age_recipients",
     "RESTORE_IN_PLACE": "restore_in_place",

@@ -36,6 +36,25 @@ def night(config, *arguments: str, **more) -> subprocess.CompletedProcess:
     return engine.run(config.path, "run", *arguments, **more)
 
 
+def test_a_key_that_may_not_delete_is_a_wanted_one(crm, s3, s3_client, bucket):
+    """Old backups then stay until another key prunes, and the night is a good one."""
+    database, config = crm
+    old = engine.forge(s3_client, bucket, ago(days=30), database=database.name)
+    with FaultProxy(s3.endpoint_url) as between:
+        between.plan("status", "DELETE", times=1000, status=403, code="AccessDenied")
+        config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        refused = night(config)
+        assert refused.returncode == 1
+        assert "does not allow" in last_line(refused)
+        config.change(PRUNE_NIGHTLY="false")
+        done = night(config)
+        assert done.returncode == 0, done.stderr
+        assert last_line(done).startswith("OK ")
+        assert not [request for request in between.requests if request.startswith("DELETE") and "uploadId" not in request][1:]
+    config.change(S3_ENDPOINT_URL=s3.endpoint_url)
+    assert [line["backup"] for line in engine.answer(engine.run(config.path, "prune", "--json"))["deleted"]] == [old]
+
+
 def last_line(done) -> str:
     """Of the log, without its time."""
     moment, _, text = done.stderr.splitlines()[-1].partition(" ")
