@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import psycopg
 
@@ -160,8 +161,8 @@ class Objections:
     def __bool__(self) -> bool:
         return bool(self.found)
 
-    def add(self, message: str, hint: str) -> None:
-        self.found.append(DatabaseError(message, hint))
+    def add(self, message: str, hint: str, findings: Sequence[dict] = ()) -> None:
+        self.found.append(DatabaseError(message, hint, list(findings)))
 
     def __enter__(self) -> Objections:
         return self
