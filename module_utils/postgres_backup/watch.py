@@ -9,7 +9,7 @@ from datetime import datetime
 
 from . import alerts, lock, manifest, nightly, postgres, preflight, schedule, state, status
 from .errors import DatabaseError, LockedError, StoreError, reason
-from .expire import MAX_CLOCK_DIFFERENCE
+from .expire import clock_fault
 from .names import utc_now
 from .progress import Progress, human_bytes
 from .settings import Settings
@@ -69,9 +69,8 @@ def _judge(settings: Settings, found: dict | None, refused: StoreError | None) -
             seen.append(alerts.Trouble("STORE_FAILS", "", refused.message, refused.hint, "store"))
         return alerts.settle(settings, judged, seen)
     judged.append(alerts.key("CLOCK_OFF"))
-    if abs(difference) > MAX_CLOCK_DIFFERENCE:
-        message = f"this machine's clock is {abs(difference) / 60:.0f} minutes {'ahead of' if difference > 0 else 'behind'} the store's"
-        seen.append(alerts.Trouble("CLOCK_OFF", "", message, "timedatectl set-ntp true", "clock"))
+    if wrong := clock_fault(difference):
+        seen.append(alerts.Trouble("CLOCK_OFF", "", wrong, "timedatectl set-ntp true", "clock"))
     for name, one in found["databases"].items():
         mine = [finding for finding in found["findings"] if finding.get("database") == name]
         for code in dict.fromkeys(_JUDGED.values()):
