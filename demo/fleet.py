@@ -9,11 +9,12 @@ import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from postgres_backup import report, status
-from postgres_backup.catalog import Backup
+from postgres_backup.catalog.backups import Backup
+from postgres_backup.catalog.manifest import timestamp
+from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.errors import DatabaseError
-from postgres_backup.manifest import timestamp
-from postgres_backup.names import BackupName, Layout
+from postgres_backup.health import status
+from postgres_backup.health.server_facts import describe
 from postgres_backup.settings import Settings
 
 #: what a server can be: ``well`` and its troubles, by how the page is to show it
@@ -45,7 +46,7 @@ def server(kind: str, seed: int, now: datetime, *, name: str = "", databases: Se
     events.sort(key=lambda event: event["at"], reverse=True)
     unreachable = DatabaseError(f"Failed to reach PostgreSQL on {made.db_host}: connection refused")
     kept = {database: unreachable if kind == "unreachable" else _replaced(database, events) for database in databases}
-    return {"name": name, "facts": report.describe(made, now, backups, status.judge(made, backups, now, kept), events, _alarms(kind, made, events))}
+    return {"name": name, "facts": describe(made, now, backups, status.judge(made, backups, now, kept), events, _alarms(kind, made, events))}
 
 
 def _nights(kind: str, chance: random.Random, settings: Settings, database: str, now: datetime, days: int) -> tuple[list[Backup], list[dict]]:

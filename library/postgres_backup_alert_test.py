@@ -56,9 +56,9 @@ ARGUMENT_SPEC = {**CONFIG_OPTION, "only_new": {"type": "bool", "default": True}}
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import alerts
+    from ansible.module_utils.postgres_backup.health import alarms
 
-    return alerts.send_test(call.settings, call.params["only_new"], call.check)
+    return alarms.send_test(call.settings, call.params["only_new"], call.check)
 
 
 if __name__ == "__main__":

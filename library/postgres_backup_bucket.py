@@ -64,7 +64,9 @@ FINDINGS = {
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import bucket, errors, s3_errors, store
+    from ansible.module_utils.postgres_backup.errors import StoreError
+    from ansible.module_utils.postgres_backup.s3 import bucket, store
+    from ansible.module_utils.postgres_backup.s3.errors import Refused
 
     target, days = store.Store(call.settings), call.params["unfinished_uploads_days"]
     if call.check and not target.bucket_exists():
@@ -73,7 +75,7 @@ def perform(call: Call) -> dict:
     def allowed(ask) -> str:
         try:
             return ask()
-        except s3_errors.Refused as error:
+        except Refused as error:
             if error.status != 403:
                 raise
             return "forbidden"
@@ -82,7 +84,7 @@ def perform(call: Call) -> dict:
     private = allowed(lambda: target.make_private(call.check))
     if private == "forbidden" and bucket.strangers_may(target.s3):
         message = f"Failed to make the bucket {call.settings.s3_bucket} private: anybody may read it, and this key may not change that"
-        raise errors.StoreError(message, "Close it to the public in the provider's console")
+        raise StoreError(message, "Close it to the public in the provider's console")
     steps = {"private": private, "unfinished_uploads": allowed(lambda: target.expire_unfinished_uploads(days, call.check))}
     findings = [{"code": f"{step}_{state}".upper(), "message": FINDINGS[step, state]} for step, state in steps.items() if (step, state) in FINDINGS]
     return {"changed": created or "set" in steps.values(), "bucket": call.settings.s3_bucket, "created": created, **steps, "findings": findings}

@@ -105,10 +105,10 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import backup
+    from ansible.module_utils.postgres_backup.backup.database import create_backup
 
     params = call.params
-    return backup.create(call.settings, params["database"], params["tables"], params["schema_only"], check=call.check, progress=call.progress)
+    return create_backup(call.settings, params["database"], params["tables"], params["schema_only"], check=call.check, progress=call.progress)
 
 
 if __name__ == "__main__":

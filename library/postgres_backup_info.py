@@ -65,11 +65,12 @@ ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "backup": {"type": "str", "
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import kit, status
+    from ansible.module_utils.postgres_backup.backup.kit import newest_kit
+    from ansible.module_utils.postgres_backup.health import status
 
     result = status.info(call.settings, call.params["database"], call.params["backup"])
     if call.params["backup"]:
-        result["kit"] = kit.newest(call.settings)
+        result["kit"] = newest_kit(call.settings)
     return result | {"table": status.table(result["backups"])}
 
 

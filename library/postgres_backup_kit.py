@@ -70,12 +70,12 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import kit
+    from ansible.module_utils.postgres_backup.backup.kit import create_kit, restore_kit
 
     if call.params["state"] == "present":
-        return kit.create(call.settings, check=call.check, progress=call.progress)
+        return create_kit(call.settings, check=call.check, progress=call.progress)
     identities = tuple(call.params["identities"])
-    return kit.restore(call.settings, call.params["kit"], call.params["to"], identities, check=call.check, progress=call.progress)
+    return restore_kit(call.settings, call.params["kit"], call.params["to"], identities, check=call.check, progress=call.progress)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ ARGUMENT_SPEC = {**CONFIG_OPTION, "page": {"type": "str", "required": True}, "ho
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import publish
+    from ansible.module_utils.postgres_backup.health import publish
 
     return publish.page(call.settings, call.params["page"], call.params["hours"], check=call.check)
 

@@ -82,10 +82,12 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import names, page, verdict
+    from ansible.module_utils.postgres_backup.catalog.names import utc_now
+    from ansible.module_utils.postgres_backup.health import verdict
+    from ansible.module_utils.postgres_backup.page import page
 
     servers = [page.parse(one["name"], one["facts"], one["error"]) for one in call.params["servers"]]
-    text = page.render(servers, names.utc_now(), page.read(call.params["template"])).encode(errors="replace")
+    text = page.render(servers, utc_now(), page.read(call.params["template"])).encode(errors="replace")
     if not call.check:
         page.write(call.params["dest"], text)
     seen = verdict.judge(servers)

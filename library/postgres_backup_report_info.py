@@ -45,9 +45,9 @@ ARGUMENT_SPEC = {**CONFIG_OPTION}
 def perform(call: Call) -> dict:
     import json
 
-    from ansible.module_utils.postgres_backup import report
+    from ansible.module_utils.postgres_backup.health.server_facts import describe_server
 
-    return {"changed": False, "facts": json.dumps(report.facts(call.settings), separators=(",", ":"))}
+    return {"changed": False, "facts": json.dumps(describe_server(call.settings), separators=(",", ":"))}
 
 
 if __name__ == "__main__":

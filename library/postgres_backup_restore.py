@@ -108,10 +108,10 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import staged
+    from ansible.module_utils.postgres_backup.restore.steps import perform_step
 
     options = {name: value for name, value in call.params.items() if name not in ("config", "progress_file")}
-    return staged.step(call.settings, check=call.check, progress=call.progress, **options)
+    return perform_step(call.settings, check=call.check, progress=call.progress, **options)
 
 
 if __name__ == "__main__":

@@ -65,16 +65,18 @@ ARGUMENT_SPEC = {**CONFIG_OPTION}
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import errors, postgres, programs
+    from ansible.module_utils.postgres_backup import errors
+    from ansible.module_utils.postgres_backup.postgresql import programs
+    from ansible.module_utils.postgres_backup.postgresql.connection import connect_maintenance, facts_of, table_counts
 
     # beside the database, which a lost server's new one does not have yet
-    with postgres.connect_maintenance(call.settings, call.settings.databases[0]) as connection:
-        facts = postgres.facts_of(connection)
+    with connect_maintenance(call.settings, call.settings.databases[0]) as connection:
+        facts = facts_of(connection)
     try:
         client = programs.find(call.settings, facts["major"]).version
     except errors.DatabaseError:
         client = ""  # an answer, not a failure: the caller installs it
-    return {"changed": False, **facts, "tables": postgres.table_counts(call.settings), "client_version": client}
+    return {"changed": False, **facts, "tables": table_counts(call.settings), "client_version": client}
 
 
 if __name__ == "__main__":

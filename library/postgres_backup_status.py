@@ -79,7 +79,7 @@ ARGUMENT_SPEC = {**CONFIG_OPTION}
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import status
+    from ansible.module_utils.postgres_backup.health import status
 
     result = status.status(call.settings)
     return result | {"lines": status.lines(result)}

@@ -75,10 +75,10 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import verify
+    from ansible.module_utils.postgres_backup.verify.verify import verify_backup
 
     params = call.params
-    return verify.verify(call.settings, params["backup"], params["database"], tuple(params["identities"]), check=call.check, progress=call.progress)
+    return verify_backup(call.settings, params["backup"], params["database"], tuple(params["identities"]), check=call.check, progress=call.progress)
 
 
 if __name__ == "__main__":

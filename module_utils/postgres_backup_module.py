@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.postgres_backup.errors import PostgresBackupError, unexpected
-from ansible.module_utils.postgres_backup.progress import FileProgress, Progress
+from ansible.module_utils.postgres_backup.machine.progress import FileProgress, Progress
 from ansible.module_utils.postgres_backup.settings import DEFAULT_CONFIG, Settings, load
 
 #: documented in doc_fragments/postgres_backup.py

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from demo import fleet
-from postgres_backup import page as report_page
+from postgres_backup.page import page as report_page
 from tests.conftest import missing
 
 NOW = datetime(2026, 1, 27, 9, 2, tzinfo=timezone.utc)

@@ -17,9 +17,9 @@ from datetime import datetime
 from pathlib import Path
 
 from demo.postgres_server import PostgresServer
-from postgres_backup import manifest
-from postgres_backup.inspector import Inspector
-from postgres_backup.names import BackupName, Layout
+from postgres_backup.catalog import manifest
+from postgres_backup.catalog.names import BackupName, Layout
+from postgres_backup.stream.inspector import Inspector
 
 ROOT = Path(__file__).resolve().parents[2]
 

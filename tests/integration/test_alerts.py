@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from postgres_backup import alerts, names
-from postgres_backup.alerts import Trouble, key
+from postgres_backup.catalog.names import utc_now
 from postgres_backup.errors import PostgresBackupError, UsageError
+from postgres_backup.health import alarms
+from postgres_backup.health.alarms import Trouble, key
 from tests.conftest import missing
 from tests.integration import engine
 from tests.services.receivers import HttpReceiver, MailReceiver
@@ -63,10 +64,10 @@ def heads(web: HttpReceiver) -> list[str]:
 def test_one_message_while_it_lasts_and_one_when_it_is_over(told, web, mail):
     settings = told.settings
     good = {"crm": {"backup": "postgres-backup-2026-01-26_00-00-02.sql.gz", "taken_at": "2026-01-26T00:00:02Z", "bytes": 1}}
-    assert alerts.settle(settings, [FAILED], good=good) == []
+    assert alarms.settle(settings, [FAILED], good=good) == []
     assert web.requests == []
     for _ in range(5):
-        assert alerts.settle(settings, [FAILED], [trouble(hint="Look at its log")]) == []
+        assert alarms.settle(settings, [FAILED], [trouble(hint="Look at its log")]) == []
     (first,) = web.requests
     assert first.json["title"] == "test-server: the backup of crm failed"
     for line in ("Server: test-server", "Why: Failed to dump crm: pg_dump was killed", "Last good backup of crm: postgres-backup-2026-01-26_00-00-02.sql.gz, "):
@@ -76,37 +77,37 @@ def test_one_message_while_it_lasts_and_one_when_it_is_over(told, web, mail):
     assert letter["Subject"] == first.json["title"]
     assert "pg_dump was killed" in letter.get_body().get_content()
     for _ in range(3):
-        assert alerts.settle(settings, [FAILED]) == []
+        assert alarms.settle(settings, [FAILED]) == []
     assert heads(web)[1:] == ["test-server: over: the backup of crm failed"]
     assert len(mail.mails) == 2
-    alerts.settle(settings, [FAILED], [trouble()])
+    alarms.settle(settings, [FAILED], [trouble()])
     assert len(web.requests) == 3  # it is a new one
 
 
-@pytest.mark.parametrize("code", alerts.TITLES)
+@pytest.mark.parametrize("code", alarms.TITLES)
 def test_every_alarm_arrives_by_web_and_by_mail_once_and_so_does_its_end(told, web, mail, code):
-    database = "crm" if "{database}" in alerts.TITLES[code] else ""
-    what = alerts.TITLES[code].format(database=database)
+    database = "crm" if "{database}" in alarms.TITLES[code] else ""
+    what = alarms.TITLES[code].format(database=database)
     expected = []
     for seen, headline in (([trouble(code, database)], what), ([], f"over: {what}")):
         expected.append(f"test-server: {headline}")
         for _ in range(3):
-            assert alerts.settle(told.settings, [key(code, database)], seen) == []
+            assert alarms.settle(told.settings, [key(code, database)], seen) == []
         assert heads(web) == [letter["Subject"] for letter in mail.mails] == expected
 
 
 def test_what_was_not_looked_at_is_not_over(told, web):
-    alerts.settle(told.settings, [FAILED], [trouble()])
-    alerts.settle(told.settings, [key("CLOCK_OFF")])
-    assert [one["code"] for one in alerts.open_troubles(told.settings)] == ["BACKUP_FAILED"]
+    alarms.settle(told.settings, [FAILED], [trouble()])
+    alarms.settle(told.settings, [key("CLOCK_OFF")])
+    assert [one["code"] for one in alarms.open_troubles(told.settings)] == ["BACKUP_FAILED"]
     assert len(web.requests) == 1
 
 
 def test_a_database_that_is_no_longer_backed_up_has_no_troubles(told, web):
-    alerts.settle(told.settings, [FAILED], [trouble()])
+    alarms.settle(told.settings, [FAILED], [trouble()])
     settings = told.change(DB_NAME="other")
-    alerts.settle(settings, [])
-    assert alerts.open_troubles(settings) == []
+    alarms.settle(settings, [])
+    assert alarms.open_troubles(settings) == []
 
 
 # --- several at once ---
@@ -114,28 +115,28 @@ def test_a_database_that_is_no_longer_backed_up_has_no_troubles(told, web):
 
 def test_of_one_cause_only_the_first_is_told(told, web):
     settings = told.change(DB_NAMES="crm shop")
-    alerts.settle(settings, [], [trouble(cause="store")])
-    alerts.settle(settings, [], [trouble(database="shop", cause="store"), trouble("STORE_FAILS", "", "no answer", cause="store")])
+    alarms.settle(settings, [], [trouble(cause="store")])
+    alarms.settle(settings, [], [trouble(database="shop", cause="store"), trouble("STORE_FAILS", "", "no answer", cause="store")])
     assert heads(web) == ["test-server: the backup of crm failed"]
     # once what explained it is over, what is left is told
-    alerts.settle(settings, [FAILED])
+    alarms.settle(settings, [FAILED])
     assert heads(web)[1:] == ["test-server: over: the backup of crm failed", "test-server: the object storage cannot be used"]
 
 
 def test_a_refused_prune_never_hides_a_failed_backup(told, web):
-    alerts.settle(told.settings, [], [trouble("PRUNE_FAILED", message="may not delete", cause="store")])
-    alerts.settle(told.settings, [], [trouble(cause="store")])
+    alarms.settle(told.settings, [], [trouble("PRUNE_FAILED", message="may not delete", cause="store")])
+    alarms.settle(told.settings, [], [trouble(cause="store")])
     assert len(web.requests) == 2
 
 
 def test_a_failed_backup_explains_why_there_is_no_fresh_one_and_not_the_other_way_round(told, web):
     stale = trouble("BACKUP_STALE", message="30 hours old")
-    alerts.settle(told.settings, [], [trouble()])
-    alerts.settle(told.settings, [], [stale])
+    alarms.settle(told.settings, [], [trouble()])
+    alarms.settle(told.settings, [], [stale])
     assert len(web.requests) == 1
-    alerts.settle(told.settings, [FAILED, stale.key])
-    alerts.settle(told.settings, [], [stale])
-    alerts.settle(told.settings, [], [trouble()])
+    alarms.settle(told.settings, [FAILED, stale.key])
+    alarms.settle(told.settings, [], [stale])
+    alarms.settle(told.settings, [], [trouble()])
     assert len(web.requests) == 4
 
 
@@ -144,22 +145,22 @@ def test_a_failed_backup_explains_why_there_is_no_fresh_one_and_not_the_other_wa
 
 def test_an_address_that_is_down_is_told_later_and_only_that_one(told, web, mail):
     web.status = 500
-    (finding,) = alerts.settle(told.settings, [FAILED], [trouble()])
+    (finding,) = alarms.settle(told.settings, [FAILED], [trouble()])
     assert finding["code"] == "ALERT_NOT_DELIVERED"
     assert "number 1 (json)" in finding["message"]
     assert len(mail.mails) == 1
     web.status = 200
-    assert alerts.settle(told.settings, [FAILED], [trouble()]) == []
+    assert alarms.settle(told.settings, [FAILED], [trouble()]) == []
     assert (len(mail.mails), heads(web)[-1]) == (1, "test-server: the backup of crm failed")
 
 
 def test_an_end_that_could_not_be_told_is_told_later(told, web, mail):
-    alerts.settle(told.settings, [FAILED], [trouble()])
+    alarms.settle(told.settings, [FAILED], [trouble()])
     web.status = 503
-    assert alerts.settle(told.settings, [FAILED])
+    assert alarms.settle(told.settings, [FAILED])
     web.status = 200
-    assert alerts.settle(told.settings, [FAILED]) == []
-    assert alerts.settle(told.settings, [FAILED]) == []
+    assert alarms.settle(told.settings, [FAILED]) == []
+    assert alarms.settle(told.settings, [FAILED]) == []
     assert heads(web) == ["test-server: the backup of crm failed", *["test-server: over: the backup of crm failed"] * 2]  # the first of them was refused
     assert len(mail.mails) == 2
 
@@ -167,22 +168,22 @@ def test_an_end_that_could_not_be_told_is_told_later(told, web, mail):
 def test_what_nobody_heard_of_is_over_in_silence(told, web, mail):
     settings = told.change(ALERT_URLS=f"json://127.0.0.1:{web.port}/")
     web.status = 500
-    alerts.settle(settings, [FAILED], [trouble()])
+    alarms.settle(settings, [FAILED], [trouble()])
     web.status = 200
-    alerts.settle(settings, [FAILED])
+    alarms.settle(settings, [FAILED])
     assert len(web.requests) == 1
 
 
 def test_a_silent_receiver_is_given_up(told, web, mail):
     web.silence = 60
-    (finding,) = alerts.settle(told.settings, [FAILED], [trouble()])
+    (finding,) = alarms.settle(told.settings, [FAILED], [trouble()])
     assert finding["code"] == "ALERT_NOT_DELIVERED"
     assert len(mail.mails) == 1
 
 
 def test_what_is_no_address_is_said(told):
     settings = told.change(ALERT_URLS="telegramm://nonsense")
-    (finding,) = alerts.settle(settings, [FAILED], [trouble()])
+    (finding,) = alarms.settle(settings, [FAILED], [trouble()])
     assert "number 1 (telegramm)" in finding["message"]
     assert "does not know" in finding["message"]
 
@@ -193,28 +194,28 @@ def test_what_is_no_address_is_said(told):
 def test_a_full_disk_is_remembered_all_the_same(told, web, tiny_disk):
     """The state keeps room of its own, so that a full disk is told of once and not every hour."""
     settings = told.change(STATE_DIR=str(tiny_disk))
-    alerts.settle(settings, [])
+    alarms.settle(settings, [])
     filler = Path(tiny_disk) / "filler"
     with open(filler, "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         file.writelines(itertools.repeat(b"x" * 4096))
     for _ in range(3):
-        assert alerts.settle(settings, [FAILED], [trouble()]) == []
+        assert alarms.settle(settings, [FAILED], [trouble()]) == []
     assert len(web.requests) == 1
 
 
 def test_a_state_that_cannot_be_written_is_said_and_the_message_goes_out(told, web):
     os.makedirs(told.settings.state_dir)
     Path(told.settings.state_dir, "alarms.json").mkdir()
-    (finding,) = alerts.settle(told.settings, [FAILED], [trouble()])
+    (finding,) = alarms.settle(told.settings, [FAILED], [trouble()])
     assert finding["code"] == "STATE_NOT_WRITTEN"
     assert len(web.requests) == 1
 
 
 def test_a_state_that_a_power_loss_cut_is_begun_anew(told, web):
-    alerts.settle(told.settings, [FAILED], [trouble()])
+    alarms.settle(told.settings, [FAILED], [trouble()])
     path = Path(told.settings.state_dir, "alarms.json")
     path.write_bytes(path.read_bytes()[:100])
-    assert alerts.settle(told.settings, [FAILED], [trouble()]) == []
+    assert alarms.settle(told.settings, [FAILED], [trouble()]) == []
     assert len(web.requests) == 2
 
 
@@ -224,9 +225,9 @@ def test_a_state_that_a_power_loss_cut_is_begun_anew(told, web):
 def test_no_secret_in_a_message_or_in_the_state(told, web, mail):
     settings = told.settings
     said = f"Failed with {settings.db_password} and {settings.s3_secret_key} at json://127.0.0.1:{web.port}/a-secret-token"
-    alerts.settle(settings, [FAILED], [trouble(message=said, hint=said)])
+    alarms.settle(settings, [FAILED], [trouble(message=said, hint=said)])
     web.status = 500
-    findings = alerts.settle(settings, [FAILED, "x"], [trouble("RESTORE_FAILED", message=said)])
+    findings = alarms.settle(settings, [FAILED, "x"], [trouble("RESTORE_FAILED", message=said)])
     state = Path(settings.state_dir, "alarms.json").read_text()
     for text in (state, json.dumps(findings), *(request.body for request in web.requests), *(str(letter) for letter in mail.mails)):
         for secret in (settings.db_password, settings.s3_secret_key, "a-secret-token"):
@@ -264,15 +265,15 @@ def test_a_test_that_fails_says_which_address_and_never_what_it_is(told, web):
 def test_nobody_to_tell_is_said(told):
     settings = told.change(ALERT_URLS=None)
     with pytest.raises(UsageError, match="nobody to tell") as caught:
-        alerts.send_test(settings)
+        alarms.send_test(settings)
     assert "backup_alert_urls" in caught.value.hint
-    assert alerts.settle(settings, [FAILED], [trouble()]) == []
-    assert [one["code"] for one in alerts.open_troubles(settings)] == ["BACKUP_FAILED"]
+    assert alarms.settle(settings, [FAILED], [trouble()]) == []
+    assert [one["code"] for one in alarms.open_troubles(settings)] == ["BACKUP_FAILED"]
 
 
 def test_every_trouble_has_words_and_something_to_type(told, web):
-    for code in alerts.TITLES:
-        alerts.settle(told.settings, [], [trouble(code, hint="type this")])
+    for code in alarms.TITLES:
+        alarms.settle(told.settings, [], [trouble(code, hint="type this")])
     assert len(set(heads(web))) == len(web.requests)
     for request in web.requests:
         assert "{" not in request.json["title"] + request.json["message"]
@@ -280,14 +281,14 @@ def test_every_trouble_has_words_and_something_to_type(told, web):
 
 
 def test_ages_are_told_as_people_tell_them(told, web):
-    taken = names.utc_now() - timedelta(hours=30)
+    taken = utc_now() - timedelta(hours=30)
     good = {"crm": {"backup": "b", "taken_at": f"{taken:%Y-%m-%dT%H:%M:%SZ}"}}
-    alerts.settle(told.settings, [], [trouble()], good)
+    alarms.settle(told.settings, [], [trouble()], good)
     assert "Last good backup of crm: b, 30.0 h old" in web.requests[0].json["message"]
 
 
 def test_a_failed_test_is_an_error_of_the_package(told, web):
     web.status = 500
     with pytest.raises(PostgresBackupError) as caught:
-        alerts.send_test(told.settings)
+        alarms.send_test(told.settings)
     assert [finding["code"] for finding in caught.value.findings] == ["ALERT_NOT_DELIVERED"]

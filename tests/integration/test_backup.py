@@ -21,12 +21,18 @@ import pytest
 from psycopg import sql
 
 from demo import sample
-from postgres_backup import backup, codec, dump, names, prune, status, verify
-from postgres_backup import s3 as s3_room
-from postgres_backup.catalog import Catalog
+from postgres_backup.backup import database as backup_room
+from postgres_backup.backup.prune import prune_backups, remove
+from postgres_backup.catalog.backups import Catalog
+from postgres_backup.catalog.names import BackupName, utc_now
+from postgres_backup.catalog.retention import Decision
 from postgres_backup.errors import DatabaseError, LockedError, StoreError, UsageError
-from postgres_backup.retention import Decision
-from postgres_backup.store import Store
+from postgres_backup.health import status
+from postgres_backup.postgresql import pg_dump
+from postgres_backup.s3 import client as s3_room
+from postgres_backup.s3.store import Store
+from postgres_backup.stream import codec
+from postgres_backup.verify.verify import verify_backup
 from tests.integration import engine
 from tests.services import awkward
 from tests.services.proxy import FaultProxy
@@ -94,7 +100,7 @@ def age_key(tmp_path):
 @pytest.mark.every_major
 def test_the_manifest_is_true_and_stock_tools_restore_it(sample_config, sample_database, s3_client, bucket, new_database, tmp_path):
     server = sample_database.server
-    taken = backup.create(sample_config.settings)
+    taken = backup_room.create_backup(sample_config.settings)
     everything = engine.keys(s3_client, bucket)
     stem = taken["backup"].removesuffix(".sql.gz")
     assert taken["key"] == f"postgres-backup/{stem}.sql.gz"
@@ -116,7 +122,7 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(sample_config, sample_d
     assert (found["owner"], found["encoding"], found["locale"]["collate"]) == facts
     assert int(found["postgresql_version"].split(".")[0]) == int(found["pg_dump_version"].split(".")[0]) == server.major
     assert found["postgresql_version"] == server.execute("SHOW server_version")[0][0].split()[0]
-    assert names.BackupName.parse(taken["backup"]).taken_at.strftime("%Y-%m-%dT%H:%M:%SZ") == found["started_at"] <= found["ended_at"]
+    assert BackupName.parse(taken["backup"]).taken_at.strftime("%Y-%m-%dT%H:%M:%SZ") == found["started_at"] <= found["ended_at"]
     assert (found["format"], found["compression"], found["encryption"]) == ("plain", "gzip", None)
     assert (found["bytes"], found["dump_bytes"]) == (len(packed), len(plain)) == (taken["bytes"], taken["dump_bytes"])
     assert found["sha256"] == hashlib.sha256(packed).hexdigest() == taken["sha256"]
@@ -156,7 +162,7 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(sample_config, sample_d
 
 
 def test_without_superuser_rights_globals_have_no_passwords(config, database, s3_client, bucket):
-    taken = backup.create(config.settings)
+    taken = backup_room.create_backup(config.settings)
     found = engine.manifest_of(s3_client, bucket, taken)
     text = gzip.decompress(s3_client.get_object(Bucket=bucket, Key=found["globals"]["key"])["Body"].read()).decode()
     assert found["globals"]["passwords"] is False
@@ -166,8 +172,8 @@ def test_without_superuser_rights_globals_have_no_passwords(config, database, s3
 
 @pytest.mark.parametrize(("variables", "suffix"), [({"BACKUP_COMPRESSION": "zstd"}, ".sql.zst"), ({"BACKUP_FORMAT": "custom"}, ".dump")])
 def test_zstd_and_custom_hold_the_same_as_gzip(sample_config, sample_database, s3_client, bucket, tmp_path, variables, suffix):
-    plain = backup.create(sample_config.settings)
-    taken = backup.create(sample_config.change(**variables))
+    plain = backup_room.create_backup(sample_config.settings)
+    taken = backup_room.create_backup(sample_config.change(**variables))
     assert taken["backup"].endswith(suffix)
     one, other = engine.manifest_of(s3_client, bucket, plain), engine.manifest_of(s3_client, bucket, taken)
     assert other["tables"] == one["tables"]
@@ -186,7 +192,7 @@ def test_zstd_and_custom_hold_the_same_as_gzip(sample_config, sample_database, s
 
 def test_encrypted_for_a_key_that_the_server_does_not_have(sample_config, s3_client, bucket, tmp_path, age_key):
     public, key_file = age_key
-    taken = backup.create(sample_config.change(AGE_RECIPIENTS=public))
+    taken = backup_room.create_backup(sample_config.change(AGE_RECIPIENTS=public))
     assert taken["backup"].endswith(".sql.gz.age")
     found = engine.manifest_of(s3_client, bucket, taken)
     assert found["encryption"] == {"kind": "age", "recipients": [public]}
@@ -201,7 +207,7 @@ def test_encrypted_for_a_key_that_the_server_does_not_have(sample_config, s3_cli
 
 
 def test_small_parts_limit_is_kept(noise_config, s3_client, bucket):
-    taken = backup.create(noise_config.change(S3_MAX_PARTS=4))
+    taken = backup_room.create_backup(noise_config.change(S3_MAX_PARTS=4))
     head = s3_client.head_object(Bucket=bucket, Key=taken["key"])
     assert head["ContentLength"] == taken["bytes"]
     assert 2 <= int(head["ETag"].strip('"').rpartition("-")[2]) <= 4
@@ -229,7 +235,7 @@ def test_odd_names_of_databases_owners_and_tables(name, new_database, new_config
         connection.execute(sql.SQL("CREATE TABLE {} ({} text)").format(table, table))
         connection.execute(sql.SQL("INSERT INTO {} VALUES ({})").format(table, sql.Literal(name)))
     config = new_config(database, s3, bucket, DB_NAMES="other " + shell_quoted(name))
-    together = backup.create(config.settings, name)
+    together = backup_room.create_backup(config.settings, name)
     assert (together["database"], together["rows"], together["tables"]) == (name, 1, 1)
     assert together["key"].count("/") == 2
     assert "//" not in together["key"]
@@ -237,7 +243,7 @@ def test_odd_names_of_databases_owners_and_tables(name, new_database, new_config
     found = engine.manifest_of(s3_client, bucket, together)
     assert (found["database"], found["owner"]) == (name, database.owner)
     pattern = '"' + name.replace('"', '""') + '"'
-    partial = backup.create(config.settings, name, tables=[pattern])
+    partial = backup_room.create_backup(config.settings, name, tables=[pattern])
     assert (partial["rows"], partial["tables"]) == (1, 1)
     assert "/partial/" in partial["key"]
 
@@ -256,9 +262,9 @@ def shell_quoted(text: str) -> str:
 
 def test_chosen_tables_and_schema_only_are_no_whole_backups(sample_config, s3_client, bucket):
     settings = sample_config.settings
-    users = backup.create(settings, tables=["users", "public.messages"])
-    schema = backup.create(settings, schema_only=True)
-    both = backup.create(settings, tables=["users"], schema_only=True)
+    users = backup_room.create_backup(settings, tables=["users", "public.messages"])
+    schema = backup_room.create_backup(settings, schema_only=True)
+    both = backup_room.create_backup(settings, tables=["users"], schema_only=True)
     assert users["key"].endswith(".users+public.messages.sql.gz")
     assert schema["key"].endswith(".schema.sql.gz")
     assert both["key"].endswith(".users.schema.sql.gz")
@@ -281,14 +287,14 @@ def test_chosen_tables_and_schema_only_are_no_whole_backups(sample_config, s3_cl
 def test_a_pattern_that_fits_nothing_is_an_error(sample_config, s3_client, bucket, tables):
     settings = sample_config.settings
     with pytest.raises(DatabaseError, match="no matching tables") as caught:
-        backup.create(settings, tables=tables if tables != ["Users"] else ['"Users"'])
+        backup_room.create_backup(settings, tables=tables if tables != ["Users"] else ['"Users"'])
     assert "double quotes" in caught.value.hint
     engine.nothing_left(s3_client, bucket, settings.state_dir)
 
 
 def test_many_tables_still_fit_into_a_name(sample_config, s3_client, bucket):
     many = ["users"] + [f"public.user{letter}*" for letter in "s" * 60]
-    taken = backup.create(sample_config.settings, tables=many)
+    taken = backup_room.create_backup(sample_config.settings, tables=many)
     assert len(taken["key"].rpartition("/")[2]) < 220
     found = json.loads(s3_client.get_object(Bucket=bucket, Key=taken["key"] + ".json")["Body"].read())
     assert found["partial"] == "+".join(many)
@@ -300,9 +306,9 @@ def test_many_tables_still_fit_into_a_name(sample_config, s3_client, bucket):
 def test_from_one_database_to_several_and_back(new_database, new_config, s3, s3_client, bucket):
     first, second = new_database(), new_database()
     config = new_config(first, s3, bucket, DB_USER=first.server.superuser, DB_PASSWORD=first.server.password)
-    alone = backup.create(config.settings)
+    alone = backup_room.create_backup(config.settings)
     several = config.change(DB_NAMES=f"{first.name} {second.name}")
-    taken = [backup.create(several, name) for name in (first.name, second.name)]
+    taken = [backup_room.create_backup(several, name) for name in (first.name, second.name)]
     assert [t["key"].split("/")[:2] for t in taken] == [["postgres-backup", first.name], ["postgres-backup", second.name]]
     assert {line["key"] for line in status.info(several)["backups"]} == {alone["key"], *(t["key"] for t in taken)}
     assert {line["key"] for line in status.info(several, first.name)["backups"] if line["ours"]} == {alone["key"], taken[0]["key"]}
@@ -320,10 +326,10 @@ def test_two_servers_under_one_prefix_never_take_the_same_name(new_database, new
         configs.append(
             new_config(database, s3, bucket, SERVER_NAME=f"server-{number}", DB_USER=database.server.superuser, DB_PASSWORD=database.server.password)
         )
-    real = names.utc_now
-    monkeypatch.setattr(backup, "utc_now", lambda: real() - timedelta(seconds=real().second % 5))
+    real = utc_now
+    monkeypatch.setattr(backup_room, "utc_now", lambda: real() - timedelta(seconds=real().second % 5))
     taken: list[dict] = []
-    threads = [threading.Thread(target=lambda config=config: taken.append(backup.create(config.settings))) for config in configs]
+    threads = [threading.Thread(target=lambda config=config: taken.append(backup_room.create_backup(config.settings))) for config in configs]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -372,10 +378,10 @@ def test_killed_in_the_middle_and_the_next_run(proxy, noise_config, postgres, s3
     assert engine.keys(s3_client, bucket, "postgres-backup/postgres-backup-") == []
     orphans = engine.unfinished(s3_client, bucket)
     assert orphans
-    assert backup.create(noise_config.settings, schema_only=True)["tables"] == 0
+    assert backup_room.create_backup(noise_config.settings, schema_only=True)["tables"] == 0
     assert engine.unfinished(s3_client, bucket) == orphans  # younger than a day: may be another server's work
-    monkeypatch.setattr(backup, "STALE_UPLOAD_HOURS", -1)
-    backup.create(noise_config.settings, schema_only=True)
+    monkeypatch.setattr(backup_room, "STALE_UPLOAD_HOURS", -1)
+    backup_room.create_backup(noise_config.settings, schema_only=True)
     assert engine.unfinished(s3_client, bucket) == []
 
 
@@ -393,14 +399,14 @@ def test_the_server_dies_in_the_middle(proxy, noise_config, postgres, s3_client,
 def test_the_store_dies_in_the_middle(noise_config, postgres, s3_client, bucket, monkeypatch):
     """A store that stays away: given up after its time, and whatever it kept is swept when it is back."""
     monkeypatch.setattr(s3_room.S3.__init__, "__defaults__", (2.0,))
-    monkeypatch.setattr(backup.Store.__init__, "__defaults__", (2.0,))
+    monkeypatch.setattr(backup_room.Store.__init__, "__defaults__", (2.0,))
     with FaultProxy(noise_config.values["S3_ENDPOINT_URL"]) as between:
         settings = noise_config.change(S3_ENDPOINT_URL=between.endpoint_url)
         between.plan("status", "PUT", "partNumber=3", times=1000)
         between.plan("status", "PUT", "journal/", times=1000, skip=1)
         began = time.monotonic()
         with pytest.raises(StoreError, match="goes on failing") as caught:
-            backup.create(settings)
+            backup_room.create_backup(settings)
     assert caught.value.exit_status == 1
     assert time.monotonic() - began < 60
     engine.nothing_left(s3_client, bucket, settings.state_dir)
@@ -415,7 +421,7 @@ def test_a_store_that_refuses_the_last_steps(request, sample_config, s3, s3_clie
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
         between.plan("status", "POST" if target == "uploadId=" else "PUT", target, times=1000, status=403, code="AccessDenied")
         with pytest.raises(StoreError, match="does not allow"):
-            backup.create(settings)
+            backup_room.create_backup(settings)
     engine.nothing_left(s3_client, bucket, settings.state_dir)
     noted = [key for key in engine.keys(s3_client, bucket) if "backup-failed" in key]
     assert len(noted) == 1
@@ -431,7 +437,7 @@ def test_a_table_that_is_locked_is_waited_for(config, database, s3_client, bucke
     with psycopg.connect(database.server.dsn(database.name)) as other:
         other.execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
         taken: list[dict] = []
-        thread = threading.Thread(target=lambda: taken.append(backup.create(config.settings)))
+        thread = threading.Thread(target=lambda: taken.append(backup_room.create_backup(config.settings)))
         thread.start()
         waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
         engine.wait_for(lambda: database.execute(waiting), "pg_dump to wait for the lock")
@@ -441,13 +447,13 @@ def test_a_table_that_is_locked_is_waited_for(config, database, s3_client, bucke
 
 
 def test_a_table_that_stays_locked_is_given_up(config, database, s3_client, bucket, monkeypatch):
-    monkeypatch.setattr(dump, "LOCK_WAIT", "300ms")
+    monkeypatch.setattr(pg_dump, "LOCK_WAIT", "300ms")
     database.execute("CREATE TABLE busy (x int)")
     as_superuser(config, database)
     with psycopg.connect(database.server.dsn(database.name)) as other:
         other.execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseError, match="timeout") as caught:
-            backup.create(config.settings)
+            backup_room.create_backup(config.settings)
     assert "pg_locks" in caught.value.hint
     engine.nothing_left(s3_client, bucket, config.settings.state_dir)
 
@@ -472,7 +478,7 @@ def test_timeouts_of_the_server_do_not_end_a_backup(proxy, noise_config, postgre
     for setting in ("idle_in_transaction_session_timeout", "idle_session_timeout", "statement_timeout", "lock_timeout"):
         postgres.execute(f"ALTER DATABASE noise SET {setting} = '400ms'")
     try:
-        assert backup.create(noise_config.settings)["bytes"] > 50_000_000
+        assert backup_room.create_backup(noise_config.settings)["bytes"] > 50_000_000
     finally:
         postgres.execute("ALTER DATABASE noise RESET ALL")
 
@@ -483,11 +489,11 @@ def test_a_second_run_is_told_who_is_at_work(proxy, noise_config, postgres, s3_c
     with engine.started(noise_config.path, "backup") as process:
         half_way(s3_client, bucket, postgres)
         done = engine.run(noise_config.path, "backup", "--json")
-        engine.failed_well(done, 3, f"backup since {names.utc_now():%Y-%m-%d}", f"process {process.pid}", "Wait until")
+        engine.failed_well(done, 3, f"backup since {utc_now():%Y-%m-%d}", f"process {process.pid}", "Wait until")
         assert engine.answer(done)["exit_status"] == 3
         with pytest.raises(LockedError):
-            backup.create(noise_config.settings)
-        assert backup.create(other.settings)["changed"]  # another database has a lock of its own
+            backup_room.create_backup(noise_config.settings)
+        assert backup_room.create_backup(other.settings)["changed"]  # another database has a lock of its own
         slowly.seconds = 0
         assert finished(process).returncode == 0
 
@@ -506,19 +512,19 @@ def test_without_room_on_the_disk_a_backup_is_taken_all_the_same(sample_config):
 def test_row_level_security_and_missing_rights_are_explained(config, database):
     database.execute("CREATE TABLE private (x int); CREATE TABLE filtered (x int); ALTER TABLE filtered ENABLE ROW LEVEL SECURITY")
     with pytest.raises(DatabaseError, match="permission denied for table") as caught:
-        backup.create(config.settings)
+        backup_room.create_backup(config.settings)
     assert "pg_read_all_data" in caught.value.hint
     database.execute(sql.SQL("GRANT pg_read_all_data TO {}").format(sql.Identifier(database.owner)))
     with pytest.raises(DatabaseError, match="row-level security") as caught:
-        backup.create(config.settings)
+        backup_room.create_backup(config.settings)
     assert "BYPASSRLS" in caught.value.hint
 
 
 def test_check_mode_says_the_same_and_writes_nothing(sample_config, s3_client, bucket):
-    planned = backup.create(sample_config.settings, check=True)
+    planned = backup_room.create_backup(sample_config.settings, check=True)
     assert engine.keys(s3_client, bucket) == []
     assert not os.path.exists(sample_config.settings.state_dir)
-    taken = backup.create(sample_config.settings)
+    taken = backup_room.create_backup(sample_config.settings)
     assert re.sub(r"[\d_-]{19}", "", planned["key"]) == re.sub(r"[\d_-]{19}", "", taken["key"])
 
 
@@ -543,11 +549,11 @@ def test_over_tls_everything_from_backup_to_prune(request, sample_database, new_
             config = new_config(sample_database, server, "a-bucket")
             Store(config.settings).create_bucket()
         settings = as_superuser(config, sample_database)
-        taken = backup.create(settings)
-        assert verify.verify(settings, "latest")["sha256"] == taken["sha256"]
+        taken = backup_room.create_backup(settings)
+        assert verify_backup(settings, "latest")["sha256"] == taken["sha256"]
         assert [line["state"] for line in status.info(settings)["backups"]] == ["proven"]
-        assert prune.prune(settings)["kept"][0]["backup"] == taken["backup"]
-        assert prune.remove(Store(settings), Decision(Catalog(settings, Store(settings), sample_database.name).resolve("latest"), False, "a test")) is None
+        assert prune_backups(settings)["kept"][0]["backup"] == taken["backup"]
+        assert remove(Store(settings), Decision(Catalog(settings, Store(settings), sample_database.name).resolve("latest"), False, "a test")) is None
         assert status.info(settings)["backups"] == []
         assert [item.key for item in Store(settings).list("postgres-backup/manifests/")] == []
 

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from postgres_backup import status
-from postgres_backup.catalog import Catalog
+from postgres_backup.catalog.backups import Catalog
+from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.errors import UsageError
-from postgres_backup.names import BackupName, Layout
-from postgres_backup.store import Store
+from postgres_backup.health import status
+from postgres_backup.s3.store import Store
 from tests.integration import engine
 
 NOW = datetime(2026, 1, 27, tzinfo=timezone.utc)

@@ -146,8 +146,8 @@ def test_what_is_wrong_is_said_in_a_sentence_with_a_way_out(config, database, s3
 
 def test_the_package_to_install_is_named(config, database, monkeypatch):
     """Without PG_BIN_DIR: which package of which major is missing."""
-    from postgres_backup import programs
     from postgres_backup.errors import DatabaseError
+    from postgres_backup.postgresql import programs
 
     monkeypatch.setattr(programs, "_PACKAGED", "/nonexistent/{major}/bin")
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -264,7 +264,7 @@ def test_tables_between_commas(sample_config, sample_database):
 
 def test_an_unforeseen_error_is_one_sentence(config, tmp_path):
     """Even a mistake of ours is no traceback."""
-    code = "import sys; from postgres_backup import __main__ as m; m._perform = lambda *a: 1 / 0; sys.exit(m.main())"
+    code = "import sys; from postgres_backup.cli import main as m; m._perform = lambda *a: 1 / 0; sys.exit(m.main())"
     done = subprocess.run(
         [sys.executable, "-c", code, "--config", str(config.path), "list", "--json"], env=engine.environment(), capture_output=True, text=True, check=False
     )

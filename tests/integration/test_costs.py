@@ -6,11 +6,14 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from postgres_backup import costs, manifest, nightly, watch
-from postgres_backup import status as status_room
-from postgres_backup.names import format_time
-from postgres_backup.progress import Progress
-from postgres_backup.store import Store
+from postgres_backup.catalog import manifest
+from postgres_backup.catalog.names import format_time
+from postgres_backup.health import costs
+from postgres_backup.health import status as status_room
+from postgres_backup.machine.progress import Progress
+from postgres_backup.nightly.run import run_night
+from postgres_backup.nightly.watch import look_around
+from postgres_backup.s3.store import Store
 from tests.integration import engine
 from tests.services.proxy import FaultProxy
 
@@ -43,7 +46,7 @@ def test_a_night(counted, database, megabytes):
     if megabytes:
         engine.fill_with_noise(database.server, database.name, megabytes)
     settings = config.settings
-    found = nightly.run(settings, Progress())
+    found = run_night(settings, Progress())
     asked = len(between.requests)
     assert found["exit_status"] == 0
     one = found["databases"][database.name]
@@ -64,7 +67,7 @@ def test_a_night_with_a_kit(counted, database, tmp_path):
         facts = {"name": f"{name}.tar.gz", "server": {"name": "test-server"}, "bytes": 1, "sha256": "0" * 64}
         store.put(f"postgres-backup/kit/{name}.json", manifest.dump(facts))
     between.requests.clear()
-    found = nightly.run(settings, Progress())
+    found = run_night(settings, Progress())
     asked = len(between.requests)
     assert found["exit_status"] == 0
     assert len(found["kit"]["deleted"]) == 1
@@ -74,8 +77,8 @@ def test_a_night_with_a_kit(counted, database, tmp_path):
 def test_a_look(counted, database):
     config, between = counted
     settings = config.settings
-    assert nightly.run(settings, Progress())["exit_status"] == 0
+    assert run_night(settings, Progress())["exit_status"] == 0
     kept = status_room.status(settings)["databases"][database.name]["kept"]
     between.requests.clear()
-    assert watch.watch(settings, Progress())["made_up"] is None
+    assert look_around(settings, Progress())["made_up"] is None
     assert len(between.requests) == pytest.approx(costs.look_requests(settings, kept), rel=0.1), between.requests

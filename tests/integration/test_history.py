@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from postgres_backup import history, names
-from postgres_backup.store import Store
+from postgres_backup.catalog import history
+from postgres_backup.catalog.names import format_time, utc_now
+from postgres_backup.s3.store import Store
 from tests.integration import engine
 
 
@@ -59,12 +60,12 @@ def test_the_server_remembers_where_the_store_is_away(night):
 
 
 def test_only_the_days_and_the_database_asked_for(night, database, s3_client, bucket):
-    settings, store, now = night.settings, Store(night.settings), names.utc_now()
+    settings, store, now = night.settings, Store(night.settings), utc_now()
     old = {"at": "2020-01-01T00:00:00Z", "event": "backup", "server": "test-server", "database": database.name}
     s3_client.put_object(Bucket=bucket, Key="postgres-backup/journal/2020-01-01_00-00-00-backup-test-server.json", Body=json.dumps(old))
     other = old | {"at": f"{now:%Y-%m-%dT%H:%M:%SZ}", "server": "another"}
-    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/journal/{names.format_time(now)}-backup-another.json", Body=json.dumps(other))
-    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/journal/{names.format_time(now)}-backup-cut.json", Body=b'{"at": ')
+    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/journal/{format_time(now)}-backup-another.json", Body=json.dumps(other))
+    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/journal/{format_time(now)}-backup-cut.json", Body=b'{"at": ')
     assert len(history.events(settings, store, now - timedelta(days=1))) == 2
     assert len(history.events(settings, store, now - timedelta(days=4000))) == 3
     assert history.events(settings, store, now - timedelta(days=1), "nobody") == []

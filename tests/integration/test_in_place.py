@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from demo import sample
-from postgres_backup import backup, restore
+from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, DatabaseError
+from postgres_backup.restore.database import restore_database
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql, state_of
 
 
@@ -21,7 +22,7 @@ def test_the_database_becomes_what_it_was(sample_database, config):
     run_sql(server, name, *extensions_for(server))
     whole = state_of(server, name)
     schema = schema_of(server, name)
-    taken = backup.create(settings)
+    taken = create_backup(settings)
     sample.destroy(server.dsn(name))
     run_sql(
         server,
@@ -36,7 +37,7 @@ def test_the_database_becomes_what_it_was(sample_database, config):
         "GRANT CREATE ON SCHEMA public TO PUBLIC",
     )
     before = databases_of(server)
-    result = restore.restore(settings, "latest", in_place_wanted=True)
+    result = restore_database(settings, "latest", in_place_wanted=True)
     assert (result["in_place"], result["kept_database"], result["rows"]) == (True, None, taken["rows"])
     assert state_of(server, name) == whole
     assert schema_of(server, name) == schema
@@ -62,9 +63,9 @@ def test_its_owner_may_do_it(sample_database, config):
     before = rows_of(server, name)
     run_sql(server, name, "ALTER TABLE billing.orders DISABLE ROW LEVEL SECURITY")
     run_sql(server, "postgres", "ALTER ROLE {owner} NOCREATEDB", owner=sample_database.owner)
-    backup.create(config.settings)
+    create_backup(config.settings)
     sample.destroy(server.dsn(name))
-    restore.restore(config.settings, "latest", in_place_wanted=True)
+    restore_database(config.settings, "latest", in_place_wanted=True)
     assert rows_of(server, name) == before
 
 
@@ -72,7 +73,7 @@ def test_nothing_of_a_cut_backup_stays(sample_database, config, s3_client, bucke
     """Large objects stand between a BEGIN and a COMMIT of the dump's own; that COMMIT must not be ours."""
     server, name = sample_database.server, sample_database.name
     settings = as_superuser(config, server)
-    taken = backup.create(settings)
+    taken = create_backup(settings)
     dump = gzip.decompress(s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read())
     assert b"\nBEGIN;\n" in dump
     before = state_of(server, name)
@@ -81,13 +82,13 @@ def test_nothing_of_a_cut_backup_stays(sample_database, config, s3_client, bucke
     for end in (middle, len(dump) - 20):
         s3_client.put_object(Bucket=bucket, Key=script, Body=gzip.compress(dump[:end], 1))
         with pytest.raises(BadBackupError) as caught:
-            restore.restore(settings, script, in_place_wanted=True)
+            restore_database(settings, script, in_place_wanted=True)
         assert caught.value.findings
         assert state_of(server, name) == before
     broken = dump.replace(b"ALTER TABLE ONLY billing.payments", b"ALTER TABLE ONLY billing.nothing", 1)
     s3_client.put_object(Bucket=bucket, Key=script, Body=gzip.compress(broken, 1))
     with pytest.raises(DatabaseError, match="does not exist"):
-        restore.restore(settings, script, in_place_wanted=True)
+        restore_database(settings, script, in_place_wanted=True)
     assert state_of(server, name) == before
 
 
@@ -95,14 +96,14 @@ def test_a_lost_row_rolls_everything_back(sample_database, config, monkeypatch):
     """The rows are counted before the commit."""
     server, name = sample_database.server, sample_database.name
     settings = as_superuser(config, server)
-    backup.create(settings)
+    create_backup(settings)
     before = state_of(server, name)
-    from postgres_backup import in_place
+    from postgres_backup.restore import in_place
 
     counted = in_place._assertions
     monkeypatch.setattr(in_place, "_assertions", lambda report: b"DELETE FROM ONLY public.notes WHERE id = 3;" + counted(report))
     with pytest.raises(DatabaseError, match=r"public\.notes has \d+ rows, the backup has \d+"):
-        restore.restore(settings, "latest", in_place_wanted=True)
+        restore_database(settings, "latest", in_place_wanted=True)
     assert state_of(server, name) == before
 
 
@@ -110,16 +111,16 @@ def test_it_waits_for_nobody(sample_database, config):
     """Whoever sits in a transaction is cut off; there must be a database to restore into."""
     server, name = sample_database.server, sample_database.name
     settings = as_superuser(config, server)
-    backup.create(settings)
+    create_backup(settings)
     before = rows_of(server, name)
     sample.destroy(server.dsn(name))
     with psycopg.connect(server.dsn(name)) as idle:
         idle.execute("SELECT count(*) FROM public.users")
-        restore.restore(settings, "latest", in_place_wanted=True)
+        restore_database(settings, "latest", in_place_wanted=True)
         with pytest.raises(psycopg.OperationalError):
             idle.execute("SELECT 1")
     assert rows_of(server, name) == before
     run_sql(server, "postgres", "DROP DATABASE {name}", name=name)
     for check in (True, False):
         with pytest.raises(DatabaseError, match="no database"):
-            restore.restore(settings, "latest", check=check, in_place_wanted=True)
+            restore_database(settings, "latest", check=check, in_place_wanted=True)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from postgres_backup.errors import BadBackupError
-from postgres_backup.guard import Guard
-from postgres_backup.inspector import Inspector
+from postgres_backup.stream.guard import Guard
+from postgres_backup.stream.inspector import Inspector
 
 #: what a dump's own lines look like, where a user may write them
 TRAPS = [

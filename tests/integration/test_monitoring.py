@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from postgres_backup import __main__ as backup_program
-from postgres_backup import manifest, metrics
+from postgres_backup.catalog import manifest
+from postgres_backup.cli import main as backup_program
+from postgres_backup.health import metrics
 from postgres_backup.settings import Settings
 from tests import documents
 from tests.conftest import missing

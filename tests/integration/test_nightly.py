@@ -134,7 +134,7 @@ def test_one_database_fails_and_the_others_are_backed_up(crm, new_database, s3_c
 
 def test_all_are_locked(crm):
     database, config = crm
-    from postgres_backup import lock
+    from postgres_backup.machine import lock
 
     with lock.hold(config.settings, database.name, "restore"):
         done = night(config)

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from postgres_backup import nightly, ping
-from postgres_backup.progress import Progress
+from postgres_backup.health import ping
+from postgres_backup.machine.progress import Progress
+from postgres_backup.nightly.run import run_night
 from tests.integration import engine
 
 
@@ -48,7 +49,7 @@ def test_a_bad_receiver_never_fails_a_backup(pinged, web, s3_client, bucket, mon
     setattr(web, "silence" if fault == "silence" else "drip", 60 if fault == "silence" else fault == "drip")
     web.status = 500 if fault == "status" else 200
     began = time.monotonic()
-    result = nightly.run(pinged.settings, Progress())
+    result = run_night(pinged.settings, Progress())
     assert time.monotonic() - began < 30
     assert result["exit_status"] == 0
     assert len(engine.keys(s3_client, bucket, "postgres-backup/postgres-backup-")) == 1

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from demo.postgres_server import available_majors, find_programs
-from postgres_backup import programs
 from postgres_backup.errors import DatabaseError
-from postgres_backup.load import Load
+from postgres_backup.postgresql import programs
+from postgres_backup.postgresql.load import Load
 from tests.integration.restoring import run_sql
 
 

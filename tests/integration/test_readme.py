@@ -27,8 +27,8 @@ import yaml
 
 from demo.postgres_server import find_programs
 from demo.s3_server import SeaweedFS
-from postgres_backup import backup, names
-from postgres_backup.names import BackupName
+from postgres_backup.backup.database import create_backup
+from postgres_backup.catalog.names import BackupName, utc_now
 from postgres_backup.settings import load
 from tests import documents
 from tests.documents import ROOT, Block
@@ -216,13 +216,13 @@ def _write_commands(checkout: Path, programs: Path, config: Path) -> None:
 def _take_backups(stage: Stage, folder: Path) -> None:
     """One of the old scripts, an encrypted one, one of last night with its log; then a mistake is made."""
     server, config = stage.database.server, load(str(folder / "etc/backup-config.env"))
-    old = BackupName(names.utc_now().replace(hour=0, minute=0, second=0) - timedelta(days=3))
+    old = BackupName(utc_now().replace(hour=0, minute=0, second=0) - timedelta(days=3))
     dumped = _output([server.bin_dir / "pg_dump", stage.database.dsn()])
     stage.s3_client.put_object(Bucket=stage.bucket, Key=f"postgres-backup/{old}", Body=gzip.compress(dumped))
     key = _output(["age-keygen"]).decode()
     (stage.checkout / "backup.key").write_text(key)
     public = re.search(r"age1\w+", key)[0]
-    stage.replacements["FILE.age"] = backup.create(dataclasses.replace(config, age_recipients=(public,)))["backup"]
+    stage.replacements["FILE.age"] = create_backup(dataclasses.replace(config, age_recipients=(public,)))["backup"]
     with open(folder / "postgres-backup.log", "w", encoding="utf-8") as log:
         subprocess.run([folder / "bin/postgres-backup", "run"], env=stage.environment, stdin=subprocess.DEVNULL, stderr=log, check=True, timeout=60)
     newest = json.loads((folder / "state/last-run.json").read_text())

@@ -15,8 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from postgres_backup import backup, history, journal, names, report, restore, status, store
+from postgres_backup.backup.database import create_backup
+from postgres_backup.catalog import history, journal
+from postgres_backup.catalog.names import Layout
 from postgres_backup.errors import UsageError
+from postgres_backup.health import status
+from postgres_backup.health.server_facts import describe_server
+from postgres_backup.restore.database import restore_database
+from postgres_backup.s3 import store
 from tests.integration import engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +40,7 @@ def filled(database):
 def note(settings, event: str, ago: timedelta, **facts) -> None:
     """An event of some time ago, as the program itself writes it."""
     database = settings.databases[0]
-    layout = names.Layout(settings.s3_prefix)
+    layout = Layout(settings.s3_prefix)
     assert journal.record(store.Store(settings), layout, NOW - ago, event, {"database": database} | facts) == []
 
 
@@ -46,10 +52,10 @@ def test_facts_of_a_server_that_backed_up_failed_and_restored(config, filled, s3
     note(settings, "backup", timedelta(days=20), backup="postgres-backup-2025-01-01_00-00-00.sql.gz", bytes=5, dump_bytes=9, rows=2, seconds=0.4)
     note(settings, "backup-failed", timedelta(days=4), reason=f"Failed to do it with {config.values['DB_PASSWORD']}")
     note(settings, "backup-failed", timedelta(days=91), reason="too long ago")
-    taken = backup.create(settings)
-    back = restore.restore(settings, taken["backup"])
+    taken = create_backup(settings)
+    back = restore_database(settings, taken["backup"])
 
-    facts = report.facts(settings)
+    facts = describe_server(settings)
     assert json.loads(json.dumps(facts)) == facts
     assert (facts["server"], facts["healthy"], facts["findings"], facts["alarms"]) == ("test-server", True, [], [])
     assert facts["retention"] == {"days": 3, "weekly": 0, "monthly": 0}
@@ -75,7 +81,7 @@ def test_a_failure_after_the_last_good_one_is_the_state_although_that_is_fresh(n
     engine.forge(s3_client, bucket, NOW - timedelta(hours=25))
     note(settings, "backup-failed", timedelta(hours=1), reason="no")
     note(settings, "restore-failed", timedelta(hours=2), backup="x", reason="no room")
-    facts = report.facts(settings)
+    facts = describe_server(settings)
     assert [(d["state"], d["restores"][0]["reason"]) for d in facts["databases"]] == [("failed", "no room")]
     assert [f["code"] for f in facts["findings"]] == ["DATABASE_UNREACHABLE"]
     assert facts["databases"][0]["replaced"] is None
@@ -88,7 +94,7 @@ def test_each_listing_and_each_manifest_is_asked_for_once(new_config, s3, bucket
     asked: list[str] = []
     get = store.Store.get
     monkeypatch.setattr(store.Store, "get", lambda self, key, **more: asked.append(key) or get(self, key, **more))
-    report.facts(settings)
+    describe_server(settings)
     assert len(asked) == len(set(asked)) == 3
 
 
@@ -119,7 +125,7 @@ BROKEN = {"a-broken": {"ansible_connection": "local", "backup_config_file": "/no
 
 
 def test_nobody_is_left_out_and_nobody_is_held_up(play, config, tmp_path):
-    taken = backup.create(config.settings)
+    taken = create_backup(config.settings)
     shown = play(more=GHOST | BROKEN)
     page = tmp_path / "report.html"
     text = page.read_text()
@@ -141,7 +147,7 @@ def test_the_only_server_cannot_be_reached(play, tmp_path):
 
 
 def test_check_mode_writes_nothing(play, config, tmp_path, s3_client, bucket):
-    backup.create(config.settings)
+    create_backup(config.settings)
     before = engine.keys(s3_client, bucket)
     shown = play("--check", "-e", "publish=true")
     assert f"The page would be {tmp_path}/report.html" in shown
@@ -151,7 +157,7 @@ def test_check_mode_writes_nothing(play, config, tmp_path, s3_client, bucket):
 
 
 def test_published_by_the_first_that_could_be_asked_and_read_by_whoever_has_the_link(play, config, tmp_path, s3_client, bucket):
-    backup.create(config.settings)
+    create_backup(config.settings)
     shown = play("-e", "publish=true", "-e", "backup_report_link_hours=1", more=BROKEN)
     links = re.findall(r"https?://\S+X-Amz\S+", shown)
     assert len(links) == 1
@@ -168,7 +174,7 @@ def test_published_by_the_first_that_could_be_asked_and_read_by_whoever_has_the_
 
 @pytest.mark.parametrize("hours", [0, 169])
 def test_no_link_lasts_longer_than_a_week(config, hours, s3_client, bucket):
-    from postgres_backup import publish
+    from postgres_backup.health import publish
 
     with pytest.raises(UsageError, match="cannot be good"):
         publish.page(config.settings, "<p>", hours)

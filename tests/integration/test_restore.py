@@ -11,8 +11,11 @@ from psycopg import sql
 
 from demo import sample
 from demo.postgres_server import UNPRIVILEGED, PostgresServer
-from postgres_backup import backup, postgres, replaced, restore
+from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import PostgresBackupError, UsageError
+from postgres_backup.postgresql import connection as connection_room
+from postgres_backup.postgresql import replaced
+from postgres_backup.restore.database import restore_database, undo_restore
 from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql, state_of
@@ -41,15 +44,15 @@ def test_everything_comes_back_and_an_undo_undoes_itself(sample_database, config
     server.execute(sql.SQL("SET ROLE {}; GRANT CREATE ON DATABASE {} TO {}; RESET ROLE").format(app, here, readonly))
     settings = as_superuser(config, server)
     whole = state_of(server, name)
-    taken = backup.create(settings)
+    taken = create_backup(settings)
     server.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(here))
     sample.destroy(server.dsn(name))
     server.execute(sql.SQL("COMMENT ON DATABASE {} IS 'damaged'").format(here))
     damaged = state_of(server, name)
 
-    plan = restore.restore(settings, "latest", check=True)
+    plan = restore_database(settings, "latest", check=True)
     assert state_of(server, name) == damaged
-    result = restore.restore(settings, "latest")
+    result = restore_database(settings, "latest")
     assert (result["backup"], result["findings"]) == (taken["backup"], [])
     assert state_of(server, name) == whole
     assert result["rows"] == taken["rows"] == plan["rows"]
@@ -57,11 +60,11 @@ def test_everything_comes_back_and_an_undo_undoes_itself(sample_database, config
     assert result["kept_database"].startswith(f"{name}_before_")
     assert rows_of(server, result["kept_database"]) == damaged["rows"]
 
-    first = restore.undo(settings)
+    first = undo_restore(settings)
     assert (first["restored_database"], state_of(server, name)) == (result["kept_database"], damaged)
-    second = restore.undo(settings)
+    second = undo_restore(settings)
     assert (second["restored_database"], state_of(server, name)) == (first["kept_database"], whole)
-    with postgres.connect_maintenance(settings, name) as connection:
+    with connection_room.connect_maintenance(settings, name) as connection:
         assert [row["name"] for row in replaced.kept(connection, name)] == [second["kept_database"]]
 
 
@@ -86,20 +89,20 @@ def test_databases_of_any_name(new_database, new_config, s3, new_bucket):
         server, bucket = made.server, new_bucket(s3)
         config = new_config(made, s3, bucket)
         run_sql(server, name, "CREATE TABLE t (id int)", "INSERT INTO t VALUES (1), (2)", "ALTER TABLE t OWNER TO {owner}", owner=made.owner)
-        backup.create(config.settings)
+        create_backup(config.settings)
         run_sql(server, name, "DELETE FROM t")
-        result = restore.restore(config.settings, "latest")
+        result = restore_database(config.settings, "latest")
         assert (rows(server, name), rows(server, result["kept_database"])) == (2, 0)
-        undone = restore.undo(config.settings, kept=result["kept_database"])
+        undone = undo_restore(config.settings, kept=result["kept_database"])
         assert (rows(server, name), rows(server, undone["kept_database"])) == (0, 2)
-    assert restore.restore(config.settings, "latest", in_place_wanted=True)["rows"] == 2
+    assert restore_database(config.settings, "latest", in_place_wanted=True)["rows"] == 2
     assert rows(server, name) == 2
     twin = new_database("a" * 62 + "b")
     config = new_config(twin, s3, new_bucket(s3))
-    backup.create(config.settings)
+    create_backup(config.settings)
     with pytest.raises(UsageError, match="Nothing to undo"):
-        restore.undo(config.settings)
-    assert restore.restore(config.settings, "latest")["kept_database"] != undone["kept_database"]
+        undo_restore(config.settings)
+    assert restore_database(config.settings, "latest")["kept_database"] != undone["kept_database"]
 
 
 def rows(server, name: str) -> int:
@@ -120,8 +123,8 @@ def test_rows_of_very_different_widths_come_out_as_they_went_in(database, config
         owner=database.owner,
     )
     before = rows_of(server, name)
-    backup.create(config.settings)
-    assert [finding["code"] for finding in restore.restore(config.settings, "latest")["findings"]] == ["DISK_NOT_CHECKED"]
+    create_backup(config.settings)
+    assert [finding["code"] for finding in restore_database(config.settings, "latest")["findings"]] == ["DISK_NOT_CHECKED"]
     assert rows_of(server, name) == before
 
 
@@ -138,16 +141,16 @@ def test_every_kind_of_object(variables, sample_database, config):
     config.change(**chosen, AGE_RECIPIENTS=str(identity.to_public()) if encrypted else None)
     settings = as_superuser(config, server)
     before = rows_of(server, name)
-    backup.create(settings)
+    create_backup(settings)
     sample.destroy(server.dsn(name))
     if encrypted:
         damaged = rows_of(server, name)
         for wrong in ((), (str(pyrage.x25519.Identity.generate()),)):
             with pytest.raises(PostgresBackupError) as caught:
-                restore.restore(settings, "latest", identities=wrong)
+                restore_database(settings, "latest", identities=wrong)
             assert caught.value.hint
         assert rows_of(server, name) == damaged
-    assert restore.restore(settings, "latest", identities=(str(identity),) if encrypted else ())["findings"] == []
+    assert restore_database(settings, "latest", identities=(str(identity),) if encrypted else ())["findings"] == []
     assert rows_of(server, name) == before
 
 
@@ -167,9 +170,9 @@ def test_encoding_and_locale_come_back(major, kind, postgres_server, new_config,
         config = new_config(Database(server, "locale", server.superuser, server.password, ""), s3, bucket)
         run_sql(server, "locale", "CREATE TABLE t AS SELECT chr(i) AS letter FROM generate_series(65, 120) i ORDER BY chr(i)")
         before = state_of(server, "locale")
-        backup.create(config.settings)
+        create_backup(config.settings)
         run_sql(server, "postgres", "DROP DATABASE locale")
-        assert restore.restore(config.settings, "latest")["findings"] == []
+        assert restore_database(config.settings, "latest")["findings"] == []
         assert state_of(server, "locale") == before
     finally:
         run_sql(server, "postgres", "DROP DATABASE IF EXISTS locale")
@@ -183,10 +186,10 @@ def test_from_an_old_major_into_new_ones(postgres_server, new_config, s3, bucket
     servers = [postgres_server(major) for major in (15, 16, 18)]
     try:
         before = rows_of(old, "moving")
-        backup.create(new_config(Database(old, "moving", old.superuser, old.password, ""), s3, bucket).settings)
+        create_backup(new_config(Database(old, "moving", old.superuser, old.password, ""), s3, bucket).settings)
         for server in servers[1:]:
             settings = new_config(Database(server, "moving", server.superuser, server.password, ""), s3, bucket).settings
-            result = restore.restore(settings, "latest")
+            result = restore_database(settings, "latest")
             assert (result["findings"], result["kept_database"], result["downtime_seconds"]) == ([], None, 0.0)
             assert set(result["missing_roles"]) == set(sample.role_names("moving_").values())
             assert rows_of(server, "moving") == before
@@ -221,10 +224,10 @@ def test_tables_of_extensions_are_no_false_alarm(tmp_path_factory, new_config, s
         )
         settings = new_config(Database(server, "atlas", server.superuser, server.password, ""), s3, bucket).settings
         before = rows_of(server, "atlas")
-        assert backup.create(settings)["rows"] == 31
+        assert create_backup(settings)["rows"] == 31
         for in_place in (False, True):
             run_sql(server, "atlas", "DELETE FROM city WHERE name LIKE '%1%'")
-            assert restore.restore(settings, "latest", in_place_wanted=in_place)["findings"] == []
+            assert restore_database(settings, "latest", in_place_wanted=in_place)["findings"] == []
             assert rows_of(server, "atlas") == before
 
 
@@ -235,25 +238,25 @@ def test_a_tablespace(tmp_path_factory, postgres, new_database, new_config, s3, 
         shutil.chown(place, UNPRIVILEGED)
         for folder in (place.parent, place.parent.parent):
             folder.chmod(0o711)
-    run_sql(postgres, "postgres", f"CREATE TABLESPACE elsewhere LOCATION '{place}'")
+    run_sql(connection_room, "postgres", f"CREATE TABLESPACE elsewhere LOCATION '{place}'")
     made = new_database(options="TABLESPACE elsewhere")
     try:
-        settings = as_superuser(new_config(made, s3, bucket), postgres)
-        run_sql(postgres, made.name, "CREATE TABLE t (id int)")
-        backup.create(settings)
-        kept = restore.restore(settings, "latest")["kept_database"]
-        assert state_of(postgres, made.name)["tablespace"] == "elsewhere"
+        settings = as_superuser(new_config(made, s3, bucket), connection_room)
+        run_sql(connection_room, made.name, "CREATE TABLE t (id int)")
+        create_backup(settings)
+        kept = restore_database(settings, "latest")["kept_database"]
+        assert state_of(connection_room, made.name)["tablespace"] == "elsewhere"
         for name in (made.name, kept):
-            run_sql(postgres, "postgres", "DROP DATABASE {name}", name=name)
-        run_sql(postgres, "postgres", "DROP TABLESPACE elsewhere")
-        result = restore.restore(settings, "latest")
+            run_sql(connection_room, "postgres", "DROP DATABASE {name}", name=name)
+        run_sql(connection_room, "postgres", "DROP TABLESPACE elsewhere")
+        result = restore_database(settings, "latest")
         assert [finding["code"] for finding in result["findings"]] == ["TABLESPACE_MISSING"]
-        assert state_of(postgres, made.name)["tablespace"] == "pg_default"
+        assert state_of(connection_room, made.name)["tablespace"] == "pg_default"
     finally:
-        if postgres.execute("SELECT 1 FROM pg_tablespace WHERE spcname = 'elsewhere'"):
-            for name in [n for n in databases_of(postgres) if n.startswith(made.name)]:
-                run_sql(postgres, "postgres", "DROP DATABASE {name} WITH (FORCE)", name=name)
-            run_sql(postgres, "postgres", "DROP TABLESPACE elsewhere")
+        if connection_room.execute("SELECT 1 FROM pg_tablespace WHERE spcname = 'elsewhere'"):
+            for name in [n for n in databases_of(connection_room) if n.startswith(made.name)]:
+                run_sql(connection_room, "postgres", "DROP DATABASE {name} WITH (FORCE)", name=name)
+            run_sql(connection_room, "postgres", "DROP TABLESPACE elsewhere")
 
 
 def test_memory_does_not_grow_with_the_database(database, config):

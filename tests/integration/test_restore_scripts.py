@@ -8,8 +8,9 @@ import pytest
 from psycopg import sql
 
 from demo import sample
-from postgres_backup import restore, verify
 from postgres_backup.errors import BadBackupError, DatabaseError
+from postgres_backup.restore.database import restore_database
+from postgres_backup.verify.verify import verify_backup
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql, state_of
 
 PREFIX = "postgres-backup/postgres-backup-2020-01-{day:02}_00-00-00.sql.gz"
@@ -52,7 +53,7 @@ def test_dumps_as_scripts_make_them(sample_database, config, s3_client, bucket):
     for day, (way, body) in enumerate(ways.items(), 1):
         key = PREFIX.format(day=day)
         s3_client.put_object(Bucket=bucket, Key=key, Body=body)
-        result = restore.restore(settings, key.rpartition("/")[2])
+        result = restore_database(settings, key.rpartition("/")[2])
         wanted = {"UNPROVEN"} | ({"ROWS_NOT_COMPARED"} if way == "--inserts" else set())
         assert codes(result) == wanted, way
         assert rows_of(server, name) == before, way
@@ -61,7 +62,7 @@ def test_dumps_as_scripts_make_them(sample_database, config, s3_client, bucket):
         live = server.execute("SELECT oid FROM pg_database WHERE datname = %s", params=(name,))
         assert server.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", params=(name,)) == comment
         run_sql(server, "postgres", "DROP DATABASE {kept}", kept=result["kept_database"])
-    restore.restore(settings, PREFIX.format(day=8).rpartition("/")[2])
+    restore_database(settings, PREFIX.format(day=8).rpartition("/")[2])
 
 
 def test_one_that_was_verified_first(sample_database, config, s3_client, bucket):
@@ -71,9 +72,9 @@ def test_one_that_was_verified_first(sample_database, config, s3_client, bucket)
     before = rows_of(server, name)
     key = PREFIX.format(day=1)
     s3_client.put_object(Bucket=bucket, Key=key, Body=packed(dumped(server, name, PGTZ="Asia/Almaty")))
-    verify.verify(settings, key.rpartition("/")[2])
+    verify_backup(settings, key.rpartition("/")[2])
     sample.destroy(server.dsn(name))
-    result = restore.restore(settings, key.rpartition("/")[2])
+    result = restore_database(settings, key.rpartition("/")[2])
     assert result["findings"] == []
     assert rows_of(server, name) == before
 
@@ -106,7 +107,7 @@ def test_what_is_no_whole_dump_stays_outside(sample_database, config, s3_client,
         key = PREFIX.format(day=day)
         s3_client.put_object(Bucket=bucket, Key=key, Body=body)
         with pytest.raises((BadBackupError, DatabaseError)) as caught:
-            restore.restore(settings, key.rpartition("/")[2])
+            restore_database(settings, key.rpartition("/")[2])
         assert words in str(caught.value), (what, str(caught.value))
         assert caught.value.hint, what
         assert "Traceback" not in str(caught.value)
@@ -124,8 +125,8 @@ def test_a_role_that_nobody_saved(sample_database, config, s3_client, bucket):
     s3_client.put_object(Bucket=bucket, Key=key, Body=packed(dump))
     before, all_databases = rows_of(server, name), databases_of(server)
     with pytest.raises(DatabaseError, match='role "role_that_went" does not exist') as caught:
-        restore.restore(settings, key.rpartition("/")[2])
+        restore_database(settings, key.rpartition("/")[2])
     assert caught.value.hint == 'Create it first: CREATE ROLE "role_that_went";'
     assert (rows_of(server, name), databases_of(server)) == (before, all_databases)
     server.execute(sql.SQL("CREATE ROLE role_that_went"))
-    restore.restore(settings, key.rpartition("/")[2])
+    restore_database(settings, key.rpartition("/")[2])

@@ -6,8 +6,10 @@ import psycopg
 import pytest
 
 from demo.postgres_server import PostgresServer
-from postgres_backup import backup, restore, roles
+from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError
+from postgres_backup.restore import roles
+from postgres_backup.restore.database import restore_database
 from tests.conftest import Database
 from tests.integration.restoring import as_superuser, databases_of, run_sql, state_of
 
@@ -81,12 +83,12 @@ def lose(server, *names: str) -> None:
 def test_they_come_back_as_they_were(office, cluster):
     """Passwords, settings, comments, memberships, and the groups that no object mentions."""
     settings = office.settings
-    backup.create(settings)
+    create_backup(settings)
     before, whole = roles_of(cluster), state_of(cluster, "office")
     lose(cluster, "clerk", "boss", ODD, "staff", "readers")
-    planned = restore.restore(settings, "latest", check=True)
+    planned = restore_database(settings, "latest", check=True)
     assert roles_of(cluster) != before
-    result = restore.restore(settings, "latest")
+    result = restore_database(settings, "latest")
     assert set(result["missing_roles"]) == set(planned["missing_roles"]) == {"clerk", "boss", ODD, "staff", "readers"}
     assert roles_of(cluster) == before
     assert state_of(cluster, "office") == whole
@@ -97,12 +99,12 @@ def test_they_come_back_as_they_were(office, cluster):
 
 def test_those_that_are_there_keep_what_they_have_today(office, cluster):
     settings = office.settings
-    backup.create(settings)
+    create_backup(settings)
     lose(cluster, "clerk", "readers")
     run_sql(cluster, "postgres", "ALTER ROLE boss PASSWORD 'new-of-a-test' CREATEROLE", "ALTER ROLE staff LOGIN", "COMMENT ON ROLE staff IS 'today'")
     theirs = [[row for row in rows if row[0] in ("boss", "staff", "unrelated")] for rows in roles_of(cluster)]
     run_sql(cluster, "postgres", "DROP ROLE unrelated")
-    assert set(restore.restore(settings, "latest")["missing_roles"]) == {"clerk"} | ({"readers"} & set(_wanted(settings)))
+    assert set(restore_database(settings, "latest")["missing_roles"]) == {"clerk"} | ({"readers"} & set(_wanted(settings)))
     now = [[row for row in rows if row[0] in ("boss", "staff", "unrelated")] for rows in roles_of(cluster)]
     assert [[row for row in rows if row[0] != "unrelated"] for rows in theirs][:3] == now[:3]
     assert ("staff", "clerk") in [row[:2] for row in roles_of(cluster)[3]]
@@ -110,32 +112,32 @@ def test_those_that_are_there_keep_what_they_have_today(office, cluster):
 
 
 def _wanted(settings) -> list[str]:
-    return restore.restore(settings, "latest", check=True)["missing_roles"]
+    return restore_database(settings, "latest", check=True)["missing_roles"]
 
 
 def test_nobody_saved_them(office, cluster, s3_client, bucket):
     """Then they are named, with the statements to type, before anything is touched; and in check mode too."""
     settings = office.settings
-    taken = backup.create(settings)
+    taken = create_backup(settings)
     s3_client.delete_object(Bucket=bucket, Key=f"postgres-backup/globals/{taken['backup']}")
     lose(cluster, "clerk", ODD)
     before = databases_of(cluster), roles_of(cluster)
     for check in (True, False):
         with pytest.raises(DatabaseError, match="lacks the roles clerk") as caught:
-            restore.restore(settings, "latest", check=check)
+            restore_database(settings, "latest", check=check)
         assert 'CREATE ROLE "clerk";' in caught.value.hint
         assert (databases_of(cluster), roles_of(cluster)) == before
     cluster.execute(caught.value.hint.removeprefix("As a superuser: "))
-    restore.restore(settings, "latest")
+    restore_database(settings, "latest")
 
 
 def test_without_the_right_to_make_them(office, cluster):
-    backup.create(office.settings)
+    create_backup(office.settings)
     lose(cluster, "clerk")
     before = databases_of(cluster), roles_of(cluster)
     settings = office.change(DB_USER="boss", DB_PASSWORD="boss-of-a-test")
     with pytest.raises(DatabaseError, match="boss may not create roles") as caught:
-        restore.restore(settings, "latest")
+        restore_database(settings, "latest")
     assert 'ALTER ROLE "boss" CREATEROLE;' in caught.value.hint
     assert (databases_of(cluster), roles_of(cluster)) == before
 
@@ -144,13 +146,13 @@ def test_with_createrole_and_no_more(office, cluster):
     """No superuser: PostgreSQL does not let us say NOSUPERUSER then."""
     run_sql(cluster, "office", "ALTER TABLE files OWNER TO boss", "REVOKE ALL ON letters FROM {odd}", "ALTER ROLE clerk IN DATABASE office RESET ALL", odd=ODD)
     run_sql(cluster, "office", "GRANT SELECT ON letters TO clerk")
-    backup.create(office.settings)
+    create_backup(office.settings)
     lose(cluster, "clerk")
     run_sql(cluster, "postgres", "ALTER ROLE boss CREATEROLE")
     if cluster.major >= 16:
         run_sql(cluster, "postgres", "GRANT staff TO boss WITH ADMIN OPTION")
     settings = as_superuser(office, cluster) and office.change(DB_USER="boss", DB_PASSWORD="boss-of-a-test")
-    result = restore.restore(settings, "latest")
+    result = restore_database(settings, "latest")
     assert result["missing_roles"] == ["clerk"]
     # a setting of an application's own is a superuser's to make; the role does without
     assert [(f["code"], "app.note" in f["message"]) for f in result["findings"]] == [("DISK_NOT_CHECKED", False), ("ROLE_SETTING_LEFT_OUT", True)]

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from postgres_backup import backup, status
+from postgres_backup.backup.database import create_backup
+from postgres_backup.health import status
 from tests.integration import engine
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -103,7 +104,7 @@ def test_the_next_run(at, now, then):
 def test_a_real_backup_makes_it_well(sample_database, new_config, s3, bucket):
     server = sample_database.server
     config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password)
-    taken = backup.create(config.settings)
+    taken = create_backup(config.settings)
     found = status.status(config.settings)
     assert (found["healthy"], found["findings"]) == (True, [])
     one = found["databases"][sample_database.name]

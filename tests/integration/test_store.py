@@ -26,13 +26,13 @@ import pytest
 from botocore.config import Config
 
 from demo.s3_server import SeaweedFS
-from postgres_backup import bucket as bucket_room
-from postgres_backup import download as download_room
-from postgres_backup import s3 as s3_room
-from postgres_backup import s3_errors
 from postgres_backup.errors import BadBackupError, PostgresBackupError, StoreError, UsageError
+from postgres_backup.s3 import bucket as bucket_room
+from postgres_backup.s3 import client as s3_room
+from postgres_backup.s3 import download as download_room
+from postgres_backup.s3 import errors
+from postgres_backup.s3.store import Refused, Store
 from postgres_backup.settings import Settings
-from postgres_backup.store import Refused, Store
 from tests.conftest import missing
 from tests.services import awkward
 from tests.services.proxy import FaultProxy
@@ -311,7 +311,7 @@ def test_half_a_gigabyte_takes_little_memory(place, tmp_path):
     import json, os, sys
     from pathlib import Path
     from postgres_backup.settings import Settings
-    from postgres_backup.store import Store
+    from postgres_backup.s3.store import Store
 
     def peak():  # not ru_maxrss, which begins with the parent's
         return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024
@@ -756,7 +756,7 @@ def test_a_store_that_is_silent_is_asked_again(behind, proxy, place, monkeypatch
 
 def test_a_store_that_stays_silent_ends_the_run(behind, proxy, place, monkeypatch):
     monkeypatch.setattr(s3_room, "READ_TIMEOUT", 3)
-    monkeypatch.setattr(s3_errors, "READ_TIMEOUT", 3)
+    monkeypatch.setattr(errors, "READ_TIMEOUT", 3)
     proxy.plan("hang", "PUT", times=99, seconds=20)
     with pytest.raises(StoreError, match="silent for 3 seconds"), behind.store(patience=2).upload("one", 100) as upload:  # noqa: PT012 - which of them raises is the store's affair
         written(upload, 3 * PART)
@@ -791,9 +791,9 @@ def test_a_store_that_dies_during_an_upload_is_the_error_shown(place, tmp_path_f
 def test_a_terminated_run_leaves_nothing(place):
     program = """
     import json, sys
-    from postgres_backup import interrupt
+    from postgres_backup.machine import signals as interrupt
     from postgres_backup.settings import Settings
-    from postgres_backup.store import Store
+    from postgres_backup.s3.store import Store
     interrupt.listen()
     settings = Settings(**json.loads(sys.stdin.readline()))
     try:

@@ -11,9 +11,12 @@ import pytest
 from psycopg import sql
 
 from demo.postgres_server import PostgresServer
-from postgres_backup import backup, postgres, restore, swap
+from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, DatabaseError
-from postgres_backup.progress import Progress
+from postgres_backup.machine.progress import Progress
+from postgres_backup.postgresql import swap
+from postgres_backup.postgresql.connection import connect_maintenance
+from postgres_backup.restore.database import restore_database, undo_restore
 from tests.integration import engine
 from tests.integration.restoring import clients, databases_of, run_sql
 
@@ -50,12 +53,12 @@ def nothing_changed(server, before: set[str], name: str, count: int) -> None:
 def test_an_application_at_work_loses_its_connection_for_a_moment(library, config):
     """Eight clients that write all the time and come back at once, as their owner, who is no superuser."""
     server, name = library.server, library.name
-    taken = backup.create(config.settings)
+    taken = create_backup(config.settings)
     server.execute("DELETE FROM book WHERE id > 10", name)
     with clients(library.dsn(), 8) as working:
         engine.wait_for(lambda: all(client.written > 5 for client in working), "the clients")
-        assert restore.restore(config.settings, "latest", check=True)["sessions"] >= 8
-        result = restore.restore(config.settings, "latest")
+        assert restore_database(config.settings, "latest", check=True)["sessions"] >= 8
+        result = restore_database(config.settings, "latest")
         written = [client.written for client in working]
         engine.wait_for(lambda: all(client.written > old + 5 for client, old in zip(working, written, strict=True)), "the clients to come back")
     assert books(server, name) == 1000
@@ -72,11 +75,11 @@ def test_an_application_at_work_loses_its_connection_for_a_moment(library, confi
 
 def test_whoever_idles_in_a_transaction_is_cut_off(library, config):
     server, name = library.server, library.name
-    backup.create(config.settings)
+    create_backup(config.settings)
     with psycopg.connect(library.dsn()) as idle, psycopg.connect(library.dsn(), application_name="named", autocommit=True) as named:
         idle.execute("LOCK TABLE book")
         named.execute("SELECT 1")
-        assert restore.restore(config.settings, "latest")["downtime_seconds"] < 1
+        assert restore_database(config.settings, "latest")["downtime_seconds"] < 1
         for connection in (idle, named):
             with pytest.raises(psycopg.OperationalError):
                 connection.execute("SELECT 1")
@@ -85,14 +88,14 @@ def test_whoever_idles_in_a_transaction_is_cut_off(library, config):
 
 def test_connections_outlive_a_restore_that_fails(library, config, s3_client, bucket):
     server, name = library.server, library.name
-    taken = backup.create(config.settings)
+    taken = create_backup(config.settings)
     data = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
     s3_client.put_object(Bucket=bucket, Key=taken["key"], Body=data[:-1] + b"?")
     before = databases_of(server)
     with psycopg.connect(library.dsn(), autocommit=True) as open_all_the_time:
         pid = open_all_the_time.execute("SELECT pg_backend_pid()").fetchone()
         with pytest.raises(BadBackupError):
-            restore.restore(config.settings, "latest")
+            restore_database(config.settings, "latest")
         assert open_all_the_time.execute("SELECT pg_backend_pid()").fetchone() == pid
     nothing_changed(server, before, name, 1000)
 
@@ -101,32 +104,32 @@ def test_sessions_of_others_need_a_right(library, new_database, config):
     """Said before anything is loaded; with the right, done."""
     server, name = library.server, library.name
     stranger = new_database()
-    backup.create(config.settings)
+    create_backup(config.settings)
     before = databases_of(server)
     with psycopg.connect(stranger.dsn(name), autocommit=True) as theirs:
         with pytest.raises(DatabaseError, match=stranger.owner) as caught:
-            restore.restore(config.settings, "latest")
+            restore_database(config.settings, "latest")
         assert f'GRANT pg_signal_backend TO "{library.owner}"' in caught.value.hint
         nothing_changed(server, before, name, 1000)
         assert theirs.execute("SELECT 1").fetchone() == (1,)
         # check mode says the same
         with pytest.raises(DatabaseError, match=stranger.owner):
-            restore.restore(config.settings, "latest", check=True)
+            restore_database(config.settings, "latest", check=True)
         server.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(library.owner)))
-        restore.restore(config.settings, "latest")
+        restore_database(config.settings, "latest")
         with pytest.raises(psycopg.OperationalError):
             theirs.execute("SELECT 1")
     with server.connect(name) as superusers:
         with pytest.raises(DatabaseError, match="postgres"):
-            restore.undo(config.settings)
+            undo_restore(config.settings)
         assert superusers.execute("SELECT 1").fetchone() == (1,)
-    restore.undo(config.settings)
+    undo_restore(config.settings)
 
 
 def test_a_session_that_comes_too_late_to_be_known_stops_the_swap_and_nothing_else(library, config):
     """It comes while the backup is loading; the swap finds it, gives up, and the copy is gone."""
     server, name = library.server, library.name
-    backup.create(config.settings)
+    create_backup(config.settings)
     server.execute("DELETE FROM book WHERE id > 10", name)
     before = databases_of(server)
     came = []
@@ -137,7 +140,7 @@ def test_a_session_that_comes_too_late_to_be_known_stops_the_swap_and_nothing_el
                 came.append(server.connect(name))
 
     with pytest.raises(DatabaseError, match="postgres"):
-        restore.restore(config.settings, "latest", progress=Latecomer())
+        restore_database(config.settings, "latest", progress=Latecomer())
     with came.pop() as still_there:
         assert still_there.execute("SELECT 1").fetchone() == (1,)
     nothing_changed(server, before, name, 10)
@@ -146,7 +149,7 @@ def test_a_session_that_comes_too_late_to_be_known_stops_the_swap_and_nothing_el
 def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
     """A superuser looks in while we are about to swap; hours of loading are not thrown away for that."""
     server, name = library.server, library.name
-    backup.create(config.settings)
+    create_backup(config.settings)
 
     class Visitor(Progress):
         def step(self, text: str) -> None:
@@ -156,7 +159,7 @@ def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
                 leaving[0].start()
 
     leaving = []
-    assert restore.restore(config.settings, "latest", progress=Visitor())["downtime_seconds"] < 1  # nobody else was sent away meanwhile
+    assert restore_database(config.settings, "latest", progress=Visitor())["downtime_seconds"] < 1  # nobody else was sent away meanwhile
     leaving[0].join()
     assert books(server, name) == 1000
 
@@ -164,26 +167,26 @@ def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
 def test_who_is_not_the_owner_may_not(library, new_database, new_config, config, s3, bucket):
     """Known before the load, not after hours of it."""
     server, name = library.server, library.name
-    backup.create(config.settings)
+    create_backup(config.settings)
     other = new_database()
     before = databases_of(server)
     stranger = config.change(DB_USER=other.owner, DB_PASSWORD=other.password)
     with pytest.raises(DatabaseError, match=f"its owner is {library.owner}") as caught:
-        restore.restore(stranger, "latest")
+        restore_database(stranger, "latest")
     assert caught.value.hint == f'As a superuser: GRANT "{library.owner}" TO "{other.owner}";'
     nothing_changed(server, before, name, 1000)
     server.execute(caught.value.hint.removeprefix("As a superuser: "))
-    restore.restore(stranger, "latest")
+    restore_database(stranger, "latest")
     assert server.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", params=(name,)) == [(library.owner,)]
 
 
 def test_without_createdb_it_says_which_right(library, config):
     server, name = library.server, library.name
-    backup.create(config.settings)
+    create_backup(config.settings)
     before = databases_of(server)
     run_sql(server, "postgres", "ALTER ROLE {owner} NOCREATEDB", owner=library.owner)
     with pytest.raises(DatabaseError, match="may not create databases") as caught:
-        restore.restore(config.settings, "latest")
+        restore_database(config.settings, "latest")
     assert f'ALTER ROLE "{library.owner}" CREATEDB;' in caught.value.hint
     assert "backup_restore_in_place" in caught.value.hint
     nothing_changed(server, before, name, 1000)
@@ -210,17 +213,17 @@ def own_library(own_server, new_config, s3, bucket):
 def test_a_prepared_transaction_is_named(own_library):
     made, config = own_library
     server = made.server
-    backup.create(config.settings)
+    create_backup(config.settings)
     before = databases_of(server)
     with psycopg.connect(made.dsn()) as connection:
         connection.execute("DELETE FROM book WHERE id > 10")
         connection.execute("PREPARE TRANSACTION 'it''s half done'")
     with pytest.raises(DatabaseError, match="it's half done") as caught:
-        restore.restore(config.settings, "latest")
+        restore_database(config.settings, "latest")
     assert "ROLLBACK PREPARED 'it''s half done';" in caught.value.hint
     nothing_changed(server, before, "books", 1000)
     server.execute("ROLLBACK PREPARED 'it''s half done'", "books")
-    restore.restore(config.settings, "latest")
+    restore_database(config.settings, "latest")
 
 
 def test_the_database_named_postgres_too(own_server, new_config, s3, bucket):
@@ -230,12 +233,12 @@ def test_the_database_named_postgres_too(own_server, new_config, s3, bucket):
     made = Database(own_server, "postgres", own_server.superuser, own_server.password, "")
     settings = new_config(made, s3, bucket).settings
     own_server.execute("CREATE TABLE book (id int); INSERT INTO book VALUES (1), (2)")
-    backup.create(settings)
+    create_backup(settings)
     own_server.execute("DELETE FROM book")
-    result = restore.restore(settings, "latest")
+    result = restore_database(settings, "latest")
     assert books(own_server, "postgres") == 2
     assert books(own_server, result["kept_database"]) == 0
-    undone = restore.undo(settings)
+    undone = undo_restore(settings)
     assert books(own_server, "postgres") == 0
     own_server.execute("DROP TABLE book")
     run_sql(own_server, "postgres", "DROP DATABASE {name}", name=undone["kept_database"])
@@ -244,7 +247,7 @@ def test_the_database_named_postgres_too(own_server, new_config, s3, bucket):
 def test_killed_at_any_moment_around_the_swap(library, config):
     """One of the two states, whole, and never a database that is missing; the next restore cleans up."""
     server, name = library.server, library.name
-    backup.create(config.settings)
+    create_backup(config.settings)
     server.execute("DELETE FROM book WHERE id > 10", name)
     ours = databases_of(server)
     seen = []
@@ -262,10 +265,10 @@ def test_killed_at_any_moment_around_the_swap(library, config):
         assert count in (10, 1000)
         seen.append(count)
         if count == 1000:
-            restore.undo(config.settings)
+            undo_restore(config.settings)
             assert books(server, name) == 10
     print("after each kill:", seen)
-    restore.restore(config.settings, "latest")
+    restore_database(config.settings, "latest")
     assert books(server, name) == 1000
     assert not [other for other in databases_of(server) - ours if "_restore_" in other]
 
@@ -288,5 +291,5 @@ def test_the_ejector_leaves_the_others_alone(library, new_database, config):
         assert superusers.execute("SELECT 1").fetchone() == (1,)
         with pytest.raises(psycopg.OperationalError):
             inside.execute("SELECT 1")
-    with postgres.connect_maintenance(config.settings, library.name) as connection:
+    with connect_maintenance(config.settings, library.name) as connection:
         assert [s["closable"] for s in swap.sessions(connection, library.name)] == []

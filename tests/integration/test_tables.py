@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from postgres_backup import backup, tables
+from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError, UsageError
+from postgres_backup.restore.tables import restore_tables
 from tests.integration import engine
 from tests.integration.restoring import databases_of
 
@@ -30,7 +31,7 @@ def shop(database, config):
     """A backed-up shop whose tables belong to its owner."""
     for statement in SHOP:
         as_owner(database, statement)
-    backup.create(config.settings)
+    create_backup(config.settings)
     return database
 
 
@@ -62,13 +63,13 @@ def test_only_the_chosen_tables_become_what_they_were(shop, config):
     damaged, there = content(shop, *EVERY), databases_of(shop.server)
 
     wanted = ["users", "public.orders", '"Odd, one"']
-    plan = tables.restore_tables(config.settings, "latest", wanted, check=True)
+    plan = restore_tables(config.settings, "latest", wanted, check=True)
     expected = {"public.users": (0, 10, 1), "public.orders": (100, 0, 0), "public.Odd, one": (0, 2, 0)}
     assert counts(plan) == expected
     assert content(shop, *EVERY) == damaged
     assert databases_of(shop.server) == there
 
-    done = tables.restore_tables(config.settings, "latest", wanted)
+    done = restore_tables(config.settings, "latest", wanted)
     assert counts(done) == expected
     assert content(shop, *EVERY) == before | {"log": damaged["log"]}
     assert content(shop, "audit") == {"audit": []}  # a restore is not a day's work
@@ -77,13 +78,13 @@ def test_only_the_chosen_tables_become_what_they_were(shop, config):
     # numbers that rows have used are not given out again
     as_owner(shop, "INSERT INTO orders (buyer) VALUES (1)", "INSERT INTO users (name) VALUES ('next')")
     assert shop.execute("SELECT max(id) > 200 FROM orders") == [(True,)]
-    assert not tables.restore_tables(config.settings, "latest", ['"Odd, one"'])["changed"]
+    assert not restore_tables(config.settings, "latest", ['"Odd, one"'])["changed"]
 
 
 def test_a_table_without_a_key_is_compared_row_by_row(shop, config):
     before = content(shop, "log")
     as_owner(shop, "DELETE FROM log WHERE line = 'line 3'", "INSERT INTO log VALUES ('later'), ('later')")
-    done = tables.restore_tables(config.settings, "latest", ["log"])
+    done = restore_tables(config.settings, "latest", ["log"])
     assert counts(done) == {"public.log": (14, 0, 2)}
     assert content(shop, "log") == before
 
@@ -91,7 +92,7 @@ def test_a_table_without_a_key_is_compared_row_by_row(shop, config):
 def test_a_dropped_table_comes_back_with_all_that_belongs_to_it(shop, config):
     before = content(shop, "orders")
     as_owner(shop, "DROP TABLE orders")
-    done = tables.restore_tables(config.settings, "latest", ["orders"])
+    done = restore_tables(config.settings, "latest", ["orders"])
     assert done["tables"][0]["created"]
     assert content(shop, "orders") == before
     assert shop.execute("SELECT count(*) FROM pg_constraint WHERE conrelid = 'orders'::regclass AND contype IN ('p', 'f')") == [(2,)]
@@ -103,10 +104,10 @@ def test_foreign_keys_stay_in_force_and_a_result_that_does_not_fit_changes_nothi
     as_owner(shop, "INSERT INTO users (name) VALUES ('later')", "INSERT INTO orders (buyer) SELECT max(id) FROM users")
     damaged = content(shop, *EVERY)
     with pytest.raises(DatabaseError) as refused:  # the later user has a later order, which nobody named
-        tables.restore_tables(config.settings, "latest", ["users"])
+        restore_tables(config.settings, "latest", ["users"])
     assert "orders" in str(refused.value)
     assert content(shop, *EVERY) == damaged
-    done = tables.restore_tables(config.settings, "latest", ["orders", "users"])
+    done = restore_tables(config.settings, "latest", ["orders", "users"])
     assert counts(done) == {"public.users": (0, 0, 1), "public.orders": (0, 0, 1)}
 
 
@@ -114,11 +115,11 @@ def test_what_cannot_be_done_is_said_before_anything_is_touched(shop, config):
     damaged, there = content(shop, *EVERY), databases_of(shop.server)
     for name in ("userz", "users;", '"users'):
         with pytest.raises(UsageError) as refused:
-            tables.restore_tables(config.settings, "latest", [name])
+            restore_tables(config.settings, "latest", [name])
         assert name in refused.value.message
     as_owner(shop, "ALTER TABLE log ADD COLUMN at date")
     with pytest.raises(UsageError) as refused:
-        tables.restore_tables(config.settings, "latest", ["log"])
+        restore_tables(config.settings, "latest", ["log"])
     assert "other columns now" in refused.value.message
     assert databases_of(shop.server) == there
     assert {name: rows for name, rows in content(shop, *EVERY).items() if name != "log"} == {name: rows for name, rows in damaged.items() if name != "log"}

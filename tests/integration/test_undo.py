@@ -9,10 +9,14 @@ from datetime import timedelta
 import pytest
 from psycopg import sql
 
-from postgres_backup import backup, beside, postgres, replaced, restore
+from postgres_backup.backup.database import create_backup
+from postgres_backup.catalog.names import utc_now
 from postgres_backup.errors import DatabaseError, LockedError, UsageError
-from postgres_backup.names import utc_now
-from postgres_backup.progress import Progress
+from postgres_backup.machine.progress import Progress
+from postgres_backup.postgresql import replaced
+from postgres_backup.postgresql.connection import connect_maintenance
+from postgres_backup.restore import database as restore_room
+from postgres_backup.restore import side_database
 from tests.integration import engine
 from tests.integration.restoring import databases_of, run_sql
 
@@ -23,7 +27,7 @@ def diary(database, config):
     server, name = database.server, database.name
     run_sql(server, name, "SET ROLE {owner}", "CREATE TABLE day (said text)", "INSERT INTO day VALUES ('first')", owner=database.owner)
     run_sql(server, "postgres", "COMMENT ON DATABASE {name} IS 'the {{diary}}'", name=name)
-    backup.create(config.settings)
+    create_backup(config.settings)
     run_sql(server, name, "UPDATE day SET said = 'second'")
     return database
 
@@ -37,26 +41,26 @@ def comment(made, name: str = "") -> str:
 
 
 def kept(config, made) -> list[str]:
-    with postgres.connect_maintenance(config.settings, made.name) as connection:
+    with connect_maintenance(config.settings, made.name) as connection:
         return [row["name"] for row in replaced.kept(connection, made.name)]
 
 
 def test_there_and_back_again(diary, config):
     with pytest.raises(UsageError, match="Nothing to undo"):
-        restore.undo(config.settings)
-    first = restore.restore(config.settings, "latest")["kept_database"]
+        restore_room.undo_restore(config.settings)
+    first = restore_room.restore_database(config.settings, "latest")["kept_database"]
     assert (said(diary), comment(diary), said(diary, first)) == ("first", "the {diary}", "second")
     facts = json.loads(comment(diary, first))
     assert (facts["comment"], facts["database"], facts["by"][:10]) == ("the {diary}", diary.name, "restore of")
     names, said_before = databases_of(diary.server), said(diary)
-    planned = restore.undo(config.settings, check=True)
+    planned = restore_room.undo_restore(config.settings, check=True)
     assert (databases_of(diary.server), said(diary)) == (names, said_before)
-    undone = restore.undo(config.settings)
+    undone = restore_room.undo_restore(config.settings)
     assert undone["restored_database"] == planned["restored_database"] == first
     assert undone["downtime_seconds"] < 5
     assert (said(diary), comment(diary)) == ("second", "the {diary}")
     for expected in ("first", "second", "first"):
-        restore.undo(config.settings)
+        restore_room.undo_restore(config.settings)
         assert (said(diary), comment(diary)) == (expected, "the {diary}")
         assert len(kept(config, diary)) == 1
 
@@ -64,13 +68,13 @@ def test_there_and_back_again(diary, config):
 @pytest.mark.parametrize("step", [timedelta(), timedelta(minutes=-1)], ids=["all in one second", "a clock that goes back"])
 def test_which_one_is_the_newest_is_never_in_doubt(diary, config, monkeypatch, step):
     moments = itertools.accumulate(itertools.repeat(step), initial=utc_now())
-    for room in (beside, restore):
+    for room in (side_database, restore_room):
         monkeypatch.setattr(room, "utc_now", lambda: next(moments))
     for number in range(4):
         run_sql(diary.server, diary.name, f"UPDATE day SET said = 'live {number}'")
-        restore.restore(config.settings, "latest")
+        restore_room.restore_database(config.settings, "latest")
         assert said(diary) == "first"
-        restore.undo(config.settings)
+        restore_room.undo_restore(config.settings)
         assert said(diary) == f"live {number}"
 
 
@@ -79,10 +83,10 @@ def test_one_of_several_is_chosen_by_name(diary, config):
     made = []
     for text in ("second", "third", "fourth"):
         run_sql(diary.server, diary.name, "UPDATE day SET said = " + sql.Literal(text).as_string(None))
-        made.append(restore.restore(config.settings, "latest")["kept_database"])
+        made.append(restore_room.restore_database(config.settings, "latest")["kept_database"])
     assert kept(config, diary) == made[::-1]
     with pytest.raises(UsageError) as caught:
-        restore.undo(config.settings, kept=made[0] + "x")
+        restore_room.undo_restore(config.settings, kept=made[0] + "x")
     assert made[0] in caught.value.hint
     assert caught.value.exit_status == 2
     done = engine.run(config.path, "undo-restore", made[0], "--json")
@@ -93,9 +97,9 @@ def test_one_of_several_is_chosen_by_name(diary, config):
 
 def test_a_live_database_that_is_gone(diary, config):
     """Nothing to keep then, and nobody to wait for."""
-    first = restore.restore(config.settings, "latest")["kept_database"]
+    first = restore_room.restore_database(config.settings, "latest")["kept_database"]
     run_sql(diary.server, "postgres", "DROP DATABASE {name}", name=diary.name)
-    result = restore.undo(config.settings)
+    result = restore_room.undo_restore(config.settings)
     assert (result["restored_database"], result["kept_database"], result["downtime_seconds"]) == (first, None, 0.0)
     assert (said(diary), comment(diary)) == ("second", "the {diary}")
 
@@ -110,31 +114,31 @@ def test_comments_that_are_not_ours(diary, config, new_database):
             diary.server, "postgres", "COMMENT ON DATABASE {other} IS " + sql.Literal(text).as_string(None).replace("{", "{{").replace("}", "}}"), other=other
         )
     with pytest.raises(UsageError, match="Nothing to undo"):
-        restore.undo(config.settings)
-    first = restore.restore(config.settings, "latest")["kept_database"]
-    assert restore.undo(config.settings)["restored_database"] == first
+        restore_room.undo_restore(config.settings)
+    first = restore_room.restore_database(config.settings, "latest")["kept_database"]
+    assert restore_room.undo_restore(config.settings)["restored_database"] == first
     assert {name: comment(diary, name) for name in theirs} == theirs
 
 
 def test_what_stands_in_the_way_is_named_in_check_mode_too(diary, config):
-    restore.restore(config.settings, "latest")
+    restore_room.restore_database(config.settings, "latest")
     with diary.server.connect(diary.name):
         for check in (True, False):
             with pytest.raises(DatabaseError, match="may not close the connections of postgres"):
-                restore.undo(config.settings, check=check)
+                restore_room.undo_restore(config.settings, check=check)
     assert said(diary) == "first"
 
 
 def test_not_while_a_restore_is_at_work(diary, config):
-    restore.restore(config.settings, "latest")
+    restore_room.restore_database(config.settings, "latest")
 
     class Meanwhile(Progress):
         def step(self, text: str) -> None:
             if text.startswith("loading"):
                 with pytest.raises(LockedError, match="restore since"):
-                    restore.undo(config.settings)
+                    restore_room.undo_restore(config.settings)
                 seen.append(text)
 
     seen = []
-    restore.restore(config.settings, "latest", progress=Meanwhile())
+    restore_room.restore_database(config.settings, "latest", progress=Meanwhile())
     assert len(seen) == 1

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from demo import sample
-from postgres_backup import backup, restore, verify
+from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, PostgresBackupError
+from postgres_backup.restore.database import restore_database
+from postgres_backup.verify.verify import verify_backup
 from tests.integration import engine
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -43,7 +45,7 @@ def change_manifest(client, bucket: str, name: str, **changes: object) -> None:
 
 def found_in(settings, name: str = "latest") -> set[str]:
     with pytest.raises(BadBackupError) as caught:
-        verify.verify(settings, name)
+        verify_backup(settings, name)
     assert caught.value.exit_status == 4
     return {f["code"] for f in caught.value.findings}
 
@@ -52,16 +54,16 @@ def found_in(settings, name: str = "latest") -> set[str]:
 def test_a_good_backup_is_proven(sample_database, new_config, s3, s3_client, bucket, variables):
     server = sample_database.server
     config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password, **variables)
-    taken = backup.create(config.settings)
-    looked = verify.verify(config.settings, "latest", check=True)
+    taken = create_backup(config.settings)
+    looked = verify_backup(config.settings, "latest", check=True)
     assert engine.manifest_of(s3_client, bucket, taken)["proofs"] == []
-    result = verify.verify(config.settings, "latest")
+    result = verify_backup(config.settings, "latest")
     assert (result["changed"], looked["changed"]) == (True, True)
     for key in ("backup", "database", "key", "bytes", "dump_bytes", "rows", "sha256"):
         assert result[key] == taken[key] == looked[key]
     proofs = engine.manifest_of(s3_client, bucket, taken)["proofs"]
     assert [(p["kind"], p["by"]) for p in proofs] == [("verify", "test-server")]
-    assert verify.verify(config.settings, taken["backup"])["changed"] is False
+    assert verify_backup(config.settings, taken["backup"])["changed"] is False
     assert len(engine.manifest_of(s3_client, bucket, taken)["proofs"]) == 1
     assert engine.keys(s3_client, bucket, "postgres-backup/partial") == []
     sample.fingerprint(server.dsn(sample_database.name))
@@ -102,19 +104,19 @@ def test_a_custom_archive_that_was_cut(sample_database, new_config, s3, s3_clien
     """``pg_restore --list`` takes any of these for whole; only reading it to its end tells."""
     server = sample_database.server
     config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password, BACKUP_FORMAT="custom")
-    taken = backup.create(config.settings)
+    taken = create_backup(config.settings)
     body = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
     for kept in (len(body) - 1, len(body) * 3 // 4, len(body) // 2):
         put(s3_client, bucket, taken["backup"], body[:kept], manifest_too=True)
         listed = subprocess.run([server.bin_dir / "pg_restore", "--list"], input=body[:kept], capture_output=True, check=False)
         assert (listed.returncode, b"TABLE DATA public messages" in listed.stdout) == (0, True)
         with pytest.raises(PostgresBackupError):
-            verify.verify(config.settings, "latest")
+            verify_backup(config.settings, "latest")
         with pytest.raises(PostgresBackupError):
-            restore.restore(config.settings, "latest")
+            restore_database(config.settings, "latest")
     assert engine.manifest_of(s3_client, bucket, taken)["proofs"] == []
     put(s3_client, bucket, taken["backup"], body, manifest_too=True)
-    verify.verify(config.settings, "latest")
+    verify_backup(config.settings, "latest")
 
 
 def cut_rows(dump: bytes) -> bytes:
@@ -153,7 +155,7 @@ def test_swapped_for_another_backup(config, s3_client, bucket):
     body = s3_client.get_object(Bucket=bucket, Key=f"postgres-backup/{other}")["Body"].read()
     put(s3_client, bucket, name, body)
     assert found_in(config.settings, name) <= {"OBJECT_ALTERED", "SIZE_DIFFERS"}
-    assert verify.verify(config.settings, other)["rows"] == 2
+    assert verify_backup(config.settings, other)["rows"] == 2
 
 
 def test_more_than_the_dump(config, s3_client, bucket):
@@ -175,7 +177,8 @@ def test_a_failed_proof_writes_nothing(config, s3_client, bucket):
 
 
 def test_one_without_a_manifest_gets_one_and_stays_unadopted(config, s3_client, bucket):
-    from postgres_backup import prune, status
+    from postgres_backup.backup.prune import adopt_backups, prune_backups
+    from postgres_backup.health import status
 
     name = engine.forge(s3_client, bucket, NOW - timedelta(days=30), with_manifest=False)
     done = engine.run(config.path, "verify", name, "--json")
@@ -186,19 +189,19 @@ def test_one_without_a_manifest_gets_one_and_stays_unadopted(config, s3_client, 
     line = status.info(config.settings)["backups"][0]
     assert (line["state"], line["ours"], line["keep"]) == ("proven", False, True)
     assert status.info(config.settings)["waiting"] == 1
-    assert prune.prune(config.settings, allow_many=True)["deleted"] == []
-    assert prune.adopt(config.settings)["adopted"] == [name]
+    assert prune_backups(config.settings, allow_many=True)["deleted"] == []
+    assert adopt_backups(config.settings)["adopted"] == [name]
 
 
 def test_a_damaged_manifest_is_replaced_when_the_backup_is_whole(config, s3_client, bucket):
     name = as_it_should_be(s3_client, bucket)
     key = f"postgres-backup/manifests/{name.split('.')[0]}.json"
     s3_client.put_object(Bucket=bucket, Key=key, Body=b'{"schema": 1, "na')
-    assert verify.verify(config.settings, name, check=True)["findings"] == []
-    result = verify.verify(config.settings, name)
+    assert verify_backup(config.settings, name, check=True)["findings"] == []
+    result = verify_backup(config.settings, name)
     assert [f["code"] for f in result["findings"]] == ["MANIFEST_DAMAGED"]
     assert json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())["rows"] == 2
-    assert verify.verify(config.settings, name)["findings"] == []
+    assert verify_backup(config.settings, name)["findings"] == []
 
 
 def test_an_encrypted_one_wants_the_right_key(sample_database, new_config, s3, s3_client, bucket, tmp_path):
@@ -209,7 +212,7 @@ def test_an_encrypted_one_wants_the_right_key(sample_database, new_config, s3, s
         (tmp_path / kind).write_text(f"# made for a test\n{pair}\n")
     server = sample_database.server
     config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password, AGE_RECIPIENTS=str(right.to_public()))
-    backup.create(config.settings)
+    create_backup(config.settings)
     engine.failed_well(engine.run(config.path, "verify", "latest"), 2, "encrypted", "--identity")
     text = engine.failed_well(engine.run(config.path, "verify", "latest", "--identity", str(tmp_path / "wrong")), 2, "key")
     assert str(wrong) not in text

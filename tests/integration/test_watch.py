@@ -13,18 +13,21 @@ from pathlib import Path
 
 import pytest
 
-import postgres_backup
-from postgres_backup import alerts, history, lock, nightly, restore, schedule, state, status, store, watch
-from postgres_backup import s3 as s3_room
+from postgres_backup.catalog import history
+from postgres_backup.catalog.names import utc_now
 from postgres_backup.errors import LockedError, PostgresBackupError, UsageError
-from postgres_backup.names import utc_now
-from postgres_backup.progress import Progress
+from postgres_backup.health import alarms, status
+from postgres_backup.machine import lock, schedule, state
+from postgres_backup.machine.progress import Progress
+from postgres_backup.nightly.run import _LOCK, run_night
+from postgres_backup.nightly.watch import Store, look_around
+from postgres_backup.restore.database import restore_database
+from postgres_backup.s3 import client as s3_room
+from postgres_backup.s3 import store
 from tests.integration import engine
 from tests.integration.restoring import run_sql
 from tests.services.proxy import FaultProxy
 
-#: the program's rooms that know the time
-ROOMS = [room for rooms in postgres_backup.FLOORS.values() for room in rooms]
 MIDNIGHT = "00:00"
 
 
@@ -36,9 +39,8 @@ class Server:
         self.now = utc_now().replace(hour=12, minute=0, second=0)
         self.up_since = self.now - timedelta(days=400)
         self.cron_runs = True
-        for room in ROOMS:
-            module = sys.modules.get(f"postgres_backup.{room}")
-            if module is not None and hasattr(module, "utc_now"):
+        for name, module in list(sys.modules.items()):
+            if name.startswith("postgres_backup.") and hasattr(module, "utc_now"):
                 monkeypatch.setattr(module, "utc_now", lambda: self.now)
         monkeypatch.setattr(schedule, "up_since", lambda: self.up_since)
 
@@ -48,9 +50,9 @@ class Server:
         self.now = then if then > self.now else then + timedelta(days=1)
         settings = self.config.settings
         if self.cron_runs and schedule.is_due(MIDNIGHT) and schedule.begin(settings, MIDNIGHT):
-            nightly.run(settings, Progress(), scheduled=True)
+            run_night(settings, Progress(), scheduled=True)
         elif minute:
-            watch.watch(settings, Progress())
+            look_around(settings, Progress())
 
     def hour_after_midnight(self) -> None:
         for minute in (0, 25, 55):
@@ -101,14 +103,14 @@ def test_a_hundred_ordinary_nights_raise_no_alarm(crm):
     found = status.status(crm.config.settings)
     assert found["healthy"]
     assert found["databases"]["crm"]["kept"] == 8
-    assert alerts.open_troubles(crm.config.settings) == []
+    assert alarms.open_troubles(crm.config.settings) == []
 
 
 def test_a_first_day_raises_no_alarm_and_no_run(crm):
     """Set up at three in the afternoon, with a first backup: nothing is late."""
     before = crm.told
     crm.now = crm.now.replace(hour=15)
-    assert watch.watch(crm.config.settings, Progress())["made_up"] is None
+    assert look_around(crm.config.settings, Progress())["made_up"] is None
     assert crm.told == before == []
 
 
@@ -254,10 +256,10 @@ def test_a_run_that_was_killed_is_told_and_made_up_for(crm, s3_client, bucket):
 def test_a_run_that_is_still_at_work_is_not_made_up_for(crm, s3_client, bucket):
     crm.day()
     crm.now = crm.now.replace(hour=0, minute=25) + timedelta(days=1)
-    with lock.hold(crm.config.settings, nightly._LOCK, "nightly run"):
-        assert watch.watch(crm.config.settings, Progress())["made_up"] is None
+    with lock.hold(crm.config.settings, _LOCK, "nightly run"):
+        assert look_around(crm.config.settings, Progress())["made_up"] is None
         with pytest.raises(LockedError):
-            nightly.run(crm.config.settings, Progress())
+            run_night(crm.config.settings, Progress())
     assert crm.told == []
 
 
@@ -269,11 +271,11 @@ def test_rows_that_are_gone_are_told_by_the_next_backup(crm):
     assert crm.told == ["tables of crm have lost many rows"]
     assert "public.orders 3,000 -> 1,000" in crm.web.requests[0].json["message"]
     # the size has dropped too, for the same reason
-    assert [one["code"] for one in alerts.open_troubles(crm.config.settings)] == ["ROWS_DROPPED", "SIZE_DROPPED"]
+    assert [one["code"] for one in alarms.open_troubles(crm.config.settings)] == ["ROWS_DROPPED", "SIZE_DROPPED"]
     for _ in range(7):  # by now it is what is usual
         crm.at(0, 0)
     assert crm.told[1:] == ["over: tables of crm have lost many rows"]
-    assert alerts.open_troubles(crm.config.settings) == []
+    assert alarms.open_troubles(crm.config.settings) == []
 
 
 def test_an_empty_bucket_and_an_old_backup_are_told(crm, s3_client, bucket):
@@ -309,7 +311,7 @@ def test_a_disk_without_room_for_a_restore_is_told(crm, small_disk):
 
 
 def test_a_clock_that_is_off_is_told(crm, monkeypatch):
-    monkeypatch.setattr(watch.Store, "clock_difference", lambda self: 3600.0)  # no server here lies about the time
+    monkeypatch.setattr(Store, "clock_difference", lambda self: 3600.0)  # no server here lies about the time
     crm.at(0, 55)
     assert crm.told == ["the clock is wrong"]
     assert "60 minutes ahead of the store's" in crm.web.requests[0].json["message"]
@@ -332,15 +334,15 @@ def test_failed_restores_are_told_and_a_good_one_ends_it(crm, s3):
         between.plan("status", "GET", "/postgres-backup/postgres-backup-", times=1000, status=403, code="AccessDenied")
         for _ in range(2):
             with pytest.raises(PostgresBackupError):
-                restore.restore(crm.config.change(S3_ENDPOINT_URL=between.endpoint_url), "latest")
+                restore_database(crm.config.change(S3_ENDPOINT_URL=between.endpoint_url), "latest")
     settings = crm.config.change(S3_ENDPOINT_URL=s3.endpoint_url)
     assert crm.told == ["the restore of crm failed"]
     with pytest.raises(UsageError):
-        restore.restore(settings, "no-such-backup")  # a slip of the hand is nobody's alarm
+        restore_database(settings, "no-such-backup")  # a slip of the hand is nobody's alarm
     crm.now += timedelta(seconds=5)
-    restore.restore(settings, "latest")
+    restore_database(settings, "latest")
     assert crm.told[1:] == ["over: the restore of crm failed"]
-    events = history.events(settings, watch.Store(settings), crm.now - timedelta(days=2))
+    events = history.events(settings, Store(settings), crm.now - timedelta(days=2))
     assert [event["event"] for event in events] == ["restore", "restore-failed", "backup"]  # two failures of one second are one object
     assert state.read(settings, state.LAST_RESTORE)["crm"]["backup"] == events[0]["backup"]
 

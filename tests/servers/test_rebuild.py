@@ -21,8 +21,10 @@ import pytest
 from botocore.config import Config as S3Config
 
 from demo.postgres_server import PostgresServer
-from postgres_backup import backup, kit, manifest
-from postgres_backup.store import Store
+from postgres_backup.backup.database import create_backup
+from postgres_backup.backup.kit import create_kit
+from postgres_backup.catalog import manifest
+from postgres_backup.s3.store import Store
 from tests.conftest import Database
 
 pytestmark = pytest.mark.timeout(1500)
@@ -72,8 +74,8 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
         facts = {"DB_NAMES": " ".join(DATABASES), "SERVER_NAME": "db1", "BACKUP_PATHS": str(env_file), "KIT_PLAIN": "true"}
         config = new_config(Database(server, "desk", server.superuser, server.password, ""), lab_s3, bucket, **facts)
         Store(config.settings).create_bucket()
-        taken = {name: backup.create(config.settings, name) for name in DATABASES}
-        kit.create(config.settings)
+        taken = {name: create_backup(config.settings, name) for name in DATABASES}
+        create_kit(config.settings)
     s3_config = S3Config(request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"})
     keys = {"aws_access_key_id": lab_s3.access_key, "aws_secret_access_key": lab_s3.secret_key, "region_name": "us-east-1"}
     client = boto3.client("s3", endpoint_url=lab_s3.endpoint_url, config=s3_config, **keys)

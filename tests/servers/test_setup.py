@@ -357,6 +357,6 @@ def test_power_loss_in_the_middle_of_a_backup(site):
     assert site.manifest(new)["tables"]["public.noise"]["rows"] == 40000
     # a day later the next run removes the parts; the day is not waited for
     sweep = f"store.Store(settings.load('{CONFIG}')).sweep_uploads('{PREFIX}', older_than_hours=0)"
-    sweep = f"import sys; sys.path.insert(0, '/opt/postgres-backup/postgres-backup.pyz'); from postgres_backup import settings, store; print({sweep})"
+    sweep = f"import sys; sys.path.insert(0, '/opt/postgres-backup/postgres-backup.pyz'); from postgres_backup import settings; from postgres_backup.s3 import store; print({sweep})"
     assert site.server.inside("/opt/postgres-backup/venv/bin/python", "-c", sweep).stdout == "1\n"
     assert "Uploads" not in site.client.list_multipart_uploads(Bucket=site.bucket)

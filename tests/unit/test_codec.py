@@ -17,8 +17,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postgres_backup import codec
 from postgres_backup.errors import BadBackupError, StoreError, UsageError
+from postgres_backup.stream import codec
 
 COMPRESSIONS = ("gzip", "zstd", "none")
 TEXT = b"".join(b"%d\tnobody%d@example.com\t%d\n" % (i, i * 7919 % 10007, i * i) for i in range(20_000))
@@ -196,7 +196,7 @@ def peak_of(program, *arguments):
 def test_half_a_gigabyte_of_zeros_unpacks_in_little_memory(compression):
     program = """
     import sys
-    from postgres_backup import codec
+    from postgres_backup.stream import codec
     chain = codec.Chain(sys.argv[1])
     zeros = bytes(1 << 20)
     packed = b"".join(chain.write(zeros) for _ in range(512)) + chain.finish()
@@ -319,7 +319,7 @@ def test_no_thread_stays_behind(identity):
 def test_encryption_is_bounded_in_both_directions(identity):
     program = """
     import os, sys
-    from postgres_backup import codec
+    from postgres_backup.stream import codec
     chain = codec.Chain("none", [sys.argv[1]])
     block = os.urandom(1 << 20)
 

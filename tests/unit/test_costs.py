@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from postgres_backup import costs
-from postgres_backup.retention import Policy, plan
+from postgres_backup.catalog.retention import Policy, plan
+from postgres_backup.health import costs
 from postgres_backup.settings import Settings
 
 GB = 10**9

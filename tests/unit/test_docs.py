@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from postgres_backup import __main__ as program
-from postgres_backup import alerts, errors, metrics, retention, settings
+from postgres_backup import errors, settings
+from postgres_backup.catalog import retention
+from postgres_backup.cli import main as program
+from postgres_backup.health import alarms, metrics
 from tests import documents
 from tests.documents import ROOT
 
@@ -150,7 +152,7 @@ def test_every_module():
 def findings() -> tuple[set[str], set[str]]:
     """The names of the findings in the code: those that surely are, and every string that looks like one."""
     sure, like = set(), set()
-    for path in (*PACKAGE.glob("*.py"), *ROOT.glob("library/*.py")):
+    for path in (*PACKAGE.rglob("*.py"), *ROOT.glob("library/*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             values: list[ast.expr] = []
             if isinstance(node, ast.Dict):
@@ -179,7 +181,7 @@ def test_every_finding():
 
 def test_every_alarm_and_every_metric():
     rows = documents.table_rows(documents.section("docs/monitoring.md", "Every alarm and what to do"))
-    assert {row[0].strip("`") for row in rows if row[0].startswith("`")} == alerts.TITLES.keys()
+    assert {row[0].strip("`") for row in rows if row[0].startswith("`")} == alarms.TITLES.keys()
     numbers = documents.table_rows(documents.section("docs/monitoring.md", "3. Numbers for Prometheus"))
     assert [row[0].strip("`") for row in numbers if row[0].startswith("`")] == list(metrics.METRICS)
     rules = yaml.safe_load((ROOT / "docs/monitoring/postgres-backup-rules.yml").read_text())["groups"][0]["rules"]
@@ -197,7 +199,7 @@ def test_every_exit_status():
 def test_the_rooms_of_the_package_that_contributors_are_told_exist():
     table = documents.section("CONTRIBUTING.md", "The house")
     rooms = {room for row in documents.table_rows(table)[2:] for room in re.findall(r"`([a-z_]+)`", row[1])}
-    assert rooms - {path.stem for path in PACKAGE.glob("*.py")} == set()
+    assert rooms - {path.stem for path in PACKAGE.rglob("*.py")} == set()
 
 
 @pytest.mark.parametrize("document", LINKED)

@@ -1,4 +1,4 @@
-"""The house keeps its floors: data flows one way, and a room knows only what is below it."""
+"""The house keeps its floors: data flows one way, and a folder knows only what is below it."""
 
 import ast
 import importlib
@@ -9,32 +9,58 @@ import pytest
 import postgres_backup
 
 PACKAGE = Path(postgres_backup.__file__).parent
-ROOMS = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
-ORDER = [room for rooms in postgres_backup.FLOORS.values() for room in rooms]
+#: ``machine/signals`` -> its syntax tree
+ROOMS = {
+    path.relative_to(PACKAGE).with_suffix("").as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for path in PACKAGE.rglob("*.py")
+    if path.stem != "__init__"
+}
+LEVEL = {folder: number for number, folders in enumerate(postgres_backup.FLOORS) for folder in folders}
 
 
-def imported(tree: ast.Module) -> set[str]:
+def imported(room: str, tree: ast.Module) -> set[str]:
     """The rooms that a room imports, wherever in its file."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            found |= {node.module} if node.module else {alias.name for alias in node.names}
+            place = room.split("/")[: -node.level] + (node.module or "").split(".")
+            base = "/".join(filter(None, place))
+            found |= {base} if base in ROOMS else {f"{base}/{alias.name}".lstrip("/") for alias in node.names}
     return found & set(ROOMS)
 
 
-def test_every_room_is_on_a_floor_and_on_one_only():
-    assert sorted(ORDER) == sorted(ROOMS)
+def folder_of(room: str) -> str:
+    return room.split("/")[0]
+
+
+def rises(room: str, other: str) -> bool:
+    """Whether an import leads to the same floor of another folder, or up."""
+    here, there = folder_of(room), folder_of(other)
+    return here != there and LEVEL[there] <= LEVEL[here]
+
+
+def test_every_folder_is_on_a_floor_and_on_one_only():
+    named = [folder for folders in postgres_backup.FLOORS for folder in folders]
+    assert sorted(named) == sorted({folder_of(room) for room in ROOMS})
+
+
+def test_a_folder_is_flat_and_has_an_empty_face():
+    """A face that imports is paid for by cron every quarter of an hour and by every module's payload."""
+    faces = [path for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE]
+    assert sorted(path.parent.name for path in faces) == sorted({folder_of(room) for room in ROOMS if "/" in room})
+    assert not [path for path in faces if path.parent.parent != PACKAGE]
+    assert not [path for path in faces if path.read_text(encoding="utf-8").strip()]
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_a_room_finds_what_it_imports(room):
-    importlib.import_module(f"postgres_backup.{room}")
+    importlib.import_module("postgres_backup." + room.replace("/", "."))
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_a_room_imports_only_from_below(room):
-    above = {other for other in imported(ROOMS[room]) if ORDER.index(other) <= ORDER.index(room)}
-    assert not above, f"{room} imports {sorted(above)} from its own place or above"
+    above = {other for other in imported(room, ROOMS[room]) if rises(room, other)}
+    assert not above, f"{room} imports {sorted(above)} from its own floor or above"
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
@@ -42,3 +68,13 @@ def test_no_room_knows_ansible_or_imports_absolutely_from_the_package(room):
     absolute = {node.module for node in ast.walk(ROOMS[room]) if isinstance(node, ast.ImportFrom) and not node.level}
     absolute |= {alias.name for node in ast.walk(ROOMS[room]) if isinstance(node, ast.Import) for alias in node.names}
     assert not {name for name in absolute if name and name.split(".")[0] in ("ansible", "postgres_backup")}
+
+
+def test_what_rises_is_seen():
+    """The test of the floors itself can fail."""
+    tree = ast.parse("from ..nightly.run import run_night\nfrom . import bucket\nfrom .. import settings")
+    assert imported("s3/store", tree) == {"nightly/run", "s3/bucket", "settings"}
+    assert rises("s3/store", "nightly/run")
+    assert rises("s3/store", "stream/codec")
+    assert not rises("s3/store", "s3/bucket")
+    assert not rises("s3/store", "settings")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postgres_backup import scanner
 from postgres_backup.errors import BadBackupError
-from postgres_backup.guard import Guard
-from postgres_backup.inspector import Inspector
+from postgres_backup.stream import scanner
+from postgres_backup.stream.guard import Guard
+from postgres_backup.stream.inspector import Inspector
 
 HEADER = b"--\n-- PostgreSQL database dump\n--\n\n"
 TRAILER = b"--\n-- PostgreSQL database dump complete\n--\n\n"

@@ -16,8 +16,8 @@ from tests.documents import ROOT
 #: the main thread and another hand a lock to and fro; at the end the main thread waits for the other, as the way out of a backup does
 BUSY = """
 import sys, threading
-from postgres_backup import interrupt
-from postgres_backup.channel import Channel
+from postgres_backup.machine import signals as interrupt
+from postgres_backup.stream.channel import Channel
 interrupt.listen()
 channel = Channel(4)
 taken = 0

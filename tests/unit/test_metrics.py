@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from postgres_backup import metrics
+from postgres_backup.health import metrics
 from postgres_backup.settings import Settings
 from tests.conftest import missing
 
@@ -167,7 +167,7 @@ def test_facts_that_make_no_sense(settings):
 WRITE = """
 import dataclasses, json, sys
 from datetime import datetime
-from postgres_backup import metrics
+from postgres_backup.health import metrics
 from postgres_backup.settings import Settings
 settings = Settings("db1", ("crm",), "crm", "https://s3.example.org", "bucket", "key", "secret", metrics_file=sys.argv[1])
 facts = json.loads(sys.argv[2])
@@ -233,7 +233,7 @@ def test_without_the_library(settings):
 
 def test_the_library_is_loaded_only_when_it_is_needed():
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import postgres_backup.metrics"],
+        [sys.executable, "-X", "importtime", "-c", "import postgres_backup.health.metrics"],
         capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT / "module_utils")},
     )  # fmt: skip
     assert not re.search(r"prometheus_client", done.stderr)

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo import fleet
-from postgres_backup import chart, page, verdict
+from postgres_backup.health import verdict
+from postgres_backup.page import chart, page
 
 NOW = datetime(2026, 1, 27, 9, 2, tzinfo=timezone.utc)
 TEMPLATE = (Path(__file__).resolve().parents[2] / "playbooks/templates/report.html.j2").read_text()

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 READ = """
 import sys
-from postgres_backup.inspector import Inspector
+from postgres_backup.stream.inspector import Inspector
 assert sys.version_info >= (3, 10)
 inspector = Inspector()
 inspector.feed(sys.stdin.buffer.read())

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postgres_backup.retention import Policy, plan, plan_replaced
+from postgres_backup.catalog.retention import Policy, plan, plan_replaced
 
 NOW = datetime(2026, 3, 30, 0, 0, 5, tzinfo=timezone.utc)
 

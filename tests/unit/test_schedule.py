@@ -5,8 +5,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from postgres_backup import schedule
 from postgres_backup.errors import UsageError
+from postgres_backup.machine import schedule
 
 UTC = timezone.utc
 

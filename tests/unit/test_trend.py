@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postgres_backup import trend
+from postgres_backup.health import trend
 
 
 def manifest(dump_bytes: int = 5_000_000, name: str = "new", format: str = "plain", **tables: int) -> dict:

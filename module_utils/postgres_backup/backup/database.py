@@ -1,0 +1,288 @@
+"""Take a backup: pg_dump -> inspector -> compression (-> encryption) -> parts -> S3 -> manifest.
+
+The upload is completed only after pg_dump ended well and the dump's end was seen, so an object under a
+backup's name is whole, always. The manifest comes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from ..catalog import journal, manifest
+from ..catalog.backups import layout_for
+from ..catalog.names import BackupName, Layout, utc_now
+from ..errors import PostgresBackupError, StoreError
+from ..health import outcome
+from ..machine import lock, signals
+from ..machine.progress import Progress, human_bytes, human_seconds
+from ..postgresql import programs
+from ..postgresql.connection import connect, database_facts, extensions, server_facts
+from ..postgresql.pg_dump import Dump, dump_globals
+from ..s3.store import HASTY, Store
+from ..settings import Settings
+from ..stream.channel import Channel
+from ..stream.codec import Chain
+
+#: hours after which an unfinished upload under our prefix cannot be anybody's work any more
+STALE_UPLOAD_HOURS = 24
+#: longest pause, seconds, before the next try for a name that nobody else has
+LONGEST_PAUSE = 30.0
+
+
+def create_backup(
+    settings: Settings, database: str = "", tables: Sequence[str] = (), schema_only: bool = False, check: bool = False, progress: Progress | None = None
+) -> dict:
+    """Back up one database.
+
+    :param database: one of the settings' databases; may be empty where there is only one.
+    :param tables: patterns as for ``pg_dump --table``; the result is a partial backup.
+    :param schema_only: definitions without rows; a partial backup too.
+    :param check: find everything out, change nothing.
+    :return: ``backup database taken_at key bytes dump_bytes rows seconds sha256 findings changed``.
+    :raises PostgresBackupError: nothing is left in the bucket under a backup's name.
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    what = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
+    if check:
+        run = _prepare(settings, database, what, progress)
+        name = BackupName.of(utc_now(), settings.format, settings.compression, bool(settings.age_recipients))
+        return {"changed": True, "backup": _label(run.layout, name, what), "database": database, "key": _key(run.layout, name, what), "findings": []}
+    # a partial backup that fails is nobody's trouble but that of whoever asked for it
+    with outcome.noted(settings, "backup", database, alarm=not what) as note:
+        run = _prepare(settings, database, what, progress)
+        with lock.hold(settings, database, "backup"):
+            result = run.go(tables, schema_only)
+        note["good"] = {"backup": result["backup"], "taken_at": result["taken_at"]}
+        return result
+
+
+def _prepare(settings: Settings, database: str, what: str, progress: Progress) -> _Run:
+    """See that all is there that a backup takes; nothing is touched."""
+    store = Store(settings)
+    store.check()
+    server = server_facts(settings, database)
+    return _Run(settings, store, layout_for(settings, database), database, programs.find(settings, server["major"]), server, what, progress)
+
+
+class _Run:
+    """One backup under way."""
+
+    def __init__(
+        self, settings: Settings, store: Store, layout: Layout, database: str, tools: programs.Programs, server: dict, what: str, progress: Progress
+    ) -> None:
+        self.settings, self.store, self.layout, self.database = settings, store, layout, database
+        self.tools, self.server, self.what, self.progress = tools, server, what, progress
+
+    def go(self, tables: Sequence[str], schema_only: bool) -> dict:
+        began = time.monotonic()
+        swept = self.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
+        if swept:
+            self.progress.step(f"{self.database}: removed {swept} unfinished uploads of earlier runs")
+        name = self._claim_name()
+        key, manifest_key = _key(self.layout, name, self.what), self._manifest_key(name)
+        globals_facts = stored = None
+        try:
+            with connect(self.settings, self.database, "REPEATABLE_READ") as connection:
+                snapshot, facts = self._look(connection)
+                dump = Dump(self.tools, self.database, self.settings.format, snapshot, tables, schema_only)
+                self.progress.phase(f"dumping {self.database}", f" ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}")
+                with self.store.upload(key, facts["database_bytes"]) as upload:
+                    self._pump(dump, upload, connection.close)
+                    globals_facts = None if self.what else self._save_globals(name)
+                    stored = upload.complete()
+            report = dump.report
+            found = self._manifest(name, facts, report, stored, upload.sha256, globals_facts, time.monotonic() - began)
+            self.store.put(manifest_key, manifest.dump(found), "application/json")
+        except BaseException as error:
+            self._take_back(error, ([key, manifest_key] if stored else []) + ([globals_facts["key"]] if globals_facts else []))
+            raise
+        seconds = round(time.monotonic() - began, 1)
+        result = {
+            "changed": True,
+            "backup": found["name"],
+            "database": self.database,
+            "taken_at": found["started_at"],
+            "key": stored.key,
+            "bytes": stored.bytes,
+            "dump_bytes": report.bytes,
+            "rows": found["rows"],
+            "tables": len(found["tables"]),
+            "seconds": seconds,
+            "sha256": upload.sha256,
+            "findings": list(report.findings),
+        }
+        noted = {key: result[key] for key in ("backup", "database", "bytes", "dump_bytes", "rows", "seconds")}
+        result["findings"] += journal.record(self.store, self.layout, name.taken_at, "backup", noted)
+        self.progress.step(
+            f"{self.database}: {result['backup']} is in the bucket: {found['rows']} rows in {len(found['tables'])} tables, "
+            f"{human_bytes(report.bytes)} as {human_bytes(stored.bytes)}, {human_seconds(seconds)}"
+        )
+        return result
+
+    def _claim_name(self) -> BackupName:
+        """A name that nobody has, and that nobody takes at the same time.
+
+        A name has no smaller unit than a second, and all servers under one prefix begin at midnight. Few stores
+        refuse the second writer of a key, so each says in the journal that it begins, then looks who else did;
+        where both see each other, both go on to another second.
+        """
+        pause = 0.0
+        while True:
+            name = BackupName.of(utc_now(), self.settings.format, self.settings.compression, bool(self.settings.age_recipients))
+            mine = journal.claim(self.store, self.layout, name.taken_at, {"database": self.database})
+            others = [key for key in journal.claims(self.store, self.layout, name.taken_at) if key != mine]
+            if not others and not any(self.store.head(key) for key in (_key(self.layout, name, self.what), self._manifest_key(name))):
+                return name
+            time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, pause))
+            pause = min(pause * 2 or 1.0, LONGEST_PAUSE)
+
+    def _manifest_key(self, name: BackupName) -> str:
+        return _key(self.layout, name, self.what) + ".json" if self.what else self.layout.manifest(name)
+
+    def _look(self, connection) -> tuple[str, dict]:
+        """A snapshot for pg_dump to share, and the facts of the database as of then.
+
+        A server may end transactions that are idle or long; this one is both until pg_dump has taken the snapshot over.
+        """
+        connection.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'")
+        snapshot = connection.execute("SELECT pg_export_snapshot() AS id").fetchone()["id"]
+        facts = database_facts(connection, self.database)
+        facts["extensions"] = extensions(connection)
+        return snapshot, facts
+
+    def _pump(self, dump: Dump, upload, begun: Callable[[], None]) -> None:
+        """Dump and inspect in this thread, compress and upload in another, a few chunks apart.
+
+        :param begun: called once the dump comes, and so has its own hold of the snapshot.
+        """
+        chain = Chain(self.settings.compression if self.settings.format == "plain" else "none", self.settings.age_recipients)
+        with _Sink(chain, upload) as sink, contextlib.closing(dump.chunks()) as chunks:  # left in the middle, pg_dump ends first
+            for number, chunk in enumerate(chunks):
+                if number == 0:
+                    begun()
+                sink.put(chunk)
+                self.progress.advance(len(chunk), lambda: dump.inspector.current_table)
+            sink.finish()
+
+    def _take_back(self, error: BaseException, keys: Sequence[str]) -> None:
+        """Delete what a run that failed has already written. A store that no longer answers keeps it: whole, but without a manifest."""
+        store = Store(self.settings, patience=HASTY)
+        for key in keys:
+            try:
+                store.delete([key])
+            except StoreError as refused:
+                if isinstance(error, PostgresBackupError):
+                    error.findings.append({"code": "LEFT_BEHIND", "message": f"{key}: {refused.message}"})
+
+    def _save_globals(self, name: BackupName) -> dict:
+        """Roles and memberships, beside the backup. Password hashes only where we may read them."""
+        text = dump_globals(self.tools, self.database, passwords=self.server["superuser"])
+        chain = Chain("gzip", self.settings.age_recipients)
+        data = chain.write(text) + chain.finish()
+        key = self.layout.globals(name)
+        self.store.put(key, data)
+        return {"key": key, "bytes": len(data), "passwords": self.server["superuser"]}
+
+    def _manifest(self, name: BackupName, facts: dict, report, stored, sha256: str, globals_facts: dict | None, seconds: float) -> dict:
+        tables = manifest.tables_of(report)
+        s = self.settings
+        return {
+            "name": _label(self.layout, name, self.what),
+            "database": self.database,
+            "server": {
+                "name": s.server_name,
+                "host": s.db_host,
+                "port": s.db_port,
+                "container": s.db_container,
+                "system_identifier": self.server["system_identifier"],
+            },
+            "started_at": manifest.timestamp(name.taken_at),
+            "ended_at": manifest.timestamp(utc_now()),
+            "seconds": round(seconds, 1),
+            "postgresql_version": self.server["version"],
+            "pg_dump_version": self.tools.version,
+            "encoding": facts["encoding"],
+            "locale": {key: facts[key] for key in ("provider", "collate", "ctype", "locale", "icu_rules")},
+            "owner": facts["owner"],
+            "comment": facts["comment"],
+            "connection_limit": facts["connection_limit"],
+            "tablespace": facts["tablespace"],
+            "extensions": facts["extensions"],
+            "roles": facts["roles"],
+            "settings": facts["settings"],
+            "privileges": facts["privileges"],
+            "format": name.format,
+            "compression": name.compression,
+            "encryption": {"kind": "age", "recipients": list(s.age_recipients)} if s.age_recipients else None,
+            "partial": self.what,
+            "bytes": stored.bytes,
+            "dump_bytes": report.bytes,
+            "database_bytes": facts["database_bytes"],
+            "sha256": sha256,
+            "dump_sha256": report.sha256,
+            "schema_sha256": report.schema_sha256,
+            "globals": globals_facts,
+            "rows": sum(table["rows"] for table in tables.values()),
+            "large_objects": report.large_objects,
+            "tables": tables,
+            "proofs": [],
+        }
+
+
+class _Sink:
+    """Compression and upload in a thread; what goes wrong there is raised here."""
+
+    #: bytes of dump that may wait for the thread
+    WAITING = 4 * 1024 * 1024
+
+    def __init__(self, chain: Chain, upload) -> None:
+        self._chain, self._upload, self._error = chain, upload, None
+        self._channel = Channel(self.WAITING)
+        self._thread = threading.Thread(target=self._work, name="compress-and-upload", daemon=True)
+
+    def _work(self) -> None:
+        while chunk := self._channel.get():
+            if self._error is None:
+                try:
+                    self._upload.write(self._chain.write(chunk))
+                except BaseException as error:  # noqa: BLE001 - carried to the thread that reads the dump, which raises it
+                    self._error = error
+
+    def put(self, chunk) -> None:
+        if self._error:
+            raise self._error
+        self._channel.put(chunk)
+
+    def finish(self) -> None:
+        self._stop()
+        if self._error:
+            raise self._error
+        self._upload.write(self._chain.finish())
+
+    def _stop(self) -> None:
+        self._channel.end()
+        self._thread.join()
+
+    def __enter__(self) -> _Sink:
+        with signals.hold:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None:  # else the thread would wait for a store that is silent as long as one that is wanted
+            self._upload.give_up()
+        self._stop()
+
+
+def _label(layout: Layout, name: BackupName, what: str) -> str:
+    """The last part of the key: what a listing shows."""
+    return _key(layout, name, what).rsplit("/", 1)[-1]
+
+
+def _key(layout: Layout, name: BackupName, what: str) -> str:
+    return layout.partial(name, what) if what else layout.backup(name)

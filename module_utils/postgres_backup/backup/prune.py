@@ -1,0 +1,119 @@
+"""Remove what the retention lets go; take over what old scripts left."""
+
+from __future__ import annotations
+
+import time
+
+from ..catalog import journal, manifest
+from ..catalog.backups import Catalog, newest_good
+from ..catalog.names import Layout, utc_now
+from ..catalog.retention import Decision, Policy, plan
+from ..errors import BadBackupError, UsageError
+from ..health import outcome
+from ..machine import lock, state
+from ..machine.progress import Progress
+from ..s3.store import Store
+from ..settings import Settings
+from ..verify.proof import prove
+from .prune_replaced import prune_replaced, require_honest_clock
+
+
+def prune_backups(settings: Settings, database: str = "", check: bool = False, allow_many: bool = False, progress: Progress | None = None) -> dict:
+    """Delete the backups of one database that the policy no longer keeps, each with its manifest and globals, and databases replaced long ago.
+
+    :param allow_many: let this run delete more than half.
+    :param check: the same plan, nothing deleted.
+    :return: ``database deleted kept findings seconds changed``; ``deleted`` and ``kept`` list ``backup`` and ``reason``;
+        ``waiting`` counts what waits for ``adopt``; ``replaced_deleted`` and ``replaced_kept`` list databases that restores have replaced.
+    :raises PostgresBackupError: the clocks disagree, or the store refuses; nothing more is deleted.
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    began = time.monotonic()
+    with outcome.noted(settings, "prune", database, check=check), lock.hold(settings, database, "prune"):
+        store = Store(settings)
+        store.check()
+        require_honest_clock(store)
+        catalog = Catalog(settings, store, database)
+        backups = catalog.backups()
+        decisions = plan(backups, Policy.of(settings, allow_many), utc_now())
+        going = [d for d in decisions if not d.keep]
+        result = {
+            "changed": bool(going),
+            "database": database,
+            "kept": [_line(d) for d in decisions if d.keep],
+            "deleted": [_line(d) for d in going],
+            "waiting": sum(d.backup.waits_for_adoption for d in decisions),
+            "findings": [],
+        }
+        if going and not check:
+            for decision in reversed(going):  # the oldest first: cut short, the newer ones are still there
+                remove(store, decision)
+                progress.step(f"{database}: deleted {decision.backup.name}: {decision.reason}")
+            result["findings"] += journal.record(store, catalog.layout, utc_now(), "prune", {"database": database, "deleted": result["deleted"]})
+            result["findings"] += state.count(settings, "pruned", database, number=len(going))
+        leftovers = catalog.leftovers()
+        if leftovers and not check:
+            store.delete(leftovers)
+            progress.step(f"{database}: deleted {len(leftovers)} leftovers of a prune that was cut short")
+        newest = newest_good(backups)
+        outdated = prune_replaced(settings, database, newest.taken_at if newest else None, check, progress)
+        result["findings"] += outdated.pop("findings")
+        result |= outdated
+        result["changed"] = bool(going or leftovers or result["replaced_deleted"])
+    spared = sum(d.reason.startswith("spared") for d in decisions)
+    if spared:
+        message = f"{spared} more backups are past their time; no more than half go in one run: postgres-backup prune --allow-many"
+        result["findings"].append({"code": "PRUNE_HELD_BACK", "message": message})
+    if result["waiting"]:
+        message = f"{result['waiting']} backups without a manifest wait for `postgres-backup adopt`; until then they stay"
+        result["findings"].append({"code": "WAITING_FOR_ADOPTION", "message": message})
+    progress.step(f"{database}: kept {len(result['kept'])} backups, {'would delete' if check else 'deleted'} {len(going)}")
+    return result | {"seconds": round(time.monotonic() - began, 1)}
+
+
+def _line(decision: Decision) -> dict:
+    return {"backup": str(decision.backup.name), "reason": decision.reason}
+
+
+def remove(store: Store, decision: Decision) -> None:
+    """One backup and what belongs to it. The manifest goes last: cut short, the next run still knows whose the rest is (``Catalog.leftovers``)."""
+    backup = decision.backup
+    layout: Layout = backup.layout
+    keys = [backup.key]
+    if (backup.manifest or {}).get("globals"):
+        # by its place, not by the key in the manifest, which still names the old place after a bucket was copied elsewhere
+        keys.append(layout.globals(backup.name))
+    store.delete(keys)
+    store.delete([layout.manifest(backup.name)])
+
+
+def adopt_backups(settings: Settings, database: str = "", check: bool = False, progress: Progress | None = None) -> dict:
+    """Declare the backups without a manifest to be this server's and database's, so that the retention counts for them.
+
+    They are read to their end first, as ``verify`` does; what is not whole is not adopted.
+
+    :return: ``database adopted refused findings changed``.
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    store = Store(settings)
+    store.check()
+    result: dict = {"changed": False, "database": database, "adopted": [], "refused": [], "findings": []}
+    with lock.hold(settings, database, "adopt"):
+        for backup in Catalog(settings, store, database).backups():
+            if not (backup.waits_for_adoption and backup.candidate):
+                continue
+            try:
+                found = prove(settings, store, backup, database, (), progress)
+            except (BadBackupError, UsageError) as error:  # cut, altered, or encrypted for a key that is not here
+                result["refused"].append({"backup": str(backup.name), "reason": error.message})
+                result["findings"] += error.findings or [{"code": "NOT_ADOPTED", "message": error.message}]
+                continue
+            found |= {"server": {"name": settings.server_name}, "adopted": True}
+            result["changed"] = True
+            result["adopted"].append(str(backup.name))
+            if not check:
+                store.put(backup.layout.manifest(backup.name), manifest.dump(found), "application/json")
+                progress.step(f"{database}: adopted {backup.name}")
+    return result

@@ -1,0 +1,199 @@
+"""What the bucket holds, from the bucket alone: listings joined with manifests."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from ..errors import BadBackupError, UsageError
+from ..s3.store import Store
+from ..settings import Settings
+from . import manifest as manifests
+from .names import BackupName, Layout, nearest
+from .owners import advice, owners
+
+LATEST = "latest"
+
+
+@dataclasses.dataclass(frozen=True)
+class Backup:
+    """A whole-database backup in the bucket.
+
+    :param manifest: what its manifest says; None for objects without one (made by scripts, or by a run that died before the end).
+    :param problem: why it is not good although it has a manifest; empty where all is well.
+    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_NEWER, MANIFEST_OF_ANOTHER or SIZE_DIFFERS.
+    :param ours: its manifest names this database and this server.
+    :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
+    """
+
+    name: BackupName
+    layout: Layout
+    bytes: int
+    manifest: dict | None = dataclasses.field(default=None, repr=False)
+    problem: str = ""
+    problem_code: str = ""
+    ours: bool = False
+    candidate: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.layout.backup(self.name)
+
+    @property
+    def taken_at(self) -> datetime:
+        return self.name.taken_at
+
+    @property
+    def good(self) -> bool:
+        """Whole as far as can be told without reading it: the manifest, written last, agrees with the object."""
+        return self.manifest is not None and not self.problem
+
+    @property
+    def proofs(self) -> list[dict]:
+        return list((self.manifest or {}).get("proofs", []))
+
+    @property
+    def proven(self) -> bool:
+        """It was read to its end, or restored, and was what the manifest says."""
+        return self.good and bool(self.proofs)
+
+    @property
+    def waits_for_adoption(self) -> bool:
+        """Under our name, but nothing says whose it is; pruned only after ``adopt``.
+
+        A manifest that ``verify`` wrote proves it whole and leaves that open.
+        """
+        return self.candidate and not self.ours and not self.problem
+
+    def describe(self, now: datetime) -> dict:
+        """For a listing; ``age_hours`` and ``bytes`` are numbers, ``state`` is one of proven, good, unproven, bad, foreign."""
+        found = self.manifest or {}
+        state = "bad" if self.problem else "foreign" if not self.candidate else "proven" if self.proven else "good" if found else "unproven"
+        return {
+            "backup": str(self.name),
+            "key": self.key,
+            "database": found.get("database", ""),
+            "server": (found.get("server") or {}).get("name", ""),
+            "taken_at": manifests.timestamp(self.taken_at),
+            "age_hours": round((now - self.taken_at).total_seconds() / 3600, 2),
+            "bytes": self.bytes,
+            "dump_bytes": found.get("dump_bytes"),
+            "rows": found.get("rows"),
+            "seconds": found.get("seconds"),
+            "sha256": found.get("sha256", ""),
+            "state": state,
+            "problem": self.problem,
+            "ours": self.ours,
+            "proven": self.proven,
+            "postgresql_version": found.get("postgresql_version", ""),
+            "collate": (found.get("locale") or {}).get("collate", ""),
+            "encrypted": self.name.encrypted,
+        }
+
+
+class Catalog:
+    """The backups of one database.
+
+    :param database: one of the settings' databases.
+    """
+
+    def __init__(self, settings: Settings, store: Store, database: str) -> None:
+        self.settings, self.store, self.database = settings, store, database
+        self.layout = layout_for(settings, database)
+        self._lonely: list[tuple[Layout, str]] = []
+
+    def backups(self) -> list[Backup]:
+        """Every whole-database backup under the prefix, newest first; those of others too, marked as such."""
+        # also where they were while the settings named fewer databases, or more
+        layouts = (Layout(self.settings.s3_prefix), Layout(self.settings.s3_prefix, self.database))
+        self._lonely = []
+        found = [backup for layout in layouts for backup in self._under(layout)]
+        return sorted(found, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
+
+    def _under(self, layout: Layout) -> list[Backup]:
+        objects, keys = {}, set()
+        for item in self.store.list(layout.root, delimiter="/"):
+            name = BackupName.parse(item.key[len(layout.root) :])
+            if name:
+                objects[name] = item
+        for item in self.store.list(layout.root + "manifests/"):
+            keys.add(item.key)
+        self._lonely += [(layout, key) for key in keys - {layout.manifest(name) for name in objects}]
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda pair: self._join(layout, *pair, keys), objects.items()))
+
+    def _join(self, layout: Layout, name: BackupName, item, keys: set[str]) -> Backup:
+        key = layout.manifest(name)
+        data = self.store.get(key) if key in keys else None
+        here = layout == self.layout or layout.database == self.database
+        if data is None:
+            return Backup(name, layout, item.bytes, candidate=here)
+        try:
+            found = manifests.parse(data, key)
+        except BadBackupError as error:
+            return Backup(name, layout, item.bytes, problem=error.message, problem_code=error.findings[0]["code"], candidate=here)
+        problem = code = ""
+        if found["name"] != str(name):
+            problem, code = f"its manifest is for {found['name']}", "MANIFEST_OF_ANOTHER"
+        elif found["bytes"] != item.bytes:
+            problem, code = f"it has {item.bytes} bytes, its manifest says {found['bytes']}", "SIZE_DIFFERS"
+        ours = found["database"] == self.database and found["server"].get("name") == self.settings.server_name
+        unclaimed = found.get("adopted") is False and found["database"] == self.database
+        return Backup(name, layout, item.bytes, found, problem, code, ours, candidate=ours or unclaimed)
+
+    def leftovers(self) -> list[str]:
+        """Keys of globals and manifests of ours whose backup is gone: a prune was cut short. As of the last :meth:`backups`; in the order to delete them."""
+        found = []
+        for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
+            data = self.store.get(key)
+            try:
+                about = manifests.parse(data or b"", key)
+            except BadBackupError:  # whose it is cannot be told
+                continue
+            name = BackupName.parse(about["name"])
+            whose = (about["database"], about["server"].get("name"))
+            if name is None or layout.manifest(name) != key or whose != (self.database, self.settings.server_name):
+                continue
+            if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
+                found += [layout.globals(name), key]
+        return found
+
+    def resolve(self, wanted: str) -> Backup:
+        """The backup of exactly that name, or the newest of this database for ``latest``.
+
+        Where some are ours, ``latest`` is one of them: an object without a manifest under the same prefix may be another
+        job's. It may be a bad one: whoever asks for the latest must hear of that, and not silently get an older one.
+
+        :raises UsageError: there is none; names the three nearest.
+        """
+        backups = self.backups()
+        if wanted == LATEST:
+            newest = next((b for b in backups if b.ours), None) or next((b for b in backups if b.candidate), None)
+            if newest:
+                return newest
+            raise UsageError(
+                f"There is no backup of {self.database} of {self.settings.server_name} under {self._where()}",
+                advice(owners(self.settings, self.store)) or "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)",
+            )
+        wanted_name = wanted.rsplit("/", 1)[-1]
+        for backup in backups:
+            if wanted_name == str(backup.name) and wanted in (str(backup.name), backup.key, f"s3://{self.settings.s3_bucket}/{backup.key}"):
+                return backup
+        near = nearest(wanted, [str(b.name) for b in backups if b.candidate])
+        hint = "The nearest: " + ", ".join(near) if near else "There are none of this database; `postgres-backup list` shows what there is"
+        raise UsageError(f"There is no backup {wanted!r} under {self._where()}", hint)
+
+    def _where(self) -> str:
+        return f"s3://{self.settings.s3_bucket}/{self.layout.root}"
+
+
+def layout_for(settings: Settings, database: str) -> Layout:
+    """One database: directly under the prefix; several: each under its own name."""
+    return Layout(settings.s3_prefix, database if len(settings.databases) > 1 else "")
+
+
+def newest_good(backups: Iterable[Backup]) -> Backup | None:
+    """The newest of ours that is good."""
+    return max((b for b in backups if b.ours and b.good), key=lambda b: b.taken_at, default=None)

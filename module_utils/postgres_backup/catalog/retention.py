@@ -1,0 +1,127 @@
+"""Which backups stay and which go: a pure function to a plan with a reason for every backup.
+
+Everything that deletes a backup goes through :func:`plan`; a database that a restore replaced, through :func:`plan_replaced`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from ..settings import Settings
+
+
+class Candidate(Protocol):
+    """What :func:`plan` needs to know of a backup; ``catalog.Backup`` is one."""
+
+    taken_at: datetime
+    ours: bool
+    good: bool
+    proven: bool
+    waits_for_adoption: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """
+    :param days: backups of this age or younger stay.
+    :param weekly: so many weeks, and ``monthly`` so many months, keep their newest good backup on top.
+    :param allow_many: let one run delete more than half of what is ours.
+    """
+
+    days: int = 7
+    weekly: int = 0
+    monthly: int = 0
+    allow_many: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings, allow_many: bool = False) -> Policy:
+        return cls(settings.retention_days, settings.keep_weekly, settings.keep_monthly, allow_many)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    backup: Candidate
+    keep: bool
+    reason: str
+
+
+def plan(backups: Sequence[Candidate], policy: Policy, now: datetime) -> list[Decision]:
+    """A decision for each backup, newest first.
+
+    The newest good and the newest proven backup stay whatever their age; what is not ours stays; no more
+    than half of ours goes in one run, the oldest first, unless the policy allows it.
+
+    :param backups: in any order; several of one time are told apart by nothing and judged alike.
+    :param now: UTC. A backup dated after it stays: one of the two clocks is wrong.
+    """
+    ordered = sorted(backups, key=lambda b: b.taken_at, reverse=True)
+    mine = [b for b in ordered if b.ours]
+    good = [b for b in mine if b.good]
+    reasons: dict[int, str] = {}
+
+    def keep(backup: Candidate, reason: str) -> None:
+        reasons.setdefault(id(backup), reason)
+
+    for backup in ordered:
+        if backup.waits_for_adoption:
+            keep(backup, "not known whose it is: waits for `postgres-backup adopt`")
+        elif not backup.ours:
+            keep(backup, "not ours: another database or server")
+        elif backup.taken_at > now:
+            keep(backup, "dated in the future")
+        elif now - backup.taken_at <= timedelta(days=policy.days):
+            keep(backup, f"not older than {policy.days} days")
+    if good:
+        keep(good[0], "the newest good backup")
+    for backup in [b for b in good if b.proven][:1]:
+        keep(backup, "the newest proven backup")
+    for backup in _newest_of_each(good, policy.weekly, lambda b: b.taken_at.isocalendar()[:2]):
+        keep(backup, f"the newest of its week ({policy.weekly} weeks are kept)")
+    for backup in _newest_of_each(good, policy.monthly, lambda b: (b.taken_at.year, b.taken_at.month)):
+        keep(backup, f"the newest of its month ({policy.monthly} months are kept)")
+
+    going = [b for b in mine if id(b) not in reasons]
+    spared = 0 if policy.allow_many else max(len(going) - len(mine) // 2, 0)
+    for backup in going[:spared]:
+        keep(backup, "spared this time: no more than half may go in one run")
+    return [Decision(b, id(b) in reasons, reasons.get(id(b), f"older than {policy.days} days")) for b in ordered]
+
+
+def _newest_of_each(newest_first: Sequence[Candidate], count: int, period: Callable[[Candidate], tuple]) -> list[Candidate]:
+    """The newest backup of each of the ``count`` latest periods that have one."""
+    found: dict[tuple, Candidate] = {}
+    for backup in newest_first:
+        found.setdefault(period(backup), backup)
+    return list(found.values())[:count]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplacedDecision:
+    name: str
+    keep: bool
+    reason: str
+
+
+def plan_replaced(replaced: Sequence[tuple[str, datetime]], newest_good: datetime | None, days: int, now: datetime) -> list[ReplacedDecision]:
+    """A decision for each database that a restore replaced, newest first.
+
+    :param replaced: name, and when it was replaced, UTC.
+    :param newest_good: when the newest good backup was taken; None where there is none. A database replaced after that
+        may hold the only newer data there is, and stays whatever its age.
+    :param days: databases replaced so many days ago, or less, stay.
+    """
+    decisions = []
+    for name, moment in sorted(replaced, key=lambda pair: (pair[1], pair[0]), reverse=True):
+        if moment > now:
+            keep, reason = True, "replaced in the future: one of the clocks is wrong"
+        elif now - moment <= timedelta(days=days):
+            keep, reason = True, f"replaced not more than {days} days ago"
+        elif newest_good is None or newest_good <= moment:
+            keep, reason = True, "no good backup is newer than it: it may hold the only newer data"
+        else:
+            keep, reason = False, f"replaced more than {days} days ago"
+        decisions.append(ReplacedDecision(name, keep, reason))
+    return decisions

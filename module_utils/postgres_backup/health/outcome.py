@@ -1,0 +1,94 @@
+"""How a piece of work ended, told to all who should know: the journal in the bucket, the metrics' numbers, whoever reads the alarms."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ..catalog import journal, manifest
+from ..catalog.backups import layout_for
+from ..catalog.names import utc_now
+from ..errors import LockedError, PostgresBackupError, UsageError, reason, unexpected
+from ..machine import state
+from ..s3.store import HASTY, Store
+from ..settings import Settings
+from . import alarms
+
+#: causes that several troubles may share, so that one message is enough
+_SHARED = ("store", "clock")
+
+
+#: troubles that the success of some work ends
+_ENDED_BY = {
+    "backup": ("BACKUP_FAILED", "BACKUP_STALE", "BACKUP_BAD"),
+    "restore": ("RESTORE_FAILED",),
+    "prune": ("PRUNE_FAILED",),
+    "kit": ("KIT_FAILED",),
+}
+
+
+@contextlib.contextmanager
+def noted(
+    settings: Settings, what: str, database: str, facts: dict | None = None, ends: bool = True, alarm: bool = True, check: bool = False
+) -> Iterator[dict]:
+    """Note how the ``with`` block ends: a failure is told, a success ends the trouble that an earlier failure began.
+
+    Wrong usage and a lock that another run holds are answers to whoever asked, and nothing failed.
+
+    :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
+    :param database: whose; empty for the kit.
+    :param facts: for the journal, such as the name of the backup.
+    :param ends: the block is the last step of the work.
+    :param alarm: somebody else than who asked should hear of it.
+    :param check: nothing is done, so nothing is noted.
+    :return: a dict for ``good``: the newest good backup (``backup`` and ``taken_at``), where the work made one.
+    """
+    note: dict = {}
+    try:
+        yield note
+    except (UsageError, LockedError):
+        raise
+    except Exception as any_error:
+        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        if not check:
+            error.findings += failed(settings, what, database, error, facts, alarm)
+        raise
+    if ends and alarm and not check:
+        alarms.settle(settings, [alarms.key(code, database) for code in _ENDED_BY[what]], good={database: note.get("good")})
+
+
+def failed(settings: Settings, what: str, database: str, error: PostgresBackupError, facts: dict | None = None, alarm: bool = True) -> list[dict]:
+    """Tell of a failure.
+
+    :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
+    :param database: whose; empty for the kit.
+    :return: findings: what could not be noted or told.
+    """
+    why = reason(error)
+    event = {"database": database} | (facts or {}) | {"reason": settings.hide(error.message), "kind": why, "findings": error.findings}
+    findings = journal.record(Store(settings, patience=HASTY), layout_for(settings, database), utc_now(), f"{what}-failed", event)
+    if alarm:
+        findings += state.count(settings, "failures", database, why)
+        trouble = alarms.Trouble(_code(what), database, error.message, error.hint, why if why in _SHARED else "")
+        findings += alarms.settle(settings, [trouble.key], [trouble])
+    return findings
+
+
+def restored(settings: Settings, store: Store, result: dict, *names: str) -> list[dict]:
+    """Note a restore that ended well.
+
+    :param names: the keys of the result that the journal is to hold.
+    :return: findings: what could not be noted.
+    """
+    now, database = utc_now(), result["database"]
+    findings = journal.record(store, layout_for(settings, database), now, "restore", {name: result[name] for name in names})
+    try:
+        with state.changing(settings, state.LAST_RESTORE) as last:
+            last[database] = {"at": manifest.timestamp(now), "backup": result["backup"], "downtime_seconds": result["downtime_seconds"]}
+    except UsageError as error:
+        findings.append({"code": "STATE_NOT_WRITTEN", "message": error.message})
+    return findings
+
+
+def _code(what: str) -> str:
+    return f"{what.upper()}_FAILED"

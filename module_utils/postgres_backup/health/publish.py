@@ -1,0 +1,35 @@
+"""The page in the bucket, and a link to it that ends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from ..catalog.manifest import timestamp
+from ..catalog.names import Layout, utc_now
+from ..errors import UsageError
+from ..s3.store import Store
+from ..settings import Settings
+
+#: signature version 4 allows a link to last a week
+MOST_HOURS = 168
+
+
+def page(settings: Settings, text: str, hours: int, check: bool = False) -> dict:
+    """Put the page under the prefix, in place of the one before, and make a link to it.
+
+    :param text: the page, HTML.
+    :param hours: for how long the link is good, at most :data:`MOST_HOURS`.
+    :return: ``key link ends_at changed``; no ``link`` with ``check``.
+    :raises UsageError: no link lasts so long.
+    :raises StoreError: the store refused the page.
+    """
+    if not 1 <= hours <= MOST_HOURS:
+        raise UsageError(f"A link cannot be good for {hours} hours", f"1 to {MOST_HOURS}: S3 allows a week (backup_report_link_hours)")
+    store = Store(settings)
+    store.check()
+    key = Layout(settings.s3_prefix).report
+    ends = timestamp(utc_now() + timedelta(hours=hours))
+    if check:
+        return {"changed": True, "key": key, "ends_at": ends}
+    store.put(key, text.encode(), "text/html; charset=utf-8")
+    return {"changed": True, "key": key, "link": store.link(key, hours * 3600), "ends_at": ends}

@@ -1,0 +1,173 @@
+"""pg_dump as an inspected stream: bytes go by once, are read by the inspector, and never touch a disk."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+
+from ..errors import DatabaseError
+from ..machine import signals
+from ..stream.inspector import Inspector, Report
+from .programs import Process, Programs
+
+#: bytes read at once; also asked of the kernel as the pipe's size, so that pg_dump does not wait for us at every 64 KiB
+CHUNK = 1 << 20
+#: how long pg_dump waits for tables that somebody has locked; for ever would be a backup that silently never ends
+LOCK_WAIT = "30min"
+
+
+class Dump:
+    """One run of pg_dump.
+
+    :param tables: patterns as for ``pg_dump --table``; empty: the whole database.
+    :param snapshot: an exported snapshot that this dump must show; empty: its own.
+    """
+
+    def __init__(
+        self, programs: Programs, database: str, format: str = "plain", snapshot: str = "", tables: Sequence[str] = (), schema_only: bool = False
+    ) -> None:
+        self.programs, self.database, self.format = programs, database, format
+        self.inspector = Inspector()
+        self._arguments = [f"--format={format}", f"--lock-wait-timeout={LOCK_WAIT}", "--strict-names"]
+        if format == "custom":
+            self._arguments.append("--compress=1")
+        if snapshot:
+            self._arguments.append(f"--snapshot={snapshot}")
+        self._arguments += [f"--table={table}" for table in tables] + (["--schema-only"] if schema_only else [])
+
+    def chunks(self) -> Iterator[bytes]:
+        """The dump as it comes.
+
+        :raises DatabaseError: pg_dump did not end with 0, or it did, but what came is no whole dump.
+        """
+        with self.programs.start("pg_dump", self.database, *self._arguments, stdout=subprocess.PIPE) as process:
+            if self.format == "plain":
+                for chunk in _read(process):
+                    self.inspector.feed(chunk)
+                    yield chunk
+            else:
+                yield from self._archive(process)
+            _check(process)
+        self.report: Report = self.inspector.finish()
+        if not self.report.complete:
+            raise DatabaseError(
+                f"The dump of {self.database} is not whole, though pg_dump reported success", "Try again; then look at the server's log", self.report.findings
+            )
+
+    def _archive(self, process: Process) -> Iterator[bytes]:
+        """A custom archive cannot be read as it stands, so pg_restore turns a copy of the stream into the plain dump that the inspector knows."""
+        with ArchiveReader(self.programs, self.inspector.feed) as reader:
+            for chunk in _read(process):
+                reader.write(chunk)
+                yield chunk
+            reader.finish()
+
+
+class ArchiveReader:
+    """pg_restore from a stream of a custom archive to a plain dump.
+
+    :param sink: takes the plain dump, chunk by chunk, in a thread of its own.
+    """
+
+    def __init__(self, programs: Programs, sink) -> None:
+        self._argv = [os.path.join(programs.directory, "pg_restore"), "--file=-"]
+        if programs.settings.db_container:
+            self._argv = ["docker", "exec", "-i", programs.settings.db_container, *self._argv]
+        self._process = Process("pg_restore", self._argv, programs.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._sink, self._error = sink, None
+        self._thread = threading.Thread(target=self._drain, name="pg_restore-stdout", daemon=True)
+        with signals.hold:
+            self._thread.start()
+
+    def _drain(self) -> None:
+        try:
+            for chunk in _read(self._process):
+                self._sink(chunk)
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that writes, which raises it
+            self._error = error
+            self._process.child.stdout.close()
+
+    def write(self, chunk) -> None:
+        if self._error:
+            raise self._error
+        try:
+            write_all(self._process.child.stdin.fileno(), chunk)
+        except BrokenPipeError:
+            self._thread.join()
+            if self._error:
+                raise self._error from None
+            self._process.check()
+            raise DatabaseError("pg_restore stopped reading the archive", "") from None
+
+    def finish(self) -> None:
+        """Wait until all of it has gone through.
+
+        :raises DatabaseError: pg_restore found the archive damaged.
+        """
+        self._process.child.stdin.close()
+        self._thread.join()
+        if self._error:
+            raise self._error
+        self._process.check()
+
+    def __enter__(self) -> ArchiveReader:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.end()
+        self._thread.join()
+
+
+def _check(process: Process) -> None:
+    """:raises DatabaseError: pg_dump did not end with 0; with what the server said, and a hint for the few causes that have a known way out."""
+    try:
+        process.check()
+    except DatabaseError as error:
+        detail = next((line.partition("Error message from server: ")[2] for line in process.complaints.splitlines() if "detail: " in line), "")
+        error.message += f" ({detail})" if detail else ""
+        error.hint = next((hint for said, hint in _HINTS.items() if said in process.complaints), "")
+        raise
+
+
+_HINTS = {
+    "canceling statement due to statement timeout": f"A table was locked for {LOCK_WAIT}: see who holds it in pg_stat_activity and pg_locks, then try again",
+    "no matching tables were found": "Patterns are those of pg_dump --table: schema.table, and names with capitals in double quotes: 'public.\"Users\"'",
+    "row-level security": "The user of the backup needs BYPASSRLS, or must be a superuser or the owner of the tables",
+    "permission denied": "The user of the backup must be the owner, or may read everything: GRANT pg_read_all_data TO <user>",
+    "server closed the connection": "The server went away: look at its log",
+}
+
+
+def _read(process: Process) -> Iterator[bytes]:
+    handle = process.child.stdout.fileno()
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, CHUNK)
+    except OSError:  # over the user's share of pipe memory (fs.pipe-user-pages-soft): a small pipe is only slower
+        os.set_blocking(handle, True)
+    while data := os.read(handle, CHUNK):
+        yield data
+
+
+def write_all(handle: int, data) -> None:
+    """Write every byte of ``data`` to a descriptor (a pipe takes less than all of it at a time)."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def dump_globals(programs: Programs, database: str, passwords: bool) -> bytes:
+    """Roles, memberships and settings as ``pg_dumpall --globals-only`` writes them.
+
+    :param passwords: include the roles' password hashes, which only a superuser may read.
+    :raises DatabaseError: pg_dumpall failed.
+    """
+    arguments = ["--globals-only"] + ([] if passwords else ["--no-role-passwords"])
+    with programs.start("pg_dumpall", database, *arguments, stdout=subprocess.PIPE) as process:
+        text = b"".join(_read(process))
+        process.check()
+    if b"PostgreSQL database cluster dump complete" not in text:
+        raise DatabaseError("pg_dumpall reported success, but its output has no end", "")
+    return text

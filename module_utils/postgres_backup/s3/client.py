@@ -1,0 +1,206 @@
+"""One connection to an S3-compatible store: its client, its patience, and its errors in words.
+
+botocore (boto3's engine; loading it alone saves a third of the time) is told everything explicitly
+and hears nothing from the environment or from ``~/.aws``: cron has none of it, and a laptop has a
+confusing one. Proxies (``HTTPS_PROXY``, ``NO_PROXY``) are the one exception, as everywhere.
+
+What is sent is what the widest range of stores takes: newer checksums only where S3 itself requires
+one, and then Content-MD5 in their place; signature version 4; nothing optional.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import botocore
+import botocore.config
+import botocore.exceptions
+import botocore.session
+
+from ..errors import UsageError
+from ..settings import Settings
+from .errors import CONNECT_TIMEOUT, FAILURES, READ_TIMEOUT, Refused, Stopped, explain, is_transient
+
+#: seconds from the first failure of a call for which it is tried again
+PATIENCE = 150.0
+#: the same for a person who waits for an answer
+QUICK = 3.0
+#: where Linux distributions keep the certificates they trust: Debian and its kin, Fedora, SUSE
+_SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
+_environment_lock = threading.Lock()
+
+
+def md5(data: bytes | bytearray | memoryview) -> bytes:
+    """The MD5 of a body: against damage on the way, not against people."""
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def content_md5(digest: bytes) -> str:
+    """The value of a Content-MD5 header; with it a damaged body is refused by the store instead of kept."""
+    return base64.b64encode(digest).decode("ascii")
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredObject:
+    """An object as the store tells of it; ``modified`` is UTC, by the store's clock; ``etag`` may be of any make."""
+
+    key: str
+    bytes: int
+    modified: datetime
+    etag: str = ""
+
+
+class S3:
+    """Calls to one bucket.
+
+    :param settings: endpoint, region, bucket, key, addressing style and CA bundle are taken from it.
+    :param patience: seconds for which a call that met a silent or failing store is repeated.
+    :raises UsageError: the CA bundle of the settings cannot be read.
+    """
+
+    def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
+        self.settings, self.patience = settings, patience
+        self.bucket = settings.s3_bucket
+        self.client = _client(settings)
+
+    def call(self, operation: str, doing: str, *, patience: float | None = None, stop: threading.Event | None = None, **parameters: Any) -> dict:
+        """One S3 operation, repeated while that may help.
+
+        :param operation: as boto3 calls it, such as ``put_object``; the bucket is added.
+        :param doing: for the error: ``Failed to <doing>: ...``.
+        :param patience: other than that of the connection.
+        :param stop: set by another thread to give up.
+        :raises Refused: the store said no.
+        :raises StoreError: it could not be reached, or did not answer as S3 does.
+        """
+        give_up = None
+        delay = 0.25
+        while True:
+            if stop is not None and stop.is_set():
+                raise Stopped(f"Failed to {doing}: the upload was given up")
+            if hasattr(parameters.get("Body"), "seek"):
+                parameters["Body"].seek(0)  # an attempt before may have read some of it
+            try:
+                return getattr(self.client, operation)(Bucket=self.bucket, **parameters)
+            except FAILURES as error:
+                if isinstance(error, botocore.exceptions.ParamValidationError):
+                    raise  # a mistake of ours, not the store's
+                now = time.monotonic()
+                give_up = give_up or now + (self.patience if patience is None else patience)
+                if not is_transient(error) or now + delay > give_up:
+                    raise explain(error, doing, self.settings) from error
+            if stop is None:
+                time.sleep(delay)
+            else:
+                stop.wait(delay)
+            delay = min(delay * 2, 15.0)
+
+    def head(self, key: str, patience: float | None = None) -> StoredObject | None:
+        """What the store tells of one object; None when there is none."""
+        try:
+            answer = self.call("head_object", f"look at {key}", patience=patience, Key=key)
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+        return StoredObject(key, answer["ContentLength"], answer["LastModified"].astimezone(timezone.utc), answer.get("ETag", "").strip('"'))
+
+    def unfinished(self, prefix: str, patience: float | None = None) -> Iterator[tuple[str, str, datetime]]:
+        """Uploads under a prefix that were neither completed nor aborted: key, upload id, begin (UTC)."""
+        marker: dict[str, str] = {}
+        while True:
+            answer = self.call("list_multipart_uploads", f"list the unfinished uploads under {prefix}", patience=patience, Prefix=prefix, **marker)
+            for upload in answer.get("Uploads", []):
+                if upload["Key"].startswith(prefix):
+                    yield upload["Key"], upload["UploadId"], upload["Initiated"].astimezone(timezone.utc)
+            if not answer.get("IsTruncated") or not answer.get("NextKeyMarker"):
+                return
+            marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer.get("NextUploadIdMarker", "")}
+
+
+def anonymous(settings: Settings) -> Any:
+    """A client without a key: what it may do, everybody may."""
+    return _client(settings, signature_version=botocore.UNSIGNED)
+
+
+def _client(settings: Settings, signature_version: Any = "s3v4") -> Any:
+    config = botocore.config.Config(
+        signature_version=signature_version,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        # repeated by S3.call, which knows more damages and can be stopped
+        retries={"mode": "standard", "total_max_attempts": 1},
+        s3={"addressing_style": settings.s3_addressing_style},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        tcp_keepalive=True,
+    )
+    with _deaf_to_environment():
+        client = _session().create_client(
+            "s3",
+            region_name=settings.s3_region,
+            endpoint_url=settings.s3_endpoint_url,
+            verify=_certificates(settings),
+            aws_access_key_id=settings.s3_access_key,
+            aws_secret_access_key=settings.s3_secret_key,
+            config=config,
+        )
+    client.meta.events.register("before-call.s3", _content_md5_instead)
+    # Stores and proxies that do not answer it make every part wait for a second.
+    client.meta.events.register_last("before-call.s3", _expect_nothing)
+    return client
+
+
+@functools.cache
+def _session() -> botocore.session.Session:
+    """Shared: it keeps S3's description, which takes a tenth of a second to read."""
+    return botocore.session.Session()
+
+
+def _certificates(settings: Settings) -> str | bool:
+    """The file of trusted CAs: the configured one, else the system's, else botocore's own."""
+    if settings.s3_ca_bundle:
+        if not os.access(settings.s3_ca_bundle, os.R_OK):
+            raise UsageError(f"The CA bundle {settings.s3_ca_bundle} cannot be read", "Check backup_s3_ca_bundle (in the config: S3_CA_BUNDLE)")
+        return settings.s3_ca_bundle
+    return next((path for path in _SYSTEM_CERTIFICATES if Path(path).is_file()), True)
+
+
+@contextlib.contextmanager
+def _deaf_to_environment() -> Iterator[None]:
+    """While a client is made: no AWS_* or BOTO* variable and no ``~/.aws``.
+
+    botocore offers no switch for it, and each of its releases reads a few more of them. A client has
+    read all of them once it is made.
+    """
+    with _environment_lock:
+        kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("AWS_", "BOTO"))}
+        os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+        try:
+            yield
+        finally:
+            del os.environ["AWS_CONFIG_FILE"], os.environ["AWS_SHARED_CREDENTIALS_FILE"]
+            os.environ.update(kept)
+
+
+def _expect_nothing(params: dict, **_: Any) -> None:
+    params["headers"].pop("Expect", None)
+
+
+def _content_md5_instead(params: dict, **_: Any) -> None:
+    """Where S3 requires a checksum (a bucket's lifecycle, say): Content-MD5, which every store knows, not CRC32, which some refuse."""
+    checksum = params["context"].get("checksum", {})
+    if checksum.pop("request_algorithm", None) and isinstance(params["body"], (bytes, bytearray)):
+        checksum.pop("request_algorithm_header", None)
+        params["headers"]["Content-MD5"] = content_md5(md5(params["body"]))

@@ -1,0 +1,113 @@
+"""A stream out of the store that survives a broken link and notices a replaced object."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+
+import botocore.exceptions
+import urllib3.exceptions
+
+from ..errors import BadBackupError, StoreError
+from .client import S3
+from .errors import Refused
+
+READ_BYTES = 1024 * 1024
+#: times in a row that the link may break without a single byte in between
+ATTEMPTS = 6
+_BROKEN_LINK = (botocore.exceptions.HTTPClientError, botocore.exceptions.IncompleteReadError, urllib3.exceptions.HTTPError)
+
+
+class Download:
+    """The bytes of an object, as an iterator of chunks of about 1 MiB.
+
+    A broken link is taken up again at the byte where it broke (``Range``), as long as the object is
+    still the same one (``If-Match``). Iterate once.
+
+    :param expected_bytes: refuse the object when its size is another.
+    :ivar bytes: read so far.
+    :ivar total: the object's size; None before the first chunk.
+    """
+
+    def __init__(self, s3: S3, key: str, expected_bytes: int | None = None) -> None:
+        self.s3, self.key, self.expected_bytes = s3, key, expected_bytes
+        self.bytes = 0
+        self.total: int | None = None
+        self.resumed = 0
+        self._etag = ""
+        self._hash = hashlib.sha256()
+        self._chunks = self._read()
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of everything read so far."""
+        return self._hash.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+    def close(self) -> None:
+        """Let go of the connection before the end."""
+        self._chunks.close()
+
+    def __enter__(self) -> Download:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _read(self) -> Iterator[bytes]:
+        broken = 0
+        while True:
+            body = self._open()
+            before = self.bytes
+            try:
+                while self.bytes < self.total:
+                    chunk = body.read(min(READ_BYTES, self.total - self.bytes))
+                    self._hash.update(chunk)
+                    self.bytes += len(chunk)
+                    yield chunk
+                return
+            except _BROKEN_LINK as error:
+                cause = error
+            finally:
+                body.close()
+            broken = 1 if self.bytes > before else broken + 1
+            if broken > ATTEMPTS:
+                raise StoreError(
+                    f"Failed to download {self.key}: the connection broke {broken} times at byte {self.bytes} of {self.total}",
+                    "Check the network; nothing was changed",
+                ) from cause
+            self.resumed += 1
+            time.sleep(min(2.0 ** (broken - 1) / 2, 15.0))
+
+    def _open(self):
+        doing = f"download {self.key}"
+        parameters = {"Range": f"bytes={self.bytes}-", "IfMatch": self._etag} if self.bytes else {}
+        try:
+            answer = self.s3.call("get_object", doing, Key=self.key, **parameters)
+        except Refused as error:
+            if error.status == 412:
+                raise self._changed() from error
+            raise
+        body, etag, length = answer["Body"], answer.get("ETag", ""), answer["ContentLength"]
+        if self.total is None:
+            self.total, self._etag = length, etag
+            if self.expected_bytes not in (None, length):
+                body.close()
+                message = f"it holds {length} bytes, not the {self.expected_bytes} of its manifest"
+                raise BadBackupError(f"Failed to {doing}: {message}", "Choose another backup", [{"code": "OBJECT_SIZE", "message": f"{self.key}: {message}"}])
+            return body
+        # A store that ignores Range starts anew, one that ignores If-Match sends another object.
+        skip = self.bytes if "ContentRange" not in answer else 0
+        if etag != self._etag or length + (0 if skip else self.bytes) != self.total:
+            body.close()
+            raise self._changed()
+        while skip:
+            skip -= len(body.read(min(READ_BYTES, skip)))
+        return body
+
+    def _changed(self) -> BadBackupError:
+        message = "it was replaced while it was being read"
+        return BadBackupError(f"Failed to download {self.key}: {message}", "Start again", [{"code": "OBJECT_CHANGED", "message": f"{self.key}: {message}"}])

@@ -1,0 +1,170 @@
+"""The object storage, as the rest of the package knows it."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+
+from ..errors import StoreError
+from ..settings import Settings
+from . import bucket
+from .client import PATIENCE, S3, StoredObject, content_md5, md5
+from .download import Download
+from .errors import Refused
+from .upload import PartPlan, Upload, plan_parts
+
+__all__ = ["Download", "PartPlan", "Refused", "Store", "StoredObject", "Upload", "plan_parts"]
+
+#: seconds for which a store is asked again when all that is left to do is to clean up, or to note that something failed
+HASTY = 5.0
+#: bytes of an object that is read into memory at once
+SMALL = 64 * 1024 * 1024
+
+
+class Store:
+    """One bucket of an S3-compatible store. May be used by several threads.
+
+    :param settings: endpoint, region, bucket, key, addressing style, CA bundle, most parts.
+    :param patience: seconds for which a call to a silent or failing store is repeated before it counts as failed.
+    :raises UsageError: the CA bundle cannot be read.
+
+    Every method raises :class:`StoreError` when the store cannot be reached, and :class:`Refused`, a kind
+    of it, when it says no.
+    """
+
+    def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
+        self.settings = settings
+        self.s3 = S3(settings, patience)
+
+    def check(self) -> None:
+        """Endpoint, key, bucket and region are right: asks for one page of the prefix, and gives up soon."""
+        bucket.probe(self.s3)
+
+    def list(self, prefix: str, delimiter: str = "", after: str = "") -> Iterator[StoredObject]:
+        """Objects whose keys begin with ``prefix``, in the order of their keys, however many.
+
+        :param delimiter: ``/`` leaves out what lies under sub-prefixes.
+        :param after: only keys that come after this one, where the store heeds it; so whoever needs that looks again.
+        """
+        parameters = {"Prefix": prefix} | ({"Delimiter": delimiter} if delimiter else {}) | ({"StartAfter": after} if after else {})
+        while True:
+            answer = self.s3.call("list_objects_v2", f"list {prefix}", **parameters)
+            found = answer.get("Contents", [])
+            for entry in found:
+                yield StoredObject(entry["Key"], entry["Size"], entry["LastModified"].astimezone(timezone.utc), entry.get("ETag", "").strip('"'))
+            if not answer.get("IsTruncated"):
+                return
+            token = answer.get("NextContinuationToken")
+            if not token:
+                raise StoreError(f"Failed to list {prefix}: the store says that there is more, and not where", "Ask the provider")
+            parameters["ContinuationToken"] = token
+
+    def head(self, key: str) -> StoredObject | None:
+        """What the store tells of one object; None when there is none."""
+        return self.s3.head(key)
+
+    def get(self, key: str, limit: int = SMALL) -> bytes | None:
+        """A small object; None when there is none.
+
+        :raises StoreError: it holds more than ``limit`` bytes.
+        """
+        pieces = []
+        with Download(self.s3, key) as download:
+            try:
+                for piece in download:
+                    if download.total is not None and download.total > limit:
+                        raise StoreError(f"Failed to read {key}: it holds {download.total} bytes, more than the {limit} that such an object may have", "")
+                    pieces.append(piece)
+            except Refused as error:
+                if error.code in ("NoSuchKey", "404"):
+                    return None
+                raise
+        return b"".join(pieces)
+
+    def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        """Write a small object, replacing one of that name."""
+        self.s3.call("put_object", f"write {key}", Key=key, Body=data, ContentMD5=content_md5(md5(data)), ContentType=content_type)
+
+    def link(self, key: str, seconds: int) -> str:
+        """An address of an object for those without a key, good for so long; whoever has it can read the object. Nothing is asked of the store."""
+        return self.s3.client.generate_presigned_url("get_object", {"Bucket": self.s3.bucket, "Key": key}, seconds)
+
+    def delete(self, keys: Sequence[str]) -> list[str]:
+        """Delete objects, in this order; one that is not there counts as deleted.
+
+        One by one: the call that deletes many is refused by some stores, and its checksum differs between them.
+
+        :returns: the keys deleted.
+        :raises StoreError: at the first that cannot be deleted; those before it are gone.
+        """
+        for key in keys:
+            try:
+                self.s3.call("delete_object", f"delete {key}", Key=key)
+            except Refused as error:
+                if error.code != "NoSuchKey":
+                    raise
+        return list(keys)
+
+    def upload(self, key: str, expected_bytes: int) -> Upload:
+        """Begin an object of at most about ``expected_bytes``; see :class:`Upload`."""
+        return Upload(self.s3, key, expected_bytes)
+
+    def download(self, key: str, expected_bytes: int | None = None) -> Download:
+        """The bytes of an object in chunks; see :class:`Download`."""
+        return Download(self.s3, key, expected_bytes)
+
+    def clock_difference(self) -> float:
+        """Seconds that this machine's clock is ahead of the store's (to about one second)."""
+        doing = "compare the clock with the store's"
+        before = time.time()
+        try:
+            headers = self.s3.call("list_objects_v2", doing, Prefix=self.settings.s3_prefix, MaxKeys=1)["ResponseMetadata"]["HTTPHeaders"]
+        except Refused as error:
+            if not error.headers.get("date"):
+                raise
+            headers = error.headers  # it may refuse just because of the clock
+        if not headers.get("date"):
+            raise StoreError(f"Failed to {doing}: it does not tell the time", "")
+        theirs = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
+        return (before + time.time()) / 2 - theirs - 0.5
+
+    def sweep_uploads(self, prefix: str, older_than_hours: float) -> int:
+        """Abort uploads under ``prefix`` that began longer ago than that, by the store's clock.
+
+        :returns: how many there were; 0 also where the store cannot list them.
+        """
+        oldest = datetime.now(timezone.utc) - timedelta(seconds=self.clock_difference()) - timedelta(hours=older_than_hours)
+        try:
+            found = list(self.s3.unfinished(prefix))
+        except Refused as error:
+            if error.status in (405, 501):
+                return 0
+            raise
+        count = 0
+        for key, upload_id, begun in found:
+            if begun < oldest:
+                try:
+                    self.s3.call("abort_multipart_upload", f"abort an unfinished upload of {key}", Key=key, UploadId=upload_id)
+                except Refused as error:
+                    if error.status != 404:
+                        raise
+                count += 1
+        return count
+
+    def bucket_exists(self) -> bool:
+        """Whether the bucket is there, and this key may list it."""
+        return bucket.exists(self.s3)
+
+    def create_bucket(self) -> bool:
+        """Create the bucket; False when it was there."""
+        return bucket.create(self.s3)
+
+    def make_private(self, check: bool = False) -> str:
+        """Close the bucket to the public and see that it is closed; see :func:`bucket.make_private`."""
+        return bucket.make_private(self.s3, check)
+
+    def expire_unfinished_uploads(self, days: int, check: bool = False) -> str:
+        """Let the store itself forget unfinished uploads; see :func:`bucket.expire_unfinished_uploads`."""
+        return bucket.expire_unfinished_uploads(self.s3, days, check)

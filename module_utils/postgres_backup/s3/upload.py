@@ -1,0 +1,363 @@
+"""A stream into the store: equal parts, bounded memory, and nothing left behind by a failure."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+from ..errors import StoreError
+from ..machine import signals
+from .client import QUICK, S3, StoredObject, content_md5, md5
+from .errors import Refused, Stopped
+
+MIB = 1024 * 1024
+#: bytes of a part, unless the object needs larger ones (S3's own least is 5 MiB)
+PART_BYTES = 8 * MIB
+#: bytes of all buffers of one upload together: wanted, and never exceeded
+BUFFER_BYTES = 64 * MIB
+MOST_BUFFER_BYTES = 96 * MIB
+#: parts in flight at most: enough to hide a store's latency, few enough for a small store
+MOST_WORKERS = 3
+#: room for a stream that grows beyond what was expected
+SPARE = 1.5
+
+
+@dataclasses.dataclass(frozen=True)
+class PartPlan:
+    """How an object is cut: bytes of each part but the last, parts in flight at once, buffers held."""
+
+    part_bytes: int
+    workers: int
+    buffers: int
+
+
+def plan_parts(expected_bytes: int, max_parts: int) -> PartPlan:
+    """Parts for an object of at most ``expected_bytes``, with room to spare; pure.
+
+    All parts are equal, because some stores (R2) refuse others; so the size is chosen before the first.
+
+    :param max_parts: how many the store takes (10,000; Scaleway 1,000).
+    :raises StoreError: it would take larger buffers than this program allows itself.
+    """
+    most = MOST_BUFFER_BYTES * max_parts
+    if expected_bytes > most:
+        raise StoreError(
+            f"Failed to plan the upload of up to {expected_bytes / 1e9:,.0f} GB: {max_parts} parts hold at most {most / 1e9:,.0f} GB",
+            "Raise backup_s3_max_parts if the store takes more (most take 10000); for a database of this size pgBackRest is the right tool",
+        )
+    wanted = math.ceil(expected_bytes * SPARE / max_parts)
+    part_bytes = min(max(PART_BYTES, math.ceil(wanted / MIB) * MIB), MOST_BUFFER_BYTES)
+    room = BUFFER_BYTES if part_bytes * 2 <= BUFFER_BYTES else MOST_BUFFER_BYTES
+    buffers = max(1, min(room // part_bytes, MOST_WORKERS + 1))
+    return PartPlan(part_bytes, max(1, buffers - 1), buffers)
+
+
+class _Body:
+    """The first ``length`` bytes of a buffer, read like a file, without a copy.
+
+    Not the buffer itself, because a body in one piece must reach the store within one timeout, however
+    slow the link; a file is sent in small blocks, each with its own. And between two blocks it can be
+    told to stop.
+    """
+
+    def __init__(self, buffer: bytearray, length: int, stop: threading.Event) -> None:
+        self._view, self._at, self._stop = memoryview(buffer)[:length], 0, stop
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def md5(self) -> bytes:
+        return md5(self._view)
+
+    def read(self, count: int = -1) -> memoryview:
+        if self._stop.is_set():
+            raise Stopped("the upload was given up")
+        end = len(self._view) if count is None or count < 0 else self._at + count
+        piece = self._view[self._at : end]
+        self._at += len(piece)
+        return piece
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + (0, self._at, len(self._view))[whence]
+        return self._at
+
+
+class Upload:
+    """An object being written. It exists under its key after :meth:`complete`, and not before.
+
+    A context manager: left by an exception, or without ``complete``, nothing of it stays in the store.
+    Not for several threads at once.
+
+    :ivar bytes: written so far.
+    :ivar etag_confirmed: after ``complete``: whether the store's ETag is what these parts give; None where
+        it is of another make (many stores have their own). Only a note: nothing depends on it.
+    """
+
+    def __init__(self, s3: S3, key: str, expected_bytes: int) -> None:
+        self.s3, self.key = s3, key
+        self.max_parts = s3.settings.s3_max_parts
+        self.plan = plan_parts(expected_bytes, self.max_parts)
+        self.bytes = 0
+        self.etag_confirmed: bool | None = None
+        self._hash = hashlib.sha256()
+        self._part_bytes = self.plan.part_bytes
+        self._double_at = math.ceil(self.max_parts * 3 / 4)
+        self._buffer: bytearray | None = None
+        self._filled = 0
+        self._upload_id = ""
+        self._begun = self._finishing = self._ended = False
+        self._before: StoredObject | None = None
+        self._md5s: dict[int, bytes] = {}
+        self._etags: dict[int, str] = {}
+        self._number = 0
+        # shared with the threads, under _changed
+        self._changed = signals.Condition()
+        self._free: list[bytearray] = []
+        self._held = 0
+        self._in_flight = 0
+        self._failure: BaseException | None = None
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(self.plan.workers, thread_name_prefix="upload")
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of everything written so far."""
+        return self._hash.hexdigest()
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._ended:
+            return
+        try:
+            self.abort()
+        except StoreError as not_aborted:
+            if error is None:
+                raise
+            # The first error is the one to show; sweep_uploads removes what is left.
+            if isinstance(error, StoreError):
+                error.findings.append({"code": "UPLOAD_NOT_ABORTED", "message": not_aborted.message})
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take these bytes; waits while all buffers are on their way.
+
+        :raises StoreError: now, or an earlier part could not be stored.
+        """
+        if self._ended:
+            raise ValueError("write to an upload that has ended")
+        self._hash.update(data)
+        with memoryview(data) as whole, whole.cast("B") as view:
+            done = 0
+            while done < len(view):
+                if self._buffer is None:
+                    self._buffer = self._acquire()
+                elif self._filled == len(self._buffer):
+                    self._send_buffer()  # only now that more follows: the last part is sent by complete
+                    continue
+                count = min(len(view) - done, len(self._buffer) - self._filled)
+                with memoryview(self._buffer) as target:
+                    target[self._filled : self._filled + count] = view[done : done + count]
+                self._filled += count
+                done += count
+            self.bytes += len(view)
+        self._raise_failure()
+
+    def complete(self) -> StoredObject:
+        """Make the object visible, and look at it again.
+
+        :returns: the object as the store tells of it, its size compared.
+        :raises StoreError: it could not be stored, or is there with another size (it is deleted then).
+        """
+        if self._ended:
+            raise ValueError("complete of an upload that has ended")
+        if self._upload_id:
+            if self._filled:
+                self._send_buffer()
+            with self._changed:
+                self._changed.wait_for(lambda: not self._in_flight or self._failure is not None)
+            self._raise_failure()
+            self._begin_finishing()
+            self._complete_parts()
+        else:
+            body = _Body(self._buffer or bytearray(), self._filled, self._stop)
+            self._md5s[0] = body.md5()
+            self._begin_finishing()
+            self.s3.call("put_object", self._doing, Key=self.key, Body=body, ContentMD5=content_md5(self._md5s[0]), ContentType="application/octet-stream")
+        stored = self._look()
+        self._ended = True
+        self._pool.shutdown()
+        self._buffer = None
+        self._free.clear()
+        return stored
+
+    def give_up(self) -> None:
+        """From another thread: nothing more is tried, so that :meth:`write` raises soon; :meth:`abort` is still to come."""
+        self._stop.set()
+
+    def abort(self) -> None:
+        """Give up: waits for the threads, then removes every part. A second call does nothing.
+
+        :raises StoreError: the store did not let go of the parts; :meth:`Store.sweep_uploads` will find them.
+        """
+        if self._ended:
+            return
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._buffer = None
+        self._free.clear()
+        doing = f"abort the upload of {self.key}"
+        ids = [self._upload_id] if self._upload_id else []
+        if self._begun and not ids:
+            # The answer that held the id was lost, or an exception came in between.
+            ids = [upload_id for key, upload_id, _ in self.s3.unfinished(self.key, patience=QUICK) if key == self.key]
+        for upload_id in ids:
+            try:
+                self.s3.call("abort_multipart_upload", doing, patience=QUICK, Key=self.key, UploadId=upload_id)
+            except Refused as error:
+                if error.status != 404:
+                    raise
+        if self._finishing:
+            # The store may have finished it although we never heard so.
+            stored = self.s3.head(self.key, patience=QUICK)
+            if stored is not None and stored != self._before and stored.bytes == self.bytes:
+                self.s3.call("delete_object", doing, patience=QUICK, Key=self.key)
+        self._ended = True
+
+    @property
+    def _doing(self) -> str:
+        return f"upload {self.key}"
+
+    def _begin_finishing(self) -> None:
+        """From here on the object may appear, whatever we hear of it; so remember what lies there now."""
+        self._before = self.s3.head(self.key)
+        self._finishing = True
+
+    def _acquire(self) -> bytearray:
+        """A buffer of one part; waits for one that is on its way."""
+        size = self._part_bytes
+        room = max(BUFFER_BYTES, self.plan.buffers * self.plan.part_bytes, size)
+        most = min(room, self.plan.buffers * size)
+        found: list[bytearray] = []
+
+        def take() -> bool:
+            self._raise_failure()
+            fitting = [buffer for buffer in self._free if len(buffer) == size]
+            if fitting:
+                self._free.remove(fitting[0])
+                found.append(fitting[0])
+                return True
+            self._held -= sum(len(buffer) for buffer in self._free)
+            self._free.clear()
+            if self._held and self._held + size > most:
+                return False
+            self._held += size
+            found.append(bytearray(size))
+            return True
+
+        with self._changed:
+            self._changed.wait_for(take)
+        return found[0]
+
+    def _send_buffer(self) -> None:
+        """Hand the filled buffer to a thread, as the next part."""
+        if not self._upload_id:
+            self._begun = True
+            answer = self.s3.call("create_multipart_upload", self._doing, stop=self._stop, Key=self.key, ContentType="application/octet-stream")
+            self._upload_id = answer["UploadId"]
+        self._raise_failure()
+        self._number += 1
+        if self._number > self.max_parts:
+            raise StoreError(
+                f"Failed to {self._doing}: it grew beyond {self.max_parts} parts of {self.plan.part_bytes // MIB} MiB",
+                "Raise backup_s3_max_parts if the store takes more; for a database of this size pgBackRest is the right tool",
+            )
+        if self._number == self._double_at:
+            # The stream outgrows its plan. Unequal parts are the last resort: most stores take them.
+            self._part_bytes = min(self._part_bytes * 2, max(MOST_BUFFER_BYTES, self._part_bytes))
+            self._double_at = self._number + max(1, (self.max_parts - self._number) // 2)
+        buffer, length = self._buffer, self._filled
+        self._buffer, self._filled = None, 0
+        assert buffer is not None
+        with self._changed:
+            self._in_flight += 1
+        try:
+            with signals.hold:  # it may start a thread
+                self._pool.submit(self._send, self._number, buffer, length)
+        except BaseException:
+            with self._changed:
+                self._in_flight -= 1
+            raise
+
+    def _send(self, number: int, buffer: bytearray, length: int) -> None:
+        """In a thread of the pool: one part."""
+        body = _Body(buffer, length, self._stop)
+        try:
+            digest = body.md5()
+            answer = self.s3.call(
+                "upload_part",
+                f"upload part {number} of {self.key}",
+                stop=self._stop,
+                Key=self.key,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                Body=body,
+                ContentMD5=content_md5(digest),
+            )
+            self._md5s[number], self._etags[number] = digest, answer["ETag"]
+        except BaseException as error:  # noqa: BLE001 - handed to the writer, who raises it
+            with self._changed:
+                self._failure = self._failure or error
+        finally:
+            with self._changed:
+                self._in_flight -= 1
+                self._free.append(buffer)
+                self._changed.notify_all()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _complete_parts(self) -> None:
+        parts = [{"PartNumber": number, "ETag": self._etags[number]} for number in sorted(self._etags)]
+        try:
+            self.s3.call("complete_multipart_upload", self._doing, Key=self.key, UploadId=self._upload_id, MultipartUpload={"Parts": parts})
+        except StoreError:
+            # The answer to a first, successful attempt may have been lost; then the object is there.
+            stored = self.s3.head(self.key)
+            if stored is None or stored == self._before or stored.bytes != self.bytes:
+                raise
+
+    def _look(self) -> StoredObject:
+        for attempt in range(5):
+            stored = self.s3.head(self.key)
+            if stored is not None:
+                break
+            time.sleep(attempt)
+        else:
+            raise StoreError(f"Failed to {self._doing}: the store took it, and does not show it", "Try again; if it lasts, ask the provider")
+        if stored.bytes != self.bytes:
+            self.s3.call("delete_object", self._doing, Key=self.key)
+            raise StoreError(
+                f"Failed to {self._doing}: {self.bytes} bytes were sent, the store shows {stored.bytes}", "Try again; if it lasts, ask the provider"
+            )
+        self.etag_confirmed = self._compare_etag(stored.etag)
+        return stored
+
+    def _compare_etag(self, etag: str) -> bool | None:
+        if self._upload_id:
+            together = md5(b"".join(self._md5s[number] for number in sorted(self._md5s)))
+            ours = f"{together.hex()}-{len(self._md5s)}"
+        else:
+            ours = self._md5s[0].hex()
+        if len(etag) != len(ours):
+            return None
+        return etag == ours

@@ -1,0 +1,53 @@
+"""Read a backup to its end and say whether it is what its manifest says; for one without a readable manifest, write it."""
+
+from __future__ import annotations
+
+import time
+
+from ..catalog import manifest
+from ..catalog.backups import Catalog
+from ..errors import BadBackupError
+from ..machine.progress import Progress, human_seconds
+from ..s3.store import Store
+from ..settings import Settings
+from .proof import prove
+
+
+def verify_backup(
+    settings: Settings, backup: str, database: str = "", identities: tuple[str, ...] = (), check: bool = False, progress: Progress | None = None
+) -> dict:
+    """Download, decrypt, decompress and inspect a backup, without a database.
+
+    :param check: read it all the same, but write no proof.
+    :return: ``backup database key bytes dump_bytes rows seconds sha256 findings changed``.
+    :raises BadBackupError: it is cut, altered or not what its manifest says.
+    """
+    progress = progress or Progress()
+    database = settings.for_database(database)
+    store = Store(settings)
+    store.check()
+    began = time.monotonic()
+    chosen = Catalog(settings, store, database).resolve(backup)
+    if chosen.problem and chosen.problem_code != "MANIFEST_DAMAGED":
+        raise BadBackupError(
+            f"{chosen.name} is not what its manifest says: {chosen.problem}",
+            "postgres-backup list shows the others",
+            [{"code": chosen.problem_code, "message": chosen.problem}],
+        )
+    found = prove(settings, store, chosen, database, identities, progress)
+    if not check:
+        store.put(chosen.layout.manifest(chosen.name), manifest.dump(found), "application/json")
+    seconds = round(time.monotonic() - began, 1)
+    progress.step(f"{database}: {chosen.name} is whole: {found['rows']} rows, read to its end in {human_seconds(seconds)}")
+    return {
+        "changed": not chosen.proven,
+        "backup": str(chosen.name),
+        "database": found["database"],
+        "key": chosen.key,
+        "bytes": chosen.bytes,
+        "dump_bytes": found["dump_bytes"],
+        "rows": found["rows"],
+        "seconds": seconds,
+        "sha256": found["sha256"],
+        "findings": [{"code": chosen.problem_code, "message": f"{chosen.problem}; it has a new one"}] if chosen.problem and not check else [],
+    }
