@@ -6,7 +6,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from demo import fleet
+from bench import fleet
 from postgres_backup.page import page
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "playbooks/templates/report.html.j2"

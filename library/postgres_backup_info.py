@@ -65,7 +65,7 @@ ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "backup": {"type": "str", "
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.backup.kit import newest_kit
+    from ansible.module_utils.postgres_backup.catalog.kits import newest_kit
     from ansible.module_utils.postgres_backup.health import status
 
     result = status.info(call.settings, call.params["database"], call.params["backup"])

@@ -70,7 +70,8 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.backup.kit import create_kit, restore_kit
+    from ansible.module_utils.postgres_backup.backup.kit import create_kit
+    from ansible.module_utils.postgres_backup.restore.kit import restore_kit
 
     if call.params["state"] == "present":
         return create_kit(call.settings, check=call.check, progress=call.progress)

@@ -82,7 +82,7 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.catalog.names import utc_now
+    from ansible.module_utils.postgres_backup.clock import utc_now
     from ansible.module_utils.postgres_backup.health import verdict
     from ansible.module_utils.postgres_backup.page import page
 

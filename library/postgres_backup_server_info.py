@@ -67,7 +67,8 @@ ARGUMENT_SPEC = {**CONFIG_OPTION}
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup import errors
     from ansible.module_utils.postgres_backup.postgresql import programs
-    from ansible.module_utils.postgres_backup.postgresql.connection import connect_maintenance, facts_of, table_counts
+    from ansible.module_utils.postgres_backup.postgresql.connection import connect_maintenance
+    from ansible.module_utils.postgres_backup.postgresql.facts import facts_of, table_counts
 
     # beside the database, which a lost server's new one does not have yet
     with connect_maintenance(call.settings, call.settings.databases[0]) as connection:

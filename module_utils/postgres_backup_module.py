@@ -15,8 +15,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.postgres_backup.errors import PostgresBackupError, unexpected
+from ansible.module_utils.postgres_backup.machine.config_file import DEFAULT_CONFIG, load
 from ansible.module_utils.postgres_backup.machine.progress import FileProgress, Progress
-from ansible.module_utils.postgres_backup.settings import DEFAULT_CONFIG, Settings, load
+from ansible.module_utils.postgres_backup.settings import Settings
 
 #: documented in doc_fragments/postgres_backup.py
 CONFIG_OPTION = {"config": {"type": "path", "default": DEFAULT_CONFIG}}

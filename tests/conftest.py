@@ -22,6 +22,7 @@ from demo import sample
 from demo.postgres_server import PostgresServer, available_majors, find_programs
 from demo.s3_server import SeaweedFS
 from postgres_backup import settings as package_settings
+from postgres_backup.machine import config_file
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ansible's modules import the package under the name that Ansible ships it by; here that is the same folder.
@@ -237,7 +238,7 @@ class Config:
 
     @property
     def settings(self) -> package_settings.Settings:
-        return package_settings.load(str(self.path))
+        return config_file.load(str(self.path))
 
 
 @pytest.fixture

@@ -7,20 +7,12 @@ read here without a shell. Names and meanings: ``CONTRACT`` in docs/reference.md
 from __future__ import annotations
 
 import dataclasses
-import io
-import os
 import re
-import shlex
-import stat
-from collections.abc import Mapping
-from pathlib import Path
 
 from .errors import UsageError
 
-DEFAULT_CONFIG = "/etc/postgres-backup/backup-config.env"
 #: S3 allows at most this many parts in one upload
 S3_MAX_PARTS = 10_000
-_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,8 +144,6 @@ _FIELDS = {
     "METRICS_FILE": "metrics_file",
 }
 _VARIABLES = {field: variable for variable, field in _FIELDS.items()}
-_BUCKET = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-_REQUIRED = ("SERVER_NAME", "DB_NAME", "DB_USER", *_BUCKET)
 
 
 def _problems(s: Settings):
@@ -193,131 +183,3 @@ def _problems(s: Settings):
         yield f"{s.s3_max_parts} parts: S3 allows 1 to {S3_MAX_PARTS} {variable('s3_max_parts')}", ""
 
 
-#: a piece of a word: in single quotes, in double quotes, after a backslash, or as it stands
-_PIECE = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)|(?P<bare>[^ \t\r\n'"\\]+)""", re.DOTALL)
-
-
-def _words(text: str) -> list[str] | None:
-    """Words as a POSIX shell cuts them; None where a quote is still open.
-
-    ``shlex`` would take a ``#`` in the middle of a word for a comment, and cut a password short.
-    """
-    words, at = [], 0
-    while at < len(text):
-        if text[at] in " \t\r\n":
-            at += 1
-            continue
-        if text[at] == "#":
-            at = end if (end := text.find("\n", at)) >= 0 else len(text)
-            continue
-        word = ""
-        while at < len(text) and text[at] not in " \t\r\n":
-            piece = _PIECE.match(text, at)
-            if not piece:
-                return None
-            at = piece.end()
-            if piece.lastgroup == "double":
-                word += re.sub(r'\\([$`"\\])|\\\n', lambda found: found[1] or "", piece["double"])
-            elif piece.lastgroup == "escaped":
-                word += piece["escaped"].replace("\n", "")
-            else:
-                word += piece[piece.lastgroup]
-        words.append(word)
-    return words
-
-
-def parse(text: str, source: str = "the config") -> dict[str, str]:
-    """The assignments of a config file, unquoted as a POSIX shell would; nothing is expanded.
-
-    :raises UsageError: a line is no assignment, or a quote is not closed.
-    """
-    values: dict[str, str] = {}
-    pending = ""
-    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
-        pending += line
-        words = _words(pending)
-        if words is None:
-            continue  # a quoted value goes on in the next line
-        pending = ""
-        if not words:
-            continue
-        if words[0] == "export" and len(words) == 2:
-            words = words[1:]
-        found = _ASSIGNMENT.fullmatch(words[0]) if len(words) == 1 else None
-        if not found:
-            raise UsageError(f"Line {number} of {source} is not NAME=value", "Quote values with blanks: NAME='two words'")
-        values[found[1]] = found[2]
-    if pending:
-        raise UsageError(f"A quote in {source} is never closed", "")
-    return values
-
-
-def from_values(values: Mapping[str, str], source: str = "the config", bucket_only: bool = False) -> Settings:
-    """Settings from the variables of a config file.
-
-    ``DB_NAME`` names one database; ``DB_NAMES`` several, quoted as a shell would.
-
-    :param bucket_only: endpoint, bucket and key are enough: whose backups there are is what is asked. What is missing is empty then.
-    :raises UsageError: a variable is missing or its value makes no sense; the message names it.
-    """
-    missing = [name for name in (_BUCKET if bucket_only else _REQUIRED) if not values.get(name) and not (name == "DB_NAME" and values.get("DB_NAMES"))]
-    if missing:
-        raise UsageError(f"Missing in {source}: {', '.join(missing)}", "Run `ansible-playbook setup.yml`, or add them to the file")
-    fields: dict[str, object] = {}
-    types = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
-    for variable, field in _FIELDS.items():
-        value = values.get(variable, "")
-        if value == "" and field not in ("s3_prefix", "db_password"):
-            continue
-        if variable not in values:
-            continue
-        fields[field] = _convert(variable, value, types[field], source)
-    several = _words(values.get("DB_NAMES", ""))
-    if several is None:
-        raise UsageError(
-            f"DB_NAMES in {source} has a quote that is never closed", "Quote names with blanks, and the whole once more: DB_NAMES=\"crm 'two words'\""
-        )
-    fields["databases"] = tuple(dict.fromkeys(several)) or tuple(filter(None, [values.get("DB_NAME")]))
-    fields = {"server_name": "", "db_user": ""} | fields
-    return Settings(**fields)  # type: ignore[arg-type]
-
-
-def _convert(variable: str, value: str, kind: str, source: str) -> object:
-    if kind == "int":
-        if not re.fullmatch(r"-?\d+", value.strip()):
-            raise UsageError(f"{variable} in {source} is {value!r}, not a whole number", "")
-        return int(value)
-    if kind == "float":
-        if not re.fullmatch(r"-?\d+(\.\d*)?", value.strip()):
-            raise UsageError(f"{variable} in {source} is {value!r}, not a number", "Write it with a point: 0.02")
-        return float(value)
-    if kind == "bool":
-        if value.lower() not in ("true", "false", "yes", "no", "1", "0"):
-            raise UsageError(f"{variable} in {source} is {value!r}, neither true nor false", "")
-        return value.lower() in ("true", "yes", "1")
-    if kind.startswith("tuple"):
-        return tuple(shlex.split(value)) if variable == "BACKUP_PATHS" else tuple(value.split())
-    return value
-
-
-def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:
-    """The settings in a config file.
-
-    :param bucket_only: see :func:`from_values`.
-    :raises UsageError: there is none, it cannot be read, or others than its owner may read it.
-    """
-    file = Path(path)
-    try:
-        mode = file.stat().st_mode
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"There is no config {path}", "Run `ansible-playbook setup.yml`, or name another with --config FILE") from None
-    except PermissionError:
-        raise UsageError(
-            f"The config {path} may be read only by its owner", f"Run this as that user or as root: sudo postgres-backup ... --config {path}"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Failed to read the config {path}: {error}") from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageError(f"The config {path} holds secrets and others may read it", f"chmod 0600 {shlex.quote(os.fspath(file))}")
-    return from_values(parse(text, path), path, bucket_only)

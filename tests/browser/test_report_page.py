@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from demo import fleet
+from bench import fleet
 from postgres_backup.page import page as report_page
 from tests.conftest import missing
 

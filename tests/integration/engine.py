@@ -19,6 +19,7 @@ from pathlib import Path
 from demo.postgres_server import PostgresServer
 from postgres_backup.catalog import manifest
 from postgres_backup.catalog.names import BackupName, Layout
+from postgres_backup.clock import format_timestamp
 from postgres_backup.stream.inspector import Inspector
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -227,14 +228,14 @@ def forge(
         "name": str(name),
         "database": database,
         "server": {"name": server},
-        "started_at": manifest.timestamp(taken_at),
+        "started_at": format_timestamp(taken_at),
         "bytes": len(body),
         "dump_bytes": len(dump),
         "rows": sum(table["rows"] for table in tables.values()),
         "sha256": hashlib.sha256(body).hexdigest(),
         "tables": tables,
         "globals": {"key": layout.globals(name), "bytes": 1, "passwords": False},
-        "proofs": [{"kind": "verify", "at": manifest.timestamp(taken_at)}] if proven else [],
+        "proofs": [{"kind": "verify", "at": format_timestamp(taken_at)}] if proven else [],
     }
     client.put_object(Bucket=bucket, Key=layout.manifest(name), Body=manifest.dump(facts | dict(change or {})))
     return str(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from postgres_backup.catalog.names import utc_now
+from postgres_backup.clock import utc_now
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.health import alarms
 from postgres_backup.health.alarms import Trouble, key

@@ -24,8 +24,9 @@ from demo import sample
 from postgres_backup.backup import database as backup_room
 from postgres_backup.backup.prune import prune_backups, remove
 from postgres_backup.catalog.backups import Catalog
-from postgres_backup.catalog.names import BackupName, utc_now
+from postgres_backup.catalog.names import BackupName
 from postgres_backup.catalog.retention import Decision
+from postgres_backup.clock import utc_now
 from postgres_backup.errors import DatabaseError, LockedError, StoreError, UsageError
 from postgres_backup.health import status
 from postgres_backup.postgresql import pg_dump

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from postgres_backup.catalog import manifest
-from postgres_backup.catalog.names import format_time
+from postgres_backup.clock import format_time
 from postgres_backup.health import costs
 from postgres_backup.health import status as status_room
 from postgres_backup.machine.progress import Progress

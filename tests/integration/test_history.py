@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from postgres_backup.catalog import history
-from postgres_backup.catalog.names import format_time, utc_now
+from postgres_backup.clock import format_time, utc_now
 from postgres_backup.s3.store import Store
 from tests.integration import engine
 

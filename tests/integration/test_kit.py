@@ -16,15 +16,17 @@ from datetime import datetime, timedelta, timezone
 import pyrage
 import pytest
 
-from postgres_backup import settings
 from postgres_backup.backup import kit
 from postgres_backup.backup.database import create_backup
 from postgres_backup.catalog import owners
-from postgres_backup.catalog.names import utc_now
+from postgres_backup.catalog.kits import newest_kit
+from postgres_backup.clock import utc_now
 from postgres_backup.errors import BadBackupError, PostgresBackupError, UsageError
 from postgres_backup.health import status
+from postgres_backup.machine import config_file
 from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly.run import run_night
+from postgres_backup.restore.kit import restore_kit
 from postgres_backup.s3.store import Store
 from tests.integration import engine
 from tests.services.proxy import ShiftedClock
@@ -67,7 +69,7 @@ def test_every_file_comes_back_as_it_was(keyed, app, key, tmp_path, s3_client, b
     body = s3_client.get_object(Bucket=bucket, Key=made["key"])["Body"].read()
     assert SECRET.encode() not in body
     assert body.startswith(b"age-encryption.org/v1")
-    done = kit.restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))
+    done = restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))
     back = tmp_path / "back" / str(app).lstrip("/")
     assert same(app, back)
     for name, mode in {".env": 0o600, "uploads": 0o2775, "uploads/photo": 0o666}.items():
@@ -108,12 +110,12 @@ def test_half_a_kit_is_never_put_back(keyed, key, tmp_path, s3_client, bucket):
     for damaged in (body[:-1000], body[:2_000_000] + b"?" + body[2_000_001:]):
         s3_client.put_object(Bucket=bucket, Key=made["key"], Body=damaged)
         with pytest.raises(PostgresBackupError):
-            kit.restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))
+            restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))
         assert not (tmp_path / "back").exists()
     s3_client.put_object(Bucket=bucket, Key=made["key"], Body=body)
     for keys, kind in (((), UsageError), ((str(pyrage.x25519.Identity.generate()),), PostgresBackupError)):
         with pytest.raises(kind):
-            kit.restore_kit(keyed, "latest", str(tmp_path / "back"), keys)
+            restore_kit(keyed, "latest", str(tmp_path / "back"), keys)
     assert not (tmp_path / "back").exists()
 
 
@@ -134,7 +136,7 @@ def test_a_night_saves_it_and_its_failure_fails_the_night_but_not_the_backup(key
 def test_another_servers_kit_is_not_taken_for_ours(keyed, key, tmp_path):
     kit.create_kit(keyed)
     with pytest.raises(UsageError) as refused:
-        kit.restore_kit(dataclasses.replace(keyed, server_name="other"), "latest", str(tmp_path / "back"), (str(key),))
+        restore_kit(dataclasses.replace(keyed, server_name="other"), "latest", str(tmp_path / "back"), (str(key),))
     assert refused.value.hint == "There are kits of test-server: set backup_server_name"
 
 
@@ -164,7 +166,7 @@ def test_the_bucket_is_what_is_left(config, database, new_config, s3, bucket, tm
         status.info(other.settings, backup="latest")
     assert "set backup_server_name: test-server" in refused.value.hint
     assert status.info(config.settings, backup="latest")["chosen"]["backup"] == made["backup"]
-    assert owners.advice(owners.owners(settings.load(str(bare), bucket_only=True), Store(config.settings)))
+    assert owners.advice(owners.owners(config_file.load(str(bare), bucket_only=True), Store(config.settings)))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"bytes": 1}', b'{"server": {"name": 5}, "bytes": 1, "sha256": ""}', b"[" * 100_000])
@@ -173,8 +175,8 @@ def test_a_damaged_manifest_hides_no_other_kit(keyed, key, tmp_path, s3_client, 
     spoiled = "postgres-backup/kit/postgres-backup-kit-2030-01-01_00-00-00"
     s3_client.put_object(Bucket=bucket, Key=f"{spoiled}.tar.gz.age", Body=b"x")
     s3_client.put_object(Bucket=bucket, Key=f"{spoiled}.json", Body=body)
-    assert kit.newest_kit(keyed)["kit"] == made["kit"]
-    assert kit.restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))["kit"] == made["kit"]
+    assert newest_kit(keyed)["kit"] == made["kit"]
+    assert restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))["kit"] == made["kit"]
     assert kit.create_kit(keyed)["deleted"] == []
 
 
@@ -217,7 +219,7 @@ def test_two_servers_under_one_prefix_never_take_the_same_name(keyed, key, tmp_p
         thread.join()
     assert len({one["kit"] for one in made}) == 3
     for one in servers:
-        assert kit.restore_kit(one, "latest", str(tmp_path / one.server_name), (str(key),))["kit"] in {done["kit"] for done in made}
+        assert restore_kit(one, "latest", str(tmp_path / one.server_name), (str(key),))["kit"] in {done["kit"] for done in made}
 
 
 @pytest.mark.parametrize("name", ["../outside", "inside/../../outside", "link/outside"])
@@ -236,5 +238,5 @@ def test_a_kit_that_leads_out_of_its_folder_is_refused(keyed, key, tmp_path, s3_
     s3_client.put_object(Bucket=bucket, Key=made["key"], Body=body)
     (tmp_path / "back").mkdir()
     with pytest.raises(BadBackupError, match="leads out of"):
-        kit.restore_kit(keyed, "latest", str(tmp_path / "back"))
+        restore_kit(keyed, "latest", str(tmp_path / "back"))
     assert not (tmp_path / "outside").exists()

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from postgres_backup.catalog import manifest
 from postgres_backup.cli import main as backup_program
+from postgres_backup.clock import format_timestamp
 from postgres_backup.health import metrics
 from postgres_backup.settings import Settings
 from tests import documents
@@ -182,7 +182,7 @@ def facts(now: datetime) -> dict:
     """A server whose newest backup is two days old, and everything else that can be told."""
 
     def at(**ago: float) -> str:
-        return manifest.timestamp(now - timedelta(**ago))
+        return format_timestamp(now - timedelta(**ago))
 
     last = {"taken_at": at(days=2), "bytes": 1_000, "dump_bytes": 6_000, "rows": 500, "seconds": 2.5}
     return {

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from postgres_backup.backup.prune import adopt_backups, prune_backups
+from postgres_backup.backup.prune import prune_backups
 from postgres_backup.errors import PostgresBackupError, StoreError
+from postgres_backup.nightly.adopt import adopt_backups
 from tests.integration import engine
 from tests.services.proxy import FaultProxy, ShiftedClock
 

@@ -28,8 +28,9 @@ import yaml
 from demo.postgres_server import find_programs
 from demo.s3_server import SeaweedFS
 from postgres_backup.backup.database import create_backup
-from postgres_backup.catalog.names import BackupName, utc_now
-from postgres_backup.settings import load
+from postgres_backup.catalog.names import BackupName
+from postgres_backup.clock import utc_now
+from postgres_backup.machine.config_file import load
 from tests import documents
 from tests.documents import ROOT, Block
 from tests.services.receivers import HttpReceiver

@@ -9,8 +9,7 @@ import pytest
 
 from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.prune import prune_backups
-from postgres_backup.catalog import manifest
-from postgres_backup.catalog.names import utc_now
+from postgres_backup.clock import format_timestamp, utc_now
 from postgres_backup.errors import UsageError
 from postgres_backup.health import status
 from postgres_backup.postgresql import replaced
@@ -63,7 +62,7 @@ def age(database, settings, kept: str, days: float) -> None:
     with connect_maintenance(settings, database.name) as connection:
         facts = replaced.choose(connection, settings, database.name, kept)
     comment = {key: facts[key] for key in ("database", "by", "comment")} | {"postgres-backup": "replaced"}
-    comment["replaced_at"] = manifest.timestamp(utc_now() - timedelta(days=days))
+    comment["replaced_at"] = format_timestamp(utc_now() - timedelta(days=days))
     run_sql(database.server, "postgres", "COMMENT ON DATABASE {kept} IS '" + json.dumps(comment).replace("{", "{{").replace("}", "}}") + "'", kept=kept)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from postgres_backup.backup.database import create_backup
 from postgres_backup.health import status
+from postgres_backup.machine import schedule
 from tests.integration import engine
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -98,7 +99,7 @@ def test_each_of_several_databases_is_judged(config, s3_client, bucket):
 )
 def test_the_next_run(at, now, then):
     utc = timezone.utc
-    assert status.next_run(at, datetime.fromisoformat(now).replace(tzinfo=utc)) == datetime.fromisoformat(then).replace(tzinfo=utc)
+    assert schedule.next_run(at, datetime.fromisoformat(now).replace(tzinfo=utc)) == datetime.fromisoformat(then).replace(tzinfo=utc)
 
 
 def test_a_real_backup_makes_it_well(sample_database, new_config, s3, bucket):

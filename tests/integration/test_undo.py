@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from postgres_backup.backup.database import create_backup
-from postgres_backup.catalog.names import utc_now
+from postgres_backup.clock import utc_now
 from postgres_backup.errors import DatabaseError, LockedError, UsageError
 from postgres_backup.machine.progress import Progress
 from postgres_backup.postgresql import replaced

@@ -177,8 +177,9 @@ def test_a_failed_proof_writes_nothing(config, s3_client, bucket):
 
 
 def test_one_without_a_manifest_gets_one_and_stays_unadopted(config, s3_client, bucket):
-    from postgres_backup.backup.prune import adopt_backups, prune_backups
+    from postgres_backup.backup.prune import prune_backups
     from postgres_backup.health import status
+    from postgres_backup.nightly.adopt import adopt_backups
 
     name = engine.forge(s3_client, bucket, NOW - timedelta(days=30), with_manifest=False)
     done = engine.run(config.path, "verify", name, "--json")

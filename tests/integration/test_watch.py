@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from postgres_backup.catalog import history
-from postgres_backup.catalog.names import utc_now
+from postgres_backup.clock import utc_now
 from postgres_backup.errors import LockedError, PostgresBackupError, UsageError
 from postgres_backup.health import alarms, status
 from postgres_backup.machine import lock, schedule, state

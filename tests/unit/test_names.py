@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postgres_backup.catalog.names import SUFFIXES, BackupName, Layout, nearest
+from postgres_backup.catalog.names import SUFFIXES, BackupName, Layout
+from postgres_backup.text import nearest
 
 NIGHT = datetime(2026, 1, 27, tzinfo=timezone.utc)
 moments = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2099, 1, 1), timezones=st.just(timezone.utc)).map(lambda m: m.replace(microsecond=0))

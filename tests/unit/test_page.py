@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo import fleet
+from bench import fleet
 from postgres_backup.health import verdict
 from postgres_backup.page import chart, page
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postgres_backup.errors import StoreError
-from postgres_backup.s3.upload import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PART_BYTES, SPARE, plan_parts
+from postgres_backup.s3.parts import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PART_BYTES, SPARE, plan_parts
 
 GB = 10**9
 LIMITS = st.sampled_from([1, 2, 10, 100, 1000, 10_000])

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from postgres_backup import settings
-from postgres_backup.settings import parse
+from postgres_backup.machine import config_file
+from postgres_backup.machine.config_file import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if (path / "defaults").is_dir())
@@ -114,7 +115,7 @@ def test_the_config_becomes_settings_and_a_second_run_changes_nothing(tmp_path):
     several |= {"backup_age_recipients": ["age1a", "age1b"], "backup_paths": ["/srv/app/.env", "/srv/up loads"]}
     path, _ = write_config(tmp_path, **several)
     assert path.stat().st_mode & 0o777 == 0o600
-    found = settings.load(str(path))
+    found = config_file.load(str(path))
     assert (found.databases, found.retention_days, found.restore_in_place) == (("crm", "my shop"), 30, True)
     assert (found.age_recipients, found.paths) == (("age1a", "age1b"), ("/srv/app/.env", "/srv/up loads"))
     assert (found.db_password, found.s3_secret_key, found.server_name) == ("secret", "secret", "db1")
@@ -125,8 +126,8 @@ def test_the_config_becomes_settings_and_a_second_run_changes_nothing(tmp_path):
 def test_the_defaults_of_role_and_program_are_the_same(tmp_path):
     path, _ = write_config(tmp_path)
     values = parse(path.read_text())
-    found = settings.load(str(path))
-    bare = settings.from_values({name: values[name] for name in settings._REQUIRED} | {"DB_PASSWORD": "secret"})
+    found = config_file.load(str(path))
+    bare = config_file.from_values({name: values[name] for name in config_file._REQUIRED} | {"DB_PASSWORD": "secret"})
     assert found == bare
     assert set(settings._FIELDS) <= set(values)  # every setting can be given by a variable
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postgres_backup import settings
 from postgres_backup.errors import UsageError
+from postgres_backup.machine import config_file
 
 GIVEN = {
     "SERVER_NAME": "crm-1",
@@ -20,7 +20,7 @@ GIVEN = {
 
 
 def test_what_is_not_said_has_the_contracts_default():
-    found = settings.from_values(GIVEN)
+    found = config_file.from_values(GIVEN)
     assert (found.db_host, found.db_port, found.s3_region, found.s3_prefix) == ("localhost", 5432, "us-east-1", "postgres-backup")
     assert (found.retention_days, found.keep_weekly, found.keep_monthly) == (7, 0, 0)
     assert (found.format, found.compression, found.schedule_time) == ("plain", "gzip", "00:00")
@@ -29,7 +29,7 @@ def test_what_is_not_said_has_the_contracts_default():
 
 @given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",))))
 def test_any_quoted_value_reads_as_it_was(value):
-    assert settings.parse(f"A=1\nexport B={shlex.quote(value)}\nC=3\n") == {"A": "1", "B": value, "C": "3"}
+    assert config_file.parse(f"A=1\nexport B={shlex.quote(value)}\nC=3\n") == {"A": "1", "B": value, "C": "3"}
 
 
 @pytest.mark.parametrize("value", ["plain", "two words", "it's", 'a "b" c', "$HOME `id` \\", "# no comment", "two\nlines", "=", "ключ"])
@@ -37,7 +37,7 @@ def test_a_shell_reads_the_same_file_the_same_way(value, tmp_path):
     file = tmp_path / "x.env"
     file.write_text(f"# a comment\nexport A={shlex.quote(value)} # another\n")
     shell = subprocess.run(["sh", "-c", '. "$1"; printf %s "$A"', "sh", str(file)], capture_output=True, text=True, check=True, env={"LC_ALL": "C.UTF-8"})
-    assert settings.parse(file.read_text()) == {"A": value} == {"A": shell.stdout}
+    assert config_file.parse(file.read_text()) == {"A": value} == {"A": shell.stdout}
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_what_stands_there_unquoted_is_read_as_a_shell_does(assignment, tmp_path
     shell = subprocess.run(
         ["sh", "-c", '. "$1"; printf "%s\\n%s" "$A" "$B"', "sh", str(file)], capture_output=True, text=True, check=True, env={"LC_ALL": "C.UTF-8"}
     )
-    assert list(settings.parse(file.read_text()).values()) == shell.stdout.split("\n")
+    assert list(config_file.parse(file.read_text()).values()) == shell.stdout.split("\n")
 
 
 @pytest.mark.parametrize("name", sorted(GIVEN))
 def test_what_is_missing_is_named(name):
     with pytest.raises(UsageError, match=name):
-        settings.from_values({key: value for key, value in GIVEN.items() if key != name})
+        config_file.from_values({key: value for key, value in GIVEN.items() if key != name})
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_what_is_missing_is_named(name):
 )
 def test_a_value_that_makes_no_sense_is_explained(name, value, says):
     with pytest.raises(UsageError) as caught:
-        settings.from_values(GIVEN | {name: value})
+        config_file.from_values(GIVEN | {name: value})
     assert name in str(caught.value)
     assert says in str(caught.value)
 
 
 def test_secrets_do_not_show():
-    found = settings.from_values(
+    found = config_file.from_values(
         GIVEN | {"DB_PASSWORD": "hidden-1", "PING_URL": "https://hidden-2.example", "ALERT_URLS": "tgram://hidden-3 mailto://hidden-4"}
     )
     assert "hidden" not in repr(found)
@@ -107,7 +107,7 @@ def test_secrets_do_not_show():
 
 
 def test_several_databases_may_have_blanks_in_their_names():
-    found = settings.from_values(GIVEN | {"DB_NAMES": "crm 'my shop'"})
+    found = config_file.from_values(GIVEN | {"DB_NAMES": "crm 'my shop'"})
     assert found.databases == ("crm", "my shop")
     assert found.for_database("my shop") == "my shop"
     with pytest.raises(UsageError, match="Which database"):
@@ -118,11 +118,11 @@ def test_several_databases_may_have_blanks_in_their_names():
 
 def test_a_quote_left_open_in_the_list_of_databases_is_explained():
     with pytest.raises(UsageError, match="DB_NAMES"):
-        settings.from_values(GIVEN | {"DB_NAMES": "crm 'my shop"})
+        config_file.from_values(GIVEN | {"DB_NAMES": "crm 'my shop"})
 
 
 def test_a_database_named_twice_is_one():
-    assert settings.from_values(GIVEN | {"DB_NAMES": "a b a"}).databases == ("a", "b")
+    assert config_file.from_values(GIVEN | {"DB_NAMES": "a b a"}).databases == ("a", "b")
 
 
 @pytest.mark.parametrize(("mode", "accepted"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False)])
@@ -131,18 +131,18 @@ def test_a_config_that_others_may_read_is_refused(tmp_path, mode, accepted):
     file.write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in GIVEN.items()))
     file.chmod(mode)
     if accepted:
-        assert settings.load(str(file)).server_name == "crm-1"
+        assert config_file.load(str(file)).server_name == "crm-1"
     else:
         with pytest.raises(UsageError, match="chmod 0600"):
-            settings.load(str(file))
+            config_file.load(str(file))
 
 
 @pytest.mark.parametrize("text", ["A", "A B=1", "A=1 B=2", "A='1", "1A=2"])
 def test_a_line_that_is_no_assignment_is_named(text):
     with pytest.raises(UsageError):
-        settings.parse(text)
+        config_file.parse(text)
 
 
 def test_no_config_says_what_to_run(tmp_path):
     with pytest.raises(UsageError, match=r"setup\.yml"):
-        settings.load(str(tmp_path / "none.env"))
+        config_file.load(str(tmp_path / "none.env"))

@@ -14,18 +14,21 @@ from collections.abc import Callable, Sequence
 
 from ..catalog import journal, manifest
 from ..catalog.backups import layout_for
-from ..catalog.names import BackupName, Layout, utc_now
+from ..catalog.names import BackupName, Layout
+from ..clock import format_timestamp, utc_now
 from ..errors import PostgresBackupError, StoreError
 from ..health import outcome
 from ..machine import lock, signals
-from ..machine.progress import Progress, human_bytes, human_seconds
+from ..machine.progress import Progress
 from ..postgresql import programs
-from ..postgresql.connection import connect, database_facts, extensions, server_facts
+from ..postgresql.connection import connect
+from ..postgresql.facts import database_facts, extensions, server_facts
 from ..postgresql.pg_dump import Dump, dump_globals
 from ..s3.store import HASTY, Store
 from ..settings import Settings
 from ..stream.channel import Channel
 from ..stream.codec import Chain
+from ..text import human_bytes, human_seconds
 
 #: hours after which an unfinished upload under our prefix cannot be anybody's work any more
 STALE_UPLOAD_HOURS = 24
@@ -201,8 +204,8 @@ class _Run:
                 "container": s.db_container,
                 "system_identifier": self.server["system_identifier"],
             },
-            "started_at": manifest.timestamp(name.taken_at),
-            "ended_at": manifest.timestamp(utc_now()),
+            "started_at": format_timestamp(name.taken_at),
+            "ended_at": format_timestamp(utc_now()),
             "seconds": round(seconds, 1),
             "postgresql_version": self.server["version"],
             "pg_dump_version": self.tools.version,

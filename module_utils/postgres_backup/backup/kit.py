@@ -6,13 +6,10 @@ written last, the same retention. Its objects lie under ``kit/``, so that they a
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
-import json
 import os
 import random
-import re
 import stat
 import tarfile
 import time
@@ -20,92 +17,23 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 
 from ..catalog import journal, manifest
-from ..catalog.names import Layout, format_time, nearest, parse_time, utc_now
+from ..catalog.kits import list_kits, root_of
+from ..catalog.names import Layout
 from ..catalog.retention import Policy, plan
-from ..errors import BadBackupError, PostgresBackupError, UsageError
+from ..clock import format_time, format_timestamp, utc_now
+from ..errors import PostgresBackupError, UsageError
 from ..machine import lock
-from ..machine.progress import Progress, human_bytes, human_seconds
+from ..machine.progress import Progress
+from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
 from ..settings import Settings
-from ..stream import codec
 from ..stream.codec import Chain
-from .prune_replaced import require_honest_clock
+from ..text import human_bytes, human_seconds
 
-_NAME = re.compile(r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?", re.ASCII)
 #: bytes read from a file at once
 _CHUNK = 1 << 20
-#: files come back with their modes, group-writable folders of uploads too. Debian 12's Python (3.11.2) knows no filters, and does as this one
-_AS_IT_WAS = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
 #: blocks of a tar are padded to this, bytes
 _BLOCK = tarfile.BLOCKSIZE
-
-
-@dataclasses.dataclass(frozen=True)
-class Kit:
-    """One kit in the bucket, as ``retention.plan`` and a restore need it."""
-
-    name: str
-    key: str
-    bytes: int
-    taken_at: datetime
-    manifest: dict | None
-    ours: bool
-
-    @property
-    def good(self) -> bool:
-        return self.manifest is not None and self.manifest["bytes"] == self.bytes
-
-    @property
-    def proven(self) -> bool:
-        return False
-
-    @property
-    def waits_for_adoption(self) -> bool:
-        return False
-
-    @property
-    def encrypted(self) -> bool:
-        return self.name.endswith(".age")
-
-
-def _root(settings: Settings) -> str:
-    prefix = settings.s3_prefix.strip("/")
-    return f"{prefix}/kit/" if prefix else "kit/"
-
-
-def kits(settings: Settings, store: Store) -> list[Kit]:
-    """The kits of every server under the prefix, newest first."""
-    root = _root(settings)
-    objects = {item.key: item for item in store.list(root)}
-    found = []
-    for key, item in objects.items():
-        match = _NAME.fullmatch(key[len(root) :])
-        if not match:
-            continue
-        manifest_key = f"{root}{match.string.split('.')[0]}.json"
-        data = store.get(manifest_key) if manifest_key in objects else None
-        facts = _facts(data or b"")
-        ours = facts is not None and facts["server"]["name"] == settings.server_name
-        found.append(Kit(match.string, key, item.bytes, parse_time(match["time"]), facts, ours))
-    return sorted(found, key=lambda kit: kit.taken_at, reverse=True)
-
-
-def _facts(data: bytes) -> dict | None:
-    """What a manifest says; None where it is damaged, so that one spoiled object does not hide the other kits. Such a kit is nobody's, and stays."""
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    right = isinstance(found, dict) and isinstance(found.get("server"), dict) and isinstance(found["server"].get("name"), str)
-    return found if right and isinstance(found.get("bytes"), int) and isinstance(found.get("sha256"), str) else None
-
-
-def newest_kit(settings: Settings) -> dict | None:
-    """The newest kit of this server: ``kit paths files encrypted``; None where none was saved."""
-    for kit in kits(settings, Store(settings)):
-        if kit.ours and kit.manifest:
-            return {"kit": kit.name, "paths": kit.manifest.get("paths", []), "files": kit.manifest.get("files"), "encrypted": kit.encrypted}
-    return None
 
 
 def create_kit(settings: Settings, check: bool = False, progress: Progress | None = None) -> dict:
@@ -120,7 +48,7 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
     entries = list(_walk(settings.paths))
     expected = sum(size for _, size in entries)
     name = _name(settings, utc_now())
-    result = {"changed": True, "kit": name, "key": _root(settings) + name, "files": len(entries), "file_bytes": expected, "findings": []}
+    result = {"changed": True, "kit": name, "key": root_of(settings) + name, "files": len(entries), "file_bytes": expected, "findings": []}
     store = Store(settings)
     store.check()
     if check:
@@ -128,7 +56,7 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
     with lock.hold(settings, "kit", "kit"):
         began, started = time.monotonic(), utc_now()
         name = _claim_name(settings, store)
-        result |= {"kit": name, "key": _root(settings) + name}
+        result |= {"kit": name, "key": root_of(settings) + name}
         progress.phase(f"saving {len(entries)} files of the server ({human_bytes(expected)}) to {name}")
         findings: list[dict] = []
         with store.upload(result["key"], expected + len(entries) * 2 * _BLOCK) as upload:
@@ -142,8 +70,8 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
             "name": name,
             "server": {"name": settings.server_name},
             "paths": list(settings.paths),
-            "started_at": manifest.timestamp(started),
-            "ended_at": manifest.timestamp(utc_now()),
+            "started_at": format_timestamp(started),
+            "ended_at": format_timestamp(utc_now()),
             "files": len(entries),
             "file_bytes": expected,
             "bytes": stored.bytes,
@@ -152,7 +80,7 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
             "tar_sha256": pipe.sha256,
             "encryption": {"kind": "age", "recipients": list(settings.age_recipients)} if settings.age_recipients else None,
         }
-        store.put(f"{_root(settings)}{name.split('.')[0]}.json", manifest.dump(facts), "application/json")
+        store.put(f"{root_of(settings)}{name.split('.')[0]}.json", manifest.dump(facts), "application/json")
         seconds = round(time.monotonic() - began, 1)
         pruned = []
         if settings.prune_nightly:
@@ -173,7 +101,7 @@ def _claim_name(settings: Settings, store: Store) -> str:
         moment = utc_now()
         mine = journal.claim(store, layout, moment, {}, journal.KIT_BEGAN)
         others = [key for key in journal.claims(store, layout, moment, journal.KIT_BEGAN) if key != mine]
-        if not others and not any(store.list(f"{_root(settings)}postgres-backup-kit-{format_time(moment)}.")):
+        if not others and not any(store.list(f"{root_of(settings)}postgres-backup-kit-{format_time(moment)}.")):
             return _name(settings, moment)
         time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, 4.0))
 
@@ -282,108 +210,11 @@ class _Packed(io.RawIOBase):
 def _prune(settings: Settings, store: Store, progress: Progress) -> list[dict]:
     """The same retention as for backups, after a kit that went well."""
     deleted = []
-    for decision in reversed(plan(kits(settings, store), Policy.of(settings), datetime.now(timezone.utc))):
+    for decision in reversed(plan(list_kits(settings, store), Policy.of(settings), datetime.now(timezone.utc))):
         if not decision.keep:
-            store.delete([decision.backup.key, f"{_root(settings)}{decision.backup.name.split('.')[0]}.json"])
+            store.delete([decision.backup.key, f"{root_of(settings)}{decision.backup.name.split('.')[0]}.json"])
             deleted.append({"kit": decision.backup.name, "reason": decision.reason})
             progress.step(f"kit: deleted {decision.backup.name}: {decision.reason}")
     return deleted
 
 
-def restore_kit(settings: Settings, wanted: str, to: str = "/", identities: tuple[str, ...] = (), check: bool = False, progress: Progress | None = None) -> dict:
-    """Put the files of a kit back, with their modes and, as root, their owners.
-
-    Everything is read and compared with the manifest before the first file is written: twice through the
-    network, but never half a kit.
-
-    :param wanted: a name, or ``latest``.
-    :param to: the folder that stands for ``/``.
-    :return: ``kit bytes files seconds sha256 findings changed``.
-    :raises BadBackupError: cut, altered, or not decryptable.
-    """
-    progress = progress or Progress()
-    store = Store(settings)
-    store.check()
-    chosen = _choose(settings, store, wanted)
-    if chosen.encrypted and not identities:
-        raise UsageError(
-            f"{chosen.name} is encrypted and no private key was given", "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)"
-        )
-    result = {"changed": True, "kit": chosen.name, "key": chosen.key, "bytes": chosen.bytes, "files": (chosen.manifest or {}).get("files"), "findings": []}
-    began = time.monotonic()
-    progress.phase(f"reading {chosen.name}")
-    _extract(store, chosen, identities, None, progress)
-    if not check:
-        progress.phase(f"putting the files of {chosen.name} back")
-        _extract(store, chosen, identities, to, progress)
-    return result | {"seconds": round(time.monotonic() - began, 1), "sha256": (chosen.manifest or {}).get("sha256", "")}
-
-
-def _choose(settings: Settings, store: Store, wanted: str) -> Kit:
-    everybodys = kits(settings, store)
-    found = [kit for kit in everybodys if kit.ours]
-    for kit in found:
-        if wanted in ("latest", kit.name):
-            return kit
-    near = nearest(wanted, [kit.name for kit in found])
-    others = sorted({kit.manifest["server"]["name"] for kit in everybodys if kit.manifest})
-    hint = f"The nearest: {', '.join(near)}" if near else f"There are kits of {', '.join(others)}: set backup_server_name" if others else "None was ever saved"
-    raise UsageError(f"There is no kit {wanted!r} of {settings.server_name} in the bucket", hint)
-
-
-def _extract(store: Store, kit: Kit, identities: tuple[str, ...], to: str | None, progress: Progress) -> None:
-    """Read a kit to its end; with ``to``, write its files."""
-    with store.download(kit.key, kit.bytes) as download:
-        packed: Iterator[bytes] = _told(download, progress)
-        if kit.encrypted:
-            packed = codec.decrypt(packed, identities)
-        reader = _Reader(codec.decompress(packed, "gzip"))
-        try:
-            with tarfile.open(fileobj=reader, mode="r|", bufsize=_CHUNK) as tar:
-                for member in tar:
-                    if to is not None:
-                        _require_inside(member, to)
-                        tar.extract(member, to, **_AS_IT_WAS)
-        except tarfile.TarError as error:
-            raise BadBackupError(f"{kit.name} is damaged: {error}", "Restore another kit", [{"code": "KIT_DAMAGED", "message": str(error)}]) from None
-        except OSError as error:
-            raise PostgresBackupError(f"Failed to write {error.filename}: {error.strerror}", "Run this as root; is there room on the disk?") from None
-        reader.drain()
-        if kit.manifest and download.sha256 != kit.manifest["sha256"]:
-            finding = {"code": "OBJECT_ALTERED", "message": "the SHA-256 is not the manifest's"}
-            raise BadBackupError(f"{kit.name} is not the object that was uploaded", "Restore another kit", [finding])
-
-
-def _require_inside(member: tarfile.TarInfo, to: str) -> None:
-    """:raises tarfile.ExtractError: the entry would be written elsewhere; no kit of ours has such a one."""
-    root = os.path.realpath(to)
-    if os.path.commonpath([root, os.path.realpath(os.path.join(root, member.name.lstrip("/")))]) != root:
-        raise tarfile.ExtractError(f"{member.name} leads out of {to}")
-
-
-def _told(chunks, progress: Progress) -> Iterator[bytes]:
-    for chunk in chunks:
-        progress.advance(len(chunk))
-        yield chunk
-
-
-class _Reader(io.RawIOBase):
-    """Chunks as a file."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks, self._rest = chunks, b""
-
-    def read(self, count: int = -1) -> bytes:
-        while len(self._rest) < count or count < 0:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                break
-            self._rest += chunk
-        data, self._rest = (self._rest, b"") if count < 0 else (self._rest[:count], self._rest[count:])
-        return data
-
-    def drain(self) -> None:
-        """To the end: what is behind the archive's own end must be read too, or its hash is not known."""
-        self._rest = b""
-        for _ in self._chunks:
-            continue

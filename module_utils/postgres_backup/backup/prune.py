@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 
-from ..catalog import journal, manifest
+from ..catalog import journal
 from ..catalog.backups import Catalog, newest_good
-from ..catalog.names import Layout, utc_now
+from ..catalog.names import Layout
 from ..catalog.retention import Decision, Policy, plan
-from ..errors import BadBackupError, UsageError
+from ..clock import utc_now
 from ..health import outcome
 from ..machine import lock, state
 from ..machine.progress import Progress
+from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
 from ..settings import Settings
-from ..verify.proof import prove
-from .prune_replaced import prune_replaced, require_honest_clock
+from .prune_replaced import prune_replaced
 
 
 def prune_backups(settings: Settings, database: str = "", check: bool = False, allow_many: bool = False, progress: Progress | None = None) -> dict:
@@ -88,32 +88,3 @@ def remove(store: Store, decision: Decision) -> None:
     store.delete([layout.manifest(backup.name)])
 
 
-def adopt_backups(settings: Settings, database: str = "", check: bool = False, progress: Progress | None = None) -> dict:
-    """Declare the backups without a manifest to be this server's and database's, so that the retention counts for them.
-
-    They are read to their end first, as ``verify`` does; what is not whole is not adopted.
-
-    :return: ``database adopted refused findings changed``.
-    """
-    progress = progress or Progress()
-    database = settings.for_database(database)
-    store = Store(settings)
-    store.check()
-    result: dict = {"changed": False, "database": database, "adopted": [], "refused": [], "findings": []}
-    with lock.hold(settings, database, "adopt"):
-        for backup in Catalog(settings, store, database).backups():
-            if not (backup.waits_for_adoption and backup.candidate):
-                continue
-            try:
-                found = prove(settings, store, backup, database, (), progress)
-            except (BadBackupError, UsageError) as error:  # cut, altered, or encrypted for a key that is not here
-                result["refused"].append({"backup": str(backup.name), "reason": error.message})
-                result["findings"] += error.findings or [{"code": "NOT_ADOPTED", "message": error.message}]
-                continue
-            found |= {"server": {"name": settings.server_name}, "adopted": True}
-            result["changed"] = True
-            result["adopted"].append(str(backup.name))
-            if not check:
-                store.put(backup.layout.manifest(backup.name), manifest.dump(found), "application/json")
-                progress.step(f"{database}: adopted {backup.name}")
-    return result

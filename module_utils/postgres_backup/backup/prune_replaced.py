@@ -4,36 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..catalog import manifest
-from ..catalog.names import utc_now
 from ..catalog.retention import plan_replaced
-from ..errors import DatabaseError, PostgresBackupError
+from ..clock import parse_timestamp, utc_now
+from ..errors import DatabaseError
 from ..machine.progress import Progress
 from ..postgresql import databases, replaced
 from ..postgresql.connection import connect_maintenance
-from ..s3.store import Store
 from ..settings import Settings
-
-#: seconds that our clock and the store's may be apart; S3 itself refuses requests that are more than this off
-MAX_CLOCK_DIFFERENCE = 15 * 60
-
-
-def clock_fault(difference: float) -> str:
-    """What is wrong with a clock that is so many seconds ahead of the store's; empty where that is nothing."""
-    if abs(difference) <= MAX_CLOCK_DIFFERENCE:
-        return ""
-    return f"this machine's clock is {abs(difference) / 60:.0f} minutes {'ahead of' if difference > 0 else 'behind'} the store's"
-
-
-def require_honest_clock(store: Store) -> None:
-    """:raises PostgresBackupError: our clock and the store's disagree, so no age can be trusted."""
-    difference = store.clock_difference()
-    if wrong := clock_fault(difference):
-        raise PostgresBackupError(
-            f"Failed to prune: {wrong}, so no age can be trusted",
-            "Set the clock (timedatectl set-ntp true), then try again; nothing was deleted",
-            [{"code": "CLOCK_DIFFERS", "message": f"{difference:.0f} seconds"}],
-        )
 
 
 def prune_replaced(settings: Settings, database: str, newest_good: datetime | None, check: bool, progress: Progress) -> dict:
@@ -46,7 +23,7 @@ def prune_replaced(settings: Settings, database: str, newest_good: datetime | No
     result: dict = {"replaced_deleted": [], "replaced_kept": [], "findings": []}
     try:
         with connect_maintenance(settings, database) as connection:
-            kept = [(row["name"], manifest.moment(row["replaced_at"])) for row in replaced.kept(connection, database)]
+            kept = [(row["name"], parse_timestamp(row["replaced_at"])) for row in replaced.kept(connection, database)]
     except DatabaseError as error:
         message = f"{error.message}; databases that restores have replaced stay until it can be asked"
         return result | {"findings": [{"code": "DATABASE_UNREACHABLE", "message": message}]}

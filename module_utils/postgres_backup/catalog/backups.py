@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from ..clock import format_timestamp
 from ..errors import BadBackupError, UsageError
 from ..s3.store import Store
 from ..settings import Settings
+from ..text import nearest
 from . import manifest as manifests
-from .names import BackupName, Layout, nearest
+from .names import BackupName, Layout
 from .owners import advice, owners
 
 LATEST = "latest"
@@ -76,7 +78,7 @@ class Backup:
             "key": self.key,
             "database": found.get("database", ""),
             "server": (found.get("server") or {}).get("name", ""),
-            "taken_at": manifests.timestamp(self.taken_at),
+            "taken_at": format_timestamp(self.taken_at),
             "age_hours": round((now - self.taken_at).total_seconds() / 3600, 2),
             "bytes": self.bytes,
             "dump_bytes": found.get("dump_bytes"),

@@ -7,13 +7,14 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
+from ..clock import format_time, utc_now
 from ..errors import StoreError
 from ..machine import state
-from ..machine.progress import human_bytes, human_seconds
 from ..s3.store import Store
 from ..settings import Settings
+from ..text import human_bytes, human_seconds
 from . import journal
-from .names import Layout, format_time, utc_now
+from .names import Layout
 
 _KEY = re.compile(r"(?:[^/]+/)?journal/(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})-(?P<event>.+)\.json")
 

@@ -10,9 +10,9 @@ import secrets
 import urllib.parse
 from datetime import datetime
 
+from ..clock import format_timestamp
 from ..errors import StoreError
 from ..s3.store import Store
-from .manifest import timestamp
 from .names import Layout
 
 #: events that claim a name
@@ -49,6 +49,6 @@ def claims(store: Store, layout: Layout, moment: datetime, event: str = BEGAN) -
 def _write(store: Store, layout: Layout, moment: datetime, event: str, facts: dict, tag: str = "") -> str:
     server = store.settings.server_name
     key = layout.journal(moment, "-".join(filter(None, (event, urllib.parse.quote(server, safe="._~"), tag))))
-    body = json.dumps({"at": timestamp(moment), "event": event, "server": server} | facts, ensure_ascii=False, default=str)
+    body = json.dumps({"at": format_timestamp(moment), "event": event, "server": server} | facts, ensure_ascii=False, default=str)
     store.put(key, body.encode(), "application/json")
     return key

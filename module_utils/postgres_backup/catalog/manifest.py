@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
 
 from ..errors import BadBackupError
 
 SCHEMA = 1
-_TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
 #: what every manifest has, and of which kind; whoever reads one relies on it
 _REQUIRED = {"name": str, "database": str, "server": dict, "bytes": int, "dump_bytes": int, "rows": int, "sha256": str, "tables": dict}
-
-
-def timestamp(moment: datetime) -> str:
-    """``2026-01-27T00:00:00Z``."""
-    return moment.astimezone(timezone.utc).strftime(_TIMESTAMP)
-
-
-def moment(text: str) -> datetime:
-    """The moment, UTC, of ``2026-01-27T00:00:00Z``.
-
-    :raises ValueError: it is not such a time.
-    """
-    return datetime.strptime(text, _TIMESTAMP).replace(tzinfo=timezone.utc)
 
 
 def dump(manifest: dict) -> bytes:

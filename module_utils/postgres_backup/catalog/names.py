@@ -8,12 +8,12 @@ whole-database backups and nothing else.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import urllib.parse
-from datetime import datetime, timezone
+from datetime import datetime
 
-TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
+from ..clock import format_time, parse_time
+
 STEM = "postgres-backup-"
 #: letters of a partial backup's name that tell its tables; many stores allow 255 for a whole name
 LONGEST_PART = 150
@@ -30,24 +30,6 @@ _NAME = re.compile(
     r"postgres-backup-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?",
     re.ASCII,
 )
-
-
-def utc_now() -> datetime:
-    """The time now, in UTC, to the second (names have no smaller unit)."""
-    return datetime.now(timezone.utc).replace(microsecond=0)
-
-
-def format_time(moment: datetime) -> str:
-    """``2026-01-27_00-00-00`` for a moment with a time zone."""
-    return moment.astimezone(timezone.utc).strftime(TIME_FORMAT)
-
-
-def parse_time(text: str) -> datetime:
-    """The UTC moment of ``2026-01-27_00-00-00``.
-
-    :raises ValueError: the text is not such a time, or no such day exists.
-    """
-    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -151,7 +133,3 @@ def _folder(database: str) -> str:
     return urllib.parse.quote(database, safe="-_.~")
 
 
-def nearest(wanted: str, existing: list[str], count: int = 3) -> list[str]:
-    """The ``count`` names most like ``wanted``, best first (newest first among equals)."""
-    newest_first = sorted(existing, reverse=True)
-    return sorted(newest_first, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio())[:count]

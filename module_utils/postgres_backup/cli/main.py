@@ -13,8 +13,9 @@ from typing import NoReturn
 
 from .. import __version__, settings
 from ..errors import PostgresBackupError, UsageError, unexpected
-from ..machine import signals
-from ..machine.progress import LogProgress, Progress, TerminalProgress, printable, say
+from ..machine import config_file, signals
+from ..machine.progress import LogProgress, Progress, TerminalProgress, say
+from ..text import printable
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=f"settings to use (default: {settings.DEFAULT_CONFIG})")
+    common.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=f"settings to use (default: {config_file.DEFAULT_CONFIG})")
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="the result as one JSON object on standard output")
     common.add_argument(
         "--log-format", choices=("text", "json"), default=argparse.SUPPRESS, help="how each step is told on standard error (default: text; json for machines)"
@@ -134,7 +135,7 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
 
         return create(s, a.check, progress), [], 0
     if a.command == "restore-kit":
-        from ..backup.kit import restore_kit as restore
+        from ..restore.kit import restore_kit as restore
 
         return restore(s, a.kit, a.to, identities, a.check, progress), [], 0
     if a.command == "restore":
@@ -167,7 +168,7 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
 
         return verify(s, a.backup, a.database, identities, a.check, progress), [], 0
     if a.command == "adopt":
-        from ..backup.prune import adopt_backups as adopt
+        from ..nightly.adopt import adopt_backups as adopt
 
         found = adopt(s, a.database, a.check, progress)
         return (
@@ -274,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     hide = str
     try:
         arguments = _parser().parse_args(argv)
-        config = getattr(arguments, "config", settings.DEFAULT_CONFIG)
+        config = getattr(arguments, "config", config_file.DEFAULT_CONFIG)
         if arguments.command == "run" and arguments.at:
             from ..machine.schedule import is_due
 
@@ -285,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         identities = _identities(getattr(arguments, "identity", ""))
         if not stays_root(arguments.command):
             become_owner(config)
-        found = settings.load(config, bucket_only=arguments.command in ("list", "history"))
+        found = config_file.load(config, bucket_only=arguments.command in ("list", "history"))
         hide = found.hide
         if arguments.command == "run" and arguments.at:
             from ..machine.schedule import begin

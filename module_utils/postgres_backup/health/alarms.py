@@ -13,12 +13,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from ..catalog import manifest
-from ..catalog.names import utc_now
+from ..clock import format_timestamp, parse_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
 from ..machine import state
-from ..machine.progress import human_age
 from ..settings import Settings
+from ..text import human_age
 
 #: the state that remembers: ``open`` troubles by key, ``over`` (those whose end is still to be told), ``good`` backups, ``tested`` addresses
 _MEMORY = "alarms.json"
@@ -122,7 +121,7 @@ def settle(settings: Settings, judged: Iterable[str], seen: Sequence[Trouble] = 
 
 
 def _remember(settings: Settings, memory: dict, judged: set[str], seen: Sequence[Trouble], good: Mapping[str, dict | None]) -> None:
-    now = manifest.timestamp(utc_now())
+    now = format_timestamp(utc_now())
     open_, over = memory.setdefault("open", {}), memory.setdefault("over", [])
     memory.setdefault("good", {}).update({name: {k: one[k] for k in ("backup", "taken_at")} for name, one in good.items() if one})
     for trouble in seen:
@@ -153,7 +152,7 @@ def _tell(settings: Settings, memory: dict) -> list[dict]:
             if reason := _send(settings, url, *_message(settings, memory, one, now)):
                 findings.append(_undelivered(number, url, reason))
             else:
-                one["told"][address] = manifest.timestamp(now)
+                one["told"][address] = format_timestamp(now)
                 known.append(one)
     there = {_id(url) for url in settings.alert_urls}
     memory["over"] = [one for one in memory["over"] if there & one["told"].keys()]
@@ -189,7 +188,7 @@ def _message(settings: Settings, memory: dict, one: dict, now: datetime) -> tupl
 
 
 def _age(taken_at: str, now: datetime) -> str:
-    return human_age((now - manifest.moment(taken_at)).total_seconds() / 3600)
+    return human_age((now - parse_timestamp(taken_at)).total_seconds() / 3600)
 
 
 def send_test(settings: Settings, only_new: bool = False, check: bool = False) -> dict:

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 
 from ..catalog.retention import Policy
-from ..machine.progress import human_bytes
+from ..s3.parts import MOST_BUFFER_BYTES
 from ..s3.store import plan_parts
-from ..s3.upload import MOST_BUFFER_BYTES
 from ..settings import Settings
+from ..text import human_bytes
 
 DAYS_A_MONTH = 365.25 / 12
 GB = 1e9

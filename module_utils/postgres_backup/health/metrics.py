@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
-from ..catalog import manifest
+from ..clock import parse_timestamp
 from ..errors import unexpected
 from ..machine import state
 from ..settings import Settings
@@ -156,4 +156,4 @@ def _open(alarms: Iterable[dict]) -> Iterator[tuple[str, str, int]]:
 
 def _moment(text: str | None) -> float | None:
     """Seconds since 1970 of a timestamp as manifests have them."""
-    return manifest.moment(text).timestamp() if text else None
+    return parse_timestamp(text).timestamp() if text else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from ..catalog import journal, manifest
+from ..catalog import journal
 from ..catalog.backups import layout_for
-from ..catalog.names import utc_now
+from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, reason, unexpected
 from ..machine import state
 from ..s3.store import HASTY, Store
@@ -84,7 +84,7 @@ def restored(settings: Settings, store: Store, result: dict, *names: str) -> lis
     findings = journal.record(store, layout_for(settings, database), now, "restore", {name: result[name] for name in names})
     try:
         with state.changing(settings, state.LAST_RESTORE) as last:
-            last[database] = {"at": manifest.timestamp(now), "backup": result["backup"], "downtime_seconds": result["downtime_seconds"]}
+            last[database] = {"at": format_timestamp(now), "backup": result["backup"], "downtime_seconds": result["downtime_seconds"]}
     except UsageError as error:
         findings.append({"code": "STATE_NOT_WRITTEN", "message": error.message})
     return findings

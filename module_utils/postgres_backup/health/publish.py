@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ..catalog.manifest import timestamp
-from ..catalog.names import Layout, utc_now
+from ..catalog.names import Layout
+from ..clock import format_timestamp, utc_now
 from ..errors import UsageError
 from ..s3.store import Store
 from ..settings import Settings
@@ -28,7 +28,7 @@ def page(settings: Settings, text: str, hours: int, check: bool = False) -> dict
     store = Store(settings)
     store.check()
     key = Layout(settings.s3_prefix).report
-    ends = timestamp(utc_now() + timedelta(hours=hours))
+    ends = format_timestamp(utc_now() + timedelta(hours=hours))
     if check:
         return {"changed": True, "key": key, "ends_at": ends}
     store.put(key, text.encode(), "text/html; charset=utf-8")

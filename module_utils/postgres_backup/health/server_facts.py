@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from ..catalog import history
 from ..catalog.backups import Backup
-from ..catalog.manifest import moment, timestamp
-from ..catalog.names import BackupName, utc_now
+from ..catalog.names import BackupName
 from ..catalog.retention import Decision, Policy, plan
+from ..clock import format_timestamp, parse_timestamp, utc_now
 from ..s3.store import Store
 from ..settings import Settings
 from . import alarms, costs, status
@@ -48,7 +48,7 @@ def describe(settings: Settings, now: datetime, backups: Mapping[str, Sequence[B
     stays = {name: [d.backup.describe(now) for d in decisions[name] if d.keep and d.backup.ours] for name in settings.databases}
     return {
         "server": settings.server_name,
-        "at": timestamp(now),
+        "at": format_timestamp(now),
         "days": DAYS,
         "next_run": found["next_run"],
         "schedule_time": settings.schedule_time,
@@ -92,7 +92,7 @@ def _database(settings: Settings, now: datetime, name: str, decisions: Sequence[
 def _state(settings: Settings, now: datetime, lines: Sequence[dict], last: dict | None, failures: Sequence[dict]) -> str:
     if last is None:
         return "none"
-    if now - moment(last["taken_at"]) > timedelta(hours=settings.fresh_hours):
+    if now - parse_timestamp(last["taken_at"]) > timedelta(hours=settings.fresh_hours):
         return "stale"
     if any(one["what"] == "backup" and one["at"] > last["taken_at"] for one in failures):
         return "failed"

@@ -6,18 +6,19 @@ import dataclasses
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from ..catalog import history, manifest
+from ..catalog import history
 from ..catalog.backups import Backup, Catalog, newest_good
-from ..catalog.names import utc_now
 from ..catalog.owners import owners
 from ..catalog.retention import Policy, plan
+from ..clock import format_timestamp, parse_timestamp, utc_now
 from ..errors import DatabaseError, UsageError
 from ..machine import state
-from ..machine.progress import human_age, human_bytes
+from ..machine.schedule import next_run
 from ..postgresql import replaced
 from ..postgresql.connection import connect_maintenance
 from ..s3.store import Store
 from ..settings import Settings
+from ..text import human_age, human_bytes
 from . import alarms, costs, metrics
 
 
@@ -86,7 +87,7 @@ def judge(settings: Settings, backups: Mapping[str, list[Backup]], now: datetime
         "healthy": not any(f["code"] in _UNHEALTHY for f in findings),
         "server": settings.server_name,
         "findings": findings,
-        "next_run": manifest.timestamp(next_run(settings.schedule_time, now)),
+        "next_run": format_timestamp(next_run(settings.schedule_time, now)),
         "costs": costs.total(costs.estimate(settings, [b.describe(now) for b in found if b.ours]) for found in backups.values()),
         "databases": databases,
     }
@@ -124,7 +125,7 @@ def _one(settings: Settings, name: str, backups: list[Backup], now: datetime, ke
         "last": last.describe(now) if last else None,
         "age_hours": last and round((now - last.taken_at).total_seconds() / 3600, 2),
         "kept": len(mine),
-        "oldest": manifest.timestamp(mine[-1].taken_at) if mine else None,
+        "oldest": format_timestamp(mine[-1].taken_at) if mine else None,
         "bytes": sum(b.bytes for b in mine),
         "replaced": None if isinstance(kept, DatabaseError) else kept,
         "waiting": sum(b.waits_for_adoption for b in backups),
@@ -142,7 +143,7 @@ def publish(settings: Settings, found: dict | None, watched: bool = False) -> li
     try:
         look = state.read(settings, state.LAST_LOOK)
         look = {
-            "watched_at": manifest.timestamp(now) if watched else look.get("watched_at"),
+            "watched_at": format_timestamp(now) if watched else look.get("watched_at"),
             "databases": found["databases"] if found else look.get("databases", {}),
         }
         state.write(settings, state.LAST_LOOK, look)
@@ -151,7 +152,7 @@ def publish(settings: Settings, found: dict | None, watched: bool = False) -> li
             "now": now,
             "fresh_hours": settings.fresh_hours,
             "run": state.read(settings, state.LAST_RUN),
-            "watched_at": manifest.moment(look["watched_at"]) if look["watched_at"] else None,
+            "watched_at": parse_timestamp(look["watched_at"]) if look["watched_at"] else None,
             "databases": look["databases"],
             "counters": state.read(settings, state.COUNTERS),
             "restores": state.read(settings, state.LAST_RESTORE),
@@ -160,13 +161,6 @@ def publish(settings: Settings, found: dict | None, watched: bool = False) -> li
     except UsageError as error:
         return [{"code": "STATE_NOT_WRITTEN", "message": error.message}]
     return metrics.write(settings, facts)
-
-
-def next_run(schedule_time: str, now: datetime) -> datetime:
-    """The next moment, UTC, at which the schedule fires."""
-    hour, minute = map(int, schedule_time.split(":"))
-    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return today if today > now else today + timedelta(days=1)
 
 
 def table(backups: list[dict]) -> list[str]:

@@ -9,7 +9,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Sequence
 
-from ..machine.progress import human_bytes
+from ..text import human_bytes
 
 #: so many predecessors make a trend; with fewer, nothing is said
 FEWEST = 3

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from ..catalog.manifest import moment
-from ..machine.progress import printable
+from ..clock import parse_timestamp
+from ..text import printable
 
 #: what a server can be: its kind (bad and unknown need somebody, warn is worth a look), and how that is called; the worst first
 STATES = {
@@ -88,7 +88,7 @@ def line(seen: Sequence[Mapping]) -> str:
 
 def when(text: str) -> str:
     """``27 Jan 2026 09:02``, of a timestamp."""
-    at = moment(text)
+    at = parse_timestamp(text)
     return f"{day(at.date())} {at.year} {at:%H:%M}"
 
 

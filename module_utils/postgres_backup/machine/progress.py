@@ -15,37 +15,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 
-
-def human_bytes(count: float) -> str:
-    """``246.0 MB`` for 246,000,000 (decimal units, as S3 providers bill)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def human_seconds(seconds: float) -> str:
-    """``4.2 s``, ``3 min 05 s`` or ``2 h 07 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
-
-
-def human_age(hours: float) -> str:
-    """``25 min``, ``7.5 h`` or ``12 d``."""
-    if hours < 1:
-        return f"{max(hours, 0) * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} d"
-
-
-def printable(text: str) -> str:
-    r"""``text`` on one line: a name that holds a newline or an escape must not forge a line of a log (``\n`` stands there instead)."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+from ..text import human_bytes, printable
 
 
 def say(text: str, stream) -> None:

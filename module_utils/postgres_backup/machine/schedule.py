@@ -10,7 +10,7 @@ import os
 import re
 from datetime import datetime, timedelta, timezone
 
-from ..catalog.names import utc_now
+from ..clock import utc_now
 from ..errors import UsageError
 from ..settings import Settings
 from . import state
@@ -72,3 +72,11 @@ def up_since() -> datetime:
     with open("/proc/1/stat", encoding="utf-8", errors="replace") as file:
         ticks = int(file.read().rpartition(")")[2].split()[19])
     return datetime.fromtimestamp(booted + ticks / os.sysconf("SC_CLK_TCK"), timezone.utc)
+
+
+
+def next_run(schedule_time: str, now: datetime) -> datetime:
+    """The next moment, UTC, at which the schedule fires."""
+    hour, minute = map(int, schedule_time.split(":"))
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today > now else today + timedelta(days=1)

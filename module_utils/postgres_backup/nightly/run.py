@@ -7,14 +7,15 @@ import time
 from ..backup.database import create_backup
 from ..backup.kit import create_kit
 from ..backup.prune import prune_backups
-from ..catalog import manifest
 from ..catalog.backups import Backup
-from ..catalog.names import BackupName, utc_now
+from ..catalog.names import BackupName
+from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, unexpected
 from ..health import alarms, outcome, ping, status, trend
 from ..machine import lock, state
-from ..machine.progress import Progress, Recorder, human_bytes, human_seconds
+from ..machine.progress import Progress, Recorder
 from ..settings import Settings
+from ..text import human_bytes, human_seconds
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 #: the lock of the whole run; no database can have this name in the settings of a server that has one more
@@ -56,7 +57,7 @@ def _run(settings: Settings, progress: Recorder, scheduled: bool) -> dict:
         findings += alarms.settle(settings, [alarms.key("NIGHT_SKIPPED")])
     result = {
         "changed": True,
-        "started_at": manifest.timestamp(started),
+        "started_at": format_timestamp(started),
         "seconds": round(time.monotonic() - began, 1),
         "databases": databases,
         "kit": saved,
@@ -116,7 +117,7 @@ def _judge(settings: Settings, name: str, taken: BackupName | None, good: list[B
     newest = next((backup for backup in good if backup.name == taken), None)
     if newest is None:
         return []
-    earlier = [manifest for backup in good if backup.taken_at < newest.taken_at]
+    earlier = [backup.manifest for backup in good if backup.taken_at < newest.taken_at]
     found = trend.findings(newest.manifest, earlier, settings.size_drop_percent, settings.size_jump_percent)
     troubles = [alarms.Trouble(finding["code"], name, finding["message"]) for finding in found]
     return found + alarms.settle(settings, [alarms.key(code, name) for code in _TRENDS], troubles)

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..backup.prune_replaced import clock_fault
-from ..catalog import manifest
-from ..catalog.names import utc_now
+from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, LockedError, StoreError, reason
 from ..health import alarms, status
 from ..machine import lock, schedule, state
-from ..machine.progress import Progress, human_bytes
-from ..postgresql.connection import connect_maintenance, database_facts, facts_of, free_bytes
+from ..machine.progress import Progress
+from ..postgresql.connection import connect_maintenance
+from ..postgresql.facts import database_facts, facts_of, free_bytes
 from ..restore.preflight import SPARE
+from ..s3.clock_skew import clock_fault
 from ..s3.store import Store
 from ..settings import Settings
+from ..text import human_bytes
 from .run import is_running, run_night
 
 #: what a look at the bucket may find, by the findings of ``status``
@@ -119,7 +120,7 @@ def _missed(settings: Settings, found: dict) -> datetime | None:
     planned = schedule.last_planned(settings.schedule_time, now)
     if now - planned < schedule.PERIOD or is_running(settings):
         return None
-    stamp = manifest.timestamp(planned)
+    stamp = format_timestamp(planned)
     if all(one["last"] and one["last"]["taken_at"] >= stamp for one in found["databases"].values()):
         return None
     return planned if state.read(settings, state.LAST_RUN).get("started_at", "") < stamp else None
@@ -127,7 +128,7 @@ def _missed(settings: Settings, found: dict) -> datetime | None:
 
 def _tell_missed(settings: Settings, planned: datetime, progress: Progress) -> list[dict]:
     """Whoever was up at that time and did nothing is in trouble; whoever was off is not."""
-    stamp, since = manifest.timestamp(planned), schedule.up_since()
+    stamp, since = format_timestamp(planned), schedule.up_since()
     progress.step(f"the run of {stamp} did not happen: it is made up for now")
     if schedule.began(settings, planned):
         message = f"the run of {stamp} began and never ended: it was killed, or the server went down"

@@ -16,10 +16,10 @@ from datetime import date, datetime, timedelta
 
 import jinja2
 
-from ..catalog.manifest import moment
+from ..clock import parse_timestamp
 from ..errors import UsageError
 from ..health import verdict
-from ..machine.progress import human_age, human_bytes, human_seconds, printable
+from ..text import human_age, human_bytes, human_seconds, printable
 from . import chart
 
 #: what a day of the calendar can be, and how that is called
@@ -49,11 +49,11 @@ def render(servers: Sequence[Mapping], now: datetime, template: str) -> str:
         "took": human_seconds,
         "name": printable,
         "when": verdict.when,
-        "day": lambda text: verdict.day(moment(text).date()),
+        "day": lambda text: verdict.day(parse_timestamp(text).date()),
         "money": lambda amount: "under 0.01" if 0 < amount < 0.005 else f"{amount:,.2f}",
         "number": lambda count: "?" if count is None else f"{count:,}",
-        "until": lambda text: human_age((moment(text) - now).total_seconds() / 3600),
-        "ago": lambda text: human_age((now - moment(text)).total_seconds() / 3600),
+        "until": lambda text: human_age((parse_timestamp(text) - now).total_seconds() / 3600),
+        "ago": lambda text: human_age((now - parse_timestamp(text)).total_seconds() / 3600),
     }
     seen = verdict.judge(servers)
     found = environment.from_string(template).render(
@@ -130,7 +130,7 @@ def _database(server: Mapping, one: Mapping, now: datetime) -> dict:
     days = _days(one, facts, now)
     made = sorted([*one["past"], *one["backups"]], key=lambda backup: backup["taken_at"])
     start = _window(min((day for day, state in days.items() if state != "later"), default=now.date()), now)
-    made = [backup for backup in made if start <= moment(backup["taken_at"]).date() <= now.date()]
+    made = [backup for backup in made if start <= parse_timestamp(backup["taken_at"]).date() <= now.date()]
     several = len(facts["databases"]) > 1
     there = {backup["backup"] for backup in one["backups"]}
     return one | {
@@ -158,7 +158,7 @@ def _days(one: Mapping, facts: Mapping, now: datetime) -> dict[date, str]:
     marks += [(b["taken_at"], {"bad": "failed", "unproven": "unproven"}.get(b["state"], "good")) for b in one["backups"]]
     order = list(DAYS)
     for text, state in marks:
-        day = moment(text).date()
+        day = parse_timestamp(text).date()
         found[day] = min(state, found.get(day, "later"), key=order.index)
     first, today = min(found, default=now.date() + timedelta(days=1)), now.date()
     due_today = now.strftime("%H:%M") > facts["schedule_time"]
@@ -167,7 +167,7 @@ def _days(one: Mapping, facts: Mapping, now: datetime) -> dict[date, str]:
 
 
 def _bars(title: str, field: str, tell, made: Sequence[Mapping], there: set[str], start: date, now: datetime) -> dict | None:
-    points = [(moment(backup["taken_at"]), backup[field], backup["backup"] in there) for backup in made if backup[field] is not None]
+    points = [(parse_timestamp(backup["taken_at"]), backup[field], backup["backup"] in there) for backup in made if backup[field] is not None]
     if not points:
         return None
     values = [value for _, value, _ in points]
@@ -185,7 +185,7 @@ def _window(first: date, now: datetime) -> date:
 
 
 def _growth(table: Mapping, backups: Sequence[Mapping], start: date, now: datetime) -> dict:
-    points = [(moment(b["taken_at"]), rows) for b, rows in zip(backups, table["rows"], strict=True) if rows is not None]
+    points = [(parse_timestamp(b["taken_at"]), rows) for b, rows in zip(backups, table["rows"], strict=True) if rows is not None]
     points = sorted((at, rows) for at, rows in points if start <= at.date() <= now.date())
     start = _window(points[0][0].date() if points else start, now)
     first, last = points[0][1] if points else 0, points[-1][1] if points else 0

@@ -175,3 +175,12 @@ def limit_connections(connection: psycopg.Connection, name: str, limit: int) -> 
 def drop_database(connection: psycopg.Connection, name: str) -> None:
     """Remove a database and whoever is in it. No error where there is none."""
     connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+#: longest identifier in bytes (NAMEDATALEN - 1)
+MAX_IDENTIFIER = 63
+
+
+def shorten(name: str, tail: str) -> str:
+    """``name + tail``, the name cut so that both fit into an identifier (bytes, at a letter's border)."""
+    room = MAX_IDENTIFIER - len(tail.encode())
+    return name.encode()[:room].decode(errors="ignore") + tail

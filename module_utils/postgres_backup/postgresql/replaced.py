@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 
 import psycopg
 
-from ..catalog.manifest import moment as parse_timestamp
-from ..catalog.manifest import timestamp
-from ..catalog.names import format_time, nearest, parse_time
+from ..clock import format_time, format_timestamp, parse_time, parse_timestamp
 from ..errors import UsageError
 from ..settings import Settings
-from .connection import shorten
+from ..text import nearest
+from .databases import shorten
 
 _MARK = "postgres-backup"
 _KEPT, _SIDE = "replaced", "being restored"
@@ -50,7 +49,7 @@ def side_comment(database: str, backup: str, comment: str | None = None) -> str:
 
 def kept_comment(database: str, name: str, reason: str, comment: str | None) -> str:
     """``name`` is what :func:`kept_name` found; ``comment`` is the live database's own, which comes back with it."""
-    replaced_at = timestamp(parse_time(name.rpartition(_KEPT_TAIL)[2]))
+    replaced_at = format_timestamp(parse_time(name.rpartition(_KEPT_TAIL)[2]))
     return json.dumps({_MARK: _KEPT, "database": database, "replaced_at": replaced_at, "by": reason, "comment": comment}, ensure_ascii=False)
 
 
@@ -75,7 +74,7 @@ def _marked(connection: psycopg.Connection, database: str, mark: str) -> list[di
 
 def _is_timestamp(text: object) -> bool:
     try:
-        return isinstance(text, str) and timestamp(parse_timestamp(text)) == text
+        return isinstance(text, str) and format_timestamp(parse_timestamp(text)) == text
     except ValueError:
         return False
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import time
 
-from ..catalog.names import utc_now
+from ..clock import utc_now
 from ..errors import UsageError
 from ..health import outcome
 from ..machine import lock
-from ..machine.progress import Progress, human_seconds
+from ..machine.progress import Progress
 from ..postgresql import replaced, swap
-from ..postgresql.connection import connect_maintenance, database_facts
+from ..postgresql.connection import connect_maintenance
+from ..postgresql.facts import database_facts
 from ..s3.store import Store
 from ..settings import Settings
+from ..text import human_seconds
 from . import in_place
 from .preflight import Plan, plan
 from .side_database import discarded_on_failure, load_beside, swap_in

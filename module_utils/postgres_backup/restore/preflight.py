@@ -9,11 +9,12 @@ import psycopg
 
 from ..catalog.backups import Backup, Catalog
 from ..errors import BadBackupError, DatabaseError, UsageError
-from ..machine.progress import human_bytes
 from ..postgresql import databases, programs, swap
-from ..postgresql.connection import connect_maintenance, database_facts, facts_of, free_bytes
+from ..postgresql.connection import connect_maintenance
+from ..postgresql.facts import database_facts, facts_of, free_bytes
 from ..s3.store import Store
 from ..settings import Settings
+from ..text import human_bytes
 from . import roles
 
 #: room asked for beyond the size the database had: indexes are built through temporary files

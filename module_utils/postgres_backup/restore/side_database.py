@@ -12,11 +12,12 @@ from contextlib import contextmanager
 import psycopg
 
 from ..catalog import manifest
-from ..catalog.names import utc_now
+from ..clock import utc_now
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError
 from ..machine.progress import Progress
 from ..postgresql import databases, replaced, swap
-from ..postgresql.connection import connect, connect_maintenance, database_facts, first_line
+from ..postgresql.connection import connect, connect_maintenance, first_line
+from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
 from ..postgresql.pg_dump import Dump
 from ..s3.store import Store

@@ -12,15 +12,17 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from ..catalog.names import utc_now
+from ..clock import utc_now
 from ..errors import UsageError
 from ..health import outcome
 from ..machine import lock
-from ..machine.progress import Progress, human_seconds
+from ..machine.progress import Progress
 from ..postgresql import replaced
-from ..postgresql.connection import connect, connect_maintenance, database_facts
+from ..postgresql.connection import connect, connect_maintenance
+from ..postgresql.facts import database_facts
 from ..s3.store import Store
 from ..settings import Settings
+from ..text import human_seconds
 from . import in_place as inside
 from .database import restore_database
 from .preflight import plan

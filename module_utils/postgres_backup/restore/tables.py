@@ -16,14 +16,15 @@ from psycopg import sql
 
 from ..catalog import journal
 from ..catalog.backups import layout_for
-from ..catalog.names import nearest, utc_now
+from ..clock import utc_now
 from ..errors import DatabaseError, UsageError
 from ..health import outcome
 from ..machine import lock
-from ..machine.progress import Progress, human_seconds
+from ..machine.progress import Progress
 from ..postgresql.connection import connect, first_line
 from ..s3.store import Store
 from ..settings import Settings
+from ..text import human_seconds, nearest
 from .preflight import Plan, plan
 from .side_database import discard_side_database, load_beside
 

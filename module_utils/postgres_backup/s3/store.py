@@ -13,7 +13,8 @@ from . import bucket
 from .client import PATIENCE, S3, StoredObject, content_md5, md5
 from .download import Download
 from .errors import Refused
-from .upload import PartPlan, Upload, plan_parts
+from .parts import PartPlan, plan_parts
+from .upload import Upload
 
 __all__ = ["Download", "PartPlan", "Refused", "Store", "StoredObject", "Upload", "plan_parts"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import threading
@@ -13,81 +12,8 @@ from types import TracebackType
 from ..errors import StoreError
 from ..machine import signals
 from .client import QUICK, S3, StoredObject, content_md5, md5
-from .errors import Refused, Stopped
-
-MIB = 1024 * 1024
-#: bytes of a part, unless the object needs larger ones (S3's own least is 5 MiB)
-PART_BYTES = 8 * MIB
-#: bytes of all buffers of one upload together: wanted, and never exceeded
-BUFFER_BYTES = 64 * MIB
-MOST_BUFFER_BYTES = 96 * MIB
-#: parts in flight at most: enough to hide a store's latency, few enough for a small store
-MOST_WORKERS = 3
-#: room for a stream that grows beyond what was expected
-SPARE = 1.5
-
-
-@dataclasses.dataclass(frozen=True)
-class PartPlan:
-    """How an object is cut: bytes of each part but the last, parts in flight at once, buffers held."""
-
-    part_bytes: int
-    workers: int
-    buffers: int
-
-
-def plan_parts(expected_bytes: int, max_parts: int) -> PartPlan:
-    """Parts for an object of at most ``expected_bytes``, with room to spare; pure.
-
-    All parts are equal, because some stores (R2) refuse others; so the size is chosen before the first.
-
-    :param max_parts: how many the store takes (10,000; Scaleway 1,000).
-    :raises StoreError: it would take larger buffers than this program allows itself.
-    """
-    most = MOST_BUFFER_BYTES * max_parts
-    if expected_bytes > most:
-        raise StoreError(
-            f"Failed to plan the upload of up to {expected_bytes / 1e9:,.0f} GB: {max_parts} parts hold at most {most / 1e9:,.0f} GB",
-            "Raise backup_s3_max_parts if the store takes more (most take 10000); for a database of this size pgBackRest is the right tool",
-        )
-    wanted = math.ceil(expected_bytes * SPARE / max_parts)
-    part_bytes = min(max(PART_BYTES, math.ceil(wanted / MIB) * MIB), MOST_BUFFER_BYTES)
-    room = BUFFER_BYTES if part_bytes * 2 <= BUFFER_BYTES else MOST_BUFFER_BYTES
-    buffers = max(1, min(room // part_bytes, MOST_WORKERS + 1))
-    return PartPlan(part_bytes, max(1, buffers - 1), buffers)
-
-
-class _Body:
-    """The first ``length`` bytes of a buffer, read like a file, without a copy.
-
-    Not the buffer itself, because a body in one piece must reach the store within one timeout, however
-    slow the link; a file is sent in small blocks, each with its own. And between two blocks it can be
-    told to stop.
-    """
-
-    def __init__(self, buffer: bytearray, length: int, stop: threading.Event) -> None:
-        self._view, self._at, self._stop = memoryview(buffer)[:length], 0, stop
-
-    def __len__(self) -> int:
-        return len(self._view)
-
-    def md5(self) -> bytes:
-        return md5(self._view)
-
-    def read(self, count: int = -1) -> memoryview:
-        if self._stop.is_set():
-            raise Stopped("the upload was given up")
-        end = len(self._view) if count is None or count < 0 else self._at + count
-        piece = self._view[self._at : end]
-        self._at += len(piece)
-        return piece
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, len(self._view))[whence]
-        return self._at
+from .errors import Refused
+from .parts import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PartBody, plan_parts
 
 
 class Upload:
@@ -188,7 +114,7 @@ class Upload:
             self._begin_finishing()
             self._complete_parts()
         else:
-            body = _Body(self._buffer or bytearray(), self._filled, self._stop)
+            body = PartBody(self._buffer or bytearray(), self._filled, self._stop)
             self._md5s[0] = body.md5()
             self._begin_finishing()
             self.s3.call("put_object", self._doing, Key=self.key, Body=body, ContentMD5=content_md5(self._md5s[0]), ContentType="application/octet-stream")
@@ -299,7 +225,7 @@ class Upload:
 
     def _send(self, number: int, buffer: bytearray, length: int) -> None:
         """In a thread of the pool: one part."""
-        body = _Body(buffer, length, self._stop)
+        body = PartBody(buffer, length, self._stop)
         try:
             digest = body.md5()
             answer = self.s3.call(

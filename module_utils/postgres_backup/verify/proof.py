@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..catalog import manifest
 from ..catalog.backups import Backup
-from ..catalog.names import utc_now
+from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError
 from ..machine.progress import Progress
 from ..postgresql import programs
-from ..postgresql.connection import server_facts
+from ..postgresql.facts import server_facts
 from ..s3.store import Store
 from ..settings import Settings
 from ..stream.inspector import Inspector, Report
@@ -43,7 +43,7 @@ def prove(settings: Settings, store: Store, backup: Backup, database: str, ident
     source.feed(inspector.feed, lambda: inspector.current_table)
     report = inspector.finish()
     require_whole(backup, report)
-    proof = {"kind": "verify", "at": manifest.timestamp(utc_now()), "by": settings.server_name}
+    proof = {"kind": "verify", "at": format_timestamp(utc_now()), "by": settings.server_name}
     found = dict(backup.manifest or _manifest_of(backup, database, report, source.sha256))
     found["proofs"] = [p for p in found.get("proofs", []) if p["kind"] != "verify"] + [proof]
     return found
@@ -60,7 +60,7 @@ def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> 
         "database": database,
         "server": {"name": ""},
         "adopted": False,
-        "started_at": manifest.timestamp(backup.taken_at),
+        "started_at": format_timestamp(backup.taken_at),
         "ended_at": None,
         "seconds": None,
         "postgresql_version": report.server_version,

@@ -7,9 +7,10 @@ import time
 from ..catalog import manifest
 from ..catalog.backups import Catalog
 from ..errors import BadBackupError
-from ..machine.progress import Progress, human_seconds
+from ..machine.progress import Progress
 from ..s3.store import Store
 from ..settings import Settings
+from ..text import human_seconds
 from .proof import prove
 
 

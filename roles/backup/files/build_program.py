@@ -13,6 +13,8 @@ from pathlib import Path
 
 #: the earliest that a zip file can say
 DATE = (1980, 1, 1, 0, 0, 0)
+#: folders that no server needs
+CONTROLLER_ONLY = ("page",)
 START = """\
 import runpy
 
@@ -23,10 +25,11 @@ runpy.run_module("postgres_backup", run_name="__main__", alter_sys=True)
 def build(folder: Path, target: Path) -> None:
     """Write the program.
 
-    :param folder: the package's sources; only its ``*.py`` go in.
+    :param folder: the package's sources; only its ``*.py`` go in, and not those that run on the controller alone.
     :raises SystemExit: there are none.
     """
     sources = sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).parts)
+    sources = [path for path in sources if path.relative_to(folder).parts[0] not in CONTROLLER_ONLY]
     if not sources:
         raise SystemExit(f"There are no sources in {folder}")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

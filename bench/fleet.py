@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from postgres_backup.catalog.backups import Backup
-from postgres_backup.catalog.manifest import timestamp
 from postgres_backup.catalog.names import BackupName, Layout
+from postgres_backup.clock import format_timestamp
 from postgres_backup.errors import DatabaseError
 from postgres_backup.health import status
 from postgres_backup.health.server_facts import describe
@@ -64,7 +64,7 @@ def _nights(kind: str, chance: random.Random, settings: Settings, database: str,
         failed = (kind == "failed" and night == 0) or (night > 1 and chance.random() < 0.015)
         if failed and not missing:
             reason = chance.choice(["Failed to reach the bucket backups: nothing answers", "pg_dump ended with 1: server closed the connection unexpectedly"])
-            events.append(whose | {"at": timestamp(at), "event": "backup-failed", "reason": reason})
+            events.append(whose | {"at": format_timestamp(at), "event": "backup-failed", "reason": reason})
         if failed or missing or (night > 1 and chance.random() < 0.005):
             continue
         tables = {table: {"rows": int(count * ago), "bytes": 100, "sha256": ""} for table, count in rows.items()}
@@ -73,20 +73,20 @@ def _nights(kind: str, chance: random.Random, settings: Settings, database: str,
             "seconds": round(size * ago / 4e7 * chance.uniform(0.9, 1.4) + 0.8, 1),
         }  # fmt: skip
         backup = BackupName(at)
-        proofs = [{"kind": "verify", "at": timestamp(at + timedelta(minutes=1))}] if night % 30 == 0 else []
+        proofs = [{"kind": "verify", "at": format_timestamp(at + timedelta(minutes=1))}] if night % 30 == 0 else []
         manifest = about | {"name": str(backup), "database": database, "server": {"name": settings.server_name}, "tables": tables, "proofs": proofs}
         problem = {"problem": "it has 20 bytes, its manifest says 83,512", "problem_code": "SIZE_DIFFERS"} if kind == "damaged" and night == 4 else {}
         backups.append(Backup(backup, layout, about["bytes"], manifest, ours=True, candidate=True, **problem))
-        events.append(whose | {"at": timestamp(at), "event": "backup", "backup": str(backup)} | about)
+        events.append(whose | {"at": format_timestamp(at), "event": "backup", "backup": str(backup)} | about)
     for night in (5, 41) if len(backups) > 45 else ():
         chosen = backups[night + 1]
         at = now - timedelta(days=night, minutes=chance.randint(1, 300))
         after = {"backup": str(chosen.name), "rows": chosen.manifest["rows"], "seconds": round(chance.uniform(4, 300), 1)}
         kept = f"{database}_before_{at:%Y-%m-%d_%H-%M-%S}"
-        events.append(whose | {"at": timestamp(at), "event": "restore", "downtime_seconds": round(chance.uniform(0.1, 0.6), 3), "kept_database": kept} | after)
+        events.append(whose | {"at": format_timestamp(at), "event": "restore", "downtime_seconds": round(chance.uniform(0.1, 0.6), 3), "kept_database": kept} | after)
     if len(backups) > 60:
         at = now - timedelta(days=52)
-        events.append(whose | {"at": timestamp(at), "event": "restore-failed", "backup": str(backups[50].name), "reason": "There is no room for a second copy"})
+        events.append(whose | {"at": format_timestamp(at), "event": "restore-failed", "backup": str(backups[50].name), "reason": "There is no room for a second copy"})
     return backups, events
 
 

@@ -1,0 +1,44 @@
+"""Moments: the time now, and the two ways in which moments are written.
+
+Everything is UTC, to the second: names of backups have no smaller unit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+#: in names of objects and databases
+TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
+#: in manifests, results and messages
+_TIMESTAMP_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def utc_now() -> datetime:
+    """The time now, in UTC, to the second."""
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def format_time(moment: datetime) -> str:
+    """``2026-01-27_00-00-00`` for a moment with a time zone."""
+    return moment.astimezone(timezone.utc).strftime(TIME_FORMAT)
+
+
+def parse_time(text: str) -> datetime:
+    """The UTC moment of ``2026-01-27_00-00-00``.
+
+    :raises ValueError: the text is not such a time, or no such day exists.
+    """
+    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)
+
+
+def format_timestamp(moment: datetime) -> str:
+    """``2026-01-27T00:00:00Z``."""
+    return moment.astimezone(timezone.utc).strftime(_TIMESTAMP_FORMAT)
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The UTC moment of ``2026-01-27T00:00:00Z``.
+
+    :raises ValueError: it is not such a time.
+    """
+    return datetime.strptime(text, _TIMESTAMP_FORMAT).replace(tzinfo=timezone.utc)
