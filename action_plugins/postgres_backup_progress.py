@@ -1,11 +1,13 @@
 """Shows what a long module does while it does it.
 
 The module runs in the background of its host and writes its state into a file (``FileProgress`` in
-module_utils/postgres_backup/progress.py); this looks at the file about once a second and prints what is new, until the
-module has ended. The result is the module's own. In check mode the module runs as any other, and so does the step of a restore
-that swaps: it takes a moment, in which an application is down, and the way over the background costs more than that.
+module_utils/postgres_backup/progress.py); this looks at the file about once a second and prints
+what is new, until the module has ended. The result is the module's own. In check mode the module
+runs as any other, and so does the step of a restore that swaps: it takes a moment, in which an
+application is down, and the way over the background costs more than that.
 
-A look is one short shell command, not a module: a module costs the host half a second of a core, which the backup needs.
+A look is one short shell command, not a module: a module costs the host half a second of a core,
+which the backup needs.
 
 The plugins named after modules are this one: Ansible picks an action plugin by the module's name.
 """
@@ -34,7 +36,16 @@ OUT_OF_REACH = 120.0
 #: looks in a row that must find the module's process gone and no answer: it was killed
 GONE = 3
 #: what async_status adds to the module's result
-WRAPPING = ("ansible_job_id", "results_file", "started", "finished", "stdout", "stderr", "stdout_lines", "stderr_lines")
+WRAPPING = (
+    "ansible_job_id",
+    "results_file",
+    "started",
+    "finished",
+    "stdout",
+    "stderr",
+    "stdout_lines",
+    "stderr_lines",
+)
 
 
 class ActionModule(ActionBase):
@@ -46,8 +57,8 @@ class ActionModule(ActionBase):
         swaps = self._task.args.get("stage") == "swap" and self._task.args.get("side_database")
         if self._task.check_mode or swaps:
             return self._execute_module(task_vars=task_vars)
-        # The module holds its arguments, a private key among them. Core leaves its folder to the wrapper of a background job, which cannot
-        # remove it where it became another user.
+        # The module holds its arguments, a private key among them. Core leaves its folder to the
+        # wrapper of a background job, which cannot remove it where it became another user.
         holder = self._make_tmp_path()
         try:
             return self._in_background(task_vars)
@@ -66,11 +77,18 @@ class ActionModule(ActionBase):
         state_file = f"{folder}/{name}"
         try:
             self._watch(job_file, state_file, task_vars["inventory_hostname"])
-            status = self._execute_module(module_name="ansible.legacy.async_status", module_args={"jid": job, "_async_dir": folder}, task_vars=task_vars)
+            status = self._execute_module(
+                module_name="ansible.legacy.async_status",
+                module_args={"jid": job, "_async_dir": folder},
+                task_vars=task_vars,
+            )
         finally:
             self._shell("rm", "-f", "--", state_file, job_file)
         if not status.get("finished"):
-            return {"failed": True, "msg": "The module ended without an answer: it was killed, or memory ran out. What it left behind the next run removes"}
+            return {
+                "failed": True,
+                "msg": "The module ended without an answer: it was killed, or memory ran out. What it left behind the next run removes",
+            }
         return {key: value for key, value in status.items() if key not in WRAPPING}
 
     def _start(self, arguments: dict, task_vars: dict) -> dict:
@@ -89,7 +107,9 @@ class ActionModule(ActionBase):
             looks += 1
             try:
                 state, answered = self._look(job_file, state_file)
-                alive = answered or not state or self._shell("kill", "-0", str(state["pid"]))["rc"] == 0
+                alive = (
+                    answered or not state or self._shell("kill", "-0", str(state["pid"]))["rc"] == 0
+                )
             except AnsibleConnectionFailure:
                 if time.monotonic() - heard > OUT_OF_REACH:
                     raise
@@ -104,14 +124,19 @@ class ActionModule(ActionBase):
     def _look(self, job_file: str, state_file: str) -> tuple[dict, bool]:
         """The module's state (empty before it has one), and whether its answer is there.
 
-        async_wrapper keeps ``{"started": ..., "finished": 0}`` in the job's file until the answer replaces it.
+        async_wrapper keeps ``{"started": ..., "finished": 0}`` in the job's file until the answer
+        replaces it.
         """
         state = self._shell("cat", "--", state_file)
         job = _json(self._shell("cat", "--", job_file)["stdout"])
-        return _json(state["stdout"]), bool(job) and ("started" not in job or bool(job.get("finished")))
+        return _json(state["stdout"]), bool(job) and (
+            "started" not in job or bool(job.get("finished"))
+        )
 
     def _shell(self, *words: str) -> dict:
-        return self._low_level_execute_command(" ".join(self._connection._shell.quote(word) for word in words))
+        return self._low_level_execute_command(
+            " ".join(self._connection._shell.quote(word) for word in words)
+        )
 
 
 def _json(text: str) -> dict:
@@ -123,7 +148,9 @@ def _json(text: str) -> dict:
 
 
 class Teller:
-    """Prints what of a state was not yet printed: each step once, and now and then how far the present one is."""
+    """Prints what of a state was not yet printed: each step once, and now and then how far the
+    present one is.
+    """
 
     def __init__(self, host: str) -> None:
         self.host, self.steps, self.line, self.next = host, 0, "", time.monotonic() + WAITS[-1]

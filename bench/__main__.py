@@ -1,7 +1,7 @@
 """How fast, beside the limit and beside the shell scripts: ``make bench``.
 
-Everything is measured in one run on one machine, so only the ratios mean something elsewhere. A real PostgreSQL and a
-real S3 server share the machine with what is measured, as on a small server.
+Everything is measured in one run on one machine, so only the ratios mean something elsewhere. A
+real PostgreSQL and a real S3 server share the machine with what is measured, as on a small server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Bench:
     def measure(self, what: str, command: list[str], environment: dict[str, str]) -> float:
         """Run to its end; its seconds, and the peak memory of the process itself (``ru_maxrss``)."""
         began = time.monotonic()
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         text = process.stderr.read().decode()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
@@ -66,9 +68,19 @@ class Bench:
         sample.load(self.server.dsn(DATABASE), scale=self.scale)
         self.server.execute("VACUUM ANALYZE", DATABASE)
         self.server.execute("CHECKPOINT")
-        plain = self.server.environment(DATABASE) | {"PATH": f"{self.server.bin_dir}:{os.environ['PATH']}"}
-        plain |= {"AWS_ACCESS_KEY_ID": self.s3.access_key, "AWS_SECRET_ACCESS_KEY": self.s3.secret_key, "AWS_DEFAULT_REGION": "us-east-1"}
-        plain |= {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required", "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required", "HOME": str(self.folder)}
+        plain = self.server.environment(DATABASE) | {
+            "PATH": f"{self.server.bin_dir}:{os.environ['PATH']}"
+        }
+        plain |= {
+            "AWS_ACCESS_KEY_ID": self.s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        plain |= {
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+            "HOME": str(self.folder),
+        }
         ours = [sys.executable, "-m", "postgres_backup", "--config", str(self.config())]
         own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "module_utils")}
         aws = f"aws --endpoint-url {self.s3.endpoint_url} s3"
@@ -83,36 +95,68 @@ class Bench:
                 self.server.execute(f"DROP DATABASE IF EXISTS {name}")
                 self.server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
             pipe = f"{aws} cp --quiet s3://{BUCKET}/script.sql.gz - | gunzip | psql -q -v ON_ERROR_STOP=1 -o /dev/null -d {DATABASE}_script"
-            self.measure("restore: the shell script (the application waits)", ["sh", "-c", pipe], plain)
-            self.measure("restore: postgres-backup (beside, compared, swapped)", [*ours, "restore", "latest"], own)
+            self.measure(
+                "restore: the shell script (the application waits)", ["sh", "-c", pipe], plain
+            )
+            self.measure(
+                "restore: postgres-backup (beside, compared, swapped)",
+                [*ours, "restore", "latest"],
+                own,
+            )
 
     def table(self) -> list[str]:
         """The median of each measurement, and what it is of the limit's and the script's."""
         found: dict[str, list[tuple]] = {}
         for what, *numbers in self.rows:
             found.setdefault(what, []).append(numbers)
-        middle = {what: sorted(rows)[len(rows) // 2] for what, rows in found.items() if not what.startswith("(")}
+        middle = {
+            what: sorted(rows)[len(rows) // 2]
+            for what, rows in found.items()
+            if not what.startswith("(")
+        }
         limit, script = middle["pg_dump > /dev/null"][0], middle["backup: the shell script"][0]
-        lines = ["| | seconds | of the limit | script's / this | peak MiB | CPU s |", "| --- | --- | --- | --- | --- | --- |"]
+        lines = [
+            "| | seconds | of the limit | script's / this | peak MiB | CPU s |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
         for what, (seconds, peak, cpu) in middle.items():
-            of_limit, times = (f"{seconds / limit:.2f}", f"{script / seconds:.1f}") if "restore" not in what else ("", "")
-            lines.append(f"| {what} | {seconds:.1f} | {of_limit} | {times} | {peak:.0f} | {cpu:.1f} |")
+            of_limit, times = (
+                (f"{seconds / limit:.2f}", f"{script / seconds:.1f}")
+                if "restore" not in what
+                else ("", "")
+            )
+            lines.append(
+                f"| {what} | {seconds:.1f} | {of_limit} | {times} | {peak:.0f} | {cpu:.1f} |"
+            )
         return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", type=float, default=42.0, help="size of the sample database; 42 is about 1 GB of dump")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=42.0,
+        help="size of the sample database; 42 is about 1 GB of dump",
+    )
     parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
     if not shutil.which("aws"):
         sys.exit("The shell scripts need the AWS CLI: sudo apt-get install awscli")
-    subprocess.run([sys.executable, "-m", "bench.page"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "module_utils")}, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "bench.page"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "module_utils")},
+        check=True,
+    )
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as folder:
         bench = Bench(Path(folder), arguments.scale)
         try:
             bench.run(arguments.rounds)
-            print(f"\n{os.cpu_count()} CPUs, {platform.machine()}, PostgreSQL {bench.server.major}\n\n" + "\n".join(bench.table()))
+            print(
+                f"\n{os.cpu_count()} CPUs, {platform.machine()}, PostgreSQL {bench.server.major}\n\n"
+                + "\n".join(bench.table())
+            )
         finally:
             bench.s3.stop()
             bench.server.remove()

@@ -1,6 +1,8 @@
-"""Servers that are not there: what ``report.facts`` would say of them, made from a seed, for the page's tests and bench.
+"""Servers that are not there: what ``report.facts`` would say of them, made from a seed, for the
+page's tests and bench.
 
-Their backups and events are made up; all that is said of them goes through the same rooms as for a real server.
+Their backups and events are made up; all that is said of them goes through the same rooms as for a
+real server.
 """
 
 from __future__ import annotations
@@ -19,10 +21,28 @@ from postgres_backup.settings import Settings
 
 #: what a server can be: ``well`` and its troubles, by how the page is to show it
 KINDS = ("well", "stale", "failed", "first day", "no backup", "damaged", "unreachable", "unasked")
-TABLES = ("public.order_items", "public.orders", "public.events", "public.customers", "public.invoices", "public.products", "public.settings")
+TABLES = (
+    "public.order_items",
+    "public.orders",
+    "public.events",
+    "public.customers",
+    "public.invoices",
+    "public.products",
+    "public.settings",
+)
 
 
-def server(kind: str, seed: int, now: datetime, *, name: str = "", databases: Sequence[str] = ("crm",), days: int = 90, keep: int = 90, **settings) -> dict:
+def server(
+    kind: str,
+    seed: int,
+    now: datetime,
+    *,
+    name: str = "",
+    databases: Sequence[str] = ("crm",),
+    days: int = 90,
+    keep: int = 90,
+    **settings,
+) -> dict:
     """One server as the page takes it.
 
     :param kind: one of :data:`KINDS`.
@@ -30,7 +50,10 @@ def server(kind: str, seed: int, now: datetime, *, name: str = "", databases: Se
     """
     name = name or f"db{seed}"
     if kind == "unasked":
-        return {"name": name, "error": f"Failed to connect to the host via ssh: ssh: connect to host {name} port 22: No route to host"}
+        return {
+            "name": name,
+            "error": f"Failed to connect to the host via ssh: ssh: connect to host {name} port 22: No route to host",
+        }
     chance = random.Random(seed)
     made = Settings(
         name, tuple(databases), "crm", "https://object.example.com", "backups", "key", "secret",
@@ -41,72 +64,172 @@ def server(kind: str, seed: int, now: datetime, *, name: str = "", databases: Se
     events: list[dict] = []
     for database in databases:
         found, told = _nights(kind, chance, made, database, now, days)
-        backups[database] = [backup for backup in found if now - backup.taken_at <= timedelta(days=keep)]
+        backups[database] = [
+            backup for backup in found if now - backup.taken_at <= timedelta(days=keep)
+        ]
         events += told
     events.sort(key=lambda event: event["at"], reverse=True)
     unreachable = DatabaseError(f"Failed to reach PostgreSQL on {made.db_host}: connection refused")
-    kept = {database: unreachable if kind == "unreachable" else _replaced(database, events) for database in databases}
-    return {"name": name, "facts": describe(made, now, backups, status.judge(made, backups, now, kept), events, _alarms(kind, made, events))}
+    kept = {
+        database: unreachable if kind == "unreachable" else _replaced(database, events)
+        for database in databases
+    }
+    return {
+        "name": name,
+        "facts": describe(
+            made,
+            now,
+            backups,
+            status.judge(made, backups, now, kept),
+            events,
+            _alarms(kind, made, events),
+        ),
+    }
 
 
-def _nights(kind: str, chance: random.Random, settings: Settings, database: str, now: datetime, days: int) -> tuple[list[Backup], list[dict]]:
+def _nights(
+    kind: str, chance: random.Random, settings: Settings, database: str, now: datetime, days: int
+) -> tuple[list[Backup], list[dict]]:
     layout = Layout("postgres-backup", database if len(settings.databases) > 1 else "")
     whose = {"server": settings.server_name, "database": database}
     size = chance.uniform(2e6, 8e8)
-    rows = {table: int(size / 100 * chance.uniform(0.01, 1) * 0.3**number) + 3 for number, table in enumerate(TABLES)}
+    rows = {
+        table: int(size / 100 * chance.uniform(0.01, 1) * 0.3**number) + 3
+        for number, table in enumerate(TABLES)
+    }
     backups, events = [], []
     nights = range({"first day": 1, "no backup": 0}.get(kind, days))
     for night in nights:
-        planned = now.replace(hour=int(settings.schedule_time[:2]), minute=0, second=0, microsecond=0) - timedelta(days=night)
+        planned = now.replace(
+            hour=int(settings.schedule_time[:2]), minute=0, second=0, microsecond=0
+        ) - timedelta(days=night)
         at = planned + timedelta(seconds=chance.randint(2, 40))
         ago = (1 - night / 400) * chance.uniform(0.99, 1.0)
         missing = kind == "stale" and night < 3
         failed = (kind == "failed" and night == 0) or (night > 1 and chance.random() < 0.015)
         if failed and not missing:
-            reason = chance.choice(["Failed to reach the bucket backups: nothing answers", "pg_dump ended with 1: server closed the connection unexpectedly"])
-            events.append(whose | {"at": format_timestamp(at), "event": "backup-failed", "reason": reason})
+            reason = chance.choice(
+                [
+                    "Failed to reach the bucket backups: nothing answers",
+                    "pg_dump ended with 1: server closed the connection unexpectedly",
+                ]
+            )
+            events.append(
+                whose | {"at": format_timestamp(at), "event": "backup-failed", "reason": reason}
+            )
         if failed or missing or (night > 1 and chance.random() < 0.005):
             continue
-        tables = {table: {"rows": int(count * ago), "bytes": 100, "sha256": ""} for table, count in rows.items()}
+        tables = {
+            table: {"rows": int(count * ago), "bytes": 100, "sha256": ""}
+            for table, count in rows.items()
+        }
         about = {
             "bytes": int(size * 0.2 * ago), "dump_bytes": int(size * ago), "rows": sum(t["rows"] for t in tables.values()),
             "seconds": round(size * ago / 4e7 * chance.uniform(0.9, 1.4) + 0.8, 1),
         }  # fmt: skip
         backup = BackupName(at)
-        proofs = [{"kind": "verify", "at": format_timestamp(at + timedelta(minutes=1))}] if night % 30 == 0 else []
-        manifest = about | {"name": str(backup), "database": database, "server": {"name": settings.server_name}, "tables": tables, "proofs": proofs}
-        problem = {"problem": "it has 20 bytes, its manifest says 83,512", "problem_code": "SIZE_DIFFERS"} if kind == "damaged" and night == 4 else {}
-        backups.append(Backup(backup, layout, about["bytes"], manifest, ours=True, candidate=True, **problem))
-        events.append(whose | {"at": format_timestamp(at), "event": "backup", "backup": str(backup)} | about)
+        proofs = (
+            [{"kind": "verify", "at": format_timestamp(at + timedelta(minutes=1))}]
+            if night % 30 == 0
+            else []
+        )
+        manifest = about | {
+            "name": str(backup),
+            "database": database,
+            "server": {"name": settings.server_name},
+            "tables": tables,
+            "proofs": proofs,
+        }
+        problem = (
+            {"problem": "it has 20 bytes, its manifest says 83,512", "problem_code": "SIZE_DIFFERS"}
+            if kind == "damaged" and night == 4
+            else {}
+        )
+        backups.append(
+            Backup(backup, layout, about["bytes"], manifest, ours=True, candidate=True, **problem)
+        )
+        events.append(
+            whose | {"at": format_timestamp(at), "event": "backup", "backup": str(backup)} | about
+        )
     for night in (5, 41) if len(backups) > 45 else ():
         chosen = backups[night + 1]
         at = now - timedelta(days=night, minutes=chance.randint(1, 300))
-        after = {"backup": str(chosen.name), "rows": chosen.manifest["rows"], "seconds": round(chance.uniform(4, 300), 1)}
+        after = {
+            "backup": str(chosen.name),
+            "rows": chosen.manifest["rows"],
+            "seconds": round(chance.uniform(4, 300), 1),
+        }
         kept = f"{database}_before_{at:%Y-%m-%d_%H-%M-%S}"
-        events.append(whose | {"at": format_timestamp(at), "event": "restore", "downtime_seconds": round(chance.uniform(0.1, 0.6), 3), "kept_database": kept} | after)
+        events.append(
+            whose
+            | {
+                "at": format_timestamp(at),
+                "event": "restore",
+                "downtime_seconds": round(chance.uniform(0.1, 0.6), 3),
+                "kept_database": kept,
+            }
+            | after
+        )
     if len(backups) > 60:
         at = now - timedelta(days=52)
-        events.append(whose | {"at": format_timestamp(at), "event": "restore-failed", "backup": str(backups[50].name), "reason": "There is no room for a second copy"})
+        events.append(
+            whose
+            | {
+                "at": format_timestamp(at),
+                "event": "restore-failed",
+                "backup": str(backups[50].name),
+                "reason": "There is no room for a second copy",
+            }
+        )
     return backups, events
 
 
 def _replaced(database: str, events: Sequence[dict]) -> list[dict]:
-    mine = [event for event in events if event["event"] == "restore" and event["database"] == database][:1]
-    return [{"name": one["kept_database"], "replaced_at": one["at"], "by": f"restore of {one['backup']}", "bytes": 812_345_678} for one in mine]
+    mine = [
+        event for event in events if event["event"] == "restore" and event["database"] == database
+    ][:1]
+    return [
+        {
+            "name": one["kept_database"],
+            "replaced_at": one["at"],
+            "by": f"restore of {one['backup']}",
+            "bytes": 812_345_678,
+        }
+        for one in mine
+    ]
 
 
 def _alarms(kind: str, settings: Settings, events: Sequence[dict]) -> list[dict]:
     database = settings.databases[0]
     if kind == "failed":
         last = next(event for event in events if event["event"] == "backup-failed")
-        return [{"code": "BACKUP_FAILED", "database": database, "message": last["reason"], "since": last["at"]}]
+        return [
+            {
+                "code": "BACKUP_FAILED",
+                "database": database,
+                "message": last["reason"],
+                "since": last["at"],
+            }
+        ]
     if kind == "unreachable":
-        return [{"code": "SIZE_DROPPED", "database": database, "message": "the backup has 12.1 MB, 47 % less than usual", "since": events[0]["at"]}]
+        return [
+            {
+                "code": "SIZE_DROPPED",
+                "database": database,
+                "message": "the backup has 12.1 MB, 47 % less than usual",
+                "since": events[0]["at"],
+            }
+        ]
     return []
 
 
 def fleet(count: int, now: datetime, seed: int = 1) -> list[dict]:
     """Many servers of 90 backups each, nearly all of them well."""
     chance = random.Random(seed)
-    troubles = [chance.choice(KINDS[1:]) if chance.random() < 0.03 else "well" for _ in range(count)]
-    return [server(kind, seed + number, now, name=f"db{number:03}") for number, kind in enumerate(troubles, 1)]
+    troubles = [
+        chance.choice(KINDS[1:]) if chance.random() < 0.03 else "well" for _ in range(count)
+    ]
+    return [
+        server(kind, seed + number, now, name=f"db{number:03}")
+        for number, kind in enumerate(troubles, 1)
+    ]

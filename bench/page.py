@@ -1,4 +1,6 @@
-"""How long the page of 300 servers with 90 backups each takes, and how large it is: part of ``make bench``."""
+"""How long the page of 300 servers with 90 backups each takes, and how large it is: part of ``make
+bench``.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,16 @@ TEMPLATE = Path(__file__).resolve().parent.parent / "playbooks/templates/report.
 def main() -> None:
     now = datetime.now(timezone.utc).replace(microsecond=0)
     servers = fleet.fleet(300, now)
-    backups = sum(len(database["backups"]) for one in servers for database in one.get("facts", {}).get("databases", []))
+    backups = sum(
+        len(database["backups"])
+        for one in servers
+        for database in one.get("facts", {}).get("databases", [])
+    )
     began = time.monotonic()
     text = page.render(servers, now, TEMPLATE.read_text(encoding="utf-8"))
-    print(f"The page of {len(servers)} servers with {backups:,} backups: {time.monotonic() - began:.1f} s, {len(text.encode()) / 1e6:.1f} MB")
+    print(
+        f"The page of {len(servers)} servers with {backups:,} backups: {time.monotonic() - began:.1f} s, {len(text.encode()) / 1e6:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

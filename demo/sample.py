@@ -1,8 +1,8 @@
 """A sample database with real variety, the same for the same seed: the books of an English school.
 
-Most of it is what an application keeps; the rest is what backup programs stumble over (names, values,
-code and comments that look like a dump). The rows are made inside the server, so that a large database
-takes little longer than writing it.
+Most of it is what an application keeps; the rest is what backup programs stumble over (names,
+values, code and comments that look like a dump). The rows are made inside the server, so that a
+large database takes little longer than writing it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,22 @@ _FIRST = "Aigerim Dana Timur Ruslan Olga Ivan Айгүль Нұрлан Дәур
 _LAST = "Akhmetova Kim Petrov O'Neill Smith Жұмабаева Сейтқали Иванова Núñez García-López Müller".split()
 
 
-def load(connection: psycopg.Connection | str, seed: int = 1, scale: float = 1.0, role_prefix: str = "school_", roles: bool = True) -> None:
+def load(
+    connection: psycopg.Connection | str,
+    seed: int = 1,
+    scale: float = 1.0,
+    role_prefix: str = "school_",
+    roles: bool = True,
+) -> None:
     """Fill an empty database, in one transaction.
 
-    :param connection: of a superuser, or its connection string. The objects will belong to the database's owner.
+    :param connection: of a superuser, or its connection string. The objects will belong to the
+        database's owner.
     :param seed: the same seed and scale give the same rows.
-    :param scale: 1.0 is about 24 MB of dump, 42 about 1 GB; never less than a few rows of everything.
-    :param role_prefix: begins the names of the roles; a server shared by several sample databases needs one for each.
+    :param scale: 1.0 is about 24 MB of dump, 42 about 1 GB; never less than a few rows of
+        everything.
+    :param role_prefix: begins the names of the roles; a server shared by several sample databases
+        needs one for each.
     :param roles: False leaves out roles, grants and the database's own settings.
     :raises psycopg.Error: the database is not empty, or a role of that name exists.
     """
@@ -59,9 +68,14 @@ def load(connection: psycopg.Connection | str, seed: int = 1, scale: float = 1.0
         ).fetchone()
         if roles:
             _make_roles(connection, name, role_prefix)
-        connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(owner)))
-        # No foreign keys looked up row by row: the rows fit by construction, and a restore checks them anyway.
-        connection.execute("SET LOCAL session_replication_role = replica; SET LOCAL jit = off; SET LOCAL timezone = 'UTC'")
+        connection.execute(
+            sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(owner))
+        )
+        # No foreign keys looked up row by row: the rows fit by construction, and a restore checks
+        # them anyway.
+        connection.execute(
+            "SET LOCAL session_replication_role = replica; SET LOCAL jit = off; SET LOCAL timezone = 'UTC'"
+        )
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
         connection.execute(Path(__file__).with_name("sample.sql").read_text(encoding="utf-8"))
         _fill(connection, seed, scale)
@@ -77,10 +91,11 @@ def role_names(role_prefix: str = "school_") -> dict[str, str]:
 
 
 def fingerprint(connection: psycopg.Connection | str) -> dict[str, tuple[int, int]]:
-    """Every table (partitions for themselves) -> its rows and a sum over their contents, whatever their order.
+    """Every table (partitions for themselves) -> its rows and a sum over their contents, whatever
+    their order.
 
-    Large objects and sequences count as tables ``large objects`` and ``sequences``. Asked of the server itself: it
-    shares nothing with what counts the rows of a dump.
+    Large objects and sequences count as tables ``large objects`` and ``sequences``. Asked of the
+    server itself: it shares nothing with what counts the rows of a dump.
     """
     if isinstance(connection, str):
         with psycopg.connect(connection) as opened:
@@ -93,10 +108,13 @@ def fingerprint(connection: psycopg.Connection | str) -> dict[str, tuple[int, in
         ).fetchall()
         facts = {}
         for schema, table in tables:
-            query = sql.SQL("SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {} t").format(sql.Identifier(schema, table))
+            query = sql.SQL(
+                "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {} t"
+            ).format(sql.Identifier(schema, table))
             facts[f"{schema}.{table}"] = _pair(connection, query)
         facts["large objects"] = _pair(
-            connection, "SELECT count(*), coalesce(sum(hashtextextended(lo_get(oid)::text, oid::bigint)), 0) FROM pg_largeobject_metadata"
+            connection,
+            "SELECT count(*), coalesce(sum(hashtextextended(lo_get(oid)::text, oid::bigint)), 0) FROM pg_largeobject_metadata",
         )
         facts["sequences"] = _pair(
             connection,
@@ -129,7 +147,9 @@ def _make_roles(connection: psycopg.Connection, database: str, prefix: str) -> N
     statements = [
         sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 40").format(app),
         sql.SQL("CREATE ROLE {} NOLOGIN").format(readonly),
-        sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD 'sample' VALID UNTIL '2099-12-31 00:00+00'").format(analyst),
+        sql.SQL(
+            "CREATE ROLE {} LOGIN NOINHERIT PASSWORD 'sample' VALID UNTIL '2099-12-31 00:00+00'"
+        ).format(analyst),
         sql.SQL("CREATE ROLE {} NOLOGIN").format(quoted),
         sql.SQL("GRANT {} TO {} WITH ADMIN OPTION").format(readonly, app),
         sql.SQL("GRANT {} TO {}, {}").format(readonly, analyst, quoted),
@@ -139,7 +159,9 @@ def _make_roles(connection: psycopg.Connection, database: str, prefix: str) -> N
         sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(here, app),
         sql.SQL("GRANT CONNECT ON DATABASE {} TO {}, {}").format(here, readonly, quoted),
         sql.SQL("ALTER DATABASE {} SET timezone = 'Asia/Almaty'").format(here),
-        sql.SQL('ALTER DATABASE {} SET search_path = public, school, "Old; ""import"""').format(here),
+        sql.SQL('ALTER DATABASE {} SET search_path = public, school, "Old; ""import"""').format(
+            here
+        ),
         sql.SQL("ALTER DATABASE {} SET app.motto = 'it''s; a ''quoted'' one'").format(here),
         sql.SQL("ALTER ROLE {} IN DATABASE {} SET work_mem = '8MB'").format(analyst, here),
         sql.SQL("COMMENT ON DATABASE {} IS 'The sample; -- of a school'").format(here),
@@ -152,14 +174,22 @@ def _grant(connection: psycopg.Connection, prefix: str) -> None:
     app, readonly, _, quoted = (sql.Identifier(name) for name in role_names(prefix).values())
     statements = [
         sql.SQL("GRANT USAGE ON SCHEMA school, billing TO {}, {}").format(app, readonly),
-        sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, school, billing TO {}").format(app),
+        sql.SQL(
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, school, billing TO {}"
+        ).format(app),
         sql.SQL("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public, school, billing TO {}").format(app),
-        sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA school TO {} WITH GRANT OPTION").format(readonly),
+        sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA school TO {} WITH GRANT OPTION").format(
+            readonly
+        ),
         sql.SQL("GRANT SELECT (id, role), UPDATE (active) ON public.users TO {}").format(quoted),
         sql.SQL("REVOKE EXECUTE ON FUNCTION billing.owed(bigint) FROM PUBLIC"),
         sql.SQL("GRANT EXECUTE ON FUNCTION billing.owed(bigint) TO {}").format(app),
-        sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA school GRANT SELECT ON TABLES TO {}").format(readonly),
-        sql.SQL("CREATE POLICY the_app ON billing.orders TO {} USING (true) WITH CHECK (total >= 0)").format(app),
+        sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA school GRANT SELECT ON TABLES TO {}").format(
+            readonly
+        ),
+        sql.SQL(
+            "CREATE POLICY the_app ON billing.orders TO {} USING (true) WITH CHECK (total >= 0)"
+        ).format(app),
         sql.SQL("GRANT SELECT ON LARGE OBJECT {} TO {}").format(sql.Literal(LARGE_OBJECTS[0]), app),
     ]
     for statement in statements:
@@ -173,7 +203,8 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
         f"'SELECT ((hashint8extended(i, salt + {seed * 1000}) & 2147483647) % n)::int'"
     )
 
-    # Arrays of words would be searched from their beginning for every word taken; a phrase costs one look-up.
+    # Arrays of words would be searched from their beginning for every word taken; a phrase costs
+    # one look-up.
     connection.execute(
         f"""CREATE TEMPORARY TABLE phrases (id int PRIMARY KEY, phrase text) ON COMMIT DROP;
         INSERT INTO pg_temp.phrases SELECT i, (SELECT string_agg(({_array(_WORDS)})[1 + pg_temp.pick(i * 10 + k, 0, {len(_WORDS)})], ' ')
@@ -185,12 +216,18 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
         return max(int(count * scale), 20)
 
     def words(column: str, salt: int, phrases: int) -> str:
-        each = (f"(SELECT phrase FROM pg_temp.phrases p WHERE p.id = pg_temp.pick({column}, {salt + number}, {PHRASES}))" for number in range(phrases))
+        each = (
+            f"(SELECT phrase FROM pg_temp.phrases p WHERE p.id = pg_temp.pick({column}, {salt + number}, {PHRASES}))"
+            for number in range(phrases)
+        )
         return " || ' ' || ".join(each)
 
     def name(column: str, salt: int) -> str:
         parts = ((_FIRST, salt), (_LAST, salt + 1))
-        return " || ' ' || ".join(f"({_array(names)})[1 + pg_temp.pick({column}, {at}, {len(names)})]" for names, at in parts)
+        return " || ' ' || ".join(
+            f"({_array(names)})[1 + pg_temp.pick({column}, {at}, {len(names)})]"
+            for names, at in parts
+        )
 
     def uuid(column: str, salt: int) -> str:
         return f"md5({column} || ' {seed} {salt}')::uuid"
@@ -267,9 +304,18 @@ def _fill_nasty(connection: psycopg.Connection) -> None:
     with connection.cursor() as cursor:
         for number, text in enumerate(_NASTY):
             cursor.execute("INSERT INTO public.notes (id, body) VALUES (%s, %s)", (number, text))
-            cursor.execute(sql.SQL("INSERT INTO {} VALUES (%s, %s, %s)").format(odd), (number, text[::-1], text if number % 2 else None))
+            cursor.execute(
+                sql.SQL("INSERT INTO {} VALUES (%s, %s, %s)").format(odd),
+                (number, text[::-1], text if number % 2 else None),
+            )
         cursor.execute("INSERT INTO public.notes (id, body) VALUES (1000, NULL)")
         for number, oid in enumerate(LARGE_OBJECTS):
-            data = (bytes(range(256)) * 64 + b"\\.\nCOPY public.users (id) FROM stdin;\n") * (4 * number)
+            data = (bytes(range(256)) * 64 + b"\\.\nCOPY public.users (id) FROM stdin;\n") * (
+                4 * number
+            )
             cursor.execute("SELECT lo_from_bytea(%s, %s)", (oid, data))
-        cursor.execute(sql.SQL("COMMENT ON LARGE OBJECT {} IS 'the first; it is empty'").format(sql.Literal(LARGE_OBJECTS[0])))
+        cursor.execute(
+            sql.SQL("COMMENT ON LARGE OBJECT {} IS 'the first; it is empty'").format(
+                sql.Literal(LARGE_OBJECTS[0])
+            )
+        )

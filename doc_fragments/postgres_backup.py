@@ -1,10 +1,14 @@
-"""Documentation that the postgres_backup_* modules share; the options are in module_utils/postgres_backup_module.py."""
+"""Documentation that the postgres_backup_* modules share; the options are in
+module_utils/postgres_backup_module.py.
+"""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Each attribute is a fragment: ``extends_documentation_fragment: [postgres_backup, postgres_backup.database]``."""
+    """Each attribute is a fragment: ``extends_documentation_fragment: [postgres_backup,
+    postgres_backup.database]``.
+    """
 
     DOCUMENTATION = r"""
 options:

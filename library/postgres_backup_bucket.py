@@ -56,10 +56,22 @@ from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
 ARGUMENT_SPEC = {**CONFIG_OPTION, "unfinished_uploads_days": {"type": "int", "default": 3}}
 
 FINDINGS = {
-    ("private", "unsupported"): "the store has no public access block; a stranger was refused all the same",
-    ("private", "forbidden"): "this key may not see whether public access is blocked; a stranger was refused all the same",
-    ("unfinished_uploads", "unsupported"): "the store cannot let unfinished uploads expire; each backup removes those of its own that died",
-    ("unfinished_uploads", "forbidden"): "this key may not set rules for unfinished uploads; each backup removes those of its own that died",
+    (
+        "private",
+        "unsupported",
+    ): "the store has no public access block; a stranger was refused all the same",
+    (
+        "private",
+        "forbidden",
+    ): "this key may not see whether public access is blocked; a stranger was refused all the same",
+    (
+        "unfinished_uploads",
+        "unsupported",
+    ): "the store cannot let unfinished uploads expire; each backup removes those of its own that died",
+    (
+        "unfinished_uploads",
+        "forbidden",
+    ): "this key may not set rules for unfinished uploads; each backup removes those of its own that died",
 }
 
 
@@ -70,7 +82,14 @@ def perform(call: Call) -> dict:
 
     target, days = store.Store(call.settings), call.params["unfinished_uploads_days"]
     if call.check and not target.bucket_exists():
-        return {"changed": True, "bucket": call.settings.s3_bucket, "created": True, "private": "set", "unfinished_uploads": "set", "findings": []}
+        return {
+            "changed": True,
+            "bucket": call.settings.s3_bucket,
+            "created": True,
+            "private": "set",
+            "unfinished_uploads": "set",
+            "findings": [],
+        }
 
     def allowed(ask) -> str:
         try:
@@ -85,9 +104,22 @@ def perform(call: Call) -> dict:
     if private == "forbidden" and bucket.strangers_may(target.s3):
         message = f"Failed to make the bucket {call.settings.s3_bucket} private: anybody may read it, and this key may not change that"
         raise StoreError(message, "Close it to the public in the provider's console")
-    steps = {"private": private, "unfinished_uploads": allowed(lambda: target.expire_unfinished_uploads(days, call.check))}
-    findings = [{"code": f"{step}_{state}".upper(), "message": FINDINGS[step, state]} for step, state in steps.items() if (step, state) in FINDINGS]
-    return {"changed": created or "set" in steps.values(), "bucket": call.settings.s3_bucket, "created": created, **steps, "findings": findings}
+    steps = {
+        "private": private,
+        "unfinished_uploads": allowed(lambda: target.expire_unfinished_uploads(days, call.check)),
+    }
+    findings = [
+        {"code": f"{step}_{state}".upper(), "message": FINDINGS[step, state]}
+        for step, state in steps.items()
+        if (step, state) in FINDINGS
+    ]
+    return {
+        "changed": created or "set" in steps.values(),
+        "bucket": call.settings.s3_bucket,
+        "created": created,
+        **steps,
+        "findings": findings,
+    }
 
 
 if __name__ == "__main__":

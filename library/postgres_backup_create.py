@@ -93,7 +93,13 @@ findings:
   returned: success
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, PROGRESS_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    DATABASE_OPTION,
+    PROGRESS_OPTION,
+    Call,
+    run,
+)
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
@@ -108,7 +114,14 @@ def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.backup.database import create_backup
 
     params = call.params
-    return create_backup(call.settings, params["database"], params["tables"], params["schema_only"], check=call.check, progress=call.progress)
+    return create_backup(
+        call.settings,
+        params["database"],
+        params["tables"],
+        params["schema_only"],
+        check=call.check,
+        progress=call.progress,
+    )
 
 
 if __name__ == "__main__":

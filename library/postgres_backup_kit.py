@@ -76,7 +76,14 @@ def perform(call: Call) -> dict:
     if call.params["state"] == "present":
         return create_kit(call.settings, check=call.check, progress=call.progress)
     identities = tuple(call.params["identities"])
-    return restore_kit(call.settings, call.params["kit"], call.params["to"], identities, check=call.check, progress=call.progress)
+    return restore_kit(
+        call.settings,
+        call.params["kit"],
+        call.params["to"],
+        identities,
+        check=call.check,
+        progress=call.progress,
+    )
 
 
 if __name__ == "__main__":

@@ -74,13 +74,23 @@ findings:
 
 from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, Call, run
 
-ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "allow_many": {"type": "bool", "default": False}}
+ARGUMENT_SPEC = {
+    **CONFIG_OPTION,
+    **DATABASE_OPTION,
+    "allow_many": {"type": "bool", "default": False},
+}
 
 
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.backup.prune import prune_backups
 
-    result = prune_backups(call.settings, call.params["database"], check=call.check, allow_many=call.params["allow_many"], progress=call.progress)
+    result = prune_backups(
+        call.settings,
+        call.params["database"],
+        check=call.check,
+        allow_many=call.params["allow_many"],
+        progress=call.progress,
+    )
     kept, deleted = ([entry["backup"] for entry in result[key]] for key in ("kept", "deleted"))
     before = "".join(f"{name}\n" for name in sorted(kept + deleted))
     after = "".join(f"{name}\n" for name in sorted(kept))

@@ -51,7 +51,11 @@ ends_at:
 
 from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
 
-ARGUMENT_SPEC = {**CONFIG_OPTION, "page": {"type": "str", "required": True}, "hours": {"type": "int", "default": 24}}
+ARGUMENT_SPEC = {
+    **CONFIG_OPTION,
+    "page": {"type": "str", "required": True},
+    "hours": {"type": "int", "default": 24},
+}
 
 
 def perform(call: Call) -> dict:

@@ -73,7 +73,11 @@ states:
 
 from ansible.module_utils.postgres_backup_module import Call, run
 
-SERVER = {"name": {"type": "str", "required": True}, "facts": {"type": "str"}, "error": {"type": "str"}}
+SERVER = {
+    "name": {"type": "str", "required": True},
+    "facts": {"type": "str"},
+    "error": {"type": "str"},
+}
 ARGUMENT_SPEC = {
     "servers": {"type": "list", "elements": "dict", "required": True, "options": SERVER},
     "template": {"type": "path", "required": True},
@@ -86,13 +90,26 @@ def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.health import verdict
     from ansible.module_utils.postgres_backup.page import page
 
-    servers = [page.parse(one["name"], one["facts"], one["error"]) for one in call.params["servers"]]
-    text = page.render(servers, utc_now(), page.read(call.params["template"])).encode(errors="replace")
+    servers = [
+        page.parse(one["name"], one["facts"], one["error"]) for one in call.params["servers"]
+    ]
+    text = page.render(servers, utc_now(), page.read(call.params["template"])).encode(
+        errors="replace"
+    )
     if not call.check:
         page.write(call.params["dest"], text)
     seen = verdict.judge(servers)
-    states = [{"name": one["name"], "state": one["state"], "why": [why["text"] for why in one["why"]]} for one in seen]
-    return {"changed": True, "file": call.params["dest"], "bytes": len(text), "verdict": verdict.line(seen), "states": states}
+    states = [
+        {"name": one["name"], "state": one["state"], "why": [why["text"] for why in one["why"]]}
+        for one in seen
+    ]
+    return {
+        "changed": True,
+        "file": call.params["dest"],
+        "bytes": len(text),
+        "verdict": verdict.line(seen),
+        "states": states,
+    }
 
 
 if __name__ == "__main__":

@@ -47,7 +47,10 @@ def perform(call: Call) -> dict:
 
     from ansible.module_utils.postgres_backup.health.server_facts import describe_server
 
-    return {"changed": False, "facts": json.dumps(describe_server(call.settings), separators=(",", ":"))}
+    return {
+        "changed": False,
+        "facts": json.dumps(describe_server(call.settings), separators=(",", ":")),
+    }
 
 
 if __name__ == "__main__":

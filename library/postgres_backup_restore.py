@@ -90,7 +90,13 @@ needed_bytes: {description: Room that a second copy needs on the database server
 free_bytes: {description: Room that there was; none where nobody could say., type: int, returned: "all and load"}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, PROGRESS_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    DATABASE_OPTION,
+    PROGRESS_OPTION,
+    Call,
+    run,
+)
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
@@ -98,7 +104,11 @@ ARGUMENT_SPEC = {
     **PROGRESS_OPTION,
     "backup": {"type": "str", "default": ""},
     "tables": {"type": "list", "elements": "str", "default": []},
-    "stage": {"type": "str", "choices": ["all", "load", "swap", "discard", "compare", "note"], "default": "all"},
+    "stage": {
+        "type": "str",
+        "choices": ["all", "load", "swap", "discard", "compare", "note"],
+        "default": "all",
+    },
     "side_database": {"type": "str", "default": ""},
     "kept_database": {"type": "str", "default": ""},
     "downtime_seconds": {"type": "float", "default": 0.0},
@@ -110,7 +120,11 @@ ARGUMENT_SPEC = {
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.restore.steps import perform_step
 
-    options = {name: value for name, value in call.params.items() if name not in ("config", "progress_file")}
+    options = {
+        name: value
+        for name, value in call.params.items()
+        if name not in ("config", "progress_file")
+    }
     return perform_step(call.settings, check=call.check, progress=call.progress, **options)
 
 

@@ -77,7 +77,12 @@ def perform(call: Call) -> dict:
         client = programs.find(call.settings, facts["major"]).version
     except errors.DatabaseError:
         client = ""  # an answer, not a failure: the caller installs it
-    return {"changed": False, **facts, "tables": table_counts(call.settings), "client_version": client}
+    return {
+        "changed": False,
+        **facts,
+        "tables": table_counts(call.settings),
+        "client_version": client,
+    }
 
 
 if __name__ == "__main__":

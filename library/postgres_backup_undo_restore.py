@@ -60,7 +60,9 @@ ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "kept": {"type": "str", "de
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.restore.database import undo_restore
 
-    return undo_restore(call.settings, call.params["database"], call.params["kept"], check=call.check)
+    return undo_restore(
+        call.settings, call.params["database"], call.params["kept"], check=call.check
+    )
 
 
 if __name__ == "__main__":

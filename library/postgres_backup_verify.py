@@ -63,7 +63,13 @@ findings:
   returned: success
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, PROGRESS_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    DATABASE_OPTION,
+    PROGRESS_OPTION,
+    Call,
+    run,
+)
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
@@ -78,7 +84,14 @@ def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.verify.verify import verify_backup
 
     params = call.params
-    return verify_backup(call.settings, params["backup"], params["database"], tuple(params["identities"]), check=call.check, progress=call.progress)
+    return verify_backup(
+        call.settings,
+        params["backup"],
+        params["database"],
+        tuple(params["identities"]),
+        check=call.check,
+        progress=call.progress,
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""What the tests stand on: real PostgreSQL servers, a real S3 server, fresh databases, buckets and configs.
+"""What the tests stand on: real PostgreSQL servers, a real S3 server, fresh databases, buckets and
+configs.
 
-``REQUIRE_ALL=1`` (continuous integration) makes whatever is missing on the machine a failure instead of a skip.
+``REQUIRE_ALL=1`` (continuous integration) makes whatever is missing on the machine a failure
+instead of a skip.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from postgres_backup import settings as package_settings
 from postgres_backup.machine import config_file
 
 ROOT = Path(__file__).resolve().parent.parent
-# Ansible's modules import the package under the name that Ansible ships it by; here that is the same folder.
+# Ansible's modules import the package under the name that Ansible ships it by; here that is the
+# same folder.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
 #: the majors that every_major runs a test on; 16 and 18 come from a wheel, 15 from Debian
@@ -44,12 +47,18 @@ def missing(reason: str) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("every_major"):
-        metafunc.parametrize("postgres", MAJORS, indirect=True, ids=[f"pg{major}" for major in MAJORS])
+        metafunc.parametrize(
+            "postgres", MAJORS, indirect=True, ids=[f"pg{major}" for major in MAJORS]
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def floor(item: pytest.Item) -> int:
-        folder = item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
+        folder = (
+            item.path.relative_to(ROOT / "tests").parts[0]
+            if item.path.is_relative_to(ROOT / "tests")
+            else ""
+        )
         return _ORDER.index(folder) if folder in _ORDER else 1
 
     for item in items:
@@ -64,15 +73,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], PostgresServer]]:
+def postgres_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[int], PostgresServer]]:
     """``postgres_server(16)``: the running server of a major, the same one for the whole session."""
     servers: dict[int, PostgresServer] = {}
 
     def running(major: int = DEFAULT_MAJOR) -> PostgresServer:
         if major not in available_majors():
-            missing(f"PostgreSQL {major} is not installed (sudo apt-get install postgresql-{major})")
+            missing(
+                f"PostgreSQL {major} is not installed (sudo apt-get install postgresql-{major})"
+            )
         if major not in servers:
-            servers[major] = PostgresServer(tmp_path_factory.mktemp(f"pg{major}"), major, durable=False, dies_with_parent=True)
+            servers[major] = PostgresServer(
+                tmp_path_factory.mktemp(f"pg{major}"), major, durable=False, dies_with_parent=True
+            )
             servers[major].start()
         return servers[major]
 
@@ -82,7 +97,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
 
 
 @pytest.fixture
-def postgres(request: pytest.FixtureRequest, postgres_server: Callable[[int], PostgresServer]) -> PostgresServer:
+def postgres(
+    request: pytest.FixtureRequest, postgres_server: Callable[[int], PostgresServer]
+) -> PostgresServer:
     """A running server of the default major, or of each with ``@pytest.mark.every_major``."""
     return postgres_server(getattr(request, "param", DEFAULT_MAJOR))
 
@@ -90,14 +107,25 @@ def postgres(request: pytest.FixtureRequest, postgres_server: Callable[[int], Po
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """The running S3 server, over HTTP."""
-    with SeaweedFS(tmp_path_factory.mktemp("s3"), "test-access-key", secrets.token_urlsafe(24), dies_with_parent=True) as server:
+    with SeaweedFS(
+        tmp_path_factory.mktemp("s3"),
+        "test-access-key",
+        secrets.token_urlsafe(24),
+        dies_with_parent=True,
+    ) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def s3_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """Another one, over HTTPS with its own CA (``ca_bundle``)."""
-    with SeaweedFS(tmp_path_factory.mktemp("s3tls"), "test-access-key", secrets.token_urlsafe(24), tls=True, dies_with_parent=True) as server:
+    with SeaweedFS(
+        tmp_path_factory.mktemp("s3tls"),
+        "test-access-key",
+        secrets.token_urlsafe(24),
+        tls=True,
+        dies_with_parent=True,
+    ) as server:
         yield server
 
 
@@ -123,21 +151,39 @@ class Database:
 
 @pytest.fixture
 def new_database(postgres: PostgresServer) -> Iterator[Callable[..., Database]]:
-    """``new_database(name="", options="")``: a fresh database; afterwards every database and role made since is dropped."""
+    """``new_database(name="", options="")``: a fresh database; afterwards every database and role
+    made since is dropped.
+    """
     databases, roles = _databases(postgres), _roles(postgres)
 
     def make(name: str = "", options: str = "", owner: str = "") -> Database:
         tag = secrets.token_hex(4)
-        made = Database(postgres, name or f"crm_{tag}", owner or f"owner_{tag}", secrets.token_urlsafe(18), f"role_{tag}_")
-        postgres.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(sql.Identifier(made.owner), sql.Literal(made.password)))
-        postgres.execute(sql.SQL("CREATE DATABASE {} OWNER {} " + options).format(sql.Identifier(made.name), sql.Identifier(made.owner)))
+        made = Database(
+            postgres,
+            name or f"crm_{tag}",
+            owner or f"owner_{tag}",
+            secrets.token_urlsafe(18),
+            f"role_{tag}_",
+        )
+        postgres.execute(
+            sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(
+                sql.Identifier(made.owner), sql.Literal(made.password)
+            )
+        )
+        postgres.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {} " + options).format(
+                sql.Identifier(made.name), sql.Identifier(made.owner)
+            )
+        )
         return made
 
     yield make
     if not postgres.is_running():
         postgres.start()
     for name in _databases(postgres) - databases:
-        postgres.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
+        postgres.execute(
+            sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name))
+        )
         postgres.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
     made_roles = _roles(postgres) - roles
     for name in made_roles:
@@ -176,13 +222,19 @@ def _client_of(server: SeaweedFS):
         aws_secret_access_key=server.secret_key,
         region_name="us-east-1",
         verify=server.ca_bundle or None,
-        config=S3Config(request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"}),
+        config=S3Config(
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path"},
+        ),
     )
 
 
 @pytest.fixture
 def s3_client(s3: SeaweedFS):
-    """A plain boto3 client of ``s3`` with its administrator's key: how a test looks at a bucket, or harms it."""
+    """A plain boto3 client of ``s3`` with its administrator's key: how a test looks at a bucket, or
+    harms it.
+    """
     return _client_of(s3)
 
 
@@ -231,7 +283,10 @@ class Config:
         self.values |= {name: str(value) for name, value in values.items() if value is not None}
         for name in [name for name, value in values.items() if value is None]:
             self.values.pop(name, None)
-        lines = [f"{'export ' if name.startswith('AWS_') else ''}{name}={shlex.quote(value)}\n" for name, value in self.values.items()]
+        lines = [
+            f"{'export ' if name.startswith('AWS_') else ''}{name}={shlex.quote(value)}\n"
+            for name, value in self.values.items()
+        ]
         self.path.touch(mode=0o600)
         self.path.write_text("".join(lines))
         return self.settings
@@ -273,6 +328,10 @@ def new_config(tmp_path: Path) -> Callable[..., Config]:
 
 
 @pytest.fixture
-def config(new_config: Callable[..., Config], database: Database, s3: SeaweedFS, bucket: str) -> Config:
-    """The config of ``database`` and ``bucket``; ``config.settings``, ``config.path``, ``config.change(RETENTION_DAYS=3)``."""
+def config(
+    new_config: Callable[..., Config], database: Database, s3: SeaweedFS, bucket: str
+) -> Config:
+    """The config of ``database`` and ``bucket``; ``config.settings``, ``config.path``,
+    ``config.change(RETENTION_DAYS=3)``.
+    """
     return new_config(database, s3, bucket)

@@ -7,9 +7,17 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: read by people who want to get something done; the commands they show are run by tests/integration/test_readme.py
+#: read by people who want to get something done; the commands they show are run by
+#: tests/integration/test_readme.py
 DOCUMENTS = (
-    *("README.md", "docs/setup.md", "docs/reference.md", "docs/how-it-works.md", "docs/DISASTERS.md", "docs/monitoring.md"),
+    *(
+        "README.md",
+        "docs/setup.md",
+        "docs/reference.md",
+        "docs/how-it-works.md",
+        "docs/DISASTERS.md",
+        "docs/monitoring.md",
+    ),
     *("CONTRIBUTING.md", "CHANGELOG.md"),
 )
 
@@ -36,7 +44,9 @@ class Block:
         return f"{self.document}:{self.line}"
 
     def commands(self) -> list[str]:
-        """One command a line, as a shell would take them; comments left out, continued lines joined."""
+        """One command a line, as a shell would take them; comments left out, continued lines
+        joined.
+        """
         text = re.sub(r"\\\n\s*", "", self.text)
         text = re.sub(r"\|\n\s*", "| ", text)
         lines = (re.sub(r"(?:^|\s+)# .*$", "", line).strip() for line in text.splitlines())
@@ -54,9 +64,16 @@ def blocks(document: str, text: str | None = None) -> list[Block]:
     end = 0
     for match in _FENCE.finditer(text):
         between = text[end : match.start()]
-        answers = match[2] == "text" and bool(found) and found[-1].language == "sh" and not between.strip()
+        answers = (
+            match[2] == "text"
+            and bool(found)
+            and found[-1].language == "sh"
+            and not between.strip()
+        )
         body = re.sub(rf"^{match[1]}", "", match[3], flags=re.MULTILINE)
-        found.append(Block(document, text.count("\n", 0, match.start()) + 1, match[2], body, answers))
+        found.append(
+            Block(document, text.count("\n", 0, match.start()) + 1, match[2], body, answers)
+        )
         end = match.end()
     return found
 
@@ -67,7 +84,9 @@ def prose(document: str) -> str:
 
 
 def anchors(document: str) -> set[str]:
-    """What ``#...`` in a link to the document may be: its headings, as the usual viewers of Markdown name them."""
+    """What ``#...`` in a link to the document may be: its headings, as the usual viewers of
+    Markdown name them.
+    """
     found = set()
     for heading in re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE):
         name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -94,6 +113,10 @@ def section(document: str, heading: str) -> str:
 
 
 def table_rows(text: str) -> list[list[str]]:
-    """The cells of every table row in a piece of Markdown, heads and rulers included; ``\\|`` is a bar within a cell."""
+    """The cells of every table row in a piece of Markdown, heads and rulers included; ``\\|`` is a
+    bar within a cell.
+    """
     rows = re.findall(r"^\|(.*)\|$", text, re.MULTILINE)
-    return [[cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", row)] for row in rows]
+    return [
+        [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", row)] for row in rows
+    ]

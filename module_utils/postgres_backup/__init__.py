@@ -6,8 +6,9 @@ modules in ``library/`` and, on a server, the command ``postgres-backup``.
 
 __version__ = "0.1.0"
 
-#: The floors of the house, from the top down: folders, and the rooms that belong to none. Who lives on a
-#: floor imports from its own folder and from the floors below (tests/unit/test_floors.py holds us to it).
+#: The floors of the house, from the top down: folders, and the rooms that belong to none. Who lives
+#: on a floor imports from its own folder and from the floors below (tests/unit/test_floors.py holds
+#: us to it).
 FLOORS = (
     ("__main__",),
     ("cli",),

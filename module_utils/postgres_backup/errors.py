@@ -57,7 +57,9 @@ class DatabaseError(PostgresBackupError):
 
 
 def reason(error: PostgresBackupError) -> str:
-    """What kind of failure it is, in one word for counting: ``clock``, ``disk``, ``backup`` (a bad one), ``store``, ``database`` or ``other``."""
+    """What kind of failure it is, in one word for counting: ``clock``, ``disk``, ``backup`` (a bad
+    one), ``store``, ``database`` or ``other``.
+    """
     codes = {finding["code"] for finding in error.findings}
     if "CLOCK_DIFFERS" in codes:
         return "clock"
@@ -68,7 +70,9 @@ def reason(error: PostgresBackupError) -> str:
 
 
 def unexpected(error: Exception) -> PostgresBackupError:
-    """A mistake of this program as one sentence that says where it happened; a person at three in the morning is not helped by a traceback."""
+    """A mistake of this program as one sentence that says where it happened; a person at three in
+    the morning is not helped by a traceback.
+    """
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" at {os.path.basename(place[0].filename)}:{place[0].lineno}" if place else ""
     said = " ".join(str(error).split())[:300]

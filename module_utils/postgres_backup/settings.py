@@ -1,7 +1,7 @@
 """The settings of one server: read from the config file that the role ``backup`` writes.
 
-The file is a list of shell assignments, so that a person may ``source`` it and use stock tools. It is
-read here without a shell. Names and meanings: ``CONTRACT`` in docs/reference.md.
+The file is a list of shell assignments, so that a person may ``source`` it and use stock tools. It
+is read here without a shell. Names and meanings: ``CONTRACT`` in docs/reference.md.
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ class Settings:
     retention_days: int = 7
     keep_weekly: int = 0
     keep_monthly: int = 0
-    #: the nightly run deletes what the retention no longer keeps; not so where its key may not delete, and somebody else does
+    #: the nightly run deletes what the retention no longer keeps; not so where its key may not
+    #: delete, and somebody else does
     prune_nightly: bool = True
     #: days for which databases replaced by a restore are kept
     keep_replaced_days: int = 7
     age_recipients: tuple[str, ...] = ()
-    #: restore inside the live database, in one transaction, where there is no room for a second copy
+    #: restore inside the live database, in one transaction, where there is no room for a second
+    #: copy
     restore_in_place: bool = False
     #: files and folders of the server kit
     paths: tuple[str, ...] = ()
@@ -58,12 +60,15 @@ class Settings:
     kit_plain: bool = False
     #: daily, UTC, HH:MM
     schedule_time: str = "00:00"
-    #: hours after which the newest good backup is too old: a day, and two for a night that took long
+    #: hours after which the newest good backup is too old: a day, and two for a night that took
+    #: long
     fresh_hours: int = 26
-    #: a backup or a table that is so many percent smaller, or larger, than the last ones used to be is told of; 0: never
+    #: a backup or a table that is so many percent smaller, or larger, than the last ones used to be
+    #: is told of; 0: never
     size_drop_percent: int = 30
     size_jump_percent: int = 200
-    #: what a GB costs a month, what 1,000 requests cost, and in which currency; 0: costs are not told
+    #: what a GB costs a month, what 1,000 requests cost, and in which currency; 0: costs are not
+    #: told
     price_gb_month: float = 0.0
     price_requests_1000: float = 0.0
     price_currency: str = ""
@@ -79,10 +84,14 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be shown."""
-        return tuple(v for v in (self.db_password, self.s3_secret_key, self.ping_url, *self.alert_urls) if v)
+        return tuple(
+            v for v in (self.db_password, self.s3_secret_key, self.ping_url, *self.alert_urls) if v
+        )
 
     def hide(self, text: str) -> str:
-        """``text`` with every secret blotted out, where it stands as a word of its own (a password ``postgres`` must not eat the names of backups)."""
+        """``text`` with every secret blotted out, where it stands as a word of its own (a password
+        ``postgres`` must not eat the names of backups).
+        """
         for secret in self.secrets:
             text = re.sub(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", "********", text)
         return text
@@ -98,7 +107,10 @@ class Settings:
             return name
         known = ", ".join(self.databases)
         if not name:
-            raise UsageError(f"Which database? There are {len(self.databases)}: {known}", "Name one: --database NAME (Ansible: -e database=NAME)")
+            raise UsageError(
+                f"Which database? There are {len(self.databases)}: {known}",
+                "Name one: --database NAME (Ansible: -e database=NAME)",
+            )
         raise UsageError(f"The database {name!r} is not in the settings", f"These are: {known}")
 
 
@@ -165,21 +177,45 @@ def _problems(s: Settings):
     if not all(s.databases):
         yield "No database is named (in the config: DB_NAME)", ""
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", s.schedule_time):
-        yield f"The schedule {s.schedule_time!r} is not a time of day {variable('schedule_time')}", "Write HH:MM in UTC, such as 00:00"
-    choices = {"format": ("plain", "custom"), "compression": ("gzip", "zstd"), "s3_addressing_style": ("path", "virtual")}
+        yield (
+            f"The schedule {s.schedule_time!r} is not a time of day {variable('schedule_time')}",
+            "Write HH:MM in UTC, such as 00:00",
+        )
+    choices = {
+        "format": ("plain", "custom"),
+        "compression": ("gzip", "zstd"),
+        "s3_addressing_style": ("path", "virtual"),
+    }
     for field, allowed in choices.items():
         if getattr(s, field) not in allowed:
             yield f"{getattr(s, field)!r} is none of {', '.join(allowed)} {variable(field)}", ""
     if s.retention_days < 1:
-        yield f"A retention of {s.retention_days} days would keep nothing {variable('retention_days')}", "Keep at least 1 day; 7 is the default"
+        yield (
+            f"A retention of {s.retention_days} days would keep nothing {variable('retention_days')}",
+            "Keep at least 1 day; 7 is the default",
+        )
     if s.fresh_hours < 1:
-        yield f"{s.fresh_hours} hours: every backup would be too old {variable('fresh_hours')}", "26 is the default: a day, and two hours for a long night"
+        yield (
+            f"{s.fresh_hours} hours: every backup would be too old {variable('fresh_hours')}",
+            "26 is the default: a day, and two hours for a long night",
+        )
     if not 0 <= s.size_drop_percent < 100:
-        yield f"A drop by {s.size_drop_percent} percent cannot be {variable('size_drop_percent')}", "1 to 99; 0 is never told of"
-    for field in ("keep_weekly", "keep_monthly", "keep_replaced_days", "size_jump_percent", "price_gb_month", "price_requests_1000"):
+        yield (
+            f"A drop by {s.size_drop_percent} percent cannot be {variable('size_drop_percent')}",
+            "1 to 99; 0 is never told of",
+        )
+    for field in (
+        "keep_weekly",
+        "keep_monthly",
+        "keep_replaced_days",
+        "size_jump_percent",
+        "price_gb_month",
+        "price_requests_1000",
+    ):
         if getattr(s, field) < 0:
             yield f"{getattr(s, field)} is below zero {variable(field)}", ""
     if not 1 <= s.s3_max_parts <= S3_MAX_PARTS:
-        yield f"{s.s3_max_parts} parts: S3 allows 1 to {S3_MAX_PARTS} {variable('s3_max_parts')}", ""
-
-
+        yield (
+            f"{s.s3_max_parts} parts: S3 allows 1 to {S3_MAX_PARTS} {variable('s3_max_parts')}",
+            "",
+        )

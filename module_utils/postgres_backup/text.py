@@ -1,4 +1,6 @@
-"""Words for people: numbers that read well, names that are near, letters that a terminal can show. Pure."""
+"""Words for people: numbers that read well, names that are near, letters that a terminal can show.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,9 @@ import difflib
 def nearest(wanted: str, existing: list[str], count: int = 3) -> list[str]:
     """The ``count`` names most like ``wanted``, best first (newest first among equals)."""
     newest_first = sorted(existing, reverse=True)
-    return sorted(newest_first, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio())[:count]
-
+    return sorted(
+        newest_first, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio()
+    )[:count]
 
 
 def human_bytes(count: float) -> str:
@@ -40,5 +43,7 @@ def human_age(hours: float) -> str:
 
 
 def printable(text: str) -> str:
-    r"""``text`` on one line: a name that holds a newline or an escape must not forge a line of a log (``\n`` stands there instead)."""
+    r"""``text`` on one line: a name that holds a newline or an escape must not forge a line of a
+    log (``\n`` stands there instead).
+    """
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -1,4 +1,6 @@
-"""The page in a real Chromium: it renders, loads nothing, fits telephone and desk, and reads well to everybody (axe-core), light and dark."""
+"""The page in a real Chromium: it renders, loads nothing, fits telephone and desk, and reads well
+to everybody (axe-core), light and dark.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,30 @@ from tests.conftest import missing
 
 NOW = datetime(2026, 1, 27, 9, 2, tzinfo=timezone.utc)
 TEMPLATE = Path(__file__).resolve().parents[2] / "playbooks/templates/report.html.j2"
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 ODD = 'we "love" <b>\n' + "x" * 50
 STATES = {
     "well": [fleet.server("well", 3, NOW, name="db1", keep=30, keep_weekly=4)],
-    "stale": [fleet.server("stale", 4, NOW, name="db1"), fleet.server("well", 5, NOW, name="db2", keep=7, databases=("crm", "shop"))],
+    "stale": [
+        fleet.server("stale", 4, NOW, name="db1"),
+        fleet.server("well", 5, NOW, name="db2", keep=7, databases=("crm", "shop")),
+    ],
     "failed": [fleet.server("failed", 4, NOW, name="db1", keep=30)],
     "first day": [fleet.server("first day", 4, NOW, name="db1")],
     "no backup": [fleet.server("no backup", 4, NOW, name="db1")],
     "could not be asked": [fleet.server("unasked", 4, NOW, name="db1")],
-    "all of it": [fleet.server(kind, number, NOW, name=f"db-{number}") for number, kind in enumerate(fleet.KINDS)],
+    "all of it": [
+        fleet.server(kind, number, NOW, name=f"db-{number}")
+        for number, kind in enumerate(fleet.KINDS)
+    ],
     "odd names": [fleet.server("failed", 4, NOW, name=ODD, databases=(ODD, "shop"))],
     "three hundred servers": fleet.fleet(300, NOW),
 }
@@ -38,7 +54,9 @@ def browser():
     if not chromium:
         missing("Chromium is not installed (sudo apt-get install chromium)")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)  # in a folder of its own that goes with it
+        running = playwright.chromium.launch(
+            executable_path=chromium, args=FLAGS
+        )  # in a folder of its own that goes with it
         yield running
         running.close()
 
@@ -54,13 +72,22 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     return files
 
 
-def opened(browser: Browser, file: Path, width: int = 1400, scheme: str = "light") -> tuple[Page, list[str]]:
+def opened(
+    browser: Browser, file: Path, width: int = 1400, scheme: str = "light"
+) -> tuple[Page, list[str]]:
     """The page, and what it complained of or asked for beside itself."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     troubles: list[str] = []
     page.on("console", lambda message: troubles.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-    page.on("request", lambda request: request.url == file.as_uri() or request.url.startswith("data:") or troubles.append(f"request: {request.url}"))
+    page.on(
+        "request",
+        lambda request: (
+            request.url == file.as_uri()
+            or request.url.startswith("data:")
+            or troubles.append(f"request: {request.url}")
+        ),
+    )
     page.goto(file.as_uri())
     return page, troubles
 
@@ -92,8 +119,11 @@ def test_it_renders_asks_for_nothing_and_fits(browser, pages, state, width):
 @pytest.mark.parametrize("state", STATES)
 def test_it_reads_well_to_everybody(browser, pages, state, scheme):
     page, _ = opened(browser, pages[state], 1400, scheme)
-    # axe takes minutes for 300 servers: those after the twelfth are drawn like those before; the table of contents stays whole
-    page.evaluate("[...document.querySelectorAll('details.server')].slice(12).forEach(e => e.remove())")
+    # axe takes minutes for 300 servers: those after the twelfth are drawn like those before; the
+    # table of contents stays whole
+    page.evaluate(
+        "[...document.querySelectorAll('details.server')].slice(12).forEach(e => e.remove())"
+    )
     page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
@@ -104,7 +134,9 @@ def test_axe_would_have_seen_it(browser, pages):
     """The check can fail: grey on grey is seen."""
     page, _ = opened(browser, pages["well"])
     page.add_style_tag(content="h1 { color: #ccc !important }")
-    assert [violation["id"] for violation in Axe().run(page).response["violations"]] == ["color-contrast"]
+    assert [violation["id"] for violation in Axe().run(page).response["violations"]] == [
+        "color-contrast"
+    ]
     page.close()
 
 

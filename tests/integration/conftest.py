@@ -43,7 +43,9 @@ def small_disk(tmp_path, postgres):
         yield name
         inside = "SELECT datname FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE spcname = %s"
         for (database,) in postgres.execute(inside, params=(name,)):
-            run_sql(postgres, "postgres", "DROP DATABASE {database} WITH (FORCE)", database=database)
+            run_sql(
+                postgres, "postgres", "DROP DATABASE {database} WITH (FORCE)", database=database
+            )
         run_sql(postgres, "postgres", "DROP TABLESPACE {name}", name=name)
     finally:
         subprocess.run(["umount", place], check=True)

@@ -35,15 +35,27 @@ def environment(**more: str) -> dict[str, str]:
     return {"PATH": os.defpath, "PYTHONPATH": str(ROOT / "module_utils")} | more
 
 
-def run(config: os.PathLike | str, *arguments: str, timeout: float = 120, env: Mapping[str, str] | None = None, **more) -> subprocess.CompletedProcess:
+def run(
+    config: os.PathLike | str,
+    *arguments: str,
+    timeout: float = 120,
+    env: Mapping[str, str] | None = None,
+    **more,
+) -> subprocess.CompletedProcess:
     """Run the engine to its end, standard output and error as text."""
     return subprocess.run(
-        command(config, *arguments), capture_output=True, text=True, timeout=timeout, check=False, env=environment() if env is None else env, **more
+        command(config, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=environment() if env is None else env,
+        **more,
     )
 
 
-#: runs the program and tells the largest memory that it and each of its children had, in kB; small itself, because a process
-#: begins with its parent's figure, and a long test run's is large
+#: runs the program and tells the largest memory that it and each of its children had, in kB; small
+#: itself, because a process begins with its parent's figure, and a long test run's is large
 MEASURED = """
 import json, resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
@@ -55,13 +67,25 @@ print(json.dumps({"status": done.returncode, "peak_kb": peak, "out": done.stdout
 def measured(config, *arguments: str) -> dict:
     """Run the engine to its end: ``status peak_kb out err``."""
     argv = [sys.executable, "-c", MEASURED, *command(config.path, *arguments)]
-    return json.loads(subprocess.run(argv, capture_output=True, text=True, check=True, env=environment(), timeout=280).stdout)
+    return json.loads(
+        subprocess.run(
+            argv, capture_output=True, text=True, check=True, env=environment(), timeout=280
+        ).stdout
+    )
 
 
 @contextlib.contextmanager
 def started(config: os.PathLike | str, *arguments: str, **more) -> Iterator[subprocess.Popen]:
-    """The engine at work, as the head of a process group of its own; killed at the end if it still runs."""
-    more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment(), "start_new_session": True} | more
+    """The engine at work, as the head of a process group of its own; killed at the end if it still
+    runs.
+    """
+    more = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "env": environment(),
+        "start_new_session": True,
+    } | more
     with subprocess.Popen(command(config, *arguments), **more) as process:
         try:
             yield process
@@ -78,7 +102,9 @@ def answer(done: subprocess.CompletedProcess) -> dict:
 
 
 def failed_well(done, status: int, *words: str) -> str:
-    """A failure as the contract wants it: its status, one sentence and a hint, never a traceback; the text of both streams."""
+    """A failure as the contract wants it: its status, one sentence and a hint, never a traceback;
+    the text of both streams.
+    """
     text = done.stdout + done.stderr
     assert done.returncode == status, (done.returncode, text)
     assert "Traceback" not in text
@@ -117,23 +143,37 @@ def processes(*words: str) -> list[int]:
 
 def programs_at_work(server: PostgresServer, *words: str) -> list[int]:
     """PostgreSQL's client programs that talk to a server (they carry its port in their arguments)."""
-    return [pid for name in ("pg_dump", "pg_restore", "psql") for pid in processes(name, f"-p\0{server.port}\0", *words)]
+    return [
+        pid
+        for name in ("pg_dump", "pg_restore", "psql")
+        for pid in processes(name, f"-p\0{server.port}\0", *words)
+    ]
 
 
 def keys(client, bucket: str, prefix: str = "") -> list[str]:
     """Every key in a bucket."""
-    return [item["Key"] for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix) for item in page.get("Contents", [])]
+    return [
+        item["Key"]
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        for item in page.get("Contents", [])
+    ]
 
 
 def unfinished(client, bucket: str) -> list[str]:
     """Keys of uploads that were neither completed nor aborted."""
-    return [upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    return [
+        upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    ]
 
 
 def manifest_of(client, bucket: str, taken: Mapping) -> dict:
     """The manifest of a backup as its result names it."""
     folder, _, name = taken["key"].rpartition("/")
-    return json.loads(client.get_object(Bucket=bucket, Key=f"{folder}/manifests/{name.split('.')[0]}.json")["Body"].read())
+    return json.loads(
+        client.get_object(Bucket=bucket, Key=f"{folder}/manifests/{name.split('.')[0]}.json")[
+            "Body"
+        ].read()
+    )
 
 
 def dump_of(client, bucket: str, taken: Mapping) -> bytes:
@@ -153,8 +193,13 @@ def nothing_left(client, bucket: str, state_dir: str = "") -> None:
 
 
 def fill_with_noise(server: PostgresServer, database: str, megabytes: int) -> None:
-    """A table ``noise`` whose dump has so many MB and shrinks to no less than three quarters of it when packed."""
-    server.execute("CREATE TABLE noise (id bigint, body text); ALTER TABLE noise ALTER body SET STORAGE EXTERNAL", database)
+    """A table ``noise`` whose dump has so many MB and shrinks to no less than three quarters of it
+    when packed.
+    """
+    server.execute(
+        "CREATE TABLE noise (id bigint, body text); ALTER TABLE noise ALTER body SET STORAGE EXTERNAL",
+        database,
+    )
     letters = r"translate(encode(sha512(((i * 11 + j)::text)::bytea), 'base64'), E'\n', '')"
     server.execute(
         f"""INSERT INTO noise SELECT i, (SELECT string_agg({letters}, '') FROM generate_series(1, 11) j)
@@ -191,7 +236,12 @@ COPY public.t (id) FROM stdin;
 
 
 #: what a config is made from where no server is asked: nothing answers at port 1
-NO_SERVER = types.SimpleNamespace(name="crm", owner="crm", password="not-a-password", server=types.SimpleNamespace(host="127.0.0.1", port=1, major=16))
+NO_SERVER = types.SimpleNamespace(
+    name="crm",
+    owner="crm",
+    password="not-a-password",
+    server=types.SimpleNamespace(host="127.0.0.1", port=1, major=16),
+)
 
 
 def forge(
@@ -210,7 +260,8 @@ def forge(
     proven: bool = False,
     change: Mapping[str, object] | None = None,
 ) -> str:
-    """Put a backup of a made-up age into a bucket: object, globals and manifest, or the object alone as the old scripts did; its name.
+    """Put a backup of a made-up age into a bucket: object, globals and manifest, or the object
+    alone as the old scripts did; its name.
 
     :param change: of the manifest.
     """
@@ -237,5 +288,7 @@ def forge(
         "globals": {"key": layout.globals(name), "bytes": 1, "passwords": False},
         "proofs": [{"kind": "verify", "at": format_timestamp(taken_at)}] if proven else [],
     }
-    client.put_object(Bucket=bucket, Key=layout.manifest(name), Body=manifest.dump(facts | dict(change or {})))
+    client.put_object(
+        Bucket=bucket, Key=layout.manifest(name), Body=manifest.dump(facts | dict(change or {}))
+    )
     return str(name)

@@ -1,4 +1,6 @@
-"""How the tests of restores look at databases: asked of the server itself, through a session that no setting disturbs."""
+"""How the tests of restores look at databases: asked of the server itself, through a session that
+no setting disturbs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Messages that arrive: one when a trouble begins, one when it is over, at real receivers, some of which are bad ones."""
+"""Messages that arrive: one when a trouble begins, one when it is over, at real receivers, some of
+which are bad ones.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ FAILED = key("BACKUP_FAILED", "crm")
 def told(new_config, s3, web, mail):
     """A config without anything behind it but people who want to know: a web address and a mailbox."""
     database = _Nowhere()
-    return new_config(database, s3, "no-bucket", ALERT_URLS=f"json://127.0.0.1:{web.port}/a-secret-token {mail.url}")
+    return new_config(
+        database,
+        s3,
+        "no-bucket",
+        ALERT_URLS=f"json://127.0.0.1:{web.port}/a-secret-token {mail.url}",
+    )
 
 
 class _Nowhere:
@@ -50,7 +57,12 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", place], check=True)
 
 
-def trouble(code: str = "BACKUP_FAILED", database: str = "crm", message: str = "Failed to dump crm: pg_dump was killed", **more: str) -> Trouble:
+def trouble(
+    code: str = "BACKUP_FAILED",
+    database: str = "crm",
+    message: str = "Failed to dump crm: pg_dump was killed",
+    **more: str,
+) -> Trouble:
     return Trouble(code, database, message, **more)
 
 
@@ -63,16 +75,29 @@ def heads(web: HttpReceiver) -> list[str]:
 
 def test_one_message_while_it_lasts_and_one_when_it_is_over(told, web, mail):
     settings = told.settings
-    good = {"crm": {"backup": "postgres-backup-2026-01-26_00-00-02.sql.gz", "taken_at": "2026-01-26T00:00:02Z", "bytes": 1}}
+    good = {
+        "crm": {
+            "backup": "postgres-backup-2026-01-26_00-00-02.sql.gz",
+            "taken_at": "2026-01-26T00:00:02Z",
+            "bytes": 1,
+        }
+    }
     assert alarms.settle(settings, [FAILED], good=good) == []
     assert web.requests == []
     for _ in range(5):
         assert alarms.settle(settings, [FAILED], [trouble(hint="Look at its log")]) == []
     (first,) = web.requests
     assert first.json["title"] == "test-server: the backup of crm failed"
-    for line in ("Server: test-server", "Why: Failed to dump crm: pg_dump was killed", "Last good backup of crm: postgres-backup-2026-01-26_00-00-02.sql.gz, "):
+    for line in (
+        "Server: test-server",
+        "Why: Failed to dump crm: pg_dump was killed",
+        "Last good backup of crm: postgres-backup-2026-01-26_00-00-02.sql.gz, ",
+    ):
         assert line in first.json["message"]
-    assert "What to do: Look at its log; postgres-backup backup --database crm" in first.json["message"]
+    assert (
+        "What to do: Look at its log; postgres-backup backup --database crm"
+        in first.json["message"]
+    )
     (letter,) = mail.mails
     assert letter["Subject"] == first.json["title"]
     assert "pg_dump was killed" in letter.get_body().get_content()
@@ -116,15 +141,27 @@ def test_a_database_that_is_no_longer_backed_up_has_no_troubles(told, web):
 def test_of_one_cause_only_the_first_is_told(told, web):
     settings = told.change(DB_NAMES="crm shop")
     alarms.settle(settings, [], [trouble(cause="store")])
-    alarms.settle(settings, [], [trouble(database="shop", cause="store"), trouble("STORE_FAILS", "", "no answer", cause="store")])
+    alarms.settle(
+        settings,
+        [],
+        [
+            trouble(database="shop", cause="store"),
+            trouble("STORE_FAILS", "", "no answer", cause="store"),
+        ],
+    )
     assert heads(web) == ["test-server: the backup of crm failed"]
     # once what explained it is over, what is left is told
     alarms.settle(settings, [FAILED])
-    assert heads(web)[1:] == ["test-server: over: the backup of crm failed", "test-server: the object storage cannot be used"]
+    assert heads(web)[1:] == [
+        "test-server: over: the backup of crm failed",
+        "test-server: the object storage cannot be used",
+    ]
 
 
 def test_a_refused_prune_never_hides_a_failed_backup(told, web):
-    alarms.settle(told.settings, [], [trouble("PRUNE_FAILED", message="may not delete", cause="store")])
+    alarms.settle(
+        told.settings, [], [trouble("PRUNE_FAILED", message="may not delete", cause="store")]
+    )
     alarms.settle(told.settings, [], [trouble(cause="store")])
     assert len(web.requests) == 2
 
@@ -161,7 +198,10 @@ def test_an_end_that_could_not_be_told_is_told_later(told, web, mail):
     web.status = 200
     assert alarms.settle(told.settings, [FAILED]) == []
     assert alarms.settle(told.settings, [FAILED]) == []
-    assert heads(web) == ["test-server: the backup of crm failed", *["test-server: over: the backup of crm failed"] * 2]  # the first of them was refused
+    assert heads(web) == [
+        "test-server: the backup of crm failed",
+        *["test-server: over: the backup of crm failed"] * 2,
+    ]  # the first of them was refused
     assert len(mail.mails) == 2
 
 
@@ -229,7 +269,12 @@ def test_no_secret_in_a_message_or_in_the_state(told, web, mail):
     web.status = 500
     findings = alarms.settle(settings, [FAILED, "x"], [trouble("RESTORE_FAILED", message=said)])
     state = Path(settings.state_dir, "alarms.json").read_text()
-    for text in (state, json.dumps(findings), *(request.body for request in web.requests), *(str(letter) for letter in mail.mails)):
+    for text in (
+        state,
+        json.dumps(findings),
+        *(request.body for request in web.requests),
+        *(str(letter) for letter in mail.mails),
+    ):
         for secret in (settings.db_password, settings.s3_secret_key, "a-secret-token"):
             assert secret not in text
 
@@ -246,9 +291,13 @@ def test_a_test_reaches_everybody(told, web, mail):
     assert (again["changed"], again["sent"], len(web.requests)) == (False, 0, 1)
     with MailReceiver() as another:
         told.change(ALERT_URLS=f"{told.values['ALERT_URLS']} {another.url}")
-        planned = engine.answer(engine.run(told.path, "alert-test", "--only-new", "--check", "--json"))
+        planned = engine.answer(
+            engine.run(told.path, "alert-test", "--only-new", "--check", "--json")
+        )
         assert (planned["changed"], planned["addresses"], another.mails) == (True, ["mailto"], [])
-        assert engine.answer(engine.run(told.path, "alert-test", "--only-new", "--json"))["sent"] == 1
+        assert (
+            engine.answer(engine.run(told.path, "alert-test", "--only-new", "--json"))["sent"] == 1
+        )
         assert len(another.mails) == 1
     assert len(web.requests) == 1
 
@@ -256,10 +305,14 @@ def test_a_test_reaches_everybody(told, web, mail):
 def test_a_test_that_fails_says_which_address_and_never_what_it_is(told, web):
     web.status = 403
     done = engine.run(told.path, "alert-test", "--json")
-    text = engine.failed_well(done, 1, "Alert address number 1 (json) could not be told", "appriseit.com")
+    text = engine.failed_well(
+        done, 1, "Alert address number 1 (json) could not be told", "appriseit.com"
+    )
     assert "a-secret-token" not in text
     web.status = 200
-    assert engine.answer(engine.run(told.path, "alert-test", "--only-new", "--json"))["sent"] == 1  # the mailbox has had its test
+    assert (
+        engine.answer(engine.run(told.path, "alert-test", "--only-new", "--json"))["sent"] == 1
+    )  # the mailbox has had its test
 
 
 def test_nobody_to_tell_is_said(told):

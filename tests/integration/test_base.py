@@ -5,7 +5,9 @@ import pytest
 
 @pytest.mark.every_major
 def test_a_database_of_each_major(postgres, database):
-    assert database.execute("SELECT current_setting('server_version_num')::int / 10000") == [(postgres.major,)]
+    assert database.execute("SELECT current_setting('server_version_num')::int / 10000") == [
+        (postgres.major,)
+    ]
     assert database.execute("SELECT current_database()") == [(database.name,)]
 
 

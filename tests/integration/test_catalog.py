@@ -1,4 +1,6 @@
-"""What the bucket holds, whoever put it there: the right `latest`, exact names, and never a wrong claim."""
+"""What the bucket holds, whoever put it there: the right `latest`, exact names, and never a wrong
+claim.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,17 @@ def test_more_objects_than_one_page(config, s3_client, bucket):
     script = b"not read here"
     with ThreadPoolExecutor(8) as pool:
         for number in range(1060):
-            pool.submit(engine.forge, s3_client, bucket, days_ago(10 + number), body=script, with_manifest=False)
-    ours = [engine.forge(s3_client, bucket, days_ago(50.5 + number)) for number in range(0, 900, 30)]
+            pool.submit(
+                engine.forge,
+                s3_client,
+                bucket,
+                days_ago(10 + number),
+                body=script,
+                with_manifest=False,
+            )
+    ours = [
+        engine.forge(s3_client, bucket, days_ago(50.5 + number)) for number in range(0, 900, 30)
+    ]
     backups = catalog(config).backups()
     assert len(backups) == 1090
     assert [b.taken_at for b in backups] == sorted((b.taken_at for b in backups), reverse=True)
@@ -57,17 +68,29 @@ def test_what_others_put_under_the_prefix_is_never_ours(config, s3_client, bucke
     other_server = engine.forge(s3_client, bucket, days_ago(2), server="other-server")
     other_database = engine.forge(s3_client, bucket, days_ago(1), database="crm_test")
     script = engine.forge(s3_client, bucket, days_ago(0.5), with_manifest=False)
-    for key in ("postgres-backup-2026-01-27_00-00-00.users.sql.gz", "readme.txt", "postgres-backup-latest.sql.gz", "mysql-backup-2026-01-27_00-00-00.sql.gz"):
+    for key in (
+        "postgres-backup-2026-01-27_00-00-00.users.sql.gz",
+        "readme.txt",
+        "postgres-backup-latest.sql.gz",
+        "mysql-backup-2026-01-27_00-00-00.sql.gz",
+    ):
         s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{key}", Body=b"x")
     engine.forge(s3_client, bucket, days_ago(0), prefix="postgres-backup2")
     engine.forge(s3_client, bucket, days_ago(0), prefix="postgres-backup/deeper")
-    assert states(config) == {mine: "good", other_server: "foreign", other_database: "foreign", script: "unproven"}
+    assert states(config) == {
+        mine: "good",
+        other_server: "foreign",
+        other_database: "foreign",
+        script: "unproven",
+    }
     assert {str(b.name) for b in catalog(config).backups() if b.ours} == {mine}
     assert str(catalog(config).resolve("latest").name) == mine
 
 
 def test_objects_of_the_old_scripts_alone(config, s3_client, bucket):
-    names = [engine.forge(s3_client, bucket, days_ago(day), with_manifest=False) for day in range(3)]
+    names = [
+        engine.forge(s3_client, bucket, days_ago(day), with_manifest=False) for day in range(3)
+    ]
     assert states(config) == dict.fromkeys(names, "unproven")
     assert str(catalog(config).resolve("latest").name) == names[0]
     assert status.info(config.settings)["waiting"] == 3
@@ -100,7 +123,11 @@ def test_a_damaged_manifest_spoils_one_backup_and_no_other(config, s3_client, bu
     good = engine.forge(s3_client, bucket, days_ago(2))
     bad = engine.forge(s3_client, bucket, days_ago(1), change=CHANGED.get(kind))
     if kind in DAMAGED:
-        s3_client.put_object(Bucket=bucket, Key=Layout("postgres-backup").manifest(BackupName(days_ago(1))), Body=DAMAGED[kind])
+        s3_client.put_object(
+            Bucket=bucket,
+            Key=Layout("postgres-backup").manifest(BackupName(days_ago(1))),
+            Body=DAMAGED[kind],
+        )
     lines = {line["backup"]: line for line in status.info(config.settings)["backups"]}
     assert {name: line["state"] for name, line in lines.items()} == {good: "good", bad: "bad"}
     assert "manifest" in lines[bad]["problem"]
@@ -121,11 +148,17 @@ def test_a_manifest_of_a_newer_program_is_left_alone(config, s3_client, bucket):
 def test_an_object_that_is_not_the_one_of_its_manifest(config, s3_client, bucket):
     cut = engine.forge(s3_client, bucket, days_ago(1))
     s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{cut}", Body=b"short")
-    copied = engine.forge(s3_client, bucket, days_ago(2), change={"name": "postgres-backup-2025-01-01_00-00-00.sql.gz"})
+    copied = engine.forge(
+        s3_client,
+        bucket,
+        days_ago(2),
+        change={"name": "postgres-backup-2025-01-01_00-00-00.sql.gz"},
+    )
     assert states(config) == {cut: "bad", copied: "bad"}
     assert catalog(config).resolve(cut).problem_code == "SIZE_DIFFERS"
     assert catalog(config).resolve(copied).problem_code == "MANIFEST_OF_ANOTHER"
-    # the newest of ours is a bad one: whoever wants the latest hears of it instead of getting an older one
+    # the newest of ours is a bad one: whoever wants the latest hears of it instead of getting an
+    # older one
     assert str(catalog(config).resolve("latest").name) == cut
     engine.failed_well(engine.run(config.path, "verify", "latest"), 4, "5 bytes", "SIZE_DIFFERS")
 
@@ -149,13 +182,25 @@ def test_names_are_exact(config, s3_client, bucket, wanted):
     name = engine.forge(s3_client, bucket, NOW)
     with pytest.raises(UsageError, match="There is no backup"):
         catalog(config).resolve(wanted.format(name))
-    for right in (name, f"postgres-backup/{name}", f"s3://{bucket}/postgres-backup/{name}", "latest"):
+    for right in (
+        name,
+        f"postgres-backup/{name}",
+        f"s3://{bucket}/postgres-backup/{name}",
+        "latest",
+    ):
         assert str(catalog(config).resolve(right).name) == name
 
 
 def test_nothing_there_says_what_to_do(config):
-    engine.failed_well(engine.run(config.path, "verify", "latest"), 2, "There is no backup of crm", "postgres-backup backup")
-    engine.failed_well(engine.run(config.path, "verify", "x"), 2, "There is no backup", "postgres-backup list")
+    engine.failed_well(
+        engine.run(config.path, "verify", "latest"),
+        2,
+        "There is no backup of crm",
+        "postgres-backup backup",
+    )
+    engine.failed_well(
+        engine.run(config.path, "verify", "x"), 2, "There is no backup", "postgres-backup list"
+    )
     done = engine.run(config.path, "list")
     assert (done.returncode, done.stdout) == (0, "There are no backups yet.\n")
 
@@ -179,8 +224,17 @@ def test_a_name_that_once_was_a_folder_of_ours(config, s3_client, bucket):
 
 
 def test_the_bucket_alone_is_enough(config, s3_client, bucket, new_config, s3, tmp_path):
-    """The state is lost with the machine; another one with the same name sees, owns and prunes the same."""
-    names = [engine.forge(s3_client, bucket, datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=day, minutes=5)) for day in range(9)]
+    """The state is lost with the machine; another one with the same name sees, owns and prunes the
+    same.
+    """
+    names = [
+        engine.forge(
+            s3_client,
+            bucket,
+            datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=day, minutes=5),
+        )
+        for day in range(9)
+    ]
     before = json.loads(engine.run(config.path, "list", "--json").stdout)
     shutil.rmtree(config.settings.state_dir, ignore_errors=True)
     rebuilt = new_config(engine.NO_SERVER, s3, bucket)

@@ -30,7 +30,9 @@ COMMANDS = {
 
 @pytest.fixture
 def sample_config(config, sample_database):
-    config.change(DB_USER=sample_database.server.superuser, DB_PASSWORD=sample_database.server.password)
+    config.change(
+        DB_USER=sample_database.server.superuser, DB_PASSWORD=sample_database.server.password
+    )
     return config
 
 
@@ -39,7 +41,11 @@ def test_help_is_complete():
     assert shown.returncode == 0
     for command in COMMANDS:
         assert re.search(rf"^    {command}( |$)", shown.stdout, re.MULTILINE), command
-        one = engine.run("/nonexistent", command, "--help").stdout if command in ("backup", "run") else None
+        one = (
+            engine.run("/nonexistent", command, "--help").stdout
+            if command in ("backup", "run")
+            else None
+        )
         if one:
             assert "--config" in one
             assert "--json" in one
@@ -48,12 +54,24 @@ def test_help_is_complete():
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["bogus"], ["restore"], ["verify"], ["backup", "--tables"], ["prune", "--keep", "3"], ["backup", "extra"]], ids=" ".join
+    "arguments",
+    [
+        [],
+        ["bogus"],
+        ["restore"],
+        ["verify"],
+        ["backup", "--tables"],
+        ["prune", "--keep", "3"],
+        ["backup", "extra"],
+    ],
+    ids=" ".join,
 )
 def test_wrong_usage(arguments):
     text = engine.failed_well(engine.run("/nonexistent", *arguments), 2, "--help")
     assert len(text.splitlines()) == 2
-    done = engine.run("/nonexistent", "--json", *arguments) if arguments in ([], ["bogus"]) else None
+    done = (
+        engine.run("/nonexistent", "--json", *arguments) if arguments in ([], ["bogus"]) else None
+    )
     if done:
         assert engine.answer(done)["exit_status"] == 2
 
@@ -78,13 +96,44 @@ def test_every_command_fails_as_one_json_object(config, command):
 
 def test_every_command_answers_with_one_json_object(sample_config):
     expected = {
-        ("backup",): {"changed", "backup", "database", "key", "bytes", "dump_bytes", "rows", "seconds", "sha256", "findings"},
+        ("backup",): {
+            "changed",
+            "backup",
+            "database",
+            "key",
+            "bytes",
+            "dump_bytes",
+            "rows",
+            "seconds",
+            "sha256",
+            "findings",
+        },
         ("list",): {"backups", "waiting", "changed"},
-        ("verify", "latest"): {"backup", "database", "key", "bytes", "dump_bytes", "rows", "seconds", "sha256", "findings", "changed"},
+        ("verify", "latest"): {
+            "backup",
+            "database",
+            "key",
+            "bytes",
+            "dump_bytes",
+            "rows",
+            "seconds",
+            "sha256",
+            "findings",
+            "changed",
+        },
         ("prune",): {"deleted", "kept", "database", "findings", "changed"},
         ("adopt",): {"adopted", "refused", "database", "findings", "changed"},
         ("status",): {"healthy", "findings", "databases", "next_run", "server"},
-        ("restore", "latest"): {"backup", "database", "kept_database", "downtime_seconds", "rows", "seconds", "findings", "changed"},
+        ("restore", "latest"): {
+            "backup",
+            "database",
+            "kept_database",
+            "downtime_seconds",
+            "rows",
+            "seconds",
+            "findings",
+            "changed",
+        },
         ("undo-restore",): {"database", "changed"},
         ("run",): {"databases", "exit_status", "seconds", "changed"},
     }
@@ -134,7 +183,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_what_is_wrong_is_said_in_a_sentence_with_a_way_out(config, database, s3_client, bucket, kind):
+def test_what_is_wrong_is_said_in_a_sentence_with_a_way_out(
+    config, database, s3_client, bucket, kind
+):
     broken(config, database, kind)
     status, *words = BROKEN[kind]
     text = engine.failed_well(engine.run(config.path, "backup", timeout=60), status, *words)
@@ -195,7 +246,14 @@ def test_a_log_that_nobody_takes_is_no_reason_to_fail(sample_config):
 
 def test_a_log_on_a_full_disk_is_no_reason_to_fail(sample_config):
     with open("/dev/full", "w") as full:
-        done = subprocess.run(engine.command(sample_config.path, "run"), stdout=full, stderr=full, env=engine.environment(), check=False, timeout=100)
+        done = subprocess.run(
+            engine.command(sample_config.path, "run"),
+            stdout=full,
+            stderr=full,
+            env=engine.environment(),
+            check=False,
+            timeout=100,
+        )
     assert done.returncode == 0
 
 
@@ -205,7 +263,9 @@ def test_a_log_on_a_full_disk_is_no_reason_to_fail(sample_config):
 def on_a_terminal(argv: list[str]) -> str:
     """What a person sees: standard error is a terminal."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=theirs, env=engine.environment(TERM="xterm")) as process:
+    with subprocess.Popen(
+        argv, stdout=subprocess.DEVNULL, stderr=theirs, env=engine.environment(TERM="xterm")
+    ) as process:
         os.close(theirs)
         seen = b""
         while True:
@@ -227,7 +287,9 @@ def test_progress_on_a_terminal(config, database):
     seen = on_a_terminal(engine.command(config.path, "backup"))
     renewed = [line for line in seen.split("\r\x1b[2K") if "/s" in line]
     assert renewed, seen
-    assert all(re.match(r"dumping .*: [\d.]+ [kMG]?B, [\d.]+ [kMG]?B/s", line) for line in renewed), renewed
+    assert all(
+        re.match(r"dumping .*: [\d.]+ [kMG]?B, [\d.]+ [kMG]?B/s", line) for line in renewed
+    ), renewed
     assert any("public.noise" in line for line in renewed)
     assert "is in the bucket" in seen
     assert seen.rstrip().endswith(" s")
@@ -244,14 +306,23 @@ def test_progress_in_a_log(sample_config):
 
 def test_a_name_cannot_forge_a_line_of_the_log(new_database, new_config, s3, bucket):
     database = new_database(name="x\n2026-01-27T00:00:00Z OK server: all is well \x1b[2J")
-    config = new_config(database, s3, bucket, DB_USER=database.server.superuser, DB_PASSWORD=database.server.password)
+    config = new_config(
+        database,
+        s3,
+        bucket,
+        DB_USER=database.server.superuser,
+        DB_PASSWORD=database.server.password,
+    )
     done = engine.run(config.path, "backup")
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == 2
     assert "\x1b" not in done.stderr
     listed = engine.run(config.path, "list").stdout
     assert len(listed.splitlines()) == 2
-    assert json.loads(engine.run(config.path, "list", "--json").stdout)["backups"][0]["database"] == database.name
+    assert (
+        json.loads(engine.run(config.path, "list", "--json").stdout)["backups"][0]["database"]
+        == database.name
+    )
 
 
 def test_tables_between_commas(sample_config, sample_database):
@@ -266,8 +337,14 @@ def test_an_unforeseen_error_is_one_sentence(config, tmp_path):
     """Even a mistake of ours is no traceback."""
     code = "import sys; from postgres_backup.cli import main as m; m._perform = lambda *a: 1 / 0; sys.exit(m.main())"
     done = subprocess.run(
-        [sys.executable, "-c", code, "--config", str(config.path), "list", "--json"], env=engine.environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, "--config", str(config.path), "list", "--json"],
+        env=engine.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert engine.answer(done)["error"].startswith("Failed unexpectedly: ZeroDivisionError at <string>:1: division by zero")
+    assert engine.answer(done)["error"].startswith(
+        "Failed unexpectedly: ZeroDivisionError at <string>:1: division by zero"
+    )

@@ -24,9 +24,15 @@ def ago(days: float) -> datetime:
 
 @pytest.fixture
 def counted(config, database, s3, s3_client, bucket):
-    """A config whose store is asked through a proxy that counts, a week of backups, the oldest of which is past its time."""
+    """A config whose store is asked through a proxy that counts, a week of backups, the oldest of
+    which is past its time.
+    """
     with FaultProxy(s3.endpoint_url) as between:
-        config.change(S3_ENDPOINT_URL=between.endpoint_url, DB_USER=database.server.superuser, DB_PASSWORD=database.server.password)
+        config.change(
+            S3_ENDPOINT_URL=between.endpoint_url,
+            DB_USER=database.server.superuser,
+            DB_PASSWORD=database.server.password,
+        )
         for day in range(1, 8):
             engine.forge(s3_client, bucket, ago(day + 0.001), database=database.name)
         yield config, between
@@ -64,7 +70,12 @@ def test_a_night_with_a_kit(counted, database, tmp_path):
     for day in range(1, 8):
         name = f"postgres-backup-kit-{format_time(ago(day + 0.001))}"
         store.put(f"postgres-backup/kit/{name}.tar.gz", b"x")
-        facts = {"name": f"{name}.tar.gz", "server": {"name": "test-server"}, "bytes": 1, "sha256": "0" * 64}
+        facts = {
+            "name": f"{name}.tar.gz",
+            "server": {"name": "test-server"},
+            "bytes": 1,
+            "sha256": "0" * 64,
+        }
         store.put(f"postgres-backup/kit/{name}.json", manifest.dump(facts))
     between.requests.clear()
     found = run_night(settings, Progress())
@@ -81,4 +92,6 @@ def test_a_look(counted, database):
     kept = status_room.status(settings)["databases"][database.name]["kept"]
     between.requests.clear()
     assert look_around(settings, Progress())["made_up"] is None
-    assert len(between.requests) == pytest.approx(costs.look_requests(settings, kept), rel=0.1), between.requests
+    assert len(between.requests) == pytest.approx(costs.look_requests(settings, kept), rel=0.1), (
+        between.requests
+    )

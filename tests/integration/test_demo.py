@@ -1,4 +1,6 @@
-"""``make demo`` as a newcomer types it: an ordinary user, a fresh checkout, nothing of the project installed."""
+"""``make demo`` as a newcomer types it: an ordinary user, a fresh checkout, nothing of the project
+installed.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,17 @@ NOBODY = 65534
 
 @pytest.fixture
 def checkout() -> Iterator[Path]:
-    """A copy that an ordinary user may read and write; not below pytest's own folder, which only we may enter."""
+    """A copy that an ordinary user may read and write; not below pytest's own folder, which only we
+    may enter.
+    """
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir="/var/tmp"))
     copy = folder / "checkout"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "bench-*", "all.yml", "hosts.yml", "__pycache__"), symlinks=True)
+    shutil.copytree(
+        ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(".*", "bench-*", "all.yml", "hosts.yml", "__pycache__"),
+        symlinks=True,
+    )
     if os.geteuid() == 0:
         for path in (folder, copy, *copy.rglob("*")):
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
@@ -35,14 +44,29 @@ def checkout() -> Iterator[Path]:
 
 
 def call(checkout: Path, target: str, root: bool = False) -> tuple[list, dict]:
-    """``make <target>`` as somebody types it who is not root (where we are, and ``root`` is not asked for): words and options for a process."""
-    environment = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_")) or name.lower().endswith("_proxy")}
+    """``make <target>`` as somebody types it who is not root (where we are, and ``root`` is not
+    asked for): words and options for a process.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("PIP_", "SSL_")) or name.lower().endswith("_proxy")
+    }
     home = str(checkout.parent)
     environment |= {"PATH": os.environ["PATH"], "HOME": home, "LC_ALL": "C.UTF-8"}
     # Ansible goes by the home in /etc/passwd, and that of nobody does not exist
     environment |= {"ANSIBLE_REMOTE_TEMP": f"{home}/tmp", "ANSIBLE_ASYNC_DIR": f"{home}/async"}
-    whom = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 and not root else {}
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    whom = (
+        {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        if os.geteuid() == 0 and not root
+        else {}
+    )
+    streams = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+    }
     return ["make", target], {"cwd": checkout, "env": environment, **streams, **whom}
 
 
@@ -79,11 +103,16 @@ def test_make_demo_as_a_newcomer_types_it(checkout):
     printed = [plain(line) for line in make(checkout, "demo").splitlines()]
     shown = next(block for block in documents.blocks("README.md") if "WHAT HAPPENED" in block.text)
     for line in shown.text.splitlines():
-        assert plain(line) in printed, f"{shown.where} shows {line!r}, make demo printed:\n" + "\n".join(printed[-30:])
-    made = {path.name for path in checkout.iterdir()} - before - {".venv", ".ansible", "__pycache__"}
+        assert plain(line) in printed, (
+            f"{shown.where} shows {line!r}, make demo printed:\n" + "\n".join(printed[-30:])
+        )
+    made = (
+        {path.name for path in checkout.iterdir()} - before - {".venv", ".ansible", "__pycache__"}
+    )
     assert made == {".demo"}
 
-    # once more, and interrupted by Ctrl-C, which every process of the terminal hears; then root, over what that left
+    # once more, and interrupted by Ctrl-C, which every process of the terminal hears; then root,
+    # over what that left
     words, options = call(checkout, "demo")
     with subprocess.Popen(words, process_group=0, **options) as running:
         for line in running.stdout:

@@ -1,4 +1,6 @@
-"""What happened last night: from the bucket alone, and from the server's own memory where the store is away."""
+"""What happened last night: from the bucket alone, and from the server's own memory where the store
+is away.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def test_what_happened_is_told_newest_first(night, database):
     done = engine.run(night.path, "history")
     assert done.returncode == 0, done.stderr
     failed, good = done.stdout.splitlines()
-    assert f"  test-server  {database.name}  backup-failed  Failed to log in to PostgreSQL" in failed
+    assert (
+        f"  test-server  {database.name}  backup-failed  Failed to log in to PostgreSQL" in failed
+    )
     assert f"  test-server  {database.name}  backup  postgres-backup-" in good
     assert "100 rows" in good
     found = engine.answer(engine.run(night.path, "history", "--json"))
@@ -40,12 +44,21 @@ def test_what_happened_is_told_newest_first(night, database):
 
 
 def test_nothing_but_the_bucket_is_enough(night, tmp_path):
-    known = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "S3_CA_BUNDLE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    known = (
+        "S3_ENDPOINT_URL",
+        "S3_BUCKET_NAME",
+        "S3_CA_BUNDLE",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+    )
     alone = tmp_path / "bucket.env"
     alone.touch(mode=0o600)
     alone.write_text("".join(f"{name}='{night.values[name]}'\n" for name in known))
     found = engine.answer(engine.run(alone, "history", "--json"))
-    assert [(event["server"], event["event"]) for event in found["events"]] == [("test-server", "backup-failed"), ("test-server", "backup")]
+    assert [(event["server"], event["event"]) for event in found["events"]] == [
+        ("test-server", "backup-failed"),
+        ("test-server", "backup"),
+    ]
     assert found["last_run"] == {}
 
 
@@ -61,11 +74,28 @@ def test_the_server_remembers_where_the_store_is_away(night):
 
 def test_only_the_days_and_the_database_asked_for(night, database, s3_client, bucket):
     settings, store, now = night.settings, Store(night.settings), utc_now()
-    old = {"at": "2020-01-01T00:00:00Z", "event": "backup", "server": "test-server", "database": database.name}
-    s3_client.put_object(Bucket=bucket, Key="postgres-backup/journal/2020-01-01_00-00-00-backup-test-server.json", Body=json.dumps(old))
+    old = {
+        "at": "2020-01-01T00:00:00Z",
+        "event": "backup",
+        "server": "test-server",
+        "database": database.name,
+    }
+    s3_client.put_object(
+        Bucket=bucket,
+        Key="postgres-backup/journal/2020-01-01_00-00-00-backup-test-server.json",
+        Body=json.dumps(old),
+    )
     other = old | {"at": f"{now:%Y-%m-%dT%H:%M:%SZ}", "server": "another"}
-    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/journal/{format_time(now)}-backup-another.json", Body=json.dumps(other))
-    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/journal/{format_time(now)}-backup-cut.json", Body=b'{"at": ')
+    s3_client.put_object(
+        Bucket=bucket,
+        Key=f"postgres-backup/journal/{format_time(now)}-backup-another.json",
+        Body=json.dumps(other),
+    )
+    s3_client.put_object(
+        Bucket=bucket,
+        Key=f"postgres-backup/journal/{format_time(now)}-backup-cut.json",
+        Body=b'{"at": ',
+    )
     assert len(history.events(settings, store, now - timedelta(days=1))) == 2
     assert len(history.events(settings, store, now - timedelta(days=4000))) == 3
     assert history.events(settings, store, now - timedelta(days=1), "nobody") == []

@@ -38,7 +38,11 @@ def test_the_database_becomes_what_it_was(sample_database, config):
     )
     before = databases_of(server)
     result = restore_database(settings, "latest", in_place_wanted=True)
-    assert (result["in_place"], result["kept_database"], result["rows"]) == (True, None, taken["rows"])
+    assert (result["in_place"], result["kept_database"], result["rows"]) == (
+        True,
+        None,
+        taken["rows"],
+    )
     assert state_of(server, name) == whole
     assert schema_of(server, name) == schema
     assert databases_of(server) == before
@@ -47,13 +51,25 @@ def test_the_database_becomes_what_it_was(sample_database, config):
 def extensions_for(server) -> list[str]:
     """The wheel's servers bring one extension, Debian's many."""
     available = {name for (name,) in server.execute("SELECT name FROM pg_available_extensions")}
-    return [f"CREATE EXTENSION {name}" for name in ("pg_trgm", "citext", "vector") if name in available]
+    return [
+        f"CREATE EXTENSION {name}" for name in ("pg_trgm", "citext", "vector") if name in available
+    ]
 
 
 def schema_of(server, name: str) -> list[str]:
     """The definitions, without what differs between two dumps of the same."""
-    done = subprocess.run([server.bin_dir / "pg_dump", "--schema-only"], env=server.environment(name), capture_output=True, text=True, check=True)
-    return [line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
+    done = subprocess.run(
+        [server.bin_dir / "pg_dump", "--schema-only"],
+        env=server.environment(name),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [
+        line
+        for line in done.stdout.splitlines()
+        if not line.startswith(("\\restrict", "\\unrestrict"))
+    ]
 
 
 @pytest.mark.every_major
@@ -70,7 +86,9 @@ def test_its_owner_may_do_it(sample_database, config):
 
 
 def test_nothing_of_a_cut_backup_stays(sample_database, config, s3_client, bucket):
-    """Large objects stand between a BEGIN and a COMMIT of the dump's own; that COMMIT must not be ours."""
+    """Large objects stand between a BEGIN and a COMMIT of the dump's own; that COMMIT must not be
+    ours.
+    """
     server, name = sample_database.server, sample_database.name
     settings = as_superuser(config, server)
     taken = create_backup(settings)
@@ -85,7 +103,9 @@ def test_nothing_of_a_cut_backup_stays(sample_database, config, s3_client, bucke
             restore_database(settings, script, in_place_wanted=True)
         assert caught.value.findings
         assert state_of(server, name) == before
-    broken = dump.replace(b"ALTER TABLE ONLY billing.payments", b"ALTER TABLE ONLY billing.nothing", 1)
+    broken = dump.replace(
+        b"ALTER TABLE ONLY billing.payments", b"ALTER TABLE ONLY billing.nothing", 1
+    )
     s3_client.put_object(Bucket=bucket, Key=script, Body=gzip.compress(broken, 1))
     with pytest.raises(DatabaseError, match="does not exist"):
         restore_database(settings, script, in_place_wanted=True)
@@ -101,7 +121,11 @@ def test_a_lost_row_rolls_everything_back(sample_database, config, monkeypatch):
     from postgres_backup.restore import in_place
 
     counted = in_place._assertions
-    monkeypatch.setattr(in_place, "_assertions", lambda report: b"DELETE FROM ONLY public.notes WHERE id = 3;" + counted(report))
+    monkeypatch.setattr(
+        in_place,
+        "_assertions",
+        lambda report: b"DELETE FROM ONLY public.notes WHERE id = 3;" + counted(report),
+    )
     with pytest.raises(DatabaseError, match=r"public\.notes has \d+ rows, the backup has \d+"):
         restore_database(settings, "latest", in_place_wanted=True)
     assert state_of(server, name) == before

@@ -1,4 +1,6 @@
-"""The inspector against PostgreSQL itself: nasty schemas and rows, real pg_dump, and the server's own word for what was in them."""
+"""The inspector against PostgreSQL itself: nasty schemas and rows, real pg_dump, and the server's
+own word for what was in them.
+"""
 
 import hashlib
 import random
@@ -21,7 +23,13 @@ TRAPS = [
     "x", "Ж", "日本", "\\N", "\v", "\x01", "\x7f",
 ]  # fmt: skip
 text = st.lists(st.sampled_from(TRAPS), max_size=6).map("".join)
-names = st.lists(st.sampled_from([trap for trap in TRAPS if len(trap) < 32] + ["COPY ", " FROM stdin;", "a", "B"]), min_size=1, max_size=4).map("".join)
+names = st.lists(
+    st.sampled_from(
+        [trap for trap in TRAPS if len(trap) < 32] + ["COPY ", " FROM stdin;", "a", "B"]
+    ),
+    min_size=1,
+    max_size=4,
+).map("".join)
 cells = st.one_of(st.none(), text, text.map(lambda value: value * 300))
 TYPES = ["text", "bytea", "text[]", "json"]
 
@@ -30,7 +38,9 @@ SESSION = "SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_di
 
 def pg_dump(server, database, *options, program="pg_dump", **environment):
     command = [server.bin_dir / program, *options]
-    done = subprocess.run(command, env=server.environment(database) | environment, capture_output=True, check=False)
+    done = subprocess.run(
+        command, env=server.environment(database) | environment, capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return done.stdout
 
@@ -45,7 +55,9 @@ def inspect(dump, rng=None):
 
 
 def truth(server, database):
-    """What the server says of its tables: name as pg_dump writes it -> (rows, SHA-256 of COPY ... TO STDOUT)."""
+    """What the server says of its tables: name as pg_dump writes it -> (rows, SHA-256 of COPY ...
+    TO STDOUT).
+    """
     query = """SELECT quote_ident(nspname) || '.' || quote_ident(relname),
             (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_catalog.pg_attribute
              WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '')
@@ -53,12 +65,16 @@ def truth(server, database):
         WHERE relkind = 'r' AND nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%'"""
     found = {}
     # SQL_ASCII is no encoding at all: everything comes in the database's own, as it does to pg_dump
-    with psycopg.connect(server.dsn(database, client_encoding="SQL_ASCII"), autocommit=True) as connection:
+    with psycopg.connect(
+        server.dsn(database, client_encoding="SQL_ASCII"), autocommit=True
+    ) as connection:
         connection.execute(SESSION)
         for table, columns in connection.execute(query).fetchall():
             rows = connection.execute(b"SELECT count(*) FROM " + table).fetchone()[0]
             digest = hashlib.sha256()
-            with connection.cursor().copy(b"COPY " + table + (b" (" + columns + b")" if columns else b"") + b" TO STDOUT") as copy:
+            with connection.cursor().copy(
+                b"COPY " + table + (b" (" + columns + b")" if columns else b"") + b" TO STDOUT"
+            ) as copy:
                 for piece in copy:
                     digest.update(piece)
             found[table.decode(errors="backslashreplace")] = (rows, digest.hexdigest())
@@ -136,7 +152,15 @@ def nasty(new_database):
 
 @pytest.mark.every_major
 @pytest.mark.parametrize(
-    "options", [[], ["--verbose"], ["--clean", "--create", "--if-exists"], ["--quote-all-identifiers"], ["--disable-triggers", "--data-only"]], ids=" ".join
+    "options",
+    [
+        [],
+        ["--verbose"],
+        ["--clean", "--create", "--if-exists"],
+        ["--quote-all-identifiers"],
+        ["--disable-triggers", "--data-only"],
+    ],
+    ids=" ".join,
 )
 def test_a_nasty_database(postgres, nasty, options):
     dump = pg_dump(postgres, nasty.name, *options)
@@ -161,7 +185,10 @@ def test_what_has_no_rows_of_copy_is_whole_too(postgres, nasty):
     everything = inspect(pg_dump(postgres, nasty.name, program="pg_dumpall"))
     assert everything.findings == []
     assert facts(everything).items() >= truth(postgres, nasty.name).items()
-    assert inspect(pg_dump(postgres, nasty.name, "--globals-only", program="pg_dumpall")).findings == []
+    assert (
+        inspect(pg_dump(postgres, nasty.name, "--globals-only", program="pg_dumpall")).findings
+        == []
+    )
 
 
 @pytest.mark.every_major
@@ -176,16 +203,26 @@ def test_no_part_of_a_dump_is_whole(postgres, nasty):
     nasty.execute("DROP TABLE public.bytes CASCADE")
     dump = pg_dump(postgres, nasty.name, "--no-blobs")
     rng = random.Random(postgres.major)
-    cuts = {len(dump) - back for back in range(1, 200)} | {rng.randrange(len(dump)) for _ in range(400)}
+    cuts = {len(dump) - back for back in range(1, 200)} | {
+        rng.randrange(len(dump)) for _ in range(400)
+    }
     assert [cut for cut in sorted(cuts) if inspect(dump[:cut]).complete] == []
     lines = [at for at in range(len(dump)) if dump[at : at + 1] == b"\n"]
-    assert [cut for cut in rng.sample(lines[:-1], min(300, len(lines) - 1)) if inspect(dump[: cut + 1]).complete] == []
+    assert [
+        cut
+        for cut in rng.sample(lines[:-1], min(300, len(lines) - 1))
+        if inspect(dump[: cut + 1]).complete
+    ] == []
     assert inspect(dump).complete
 
 
 @pytest.mark.every_major
 def test_a_dump_where_backslashes_escape(postgres, nasty):
-    nasty.execute(sql.SQL("ALTER DATABASE {} SET standard_conforming_strings = off").format(sql.Identifier(nasty.name)))
+    nasty.execute(
+        sql.SQL("ALTER DATABASE {} SET standard_conforming_strings = off").format(
+            sql.Identifier(nasty.name)
+        )
+    )
     for options in ([], ["--inserts"]):
         dump = pg_dump(postgres, nasty.name, *options)
         assert b"\nSET standard_conforming_strings = off;\n" in dump
@@ -196,13 +233,19 @@ def test_a_dump_where_backslashes_escape(postgres, nasty):
 
 
 @pytest.mark.every_major
-@pytest.mark.parametrize("encoding", ["LATIN1", "EUC_JP", "SQL_ASCII", "WIN1251", "EUC_TW", "KOI8R"])
+@pytest.mark.parametrize(
+    "encoding", ["LATIN1", "EUC_JP", "SQL_ASCII", "WIN1251", "EUC_TW", "KOI8R"]
+)
 def test_other_encodings(postgres, new_database, encoding):
     database = new_database(options=f"ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
     word = {"LATIN1": "größe", "EUC_JP": "表ソ", "WIN1251": "учёт"}.get(encoding, "plain")
-    with psycopg.connect(postgres.dsn(database.name, client_encoding="UTF8"), autocommit=True) as connection:
+    with psycopg.connect(
+        postgres.dsn(database.name, client_encoding="UTF8"), autocommit=True
+    ) as connection:
         connection.execute(f'CREATE TABLE public."{word} ;" ("{word}" text)')
-        connection.execute(f"INSERT INTO public.\"{word} ;\" SELECT '{word} \\.' FROM generate_series(1, 100)")
+        connection.execute(
+            f"INSERT INTO public.\"{word} ;\" SELECT '{word} \\.' FROM generate_series(1, 100)"
+        )
         connection.execute(f"COMMENT ON TABLE public.\"{word} ;\" IS '{word};\n\\.\n'")
     dump = pg_dump(postgres, database.name)
     report = inspect(dump)
@@ -211,7 +254,10 @@ def test_other_encodings(postgres, new_database, encoding):
     assert list(facts(report).values()) == list(truth(postgres, database.name).values())
     assert inspect(dump, random.Random(2)) == report
     if encoding != "SQL_ASCII":
-        assert facts(inspect(pg_dump(postgres, database.name, "--encoding=UTF8"))).keys() == facts(report).keys()
+        assert (
+            facts(inspect(pg_dump(postgres, database.name, "--encoding=UTF8"))).keys()
+            == facts(report).keys()
+        )
 
 
 @pytest.mark.every_major
@@ -238,11 +284,18 @@ def schema(postgres):
     postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-tables = st.tuples(names, st.lists(names, max_size=3, unique=True), st.lists(st.lists(cells, min_size=3, max_size=3), max_size=5), text)
+tables = st.tuples(
+    names,
+    st.lists(names, max_size=3, unique=True),
+    st.lists(st.lists(cells, min_size=3, max_size=3), max_size=5),
+    text,
+)
 
 
 @pytest.mark.every_major
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     made=st.lists(tables, min_size=1, max_size=4, unique_by=lambda table: table[0][:15]),
     bodies=st.lists(text, max_size=3),
@@ -250,28 +303,38 @@ tables = st.tuples(names, st.lists(names, max_size=3, unique=True), st.lists(st.
 )
 def test_whatever_users_write(postgres, schema, made, bodies, options):
     with postgres.connect(schema) as connection:
-        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public; SET check_function_bodies = off")
+        connection.execute(
+            "DROP SCHEMA public CASCADE; CREATE SCHEMA public; SET check_function_bodies = off"
+        )
         for name, columns, rows, comment in made:
             table = sql.Identifier("public", name)
             connection.execute(
                 sql.SQL("CREATE TABLE {} ({})").format(
-                    table, sql.SQL(", ").join(sql.SQL("{} text DEFAULT {}").format(sql.Identifier(c), comment) for c in columns)
+                    table,
+                    sql.SQL(", ").join(
+                        sql.SQL("{} text DEFAULT {}").format(sql.Identifier(c), comment)
+                        for c in columns
+                    ),
                 )
             )
             connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(table, comment))
             for row in rows:
                 values = sql.SQL(", ").join(sql.Literal(value) for value in row[: len(columns)])
                 connection.execute(
-                    sql.SQL("INSERT INTO {} VALUES ({})" if columns else "INSERT INTO {} DEFAULT VALUES").format(table, *([values] if columns else []))
+                    sql.SQL(
+                        "INSERT INTO {} VALUES ({})" if columns else "INSERT INTO {} DEFAULT VALUES"
+                    ).format(table, *([values] if columns else []))
                 )
         for number, content in enumerate(bodies):
             connection.execute(
-                sql.SQL("CREATE FUNCTION public.{}() RETURNS text LANGUAGE sql AS {}").format(sql.Identifier(f"f{number}"), sql.Literal(content))
+                sql.SQL("CREATE FUNCTION public.{}() RETURNS text LANGUAGE sql AS {}").format(
+                    sql.Identifier(f"f{number}"), sql.Literal(content)
+                )
             )
             connection.execute(
-                sql.SQL("CREATE FUNCTION public.{}() RETURNS SETOF text LANGUAGE sql BEGIN ATOMIC SELECT {}; SELECT CASE WHEN true THEN {} END; END").format(
-                    sql.Identifier(f"a{number}"), sql.Literal(content), sql.Literal(content)
-                )
+                sql.SQL(
+                    "CREATE FUNCTION public.{}() RETURNS SETOF text LANGUAGE sql BEGIN ATOMIC SELECT {}; SELECT CASE WHEN true THEN {} END; END"
+                ).format(sql.Identifier(f"a{number}"), sql.Literal(content), sql.Literal(content))
             )
     dump = pg_dump(postgres, schema, *filter(None, [options]))
     report = inspect(dump)
@@ -286,13 +349,19 @@ def test_whatever_users_write(postgres, schema, made, bodies, options):
 
 @pytest.mark.every_major
 def test_a_routine_that_psql_cannot_load(postgres, new_database):
-    """psql takes its name for the beginning of a block, and everything behind it for the block: the dump must not count as a backup."""
+    """psql takes its name for the beginning of a block, and everything behind it for the block: the
+    dump must not count as a backup.
+    """
     database, side = new_database(), new_database()
-    database.execute("CREATE FUNCTION public.begin() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE public.later AS SELECT 1 AS id")
+    database.execute(
+        "CREATE FUNCTION public.begin() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE public.later AS SELECT 1 AS id"
+    )
     dump = pg_dump(postgres, database.name)
     assert "begin: rename it" in inspect(dump).findings[0]["message"]
     psql = [postgres.bin_dir / "psql", "--quiet", "--set=ON_ERROR_STOP=1"]
-    loaded = subprocess.run(psql, env=postgres.environment(side.name), input=dump, capture_output=True, check=False)
+    loaded = subprocess.run(
+        psql, env=postgres.environment(side.name), input=dump, capture_output=True, check=False
+    )
     assert loaded.returncode
     assert side.execute("SELECT to_regclass('public.later')") == [(None,)]
     assert inspect(pg_dump(postgres, database.name, "--quote-all-identifiers")).complete
@@ -305,8 +374,17 @@ def load(server, database, dump, *options, pieces=65536, **guard_options):
     guard = Guard(**guard_options)
     passed = b"".join([guard.filter(dump[at : at + pieces]) for at in range(0, len(dump), pieces)])
     assert guard.finish() == inspect(dump)
-    command = [server.bin_dir / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", *options]
-    return subprocess.run(command, env=server.environment(database), input=passed, capture_output=True, check=False)
+    command = [
+        server.bin_dir / "psql",
+        "--no-psqlrc",
+        "--quiet",
+        "--set=ON_ERROR_STOP=1",
+        "--output=/dev/null",
+        *options,
+    ]
+    return subprocess.run(
+        command, env=server.environment(database), input=passed, capture_output=True, check=False
+    )
 
 
 def everything_about(server, name):
@@ -321,7 +399,9 @@ def everything_about(server, name):
 
 @pytest.mark.every_major
 @pytest.mark.parametrize("pieces", [7, 65536])
-def test_a_dump_that_would_replace_the_live_database_loads_beside_it(postgres, nasty, new_database, pieces):
+def test_a_dump_that_would_replace_the_live_database_loads_beside_it(
+    postgres, nasty, new_database, pieces
+):
     identifier = sql.Identifier(nasty.name)
     for statement in (
         "ALTER DATABASE {} SET work_mem = '5MB'",
@@ -362,19 +442,41 @@ def test_no_command_of_a_dump_reaches_the_shell(postgres, database, tmp_path):
     proof = tmp_path / "written"
     tmp_path.chmod(0o777)
     dump = pg_dump(postgres, database.name)
-    for command in (f"\\! touch {proof}\n", f"SELECT 1 \\g {proof}\n", f"COPY (SELECT 1) TO PROGRAM 'touch {proof}';\n", f"SELECT $a$x$a$ \\o {proof}\n"):
+    for command in (
+        f"\\! touch {proof}\n",
+        f"SELECT 1 \\g {proof}\n",
+        f"COPY (SELECT 1) TO PROGRAM 'touch {proof}';\n",
+        f"SELECT $a$x$a$ \\o {proof}\n",
+    ):
         at = dump.index(b"SET statement_timeout")
         harmful = dump[:at] + command.encode() + dump[at:]
         with pytest.raises(BadBackupError):
             load(postgres, database.name, harmful)
-        subprocess.run([postgres.bin_dir / "psql", "-q"], env=postgres.environment(database.name), input=command.encode(), capture_output=True, check=True)
-        assert proof.exists() or "TO PROGRAM" in command, "without the guard it would have been written"
+        subprocess.run(
+            [postgres.bin_dir / "psql", "-q"],
+            env=postgres.environment(database.name),
+            input=command.encode(),
+            capture_output=True,
+            check=True,
+        )
+        assert proof.exists() or "TO PROGRAM" in command, (
+            "without the guard it would have been written"
+        )
         proof.unlink(missing_ok=True)
 
 
 def test_psql_and_the_scanner_agree_on_where_statements_end(postgres, database):
     """What psql takes for a statement the server answers, with an error here."""
-    rng, first = random.Random(1), ["q", "q", "CREATE FUNCTION f", "create or replace procedure p", "/* x */ Create -- y\n Function f"]
+    rng, first = (
+        random.Random(1),
+        [
+            "q",
+            "q",
+            "CREATE FUNCTION f",
+            "create or replace procedure p",
+            "/* x */ Create -- y\n Function f",
+        ],
+    )
     words = [
         "'a;\\'", "''", "'it''s;'", "E'\\';'", "e'\\\\'", "$$;$$", "$a$;$$;$a$", "a$b$c", "1$b$;$b$", "$1", '"a;b"', '"a"";"', "/* ; /* */ ; */",
         "-- ;'\n", "(", ")", "(;)", "x", "E", "-", "*", "/", "::", "begin", "END", "CASE", "BEGIN ATOMIC", "U&'\\'", 'U&";"', "@-", "b'1'",
@@ -382,7 +484,10 @@ def test_psql_and_the_scanner_agree_on_where_statements_end(postgres, database):
     ]  # fmt: skip
     compared = 0
     for _ in range(100):
-        statements = [f"{rng.choice(first)} {' '.join(rng.choices(words, k=rng.randrange(6)))};\n" for _ in range(5)]
+        statements = [
+            f"{rng.choice(first)} {' '.join(rng.choices(words, k=rng.randrange(6)))};\n"
+            for _ in range(5)
+        ]
         script = "".join(statements).encode()
         done = subprocess.run(
             [postgres.bin_dir / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=0"],
@@ -391,7 +496,8 @@ def test_psql_and_the_scanner_agree_on_where_statements_end(postgres, database):
         counter = _Counter()
         for byte in range(0, len(script), 3):
             counter.feed(script[byte : byte + 3])
-        # not one of them is right, and psql sends what is left at the end, too; behind a backslash outside of everything it is on its own
+        # not one of them is right, and psql sends what is left at the end, too; behind a backslash
+        # outside of everything it is on its own
         if not counter.commands:
             assert counter.ended + counter._open == done.stderr.count(b"ERROR:"), script
             compared += counter.ended

@@ -61,7 +61,12 @@ def keyed(config, app, key):
 
 
 def same(one, other) -> bool:
-    return subprocess.run(["diff", "-r", "--no-dereference", one, other], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(
+            ["diff", "-r", "--no-dereference", one, other], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def test_every_file_comes_back_as_it_was(keyed, app, key, tmp_path, s3_client, bucket):
@@ -83,9 +88,16 @@ def test_stock_tools_unpack_it(keyed, app, key, tmp_path, s3_client, bucket):
         pytest.skip("age is not installed")
     made = kit.create_kit(keyed)
     (tmp_path / "key").write_text(f"{key}\n")
-    (tmp_path / "kit").write_bytes(s3_client.get_object(Bucket=bucket, Key=made["key"])["Body"].read())
+    (tmp_path / "kit").write_bytes(
+        s3_client.get_object(Bucket=bucket, Key=made["key"])["Body"].read()
+    )
     (tmp_path / "out").mkdir()
-    subprocess.run(["sh", "-ec", "age -d -i key kit > kit.tar.gz; tar -xzf kit.tar.gz -C out"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        ["sh", "-ec", "age -d -i key kit > kit.tar.gz; tar -xzf kit.tar.gz -C out"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
     assert same(app, tmp_path / "out" / str(app).lstrip("/"))
 
 
@@ -113,13 +125,18 @@ def test_half_a_kit_is_never_put_back(keyed, key, tmp_path, s3_client, bucket):
             restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))
         assert not (tmp_path / "back").exists()
     s3_client.put_object(Bucket=bucket, Key=made["key"], Body=body)
-    for keys, kind in (((), UsageError), ((str(pyrage.x25519.Identity.generate()),), PostgresBackupError)):
+    for keys, kind in (
+        ((), UsageError),
+        ((str(pyrage.x25519.Identity.generate()),), PostgresBackupError),
+    ):
         with pytest.raises(kind):
             restore_kit(keyed, "latest", str(tmp_path / "back"), keys)
     assert not (tmp_path / "back").exists()
 
 
-def test_a_night_saves_it_and_its_failure_fails_the_night_but_not_the_backup(keyed, database, app, s3_client, bucket):
+def test_a_night_saves_it_and_its_failure_fails_the_night_but_not_the_backup(
+    keyed, database, app, s3_client, bucket
+):
     database.execute(f'SET ROLE "{database.owner}"; CREATE TABLE t (i int)')
     night = run_night(keyed, Progress())
     assert night["exit_status"] == 0
@@ -136,7 +153,12 @@ def test_a_night_saves_it_and_its_failure_fails_the_night_but_not_the_backup(key
 def test_another_servers_kit_is_not_taken_for_ours(keyed, key, tmp_path):
     kit.create_kit(keyed)
     with pytest.raises(UsageError) as refused:
-        restore_kit(dataclasses.replace(keyed, server_name="other"), "latest", str(tmp_path / "back"), (str(key),))
+        restore_kit(
+            dataclasses.replace(keyed, server_name="other"),
+            "latest",
+            str(tmp_path / "back"),
+            (str(key),),
+        )
     assert refused.value.hint == "There are kits of test-server: set backup_server_name"
 
 
@@ -150,26 +172,45 @@ def test_the_bucket_is_what_is_left(config, database, new_config, s3, bucket, tm
     bare.chmod(0o600)
     listed = engine.run(bare, "list")
     assert listed.returncode == 0, listed.stderr
-    assert f"server test-server, database {database.name}: 1 backup, the newest {made['backup']}" in listed.stdout
+    assert (
+        f"server test-server, database {database.name}: 1 backup, the newest {made['backup']}"
+        in listed.stdout
+    )
     assert "backup_server_name and backup_db_name" in listed.stdout
     found = engine.answer(engine.run(bare, "list", "--json"))
     assert [one["backup"] for one in found["backups"]] == [made["backup"]]
-    assert found["owners"] == [{"server": "test-server", "database": database.name, "backups": 1, "newest": made["backup"]}]
+    assert found["owners"] == [
+        {"server": "test-server", "database": database.name, "backups": 1, "newest": made["backup"]}
+    ]
     refused = engine.run(bare, "restore", "latest")
     assert refused.returncode == 2
     assert "SERVER_NAME" in refused.stderr
 
     other = new_config(database, s3, bucket, SERVER_NAME="new-machine")
     lost = engine.run(other.path, "restore", "latest")
-    engine.failed_well(lost, 2, "backup_server_name: test-server", f"backup_db_name: {database.name}")
+    engine.failed_well(
+        lost, 2, "backup_server_name: test-server", f"backup_db_name: {database.name}"
+    )
     with pytest.raises(UsageError) as refused:
         status.info(other.settings, backup="latest")
     assert "set backup_server_name: test-server" in refused.value.hint
     assert status.info(config.settings, backup="latest")["chosen"]["backup"] == made["backup"]
-    assert owners.advice(owners.owners(config_file.load(str(bare), bucket_only=True), Store(config.settings)))
+    assert owners.advice(
+        owners.owners(config_file.load(str(bare), bucket_only=True), Store(config.settings))
+    )
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"bytes": 1}', b'{"server": {"name": 5}, "bytes": 1, "sha256": ""}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"bytes": 1}',
+        b'{"server": {"name": 5}, "bytes": 1, "sha256": ""}',
+        b"[" * 100_000,
+    ],
+)
 def test_a_damaged_manifest_hides_no_other_kit(keyed, key, tmp_path, s3_client, bucket, body):
     made = kit.create_kit(keyed)
     spoiled = "postgres-backup/kit/postgres-backup-kit-2030-01-01_00-00-00"
@@ -184,14 +225,28 @@ def old_kit(s3_client, bucket: str, made: dict, days: int) -> str:
     """A copy of a kit that is so many days older."""
     moment = datetime.now(timezone.utc) - timedelta(days=days, minutes=5)
     name = f"postgres-backup-kit-{moment:%Y-%m-%d_%H-%M-%S}"
-    facts = json.loads(s3_client.get_object(Bucket=bucket, Key=made["key"].replace(".tar.gz.age", ".json"))["Body"].read())
-    s3_client.copy_object(Bucket=bucket, Key=f"postgres-backup/kit/{name}.tar.gz.age", CopySource={"Bucket": bucket, "Key": made["key"]})
-    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/kit/{name}.json", Body=json.dumps(facts | {"name": f"{name}.tar.gz.age"}).encode())
+    facts = json.loads(
+        s3_client.get_object(Bucket=bucket, Key=made["key"].replace(".tar.gz.age", ".json"))[
+            "Body"
+        ].read()
+    )
+    s3_client.copy_object(
+        Bucket=bucket,
+        Key=f"postgres-backup/kit/{name}.tar.gz.age",
+        CopySource={"Bucket": bucket, "Key": made["key"]},
+    )
+    s3_client.put_object(
+        Bucket=bucket,
+        Key=f"postgres-backup/kit/{name}.json",
+        Body=json.dumps(facts | {"name": f"{name}.tar.gz.age"}).encode(),
+    )
     return f"{name}.tar.gz.age"
 
 
 def test_kits_go_as_backups_do(keyed, s3, s3_client, bucket):
-    """The same retention: the newest stay, others' stay, no more than half at once, and none on a clock that the store does not share."""
+    """The same retention: the newest stay, others' stay, no more than half at once, and none on a
+    clock that the store does not share.
+    """
     made = kit.create_kit(keyed)
     old = [old_kit(s3_client, bucket, made, days) for days in (1, 2, 3, 8, 9, 10)]
     before = engine.keys(s3_client, bucket, "postgres-backup/kit/")
@@ -207,23 +262,36 @@ def test_kits_go_as_backups_do(keyed, s3, s3_client, bucket):
     assert f"postgres-backup/kit/{old[0]}" in left
 
 
-def test_two_servers_under_one_prefix_never_take_the_same_name(keyed, key, tmp_path, s3_client, bucket, monkeypatch):
+def test_two_servers_under_one_prefix_never_take_the_same_name(
+    keyed, key, tmp_path, s3_client, bucket, monkeypatch
+):
     """Both begin at the same second, as crons do at midnight; neither loses its kit to the other."""
     real, made = utc_now, []
     monkeypatch.setattr(kit, "utc_now", lambda: real() - timedelta(seconds=real().second % 5))
-    servers = [dataclasses.replace(keyed, server_name=f"server-{number}", state_dir=str(tmp_path / f"state-{number}")) for number in range(3)]
-    threads = [threading.Thread(target=lambda one=one: made.append(kit.create_kit(one))) for one in servers]
+    servers = [
+        dataclasses.replace(
+            keyed, server_name=f"server-{number}", state_dir=str(tmp_path / f"state-{number}")
+        )
+        for number in range(3)
+    ]
+    threads = [
+        threading.Thread(target=lambda one=one: made.append(kit.create_kit(one))) for one in servers
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len({one["kit"] for one in made}) == 3
     for one in servers:
-        assert restore_kit(one, "latest", str(tmp_path / one.server_name), (str(key),))["kit"] in {done["kit"] for done in made}
+        assert restore_kit(one, "latest", str(tmp_path / one.server_name), (str(key),))["kit"] in {
+            done["kit"] for done in made
+        }
 
 
 @pytest.mark.parametrize("name", ["../outside", "inside/../../outside", "link/outside"])
-def test_a_kit_that_leads_out_of_its_folder_is_refused(keyed, key, tmp_path, s3_client, bucket, name):
+def test_a_kit_that_leads_out_of_its_folder_is_refused(
+    keyed, key, tmp_path, s3_client, bucket, name
+):
     made = kit.create_kit(dataclasses.replace(keyed, age_recipients=(), kit_plain=True))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:

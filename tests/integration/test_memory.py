@@ -10,30 +10,46 @@ import pytest
 
 from tests.integration import engine
 
-#: MB of dump; long rows of one letter leave PostgreSQL's storage quickly, because they are kept compressed there
+#: MB of dump; long rows of one letter leave PostgreSQL's storage quickly, because they are kept
+#: compressed there
 DUMP_MB = 3000
 
 
 @pytest.fixture
 def wide(database):
     """A table whose dump has three gigabytes and which takes 35 MB on the server's disk."""
-    database.execute("CREATE TABLE wide AS SELECT i AS id, repeat(md5((i % 7)::text), 31250) AS body FROM generate_series(1, 300) i")
-    database.execute("INSERT INTO wide SELECT id + 300 * k, body FROM wide, generate_series(1, 9) k")
+    database.execute(
+        "CREATE TABLE wide AS SELECT i AS id, repeat(md5((i % 7)::text), 31250) AS body FROM generate_series(1, 300) i"
+    )
+    database.execute(
+        "INSERT INTO wide SELECT id + 300 * k, body FROM wide, generate_series(1, 9) k"
+    )
     return database
 
 
 def test_three_gigabytes_in_bounded_memory(wide, new_config, s3, bucket, tmp_path):
-    config = new_config(wide, s3, bucket, DB_USER=wide.server.superuser, DB_PASSWORD=wide.server.password)
+    config = new_config(
+        wide, s3, bucket, DB_USER=wide.server.superuser, DB_PASSWORD=wide.server.password
+    )
     began = time.monotonic()
     done = engine.measured(config, "backup", "--json")
     seconds = time.monotonic() - began
     assert done["status"] == 0, done["err"]
     taken = json.loads(done["out"])
-    print(f"backup: {taken['dump_bytes'] / 1e6:.0f} MB of dump, {taken['bytes'] / 1e6:.0f} MB stored, {seconds:.1f} s, peak {done['peak_kb'] / 1024:.0f} MiB")
+    print(
+        f"backup: {taken['dump_bytes'] / 1e6:.0f} MB of dump, {taken['bytes'] / 1e6:.0f} MB stored, {seconds:.1f} s, peak {done['peak_kb'] / 1024:.0f} MiB"
+    )
     assert taken["dump_bytes"] > DUMP_MB * 1_000_000
     assert taken["rows"] == 3000
     assert done["peak_kb"] < 200 * 1024
-    assert sum(path.stat().st_size for path in Path(config.settings.state_dir).rglob("*") if path.is_file()) < 10_000
+    assert (
+        sum(
+            path.stat().st_size
+            for path in Path(config.settings.state_dir).rglob("*")
+            if path.is_file()
+        )
+        < 10_000
+    )
 
     began = time.monotonic()
     read = engine.measured(config, "verify", "latest", "--json")

@@ -1,4 +1,6 @@
-"""The alert rules and the dashboard: accepted by Prometheus' own tools, and answered by a real Prometheus that scrapes a real node_exporter."""
+"""The alert rules and the dashboard: accepted by Prometheus' own tools, and answered by a real
+Prometheus that scrapes a real node_exporter.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,21 @@ def program(name: str) -> str:
     """A program of Debian's packages ``prometheus`` and ``prometheus-node-exporter``."""
     found = shutil.which(name)
     if not found:
-        missing(f"{name} is not installed (sudo apt-get install prometheus prometheus-node-exporter)")
+        missing(
+            f"{name} is not installed (sudo apt-get install prometheus prometheus-node-exporter)"
+        )
     return found
 
 
 def promtool(*words: str) -> str:
-    done = subprocess.run([program("promtool"), *words], cwd=MONITORING, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [program("promtool"), *words],
+        cwd=MONITORING,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -75,13 +86,19 @@ def test_the_rules_do_what_they_say():
 
 def test_the_tests_of_the_rules_can_fail(tmp_path):
     rules = (MONITORING / "postgres-backup-rules.yml").read_text()
-    for name, changed in (("0.7 *", "0.2 *"), ("> 3 * 3600", "> 9 * 3600"), ("unless on (instance, server, database)", "and on (instance, server, database)")):
+    for name, changed in (
+        ("0.7 *", "0.2 *"),
+        ("> 3 * 3600", "> 9 * 3600"),
+        ("unless on (instance, server, database)", "and on (instance, server, database)"),
+    ):
         assert name in rules
         rules = rules.replace(name, changed)
     (tmp_path / "postgres-backup-rules.yml").write_text(rules)
     shutil.copy(MONITORING / "postgres-backup-rules-test.yml", tmp_path)
     words = [program("promtool"), "test", "rules", "postgres-backup-rules-test.yml"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 1
     for name in ("PostgresBackupSizeDropped", "PostgresBackupWatchSilent", "PostgresBackupNone"):
         assert name in done.stdout + done.stderr
@@ -89,20 +106,35 @@ def test_the_tests_of_the_rules_can_fail(tmp_path):
 
 def test_every_rule_is_tested_and_says_what_to_type():
     tests = (MONITORING / "postgres-backup-rules-test.yml").read_text()
-    commands = next(action.choices for action in backup_program._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    commands = next(
+        action.choices
+        for action in backup_program._parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
     for rule in RULES:
         family = re.match(r"PostgresBackup(Size|Metrics)?", rule["alert"])
         assert rule["alert"] in tests or (family[1] and f"{family[0]}.*" in tests), rule["alert"]
         assert rule["labels"]["severity"] in ("critical", "warning")
-        typed = re.findall(r"postgres-backup (\w[\w-]*)|(ansible-playbook [\w/]+\.yml)", rule["annotations"]["description"])
+        typed = re.findall(
+            r"postgres-backup (\w[\w-]*)|(ansible-playbook [\w/]+\.yml)",
+            rule["annotations"]["description"],
+        )
         assert typed, rule["alert"]
         for command, play in typed:
-            assert (documents.ROOT / play.split()[1]).exists() if play else command in commands, (rule["alert"], command, play)
+            assert (documents.ROOT / play.split()[1]).exists() if play else command in commands, (
+                rule["alert"],
+                command,
+                play,
+            )
 
 
 def test_rules_and_dashboard_name_metrics_that_are_written():
     named = set()
-    for text in (*(rule["expr"] for rule in RULES), *queries().values(), *(one["query"]["query"] for one in variables() if one["type"] == "query")):
+    for text in (
+        *(rule["expr"] for rule in RULES),
+        *queries().values(),
+        *(one["query"]["query"] for one in variables() if one["type"] == "query"),
+    ):
         found = set(_METRIC.findall(text))
         assert found, text
         assert found <= metrics.METRICS.keys(), text
@@ -118,7 +150,9 @@ def variables() -> list[dict]:
 
 
 def test_the_dashboard_can_be_imported():
-    """Its shape, as Grafana's import wants it: no id of an installation, one data source chosen by a variable, panels that do not overlap."""
+    """Its shape, as Grafana's import wants it: no id of an installation, one data source chosen by
+    a variable, panels that do not overlap.
+    """
     assert "id" not in DASHBOARD
     assert DASHBOARD["uid"] == "postgres-backup"
     assert DASHBOARD["schemaVersion"] >= 36
@@ -130,24 +164,49 @@ def test_the_dashboard_can_be_imported():
     for panel in PANELS:
         assert panel["title"]
         assert panel["type"] in ("stat", "timeseries", "table")
-        assert {panel["datasource"]["uid"], *(target["datasource"]["uid"] for target in panel["targets"])} == {"${datasource}"}
+        assert {
+            panel["datasource"]["uid"],
+            *(target["datasource"]["uid"] for target in panel["targets"]),
+        } == {"${datasource}"}
         references = [target["refId"] for target in panel["targets"]]
         assert len(set(references)) == len(references) > 0
         place = panel["gridPos"]
         assert 0 <= place["x"] < place["x"] + place["w"] <= 24
-        covered = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        covered = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert not cells & covered, panel["title"]
         cells |= covered
-    used = set(re.findall(r"\$\{?(\w+)", json.dumps([PANELS, [variable.get("query") for variable in variables()]])))
+    used = set(
+        re.findall(
+            r"\$\{?(\w+)", json.dumps([PANELS, [variable.get("query") for variable in variables()]])
+        )
+    )
     assert used == {"datasource", "server", "database"}
 
 
 def test_the_panels_that_a_person_looks_for():
     text = " ".join(queries().values())
-    for name in ("last_success", "size_bytes", "last_rows", "last_duration", "last_rate", "kept_backups", "failures_total", "restore_downtime", "open_alarms"):
+    for name in (
+        "last_success",
+        "size_bytes",
+        "last_rows",
+        "last_duration",
+        "last_rate",
+        "kept_backups",
+        "failures_total",
+        "restore_downtime",
+        "open_alarms",
+    ):
         assert name in text, name
     newest = next(panel for panel in PANELS if panel["title"] == "Newest good backup")
-    assert [step["value"] for step in newest["fieldConfig"]["defaults"]["thresholds"]["steps"]] == [None, 25 * 3600, 26 * 3600]
+    assert [step["value"] for step in newest["fieldConfig"]["defaults"]["thresholds"]["steps"]] == [
+        None,
+        25 * 3600,
+        26 * 3600,
+    ]
     assert Settings.fresh_hours == 26
 
 
@@ -163,7 +222,10 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(folder: Path, name: str, *options: str) -> Iterator[subprocess.Popen]:
     argv = ["setpriv", "--pdeathsig", "KILL", program(name), *options]
-    with open(folder / f"{name}.log", "wb") as log, subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log) as process:
+    with (
+        open(folder / f"{name}.log", "wb") as log,
+        subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log) as process,
+    ):
         try:
             yield process
         finally:
@@ -172,7 +234,9 @@ def running(folder: Path, name: str, *options: str) -> Iterator[subprocess.Popen
 
 def fetch(url: str, **parameters: str) -> bytes | None:
     try:
-        with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(parameters)}", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"{url}?{urllib.parse.urlencode(parameters)}", timeout=10
+        ) as answer:
             return answer.read()
     except OSError:
         return None
@@ -184,14 +248,23 @@ def facts(now: datetime) -> dict:
     def at(**ago: float) -> str:
         return format_timestamp(now - timedelta(**ago))
 
-    last = {"taken_at": at(days=2), "bytes": 1_000, "dump_bytes": 6_000, "rows": 500, "seconds": 2.5}
+    last = {
+        "taken_at": at(days=2),
+        "bytes": 1_000,
+        "dump_bytes": 6_000,
+        "rows": 500,
+        "seconds": 2.5,
+    }
     return {
         "server": "db1",
         "now": now,
         "fresh_hours": 26,
         "run": {"started_at": at(hours=1), "exit_status": 1},
         "watched_at": now,
-        "databases": {"crm": {"last": last, "kept": 7, "bytes": 7_000, "oldest": at(days=9)}, "new": {"last": None, "kept": 0, "bytes": 0, "oldest": None}},
+        "databases": {
+            "crm": {"last": last, "kept": 7, "bytes": 7_000, "oldest": at(days=9)},
+            "new": {"last": None, "kept": 0, "bytes": 0, "oldest": None},
+        },
         "counters": {"pruned": {"crm": 12}, "failures": {"crm": {"store": 2}}},
         "restores": {"crm": {"at": at(days=3), "downtime_seconds": 0.25}},
         "alarms": [{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}],
@@ -200,46 +273,87 @@ def facts(now: datetime) -> dict:
 
 @pytest.fixture
 def prometheus(tmp_path) -> Iterator[str]:
-    """The address of a Prometheus that scrapes, every second, a node_exporter that reads our textfile; and its rules."""
+    """The address of a Prometheus that scrapes, every second, a node_exporter that reads our
+    textfile; and its rules.
+    """
     now, textfiles = datetime.now(timezone.utc), tmp_path / "textfiles"
     textfiles.mkdir()
-    settings = Settings("db1", ("crm", "new"), "crm", "https://s3.example.org", "b" * 3, "key", "secret", metrics_file=str(textfiles / "postgres-backup.prom"))
+    settings = Settings(
+        "db1",
+        ("crm", "new"),
+        "crm",
+        "https://s3.example.org",
+        "b" * 3,
+        "key",
+        "secret",
+        metrics_file=str(textfiles / "postgres-backup.prom"),
+    )
     assert metrics.write(settings, facts(now)) == []
     exporter, port = free_port(), free_port()
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(MONITORING / "postgres-backup-rules.yml")],
-        "scrape_configs": [{"job_name": "node", "static_configs": [{"targets": [f"127.0.0.1:{exporter}"]}]}],
+        "scrape_configs": [
+            {"job_name": "node", "static_configs": [{"targets": [f"127.0.0.1:{exporter}"]}]}
+        ],
     }
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-    node = ("--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={textfiles}", f"--web.listen-address=127.0.0.1:{exporter}")
-    server = ("--config.file=prometheus.yml", f"--storage.tsdb.path={tmp_path / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}")
-    with running(tmp_path, "prometheus-node-exporter", *node), running(tmp_path, "prometheus", *server):
+    node = (
+        "--collector.disable-defaults",
+        "--collector.textfile",
+        f"--collector.textfile.directory={textfiles}",
+        f"--web.listen-address=127.0.0.1:{exporter}",
+    )
+    server = (
+        "--config.file=prometheus.yml",
+        f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    )
+    with (
+        running(tmp_path, "prometheus-node-exporter", *node),
+        running(tmp_path, "prometheus", *server),
+    ):
         yield f"http://127.0.0.1:{port}"
 
 
 def ask(prometheus: str, query: str) -> list[dict]:
-    answer = json.loads(fetch(f"{prometheus}/api/v1/query", query=query) or b'{"data": {"result": []}}')
+    answer = json.loads(
+        fetch(f"{prometheus}/api/v1/query", query=query) or b'{"data": {"result": []}}'
+    )
     return answer["data"]["result"]
 
 
 def test_prometheus_answers_every_panel_and_raises_the_alarms(prometheus):
-    engine.wait_for(lambda: ask(prometheus, "postgres_backup_fresh_limit_seconds"), "the first scrape")
+    engine.wait_for(
+        lambda: ask(prometheus, "postgres_backup_fresh_limit_seconds"), "the first scrape"
+    )
     assert ask(prometheus, "node_textfile_scrape_error")[0]["value"][1] == "0"
     for title, query in queries().items():
         found = ask(prometheus, query)
         assert found, f"{title}: {query}"
         assert all(float(one["value"][1]) == float(one["value"][1]) for one in found), "a number"
-    age = {one["metric"]["database"]: float(one["value"][1]) for one in ask(prometheus, queries()["Newest good backup, A"])}
+    age = {
+        one["metric"]["database"]: float(one["value"][1])
+        for one in ask(prometheus, queries()["Newest good backup, A"])
+    }
     assert age == {"crm": pytest.approx(2 * 86400, abs=120)}
     for variable in variables()[1:]:
-        metric, label = re.fullmatch(r"label_values\((\w+)(?:\{.*\})?, (\w+)\)", variable["query"]["query"]).groups()
-        assert {one["metric"][label] for one in ask(prometheus, metric)} == ({"db1"} if label == "server" else {"crm", "new"})
+        metric, label = re.fullmatch(
+            r"label_values\((\w+)(?:\{.*\})?, (\w+)\)", variable["query"]["query"]
+        ).groups()
+        assert {one["metric"][label] for one in ask(prometheus, metric)} == (
+            {"db1"} if label == "server" else {"crm", "new"}
+        )
 
     def fired() -> set[str]:
         return {one["metric"]["alertname"] for one in ask(prometheus, "ALERTS")}
 
-    wanted = {"PostgresBackupStale", "PostgresBackupNone", "PostgresBackupFailed", "PostgresBackupOpenAlarm"}
+    wanted = {
+        "PostgresBackupStale",
+        "PostgresBackupNone",
+        "PostgresBackupFailed",
+        "PostgresBackupOpenAlarm",
+    }
     engine.wait_for(lambda: wanted <= fired(), "the alarms")
     time.sleep(1.5)
     assert fired() == wanted

@@ -29,7 +29,13 @@ def crm(new_database, new_config, s3, bucket):
     """A database with a table, and its config."""
     database = new_database()
     database.execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS x")
-    return database, new_config(database, s3, bucket, DB_USER=database.server.superuser, DB_PASSWORD=database.server.password)
+    return database, new_config(
+        database,
+        s3,
+        bucket,
+        DB_USER=database.server.superuser,
+        DB_PASSWORD=database.server.password,
+    )
 
 
 def night(config, *arguments: str, **more) -> subprocess.CompletedProcess:
@@ -50,9 +56,16 @@ def test_a_key_that_may_not_delete_is_a_wanted_one(crm, s3, s3_client, bucket):
         done = night(config)
         assert done.returncode == 0, done.stderr
         assert last_line(done).startswith("OK ")
-        assert not [request for request in between.requests if request.startswith("DELETE") and "uploadId" not in request][1:]
+        assert not [
+            request
+            for request in between.requests
+            if request.startswith("DELETE") and "uploadId" not in request
+        ][1:]
     config.change(S3_ENDPOINT_URL=s3.endpoint_url)
-    assert [line["backup"] for line in engine.answer(engine.run(config.path, "prune", "--json"))["deleted"]] == [old]
+    assert [
+        line["backup"]
+        for line in engine.answer(engine.run(config.path, "prune", "--json"))["deleted"]
+    ] == [old]
 
 
 def last_line(done) -> str:
@@ -64,7 +77,10 @@ def last_line(done) -> str:
 
 def test_a_good_night(crm, s3_client, bucket):
     database, config = crm
-    old = [engine.forge(s3_client, bucket, ago(days=day, minutes=1), database=database.name) for day in (1, 2, 8)]
+    old = [
+        engine.forge(s3_client, bucket, ago(days=day, minutes=1), database=database.name)
+        for day in (1, 2, 8)
+    ]
     done = night(config, "--json")
     assert done.returncode == 0, done.stderr
     assert last_line(done).startswith("OK test-server: 1 database(s), ")
@@ -86,7 +102,13 @@ def test_cron_gives_nothing(crm, tmp_path):
     script = f"import runpy, sys; sys.path.insert(0, {str(ROOT / 'module_utils')!r}); sys.argv = {['postgres-backup', '--config', str(config.path), 'run']!r}; "
     script += "runpy.run_module('postgres_backup', run_name='__main__')"
     done = subprocess.run(
-        ["env", "-i", sys.executable, "-c", script], cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120
+        ["env", "-i", sys.executable, "-c", script],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert last_line(done).startswith("OK ")
@@ -114,7 +136,9 @@ def test_a_failed_backup_never_prunes(crm, s3_client, bucket):
     config.change(DB_PASSWORD="wrong-password-of-a-test")
     done = night(config)
     assert done.returncode == 1
-    assert last_line(done).startswith(f"FAILED test-server: {database.name}: backup: Failed to log in to PostgreSQL")
+    assert last_line(done).startswith(
+        f"FAILED test-server: {database.name}: backup: Failed to log in to PostgreSQL"
+    )
     assert {key for key in engine.keys(s3_client, bucket) if "/journal/" not in key} == before
     remembered = json.loads((Path(config.settings.state_dir) / "last-run.json").read_text())
     assert remembered["exit_status"] == 1
@@ -144,7 +168,10 @@ def test_all_are_locked(crm):
 
 def test_a_prune_that_is_refused_does_not_undo_the_backup(crm, s3, s3_client, bucket):
     database, config = crm
-    old = [engine.forge(s3_client, bucket, ago(days=day, minutes=1), database=database.name) for day in (9, 10, 11)]
+    old = [
+        engine.forge(s3_client, bucket, ago(days=day, minutes=1), database=database.name)
+        for day in (9, 10, 11)
+    ]
     with FaultProxy(s3.endpoint_url) as between:
         config.change(S3_ENDPOINT_URL=between.endpoint_url)
         between.plan("status", "DELETE", times=1000, status=403, code="AccessDenied")
@@ -155,7 +182,10 @@ def test_a_prune_that_is_refused_does_not_undo_the_backup(crm, s3, s3_client, bu
     line = last_line(done)
     assert line.startswith("FAILED")
     assert f"its backup {one['backup']['backup']} is in the bucket" in line
-    stored = {key.rpartition("/")[2] for key in engine.keys(s3_client, bucket, "postgres-backup/postgres-backup-")}
+    stored = {
+        key.rpartition("/")[2]
+        for key in engine.keys(s3_client, bucket, "postgres-backup/postgres-backup-")
+    }
     assert stored == {*old, one["backup"]["backup"]}
 
 
@@ -188,7 +218,9 @@ def test_the_servers_zone_does_not_matter(crm):
     planned = at(1)
     for zone in ("Asia/Kathmandu", "America/St_Johns"):
         assert night(config, "--at", at(60), env=engine.environment(TZ=zone)).stderr == ""
-    assert last_line(night(config, "--at", planned, env=engine.environment(TZ="Asia/Kathmandu"))).startswith("OK ")
+    assert last_line(
+        night(config, "--at", planned, env=engine.environment(TZ="Asia/Kathmandu"))
+    ).startswith("OK ")
 
 
 @pytest.mark.parametrize("wrong", ["24:00", "7", "0:00", "12:60", "midnight"])
@@ -226,7 +258,11 @@ def everybodys_python() -> str:
     """An interpreter of this version that any user may run, this one if it is."""
     for candidate in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         code = "import os, pwd\nos.setgroups([])\nos.setuid(pwd.getpwnam('nobody').pw_uid)\nimport queue"
-        if os.path.exists(candidate) and subprocess.run([candidate, "-c", code], capture_output=True, check=False).returncode == 0:
+        if (
+            os.path.exists(candidate)
+            and subprocess.run([candidate, "-c", code], capture_output=True, check=False).returncode
+            == 0
+        ):
             return candidate
     pytest.skip("every Python of this version lies where only root may look")
 
@@ -236,7 +272,9 @@ def test_root_becomes_the_owner_of_the_config(crm):
     """So that what cron finds afterwards is its own."""
     _, config = crm
     python, nobody = everybodys_python(), pwd.getpwnam("nobody")
-    place = Path("/tmp") / f"postgres-backup-test-{os.getpid()}"  # tmp_path may be entered by root alone
+    place = (
+        Path("/tmp") / f"postgres-backup-test-{os.getpid()}"
+    )  # tmp_path may be entered by root alone
     place.mkdir(mode=0o755)
     try:
         config.change(STATE_DIR=place / "state")
@@ -250,7 +288,14 @@ def test_root_becomes_the_owner_of_the_config(crm):
             f"import os, runpy, sys; sys.path[:0] = {paths!r}; sys.argv = ['postgres-backup', '--config', '{place}/c.env', 'run']\n"
             "try:\n    runpy.run_module('postgres_backup', run_name='__main__')\nfinally:\n    print(os.getuid(), os.getegid(), os.environ['HOME'])"
         )
-        done = subprocess.run([python, "-c", code], cwd="/", capture_output=True, text=True, check=False, env={"PATH": os.defpath})
+        done = subprocess.run(
+            [python, "-c", code],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": os.defpath},
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.split() == [str(nobody.pw_uid), str(nobody.pw_gid), nobody.pw_dir]
         made = list((place / "state").iterdir())

@@ -1,4 +1,6 @@
-"""The dead-man's switch: signs of life to a real web server, which may be slow, broken or gone; a backup is taken all the same."""
+"""The dead-man's switch: signs of life to a real web server, which may be slow, broken or gone; a
+backup is taken all the same.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,11 @@ def test_a_bad_receiver_never_fails_a_backup(pinged, web, s3_client, bucket, mon
     monkeypatch.setattr(ping, "ANSWER", 1.0)
     if fault == "gone":
         pinged.change(PING_URL="http://127.0.0.1:1/ping/a-secret-uuid")
-    setattr(web, "silence" if fault == "silence" else "drip", 60 if fault == "silence" else fault == "drip")
+    setattr(
+        web,
+        "silence" if fault == "silence" else "drip",
+        60 if fault == "silence" else fault == "drip",
+    )
     web.status = 500 if fault == "status" else 200
     began = time.monotonic()
     result = run_night(pinged.settings, Progress())

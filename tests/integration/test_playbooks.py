@@ -1,4 +1,6 @@
-"""The playbooks on a real database and store: what is shown meanwhile, what comes of it, and that nothing secret is seen."""
+"""The playbooks on a real database and store: what is shown meanwhile, what comes of it, and that
+nothing secret is seen.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,25 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def filled(database):
     """``database`` with a table of 1,000 rows."""
-    database.execute("CREATE TABLE users AS SELECT n AS id, 'user ' || n AS name FROM generate_series(1, 1000) n")
+    database.execute(
+        "CREATE TABLE users AS SELECT n AS id, 'user ' || n AS name FROM generate_series(1, 1000) n"
+    )
     database.execute(f'ALTER TABLE users OWNER TO "{database.owner}"')
     return database
 
 
 @pytest.fixture
 def play(config, filled, tmp_path):
-    """``play("backup", "-e", "tables=users")``: a playbook on this machine, without becoming anybody."""
+    """``play("backup", "-e", "tables=users")``: a playbook on this machine, without becoming
+    anybody.
+    """
     home = tmp_path / "home"
     home.mkdir()
 
     def run(verb: str, *options: str, status: int = 0) -> str:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")} | {"ANSIBLE_NOCOLOR": "1", "HOME": str(home)}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
+        } | {"ANSIBLE_NOCOLOR": "1", "HOME": str(home)}
         given = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
@@ -37,11 +45,26 @@ def play(config, filled, tmp_path):
             "backup_config_file": str(config.path),
             "backup_db_name": filled.name,
         }
-        words = [Path(sys.executable).with_name("ansible-playbook"), "-i", "db1,", f"playbooks/{verb}.yml"]
+        words = [
+            Path(sys.executable).with_name("ansible-playbook"),
+            "-i",
+            "db1,",
+            f"playbooks/{verb}.yml",
+        ]
         words += [word for name, value in given.items() for word in ("-e", f"{name}={value}")]
-        done = subprocess.run([*words, *options], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            [*words, *options],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         assert done.returncode == status, done.stdout
-        left = list((home / ".ansible_async").glob("*")) if (home / ".ansible_async").exists() else []
+        left = (
+            list((home / ".ansible_async").glob("*")) if (home / ".ansible_async").exists() else []
+        )
         assert left == []  # neither jobs nor progress files stay behind
         return done.stdout
 
@@ -51,7 +74,9 @@ def play(config, filled, tmp_path):
 @pytest.mark.timeout(900)  # seven playbooks; a busy machine needs minutes for them
 def test_backup_loss_restore_undo_and_nothing_secret_on_the_way(play, filled, s3):
     shown = play("backup", "-vvv")
-    assert re.search(rf"^    db1: dumping {filled.name} .* to postgres-backup-\S+\.sql\.gz$", shown, re.MULTILINE)
+    assert re.search(
+        rf"^    db1: dumping {filled.name} .* to postgres-backup-\S+\.sql\.gz$", shown, re.MULTILINE
+    )
     assert re.search(r"^    db1: .* is in the bucket: 1,?000 rows", shown, re.MULTILINE)
     backup = re.search(r"postgres-backup-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.sql\.gz", shown)[0]
     assert backup in play("list")
@@ -75,9 +100,16 @@ def test_backup_loss_restore_undo_and_nothing_secret_on_the_way(play, filled, s3
 def test_chosen_tables_and_no_rows_as_typed(play, s3_client, bucket):
     assert "1000 rows" in play("backup", "-e", "tables=users,public.users")
     assert ": 0 rows" in play("backup", "-e", "schema_only=true")
-    names = [item["Key"] for item in s3_client.list_objects_v2(Bucket=bucket, Prefix="postgres-backup/partial/")["Contents"]]
+    names = [
+        item["Key"]
+        for item in s3_client.list_objects_v2(Bucket=bucket, Prefix="postgres-backup/partial/")[
+            "Contents"
+        ]
+    ]
     assert len([name for name in names if name.endswith(".schema.sql.gz")]) == 1
-    assert "Contents" not in s3_client.list_objects_v2(Bucket=bucket, Prefix="postgres-backup/postgres-backup-")
+    assert "Contents" not in s3_client.list_objects_v2(
+        Bucket=bucket, Prefix="postgres-backup/postgres-backup-"
+    )
 
 
 def test_prune_has_nothing_to_do_twice(play):

@@ -1,4 +1,6 @@
-"""PostgreSQL's programs as we call them: the right ones, with a name that is only a name, and no secret in sight."""
+"""PostgreSQL's programs as we call them: the right ones, with a name that is only a name, and no
+secret in sight.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +28,27 @@ def a_program(folder, name: str, text: str):
 @pytest.mark.every_major
 def test_those_of_the_servers_major(postgres, database, config):
     found = programs.find(config.settings, postgres.major)
-    assert (found.directory, found.version.split(".")[0]) == (str(find_programs(postgres.major)), str(postgres.major))
+    assert (found.directory, found.version.split(".")[0]) == (
+        str(find_programs(postgres.major)),
+        str(postgres.major),
+    )
     assert found.knows_restrict == (
-        b"\\restrict" in subprocess.run([postgres.bin_dir / "pg_dump", "--schema-only"], env=postgres.environment(), capture_output=True, check=True).stdout
+        b"\\restrict"
+        in subprocess.run(
+            [postgres.bin_dir / "pg_dump", "--schema-only"],
+            env=postgres.environment(),
+            capture_output=True,
+            check=True,
+        ).stdout
     )
 
 
 def test_others_are_refused_with_what_to_install(database, config, tmp_path):
     for major in available_majors():
         if major != 16:
-            with pytest.raises(DatabaseError, match=f"Failed to find pg_dump {major}: .* installed here: 16"):
+            with pytest.raises(
+                DatabaseError, match=f"Failed to find pg_dump {major}: .* installed here: 16"
+            ):
                 programs.find(config.settings, major)
     a_program(tmp_path, "pg_dump", "echo broken >&2; exit 7")
     with pytest.raises(DatabaseError, match="broken"):
@@ -49,33 +62,62 @@ def test_others_are_refused_with_what_to_install(database, config, tmp_path):
 
 @pytest.mark.parametrize(
     ("version", "knows"),
-    [("15.13", False), ("15.14", True), ("16.9", False), ("16.10", True), ("17.5", False), ("17.6", True), ("18.0", True)],
+    [
+        ("15.13", False),
+        ("15.14", True),
+        ("16.9", False),
+        ("16.10", True),
+        ("17.5", False),
+        ("17.6", True),
+        ("18.0", True),
+    ],
 )
 def test_which_psql_knows_restrict(version, knows, config, database):
     assert programs.Programs(config.settings, "/nowhere", version).knows_restrict is knows
 
 
-@pytest.mark.parametrize("name", ["host=127.0.0.1 port=1", "postgresql://x@127.0.0.1:1/y", "it's \\ 'odd' ", "--help", "-x"])
+@pytest.mark.parametrize(
+    "name",
+    ["host=127.0.0.1 port=1", "postgresql://x@127.0.0.1:1/y", "it's \\ 'odd' ", "--help", "-x"],
+)
 def test_a_name_is_only_a_name(name, new_database, new_config, s3, bucket):
     made = new_database(name)
     found = programs.find(new_config(made, s3, bucket).settings, made.server.major)
     done = subprocess.run(
-        [*found.argv("psql", name, "-XAtc", "SELECT current_database()")], env=found.environment(), capture_output=True, text=True, check=False
+        [*found.argv("psql", name, "-XAtc", "SELECT current_database()")],
+        env=found.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.stdout, done.stderr) == (name + "\n", "")
 
 
-def test_no_secret_in_its_arguments_and_nothing_of_ours_in_its_environment(database, config, monkeypatch):
+def test_no_secret_in_its_arguments_and_nothing_of_ours_in_its_environment(
+    database, config, monkeypatch
+):
     monkeypatch.setenv("PGPASSWORD", "not-this-one")
     monkeypatch.setenv("PGOPTIONS", "-c search_path=nonsense")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-this-one-either")
     found = programs.find(config.settings, database.server.major)
     assert database.password not in " ".join(found.argv("pg_dump", database.name))
     with found.start("psql", database.name, "-XAtc", "SELECT pg_sleep(20)") as process:
-        cmdline, environ = (Path(f"/proc/{process.child.pid}/{what}").read_bytes().split(b"\0") for what in ("cmdline", "environ"))
+        cmdline, environ = (
+            Path(f"/proc/{process.child.pid}/{what}").read_bytes().split(b"\0")
+            for what in ("cmdline", "environ")
+        )
         assert not [word for word in cmdline if database.password.encode() in word]
         names = {entry.partition(b"=")[0].decode() for entry in environ if entry}
-        assert names == {"PATH", "LC_ALL", "HOME", "PGTZ", "PGCONNECT_TIMEOUT", "PGAPPNAME", "PGOPTIONS", "PGPASSWORD"}
+        assert names == {
+            "PATH",
+            "LC_ALL",
+            "HOME",
+            "PGTZ",
+            "PGCONNECT_TIMEOUT",
+            "PGAPPNAME",
+            "PGOPTIONS",
+            "PGPASSWORD",
+        }
 
 
 def test_settings_of_server_and_role_do_not_reach_the_dump(database, config):
@@ -100,8 +142,17 @@ def test_settings_of_server_and_role_do_not_reach_the_dump(database, config):
     )
     found = programs.find(config.settings, database.server.major)
     query = "SELECT '\\x01ff'::bytea, '2026-02-03'::date, '2026-02-03 00:00+00'::timestamptz, interval '-1 day 2 hours'; CREATE TABLE t (id int)"
-    done = subprocess.run(found.argv("psql", database.name, "-XAqtc", query), env=found.environment(), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "\\x01ff|2026-02-03|2026-02-03 00:00:00+00|-1 days +02:00:00\n"), done.stderr
+    done = subprocess.run(
+        found.argv("psql", database.name, "-XAqtc", query),
+        env=found.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (
+        0,
+        "\\x01ff|2026-02-03|2026-02-03 00:00:00+00|-1 days +02:00:00\n",
+    ), done.stderr
 
 
 def test_how_it_ended_is_always_seen(database, config, tmp_path):
@@ -109,7 +160,9 @@ def test_how_it_ended_is_always_seen(database, config, tmp_path):
         return programs.Process("it", [str(a_program(tmp_path, "it", text))], {"PATH": os.defpath})
 
     with (
-        started("echo noise >&2; echo 'it: error: no luck' >&2; echo 'hint: more' >&2; exit 3") as process,
+        started(
+            "echo noise >&2; echo 'it: error: no luck' >&2; echo 'hint: more' >&2; exit 3"
+        ) as process,
         pytest.raises(DatabaseError, match="exit status 3"),
     ):
         process.check()
@@ -118,7 +171,9 @@ def test_how_it_ended_is_always_seen(database, config, tmp_path):
     with started("exit 0") as process:
         process.check()
     # more complaints than a pipe holds do not stop it, and only their end is kept
-    with started("i=0; while [ $i -lt 20000 ]; do echo line $i of many complaints >&2; i=$((i+1)); done; exit 1") as process:
+    with started(
+        "i=0; while [ $i -lt 20000 ]; do echo line $i of many complaints >&2; i=$((i+1)); done; exit 1"
+    ) as process:
         assert process.wait() == 1
         assert len(process.complaints) <= programs.Process.KEPT
         assert process.complaints.endswith("line 19999 of many complaints")
@@ -133,7 +188,14 @@ def test_how_it_ended_is_always_seen(database, config, tmp_path):
 
 def test_psql_that_is_ended_early_runs_no_half_statement(database, config):
     """At the end of its input psql would run what it has: half a statement may be a whole one."""
-    run_sql(database.server, database.name, "CREATE TABLE t (id int)", "INSERT INTO t VALUES (1), (2)", "ALTER TABLE t OWNER TO {owner}", owner=database.owner)
+    run_sql(
+        database.server,
+        database.name,
+        "CREATE TABLE t (id int)",
+        "INSERT INTO t VALUES (1), (2)",
+        "ALTER TABLE t OWNER TO {owner}",
+        owner=database.owner,
+    )
     found = programs.find(config.settings, database.server.major)
     with Load(found, database.name) as load:
         load.send(b"DELETE FROM t")  # ... WHERE id = 1;
@@ -142,7 +204,13 @@ def test_psql_that_is_ended_early_runs_no_half_statement(database, config):
 
 
 def test_an_error_names_the_cause_and_never_a_row(database, config):
-    run_sql(database.server, database.name, "CREATE TABLE t (id int PRIMARY KEY, who text)", "ALTER TABLE t OWNER TO {owner}", owner=database.owner)
+    run_sql(
+        database.server,
+        database.name,
+        "CREATE TABLE t (id int PRIMARY KEY, who text)",
+        "ALTER TABLE t OWNER TO {owner}",
+        owner=database.owner,
+    )
     found = programs.find(config.settings, database.server.major)
     rows = b"--\n-- PostgreSQL database dump\n--\n\nCOPY public.t (id, who) FROM stdin;\n1\tprivate matter\n1\tprivate matter\n\\.\n\n"
     with Load(found, database.name) as load:

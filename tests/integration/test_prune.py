@@ -1,4 +1,6 @@
-"""Retention on a real store: what goes, with all that belongs to it, and everything that must never go."""
+"""Retention on a real store: what goes, with all that belongs to it, and everything that must never
+go.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def config(new_config, s3, bucket):
 
 @pytest.fixture
 def ten(s3_client, bucket) -> list[str]:
-    """Ten daily backups of ours, newest first; with seven days of retention three have had their time."""
+    """Ten daily backups of ours, newest first; with seven days of retention three have had their
+    time.
+    """
     return [engine.forge(s3_client, bucket, days_ago(day)) for day in range(10)]
 
 
@@ -66,9 +70,17 @@ def test_what_is_not_ours_stays_whatever_its_age(config, ten, s3_client, bucket)
     engine.forge(s3_client, bucket, days_ago(104), server="TEST-SERVER")
     engine.forge(s3_client, bucket, days_ago(105), prefix="postgres-backup-test")
     engine.forge(s3_client, bucket, days_ago(106), change={"server": {}})
-    for key in ("partial/postgres-backup-2020-01-01_00-00-00.users.sql.gz", "readme.txt", "postgres-backup-2020-01-01_00-00-00.sql.gz.old"):
+    for key in (
+        "partial/postgres-backup-2020-01-01_00-00-00.users.sql.gz",
+        "readme.txt",
+        "postgres-backup-2020-01-01_00-00-00.sql.gz.old",
+    ):
         s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{key}", Body=b"x")
-    others = {key for key in without_journal(s3_client, bucket) if not any(name.split(".")[0] in key for name in ten)}
+    others = {
+        key
+        for key in without_journal(s3_client, bucket)
+        if not any(name.split(".")[0] in key for name in ten)
+    }
     result = prune_backups(config.settings, allow_many=True)
     assert names_of(result["deleted"]) == ten[7:]
     assert others <= without_journal(s3_client, bucket)
@@ -77,10 +89,13 @@ def test_what_is_not_ours_stays_whatever_its_age(config, ten, s3_client, bucket)
 
 
 def test_no_more_than_half_in_one_run(config, s3_client, bucket):
-    stored = [engine.forge(s3_client, bucket, days_ago(day)) for day in (0, 1, 20, 21, 22, 23, 24, 25)]
+    stored = [
+        engine.forge(s3_client, bucket, days_ago(day)) for day in (0, 1, 20, 21, 22, 23, 24, 25)
+    ]
     first = prune_backups(config.settings)
     assert names_of(first["deleted"]) == stored[4:]
-    # these tests have no PostgreSQL behind them, so the databases that restores replaced cannot be asked for
+    # these tests have no PostgreSQL behind them, so the databases that restores replaced cannot be
+    # asked for
     assert [f["code"] for f in first["findings"]] == ["DATABASE_UNREACHABLE", "PRUNE_HELD_BACK"]
     assert "--allow-many" in first["findings"][1]["message"]
     done = engine.run(config.path, "prune", "--allow-many", "--json")
@@ -88,10 +103,15 @@ def test_no_more_than_half_in_one_run(config, s3_client, bucket):
 
 
 def test_the_newest_good_and_the_newest_proven_stay(config, s3_client, bucket):
-    stored = [engine.forge(s3_client, bucket, days_ago(100 + day), proven=day == 3) for day in range(5)]
+    stored = [
+        engine.forge(s3_client, bucket, days_ago(100 + day), proven=day == 3) for day in range(5)
+    ]
     s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{stored[0]}", Body=b"cut")
     result = prune_backups(config.settings, allow_many=True)
-    assert {line["backup"]: line["reason"] for line in result["kept"]} == {stored[1]: "the newest good backup", stored[3]: "the newest proven backup"}
+    assert {line["backup"]: line["reason"] for line in result["kept"]} == {
+        stored[1]: "the newest good backup",
+        stored[3]: "the newest proven backup",
+    }
 
 
 def test_globals_of_another_place_are_not_touched(config, s3_client, bucket):
@@ -109,7 +129,9 @@ def test_globals_of_another_place_are_not_touched(config, s3_client, bucket):
 def test_a_prune_that_was_cut_short_is_finished_by_the_next(config, ten, s3, s3_client, bucket):
     with FaultProxy(s3.endpoint_url) as between:
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
-        between.plan("status", "DELETE", "manifests/", times=1, skip=1, status=403, code="AccessDenied")
+        between.plan(
+            "status", "DELETE", "manifests/", times=1, skip=1, status=403, code="AccessDenied"
+        )
         with pytest.raises(StoreError):
             prune_backups(settings)
     left = without_journal(s3_client, bucket)
@@ -118,14 +140,18 @@ def test_a_prune_that_was_cut_short_is_finished_by_the_next(config, ten, s3, s3_
     assert f"postgres-backup/{ten[7]}" in left
     config.change(S3_ENDPOINT_URL=s3.endpoint_url)
     prune_backups(config.settings)
-    assert {name.split(".")[0].rpartition("/")[2] for name in without_journal(s3_client, bucket)} == {name.split(".")[0] for name in ten[:7]}
+    assert {
+        name.split(".")[0].rpartition("/")[2] for name in without_journal(s3_client, bucket)
+    } == {name.split(".")[0] for name in ten[:7]}
 
 
 def test_manifests_of_others_without_object_stay(config, ten, s3_client, bucket):
     name = engine.forge(s3_client, bucket, days_ago(30), server="other-server")
     s3_client.delete_object(Bucket=bucket, Key=f"postgres-backup/{name}")
     prune_backups(config.settings)
-    assert any("manifests" in key and name.split(".")[0] in key for key in engine.keys(s3_client, bucket))
+    assert any(
+        "manifests" in key and name.split(".")[0] in key for key in engine.keys(s3_client, bucket)
+    )
 
 
 # --- keys and clocks ---
@@ -141,8 +167,12 @@ def test_a_key_that_may_not_delete(config, ten, s3, s3_client, bucket):
     assert without_journal(s3_client, bucket) == before
 
 
-@pytest.mark.parametrize(("minutes", "words"), [(-16, "ahead of"), (16, "behind"), (60 * 24 * 365, "behind")])
-def test_a_clock_that_disagrees_with_the_store_deletes_nothing(config, ten, s3, s3_client, bucket, minutes, words):
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(-16, "ahead of"), (16, "behind"), (60 * 24 * 365, "behind")]
+)
+def test_a_clock_that_disagrees_with_the_store_deletes_nothing(
+    config, ten, s3, s3_client, bucket, minutes, words
+):
     before = without_journal(s3_client, bucket)
     with ShiftedClock(s3.endpoint_url, minutes * 60) as between:
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
@@ -155,7 +185,14 @@ def test_a_clock_that_disagrees_with_the_store_deletes_nothing(config, ten, s3, 
 
 def test_a_clock_that_is_nearly_right_is_right_enough(config, ten, s3):
     with ShiftedClock(s3.endpoint_url, 14 * 60) as between:
-        assert names_of(prune_backups(config.change(S3_ENDPOINT_URL=between.endpoint_url), check=True)["deleted"]) == ten[7:]
+        assert (
+            names_of(
+                prune_backups(config.change(S3_ENDPOINT_URL=between.endpoint_url), check=True)[
+                    "deleted"
+                ]
+            )
+            == ten[7:]
+        )
 
 
 def test_a_backup_dated_in_the_future_stays(config, s3_client, bucket):
@@ -164,14 +201,18 @@ def test_a_backup_dated_in_the_future_stays(config, s3_client, bucket):
     old = engine.forge(s3_client, bucket, days_ago(30))
     result = prune_backups(config.settings)
     assert names_of(result["deleted"]) == [old]
-    assert {line["reason"] for line in result["kept"] if line["backup"] != now} == {"dated in the future"}
+    assert {line["reason"] for line in result["kept"] if line["backup"] != now} == {
+        "dated in the future"
+    }
 
 
 # --- adoption ---
 
 
 def test_adoption_reads_to_the_end_and_refuses_what_is_cut(config, s3_client, bucket):
-    whole = [engine.forge(s3_client, bucket, days_ago(day), with_manifest=False) for day in (1, 9, 10)]
+    whole = [
+        engine.forge(s3_client, bucket, days_ago(day), with_manifest=False) for day in (1, 9, 10)
+    ]
     packed = gzip.compress(engine.SMALL_DUMP)
     cut_dump = engine.SMALL_DUMP[: engine.SMALL_DUMP.index(b"2\n")]
     refused = {
@@ -189,7 +230,11 @@ def test_adoption_reads_to_the_end_and_refuses_what_is_cut(config, s3_client, bu
     planned = adopt_backups(config.settings, check=True)
     assert without_journal(s3_client, bucket) == before
     result = adopt_backups(config.settings)
-    assert (result["adopted"], names_of(result["refused"])) == (planned["adopted"], names_of(planned["refused"])) == (whole, list(refused))
+    assert (
+        (result["adopted"], names_of(result["refused"]))
+        == (planned["adopted"], names_of(planned["refused"]))
+        == (whole, list(refused))
+    )
     assert {f["code"] for f in result["findings"]} >= set(refused.values())
     assert foreign not in str(result)
     again = adopt_backups(config.settings)
@@ -216,7 +261,9 @@ def test_a_store_that_goes_away_is_no_reason_to_refuse_a_backup(config, s3, s3_c
     engine.forge(s3_client, bucket, days_ago(1), with_manifest=False)
     with FaultProxy(s3.endpoint_url) as between:
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
-        between.plan("status", "GET", "postgres-backup-", times=1000, status=403, code="AccessDenied")
+        between.plan(
+            "status", "GET", "postgres-backup-", times=1000, status=403, code="AccessDenied"
+        )
         with pytest.raises(StoreError):
             adopt_backups(settings)
 

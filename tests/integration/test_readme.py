@@ -1,8 +1,10 @@
 """Every command that the documents show works as it is shown, and prints what they say it prints.
 
-The ``sh`` blocks of a document run in order, in one shell, on a stage: a copy of the checkout whose inventory names this machine ``db1``,
-a real PostgreSQL with a database ``crm``, a real S3 server, backups of today and of the old scripts. A ``text`` block right behind them is what they
-print: each of its lines must be there, in that order, but for numbers, times and how it is indented; ``...`` stands for lines left out.
+The ``sh`` blocks of a document run in order, in one shell, on a stage: a copy of the checkout whose
+inventory names this machine ``db1``, a real PostgreSQL with a database ``crm``, a real S3 server,
+backups of today and of the old scripts. A ``text`` block right behind them is what they print: each
+of its lines must be there, in that order, but for numbers, times and how it is indented; ``...``
+stands for lines left out.
 """
 
 from __future__ import annotations
@@ -80,7 +82,8 @@ INSERT INTO orders SELECT n, n % 2000 + 1, n / 7.0 FROM generate_series(1, 5000)
 class Stage:
     """Where the commands of a document run.
 
-    :param replacements: what stands in the documents for something that differs from reader to reader.
+    :param replacements: what stands in the documents for something that differs from reader to
+        reader.
     """
 
     checkout: Path
@@ -96,8 +99,16 @@ class Stage:
     def stock_tools(self) -> dict[str, str]:
         """The environment that psql, createdb and aws need where no config is sourced."""
         server, environment = self.database.server, self.environment
-        found = {"PGHOST": server.host, "PGPORT": str(server.port), "PGUSER": self.database.owner, "PGPASSWORD": self.database.password}
-        keys = {"AWS_ACCESS_KEY_ID": environment["BACKUP_S3_ACCESS_KEY"], "AWS_SECRET_ACCESS_KEY": environment["BACKUP_S3_SECRET_KEY"]}
+        found = {
+            "PGHOST": server.host,
+            "PGPORT": str(server.port),
+            "PGUSER": self.database.owner,
+            "PGPASSWORD": self.database.password,
+        }
+        keys = {
+            "AWS_ACCESS_KEY_ID": environment["BACKUP_S3_ACCESS_KEY"],
+            "AWS_SECRET_ACCESS_KEY": environment["BACKUP_S3_SECRET_KEY"],
+        }
         return found | keys | {"AWS_DEFAULT_REGION": "us-east-1"}
 
     def run(self, blocks: list[Block]) -> dict[Block, str]:
@@ -112,7 +123,12 @@ class Stage:
                     continue
                 for name, value in self.replacements.items():
                     command = re.sub(rf"(?<![\w$-]){re.escape(name)}(?![\w-])", value, command)
-                script += [f"echo {shlex.quote(f'{MARK} {number} {command}')}", command, "status=$?", "[ $status = 0 ] || exit $status"]
+                script += [
+                    f"echo {shlex.quote(f'{MARK} {number} {command}')}",
+                    command,
+                    "status=$?",
+                    "[ $status = 0 ] || exit $status",
+                ]
         done = subprocess.run(
             ["bash", "-c", "\n".join(script)],
             cwd=self.checkout,
@@ -129,17 +145,42 @@ class Stage:
         for number, _, output in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
             printed[blocks[int(number)]] = printed.get(blocks[int(number)], "") + output
         if done.returncode:
-            pytest.fail(f"{blocks[int(parts[-3])].where} shows: {parts[-2]}\nIt ended with {done.returncode}:\n{parts[-1]}", pytrace=False)
+            pytest.fail(
+                f"{blocks[int(parts[-3])].where} shows: {parts[-2]}\nIt ended with {done.returncode}:\n{parts[-1]}",
+                pytrace=False,
+            )
         return printed
 
 
 @pytest.fixture
-def stage(new_database: Callable, s3: SeaweedFS, bucket: str, tmp_path: Path, s3_client, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(
+    new_database: Callable,
+    s3: SeaweedFS,
+    bucket: str,
+    tmp_path: Path,
+    s3_client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Stage:
     database = new_database("crm", owner="crm")
     database.server.execute("GRANT pg_read_all_settings, pg_signal_backend TO crm")
-    _output([database.server.bin_dir / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-c", CRM, database.dsn()])
+    _output(
+        [
+            database.server.bin_dir / "psql",
+            "-qX",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            CRM,
+            database.dsn(),
+        ]
+    )
     checkout = tmp_path / "checkout"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "bench-*", "all.yml", "hosts.yml", "__pycache__"), symlinks=True)
+    shutil.copytree(
+        ROOT,
+        checkout,
+        ignore=shutil.ignore_patterns(".*", "bench-*", "all.yml", "hosts.yml", "__pycache__"),
+        symlinks=True,
+    )
     host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     (checkout / "inventory/hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"db1": host}}}))
     etc, state, programs = tmp_path / "etc", tmp_path / "state", tmp_path / "bin"
@@ -173,9 +214,14 @@ def stage(new_database: Callable, s3: SeaweedFS, bucket: str, tmp_path: Path, s3
         "BACKUP_S3_SECRET_KEY": s3.secret_key,
     }
     (tmp_path / "vault-password").write_text("not a real password either\n")
-    (checkout / "stage.yml").write_text("- hosts: all\n  gather_facts: false\n  tasks:\n    - import_role: {name: backup, tasks_from: config}\n")
+    (checkout / "stage.yml").write_text(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - import_role: {name: backup, tasks_from: config}\n"
+    )
     _output([Path(sys.prefix) / "bin/ansible-playbook", "stage.yml"], cwd=checkout, env=environment)
-    replacements = {"/etc/postgres-backup": str(etc), "/var/log/postgres-backup.log": str(tmp_path / "postgres-backup.log")}
+    replacements = {
+        "/etc/postgres-backup": str(etc),
+        "/var/log/postgres-backup.log": str(tmp_path / "postgres-backup.log"),
+    }
     replacements |= {"https://object.pscloud.io": s3.endpoint_url, "my-company-backups": bucket}
     made = Stage(checkout, environment, replacements, database, s3_client, bucket)
     _take_backups(made, tmp_path)
@@ -185,7 +231,9 @@ def stage(new_database: Callable, s3: SeaweedFS, bucket: str, tmp_path: Path, s3
         config.write(f"BACKUP_PATHS={tmp_path / 'compose.yml'}\nKIT_PLAIN=true\n")
     _output([programs / "postgres-backup", "kit"], env=environment)
     keys = f"AWS_ACCESS_KEY_ID={s3.access_key}\nAWS_SECRET_ACCESS_KEY={s3.secret_key}\n"
-    (checkout / "bucket.env").write_text(f"S3_ENDPOINT_URL={s3.endpoint_url}\nS3_BUCKET_NAME={bucket}\n{keys}")
+    (checkout / "bucket.env").write_text(
+        f"S3_ENDPOINT_URL={s3.endpoint_url}\nS3_BUCKET_NAME={bucket}\n{keys}"
+    )
     return made
 
 
@@ -194,9 +242,14 @@ def _output(argv: list, **how) -> bytes:
 
     :raises pytest.fail.Exception: it did not end with 0; shows what it complained of.
     """
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=280, check=False, **how)
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=280, check=False, **how
+    )
     if done.returncode:
-        pytest.fail(f"{argv} ended with {done.returncode}:\n{(done.stdout + done.stderr).decode(errors='replace')}", pytrace=False)
+        pytest.fail(
+            f"{argv} ended with {done.returncode}:\n{(done.stdout + done.stderr).decode(errors='replace')}",
+            pytrace=False,
+        )
     return done.stdout
 
 
@@ -207,7 +260,10 @@ def _write_commands(checkout: Path, programs: Path, config: Path) -> None:
     venv.mkdir(parents=True)
     (venv / "activate").write_text(f"PATH={shlex.quote(str(Path(sys.prefix) / 'bin'))}:$PATH\n")
     for path, call in (
-        (programs / "postgres-backup", f"PYTHONPATH={shlex.quote(str(checkout / 'module_utils'))} exec {sys.executable} -m postgres_backup --config {config}"),
+        (
+            programs / "postgres-backup",
+            f"PYTHONPATH={shlex.quote(str(checkout / 'module_utils'))} exec {sys.executable} -m postgres_backup --config {config}",
+        ),
         (venv / "python", f"exec {sys.executable}"),
     ):
         path.write_text(f'#!/bin/sh\n{call} "$@"\n')
@@ -215,17 +271,30 @@ def _write_commands(checkout: Path, programs: Path, config: Path) -> None:
 
 
 def _take_backups(stage: Stage, folder: Path) -> None:
-    """One of the old scripts, an encrypted one, one of last night with its log; then a mistake is made."""
+    """One of the old scripts, an encrypted one, one of last night with its log; then a mistake is
+    made.
+    """
     server, config = stage.database.server, load(str(folder / "etc/backup-config.env"))
     old = BackupName(utc_now().replace(hour=0, minute=0, second=0) - timedelta(days=3))
     dumped = _output([server.bin_dir / "pg_dump", stage.database.dsn()])
-    stage.s3_client.put_object(Bucket=stage.bucket, Key=f"postgres-backup/{old}", Body=gzip.compress(dumped))
+    stage.s3_client.put_object(
+        Bucket=stage.bucket, Key=f"postgres-backup/{old}", Body=gzip.compress(dumped)
+    )
     key = _output(["age-keygen"]).decode()
     (stage.checkout / "backup.key").write_text(key)
     public = re.search(r"age1\w+", key)[0]
-    stage.replacements["FILE.age"] = create_backup(dataclasses.replace(config, age_recipients=(public,)))["backup"]
+    stage.replacements["FILE.age"] = create_backup(
+        dataclasses.replace(config, age_recipients=(public,))
+    )["backup"]
     with open(folder / "postgres-backup.log", "w", encoding="utf-8") as log:
-        subprocess.run([folder / "bin/postgres-backup", "run"], env=stage.environment, stdin=subprocess.DEVNULL, stderr=log, check=True, timeout=60)
+        subprocess.run(
+            [folder / "bin/postgres-backup", "run"],
+            env=stage.environment,
+            stdin=subprocess.DEVNULL,
+            stderr=log,
+            check=True,
+            timeout=60,
+        )
     newest = json.loads((folder / "state/last-run.json").read_text())
     for name in ("FILE", "postgres-backup-2026-01-27_00-00-00.sql.gz"):
         stage.replacements[name] = newest["databases"]["crm"]["backup"]["backup"]
@@ -244,13 +313,22 @@ def _plain(line: str) -> str:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("document", [d for d in documents.DOCUMENTS if any(b.language == "sh" for b in documents.blocks(d))])
+@pytest.mark.parametrize(
+    "document",
+    [d for d in documents.DOCUMENTS if any(b.language == "sh" for b in documents.blocks(d))],
+)
 def test_commands_work_and_print_what_is_shown(stage: Stage, web: HttpReceiver, document: str):
     found = documents.blocks(document)
-    if document == "docs/DISASTERS.md":  # any machine that can reach the server and the bucket, not a server of ours
+    if (
+        document == "docs/DISASTERS.md"
+    ):  # any machine that can reach the server and the bucket, not a server of ours
         stage.environment |= stage.stock_tools()
     if document == "docs/monitoring.md":  # somebody who is told
-        with open(Path(stage.replacements["/etc/postgres-backup"]) / "backup-config.env", "a", encoding="utf-8") as config:
+        with open(
+            Path(stage.replacements["/etc/postgres-backup"]) / "backup-config.env",
+            "a",
+            encoding="utf-8",
+        ) as config:
             config.write(f"ALERT_URLS=json://127.0.0.1:{web.port}\n")
     printed = stage.run([block for block in found if block.language == "sh"])
     for before, block in itertools.pairwise(found):
@@ -259,39 +337,72 @@ def test_commands_work_and_print_what_is_shown(stage: Stage, web: HttpReceiver, 
             for line in filter(None, map(_plain, block.text.splitlines())):
                 if line == "...":
                     continue
-                assert any(line in one for one in output), f"{block.where}: {line!r} is not printed after the line before it:\n{printed[before]}"
+                assert any(line in one for one in output), (
+                    f"{block.where}: {line!r} is not printed after the line before it:\n{printed[before]}"
+                )
                 output = output[next(n for n, one in enumerate(output) if line in one) + 1 :]
 
 
 def test_the_manifest_is_as_described(stage: Stage):
     described = documents.section("docs/reference.md", "The manifest")
-    example = json.loads(next(block.text for block in documents.blocks("docs/reference.md", described) if block.language == "json"))
-    fields = {name for row in documents.table_rows(described) for name in re.findall(r"`([a-z0-9_]+)`", row[0])}
+    example = json.loads(
+        next(
+            block.text
+            for block in documents.blocks("docs/reference.md", described)
+            if block.language == "json"
+        )
+    )
+    fields = {
+        name
+        for row in documents.table_rows(described)
+        for name in re.findall(r"`([a-z0-9_]+)`", row[0])
+    }
     name = stage.replacements["FILE"].removesuffix(".sql.gz")
     found = json.loads(stage.object(f"postgres-backup/manifests/{name}.json"))
     assert list(example) == list(found)
     assert fields == found.keys()
     assert example["tables"]["public.users"].keys() == found["tables"]["public.users"].keys()
     assert example["server"].keys() == found["server"].keys()
-    events = {row[0] for row in documents.table_rows(documents.section("docs/reference.md", "The journal"))}
+    events = {
+        row[0]
+        for row in documents.table_rows(documents.section("docs/reference.md", "The journal"))
+    }
     told = re.findall(r"`([a-z-]+)`", " ".join(events))
     assert {"backup-began", "backup"} <= set(told)
 
 
 def test_every_command_that_is_not_run_here_has_its_test():
-    shown = {command for document in documents.DOCUMENTS for block in documents.blocks(document) if block.language == "sh" for command in block.commands()}
+    shown = {
+        command
+        for document in documents.DOCUMENTS
+        for block in documents.blocks(document)
+        if block.language == "sh"
+        for command in block.commands()
+    }
     assert not ELSEWHERE.keys() - shown, "no document shows these any more"
     for command, test in ELSEWHERE.items():
         file, _, name = test.partition("::")
-        functions = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.FunctionDef)}
+        functions = {
+            node.name
+            for node in ast.walk(ast.parse((ROOT / file).read_text()))
+            if isinstance(node, ast.FunctionDef)
+        }
         assert name in functions, f"{command}: there is no test {test}"
 
 
 def test_the_targets_of_make_are_there():
-    """Those that set up an environment of their own are not made here: this looks whether make knows them and what they call exists."""
+    """Those that set up an environment of their own are not made here: this looks whether make
+    knows them and what they call exists.
+    """
     for command in ELSEWHERE:
         if command.startswith("make "):
-            done = subprocess.run(["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                ["make", "-n", *shlex.split(command)[1:]],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert done.returncode == 0, f"{command}: {done.stderr}"
 
 

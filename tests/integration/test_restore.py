@@ -41,7 +41,11 @@ def test_everything_comes_back_and_an_undo_undoes_itself(sample_database, config
     ):
         server.execute(sql.SQL(statement).format(db=here, app=app))
     readonly = sql.Identifier(sample.role_names(sample_database.role_prefix)["readonly"])
-    server.execute(sql.SQL("SET ROLE {}; GRANT CREATE ON DATABASE {} TO {}; RESET ROLE").format(app, here, readonly))
+    server.execute(
+        sql.SQL("SET ROLE {}; GRANT CREATE ON DATABASE {} TO {}; RESET ROLE").format(
+            app, here, readonly
+        )
+    )
     settings = as_superuser(config, server)
     whole = state_of(server, name)
     taken = create_backup(settings)
@@ -61,14 +65,18 @@ def test_everything_comes_back_and_an_undo_undoes_itself(sample_database, config
     assert rows_of(server, result["kept_database"]) == damaged["rows"]
 
     first = undo_restore(settings)
-    assert (first["restored_database"], state_of(server, name)) == (result["kept_database"], damaged)
+    assert (first["restored_database"], state_of(server, name)) == (
+        result["kept_database"],
+        damaged,
+    )
     second = undo_restore(settings)
     assert (second["restored_database"], state_of(server, name)) == (first["kept_database"], whole)
     with connection_room.connect_maintenance(settings, name) as connection:
         assert [row["name"] for row in replaced.kept(connection, name)] == [second["kept_database"]]
 
 
-#: names that a shell, libpq, a format or a cut in the middle of a letter would read as something else
+#: names that a shell, libpq, a format or a cut in the middle of a letter would read as something
+#: else
 NAMES = (
     'o\'quoted "db"; -- $1 \\x',
     "host=127.0.0.1 port=1 dbname=postgres",
@@ -88,7 +96,14 @@ def test_databases_of_any_name(new_database, new_config, s3, new_bucket):
         made = new_database(name)
         server, bucket = made.server, new_bucket(s3)
         config = new_config(made, s3, bucket)
-        run_sql(server, name, "CREATE TABLE t (id int)", "INSERT INTO t VALUES (1), (2)", "ALTER TABLE t OWNER TO {owner}", owner=made.owner)
+        run_sql(
+            server,
+            name,
+            "CREATE TABLE t (id int)",
+            "INSERT INTO t VALUES (1), (2)",
+            "ALTER TABLE t OWNER TO {owner}",
+            owner=made.owner,
+        )
         create_backup(config.settings)
         run_sql(server, name, "DELETE FROM t")
         result = restore_database(config.settings, "latest")
@@ -111,7 +126,9 @@ def rows(server, name: str) -> int:
 
 @pytest.mark.every_major
 def test_rows_of_very_different_widths_come_out_as_they_went_in(database, config):
-    """PostgreSQL would fill the gaps that wide rows leave with later ones; then the same rows had another hash."""
+    """PostgreSQL would fill the gaps that wide rows leave with later ones; then the same rows had
+    another hash.
+    """
     server, name = database.server, database.name
     run_sql(
         server,
@@ -124,13 +141,20 @@ def test_rows_of_very_different_widths_come_out_as_they_went_in(database, config
     )
     before = rows_of(server, name)
     create_backup(config.settings)
-    assert [finding["code"] for finding in restore_database(config.settings, "latest")["findings"]] == ["DISK_NOT_CHECKED"]
+    assert [
+        finding["code"] for finding in restore_database(config.settings, "latest")["findings"]
+    ] == ["DISK_NOT_CHECKED"]
     assert rows_of(server, name) == before
 
 
 @pytest.mark.parametrize(
     "variables",
-    [{"BACKUP_FORMAT": "custom"}, {"BACKUP_COMPRESSION": "zstd"}, {"AGE": "plain"}, {"AGE": "custom", "BACKUP_FORMAT": "custom"}],
+    [
+        {"BACKUP_FORMAT": "custom"},
+        {"BACKUP_COMPRESSION": "zstd"},
+        {"AGE": "plain"},
+        {"AGE": "custom", "BACKUP_FORMAT": "custom"},
+    ],
     ids=["custom", "zstd", "age", "custom and age"],
 )
 def test_every_kind_of_object(variables, sample_database, config):
@@ -150,7 +174,12 @@ def test_every_kind_of_object(variables, sample_database, config):
                 restore_database(settings, "latest", identities=wrong)
             assert caught.value.hint
         assert rows_of(server, name) == damaged
-    assert restore_database(settings, "latest", identities=(str(identity),) if encrypted else ())["findings"] == []
+    assert (
+        restore_database(settings, "latest", identities=(str(identity),) if encrypted else ())[
+            "findings"
+        ]
+        == []
+    )
     assert rows_of(server, name) == before
 
 
@@ -167,8 +196,14 @@ def test_encoding_and_locale_come_back(major, kind, postgres_server, new_config,
     server = postgres_server(major)
     run_sql(server, "postgres", f"CREATE DATABASE locale TEMPLATE template0 {LOCALES[major, kind]}")
     try:
-        config = new_config(Database(server, "locale", server.superuser, server.password, ""), s3, bucket)
-        run_sql(server, "locale", "CREATE TABLE t AS SELECT chr(i) AS letter FROM generate_series(65, 120) i ORDER BY chr(i)")
+        config = new_config(
+            Database(server, "locale", server.superuser, server.password, ""), s3, bucket
+        )
+        run_sql(
+            server,
+            "locale",
+            "CREATE TABLE t AS SELECT chr(i) AS letter FROM generate_series(65, 120) i ORDER BY chr(i)",
+        )
         before = state_of(server, "locale")
         create_backup(config.settings)
         run_sql(server, "postgres", "DROP DATABASE locale")
@@ -186,11 +221,21 @@ def test_from_an_old_major_into_new_ones(postgres_server, new_config, s3, bucket
     servers = [postgres_server(major) for major in (15, 16, 18)]
     try:
         before = rows_of(old, "moving")
-        create_backup(new_config(Database(old, "moving", old.superuser, old.password, ""), s3, bucket).settings)
+        create_backup(
+            new_config(
+                Database(old, "moving", old.superuser, old.password, ""), s3, bucket
+            ).settings
+        )
         for server in servers[1:]:
-            settings = new_config(Database(server, "moving", server.superuser, server.password, ""), s3, bucket).settings
+            settings = new_config(
+                Database(server, "moving", server.superuser, server.password, ""), s3, bucket
+            ).settings
             result = restore_database(settings, "latest")
-            assert (result["findings"], result["kept_database"], result["downtime_seconds"]) == ([], None, 0.0)
+            assert (result["findings"], result["kept_database"], result["downtime_seconds"]) == (
+                [],
+                None,
+                0.0,
+            )
             assert set(result["missing_roles"]) == set(sample.role_names("moving_").values())
             assert rows_of(server, "moving") == before
     finally:
@@ -201,10 +246,15 @@ def test_from_an_old_major_into_new_ones(postgres_server, new_config, s3, bucket
 
 
 def test_tables_of_extensions_are_no_false_alarm(tmp_path_factory, new_config, s3, bucket):
-    """An extension's table has rows of its own, and of the user's only these are dumped. 18 finds extensions anywhere."""
+    """An extension's table has rows of its own, and of the user's only these are dumped.
+
+    18 finds extensions anywhere.
+    """
     folder = tmp_path_factory.mktemp("extension")
     (folder / "extension").mkdir()
-    (folder / "extension" / "cities.control").write_text("default_version = '1'\nrelocatable = false\nschema = public\n")
+    (folder / "extension" / "cities.control").write_text(
+        "default_version = '1'\nrelocatable = false\nschema = public\n"
+    )
     (folder / "extension" / "cities--1.sql").write_text(
         "CREATE TABLE city (name text, ours boolean DEFAULT true);\nINSERT INTO city SELECT 'city ' || i, true FROM generate_series(1, 500) i;\n"
         "SELECT pg_extension_config_dump('city', 'WHERE NOT ours');\nCREATE TABLE empty (id int);\nSELECT pg_extension_config_dump('empty', '');\n"
@@ -212,7 +262,11 @@ def test_tables_of_extensions_are_no_false_alarm(tmp_path_factory, new_config, s
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     with PostgresServer(
-        tmp_path_factory.mktemp("pg18ext"), 18, durable=False, dies_with_parent=True, settings={"extension_control_path": f"$system:{folder}"}
+        tmp_path_factory.mktemp("pg18ext"),
+        18,
+        durable=False,
+        dies_with_parent=True,
+        settings={"extension_control_path": f"$system:{folder}"},
     ) as server:
         run_sql(server, "postgres", "CREATE DATABASE atlas")
         run_sql(
@@ -222,7 +276,9 @@ def test_tables_of_extensions_are_no_false_alarm(tmp_path_factory, new_config, s
             "INSERT INTO city SELECT 'my ' || i, false FROM generate_series(1, 30) i",
             "INSERT INTO empty VALUES (1)",
         )
-        settings = new_config(Database(server, "atlas", server.superuser, server.password, ""), s3, bucket).settings
+        settings = new_config(
+            Database(server, "atlas", server.superuser, server.password, ""), s3, bucket
+        ).settings
         before = rows_of(server, "atlas")
         assert create_backup(settings)["rows"] == 31
         for in_place in (False, True):
@@ -232,7 +288,9 @@ def test_tables_of_extensions_are_no_false_alarm(tmp_path_factory, new_config, s
 
 
 def test_a_tablespace(tmp_path_factory, postgres, new_database, new_config, s3, bucket):
-    """Where a database lies is where it is restored; on a server without that place, in the default one, and that is said."""
+    """Where a database lies is where it is restored; on a server without that place, in the default
+    one, and that is said.
+    """
     place = tmp_path_factory.mktemp("tablespace")
     if os.geteuid() == 0:
         shutil.chown(place, UNPRIVILEGED)
@@ -262,8 +320,17 @@ def test_a_tablespace(tmp_path_factory, postgres, new_database, new_config, s3, 
 def test_memory_does_not_grow_with_the_database(database, config):
     """Our own process, by the kernel's account; the dump has 250 MB."""
     server, name = database.server, database.name
-    run_sql(server, name, "CREATE TABLE t (id int, body text)", "ALTER TABLE t ALTER body SET STORAGE EXTERNAL")
-    run_sql(server, name, "INSERT INTO t SELECT i, repeat(md5(i::text), 60) FROM generate_series(1, 130000) i")
+    run_sql(
+        server,
+        name,
+        "CREATE TABLE t (id int, body text)",
+        "ALTER TABLE t ALTER body SET STORAGE EXTERNAL",
+    )
+    run_sql(
+        server,
+        name,
+        "INSERT INTO t SELECT i, repeat(md5(i::text), 60) FROM generate_series(1, 130000) i",
+    )
     as_superuser(config, server)
     for arguments in (("backup",), ("restore", "latest")):
         done = engine.measured(config, *arguments)

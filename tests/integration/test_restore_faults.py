@@ -31,9 +31,15 @@ SCRIPT = "postgres-backup/postgres-backup-2020-01-01_00-00-00.sql.gz"
 def shop(database):
     """A database of a few thousand rows, all its owner's."""
     with psycopg.connect(database.dsn(), autocommit=True) as connection:
-        connection.execute("CREATE TABLE goods (id int PRIMARY KEY, name text); CREATE TABLE sold (id int, at timestamptz)")
-        connection.execute("INSERT INTO goods SELECT i, md5(i::text) || md5((-i)::text) FROM generate_series(1, 5000) i")
-        connection.execute("INSERT INTO sold SELECT i, timestamptz '2026-01-01' + i * interval '1 hour' FROM generate_series(1, 500) i")
+        connection.execute(
+            "CREATE TABLE goods (id int PRIMARY KEY, name text); CREATE TABLE sold (id int, at timestamptz)"
+        )
+        connection.execute(
+            "INSERT INTO goods SELECT i, md5(i::text) || md5((-i)::text) FROM generate_series(1, 5000) i"
+        )
+        connection.execute(
+            "INSERT INTO sold SELECT i, timestamptz '2026-01-01' + i * interval '1 hour' FROM generate_series(1, 500) i"
+        )
     return database
 
 
@@ -52,7 +58,9 @@ def unnoticed(made: Database):
 
 @contextlib.contextmanager
 def restoring(config, s3, *arguments: str, seconds: float = 20):
-    """The command at work, held up where it reads the object, its side database made and psql waiting."""
+    """The command at work, held up where it reads the object, its side database made and psql
+    waiting.
+    """
     with FaultProxy(s3.endpoint_url) as between:
         config.change(S3_ENDPOINT_URL=between.endpoint_url)
         hang = between.plan("hang", "GET", ".sql.gz", times=100, skip=0, seconds=seconds)
@@ -68,7 +76,11 @@ def ended(running) -> subprocess.CompletedProcess:
 
 
 def alter(s3_client, bucket: str, key: str, change) -> None:
-    s3_client.put_object(Bucket=bucket, Key=key, Body=change(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()))
+    s3_client.put_object(
+        Bucket=bucket,
+        Key=key,
+        Body=change(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()),
+    )
 
 
 def edit_manifest(s3_client, bucket: str, taken: dict, change) -> None:
@@ -77,14 +89,20 @@ def edit_manifest(s3_client, bucket: str, taken: dict, change) -> None:
         change(found)
         return json.dumps(found).encode()
 
-    alter(s3_client, bucket, f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json", edited)
+    alter(
+        s3_client, bucket, f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json", edited
+    )
 
 
 def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
-    """Cut, flipped, swapped for another, or described by another manifest: each found before the swap."""
+    """Cut, flipped, swapped for another, or described by another manifest: each found before the
+    swap.
+    """
     taken = create_backup(config.settings)
     whole = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
-    proof = s3_client.get_object(Bucket=bucket, Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json")["Body"].read()
+    proof = s3_client.get_object(
+        Bucket=bucket, Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
+    )["Body"].read()
     dump = gzip.decompress(whole)
 
     def says(**facts):
@@ -98,13 +116,31 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
     cases = {
         "cut": (whole[:-100], None, "bytes"),
         "cut, and its size in the manifest": (whole[:-100], says(bytes=len(whole) - 100), ""),
-        "a bit flipped": (whole[:middle] + bytes([whole[middle] ^ 8]) + whole[middle + 1 :], None, ""),
-        "a bit flipped where gzip does not look": (whole[:4] + bytes([whole[4] ^ 1]) + whole[5:], None, "SHA-256"),
+        "a bit flipped": (
+            whole[:middle] + bytes([whole[middle] ^ 8]) + whole[middle + 1 :],
+            None,
+            "",
+        ),
+        "a bit flipped where gzip does not look": (
+            whole[:4] + bytes([whole[4] ^ 1]) + whole[5:],
+            None,
+            "SHA-256",
+        ),
         "another backup": (other, says(bytes=len(other)), ""),
-        "another backup and its hash": (other, says(bytes=len(other), sha256=hashlib.sha256(other).hexdigest()), "public.sold"),
+        "another backup and its hash": (
+            other,
+            says(bytes=len(other), sha256=hashlib.sha256(other).hexdigest()),
+            "public.sold",
+        ),
         "a manifest of more rows": (whole, of_goods(rows=5001), "5001"),
         "a manifest of other data": (whole, of_goods(sha256="0" * 64), "other data"),
-        "a manifest of another table": (whole, lambda found: found["tables"].update({"public.more": {"rows": 1, "bytes": 1, "sha256": ""}}), "public.more"),
+        "a manifest of another table": (
+            whole,
+            lambda found: found["tables"].update(
+                {"public.more": {"rows": 1, "bytes": 1, "sha256": ""}}
+            ),
+            "public.more",
+        ),
         "an empty object": (b"", says(bytes=0), ""),
         "an empty gzip": (gzip.compress(b""), says(bytes=20), ""),
         "something behind it": (whole + b"more", says(bytes=len(whole) + 4), ""),
@@ -112,7 +148,11 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
     with unnoticed(shop):
         for what, (body, change, words) in cases.items():
             s3_client.put_object(Bucket=bucket, Key=taken["key"], Body=body)
-            s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json", Body=proof)
+            s3_client.put_object(
+                Bucket=bucket,
+                Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json",
+                Body=proof,
+            )
             if change:
                 edit_manifest(s3_client, bucket, taken, change)
             with pytest.raises(BadBackupError) as caught:
@@ -120,11 +160,17 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
             assert words in caught.value.message, (what, caught.value.message)
             assert caught.value.hint, what
     s3_client.put_object(Bucket=bucket, Key=taken["key"], Body=whole)
-    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json", Body=proof)
+    s3_client.put_object(
+        Bucket=bucket,
+        Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json",
+        Body=proof,
+    )
     restore_database(config.settings, taken["backup"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
+)
 def test_told_to_stop_it_clears_up(shop, config, s3, number):
     server, name = shop.server, shop.name
     create_backup(config.settings)
@@ -143,7 +189,11 @@ def test_killed_outright_the_next_restore_clears_up(shop, config, s3):
     """And only what is ours: a database that a user called likewise is the user's."""
     server, name = shop.server, shop.name
     create_backup(config.settings)
-    theirs = [f"{name}_restore_x", f"{name}_restore_2020-01-01_00-00-00", f"{name}_before_2020-01-01_00-00-00"]
+    theirs = [
+        f"{name}_restore_x",
+        f"{name}_restore_2020-01-01_00-00-00",
+        f"{name}_before_2020-01-01_00-00-00",
+    ]
     for other in theirs:
         run_sql(server, "postgres", "CREATE DATABASE {other}", other=other)
     rows, before = rows_of(server, name), databases_of(server)
@@ -154,7 +204,13 @@ def test_killed_outright_the_next_restore_clears_up(shop, config, s3):
     assert len(left) == 1
     # killed a moment earlier: made, but without its mark
     begun = f"{name}_restore_2026-01-27_00-00-00"
-    run_sql(server, "postgres", "CREATE DATABASE {begun} OWNER {owner} ALLOW_CONNECTIONS false", begun=begun, owner=shop.owner)
+    run_sql(
+        server,
+        "postgres",
+        "CREATE DATABASE {begun} OWNER {owner} ALLOW_CONNECTIONS false",
+        begun=begun,
+        owner=shop.owner,
+    )
     assert rows_of(server, name) == rows
     engine.wait_for(lambda: not engine.programs_at_work(server, name), "psql to end")
     done = engine.run(config.path, "restore", "latest", "--json")
@@ -169,7 +225,9 @@ def test_psql_killed(shop, config, s3):
     create_backup(config.settings)
     with unnoticed(shop):
         with restoring(config, s3, seconds=3) as (running, hang):
-            (psql,) = engine.wait_for(lambda: engine.programs_at_work(server, f"{name}_restore_"), "psql")
+            (psql,) = engine.wait_for(
+                lambda: engine.programs_at_work(server, f"{name}_restore_"), "psql"
+            )
             os.kill(psql, signal.SIGKILL)
             hang.times = hang.done
             done = ended(running)
@@ -181,7 +239,9 @@ def test_a_second_restore_is_told_who_is_at_work(shop, config, s3):
     with unnoticed(shop), restoring(config, s3) as (running, hang):
         hang.times = hang.done
         for arguments in (("restore", "latest"), ("backup",)):
-            engine.failed_well(engine.run(config.path, *arguments), 3, "restore since", str(running.pid))
+            engine.failed_well(
+                engine.run(config.path, *arguments), 3, "restore since", str(running.pid)
+            )
         running.terminate()
         assert ended(running).returncode == 1
 
@@ -192,7 +252,9 @@ def test_a_store_that_dies_on_the_way(shop, config, s3):
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
         between.plan("cut_response", "GET", taken["backup"], after=taken["bytes"] // 2)
         with unnoticed(shop):
-            between.plan("status", "GET", taken["backup"], status=403, code="AccessDenied", times=100)
+            between.plan(
+                "status", "GET", taken["backup"], status=403, code="AccessDenied", times=100
+            )
             with pytest.raises(StoreError):
                 restore_database(settings, "latest")
     with FaultProxy(s3.endpoint_url) as between:  # a link that only breaks is taken up again
@@ -207,7 +269,9 @@ def test_the_server_dies_on_the_way(tmp_path, new_config, s3, bucket):
     with PostgresServer(tmp_path / "own", 16, durable=False, dies_with_parent=True) as server:
         server.execute("CREATE TABLE goods AS SELECT i AS id FROM generate_series(1, 5000) i")
         server.execute("CREATE DATABASE shop TEMPLATE postgres")
-        config = new_config(Database(server, "shop", server.superuser, server.password, ""), s3, bucket)
+        config = new_config(
+            Database(server, "shop", server.superuser, server.password, ""), s3, bucket
+        )
         create_backup(config.settings)
         before = databases_of(server)
         with restoring(config, s3, seconds=2) as (running, hang):
@@ -227,11 +291,20 @@ def test_the_server_dies_on_the_way(tmp_path, new_config, s3, bucket):
         assert databases_of(server) == before
 
 
-def test_a_disk_too_small_is_seen_before_and_survived(small_disk, new_database, new_config, s3, s3_client, bucket):
+def test_a_disk_too_small_is_seen_before_and_survived(
+    small_disk, new_database, new_config, s3, s3_client, bucket
+):
     made = new_database(options=f'TABLESPACE "{small_disk}"')
     server, name = made.server, made.name
-    run_sql(server, name, "CREATE TABLE wide (id int, text text)", "ALTER TABLE wide ALTER text SET STORAGE EXTERNAL")
-    server.execute("INSERT INTO wide SELECT i, repeat('x', 7000) FROM generate_series(1, 4200) i", name)
+    run_sql(
+        server,
+        name,
+        "CREATE TABLE wide (id int, text text)",
+        "ALTER TABLE wide ALTER text SET STORAGE EXTERNAL",
+    )
+    server.execute(
+        "INSERT INTO wide SELECT i, repeat('x', 7000) FROM generate_series(1, 4200) i", name
+    )
     config = new_config(made, s3, bucket)
     settings = as_superuser(config, server)
     taken = create_backup(settings)
@@ -240,7 +313,9 @@ def test_a_disk_too_small_is_seen_before_and_survived(small_disk, new_database, 
             restore_database(settings, "latest")
         assert "backup_restore_in_place" in caught.value.hint
         # nobody noted the size of this one, and 25 MB pack into a few kB
-        s3_client.copy_object(Bucket=bucket, Key=SCRIPT, CopySource={"Bucket": bucket, "Key": taken["key"]})
+        s3_client.copy_object(
+            Bucket=bucket, Key=SCRIPT, CopySource={"Bucket": bucket, "Key": taken["key"]}
+        )
         with pytest.raises(DatabaseError, match="No space left on device") as caught:
             restore_database(settings, SCRIPT)
         assert "make room" in caught.value.hint
@@ -256,7 +331,10 @@ def test_the_side_database_is_dropped_however_busy_it_is(shop, config, s3):
         while not stop.is_set():
             for other in databases_of(server):
                 if other.startswith(f"{name}_restore_"):
-                    with contextlib.suppress(psycopg.Error), psycopg.connect(shop.dsn(other)) as connection:
+                    with (
+                        contextlib.suppress(psycopg.Error),
+                        psycopg.connect(shop.dsn(other)) as connection,
+                    ):
                         connection.execute("SELECT 1")
                         time.sleep(0.05)
             time.sleep(0.02)

@@ -1,4 +1,6 @@
-"""Restores by the database's owner, who is no superuser: what works, and what to type where it does not."""
+"""Restores by the database's owner, who is no superuser: what works, and what to type where it does
+not.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,15 @@ def as_owner(config, made):
 
 @pytest.mark.every_major
 def test_the_owner_restores_what_is_its_own(database, config):
-    """Everything in the sample that takes no superuser, and a public schema given away and taken back."""
+    """Everything in the sample that takes no superuser, and a public schema given away and taken
+    back.
+    """
     server, name = database.server, database.name
     sample.load(server.dsn(name), scale=0.01, roles=False)
     run_sql(server, name, "ALTER TABLE billing.orders DISABLE ROW LEVEL SECURITY")
-    run_sql(server, "postgres", "GRANT {owner} TO {admin}", owner=database.owner, admin=server.superuser)
+    run_sql(
+        server, "postgres", "GRANT {owner} TO {admin}", owner=database.owner, admin=server.superuser
+    )
     run_sql(
         server,
         name,
@@ -51,7 +57,11 @@ def test_the_owner_restores_what_is_its_own(database, config):
 
 
 CASES = {
-    "a table of another's": (["CREATE TABLE t (id int)", "ALTER TABLE t OWNER TO {other}"], '"{other}"', 'GRANT "{other}" TO "{owner}";'),
+    "a table of another's": (
+        ["CREATE TABLE t (id int)", "ALTER TABLE t OWNER TO {other}"],
+        '"{other}"',
+        'GRANT "{other}" TO "{owner}";',
+    ),
     "default privileges of another's": (
         ["ALTER DEFAULT PRIVILEGES FOR ROLE {other} GRANT SELECT ON TABLES TO PUBLIC"],
         "permission denied to change default privileges|must be member of role|SET ROLE",
@@ -83,7 +93,11 @@ CASES = {
         "log_statement",
         'GRANT SET ON PARAMETER "log_statement" TO "{owner}";',
     ),
-    "another's setting": (["ALTER ROLE {other} IN DATABASE {name} SET work_mem TO '5MB'"], "permission denied|must have", "superuser"),
+    "another's setting": (
+        ["ALTER ROLE {other} IN DATABASE {name} SET work_mem TO '5MB'"],
+        "permission denied|must have",
+        "superuser",
+    ),
 }
 
 
@@ -107,15 +121,25 @@ def test_what_takes_more_says_so_and_changes_nothing(what, database, new_databas
     restore_database(as_superuser(config, server), "latest")
 
 
-def test_an_extension_that_only_a_superuser_may_create(postgres_server, new_config, s3, bucket, tmp_path):
-    """Known before anything is touched; a trusted one is the owner's to create. Debian's server has many extensions."""
+def test_an_extension_that_only_a_superuser_may_create(
+    postgres_server, new_config, s3, bucket, tmp_path
+):
+    """Known before anything is touched; a trusted one is the owner's to create. Debian's server has
+    many extensions.
+    """
     server = postgres_server(15)
     try:
         server.execute("CREATE ROLE librarian LOGIN CREATEDB PASSWORD 'librarian-of-a-test'")
         server.execute("CREATE DATABASE shelves OWNER librarian")
-        config = new_config(Database(server, "shelves", "librarian", "librarian-of-a-test", ""), s3, bucket)
-        with psycopg.connect(server.dsn("shelves", "librarian", "librarian-of-a-test"), autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION pg_trgm; CREATE EXTENSION citext; COMMENT ON EXTENSION citext IS 'ours'")
+        config = new_config(
+            Database(server, "shelves", "librarian", "librarian-of-a-test", ""), s3, bucket
+        )
+        with psycopg.connect(
+            server.dsn("shelves", "librarian", "librarian-of-a-test"), autocommit=True
+        ) as connection:
+            connection.execute(
+                "CREATE EXTENSION pg_trgm; CREATE EXTENSION citext; COMMENT ON EXTENSION citext IS 'ours'"
+            )
             connection.execute("CREATE TABLE t (id citext)")
         create_backup(config.settings)
         restore_database(config.settings, "latest")
@@ -123,7 +147,9 @@ def test_an_extension_that_only_a_superuser_may_create(postgres_server, new_conf
         create_backup(config.settings)
         before = databases_of(server)
         for check in (True, False):
-            with pytest.raises(DatabaseError, match="pg_stat_statements, which only a superuser may create") as caught:
+            with pytest.raises(
+                DatabaseError, match="pg_stat_statements, which only a superuser may create"
+            ) as caught:
                 restore_database(config.settings, "latest", check=check)
             assert "DB_USER" in caught.value.hint
             assert databases_of(server) == before
@@ -148,7 +174,9 @@ def test_an_extension_or_a_version_that_the_server_lacks(postgres_server, new_co
         with pytest.raises(DatabaseError, match="lacks the extensions hstore"):
             restore_database(ours.settings, "latest")
         taken = create_backup(ours.settings)
-        with pytest.raises(DatabaseError, match="made by PostgreSQL 16, this server is 15") as caught:
+        with pytest.raises(
+            DatabaseError, match="made by PostgreSQL 16, this server is 15"
+        ) as caught:
             restore_database(theirs.settings, taken["backup"])
         assert caught.value.hint == "Restore it into PostgreSQL 16 or newer"
         assert databases_of(new) == before
@@ -161,19 +189,30 @@ def test_whose_backup_it_is(database, new_database, config, new_config, s3, buck
     """A name alone brings back this database's own; another's needs its whole key, and is told."""
     server = database.server
     other = new_database()
-    run_sql(server, other.name, "GRANT CREATE ON SCHEMA public TO {owner}", "SET ROLE {owner}; CREATE TABLE theirs (id int)", owner=other.owner)
+    run_sql(
+        server,
+        other.name,
+        "GRANT CREATE ON SCHEMA public TO {owner}",
+        "SET ROLE {owner}; CREATE TABLE theirs (id int)",
+        owner=other.owner,
+    )
     theirs = new_config(other, s3, bucket, SERVER_NAME="elsewhere")
     taken = create_backup(theirs.settings)
     ours = create_backup(config.settings)
     assert restore_database(config.settings, "latest", check=True)["backup"] == ours["backup"]
-    with pytest.raises(UsageError, match=f"a backup of the database {other.name} on elsewhere, not of {database.name}") as caught:
+    with pytest.raises(
+        UsageError,
+        match=f"a backup of the database {other.name} on elsewhere, not of {database.name}",
+    ) as caught:
         restore_database(config.settings, taken["backup"])
     key = caught.value.hint.rpartition(" ")[2]
     assert key == f"s3://{bucket}/{taken['key']}"
     assert not server.execute("SELECT 1 FROM pg_tables WHERE tablename = 'theirs'", database.name)
     result = restore_database(as_superuser(config, server), key)
     assert "FOREIGN_BACKUP" in [finding["code"] for finding in result["findings"]]
-    assert server.execute("SELECT 1 FROM pg_tables WHERE tablename = 'theirs'", database.name) == [(1,)]
+    assert server.execute("SELECT 1 FROM pg_tables WHERE tablename = 'theirs'", database.name) == [
+        (1,)
+    ]
     with pytest.raises(UsageError) as caught:
         restore_database(config.settings, "postgres-backup-2026-01-27_00-00-00.sql.gz")
     assert caught.value.exit_status == 2
@@ -183,7 +222,14 @@ def test_whose_backup_it_is(database, new_database, config, new_config, s3, buck
 def test_row_level_security_that_binds_the_owner(database, config):
     """Whoever may not see every row can neither back up nor restore them; a superuser can."""
     server, name = database.server, database.name
-    run_sql(server, name, "SET ROLE {owner}", "CREATE TABLE mine (id int)", "ALTER TABLE mine ENABLE ROW LEVEL SECURITY", owner=database.owner)
+    run_sql(
+        server,
+        name,
+        "SET ROLE {owner}",
+        "CREATE TABLE mine (id int)",
+        "ALTER TABLE mine ENABLE ROW LEVEL SECURITY",
+        owner=database.owner,
+    )
     run_sql(server, name, "INSERT INTO mine SELECT generate_series(1, 9)")
     create_backup(config.settings)
     restore_database(config.settings, "latest")
@@ -198,17 +244,30 @@ def test_row_level_security_that_binds_the_owner(database, config):
     assert restore_database(as_superuser(config, server), "latest")["rows"] == 9
 
 
-def test_all_that_stands_in_the_way_is_told_at_once(postgres_server, new_config, s3, s3_client, bucket):
-    """Whoever mends one thing does not learn of the next only then; check mode says the same, and nothing is touched."""
+def test_all_that_stands_in_the_way_is_told_at_once(
+    postgres_server, new_config, s3, s3_client, bucket
+):
+    """Whoever mends one thing does not learn of the next only then; check mode says the same, and
+    nothing is touched.
+    """
     server = postgres_server(15)
     server.execute("CREATE DATABASE obstacles")
     server.execute("CREATE ROLE clerk LOGIN PASSWORD 'clerk-of-a-test'")
     try:
-        config = new_config(Database(server, "obstacles", server.superuser, server.password, ""), s3, bucket)
+        config = new_config(
+            Database(server, "obstacles", server.superuser, server.password, ""), s3, bucket
+        )
         taken = create_backup(config.settings)
         found = engine.manifest_of(s3_client, bucket, taken)
-        found |= {"extensions": [{"name": "no_such_thing", "version": "1", "schema": "public"}], "roles": ["postgres", "somebody_else"]}
-        found |= {"database_bytes": 10**15, "postgresql_version": "17.1", "locale": found["locale"] | {"collate": "xx_YY.UTF-8", "ctype": "xx_YY.UTF-8"}}
+        found |= {
+            "extensions": [{"name": "no_such_thing", "version": "1", "schema": "public"}],
+            "roles": ["postgres", "somebody_else"],
+        }
+        found |= {
+            "database_bytes": 10**15,
+            "postgresql_version": "17.1",
+            "locale": found["locale"] | {"collate": "xx_YY.UTF-8", "ctype": "xx_YY.UTF-8"},
+        }
         key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
         s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
         before = databases_of(server)
@@ -216,9 +275,19 @@ def test_all_that_stands_in_the_way_is_told_at_once(postgres_server, new_config,
         for check in (True, False):
             with pytest.raises(DatabaseError) as caught:
                 restore_database(clerk, "latest", check=check)
-            told = ("PostgreSQL 17", "no_such_thing", "may not create databases", "xx_YY", "its owner is postgres", "somebody_else")
+            told = (
+                "PostgreSQL 17",
+                "no_such_thing",
+                "may not create databases",
+                "xx_YY",
+                "its owner is postgres",
+                "somebody_else",
+            )
             for number, words in enumerate(told, 1):
-                assert re.search(rf"{number}\. [^;]*{words}", caught.value.message), (words, caught.value.message)
+                assert re.search(rf"{number}\. [^;]*{words}", caught.value.message), (
+                    words,
+                    caught.value.message,
+                )
             assert "3. As a superuser: ALTER ROLE" in caught.value.hint
             assert databases_of(server) == before
     finally:
@@ -226,17 +295,23 @@ def test_all_that_stands_in_the_way_is_told_at_once(postgres_server, new_config,
         server.execute("DROP ROLE clerk")
 
 
-def test_a_locale_that_the_system_lacks_is_known_before_anything_is_touched(database, config, s3_client, bucket):
+def test_a_locale_that_the_system_lacks_is_known_before_anything_is_touched(
+    database, config, s3_client, bucket
+):
     server = database.server
     taken = create_backup(config.settings)
     found = engine.manifest_of(s3_client, bucket, taken)
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
     right = dict(found["locale"])
     for change in ({"collate": "xx_YY.UTF-8", "ctype": "xx_YY.UTF-8"}, {"collate": "xx_YY.UTF-8"}):
-        s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found | {"locale": right | change}))
+        s3_client.put_object(
+            Bucket=bucket, Key=key, Body=manifest.dump(found | {"locale": right | change})
+        )
         before = databases_of(server)
         for check in (True, False):
-            with pytest.raises(DatabaseError, match="lacks the locale that the backup needs") as caught:
+            with pytest.raises(
+                DatabaseError, match="lacks the locale that the backup needs"
+            ) as caught:
                 restore_database(config.settings, "latest", check=check)
             assert "locale-gen" in caught.value.hint
             assert databases_of(server) == before

@@ -1,4 +1,6 @@
-"""What shell scripts have put into the bucket: plain dumps without a manifest, made in every way that scripts make them."""
+"""What shell scripts have put into the bucket: plain dumps without a manifest, made in every way
+that scripts make them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ PREFIX = "postgres-backup/postgres-backup-2020-01-{day:02}_00-00-00.sql.gz"
 
 
 def dumped(server, name: str, *options: str, **environment: str) -> bytes:
-    return subprocess.run([server.bin_dir / "pg_dump", *options], env=server.environment(name) | environment, capture_output=True, check=True).stdout
+    return subprocess.run(
+        [server.bin_dir / "pg_dump", *options],
+        env=server.environment(name) | environment,
+        capture_output=True,
+        check=True,
+    ).stdout
 
 
 def packed(dump: bytes, *options: str) -> bytes:
@@ -29,7 +36,9 @@ def codes(result: dict) -> set[str]:
 
 
 def test_dumps_as_scripts_make_them(sample_database, config, s3_client, bucket):
-    """Each is loaded beside the live database, and is what it was; that it cannot be proven is said."""
+    """Each is loaded beside the live database, and is what it was; that it cannot be proven is
+    said.
+    """
     server, name = sample_database.server, sample_database.name
     settings = as_superuser(config, server)
     before = rows_of(server, name)
@@ -39,16 +48,23 @@ def test_dumps_as_scripts_make_them(sample_database, config, s3_client, bucket):
         "plain": packed(plain),
         "gzip -9": packed(plain, "-9"),
         "two members": packed(plain[:half]) + packed(plain[half:]),
-        "--clean --if-exists --create": packed(dumped(server, name, "--clean", "--if-exists", "--create")),
+        "--clean --if-exists --create": packed(
+            dumped(server, name, "--clean", "--if-exists", "--create")
+        ),
         "--clean": packed(dumped(server, name, "--clean")),
         "--create": packed(dumped(server, name, "--create")),
         "--no-owner --no-acl": packed(dumped(server, name, "--no-owner", "--no-acl")),
         "in another time zone": packed(dumped(server, name, PGTZ="Asia/Almaty")),
         "through the partitioned table": packed(dumped(server, name, "--load-via-partition-root")),
         "--inserts": packed(dumped(server, name, "--inserts", "--rows-per-insert=50")),
-        "with a verbose pg_dump": packed(dumped(server, name, "--verbose", "--quote-all-identifiers")),
+        "with a verbose pg_dump": packed(
+            dumped(server, name, "--verbose", "--quote-all-identifiers")
+        ),
     }
-    comment = server.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", params=(name,))
+    comment = server.execute(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
+        params=(name,),
+    )
     live = server.execute("SELECT oid FROM pg_database WHERE datname = %s", params=(name,))
     for day, (way, body) in enumerate(ways.items(), 1):
         key = PREFIX.format(day=day)
@@ -58,20 +74,35 @@ def test_dumps_as_scripts_make_them(sample_database, config, s3_client, bucket):
         assert codes(result) == wanted, way
         assert rows_of(server, name) == before, way
         # the live database itself was not touched: it is the one that is kept
-        assert server.execute("SELECT oid FROM pg_database WHERE datname = %s", params=(result["kept_database"],)) == live, way
+        assert (
+            server.execute(
+                "SELECT oid FROM pg_database WHERE datname = %s", params=(result["kept_database"],)
+            )
+            == live
+        ), way
         live = server.execute("SELECT oid FROM pg_database WHERE datname = %s", params=(name,))
-        assert server.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", params=(name,)) == comment
+        assert (
+            server.execute(
+                "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
+                params=(name,),
+            )
+            == comment
+        )
         run_sql(server, "postgres", "DROP DATABASE {kept}", kept=result["kept_database"])
     restore_database(settings, PREFIX.format(day=8).rpartition("/")[2])
 
 
 def test_one_that_was_verified_first(sample_database, config, s3_client, bucket):
-    """Its manifest has hashes of rows as another time zone writes them; read back in UTC they differ, and are no damage."""
+    """Its manifest has hashes of rows as another time zone writes them; read back in UTC they
+    differ, and are no damage.
+    """
     server, name = sample_database.server, sample_database.name
     settings = as_superuser(config, server)
     before = rows_of(server, name)
     key = PREFIX.format(day=1)
-    s3_client.put_object(Bucket=bucket, Key=key, Body=packed(dumped(server, name, PGTZ="Asia/Almaty")))
+    s3_client.put_object(
+        Bucket=bucket, Key=key, Body=packed(dumped(server, name, PGTZ="Asia/Almaty"))
+    )
     verify_backup(settings, key.rpartition("/")[2])
     sample.destroy(server.dsn(name))
     result = restore_database(settings, key.rpartition("/")[2])
@@ -89,7 +120,9 @@ def test_what_is_no_whole_dump_stays_outside(sample_database, config, s3_client,
     assert b"\\." not in plain[middle_of_rows - 4000 : middle_of_rows]
     other = f"{name}_other"
     run_sql(server, "postgres", "CREATE DATABASE {other}", other=other)
-    cluster = subprocess.run([server.bin_dir / "pg_dumpall"], env=server.environment(), capture_output=True, check=True).stdout
+    cluster = subprocess.run(
+        [server.bin_dir / "pg_dumpall"], env=server.environment(), capture_output=True, check=True
+    ).stdout
     cases = {
         "an empty gzip, as a dead pg_dump leaves": (packed(b""), ""),
         "cut in the rows": (packed(plain[:middle_of_rows]), ""),
@@ -98,8 +131,20 @@ def test_what_is_no_whole_dump_stays_outside(sample_database, config, s3_client,
         "cut as gzip": (packed(plain)[:-1000], ""),
         "two databases": (packed(plain + f"\\connect {other}\n".encode() + plain), ""),
         "all of a server": (packed(cluster), "pg_dumpall"),
-        "a shell in it": (packed(plain.replace(b"SET row_security = off;", b"SET row_security = off;\n\\! touch /tmp/never", 1)), "psql command"),
-        "a role for all": (packed(plain.replace(b"SET row_security = off;", b"CREATE ROLE intruder SUPERUSER;", 1)), "server"),
+        "a shell in it": (
+            packed(
+                plain.replace(
+                    b"SET row_security = off;", b"SET row_security = off;\n\\! touch /tmp/never", 1
+                )
+            ),
+            "psql command",
+        ),
+        "a role for all": (
+            packed(
+                plain.replace(b"SET row_security = off;", b"CREATE ROLE intruder SUPERUSER;", 1)
+            ),
+            "server",
+        ),
         "no dump at all": (packed(b"<html>Sign in</html>"), ""),
         "not even packed": (b"<html>Sign in</html>", ""),
     }

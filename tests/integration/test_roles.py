@@ -1,4 +1,6 @@
-"""Roles that a restore misses come back from what was saved beside the backup; those that are there are left alone."""
+"""Roles that a restore misses come back from what was saved beside the backup; those that are there
+are left alone.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,16 @@ HASHES = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname !~ '^pg_'"
 SETTINGS = "SELECT r.rolname, s.setconfig FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = 0"
 MEMBERS = """SELECT g.rolname, m.rolname, a.admin_option, to_jsonb(a)->>'inherit_option', to_jsonb(a)->>'set_option'
     FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member WHERE g.rolname !~ '^pg_'"""
-COMMENTS = (
-    "SELECT r.rolname, shobj_description(r.oid, 'pg_authid') FROM pg_roles r WHERE shobj_description(r.oid, 'pg_authid') IS NOT NULL AND rolname !~ '^pg_'"
-)
+COMMENTS = "SELECT r.rolname, shobj_description(r.oid, 'pg_authid') FROM pg_roles r WHERE shobj_description(r.oid, 'pg_authid') IS NOT NULL AND rolname !~ '^pg_'"
 ODD = 'o\'dd; "role"\nof two lines'
 
 
 @pytest.fixture(scope="module", params=[15, 16, 18], ids=["pg15", "pg16", "pg18"])
 def cluster(request, tmp_path_factory):
     """A server of its own: its roles are what is tried here."""
-    with PostgresServer(tmp_path_factory.mktemp("roles"), request.param, durable=False, dies_with_parent=True) as server:
+    with PostgresServer(
+        tmp_path_factory.mktemp("roles"), request.param, durable=False, dies_with_parent=True
+    ) as server:
         yield server
 
 
@@ -63,15 +65,22 @@ def office(cluster, new_config, s3, bucket):
         "INSERT INTO files VALUES (1)",
         odd=ODD,
     )
-    yield new_config(Database(cluster, "office", cluster.superuser, cluster.password, ""), s3, bucket)
+    yield new_config(
+        Database(cluster, "office", cluster.superuser, cluster.password, ""), s3, bucket
+    )
     for name in databases_of(cluster) - {"postgres", "template0", "template1"}:
         run_sql(cluster, "postgres", "DROP DATABASE {name} WITH (FORCE)", name=name)
-    for (name,) in cluster.execute("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'"):
+    for (name,) in cluster.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'"
+    ):
         run_sql(cluster, "postgres", "DROP ROLE {name}", name=name)
 
 
 def roles_of(server) -> list:
-    return [sorted(server.execute(query), key=repr) for query in (ROLES, HASHES, SETTINGS, MEMBERS, COMMENTS)]
+    return [
+        sorted(server.execute(query), key=repr)
+        for query in (ROLES, HASHES, SETTINGS, MEMBERS, COMMENTS)
+    ]
 
 
 def lose(server, *names: str) -> None:
@@ -89,10 +98,18 @@ def test_they_come_back_as_they_were(office, cluster):
     planned = restore_database(settings, "latest", check=True)
     assert roles_of(cluster) != before
     result = restore_database(settings, "latest")
-    assert set(result["missing_roles"]) == set(planned["missing_roles"]) == {"clerk", "boss", ODD, "staff", "readers"}
+    assert (
+        set(result["missing_roles"])
+        == set(planned["missing_roles"])
+        == {"clerk", "boss", ODD, "staff", "readers"}
+    )
     assert roles_of(cluster) == before
     assert state_of(cluster, "office") == whole
-    assert (result["kept_database"], result["downtime_seconds"], result["replaces"]) == (None, 0.0, False)
+    assert (result["kept_database"], result["downtime_seconds"], result["replaces"]) == (
+        None,
+        0.0,
+        False,
+    )
     with psycopg.connect(cluster.dsn("office", "clerk", "clerk-of-a-test")) as connection:
         assert connection.execute("SELECT id FROM files").fetchone() == (1,)
 
@@ -101,11 +118,25 @@ def test_those_that_are_there_keep_what_they_have_today(office, cluster):
     settings = office.settings
     create_backup(settings)
     lose(cluster, "clerk", "readers")
-    run_sql(cluster, "postgres", "ALTER ROLE boss PASSWORD 'new-of-a-test' CREATEROLE", "ALTER ROLE staff LOGIN", "COMMENT ON ROLE staff IS 'today'")
-    theirs = [[row for row in rows if row[0] in ("boss", "staff", "unrelated")] for rows in roles_of(cluster)]
+    run_sql(
+        cluster,
+        "postgres",
+        "ALTER ROLE boss PASSWORD 'new-of-a-test' CREATEROLE",
+        "ALTER ROLE staff LOGIN",
+        "COMMENT ON ROLE staff IS 'today'",
+    )
+    theirs = [
+        [row for row in rows if row[0] in ("boss", "staff", "unrelated")]
+        for rows in roles_of(cluster)
+    ]
     run_sql(cluster, "postgres", "DROP ROLE unrelated")
-    assert set(restore_database(settings, "latest")["missing_roles"]) == {"clerk"} | ({"readers"} & set(_wanted(settings)))
-    now = [[row for row in rows if row[0] in ("boss", "staff", "unrelated")] for rows in roles_of(cluster)]
+    assert set(restore_database(settings, "latest")["missing_roles"]) == {"clerk"} | (
+        {"readers"} & set(_wanted(settings))
+    )
+    now = [
+        [row for row in rows if row[0] in ("boss", "staff", "unrelated")]
+        for rows in roles_of(cluster)
+    ]
     assert [[row for row in rows if row[0] != "unrelated"] for rows in theirs][:3] == now[:3]
     assert ("staff", "clerk") in [row[:2] for row in roles_of(cluster)[3]]
     assert not cluster.execute("SELECT 1 FROM pg_roles WHERE rolname = 'unrelated'")
@@ -116,7 +147,9 @@ def _wanted(settings) -> list[str]:
 
 
 def test_nobody_saved_them(office, cluster, s3_client, bucket):
-    """Then they are named, with the statements to type, before anything is touched; and in check mode too."""
+    """Then they are named, with the statements to type, before anything is touched; and in check
+    mode too.
+    """
     settings = office.settings
     taken = create_backup(settings)
     s3_client.delete_object(Bucket=bucket, Key=f"postgres-backup/globals/{taken['backup']}")
@@ -144,19 +177,33 @@ def test_without_the_right_to_make_them(office, cluster):
 
 def test_with_createrole_and_no_more(office, cluster):
     """No superuser: PostgreSQL does not let us say NOSUPERUSER then."""
-    run_sql(cluster, "office", "ALTER TABLE files OWNER TO boss", "REVOKE ALL ON letters FROM {odd}", "ALTER ROLE clerk IN DATABASE office RESET ALL", odd=ODD)
+    run_sql(
+        cluster,
+        "office",
+        "ALTER TABLE files OWNER TO boss",
+        "REVOKE ALL ON letters FROM {odd}",
+        "ALTER ROLE clerk IN DATABASE office RESET ALL",
+        odd=ODD,
+    )
     run_sql(cluster, "office", "GRANT SELECT ON letters TO clerk")
     create_backup(office.settings)
     lose(cluster, "clerk")
     run_sql(cluster, "postgres", "ALTER ROLE boss CREATEROLE")
     if cluster.major >= 16:
         run_sql(cluster, "postgres", "GRANT staff TO boss WITH ADMIN OPTION")
-    settings = as_superuser(office, cluster) and office.change(DB_USER="boss", DB_PASSWORD="boss-of-a-test")
+    settings = as_superuser(office, cluster) and office.change(
+        DB_USER="boss", DB_PASSWORD="boss-of-a-test"
+    )
     result = restore_database(settings, "latest")
     assert result["missing_roles"] == ["clerk"]
     # a setting of an application's own is a superuser's to make; the role does without
-    assert [(f["code"], "app.note" in f["message"]) for f in result["findings"]] == [("DISK_NOT_CHECKED", False), ("ROLE_SETTING_LEFT_OUT", True)]
-    assert cluster.execute("SELECT rolsuper, rolcanlogin, rolconnlimit, rolinherit FROM pg_roles WHERE rolname = 'clerk'") == [(False, True, 7, False)]
+    assert [(f["code"], "app.note" in f["message"]) for f in result["findings"]] == [
+        ("DISK_NOT_CHECKED", False),
+        ("ROLE_SETTING_LEFT_OUT", True),
+    ]
+    assert cluster.execute(
+        "SELECT rolsuper, rolcanlogin, rolconnlimit, rolinherit FROM pg_roles WHERE rolname = 'clerk'"
+    ) == [(False, True, 7, False)]
     with psycopg.connect(cluster.dsn("office", "clerk", "clerk-of-a-test")) as connection:
         assert connection.execute("SELECT count(*) FROM letters").fetchone() == (0,)
 
@@ -176,5 +223,8 @@ def test_statements_are_read_whole():
     ]
     wanted = [*found[1:3], 'GRANT "g""x" TO "a;b" WITH ADMIN OPTION, INHERIT FALSE']
     assert roles._chosen(found, ["a;b", 'g"x'], set(), {"major": 18, "superuser": True}) == wanted
-    assert roles._chosen(found, ["a;b"], set(), {"major": 15, "superuser": True})[-1] == 'GRANT "g""x" TO "a;b" WITH ADMIN OPTION'
+    assert (
+        roles._chosen(found, ["a;b"], set(), {"major": 15, "superuser": True})[-1]
+        == 'GRANT "g""x" TO "a;b" WITH ADMIN OPTION'
+    )
     assert roles._chosen(found, ['g"x'], {"a;b"}, {"major": 18, "superuser": True}) == []

@@ -17,8 +17,12 @@ from tests.integration import engine
 def guarded(sample_database, new_config, s3, bucket):
     """A config full of secrets, and the list of them."""
     server = sample_database.server
-    password = f'pass\'word "{secrets.token_hex(8)}"'  # what must be quoted must be hidden all the same
-    server.execute(f"CREATE ROLE guarded_user SUPERUSER LOGIN PASSWORD '{password.replace(chr(39), chr(39) * 2)}'")
+    password = (
+        f'pass\'word "{secrets.token_hex(8)}"'  # what must be quoted must be hidden all the same
+    )
+    server.execute(
+        f"CREATE ROLE guarded_user SUPERUSER LOGIN PASSWORD '{password.replace(chr(39), chr(39) * 2)}'"
+    )
     config = new_config(
         sample_database, s3, bucket, DB_USER="guarded_user", DB_PASSWORD=password,
         ALERT_URLS=f"tgram://{secrets.token_hex(8)}/1", PING_URL=f"https://ping.invalid/{secrets.token_hex(8)}",
@@ -35,7 +39,9 @@ def recorder(guarded, tmp_path):
     log.touch()
     for name in ("pg_dump", "pg_dumpall", "pg_restore", "psql"):
         script = folder / name
-        script.write_text(f"#!/bin/sh\nprintf '%s\\n' {name} \"$@\" >> '{log}'\nexec '{real / name}' \"$@\"\n")
+        script.write_text(
+            f"#!/bin/sh\nprintf '%s\\n' {name} \"$@\" >> '{log}'\nexec '{real / name}' \"$@\"\n"
+        )
         script.chmod(0o755)
     config.change(PG_BIN_DIR=folder)
     return log
@@ -77,7 +83,13 @@ def test_no_secret_shows_while_everything_goes_well(guarded, recorder, s3_client
     with Watcher(hidden) as watcher:
         done = [
             engine.run(config.path, *arguments)
-            for arguments in (["run", "--json"], ["verify", "latest", "--json"], ["restore", "latest", "--json"], ["status", "--json"], ["list"])
+            for arguments in (
+                ["run", "--json"],
+                ["verify", "latest", "--json"],
+                ["restore", "latest", "--json"],
+                ["status", "--json"],
+                ["list"],
+            )
         ]
     assert [d.returncode for d in done] == [0] * 5, [d.stderr for d in done]
     assert watcher.looks > 5
@@ -111,7 +123,9 @@ def test_no_secret_shows_when_something_fails(guarded, kind):
     for arguments in (["backup", "--json"], ["run"]):
         done = engine.run(config.path, *arguments)
         assert done.returncode == 1, (arguments, done.stderr)
-        assert not [word for word in hidden if word in done.stdout + done.stderr], done.stdout + done.stderr
+        assert not [word for word in hidden if word in done.stdout + done.stderr], (
+            done.stdout + done.stderr
+        )
 
 
 def test_a_password_like_any_word_does_not_eat_the_answers(sample_database, new_config, s3, bucket):
@@ -122,5 +136,9 @@ def test_a_password_like_any_word_does_not_eat_the_answers(sample_database, new_
     found = engine.answer(engine.run(config.path, "backup", "--json"))
     assert found["backup"].startswith("postgres-backup-")
     assert found["key"].startswith("postgres-backup/postgres-backup-")
-    text = engine.failed_well(engine.run(config.path, "verify", "postgres-backup-2026-01-01_00-00-00.sql.gz"), 2, found["backup"])
+    text = engine.failed_well(
+        engine.run(config.path, "verify", "postgres-backup-2026-01-01_00-00-00.sql.gz"),
+        2,
+        found["backup"],
+    )
     assert "postgres-backup-2026-01-01_00-00-00.sql.gz" in text

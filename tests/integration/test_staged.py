@@ -22,7 +22,9 @@ from tests.integration.restoring import databases_of, run_sql
 
 @pytest.fixture
 def filled(database):
-    database.execute(f'CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 100) n; ALTER TABLE users OWNER TO "{database.owner}"')
+    database.execute(
+        f'CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 100) n; ALTER TABLE users OWNER TO "{database.owner}"'
+    )
     return database
 
 
@@ -42,7 +44,9 @@ def test_nothing_is_held_between_the_steps_and_a_side_database_that_is_gone_is_s
     assert "There is no side database" in refused.value.message
     assert rows(filled) == 100
     assert databases_of(filled.server) >= {again["kept_database"]}
-    assert compare_step(settings, again["kept_database"])["row_differences"] == [{"table": "public.users", "kept_rows": 10, "live_rows": 100}]
+    assert compare_step(settings, again["kept_database"])["row_differences"] == [
+        {"table": "public.users", "kept_rows": 10, "live_rows": 100}
+    ]
 
 
 def test_in_place_there_is_no_side_database(filled, config):
@@ -61,31 +65,53 @@ def age(database, settings, kept: str, days: float) -> None:
     """Make a replaced database one that was replaced so long ago."""
     with connect_maintenance(settings, database.name) as connection:
         facts = replaced.choose(connection, settings, database.name, kept)
-    comment = {key: facts[key] for key in ("database", "by", "comment")} | {"postgres-backup": "replaced"}
+    comment = {key: facts[key] for key in ("database", "by", "comment")} | {
+        "postgres-backup": "replaced"
+    }
     comment["replaced_at"] = format_timestamp(utc_now() - timedelta(days=days))
-    run_sql(database.server, "postgres", "COMMENT ON DATABASE {kept} IS '" + json.dumps(comment).replace("{", "{{").replace("}", "}}") + "'", kept=kept)
+    run_sql(
+        database.server,
+        "postgres",
+        "COMMENT ON DATABASE {kept} IS '"
+        + json.dumps(comment).replace("{", "{{").replace("}", "}}")
+        + "'",
+        kept=kept,
+    )
 
 
-def test_prune_drops_a_replaced_database_after_its_days_if_a_good_backup_is_newer(filled, config, s3_client, bucket):
+def test_prune_drops_a_replaced_database_after_its_days_if_a_good_backup_is_newer(
+    filled, config, s3_client, bucket
+):
     settings = config.settings
     taken = create_backup(settings)
     kept = restore_database(settings, "latest")["kept_database"]
 
     stays = prune_backups(settings)
     assert stays["replaced_deleted"] == []
-    assert stays["replaced_kept"] == [{"database": kept, "reason": "replaced not more than 7 days ago"}]
+    assert stays["replaced_kept"] == [
+        {"database": kept, "reason": "replaced not more than 7 days ago"}
+    ]
 
     age(filled, settings, kept, 8)
     would = prune_backups(settings, check=True)
     assert would["changed"]
-    assert would["replaced_deleted"] == [{"database": kept, "reason": "replaced more than 7 days ago"}]
+    assert would["replaced_deleted"] == [
+        {"database": kept, "reason": "replaced more than 7 days ago"}
+    ]
     assert kept in databases_of(filled.server)
 
     stem = taken["backup"].split(".")[0]
     key = f"postgres-backup/manifests/{stem}.json"
     whole = s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()
-    s3_client.put_object(Bucket=bucket, Key=key, Body=json.dumps(json.loads(whole) | {"bytes": 1}).encode())  # no good backup is left
-    assert prune_backups(settings)["replaced_kept"] == [{"database": kept, "reason": "no good backup is newer than it: it may hold the only newer data"}]
+    s3_client.put_object(
+        Bucket=bucket, Key=key, Body=json.dumps(json.loads(whole) | {"bytes": 1}).encode()
+    )  # no good backup is left
+    assert prune_backups(settings)["replaced_kept"] == [
+        {
+            "database": kept,
+            "reason": "no good backup is newer than it: it may hold the only newer data",
+        }
+    ]
     s3_client.put_object(Bucket=bucket, Key=key, Body=whole)
 
     done = engine.run(config.path, "prune", "--json")
@@ -119,7 +145,12 @@ def test_the_swap_does_not_wait_for_the_store(filled, config, s3, s3_client, buc
     dead = config.change(S3_ENDPOINT_URL="http://127.0.0.1:1")
     done = swap_step(dead, loaded["backup"], loaded["side_database"])
     assert rows(filled) == 100
-    facts = {"stage": "note", "backup": done["backup"], "kept_database": done["kept_database"], "downtime_seconds": done["downtime_seconds"]}
+    facts = {
+        "stage": "note",
+        "backup": done["backup"],
+        "kept_database": done["kept_database"],
+        "downtime_seconds": done["downtime_seconds"],
+    }
     settings = config.change(S3_ENDPOINT_URL=s3.endpoint_url)
     assert perform_step(settings, **facts, check=True)["findings"] == []
     assert [key for key in engine.keys(s3_client, bucket) if "-restore-" in key] == []
@@ -127,4 +158,8 @@ def test_the_swap_does_not_wait_for_the_store(filled, config, s3, s3_client, buc
     assert (noted["changed"], noted["findings"]) == (False, [])
     [key] = [key for key in engine.keys(s3_client, bucket) if "-restore-" in key]
     told = json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
-    assert (told["event"], told["kept_database"], told["downtime_seconds"]) == ("restore", done["kept_database"], done["downtime_seconds"])
+    assert (told["event"], told["kept_database"], told["downtime_seconds"]) == (
+        "restore",
+        done["kept_database"],
+        done["downtime_seconds"],
+    )

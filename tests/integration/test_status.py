@@ -1,4 +1,6 @@
-"""Is all well? Silence, age and damage raise the alarm; a database that is down does not hide the backups."""
+"""Is all well? Silence, age and damage raise the alarm; a database that is down does not hide the
+backups.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +44,21 @@ def test_a_database_that_is_down_hides_nothing(config, s3_client, bucket):
 
 def test_costs_where_prices_are_set(config, s3_client, bucket):
     engine.forge(s3_client, bucket, NOW - timedelta(hours=1), body=b"x" * 1_000_000)
-    engine.forge(s3_client, bucket, NOW - timedelta(hours=2), body=b"x" * 5_000_000, server="other-server")
+    engine.forge(
+        s3_client, bucket, NOW - timedelta(hours=2), body=b"x" * 5_000_000, server="other-server"
+    )
     assert "costs" not in engine.run(config.path, "status").stdout
     config.change(PRICE_GB_MONTH=20, PRICE_CURRENCY="EUR")
-    assert "  costs: 1.0 MB now for 0.02 EUR a month, about 7.0 MB for 0.14 EUR in the long run" in engine.run(config.path, "status").stdout
+    assert (
+        "  costs: 1.0 MB now for 0.02 EUR a month, about 7.0 MB for 0.14 EUR in the long run"
+        in engine.run(config.path, "status").stdout
+    )
     found = engine.answer(engine.run(config.path, "status", "--json"))["costs"]
-    assert (found["storage_bytes"], found["steady_bytes"], found["requests_cost_month"]) == (1_000_000, 7_000_000, None)
+    assert (found["storage_bytes"], found["steady_bytes"], found["requests_cost_month"]) == (
+        1_000_000,
+        7_000_000,
+        None,
+    )
 
 
 def test_too_old(config, s3_client, bucket):
@@ -76,7 +87,9 @@ def test_a_bad_one_is_named_even_beside_a_good_one(config, s3_client, bucket):
     s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{bad}", Body=b"cut")
     found = status.status(config.settings)
     assert (found["healthy"], found["databases"]["crm"]["last"]["backup"]) == (False, good)
-    assert next(f["message"] for f in found["findings"] if f["code"] == "BACKUP_BAD").startswith(bad)
+    assert next(f["message"] for f in found["findings"] if f["code"] == "BACKUP_BAD").startswith(
+        bad
+    )
 
 
 def test_each_of_several_databases_is_judged(config, s3_client, bucket):
@@ -85,7 +98,9 @@ def test_each_of_several_databases_is_judged(config, s3_client, bucket):
     engine.forge(s3_client, bucket, NOW - timedelta(hours=30), folder="shop", database="shop")
     found = status.status(settings)
     assert found["healthy"] is False
-    assert [f["message"].split(" is ")[0] for f in found["findings"] if f["code"] == "BACKUP_STALE"] == ["the newest good backup of shop"]
+    assert [
+        f["message"].split(" is ")[0] for f in found["findings"] if f["code"] == "BACKUP_STALE"
+    ] == ["the newest good backup of shop"]
 
 
 @pytest.mark.parametrize(
@@ -99,17 +114,25 @@ def test_each_of_several_databases_is_judged(config, s3_client, bucket):
 )
 def test_the_next_run(at, now, then):
     utc = timezone.utc
-    assert schedule.next_run(at, datetime.fromisoformat(now).replace(tzinfo=utc)) == datetime.fromisoformat(then).replace(tzinfo=utc)
+    assert schedule.next_run(
+        at, datetime.fromisoformat(now).replace(tzinfo=utc)
+    ) == datetime.fromisoformat(then).replace(tzinfo=utc)
 
 
 def test_a_real_backup_makes_it_well(sample_database, new_config, s3, bucket):
     server = sample_database.server
-    config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password)
+    config = new_config(
+        sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password
+    )
     taken = create_backup(config.settings)
     found = status.status(config.settings)
     assert (found["healthy"], found["findings"]) == (True, [])
     one = found["databases"][sample_database.name]
-    assert (one["last"]["backup"], one["bytes"], one["replaced"]) == (taken["backup"], taken["bytes"], [])
+    assert (one["last"]["backup"], one["bytes"], one["replaced"]) == (
+        taken["backup"],
+        taken["bytes"],
+        [],
+    )
     lines = engine.run(config.path, "list").stdout.splitlines()
     assert lines[0].split()[:4] == ["BACKUP", "DATABASE", "AGE", "SIZE"]
     assert lines[1].startswith(f"{taken['backup']}  {sample_database.name}")

@@ -1,6 +1,7 @@
 """The store against real S3 servers, friendly and awkward, and against a network that fails.
 
-What was stored is looked at with another client (plain boto3); what the store must refuse, it is asked for.
+What was stored is looked at with another client (plain boto3); what the store must refuse, it is
+asked for.
 """
 
 import contextlib
@@ -72,7 +73,10 @@ class Place:
         """boto3 as somebody else would use it; ``careless=True`` with its defaults."""
         config = {"s3": {"addressing_style": "path"}}
         if not options.pop("careless", False):
-            config |= {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+            config |= {
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            }
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint_url,
@@ -87,14 +91,22 @@ class Place:
         return self.client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     def keys(self) -> list[str]:
-        return [entry["Key"] for entry in self.client().list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+        return [
+            entry["Key"]
+            for entry in self.client().list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        ]
 
     def unfinished(self) -> list[str]:
-        return [entry["Key"] for entry in self.client().list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])]
+        return [
+            entry["Key"]
+            for entry in self.client().list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
+        ]
 
 
 def place_at(server: SeaweedFS, bucket: str) -> Place:
-    return Place(server.endpoint_url, server.access_key, server.secret_key, server.ca_bundle, bucket)
+    return Place(
+        server.endpoint_url, server.access_key, server.secret_key, server.ca_bundle, bucket
+    )
 
 
 @pytest.fixture
@@ -186,7 +198,10 @@ def test_small_objects(anywhere):
     found = store.head("backups/manifests/one.json")
     assert (found.key, found.bytes) == ("backups/manifests/one.json", 13)
     assert abs((datetime.datetime.now(datetime.timezone.utc) - found.modified).total_seconds()) < 60
-    assert store.delete(["backups/manifests/one.json", "backups/manifests/none.json"]) == ["backups/manifests/one.json", "backups/manifests/none.json"]
+    assert store.delete(["backups/manifests/one.json", "backups/manifests/none.json"]) == [
+        "backups/manifests/one.json",
+        "backups/manifests/none.json",
+    ]
     assert anywhere.keys() == []
 
 
@@ -196,7 +211,12 @@ def test_what_is_uploaded_is_what_others_read(anywhere, size):
     with store.upload("backups/one.sql.gz", size) as upload:
         digest = written(upload, size)
         stored = upload.complete()
-    assert (stored.key, stored.bytes, upload.bytes, upload.sha256) == ("backups/one.sql.gz", size, size, digest)
+    assert (stored.key, stored.bytes, upload.bytes, upload.sha256) == (
+        "backups/one.sql.gz",
+        size,
+        size,
+        digest,
+    )
     assert hashlib.sha256(anywhere.content("backups/one.sql.gz")).hexdigest() == digest
     assert upload.etag_confirmed, "these four servers make their ETags as Amazon does"
     download = store.download("backups/one.sql.gz", size)
@@ -219,7 +239,10 @@ def test_an_upload_left_leaves_nothing(anywhere):
     store = anywhere.store()
     for size in (10, 2 * PART + 1):
         for leave in (StoreError("Failed to dump crm: killed"), KeyboardInterrupt(), None):
-            with contextlib.suppress(StoreError, KeyboardInterrupt), store.upload("backups/one.sql.gz", 100) as upload:
+            with (
+                contextlib.suppress(StoreError, KeyboardInterrupt),
+                store.upload("backups/one.sql.gz", 100) as upload,
+            ):
                 written(upload, size)
                 if leave:
                     raise leave
@@ -232,8 +255,15 @@ def test_a_prefix_lists_what_lies_under_it(anywhere):
     store = anywhere.store()
     for key in ("app/one", "app/two words+plus%", "app/sub/three", "app_test/four", "other"):
         store.put(key, b"x")
-    assert sorted(entry.key for entry in store.list("app/")) == ["app/one", "app/sub/three", "app/two words+plus%"]
-    assert sorted(entry.key for entry in store.list("app/", delimiter="/")) == ["app/one", "app/two words+plus%"]
+    assert sorted(entry.key for entry in store.list("app/")) == [
+        "app/one",
+        "app/sub/three",
+        "app/two words+plus%",
+    ]
+    assert sorted(entry.key for entry in store.list("app/", delimiter="/")) == [
+        "app/one",
+        "app/two words+plus%",
+    ]
     assert len(list(store.list(""))) == 5
     assert list(store.list("nothing/")) == []
 
@@ -276,7 +306,9 @@ def test_wrong_keys_are_told_apart_everywhere(anywhere):
 
 def test_juicefs_refuses_a_careless_client(juicefs):
     front, key, secret = juicefs
-    place = Place(front.endpoint_url, key, secret, front.ca_bundle, f"bucket-{secrets.token_hex(6)}")
+    place = Place(
+        front.endpoint_url, key, secret, front.ca_bundle, f"bucket-{secrets.token_hex(6)}"
+    )
     place.client().create_bucket(Bucket=place.bucket)
     with pytest.raises(botocore.exceptions.ClientError, match="MissingContentLength"):
         place.client(careless=True).put_object(Bucket=place.bucket, Key="one", Body=b"data")
@@ -284,7 +316,9 @@ def test_juicefs_refuses_a_careless_client(juicefs):
 
 def test_nanio_spoils_what_a_careless_client_sends(nanio):
     front, key, secret = nanio
-    place = Place(front.endpoint_url, key, secret, front.ca_bundle, f"bucket-{secrets.token_hex(6)}")
+    place = Place(
+        front.endpoint_url, key, secret, front.ca_bundle, f"bucket-{secrets.token_hex(6)}"
+    )
     place.client().create_bucket(Bucket=place.bucket)
     place.client(careless=True).put_object(Bucket=place.bucket, Key="one", Body=b"data")
     assert b"x-amz-checksum-crc32" in place.content("one")
@@ -303,7 +337,9 @@ def test_a_listing_of_more_than_a_page(place):
     assert store.delete(wanted[:20]) == wanted[:20]
     assert [entry.key for entry in store.list("many/")] == wanted[20:]
     for some in (wanted[20:600], wanted[600:]):  # in few calls, for the test's own time
-        client.delete_objects(Bucket=place.bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True})
+        client.delete_objects(
+            Bucket=place.bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
+        )
 
 
 def test_half_a_gigabyte_takes_little_memory(place, tmp_path):
@@ -347,7 +383,9 @@ def test_parts_are_equal_and_as_planned(place, monkeypatch):
     store = place.store(s3_max_parts=4)
     with store.upload("one", 24 * MIB) as upload:
         sent = []
-        store.s3.client.meta.events.register("before-call.s3.UploadPart", lambda params, **_: sent.append(len(params["body"])))
+        store.s3.client.meta.events.register(
+            "before-call.s3.UploadPart", lambda params, **_: sent.append(len(params["body"]))
+        )
         written(upload, 24 * MIB + 5)
         upload.complete()
     assert upload.plan.part_bytes == 9 * MIB
@@ -364,7 +402,10 @@ def test_a_stream_that_outgrows_its_plan_gets_larger_parts_at_the_end(place):
 
 
 def test_a_stream_that_no_growing_helps_is_refused_and_leaves_nothing(place):
-    with pytest.raises(StoreError, match="grew beyond 2 parts") as caught, place.store(s3_max_parts=2).upload("one", 100) as upload:
+    with (
+        pytest.raises(StoreError, match="grew beyond 2 parts") as caught,
+        place.store(s3_max_parts=2).upload("one", 100) as upload,
+    ):
         written(upload, 40 * MIB)
     assert "backup_s3_max_parts" in caught.value.hint
     assert place.keys() == place.unfinished() == []
@@ -385,7 +426,10 @@ def test_every_body_goes_with_its_md5_and_nothing_optional(place):
     store = place.store()
     sent = []
     store.s3.client.meta.events.register(
-        "before-send.s3", lambda request, **_: sent.append((request.method, request.url, {k.lower(): v for k, v in request.headers.items()}))
+        "before-send.s3",
+        lambda request, **_: sent.append(
+            (request.method, request.url, {k.lower(): v for k, v in request.headers.items()})
+        ),
     )
     store.put("one", b"x")
     with store.upload("two", 100) as upload:
@@ -409,7 +453,9 @@ def test_every_body_goes_with_its_md5_and_nothing_optional(place):
 
 
 def test_nothing_of_the_environment_gets_in(place, monkeypatch, tmp_path):
-    (tmp_path / "config").write_text("[default]\nendpoint_url = http://127.0.0.1:9\nregion = mars\n[broken")
+    (tmp_path / "config").write_text(
+        "[default]\nendpoint_url = http://127.0.0.1:9\nregion = mars\n[broken"
+    )
     before = {
         "HOME": str(tmp_path),
         "AWS_CONFIG_FILE": str(tmp_path / "config"),
@@ -433,7 +479,9 @@ def test_nothing_of_the_environment_gets_in(place, monkeypatch, tmp_path):
     store = place.store()
     store.put("one", b"x")
     assert place.store().get("one") == b"x"
-    assert {name: os.environ.get(name) for name in before} == before, "and the environment is as it was"
+    assert {name: os.environ.get(name) for name in before} == before, (
+        "and the environment is as it was"
+    )
 
 
 def test_a_proxy_of_the_environment_is_used(place, monkeypatch):
@@ -448,10 +496,21 @@ def test_a_proxy_of_the_environment_is_used(place, monkeypatch):
 def test_buckets_as_host_names(place, monkeypatch):
     lookup = socket.getaddrinfo
     # RFC 6761: names under .localhost are this machine; not every resolver knows
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: lookup("127.0.0.1" if str(host).endswith(".localhost") else host, *rest, **more))
-    store = place.store(s3_endpoint_url=place.endpoint_url.replace("127.0.0.1", "localhost"), s3_addressing_style="virtual")
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda host, *rest, **more: lookup(
+            "127.0.0.1" if str(host).endswith(".localhost") else host, *rest, **more
+        ),
+    )
+    store = place.store(
+        s3_endpoint_url=place.endpoint_url.replace("127.0.0.1", "localhost"),
+        s3_addressing_style="virtual",
+    )
     hosts = []
-    store.s3.client.meta.events.register("before-send.s3", lambda request, **_: hosts.append(request.url.split("/")[2]))
+    store.s3.client.meta.events.register(
+        "before-send.s3", lambda request, **_: hosts.append(request.url.split("/")[2])
+    )
     store.put("one", b"virtual")
     assert place.content("one") == b"virtual"
     assert hosts[0].startswith(f"{place.bucket}.localhost")
@@ -474,9 +533,21 @@ def one_sentence(error: PostgresBackupError, *secret: str) -> str:
     [
         ({"s3_access_key": "nobody"}, "does not know the access key", "backup_s3_access_key"),
         ({"s3_secret_key": "wrong-wrong"}, "secret key does not fit", "backup_s3_secret_key"),
-        ({"s3_bucket": "no-such-bucket"}, "there is no bucket 'no-such-bucket'", "backup_s3_bucket"),
-        ({"s3_endpoint_url": "http://127.0.0.1:9"}, "nothing answers at http://127.0.0.1:9 (connection refused)", "backup_s3_endpoint_url"),
-        ({"s3_endpoint_url": "http://no-such-host.invalid"}, "the name no-such-host.invalid cannot be resolved", "backup_s3_endpoint_url"),
+        (
+            {"s3_bucket": "no-such-bucket"},
+            "there is no bucket 'no-such-bucket'",
+            "backup_s3_bucket",
+        ),
+        (
+            {"s3_endpoint_url": "http://127.0.0.1:9"},
+            "nothing answers at http://127.0.0.1:9 (connection refused)",
+            "backup_s3_endpoint_url",
+        ),
+        (
+            {"s3_endpoint_url": "http://no-such-host.invalid"},
+            "the name no-such-host.invalid cannot be resolved",
+            "backup_s3_endpoint_url",
+        ),
     ],
 )
 def test_wrong_settings_say_what_to_check(place, change, cause, check):
@@ -542,14 +613,22 @@ def test_a_web_server_that_sends_elsewhere(place):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        with pytest.raises(StoreError, match=r"sends elsewhere: https://console\.example\.com/login") as caught:
+        with pytest.raises(
+            StoreError, match=r"sends elsewhere: https://console\.example\.com/login"
+        ) as caught:
             place.store(s3_endpoint_url=f"http://127.0.0.1:{server.server_port}").check()
         server.shutdown()
     assert "backup_s3_endpoint_url" in one_sentence(caught.value)
 
 
 def test_the_wrong_region(behind, proxy):
-    proxy.plan("status", times=99, status=400, code="AuthorizationHeaderMalformed", more="<Region>kz-1</Region>")
+    proxy.plan(
+        "status",
+        times=99,
+        status=400,
+        code="AuthorizationHeaderMalformed",
+        more="<Region>kz-1</Region>",
+    )
     with pytest.raises(StoreError, match="the store expects 'kz-1'") as caught:
         behind.store().check()
     assert "backup_s3_region" in one_sentence(caught.value)
@@ -557,10 +636,16 @@ def test_the_wrong_region(behind, proxy):
 
 def test_a_clock_that_is_wrong(place, monkeypatch):
     real = botocore.auth.get_current_datetime
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *args, **more: real(*args, **more) - datetime.timedelta(hours=1))
+    monkeypatch.setattr(
+        botocore.auth,
+        "get_current_datetime",
+        lambda *args, **more: real(*args, **more) - datetime.timedelta(hours=1),
+    )
     now = time.time
     store = place.store()
-    with pytest.raises(StoreError, match="clocks of this machine and of the store differ") as caught:
+    with pytest.raises(
+        StoreError, match="clocks of this machine and of the store differ"
+    ) as caught:
         store.check()
     assert "timedatectl" in one_sentence(caught.value)
     monkeypatch.setattr(time, "time", lambda: now() - 3600)
@@ -569,8 +654,13 @@ def test_a_clock_that_is_wrong(place, monkeypatch):
 
 def test_what_a_key_may_not_do_is_said(tmp_path_factory):
     secret = secrets.token_urlsafe(24)
-    only = {"reader": (secret, ["Read:one-bucket", "List:one-bucket"]), "writer": (secret, ["Write:one-bucket"])}
-    with SeaweedFS(tmp_path_factory.mktemp("keys"), "admin", secret, more_keys=only, dies_with_parent=True) as server:
+    only = {
+        "reader": (secret, ["Read:one-bucket", "List:one-bucket"]),
+        "writer": (secret, ["Write:one-bucket"]),
+    }
+    with SeaweedFS(
+        tmp_path_factory.mktemp("keys"), "admin", secret, more_keys=only, dies_with_parent=True
+    ) as server:
         place = place_at(server, "one-bucket")
         place.client().create_bucket(Bucket="one-bucket")
         place.store().put("one", b"x")
@@ -728,7 +818,10 @@ def test_a_slow_link_is_not_a_broken_one(behind, proxy, place, monkeypatch):
 def test_the_answer_to_the_beginning_is_lost_and_the_run_ends(behind, proxy, place):
     proxy.plan("lose_answer", "POST", "uploads")
     proxy.plan("status", "POST", "uploads", times=99)
-    with pytest.raises(StoreError, match="goes on failing"), behind.store(patience=1).upload("one", 100) as upload:
+    with (
+        pytest.raises(StoreError, match="goes on failing"),
+        behind.store(patience=1).upload("one", 100) as upload,
+    ):
         written(upload, 2 * PART)
     assert place.unfinished() == []
 
@@ -758,7 +851,10 @@ def test_a_store_that_stays_silent_ends_the_run(behind, proxy, place, monkeypatc
     monkeypatch.setattr(s3_room, "READ_TIMEOUT", 3)
     monkeypatch.setattr(errors, "READ_TIMEOUT", 3)
     proxy.plan("hang", "PUT", times=99, seconds=20)
-    with pytest.raises(StoreError, match="silent for 3 seconds"), behind.store(patience=2).upload("one", 100) as upload:  # noqa: PT012 - which of them raises is the store's affair
+    with (
+        pytest.raises(StoreError, match="silent for 3 seconds"),
+        behind.store(patience=2).upload("one", 100) as upload,
+    ):
         written(upload, 3 * PART)
         upload.complete()
     assert place.keys() == place.unfinished() == []
@@ -766,17 +862,25 @@ def test_a_store_that_stays_silent_ends_the_run(behind, proxy, place, monkeypatc
 
 def test_a_failed_part_stops_the_writer_soon(behind, proxy, place):
     proxy.plan("status", "PUT", "partNumber=1", times=99, status=400, code="InvalidRequest")
-    with pytest.raises(Refused, match="upload part 1 of one"), behind.store().upload("one", 100) as upload:
+    with (
+        pytest.raises(Refused, match="upload part 1 of one"),
+        behind.store().upload("one", 100) as upload,
+    ):
         written(upload, 100 * PART)
     assert upload.bytes < 8 * PART
     assert place.unfinished() == []
 
 
 def test_a_store_that_dies_during_an_upload_is_the_error_shown(place, tmp_path_factory):
-    with SeaweedFS(tmp_path_factory.mktemp("dying"), "key", secrets.token_urlsafe(24), dies_with_parent=True) as server:
+    with SeaweedFS(
+        tmp_path_factory.mktemp("dying"), "key", secrets.token_urlsafe(24), dies_with_parent=True
+    ) as server:
         dying = place_at(server, "one-bucket")
         dying.client().create_bucket(Bucket="one-bucket")
-        with pytest.raises(StoreError, match="upload part") as caught, dying.store(patience=1).upload("one", 100) as upload:  # noqa: PT012 - which of them raises is the store's affair
+        with (
+            pytest.raises(StoreError, match="upload part") as caught,
+            dying.store(patience=1).upload("one", 100) as upload,
+        ):
             written(upload, 2 * PART)
             server.stop()
             written(upload, 10 * PART)
@@ -881,17 +985,31 @@ def test_a_download_may_be_left(place, stored):
 
 def test_the_rules_of_others_stay(place):
     client = place.client()
-    theirs = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 30}}
-    client.put_bucket_lifecycle_configuration(Bucket=place.bucket, LifecycleConfiguration={"Rules": [theirs]})
+    theirs = {
+        "ID": "theirs",
+        "Status": "Enabled",
+        "Filter": {"Prefix": "logs/"},
+        "Expiration": {"Days": 30},
+    }
+    client.put_bucket_lifecycle_configuration(
+        Bucket=place.bucket, LifecycleConfiguration={"Rules": [theirs]}
+    )
     store = place.store()
     assert store.expire_unfinished_uploads(7, check=True) == "set"
-    assert client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"] == [theirs], "a look changes nothing"
+    assert client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"] == [theirs], (
+        "a look changes nothing"
+    )
     assert store.expire_unfinished_uploads(7) == "set"
     assert store.expire_unfinished_uploads(7, check=True) == "unchanged"
     assert store.expire_unfinished_uploads(3) == "set"
-    rules = {rule["ID"]: rule for rule in client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]}
+    rules = {
+        rule["ID"]: rule
+        for rule in client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]
+    }
     assert rules.pop("theirs") == theirs
-    assert [rule["AbortIncompleteMultipartUpload"] for rule in rules.values()] == [{"DaysAfterInitiation": 3}]
+    assert [rule["AbortIncompleteMultipartUpload"] for rule in rules.values()] == [
+        {"DaysAfterInitiation": 3}
+    ]
     assert [rule["Filter"] for rule in rules.values()] == [{"Prefix": "postgres-backup/"}]
 
 
@@ -902,15 +1020,27 @@ def test_a_bucket_that_anybody_may_read_is_not_private(place):
     policy = {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{place.bucket}/*"},
-            {"Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{place.bucket}"},
+            {
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:GetObject",
+                "Resource": f"arn:aws:s3:::{place.bucket}/*",
+            },
+            {
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:ListBucket",
+                "Resource": f"arn:aws:s3:::{place.bucket}",
+            },
         ],
     }
     place.client().put_bucket_policy(Bucket=place.bucket, Policy=json.dumps(policy))
     with pytest.raises(StoreError, match="anybody may list and read from it without a key"):
         store.make_private()
     place.client().delete_bucket_policy(Bucket=place.bucket)
-    assert store.make_private() == "unsupported", "SeaweedFS has no public access block, and is private without"
+    assert store.make_private() == "unsupported", (
+        "SeaweedFS has no public access block, and is private without"
+    )
 
 
 def test_only_old_uploads_of_ones_own_are_swept(place):

@@ -20,7 +20,10 @@ from postgres_backup.restore.database import restore_database, undo_restore
 from tests.integration import engine
 from tests.integration.restoring import clients, databases_of, run_sql
 
-TABLES = ("CREATE TABLE public.pulse (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz)", "CREATE TABLE public.book (id int PRIMARY KEY, title text)")
+TABLES = (
+    "CREATE TABLE public.pulse (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz)",
+    "CREATE TABLE public.book (id int PRIMARY KEY, title text)",
+)
 
 
 @pytest.fixture
@@ -29,14 +32,22 @@ def library(database):
     with psycopg.connect(database.dsn(), autocommit=True) as connection:
         for statement in TABLES:
             connection.execute(statement)
-        connection.execute("INSERT INTO book SELECT i, md5(i::text) FROM generate_series(1, 1000) i")
+        connection.execute(
+            "INSERT INTO book SELECT i, md5(i::text) FROM generate_series(1, 1000) i"
+        )
     return database
 
 
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory):
     """A server for this file alone, with room for prepared transactions."""
-    with PostgresServer(tmp_path_factory.mktemp("own"), 16, durable=False, dies_with_parent=True, settings={"max_prepared_transactions": "5"}) as server:
+    with PostgresServer(
+        tmp_path_factory.mktemp("own"),
+        16,
+        durable=False,
+        dies_with_parent=True,
+        settings={"max_prepared_transactions": "5"},
+    ) as server:
         yield server
 
 
@@ -51,7 +62,9 @@ def nothing_changed(server, before: set[str], name: str, count: int) -> None:
 
 @pytest.mark.every_major
 def test_an_application_at_work_loses_its_connection_for_a_moment(library, config):
-    """Eight clients that write all the time and come back at once, as their owner, who is no superuser."""
+    """Eight clients that write all the time and come back at once, as their owner, who is no
+    superuser.
+    """
     server, name = library.server, library.name
     taken = create_backup(config.settings)
     server.execute("DELETE FROM book WHERE id > 10", name)
@@ -60,23 +73,36 @@ def test_an_application_at_work_loses_its_connection_for_a_moment(library, confi
         assert restore_database(config.settings, "latest", check=True)["sessions"] >= 8
         result = restore_database(config.settings, "latest")
         written = [client.written for client in working]
-        engine.wait_for(lambda: all(client.written > old + 5 for client, old in zip(working, written, strict=True)), "the clients to come back")
+        engine.wait_for(
+            lambda: all(
+                client.written > old + 5 for client, old in zip(working, written, strict=True)
+            ),
+            "the clients to come back",
+        )
     assert books(server, name) == 1000
     assert taken["rows"] == 1000
     gap = max(client.longest_gap for client in working)
-    print(f"downtime: {result['downtime_seconds']} s by our clock, {gap:.3f} s for the slowest client")
+    print(
+        f"downtime: {result['downtime_seconds']} s by our clock, {gap:.3f} s for the slowest client"
+    )
     assert result["downtime_seconds"] < 1
     assert gap < 1
     assert books(server, result["kept_database"]) == 10
     # every write that a client was told of is in one of the two databases
-    there = sum(server.execute("SELECT count(*) FROM pulse", where)[0][0] for where in (name, result["kept_database"]))
+    there = sum(
+        server.execute("SELECT count(*) FROM pulse", where)[0][0]
+        for where in (name, result["kept_database"])
+    )
     assert there >= sum(client.written for client in working)
 
 
 def test_whoever_idles_in_a_transaction_is_cut_off(library, config):
     server, name = library.server, library.name
     create_backup(config.settings)
-    with psycopg.connect(library.dsn()) as idle, psycopg.connect(library.dsn(), application_name="named", autocommit=True) as named:
+    with (
+        psycopg.connect(library.dsn()) as idle,
+        psycopg.connect(library.dsn(), application_name="named", autocommit=True) as named,
+    ):
         idle.execute("LOCK TABLE book")
         named.execute("SELECT 1")
         assert restore_database(config.settings, "latest")["downtime_seconds"] < 1
@@ -115,7 +141,9 @@ def test_sessions_of_others_need_a_right(library, new_database, config):
         # check mode says the same
         with pytest.raises(DatabaseError, match=stranger.owner):
             restore_database(config.settings, "latest", check=True)
-        server.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(library.owner)))
+        server.execute(
+            sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(library.owner))
+        )
         restore_database(config.settings, "latest")
         with pytest.raises(psycopg.OperationalError):
             theirs.execute("SELECT 1")
@@ -147,7 +175,9 @@ def test_a_session_that_comes_too_late_to_be_known_stops_the_swap_and_nothing_el
 
 
 def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
-    """A superuser looks in while we are about to swap; hours of loading are not thrown away for that."""
+    """A superuser looks in while we are about to swap; hours of loading are not thrown away for
+    that.
+    """
     server, name = library.server, library.name
     create_backup(config.settings)
 
@@ -159,7 +189,9 @@ def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
                 leaving[0].start()
 
     leaving = []
-    assert restore_database(config.settings, "latest", progress=Visitor())["downtime_seconds"] < 1  # nobody else was sent away meanwhile
+    assert (
+        restore_database(config.settings, "latest", progress=Visitor())["downtime_seconds"] < 1
+    )  # nobody else was sent away meanwhile
     leaving[0].join()
     assert books(server, name) == 1000
 
@@ -177,7 +209,9 @@ def test_who_is_not_the_owner_may_not(library, new_database, new_config, config,
     nothing_changed(server, before, name, 1000)
     server.execute(caught.value.hint.removeprefix("As a superuser: "))
     restore_database(stranger, "latest")
-    assert server.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", params=(name,)) == [(library.owner,)]
+    assert server.execute(
+        "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", params=(name,)
+    ) == [(library.owner,)]
 
 
 def test_without_createdb_it_says_which_right(library, config):
@@ -203,7 +237,9 @@ def own_library(own_server, new_config, s3, bucket):
     with psycopg.connect(made.dsn(), autocommit=True) as connection:
         for statement in TABLES:
             connection.execute(statement)
-        connection.execute("INSERT INTO book SELECT i, md5(i::text) FROM generate_series(1, 1000) i")
+        connection.execute(
+            "INSERT INTO book SELECT i, md5(i::text) FROM generate_series(1, 1000) i"
+        )
     yield made, new_config(made, s3, bucket)
     for name in databases_of(own_server) - {"postgres", "template0", "template1"}:
         run_sql(own_server, "postgres", "DROP DATABASE {name} WITH (FORCE)", name=name)
@@ -245,14 +281,18 @@ def test_the_database_named_postgres_too(own_server, new_config, s3, bucket):
 
 
 def test_killed_at_any_moment_around_the_swap(library, config):
-    """One of the two states, whole, and never a database that is missing; the next restore cleans up."""
+    """One of the two states, whole, and never a database that is missing; the next restore cleans
+    up.
+    """
     server, name = library.server, library.name
     create_backup(config.settings)
     server.execute("DELETE FROM book WHERE id > 10", name)
     ours = databases_of(server)
     seen = []
     for delay in (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3):
-        with engine.started(config.path, "restore", "latest", stderr=engine.subprocess.PIPE) as running:
+        with engine.started(
+            config.path, "restore", "latest", stderr=engine.subprocess.PIPE
+        ) as running:
             for line in running.stderr:
                 if "swapping" in line:
                     break
@@ -260,7 +300,14 @@ def test_killed_at_any_moment_around_the_swap(library, config):
             running.send_signal(signal.SIGKILL)
             running.communicate(timeout=30)
         # a rename under way ends or is undone without us
-        engine.wait_for(lambda: not server.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = 'postgres-backup'"), "the server to notice")
+        engine.wait_for(
+            lambda: (
+                not server.execute(
+                    "SELECT 1 FROM pg_stat_activity WHERE application_name = 'postgres-backup'"
+                )
+            ),
+            "the server to notice",
+        )
         count = books(server, name)
         assert count in (10, 1000)
         seen.append(count)
@@ -274,7 +321,9 @@ def test_killed_at_any_moment_around_the_swap(library, config):
 
 
 def test_the_ejector_leaves_the_others_alone(library, new_database, config):
-    """Only the database that is to be renamed is emptied; a session that may not be closed does not stop it from closing others."""
+    """Only the database that is to be renamed is emptied; a session that may not be closed does not
+    stop it from closing others.
+    """
     server = library.server
     other = new_database()
     with (

@@ -45,7 +45,10 @@ def content(database, *names: str) -> dict[str, list[tuple]]:
 
 
 def counts(result: dict) -> dict[str, tuple[int, int, int]]:
-    return {table["table"]: (table["inserted"], table["updated"], table["deleted"]) for table in result["tables"]}
+    return {
+        table["table"]: (table["inserted"], table["updated"], table["deleted"])
+        for table in result["tables"]
+    }
 
 
 def test_only_the_chosen_tables_become_what_they_were(shop, config):
@@ -64,7 +67,11 @@ def test_only_the_chosen_tables_become_what_they_were(shop, config):
 
     wanted = ["users", "public.orders", '"Odd, one"']
     plan = restore_tables(config.settings, "latest", wanted, check=True)
-    expected = {"public.users": (0, 10, 1), "public.orders": (100, 0, 0), "public.Odd, one": (0, 2, 0)}
+    expected = {
+        "public.users": (0, 10, 1),
+        "public.orders": (100, 0, 0),
+        "public.Odd, one": (0, 2, 0),
+    }
     assert counts(plan) == expected
     assert content(shop, *EVERY) == damaged
     assert databases_of(shop.server) == there
@@ -76,14 +83,18 @@ def test_only_the_chosen_tables_become_what_they_were(shop, config):
     assert shop.execute("SELECT tgenabled FROM pg_trigger WHERE tgname = 'watch'") == [("O",)]
     assert databases_of(shop.server) == there
     # numbers that rows have used are not given out again
-    as_owner(shop, "INSERT INTO orders (buyer) VALUES (1)", "INSERT INTO users (name) VALUES ('next')")
+    as_owner(
+        shop, "INSERT INTO orders (buyer) VALUES (1)", "INSERT INTO users (name) VALUES ('next')"
+    )
     assert shop.execute("SELECT max(id) > 200 FROM orders") == [(True,)]
     assert not restore_tables(config.settings, "latest", ['"Odd, one"'])["changed"]
 
 
 def test_a_table_without_a_key_is_compared_row_by_row(shop, config):
     before = content(shop, "log")
-    as_owner(shop, "DELETE FROM log WHERE line = 'line 3'", "INSERT INTO log VALUES ('later'), ('later')")
+    as_owner(
+        shop, "DELETE FROM log WHERE line = 'line 3'", "INSERT INTO log VALUES ('later'), ('later')"
+    )
     done = restore_tables(config.settings, "latest", ["log"])
     assert counts(done) == {"public.log": (14, 0, 2)}
     assert content(shop, "log") == before
@@ -95,15 +106,23 @@ def test_a_dropped_table_comes_back_with_all_that_belongs_to_it(shop, config):
     done = restore_tables(config.settings, "latest", ["orders"])
     assert done["tables"][0]["created"]
     assert content(shop, "orders") == before
-    assert shop.execute("SELECT count(*) FROM pg_constraint WHERE conrelid = 'orders'::regclass AND contype IN ('p', 'f')") == [(2,)]
+    assert shop.execute(
+        "SELECT count(*) FROM pg_constraint WHERE conrelid = 'orders'::regclass AND contype IN ('p', 'f')"
+    ) == [(2,)]
     as_owner(shop, "INSERT INTO orders (buyer) VALUES (1)")
     assert shop.execute("SELECT max(id) FROM orders") == [(201,)]
 
 
 def test_foreign_keys_stay_in_force_and_a_result_that_does_not_fit_changes_nothing(shop, config):
-    as_owner(shop, "INSERT INTO users (name) VALUES ('later')", "INSERT INTO orders (buyer) SELECT max(id) FROM users")
+    as_owner(
+        shop,
+        "INSERT INTO users (name) VALUES ('later')",
+        "INSERT INTO orders (buyer) SELECT max(id) FROM users",
+    )
     damaged = content(shop, *EVERY)
-    with pytest.raises(DatabaseError) as refused:  # the later user has a later order, which nobody named
+    with pytest.raises(
+        DatabaseError
+    ) as refused:  # the later user has a later order, which nobody named
         restore_tables(config.settings, "latest", ["users"])
     assert "orders" in str(refused.value)
     assert content(shop, *EVERY) == damaged
@@ -122,12 +141,16 @@ def test_what_cannot_be_done_is_said_before_anything_is_touched(shop, config):
         restore_tables(config.settings, "latest", ["log"])
     assert "other columns now" in refused.value.message
     assert databases_of(shop.server) == there
-    assert {name: rows for name, rows in content(shop, *EVERY).items() if name != "log"} == {name: rows for name, rows in damaged.items() if name != "log"}
+    assert {name: rows for name, rows in content(shop, *EVERY).items() if name != "log"} == {
+        name: rows for name, rows in damaged.items() if name != "log"
+    }
 
 
 def test_the_command_line_says_what_differs(shop, config):
     as_owner(shop, "UPDATE users SET name = 'wrong' WHERE id <= 3")
-    checked = engine.run(config.path, "restore", "latest", "--tables", 'users,"Odd, one"', "--check")
+    checked = engine.run(
+        config.path, "restore", "latest", "--tables", 'users,"Odd, one"', "--check"
+    )
     assert checked.returncode == 0, checked.stderr
     assert "public.users: 200 rows: 0 inserted, 3 set back, 0 later ones deleted" in checked.stdout
     assert shop.execute("SELECT count(*) FROM users WHERE name = 'wrong'") == [(3,)]

@@ -25,7 +25,14 @@ from tests.integration.restoring import databases_of, run_sql
 def diary(database, config):
     """A database with a comment and one row, backed up, and changed since."""
     server, name = database.server, database.name
-    run_sql(server, name, "SET ROLE {owner}", "CREATE TABLE day (said text)", "INSERT INTO day VALUES ('first')", owner=database.owner)
+    run_sql(
+        server,
+        name,
+        "SET ROLE {owner}",
+        "CREATE TABLE day (said text)",
+        "INSERT INTO day VALUES ('first')",
+        owner=database.owner,
+    )
     run_sql(server, "postgres", "COMMENT ON DATABASE {name} IS 'the {{diary}}'", name=name)
     create_backup(config.settings)
     run_sql(server, name, "UPDATE day SET said = 'second'")
@@ -37,7 +44,10 @@ def said(made, name: str = "") -> str:
 
 
 def comment(made, name: str = "") -> str:
-    return made.server.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", params=(name or made.name,))[0][0]
+    return made.server.execute(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
+        params=(name or made.name,),
+    )[0][0]
 
 
 def kept(config, made) -> list[str]:
@@ -51,7 +61,11 @@ def test_there_and_back_again(diary, config):
     first = restore_room.restore_database(config.settings, "latest")["kept_database"]
     assert (said(diary), comment(diary), said(diary, first)) == ("first", "the {diary}", "second")
     facts = json.loads(comment(diary, first))
-    assert (facts["comment"], facts["database"], facts["by"][:10]) == ("the {diary}", diary.name, "restore of")
+    assert (facts["comment"], facts["database"], facts["by"][:10]) == (
+        "the {diary}",
+        diary.name,
+        "restore of",
+    )
     names, said_before = databases_of(diary.server), said(diary)
     planned = restore_room.undo_restore(config.settings, check=True)
     assert (databases_of(diary.server), said(diary)) == (names, said_before)
@@ -65,7 +79,11 @@ def test_there_and_back_again(diary, config):
         assert len(kept(config, diary)) == 1
 
 
-@pytest.mark.parametrize("step", [timedelta(), timedelta(minutes=-1)], ids=["all in one second", "a clock that goes back"])
+@pytest.mark.parametrize(
+    "step",
+    [timedelta(), timedelta(minutes=-1)],
+    ids=["all in one second", "a clock that goes back"],
+)
 def test_which_one_is_the_newest_is_never_in_doubt(diary, config, monkeypatch, step):
     moments = itertools.accumulate(itertools.repeat(step), initial=utc_now())
     for room in (side_database, restore_room):
@@ -82,7 +100,9 @@ def test_one_of_several_is_chosen_by_name(diary, config):
     """The newest where none is named; a slip of the pen gets the nearest ones."""
     made = []
     for text in ("second", "third", "fourth"):
-        run_sql(diary.server, diary.name, "UPDATE day SET said = " + sql.Literal(text).as_string(None))
+        run_sql(
+            diary.server, diary.name, "UPDATE day SET said = " + sql.Literal(text).as_string(None)
+        )
         made.append(restore_room.restore_database(config.settings, "latest")["kept_database"])
     assert kept(config, diary) == made[::-1]
     with pytest.raises(UsageError) as caught:
@@ -100,18 +120,34 @@ def test_a_live_database_that_is_gone(diary, config):
     first = restore_room.restore_database(config.settings, "latest")["kept_database"]
     run_sql(diary.server, "postgres", "DROP DATABASE {name}", name=diary.name)
     result = restore_room.undo_restore(config.settings)
-    assert (result["restored_database"], result["kept_database"], result["downtime_seconds"]) == (first, None, 0.0)
+    assert (result["restored_database"], result["kept_database"], result["downtime_seconds"]) == (
+        first,
+        None,
+        0.0,
+    )
     assert (said(diary), comment(diary)) == ("second", "the {diary}")
 
 
 def test_comments_that_are_not_ours(diary, config, new_database):
-    """Another database's, somebody's JSON, somebody's brace, and one that lies halfway: none of them is chosen."""
+    """Another database's, somebody's JSON, somebody's brace, and one that lies halfway: none of
+    them is chosen.
+    """
     theirs = {}
-    for text in ("{", "{}", '{"postgres-backup": "replaced"}', f'{{"postgres-backup": "replaced", "database": "{diary.name}"}}', '{"postgres-backup": 7}'):
+    for text in (
+        "{",
+        "{}",
+        '{"postgres-backup": "replaced"}',
+        f'{{"postgres-backup": "replaced", "database": "{diary.name}"}}',
+        '{"postgres-backup": 7}',
+    ):
         other = new_database(owner="").name
         theirs[other] = text
         run_sql(
-            diary.server, "postgres", "COMMENT ON DATABASE {other} IS " + sql.Literal(text).as_string(None).replace("{", "{{").replace("}", "}}"), other=other
+            diary.server,
+            "postgres",
+            "COMMENT ON DATABASE {other} IS "
+            + sql.Literal(text).as_string(None).replace("{", "{{").replace("}", "}}"),
+            other=other,
         )
     with pytest.raises(UsageError, match="Nothing to undo"):
         restore_room.undo_restore(config.settings)

@@ -1,4 +1,6 @@
-"""Every way in which an object may be less than what was uploaded, each found and called by its name."""
+"""Every way in which an object may be less than what was uploaded, each found and called by its
+name.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,14 @@ def as_it_should_be(client, bucket: str) -> str:
 
 
 def put(client, bucket: str, name: str, body: bytes, *, manifest_too: bool = False) -> None:
-    """Replace a backup's object; with ``manifest_too`` its manifest tells size and hash of the new one."""
+    """Replace a backup's object; with ``manifest_too`` its manifest tells size and hash of the new
+    one.
+    """
     client.put_object(Bucket=bucket, Key=f"postgres-backup/{name}", Body=body)
     if manifest_too:
-        change_manifest(client, bucket, name, bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
+        change_manifest(
+            client, bucket, name, bytes=len(body), sha256=hashlib.sha256(body).hexdigest()
+        )
 
 
 def change_manifest(client, bucket: str, name: str, **changes: object) -> None:
@@ -50,10 +56,21 @@ def found_in(settings, name: str = "latest") -> set[str]:
     return {f["code"] for f in caught.value.findings}
 
 
-@pytest.mark.parametrize("variables", [{}, {"BACKUP_COMPRESSION": "zstd"}, {"BACKUP_FORMAT": "custom"}], ids=["gzip", "zstd", "custom"])
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"BACKUP_COMPRESSION": "zstd"}, {"BACKUP_FORMAT": "custom"}],
+    ids=["gzip", "zstd", "custom"],
+)
 def test_a_good_backup_is_proven(sample_database, new_config, s3, s3_client, bucket, variables):
     server = sample_database.server
-    config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password, **variables)
+    config = new_config(
+        sample_database,
+        s3,
+        bucket,
+        DB_USER=server.superuser,
+        DB_PASSWORD=server.password,
+        **variables,
+    )
     taken = create_backup(config.settings)
     looked = verify_backup(config.settings, "latest", check=True)
     assert engine.manifest_of(s3_client, bucket, taken)["proofs"] == []
@@ -72,14 +89,24 @@ def test_a_good_backup_is_proven(sample_database, new_config, s3, s3_client, buc
 @pytest.mark.parametrize("at", [0, 1, 11, 60, -30, -6, -2])
 def test_one_flipped_bit_anywhere(config, s3_client, bucket, at):
     name = as_it_should_be(s3_client, bucket)
-    body = bytearray(s3_client.get_object(Bucket=bucket, Key=f"postgres-backup/{name}")["Body"].read())
+    body = bytearray(
+        s3_client.get_object(Bucket=bucket, Key=f"postgres-backup/{name}")["Body"].read()
+    )
     body[at] ^= 1
     put(s3_client, bucket, name, bytes(body))
-    assert found_in(config.settings) <= {"COMPRESSION_CORRUPT", "COMPRESSION_TRUNCATED", "OBJECT_ALTERED", "TRAILING_GARBAGE", "DATA_DIFFERS"}
+    assert found_in(config.settings) <= {
+        "COMPRESSION_CORRUPT",
+        "COMPRESSION_TRUNCATED",
+        "OBJECT_ALTERED",
+        "TRAILING_GARBAGE",
+        "DATA_DIFFERS",
+    }
 
 
 def test_a_flipped_bit_that_decompresses(config, s3_client, bucket):
-    """Stored blocks have no structure to break, and this gzip's own sum is right: only the manifest knows."""
+    """Stored blocks have no structure to break, and this gzip's own sum is right: only the manifest
+    knows.
+    """
     dump = engine.SMALL_DUMP.replace(b"\n1\n", b"\n3\n")
     name = as_it_should_be(s3_client, bucket)
     body = gzip.compress(dump, compresslevel=0, mtime=0)
@@ -103,12 +130,24 @@ def test_an_object_that_was_cut(config, s3_client, bucket, kept):
 def test_a_custom_archive_that_was_cut(sample_database, new_config, s3, s3_client, bucket):
     """``pg_restore --list`` takes any of these for whole; only reading it to its end tells."""
     server = sample_database.server
-    config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password, BACKUP_FORMAT="custom")
+    config = new_config(
+        sample_database,
+        s3,
+        bucket,
+        DB_USER=server.superuser,
+        DB_PASSWORD=server.password,
+        BACKUP_FORMAT="custom",
+    )
     taken = create_backup(config.settings)
     body = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
     for kept in (len(body) - 1, len(body) * 3 // 4, len(body) // 2):
         put(s3_client, bucket, taken["backup"], body[:kept], manifest_too=True)
-        listed = subprocess.run([server.bin_dir / "pg_restore", "--list"], input=body[:kept], capture_output=True, check=False)
+        listed = subprocess.run(
+            [server.bin_dir / "pg_restore", "--list"],
+            input=body[:kept],
+            capture_output=True,
+            check=False,
+        )
         assert (listed.returncode, b"TABLE DATA public messages" in listed.stdout) == (0, True)
         with pytest.raises(PostgresBackupError):
             verify_backup(config.settings, "latest")
@@ -129,9 +168,20 @@ LESS = {
     "cut inside the data": (lambda dump: dump[: dump.index(b"2\n")], "COPY_UNFINISHED"),
     "cut after the data": (lambda dump: dump[: dump.index(b"\\.\n") + 3], "TRAILER_MISSING"),
     "cut within the end": (lambda dump: dump[: dump.rindex(b" complete")], "TRAILER_MISSING"),
-    "the end is data": (lambda dump: dump[: dump.index(b"2\n")] + b"--\n-- PostgreSQL database dump complete\n--\n", "COPY_UNFINISHED"),
-    "no table": (lambda dump: dump[: dump.index(b"COPY")] + dump[dump.index(b"\\.\n") + 3 :], "TABLE_MISSING"),
-    "two of them": (lambda dump: dump.replace(b"COPY public.t ", b"COPY public.u (id) FROM stdin;\n\\.\n\nCOPY public.t "), "TABLE_UNEXPECTED"),
+    "the end is data": (
+        lambda dump: dump[: dump.index(b"2\n")] + b"--\n-- PostgreSQL database dump complete\n--\n",
+        "COPY_UNFINISHED",
+    ),
+    "no table": (
+        lambda dump: dump[: dump.index(b"COPY")] + dump[dump.index(b"\\.\n") + 3 :],
+        "TABLE_MISSING",
+    ),
+    "two of them": (
+        lambda dump: dump.replace(
+            b"COPY public.t ", b"COPY public.u (id) FROM stdin;\n\\.\n\nCOPY public.t "
+        ),
+        "TABLE_UNEXPECTED",
+    ),
     "empty": (lambda _: b"", "TRAILER_MISSING"),
 }
 
@@ -142,7 +192,9 @@ def test_a_whole_gzip_of_less_than_the_dump(config, s3_client, bucket, kind):
     name = as_it_should_be(s3_client, bucket)
     put(s3_client, bucket, name, gzip.compress(harm(engine.SMALL_DUMP)), manifest_too=True)
     assert code in found_in(config.settings)
-    done = engine.run(config.path, "verify", name, "--json") if kind == "cut inside the data" else None
+    done = (
+        engine.run(config.path, "verify", name, "--json") if kind == "cut inside the data" else None
+    )
     if done:
         text = engine.failed_well(done, 4, code, name)
         assert {f["code"] for f in engine.answer(done)["findings"]} >= {code}
@@ -151,7 +203,12 @@ def test_a_whole_gzip_of_less_than_the_dump(config, s3_client, bucket, kind):
 
 def test_swapped_for_another_backup(config, s3_client, bucket):
     name = as_it_should_be(s3_client, bucket)
-    other = engine.forge(s3_client, bucket, NOW - timedelta(hours=2), dump=engine.SMALL_DUMP.replace(b"\n1\n", b"\n7\n"))
+    other = engine.forge(
+        s3_client,
+        bucket,
+        NOW - timedelta(hours=2),
+        dump=engine.SMALL_DUMP.replace(b"\n1\n", b"\n7\n"),
+    )
     body = s3_client.get_object(Bucket=bucket, Key=f"postgres-backup/{other}")["Body"].read()
     put(s3_client, bucket, name, body)
     assert found_in(config.settings, name) <= {"OBJECT_ALTERED", "SIZE_DIFFERS"}
@@ -186,7 +243,12 @@ def test_one_without_a_manifest_gets_one_and_stays_unadopted(config, s3_client, 
     assert done.returncode == 0, done.stderr
     assert engine.answer(done)["rows"] == 2
     found = engine.manifest_of(s3_client, bucket, engine.answer(done))
-    assert (found["adopted"], found["server"], found["database"], found["postgresql_version"]) == (False, {"name": ""}, "crm", "16.3")
+    assert (found["adopted"], found["server"], found["database"], found["postgresql_version"]) == (
+        False,
+        {"name": ""},
+        "crm",
+        "16.3",
+    )
     line = status.info(config.settings)["backups"][0]
     assert (line["state"], line["ours"], line["keep"]) == ("proven", False, True)
     assert status.info(config.settings)["waiting"] == 1
@@ -205,19 +267,36 @@ def test_a_damaged_manifest_is_replaced_when_the_backup_is_whole(config, s3_clie
     assert verify_backup(config.settings, name)["findings"] == []
 
 
-def test_an_encrypted_one_wants_the_right_key(sample_database, new_config, s3, s3_client, bucket, tmp_path):
+def test_an_encrypted_one_wants_the_right_key(
+    sample_database, new_config, s3, s3_client, bucket, tmp_path
+):
     import pyrage
 
     right, wrong = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
     for kind, pair in (("right", right), ("wrong", wrong)):
         (tmp_path / kind).write_text(f"# made for a test\n{pair}\n")
     server = sample_database.server
-    config = new_config(sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password, AGE_RECIPIENTS=str(right.to_public()))
+    config = new_config(
+        sample_database,
+        s3,
+        bucket,
+        DB_USER=server.superuser,
+        DB_PASSWORD=server.password,
+        AGE_RECIPIENTS=str(right.to_public()),
+    )
     create_backup(config.settings)
     engine.failed_well(engine.run(config.path, "verify", "latest"), 2, "encrypted", "--identity")
-    text = engine.failed_well(engine.run(config.path, "verify", "latest", "--identity", str(tmp_path / "wrong")), 2, "key")
+    text = engine.failed_well(
+        engine.run(config.path, "verify", "latest", "--identity", str(tmp_path / "wrong")), 2, "key"
+    )
     assert str(wrong) not in text
-    engine.failed_well(engine.run(config.path, "verify", "latest", "--identity", str(tmp_path / "none")), 2, "Failed to read")
-    done = engine.run(config.path, "verify", "latest", "--identity", str(tmp_path / "right"), "--json")
+    engine.failed_well(
+        engine.run(config.path, "verify", "latest", "--identity", str(tmp_path / "none")),
+        2,
+        "Failed to read",
+    )
+    done = engine.run(
+        config.path, "verify", "latest", "--identity", str(tmp_path / "right"), "--json"
+    )
     assert done.returncode == 0, done.stderr
     assert str(right) not in done.stdout + done.stderr

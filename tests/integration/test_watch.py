@@ -1,6 +1,8 @@
-"""Nights played through with a moved clock: ordinary ones raise no alarm, and each fault raises one within the hour that follows, and one when it is over.
+"""Nights played through with a moved clock: ordinary ones raise no alarm, and each fault raises one
+within the hour that follows, and one when it is over.
 
-The backups, the server, the store and the web server that is told are real; moved is what the program takes for the time.
+The backups, the server, the store and the web server that is told are real; moved is what the
+program takes for the time.
 """
 
 from __future__ import annotations
@@ -65,15 +67,21 @@ class Server:
     @property
     def told(self) -> list[str]:
         """The headlines so far."""
-        return [request.json["title"].removeprefix("test-server: ") for request in self.web.requests]
+        return [
+            request.json["title"].removeprefix("test-server: ") for request in self.web.requests
+        ]
 
 
 @pytest.fixture
 def crm(new_database, new_config, s3, bucket, web, monkeypatch) -> Server:
     database = new_database("crm")
-    database.execute("CREATE TABLE orders AS SELECT generate_series(1, 3000) AS id, repeat('x', 400) AS note")
+    database.execute(
+        "CREATE TABLE orders AS SELECT generate_series(1, 3000) AS id, repeat('x', 400) AS note"
+    )
     rights = {"DB_USER": database.server.superuser, "DB_PASSWORD": database.server.password}
-    config = new_config(database, s3, bucket, ALERT_URLS=f"json://127.0.0.1:{web.port}/told", **rights)
+    config = new_config(
+        database, s3, bucket, ALERT_URLS=f"json://127.0.0.1:{web.port}/told", **rights
+    )
     made = Server(config, web, monkeypatch)
     made.database = database
     made.at(0, 0)
@@ -85,14 +93,22 @@ def crm(new_database, new_config, s3, bucket, web, monkeypatch) -> Server:
 
 @pytest.mark.timeout(900)
 def test_a_hundred_ordinary_nights_raise_no_alarm(crm):
-    """They grow, some are quiet, the application deploys a table now and then, and a restart falls into some."""
+    """They grow, some are quiet, the application deploys a table now and then, and a restart falls
+    into some.
+    """
     rng = random.Random(7)
     for night in range(100):
         added, gone = rng.randint(0, 150), rng.randint(0, 60)
-        crm.database.execute(f"INSERT INTO orders SELECT n, repeat('x', {rng.randint(1, 60)}) FROM generate_series(1, {added}) AS n")
-        crm.database.execute(f"DELETE FROM orders WHERE ctid IN (SELECT ctid FROM orders LIMIT {gone})")
+        crm.database.execute(
+            f"INSERT INTO orders SELECT n, repeat('x', {rng.randint(1, 60)}) FROM generate_series(1, {added}) AS n"
+        )
+        crm.database.execute(
+            f"DELETE FROM orders WHERE ctid IN (SELECT ctid FROM orders LIMIT {gone})"
+        )
         if night % 20 == 10:
-            crm.database.execute(f"CREATE TABLE feature_{night} AS SELECT generate_series(1, {night * 20}) AS x")
+            crm.database.execute(
+                f"CREATE TABLE feature_{night} AS SELECT generate_series(1, {night * 20}) AS x"
+            )
         if night % 30 == 15:
             crm.up_since = crm.now
         crm.at(0, 0)
@@ -125,7 +141,9 @@ def broken_pg_dump(crm, tmp_path, monkeypatch, request):
     for program in real.iterdir():
         (folder / program.name).symlink_to(program)
     (folder / "pg_dump").unlink()
-    (folder / "pg_dump").write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {real}/pg_dump --version\nkill -9 $$\n')
+    (folder / "pg_dump").write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec {real}/pg_dump --version\nkill -9 $$\n'
+    )
     (folder / "pg_dump").chmod(0o755)
     return {"PG_BIN_DIR": folder}
 
@@ -158,7 +176,9 @@ def hasty(monkeypatch):
 
 
 @pytest.mark.parametrize("fault", NIGHTLY_FAULTS, ids=lambda fault: fault.__name__)
-def test_a_night_that_fails_is_told_once_and_once_when_it_is_over(crm, hasty, tmp_path, monkeypatch, request, fault):
+def test_a_night_that_fails_is_told_once_and_once_when_it_is_over(
+    crm, hasty, tmp_path, monkeypatch, request, fault
+):
     headline, why = NIGHTLY_FAULTS[fault]
     crm.day()
     good = dict(crm.config.values)
@@ -199,7 +219,9 @@ def test_a_store_that_is_away_by_day_is_told_within_the_hour(crm, hasty):
     assert crm.told[3:] == ["over: the backup of crm failed"]
 
 
-def test_a_night_that_cron_skipped_is_told_within_the_hour_and_made_up_for_once(crm, s3_client, bucket):
+def test_a_night_that_cron_skipped_is_told_within_the_hour_and_made_up_for_once(
+    crm, s3_client, bucket
+):
     crm.day()
     crm.cron_runs = False  # its entry is gone, or it has stopped: the timer still looks
     before = len(backups(s3_client, bucket))
@@ -217,7 +239,9 @@ def test_a_night_that_cron_skipped_is_told_within_the_hour_and_made_up_for_once(
     assert crm.told[1:] == ["over: the nightly run did not happen"]
 
 
-def test_a_server_that_was_off_at_midnight_makes_up_for_it_after_its_start_once_and_says_nothing(crm, s3_client, bucket):
+def test_a_server_that_was_off_at_midnight_makes_up_for_it_after_its_start_once_and_says_nothing(
+    crm, s3_client, bucket
+):
     crm.at(23, 55)
     before = len(backups(s3_client, bucket))
     crm.now += timedelta(hours=8)  # off
@@ -271,7 +295,10 @@ def test_rows_that_are_gone_are_told_by_the_next_backup(crm):
     assert crm.told == ["tables of crm have lost many rows"]
     assert "public.orders 3,000 -> 1,000" in crm.web.requests[0].json["message"]
     # the size has dropped too, for the same reason
-    assert [one["code"] for one in alarms.open_troubles(crm.config.settings)] == ["ROWS_DROPPED", "SIZE_DROPPED"]
+    assert [one["code"] for one in alarms.open_troubles(crm.config.settings)] == [
+        "ROWS_DROPPED",
+        "SIZE_DROPPED",
+    ]
     for _ in range(7):  # by now it is what is usual
         crm.at(0, 0)
     assert crm.told[1:] == ["over: tables of crm have lost many rows"]
@@ -298,10 +325,18 @@ def test_a_newest_backup_that_was_cut_is_told(crm, s3_client, bucket):
 
 
 def test_a_disk_without_room_for_a_restore_is_told(crm, small_disk):
-    run_sql(crm.database.server, "postgres", "ALTER DATABASE {name} SET TABLESPACE {disk}", name="crm", disk=small_disk)
+    run_sql(
+        crm.database.server,
+        "postgres",
+        "ALTER DATABASE {name} SET TABLESPACE {disk}",
+        name="crm",
+        disk=small_disk,
+    )
     crm.at(0, 55)
     assert crm.told == []
-    crm.database.execute("CREATE TABLE big AS SELECT repeat(md5(n::text), 30) AS x FROM generate_series(1, 27000) AS n")
+    crm.database.execute(
+        "CREATE TABLE big AS SELECT repeat(md5(n::text), 30) AS x FROM generate_series(1, 27000) AS n"
+    )
     crm.at(1, 55)
     assert crm.told == ["the disk has no room to restore crm"]
     crm.database.execute("DROP TABLE big")
@@ -311,7 +346,9 @@ def test_a_disk_without_room_for_a_restore_is_told(crm, small_disk):
 
 
 def test_a_clock_that_is_off_is_told(crm, monkeypatch):
-    monkeypatch.setattr(Store, "clock_difference", lambda self: 3600.0)  # no server here lies about the time
+    monkeypatch.setattr(
+        Store, "clock_difference", lambda self: 3600.0
+    )  # no server here lies about the time
     crm.at(0, 55)
     assert crm.told == ["the clock is wrong"]
     assert "60 minutes ahead of the store's" in crm.web.requests[0].json["message"]
@@ -331,7 +368,14 @@ def test_a_store_that_refuses_because_of_the_clock_is_no_store_that_fails(crm, s
 
 def test_failed_restores_are_told_and_a_good_one_ends_it(crm, s3):
     with FaultProxy(s3.endpoint_url) as between:
-        between.plan("status", "GET", "/postgres-backup/postgres-backup-", times=1000, status=403, code="AccessDenied")
+        between.plan(
+            "status",
+            "GET",
+            "/postgres-backup/postgres-backup-",
+            times=1000,
+            status=403,
+            code="AccessDenied",
+        )
         for _ in range(2):
             with pytest.raises(PostgresBackupError):
                 restore_database(crm.config.change(S3_ENDPOINT_URL=between.endpoint_url), "latest")
@@ -343,7 +387,11 @@ def test_failed_restores_are_told_and_a_good_one_ends_it(crm, s3):
     restore_database(settings, "latest")
     assert crm.told[1:] == ["over: the restore of crm failed"]
     events = history.events(settings, Store(settings), crm.now - timedelta(days=2))
-    assert [event["event"] for event in events] == ["restore", "restore-failed", "backup"]  # two failures of one second are one object
+    assert [event["event"] for event in events] == [
+        "restore",
+        "restore-failed",
+        "backup",
+    ]  # two failures of one second are one object
     assert state.read(settings, state.LAST_RESTORE)["crm"]["backup"] == events[0]["backup"]
 
 

@@ -1,4 +1,6 @@
-"""Modules as Ansible calls them: arguments in, one JSON object out; and their documentation as ansible-doc reads it."""
+"""Modules as Ansible calls them: arguments in, one JSON object out; and their documentation as
+ansible-doc reads it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,16 @@ def documentation() -> dict[str, dict]:
     names = sorted(path.stem for path in (ROOT / "library").glob("*.py"))
     program = Path(sys.executable).with_name("ansible-doc")
     environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    return json.loads(subprocess.run([program, "-j", "-t", "module", *names], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return json.loads(
+        subprocess.run(
+            [program, "-j", "-t", "module", *names],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+    )
 
 
 @pytest.fixture
@@ -33,7 +44,10 @@ def run_module(capsys: pytest.CaptureFixture) -> Callable[..., dict]:
 
     def run(name: str, check: bool = False, **arguments: object) -> dict:
         module = importlib.import_module(name)
-        given = {key: str(value) if isinstance(value, Path) else value for key, value in arguments.items()}
+        given = {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in arguments.items()
+        }
         capsys.readouterr()
         with patch_module_args(given | {"_ansible_check_mode": check}), pytest.raises(SystemExit):
             module.run(module.ARGUMENT_SPEC, module.perform)
@@ -44,12 +58,16 @@ def run_module(capsys: pytest.CaptureFixture) -> Callable[..., dict]:
 
 @pytest.fixture
 def says_what_it_returns(documentation) -> Callable[..., None]:
-    """``says_what_it_returns("postgres_backup_info", answer, check=False)``: no key is undocumented, and none is missing."""
+    """``says_what_it_returns("postgres_backup_info", answer, check=False)``: no key is
+    undocumented, and none is missing.
+    """
 
     def compare(name: str, answer: dict, check: bool = False) -> None:
         documented = documentation[name]["return"]
         assert set(answer) - COMMON <= set(documented)
-        conditions = {"success"} if check else {"success", "when not in check mode"}  # other conditions are tried by the module's own tests
+        conditions = (
+            {"success"} if check else {"success", "when not in check mode"}
+        )  # other conditions are tried by the module's own tests
         always = {key for key, about in documented.items() if about["returned"] in conditions}
         assert always <= set(answer)
 
@@ -59,6 +77,8 @@ def says_what_it_returns(documentation) -> Callable[..., None]:
 @pytest.fixture
 def filled(database):
     """``database`` with a table of 1,000 rows."""
-    database.execute("CREATE TABLE users AS SELECT n AS id, 'user ' || n AS name FROM generate_series(1, 1000) n")
+    database.execute(
+        "CREATE TABLE users AS SELECT n AS id, 'user ' || n AS name FROM generate_series(1, 1000) n"
+    )
     database.execute(f'ALTER TABLE users OWNER TO "{database.owner}"')
     return database

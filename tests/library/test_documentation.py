@@ -12,7 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "library").glob("*.py"))
 
 #: what a call must have beside the config, to get as far as that
-REQUIRED = {"backup": "latest", "page": "<p>", "servers": [], "template": "none.j2", "dest": "none.html"}
+REQUIRED = {
+    "backup": "latest",
+    "page": "<p>",
+    "servers": [],
+    "template": "none.j2",
+    "dest": "none.html",
+}
 
 
 def takes_config(name: str) -> bool:
@@ -22,7 +28,9 @@ def takes_config(name: str) -> bool:
 
 def required(name: str, **config: Path) -> dict:
     spec = importlib.import_module(name).ARGUMENT_SPEC
-    return {option: value for option, value in REQUIRED.items() if option in spec} | (config if takes_config(name) else {})
+    return {option: value for option, value in REQUIRED.items() if option in spec} | (
+        config if takes_config(name) else {}
+    )
 
 
 def test_there_are_modules():
@@ -48,7 +56,9 @@ def test_the_documented_options_are_the_argument_spec(name, documentation):
 def test_check_mode_is_documented_and_the_examples_are_of_this_module(name, documentation):
     assert documentation[name]["doc"]["attributes"]["check_mode"]["support"] == "full"
     known = set(documentation[name]["doc"]["options"])
-    uses = [task[name] or {} for task in yaml.safe_load(documentation[name]["examples"]) if name in task]
+    uses = [
+        task[name] or {} for task in yaml.safe_load(documentation[name]["examples"]) if name in task
+    ]
     assert uses
     for options in uses:
         assert set(options) <= known
@@ -60,7 +70,9 @@ def test_a_module_stays_thin(name):
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if takes_config(name)])
-def test_a_missing_config_is_a_sentence_with_the_exit_status_of_wrong_usage(name, run_module, tmp_path):
+def test_a_missing_config_is_a_sentence_with_the_exit_status_of_wrong_usage(
+    name, run_module, tmp_path
+):
     answer = run_module(name, **required(name, config=tmp_path / "none.env"))
     assert answer["failed"]
     assert answer["exit_status"] == 2
@@ -70,7 +82,9 @@ def test_a_missing_config_is_a_sentence_with_the_exit_status_of_wrong_usage(name
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_python_without_the_libraries_is_told_in_a_sentence(name, run_module, config, monkeypatch):
+def test_a_python_without_the_libraries_is_told_in_a_sentence(
+    name, run_module, config, monkeypatch
+):
     module = importlib.import_module(name)
 
     def without(_call):
@@ -98,7 +112,11 @@ def test_a_mistake_of_the_program_is_a_sentence_without_secrets(run_module, conf
 
 
 def test_long_modules_and_only_they_have_an_action_plugin():
-    long = {name for name in MODULES if "progress_file" in importlib.import_module(name).ARGUMENT_SPEC}
-    plugins = {path.stem for path in (ROOT / "action_plugins").glob("*.py")} - {"postgres_backup_progress"}
+    long = {
+        name for name in MODULES if "progress_file" in importlib.import_module(name).ARGUMENT_SPEC
+    }
+    plugins = {path.stem for path in (ROOT / "action_plugins").glob("*.py")} - {
+        "postgres_backup_progress"
+    }
     assert long == plugins
     assert long

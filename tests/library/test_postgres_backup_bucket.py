@@ -19,7 +19,9 @@ def missing(config, s3_client):
         s3_client.delete_bucket(Bucket=name)
 
 
-def test_check_mode_then_created_then_unchanged(run_module, says_what_it_returns, config, missing, s3_client):
+def test_check_mode_then_created_then_unchanged(
+    run_module, says_what_it_returns, config, missing, s3_client
+):
     plan = run_module(NAME, check=True, config=config.path)
     says_what_it_returns(NAME, plan, check=True)
     assert plan["changed"]
@@ -34,5 +36,7 @@ def test_check_mode_then_created_then_unchanged(run_module, says_what_it_returns
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 5}
 
     assert not run_module(NAME, config=config.path, unfinished_uploads_days=5)["changed"]
-    assert not run_module(NAME, check=True, config=config.path, unfinished_uploads_days=5)["changed"]
+    assert not run_module(NAME, check=True, config=config.path, unfinished_uploads_days=5)[
+        "changed"
+    ]
     assert run_module(NAME, check=True, config=config.path, unfinished_uploads_days=6)["changed"]

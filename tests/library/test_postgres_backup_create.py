@@ -9,17 +9,23 @@ def keys(s3_client, bucket):
     return {item["Key"] for item in s3_client.list_objects_v2(Bucket=bucket).get("Contents", [])}
 
 
-def test_a_backup_is_in_the_bucket_and_the_answer_describes_it(run_module, says_what_it_returns, config, filled, s3_client, bucket):
+def test_a_backup_is_in_the_bucket_and_the_answer_describes_it(
+    run_module, says_what_it_returns, config, filled, s3_client, bucket
+):
     answer = run_module(NAME, config=config.path)
     says_what_it_returns(NAME, answer)
     assert answer["changed"]
     assert answer["database"] == filled.name
     assert answer["rows"] == 1000
     assert answer["key"] == f"postgres-backup/{answer['backup']}"
-    assert s3_client.head_object(Bucket=bucket, Key=answer["key"])["ContentLength"] == answer["bytes"]
+    assert (
+        s3_client.head_object(Bucket=bucket, Key=answer["key"])["ContentLength"] == answer["bytes"]
+    )
 
 
-def test_check_mode_names_it_and_leaves_the_bucket_alone(run_module, says_what_it_returns, config, filled, s3_client, bucket):
+def test_check_mode_names_it_and_leaves_the_bucket_alone(
+    run_module, says_what_it_returns, config, filled, s3_client, bucket
+):
     answer = run_module(NAME, check=True, config=config.path)
     says_what_it_returns(NAME, answer, check=True)
     assert answer["changed"]
@@ -27,7 +33,9 @@ def test_check_mode_names_it_and_leaves_the_bucket_alone(run_module, says_what_i
     assert keys(s3_client, bucket) == set()
 
 
-def test_tables_may_come_as_one_string_and_go_into_partial(run_module, config, filled, s3_client, bucket):
+def test_tables_may_come_as_one_string_and_go_into_partial(
+    run_module, config, filled, s3_client, bucket
+):
     filled.execute(f'CREATE TABLE orders (id int); ALTER TABLE orders OWNER TO "{filled.owner}"')
     answer = run_module(NAME, config=config.path, tables="users,public.orders")
     assert answer["key"].startswith("postgres-backup/partial/")

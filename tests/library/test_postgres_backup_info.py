@@ -13,7 +13,9 @@ def test_an_empty_bucket_is_an_empty_list(run_module, says_what_it_returns, conf
     assert not answer["changed"]
 
 
-def test_a_backup_is_listed_with_what_is_known_of_it(run_module, says_what_it_returns, config, filled):
+def test_a_backup_is_listed_with_what_is_known_of_it(
+    run_module, says_what_it_returns, config, filled
+):
     made = run_module("postgres_backup_create", config=config.path)
     answer = run_module(NAME, check=True, config=config.path)
     says_what_it_returns(NAME, answer)

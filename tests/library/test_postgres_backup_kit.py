@@ -7,7 +7,9 @@ import pyrage
 NAME = "postgres_backup_kit"
 
 
-def test_saved_and_put_back(run_module, says_what_it_returns, config, filled, tmp_path, s3_client, bucket):
+def test_saved_and_put_back(
+    run_module, says_what_it_returns, config, filled, tmp_path, s3_client, bucket
+):
     app = tmp_path / "app"
     app.mkdir()
     (app / ".env").write_text("PASSWORD=x")
@@ -24,7 +26,12 @@ def test_saved_and_put_back(run_module, says_what_it_returns, config, filled, tm
     assert made["kit"].endswith(".tar.gz.age")
     assert made["deleted"] == []
 
-    back = {"config": config.path, "state": "restored", "to": tmp_path / "back", "identities": [str(key)]}
+    back = {
+        "config": config.path,
+        "state": "restored",
+        "to": tmp_path / "back",
+        "identities": [str(key)],
+    }
     would = run_module(NAME, check=True, **back)
     says_what_it_returns(NAME, would, check=True)
     assert not (tmp_path / "back").exists()

@@ -17,16 +17,22 @@ def age(s3_client, bucket, key, days):
     manifest["name"] = manifest["name"].replace(old, new)
     body = s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()
     s3_client.put_object(Bucket=bucket, Key=key.replace(old, new), Body=body)
-    s3_client.put_object(Bucket=bucket, Key=manifest_key.replace(old, new), Body=json.dumps(manifest).encode())
+    s3_client.put_object(
+        Bucket=bucket, Key=manifest_key.replace(old, new), Body=json.dumps(manifest).encode()
+    )
     return manifest["name"]
 
 
 def listed(s3_client, bucket):
-    found = s3_client.list_objects_v2(Bucket=bucket, Prefix="postgres-backup/", Delimiter="/")["Contents"]
+    found = s3_client.list_objects_v2(Bucket=bucket, Prefix="postgres-backup/", Delimiter="/")[
+        "Contents"
+    ]
     return {item["Key"].removeprefix("postgres-backup/") for item in found}
 
 
-def test_check_mode_says_what_goes_the_run_does_it_and_the_next_changes_nothing(run_module, says_what_it_returns, config, filled, s3_client, bucket):
+def test_check_mode_says_what_goes_the_run_does_it_and_the_next_changes_nothing(
+    run_module, says_what_it_returns, config, filled, s3_client, bucket
+):
     made = run_module("postgres_backup_create", config=config.path)
     old = age(s3_client, bucket, made["key"], 400)
     before = listed(s3_client, bucket)

@@ -10,7 +10,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "playbooks/templates/report.html.j2"
-INFO, WRITE, PUBLISH = "postgres_backup_report_info", "postgres_backup_report", "postgres_backup_publish"
+INFO, WRITE, PUBLISH = (
+    "postgres_backup_report_info",
+    "postgres_backup_report",
+    "postgres_backup_publish",
+)
 
 
 @pytest.fixture
@@ -24,8 +28,14 @@ def facts(run_module, says_what_it_returns, config, filled) -> str:
     return answer["facts"]
 
 
-def test_a_page_is_written_whole_for_its_owner_only_and_not_in_check_mode(run_module, says_what_it_returns, facts, tmp_path):
-    given = {"servers": [{"name": "db1", "facts": facts}], "template": TEMPLATE, "dest": tmp_path / "report.html"}
+def test_a_page_is_written_whole_for_its_owner_only_and_not_in_check_mode(
+    run_module, says_what_it_returns, facts, tmp_path
+):
+    given = {
+        "servers": [{"name": "db1", "facts": facts}],
+        "template": TEMPLATE,
+        "dest": tmp_path / "report.html",
+    }
     answer = run_module(WRITE, check=True, **given)
     says_what_it_returns(WRITE, answer, check=True)
     assert answer["changed"]
@@ -43,14 +53,21 @@ def test_a_page_is_written_whole_for_its_owner_only_and_not_in_check_mode(run_mo
 def test_an_answer_that_cannot_be_read_costs_nobody_the_page(run_module, facts, tmp_path, odd):
     servers = [{"name": "db2", "facts": odd}, {"name": "db1", "facts": facts}]
     answer = run_module(WRITE, servers=servers, template=TEMPLATE, dest=tmp_path / "report.html")
-    assert [(one["name"], one["state"]) for one in answer["states"]] == [("db2", "unasked"), ("db1", "well")]
+    assert [(one["name"], one["state"]) for one in answer["states"]] == [
+        ("db2", "unasked"),
+        ("db1", "well"),
+    ]
 
 
 @pytest.mark.parametrize("place", ["missing/report.html", "folder"])
-def test_where_it_cannot_be_written_nothing_is_left_and_the_old_one_stays(run_module, tmp_path, place):
+def test_where_it_cannot_be_written_nothing_is_left_and_the_old_one_stays(
+    run_module, tmp_path, place
+):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "kept").touch()
-    answer = run_module(WRITE, servers=[{"name": "db1", "error": "gone"}], template=TEMPLATE, dest=tmp_path / place)
+    answer = run_module(
+        WRITE, servers=[{"name": "db1", "error": "gone"}], template=TEMPLATE, dest=tmp_path / place
+    )
     assert answer["failed"]
     assert answer["exit_status"] == 2
     assert "report_file" in answer["msg"]
@@ -58,7 +75,9 @@ def test_where_it_cannot_be_written_nothing_is_left_and_the_old_one_stays(run_mo
 
 
 def test_a_template_that_is_not_there_is_a_sentence(run_module, tmp_path):
-    answer = run_module(WRITE, servers=[], template=tmp_path / "none.j2", dest=tmp_path / "report.html")
+    answer = run_module(
+        WRITE, servers=[], template=tmp_path / "none.j2", dest=tmp_path / "report.html"
+    )
     assert "Failed to read the template" in answer["msg"]
 
 
@@ -69,8 +88,12 @@ def test_a_link_and_none_in_check_mode(run_module, says_what_it_returns, config,
     for page in ("<p>first", "<p>second"):
         answer = run_module(PUBLISH, config=config.path, page=page, hours=2)
         says_what_it_returns(PUBLISH, answer)
-        assert s3_client.get_object(Bucket=bucket, Key=answer["key"])["Body"].read().decode() == page
-    assert [item["Key"] for item in s3_client.list_objects_v2(Bucket=bucket)["Contents"]] == ["postgres-backup/report/report.html"]
+        assert (
+            s3_client.get_object(Bucket=bucket, Key=answer["key"])["Body"].read().decode() == page
+        )
+    assert [item["Key"] for item in s3_client.list_objects_v2(Bucket=bucket)["Contents"]] == [
+        "postgres-backup/report/report.html"
+    ]
 
 
 def test_a_link_of_more_than_a_week_is_refused(run_module, config):

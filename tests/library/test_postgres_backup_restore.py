@@ -17,7 +17,12 @@ def test_check_mode_then_restore_then_undo(run_module, says_what_it_returns, con
     plan = run_module(NAME, check=True, config=config.path, backup="latest")
     says_what_it_returns(NAME, plan, check=True)
     assert plan["changed"]
-    assert (plan["replaces"], plan["proven"], plan["missing_roles"], plan["in_place"]) == (True, False, [], False)
+    assert (plan["replaces"], plan["proven"], plan["missing_roles"], plan["in_place"]) == (
+        True,
+        False,
+        [],
+        False,
+    )
     assert plan["backup"] == made["backup"]
     assert databases(filled.server) == before
     assert filled.execute("SELECT count(*) FROM users") == [(10,)]
@@ -25,7 +30,9 @@ def test_check_mode_then_restore_then_undo(run_module, says_what_it_returns, con
     done = run_module(NAME, config=config.path, backup=made["backup"])
     says_what_it_returns(NAME, done)
     assert done["rows"] == 1000
-    assert {"key", "bytes", "sha256", "seconds", "downtime_seconds", "kept_database", *plan} <= set(done)
+    assert {"key", "bytes", "sha256", "seconds", "downtime_seconds", "kept_database", *plan} <= set(
+        done
+    )
     assert filled.execute("SELECT count(*) FROM users") == [(1000,)]
     assert databases(filled.server) == before | {done["kept_database"]}
     assert filled.execute("SELECT count(*) FROM users", done["kept_database"]) == [(10,)]
@@ -42,7 +49,9 @@ def test_check_mode_then_restore_then_undo(run_module, says_what_it_returns, con
 
 
 def test_a_restore_in_steps(run_module, says_what_it_returns, config, filled):
-    """As playbooks/restore.yml goes through it, an application being stopped and started in between."""
+    """As playbooks/restore.yml goes through it, an application being stopped and started in
+    between.
+    """
     made = run_module("postgres_backup_create", config=config.path)
     filled.execute("DELETE FROM users WHERE id > 10")
     before = databases(filled.server)
@@ -56,7 +65,11 @@ def test_a_restore_in_steps(run_module, says_what_it_returns, config, filled):
     says_what_it_returns(NAME, loaded)
     assert databases(filled.server) == before | {loaded["side_database"]}
     assert filled.execute("SELECT count(*) FROM users") == [(10,)]
-    step = {"config": config.path, "backup": made["backup"], "side_database": loaded["side_database"]}
+    step = {
+        "config": config.path,
+        "backup": made["backup"],
+        "side_database": loaded["side_database"],
+    }
 
     plan = run_module(NAME, check=True, stage="swap", **step)
     says_what_it_returns(NAME, plan, check=True)
@@ -69,20 +82,28 @@ def test_a_restore_in_steps(run_module, says_what_it_returns, config, filled):
     assert filled.execute("SELECT count(*) FROM users") == [(1000,)]
     assert 0 < swapped["downtime_seconds"] < 5
 
-    compared = run_module(NAME, config=config.path, stage="compare", kept_database=swapped["kept_database"])
+    compared = run_module(
+        NAME, config=config.path, stage="compare", kept_database=swapped["kept_database"]
+    )
     says_what_it_returns(NAME, compared)
-    assert compared["row_differences"] == [{"table": "public.users", "kept_rows": 10, "live_rows": 1000}]
+    assert compared["row_differences"] == [
+        {"table": "public.users", "kept_rows": 10, "live_rows": 1000}
+    ]
 
     again = run_module(NAME, stage="swap", **step)
     assert again["failed"]
     assert "There is no side database" in again["msg"]
 
 
-def test_a_side_database_that_is_not_wanted_any_more(run_module, says_what_it_returns, config, filled):
+def test_a_side_database_that_is_not_wanted_any_more(
+    run_module, says_what_it_returns, config, filled
+):
     run_module("postgres_backup_create", config=config.path)
     before = databases(filled.server)
     side = run_module(NAME, config=config.path, stage="load", backup="latest")["side_database"]
-    assert run_module(NAME, check=True, config=config.path, stage="discard", side_database=side)["changed"]
+    assert run_module(NAME, check=True, config=config.path, stage="discard", side_database=side)[
+        "changed"
+    ]
     assert databases(filled.server) == before | {side}
     gone = run_module(NAME, config=config.path, stage="discard", side_database=side)
     says_what_it_returns(NAME, gone)
@@ -103,18 +124,32 @@ def test_chosen_tables(run_module, says_what_it_returns, config, filled):
 
     plan = run_module(NAME, check=True, **options)
     says_what_it_returns(NAME, plan, check=True)
-    assert plan["tables"] == [{"table": "public.users", "rows": 1000, "inserted": 990, "updated": 0, "deleted": 0, "created": False}]
+    assert plan["tables"] == [
+        {
+            "table": "public.users",
+            "rows": 1000,
+            "inserted": 990,
+            "updated": 0,
+            "deleted": 0,
+            "created": False,
+        }
+    ]
     assert filled.execute("SELECT count(*) FROM users") == [(10,)]
 
     done = run_module(NAME, **options)
     says_what_it_returns(NAME, done)
     assert done["tables"] == plan["tables"]
-    assert filled.execute("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM notes)") == [(1000, 1)]
+    assert filled.execute("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM notes)") == [
+        (1000, 1)
+    ]
     assert not run_module(NAME, **options)["changed"]
 
 
 def test_what_does_not_go_together(run_module, config, filled):
-    for options, words in (({}, "Which backup?"), ({"backup": "latest", "tables": ["users"], "stage": "load"}, "Chosen tables")):
+    for options, words in (
+        ({}, "Which backup?"),
+        ({"backup": "latest", "tables": ["users"], "stage": "load"}, "Chosen tables"),
+    ):
         answer = run_module(NAME, config=config.path, **options)
         assert answer["failed"]
         assert answer["exit_status"] == 2
@@ -123,7 +158,9 @@ def test_what_does_not_go_together(run_module, config, filled):
 
 def test_a_name_that_does_not_exist_names_the_nearest(run_module, config, filled):
     made = run_module("postgres_backup_create", config=config.path)
-    answer = run_module(NAME, config=config.path, backup="postgres-backup-2020-01-01_00-00-00.sql.gz")
+    answer = run_module(
+        NAME, config=config.path, backup="postgres-backup-2020-01-01_00-00-00.sql.gz"
+    )
     assert answer["failed"]
     assert answer["exit_status"] == 2
     assert made["backup"] in answer["msg"]

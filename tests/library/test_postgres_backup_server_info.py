@@ -30,7 +30,9 @@ def test_a_server_that_is_not_there_says_what_to_check(run_module, config):
     assert "backup_db_host" in answer["msg"]
 
 
-def test_a_server_on_which_the_database_is_still_to_be_made(run_module, says_what_it_returns, config, postgres):
+def test_a_server_on_which_the_database_is_still_to_be_made(
+    run_module, says_what_it_returns, config, postgres
+):
     """As on the new machine of a lost server."""
     config.change(DB_NAME="not_there_yet")
     answer = run_module(NAME, config=config.path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 NAME = "postgres_backup_status"
 
 
-def test_no_backup_is_an_answer_and_not_a_failure(run_module, says_what_it_returns, config, database):
+def test_no_backup_is_an_answer_and_not_a_failure(
+    run_module, says_what_it_returns, config, database
+):
     answer = run_module(NAME, config=config.path)
     says_what_it_returns(NAME, answer)
     assert not answer["healthy"]

@@ -1,1 +1,3 @@
-"""Brand-new Debian servers on this machine, for the tests that need one; see README.md beside this file."""
+"""Brand-new Debian servers on this machine, for the tests that need one; see README.md beside this
+file.
+"""

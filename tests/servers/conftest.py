@@ -35,7 +35,10 @@ def lab() -> Iterator[Lab]:
         host.install_programs()
     if found := host.obstacles():
         if required:
-            pytest.fail(f"REQUIRE_ALL=1, but no servers can be booted here: {'; '.join(found)}", pytrace=False)
+            pytest.fail(
+                f"REQUIRE_ALL=1, but no servers can be booted here: {'; '.join(found)}",
+                pytrace=False,
+            )
         pytest.skip(f"no servers can be booted here: {'; '.join(found)}")
     before = signal.signal(signal.SIGTERM, _interrupted)  # so that a terminated run still tidies up
     mine = _claim()
@@ -54,7 +57,9 @@ def _claim() -> Lab:
     else:
         labs = [Lab(f"pgb{slot}", f"10.77.{slot}") for slot in range(SLOTS)]
     mine = None
-    for candidate in labs:  # all of them: one that a killed run held is tidied up even where an earlier one is free
+    for candidate in (
+        labs
+    ):  # all of them: one that a killed run held is tidied up even where an earlier one is free
         if not candidate.claim():
             continue
         candidate.stop()
@@ -63,7 +68,9 @@ def _claim() -> Lab:
         else:
             candidate.release()
     if mine is None:
-        raise host.LabError(f"Every lab of {[candidate.bridge for candidate in labs]} is in use; set LAB_BRIDGE and LAB_NETWORK")
+        raise host.LabError(
+            f"Every lab of {[candidate.bridge for candidate in labs]} is in use; set LAB_BRIDGE and LAB_NETWORK"
+        )
     return mine
 
 
@@ -73,12 +80,24 @@ class Servers:
     def __init__(self, lab: Lab) -> None:
         self.lab, self.made = lab, []
 
-    def __call__(self, suite: str = "trixie", *, layer: str = "", docker: bool = False, timezone: str = "Etc/UTC", name: str = "") -> Server:
-        """A new server of a suite; ``docker=True`` alone brings Docker along, beside ``layer="bare"`` it only lets it be installed."""
+    def __call__(
+        self,
+        suite: str = "trixie",
+        *,
+        layer: str = "",
+        docker: bool = False,
+        timezone: str = "Etc/UTC",
+        name: str = "",
+    ) -> Server:
+        """A new server of a suite; ``docker=True`` alone brings Docker along, beside
+        ``layer="bare"`` it only lets it be installed.
+        """
         layer = layer or ("docker" if docker else "bare")
         image = layers.image(self.lab, suite, layer)
         name = name or f"{suite}-{secrets.token_hex(2)}"
-        server = self.lab.up(name, suite, image=image, docker=docker or layers.needs_docker(layer), timezone=timezone)
+        server = self.lab.up(
+            name, suite, image=image, docker=docker or layers.needs_docker(layer), timezone=timezone
+        )
         self.made.append(server)
         return server
 
@@ -89,7 +108,9 @@ class Servers:
 
 @pytest.fixture
 def new_server(lab: Lab) -> Iterator[Callable[..., Server]]:
-    """``new_server("bookworm", layer="postgres", docker=False, timezone="Asia/Kathmandu")``; gone after the test."""
+    """``new_server("bookworm", layer="postgres", docker=False, timezone="Asia/Kathmandu")``; gone
+    after the test.
+    """
     servers = Servers(lab)
     yield servers
     servers.remove()
@@ -106,20 +127,35 @@ def new_module_server(lab: Lab) -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="session")
 def lab_s3(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """An S3 server on the bridge, over HTTP."""
-    with SeaweedFS(tmp_path_factory.mktemp("lab-s3"), "lab-access-key", secrets.token_urlsafe(24), host=lab.address, dies_with_parent=True) as server:
+    with SeaweedFS(
+        tmp_path_factory.mktemp("lab-s3"),
+        "lab-access-key",
+        secrets.token_urlsafe(24),
+        host=lab.address,
+        dies_with_parent=True,
+    ) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def lab_s3_tls(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """An S3 server on the bridge, over HTTPS with a CA of its own (``ca_bundle``)."""
-    with SeaweedFS(tmp_path_factory.mktemp("lab-s3"), "lab-access-key", secrets.token_urlsafe(24), tls=True, host=lab.address, dies_with_parent=True) as server:
+    with SeaweedFS(
+        tmp_path_factory.mktemp("lab-s3"),
+        "lab-access-key",
+        secrets.token_urlsafe(24),
+        tls=True,
+        host=lab.address,
+        dies_with_parent=True,
+    ) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def lab_registry(lab: Lab) -> Iterator[Server]:
-    """A server with a Docker registry that has the images of ``app/``; ``layers.use_registry(server, lab_registry)`` lets another pull from it."""
+    """A server with a Docker registry that has the images of ``app/``;
+    ``layers.use_registry(server, lab_registry)`` lets another pull from it.
+    """
     servers = Servers(lab)
     yield servers(layer="registry", name="registry")
     servers.remove()

@@ -29,8 +29,15 @@ class Play:
 
     @property
     def recap(self) -> dict[str, dict[str, int]]:
-        """Per host the counts of the last lines: ok, changed, unreachable, failed, skipped, rescued, ignored."""
-        return {found["host"]: {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", found["counts"])} for found in _RECAP.finditer(self.output)}
+        """Per host the counts of the last lines: ok, changed, unreachable, failed, skipped,
+        rescued, ignored.
+        """
+        return {
+            found["host"]: {
+                name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", found["counts"])
+            }
+            for found in _RECAP.finditer(self.output)
+        }
 
 
 class Controller:
@@ -45,12 +52,15 @@ class Controller:
         self.inventory = directory / "inventory"
         (self.inventory / "group_vars").mkdir(parents=True)
         (self.inventory / "host_vars").mkdir()
-        # an ssh connection kept open to a removed server would break the next at its address; and a socket's path may have 107 bytes
+        # an ssh connection kept open to a removed server would break the next at its address; and a
+        # socket's path may have 107 bytes
         self._sockets = tempfile.mkdtemp(prefix="lab-cp-", dir=lab.directory)
         self._hosts: dict[str, dict] = {}
 
     def add(self, server: Server, user: str = "root", **variables: object) -> None:
-        """Put a server into the inventory: logged in as ``user``, who becomes root by sudo where he is not."""
+        """Put a server into the inventory: logged in as ``user``, who becomes root by sudo where he
+        is not.
+        """
         self._hosts[server.name] = {
             "ansible_host": server.address,
             "ansible_user": user,
@@ -58,8 +68,12 @@ class Controller:
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={server.known_hosts} -o IdentitiesOnly=yes",
             "ansible_python_interpreter": "/usr/bin/python3",
         }
-        (self.inventory / "hosts.yml").write_text(json.dumps({"all": {"hosts": self._hosts}}, indent=2))
-        (self.inventory / "host_vars" / f"{server.name}.yml").write_text(json.dumps(variables, indent=2))
+        (self.inventory / "hosts.yml").write_text(
+            json.dumps({"all": {"hosts": self._hosts}}, indent=2)
+        )
+        (self.inventory / "host_vars" / f"{server.name}.yml").write_text(
+            json.dumps(variables, indent=2)
+        )
 
     def variables(self, **variables: object) -> None:
         """What ``group_vars/all.yml`` holds."""
@@ -68,19 +82,34 @@ class Controller:
     def command(self, playbook: str, *options: str) -> tuple[list[str], dict[str, str]]:
         """The words and the environment of a call, for a test that starts it by itself."""
         program = Path(sys.executable).with_name("ansible-playbook")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        environment |= {"ANSIBLE_SSH_CONTROL_PATH_DIR": self._sockets, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
+        }
+        environment |= {
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": self._sockets,
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        }
         return [str(program), "-i", str(self.inventory), playbook, *options], environment
 
     def run(self, playbook: str, *options: str, check: bool = True, timeout: float = 880) -> Play:
         """Run a playbook from the root of the checkout.
 
-        :raises AssertionError: it ended with another status than 0 (where ``check``); the message holds its output.
+        :raises AssertionError: it ended with another status than 0 (where ``check``); the message
+            holds its output.
         """
         words, environment = self.command(playbook, *options)
         started = time.monotonic()
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        done = subprocess.run(words, cwd=ROOT, env=environment, text=True, timeout=timeout, check=False, **streams)
+        streams = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+        }
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, text=True, timeout=timeout, check=False, **streams
+        )
         play = Play(done.returncode, done.stdout, time.monotonic() - started)
-        assert not check or play.status == 0, f"{playbook} ended with {play.status}:\n{play.output[-12000:]}"
+        assert not check or play.status == 0, (
+            f"{playbook} ended with {play.status}:\n{play.output[-12000:]}"
+        )
         return play

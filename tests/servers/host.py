@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-#: everything of every lab on this machine; a reboot of the machine empties it, as it empties the network
+#: everything of every lab on this machine; a reboot of the machine empties it, as it empties the
+#: network
 STATE = Path("/run/postgres-backup-lab")
 #: program -> Debian's package that has it
 PROGRAMS = {
@@ -33,18 +34,25 @@ class LabError(Exception):
     """The lab could not do what was asked; the message says what and why."""
 
 
-def run(*command: str | Path, check: bool = True, timeout: float = 60, **options) -> subprocess.CompletedProcess:
+def run(
+    *command: str | Path, check: bool = True, timeout: float = 60, **options
+) -> subprocess.CompletedProcess:
     """Run a program with its output captured as text.
 
-    :raises LabError: it ended with another status than 0 (where ``check``), or not within ``timeout`` seconds.
+    :raises LabError: it ended with another status than 0 (where ``check``), or not within
+        ``timeout`` seconds.
     """
     words = [str(word) for word in command]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, **options)
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"{' '.join(words)} took more than {timeout} s; so far: {error.stdout!r} {error.stderr!r}") from None
+        raise LabError(
+            f"{' '.join(words)} took more than {timeout} s; so far: {error.stdout!r} {error.stderr!r}"
+        ) from None
     if check and done.returncode:
-        raise LabError(f"{' '.join(words)} ended with {done.returncode}: {(done.stdout + done.stderr)[-3000:]}")
+        raise LabError(
+            f"{' '.join(words)} ended with {done.returncode}: {(done.stdout + done.stderr)[-3000:]}"
+        )
     return done
 
 
@@ -64,7 +72,11 @@ def wait_for(what: str, condition: Callable[[], object], timeout: float, interva
 def missing_programs() -> dict[str, str]:
     """The programs that are not installed, with the packages that have them."""
     sbin = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-    return {program: package for program, package in PROGRAMS.items() if not shutil.which(program, path=sbin)}
+    return {
+        program: package
+        for program, package in PROGRAMS.items()
+        if not shutil.which(program, path=sbin)
+    }
 
 
 def install_programs() -> None:
@@ -73,7 +85,16 @@ def install_programs() -> None:
     if packages:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run("apt-get", "update", "-qq", timeout=300, env=environment)
-        run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, timeout=600, env=environment)
+        run(
+            "apt-get",
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            *packages,
+            timeout=600,
+            env=environment,
+        )
 
 
 def obstacles() -> list[str]:
@@ -82,11 +103,18 @@ def obstacles() -> list[str]:
         return ["booting servers takes root (network namespaces, loop devices, systemd-nspawn)"]
     if missing := missing_programs():
         return [f"missing: {', '.join(missing)} (to install: python -m tests.servers deps)"]
-    found = [] if os.path.exists("/dev/loop-control") else ["the kernel has no loop devices (/dev/loop-control)"]
+    found = (
+        []
+        if os.path.exists("/dev/loop-control")
+        else ["the kernel has no loop devices (/dev/loop-control)"]
+    )
     probe = f"labt{os.getpid() % 100000}"
     trials = {
         "bridges": (["ip", "link", "add", probe, "type", "bridge"], ["ip", "link", "del", probe]),
-        "veth pairs": (["ip", "link", "add", probe, "type", "veth", "peer", "name", f"{probe}p"], ["ip", "link", "del", probe]),
+        "veth pairs": (
+            ["ip", "link", "add", probe, "type", "veth", "peer", "name", f"{probe}p"],
+            ["ip", "link", "del", probe],
+        ),
         "network namespaces": (["ip", "netns", "add", probe], ["ip", "netns", "del", probe]),
         "masquerading": (["iptables", "-w", "-t", "nat", "-S", "POSTROUTING"], []),
     }
@@ -100,7 +128,9 @@ def obstacles() -> list[str]:
 
 
 def processes_of(directory: Path) -> list[int]:
-    """The processes that have a path below ``directory`` among their arguments, or hang below one of those."""
+    """The processes that have a path below ``directory`` among their arguments, or hang below one
+    of those.
+    """
     arguments, parents = {}, {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -109,7 +139,11 @@ def processes_of(directory: Path) -> list[int]:
                 parents[int(entry.name)] = int(stat[stat.rindex(")") + 2 :].split()[1])
                 arguments[int(entry.name)] = Path(entry.path, "cmdline").read_bytes().split(b"\0")
     path = os.fsencode(directory)
-    mine = {pid for pid, words in arguments.items() if any(word == path or word.startswith(path + b"/") for word in words)} - {os.getpid()}
+    mine = {
+        pid
+        for pid, words in arguments.items()
+        if any(word == path or word.startswith(path + b"/") for word in words)
+    } - {os.getpid()}
     grown = True
     while grown:
         more = {pid for pid, parent in parents.items() if parent in mine} - mine
@@ -122,7 +156,9 @@ def kill(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_for(f"the end of processes {pids}", lambda: not any(_alive(pid) for pid in pids), timeout=20)
+    wait_for(
+        f"the end of processes {pids}", lambda: not any(_alive(pid) for pid in pids), timeout=20
+    )
 
 
 def _alive(pid: int) -> bool:
@@ -148,7 +184,9 @@ _SWITCH = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 def forward(bridge: str, wanted: bool) -> None:
-    """Let this machine forward packets while any lab has its bridge; the last one puts back what was there."""
+    """Let this machine forward packets while any lab has its bridge; the last one puts back what
+    was there.
+    """
     users = STATE / "forwarding"
     with locked(STATE / "forwarding.lock"):
         users.mkdir(exist_ok=True)
@@ -160,7 +198,10 @@ def forward(bridge: str, wanted: bool) -> None:
         if not wanted:
             (users / f"for-{bridge}").unlink()
         for user in users.glob("for-*"):
-            if user.name != f"for-{bridge}" and not Path("/sys/class/net", user.name.removeprefix("for-")).exists():
+            if (
+                user.name != f"for-{bridge}"
+                and not Path("/sys/class/net", user.name.removeprefix("for-")).exists()
+            ):
                 user.unlink()  # left by a lab whose bridge has gone
         if not list(users.glob("for-*")):
             _SWITCH.write_text(before.read_text())

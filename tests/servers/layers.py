@@ -1,4 +1,6 @@
-"""What a server may have beside the base system, baked into images so that tests need not wait for packages."""
+"""What a server may have beside the base system, baked into images so that tests need not wait for
+packages.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from .lab import Lab
     from .server import Server
 
-#: the application of the tests; its images are called after this registry, which the lab has to bring along
+#: the application of the tests; its images are called after this registry, which the lab has to
+#: bring along
 APP = Path(__file__).with_name("app")
 REGISTRY = "registry.lab:5000"
 IMAGES = {"postgres": f"{REGISTRY}/postgres:17", "web": f"{REGISTRY}/web:1"}
@@ -26,21 +29,44 @@ def _install(server: Server, *packages: str) -> None:
     """Install Debian's packages as an administrator would."""
     environment = ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"]
     server.inside(*environment, "apt-get", "update", "-qq", timeout=_PATIENCE)
-    server.inside(*environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, timeout=_PATIENCE)
+    server.inside(
+        *environment,
+        "apt-get",
+        "install",
+        "-y",
+        "-qq",
+        "--no-install-recommends",
+        *packages,
+        timeout=_PATIENCE,
+    )
 
 
 def _postgres(server: Server) -> None:
-    """Debian's own PostgreSQL, running, with an empty cluster in UTF-8: 15 on Debian 12, 17 on Debian 13."""
+    """Debian's own PostgreSQL, running, with an empty cluster in UTF-8: 15 on Debian 12, 17 on
+    Debian 13.
+    """
     _install(server, "postgresql")
     encoding = server.sql("SHOW server_encoding")
     assert encoding == "UTF8", encoding
 
 
 def _docker(server: Server) -> None:
-    """Docker with compose v2. Debian 12 has no compose v2 of its own: that one package comes from Debian 13."""
+    """Docker with compose v2.
+
+    Debian 12 has no compose v2 of its own: that one package comes from Debian 13.
+    """
     if server.suite == "bookworm":
-        mirrors = server.inside("grep", "-rhoE", "https?://[^ ]+", "/etc/apt/sources.list", "/etc/apt/sources.list.d", check=False).stdout.split()
-        mirror = next(address for address in mirrors if "security" not in address)  # the one that the server itself was made from
+        mirrors = server.inside(
+            "grep",
+            "-rhoE",
+            "https?://[^ ]+",
+            "/etc/apt/sources.list",
+            "/etc/apt/sources.list.d",
+            check=False,
+        ).stdout.split()
+        mirror = next(
+            address for address in mirrors if "security" not in address
+        )  # the one that the server itself was made from
         source = f"Types: deb\nURIs: {mirror}\nSuites: trixie\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
         server.write("/etc/apt/sources.list.d/trixie.sources", source)
         pin = "Package: *\nPin: release n=trixie\nPin-Priority: -1\n\nPackage: docker-compose\nPin: release n=trixie\nPin-Priority: 500\n"
@@ -52,13 +78,27 @@ def _docker(server: Server) -> None:
 
 
 def _app(server: Server) -> None:
-    """The images of the application in ``app/``, built from Debian's packages: the world's registries cannot be reached from here."""
+    """The images of the application in ``app/``, built from Debian's packages: the world's
+    registries cannot be reached from here.
+    """
     _install(server, "mmdebstrap")
-    make_base = f"mmdebstrap --quiet --variant=minbase trixie - | docker import - {REGISTRY}/debian:trixie"
+    make_base = (
+        f"mmdebstrap --quiet --variant=minbase trixie - | docker import - {REGISTRY}/debian:trixie"
+    )
     server.inside("bash", "-ec", f"set -o pipefail; TMPDIR=/var/tmp {make_base}", timeout=_PATIENCE)
     server.put(APP, "/root/app")
     for name, image in IMAGES.items():
-        build = ["docker", "build", "--quiet", "--network=host", "--build-arg", f"REGISTRY={REGISTRY}", "--tag", image, f"/root/app/{name}"]
+        build = [
+            "docker",
+            "build",
+            "--quiet",
+            "--network=host",
+            "--build-arg",
+            f"REGISTRY={REGISTRY}",
+            "--tag",
+            image,
+            f"/root/app/{name}",
+        ]
         server.inside("env", "DOCKER_BUILDKIT=0", *build, timeout=_PATIENCE)
     server.inside("rm", "-r", "/root/app")
 
@@ -66,10 +106,15 @@ def _app(server: Server) -> None:
 def _registry(server: Server) -> None:
     """A registry on port 5000 that has those images, for servers on which nothing is installed yet."""
     _install(server, "docker-registry")
-    server.write("/etc/docker/registry/config.yml", "version: 0.1\nstorage:\n  filesystem: {rootdirectory: /var/lib/docker-registry}\nhttp: {addr: ':5000'}\n")
+    server.write(
+        "/etc/docker/registry/config.yml",
+        "version: 0.1\nstorage:\n  filesystem: {rootdirectory: /var/lib/docker-registry}\nhttp: {addr: ':5000'}\n",
+    )
     server.inside("systemctl", "restart", "docker-registry")
     for image in IMAGES.values():
-        local = image.replace(REGISTRY, "localhost:5000")  # Docker speaks plain HTTP with this machine only
+        local = image.replace(
+            REGISTRY, "localhost:5000"
+        )  # Docker speaks plain HTTP with this machine only
         server.inside("docker", "tag", image, local)
         server.inside("docker", "push", "--quiet", local, timeout=_PATIENCE)
     server.inside("docker", "system", "prune", "--all", "--force", timeout=_PATIENCE)
@@ -78,7 +123,9 @@ def _registry(server: Server) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """What is added to which other layer, whether it takes Docker's rights, and the files it is made of beside its recipe."""
+    """What is added to which other layer, whether it takes Docker's rights, and the files it is
+    made of beside its recipe.
+    """
 
     provision: Callable[[Server], None]
     base: str = "bare"
@@ -87,7 +134,13 @@ class Layer:
 
     @property
     def made_of(self) -> str:
-        files = sorted(path for path in self.files.rglob("*") if path.is_file() and path.suffix != ".pyc") if self.files else []
+        files = (
+            sorted(
+                path for path in self.files.rglob("*") if path.is_file() and path.suffix != ".pyc"
+            )
+            if self.files
+            else []
+        )
         return inspect.getsource(self.provision) + "".join(path.read_text() for path in files)
 
 
@@ -106,15 +159,27 @@ def needs_docker(name: str) -> bool:
 
 
 def image(lab: Lab, suite: str, name: str) -> Path:
-    """The image of a suite with one of :data:`NAMES`; made where there is none yet, which takes a minute."""
+    """The image of a suite with one of :data:`NAMES`; made where there is none yet, which takes a
+    minute.
+    """
     if name == "bare":
         return golden.bare(lab, suite)
     layer = LAYERS[name]
-    return golden.layer(lab, suite, name, image(lab, suite, layer.base), layer.docker, layer.provision, layer.made_of)
+    return golden.layer(
+        lab,
+        suite,
+        name,
+        image(lab, suite, layer.base),
+        layer.docker,
+        layer.provision,
+        layer.made_of,
+    )
 
 
 def use_registry(server: Server, registry: Server) -> None:
-    """Let Docker, once it is installed, pull from the lab's registry, as a company's administrator would prepare it."""
+    """Let Docker, once it is installed, pull from the lab's registry, as a company's administrator
+    would prepare it.
+    """
     host = REGISTRY.partition(":")[0]
     server.inside("sh", "-c", f"echo {registry.address} {host} >> /etc/hosts")
     server.write("/etc/docker/daemon.json", f'{{"insecure-registries": ["{REGISTRY}"]}}\n')

@@ -1,4 +1,6 @@
-"""One server of the lab: a real Debian with systemd, cron and sshd on a disk and an address of its own."""
+"""One server of the lab: a real Debian with systemd, cron and sshd on a disk and an address of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,17 @@ if TYPE_CHECKING:
 #: seconds a boot may take; it is usually done in two
 BOOT_TIMEOUT = 60
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: what Docker needs of systemd-nspawn: the whole cgroup tree, writable /proc/sys/net, and three system calls
-_DOCKER_ENVIRONMENT = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
-_DOCKER_OPTIONS = ["--capability=all", "--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE", "--system-call-filter=add_key keyctl bpf"]
+#: what Docker needs of systemd-nspawn: the whole cgroup tree, writable /proc/sys/net, and three
+#: system calls
+_DOCKER_ENVIRONMENT = {
+    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+}
+_DOCKER_OPTIONS = [
+    "--capability=all",
+    "--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE",
+    "--system-call-filter=add_key keyctl bpf",
+]
 
 
 class Server:
@@ -45,19 +55,39 @@ class Server:
         self._link, self._namespace = f"{lab.bridge}-{number}", f"{lab.bridge}-{name}"
         self._process: subprocess.Popen | None = None
 
-    # -- life ---------------------------------------------------------------------------------------------------
+    # -- life
+    # ---------------------------------------------------------------------------------------------------
 
     def create(self, image: Path, timezone: str) -> None:
-        """Give it a disk copied from ``image``, a host key, a name and a place on the bridge; it is off."""
+        """Give it a disk copied from ``image``, a host key, a name and a place on the bridge; it is
+        off.
+        """
         (self.directory / "root").mkdir(parents=True)
-        facts = {"name": self.name, "suite": self.suite, "number": self.number, "docker": self.docker}
+        facts = {
+            "name": self.name,
+            "suite": self.suite,
+            "number": self.number,
+            "docker": self.docker,
+        }
         (self.directory / "server.json").write_text(json.dumps(facts))
         disk = self.lab.disks / f"{self.name}.img"
         (self.directory / "disk.img").symlink_to(disk)
         run("cp", "--sparse=always", image, disk)
         self._write_seed(timezone)
         run("ip", "netns", "add", self._namespace)
-        run("ip", "link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self._namespace)
+        run(
+            "ip",
+            "link",
+            "add",
+            self._link,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            self._namespace,
+        )
         run("ip", "link", "set", self._link, "master", self.lab.bridge, "up")
         inside = ["ip", "-n", self._namespace]
         run(*inside, "link", "set", "lo", "up")
@@ -89,31 +119,78 @@ class Server:
         if self.running:
             raise LabError(f"{self.name} runs already")
         options = _DOCKER_OPTIONS if self.docker else []
-        nspawn = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--console=read-only", "--link-journal=no"]
-        nspawn += ["--resolv-conf=off", "--timezone=off", f"--machine={self._namespace}", f"--hostname={self.name}"]
-        nspawn += [f"--directory={self.directory}/root", f"--network-namespace-path=/run/netns/{self._namespace}", *options]
-        supervisor = [sys.executable, str(Path(__file__).with_name("supervise.py")), str(self.directory)]
+        nspawn = [
+            "systemd-nspawn",
+            "--quiet",
+            "--register=no",
+            "--keep-unit",
+            "--boot",
+            "--console=read-only",
+            "--link-journal=no",
+        ]
+        nspawn += [
+            "--resolv-conf=off",
+            "--timezone=off",
+            f"--machine={self._namespace}",
+            f"--hostname={self.name}",
+        ]
+        nspawn += [
+            f"--directory={self.directory}/root",
+            f"--network-namespace-path=/run/netns/{self._namespace}",
+            *options,
+        ]
+        supervisor = [
+            sys.executable,
+            str(Path(__file__).with_name("supervise.py")),
+            str(self.directory),
+        ]
         command = ["unshare", "--mount", "--propagation", "slave", "--", *supervisor, "--", *nspawn]
-        if os.path.isdir("/run/systemd/system"):  # where systemd manages this machine, every server gets a scope of its own
-            command = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit=lab-{self._namespace}", "--property=Delegate=yes", *command]
+        if os.path.isdir(
+            "/run/systemd/system"
+        ):  # where systemd manages this machine, every server gets a scope of its own
+            command = [
+                "systemd-run",
+                "--scope",
+                "--quiet",
+                "--collect",
+                f"--unit=lab-{self._namespace}",
+                "--property=Delegate=yes",
+                *command,
+            ]
         environment = {**os.environ, **(_DOCKER_ENVIRONMENT if self.docker else {})}
         with open(self.console_log, "a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
         self.wait()
 
     def wait(self) -> None:
         """Wait until systemd has started everything and sshd answers.
 
-        :raises LabError: it did not within :data:`BOOT_TIMEOUT` seconds; the message ends with its console.
+        :raises LabError: it did not within :data:`BOOT_TIMEOUT` seconds; the message ends with its
+            console.
         """
         try:
             wait_for(f"sshd on {self.name}", self._answers, BOOT_TIMEOUT)
-            state = self.inside("systemctl", "is-system-running", "--wait", check=False, timeout=BOOT_TIMEOUT).stdout.strip()
+            state = self.inside(
+                "systemctl", "is-system-running", "--wait", check=False, timeout=BOOT_TIMEOUT
+            ).stdout.strip()
         except LabError as error:
-            console = self.console_log.read_text(errors="replace")[-2000:] if self.console_log.exists() else ""
+            console = (
+                self.console_log.read_text(errors="replace")[-2000:]
+                if self.console_log.exists()
+                else ""
+            )
             raise LabError(f"{error}; its console ends with:\n{console}") from None
         if state != "running":
-            failed = self.inside("systemctl", "list-units", "--failed", "--no-legend", check=False).stdout
+            failed = self.inside(
+                "systemctl", "list-units", "--failed", "--no-legend", check=False
+            ).stdout
             raise LabError(f"{self.name} is {state or 'not up'}: {failed}")
 
     def _answers(self) -> bool:
@@ -131,14 +208,21 @@ class Server:
                 status = Path(f"/proc/{pid}/status").read_text()
             except OSError:
                 continue
-            namespaces = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+            namespaces = next(
+                (line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), []
+            )
             if namespaces[1:] == ["1"]:
                 return pid
         return None
 
     def _processes(self) -> list[int]:
-        """Every process of the server, and those that keep it running. Its process 1 outlives systemd-nspawn, and names no path."""
-        inside = run("ip", "netns", "pids", self._namespace, check=False).stdout.split()  # fails where there is no such namespace
+        """Every process of the server, and those that keep it running.
+
+        Its process 1 outlives systemd-nspawn, and names no path.
+        """
+        inside = run(
+            "ip", "netns", "pids", self._namespace, check=False
+        ).stdout.split()  # fails where there is no such namespace
         return sorted({*map(int, inside), *processes_of(self.directory)})
 
     @property
@@ -151,16 +235,24 @@ class Server:
         """``systemctl reboot``, and wait until it is up again."""
         before = self._boot_id()
         self.ssh("systemctl", "reboot", check=False)  # the connection may break before it ends
-        wait_for(f"{self.name} to boot again", lambda: self._leader and self._answers() and self._boot_id() != before, BOOT_TIMEOUT)
+        wait_for(
+            f"{self.name} to boot again",
+            lambda: self._leader and self._answers() and self._boot_id() != before,
+            BOOT_TIMEOUT,
+        )
         self.wait()
 
     def _boot_id(self) -> str:
         # all servers share the kernel's boot_id; the start of its process 1 is what differs
         leader = self._leader
-        return Path(f"/proc/{leader}/stat").read_text().rsplit(")")[-1].split()[19] if leader else ""
+        return (
+            Path(f"/proc/{leader}/stat").read_text().rsplit(")")[-1].split()[19] if leader else ""
+        )
 
     def crash(self) -> None:
-        """Power loss: every process is gone at once, nothing is told; the disk keeps what was written."""
+        """Power loss: every process is gone at once, nothing is told; the disk keeps what was
+        written.
+        """
         self._end()
         self._wait_for_disk()
 
@@ -177,9 +269,14 @@ class Server:
         self._wait_for_disk()
 
     def _wait_for_disk(self) -> None:
-        # while its namespace goes, the kernel shows the path without the part where the file system was mounted
+        # while its namespace goes, the kernel shows the path without the part where the file system
+        # was mounted
         disk = f"/{self.lab.disks.name}/{self.name}.img"
-        wait_for(f"the loop device of {disk}", lambda: not any(disk in path for path in _loop_files()), timeout=20)
+        wait_for(
+            f"the loop device of {disk}",
+            lambda: not any(disk in path for path in _loop_files()),
+            timeout=20,
+        )
 
     def down(self) -> None:
         """Remove it without a trace; also what an interrupted :meth:`create` left."""
@@ -197,37 +294,85 @@ class Server:
         """Make its disk an image that new servers start from; the server must be off."""
         if self.running:
             raise LabError(f"{self.name} runs: power_off() first")
-        with tempfile.NamedTemporaryFile(dir=image.parent, prefix=".", suffix=".img", delete=False) as file:
-            run("cp", "--sparse=always", (self.directory / "disk.img").resolve(), file.name, timeout=300)
+        with tempfile.NamedTemporaryFile(
+            dir=image.parent, prefix=".", suffix=".img", delete=False
+        ) as file:
+            run(
+                "cp",
+                "--sparse=always",
+                (self.directory / "disk.img").resolve(),
+                file.name,
+                timeout=300,
+            )
         os.replace(file.name, image)
 
-    # -- hands --------------------------------------------------------------------------------------------------
+    # -- hands
+    # --------------------------------------------------------------------------------------------------
 
     def ssh_command(self, user: str = "root") -> list[str]:
-        """The words that log in, with this server's host key known and nothing of the caller's ssh settings."""
-        options = {"UserKnownHostsFile": self.known_hosts, "IdentitiesOnly": "yes", "BatchMode": "yes", "ConnectTimeout": "5", "LogLevel": "ERROR"}
+        """The words that log in, with this server's host key known and nothing of the caller's ssh
+        settings.
+        """
+        options = {
+            "UserKnownHostsFile": self.known_hosts,
+            "IdentitiesOnly": "yes",
+            "BatchMode": "yes",
+            "ConnectTimeout": "5",
+            "LogLevel": "ERROR",
+        }
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return ["ssh", "-F", "/dev/null", "-i", str(self.lab.key), *words, f"{user}@{self.address}"]
 
-    def ssh(self, *command: str, user: str = "root", check: bool = True, timeout: float = 120, **options) -> subprocess.CompletedProcess:
-        """Run a command over ssh: one word is given to the shell there as it is, several are quoted."""
+    def ssh(
+        self, *command: str, user: str = "root", check: bool = True, timeout: float = 120, **options
+    ) -> subprocess.CompletedProcess:
+        """Run a command over ssh: one word is given to the shell there as it is, several are
+        quoted.
+        """
         line = command[0] if len(command) == 1 else shlex.join(command)
         return run(*self.ssh_command(user), line, check=check, timeout=timeout, **options)
 
-    def inside(self, *command: str, check: bool = True, timeout: float = 120, **options) -> subprocess.CompletedProcess:
+    def inside(
+        self, *command: str, check: bool = True, timeout: float = 120, **options
+    ) -> subprocess.CompletedProcess:
         """Run a command inside without the network, in an empty environment but for PATH and HOME.
 
         :raises LabError: it is off, or the command failed (where ``check``).
         """
         leader = wait_for(f"process 1 of {self.name}", lambda: self._leader, timeout=10)
-        enter = ["nsenter", "--target", str(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
-        return run(*enter, "env", "-i", f"PATH={_PATH}", "HOME=/root", *command, check=check, timeout=timeout, **options)
+        enter = [
+            "nsenter",
+            "--target",
+            str(leader),
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--cgroup",
+        ]
+        return run(
+            *enter,
+            "env",
+            "-i",
+            f"PATH={_PATH}",
+            "HOME=/root",
+            *command,
+            check=check,
+            timeout=timeout,
+            **options,
+        )
 
     def sql(self, statement: str, database: str = "postgres") -> str:
-        """What a statement says, as PostgreSQL's superuser: rows as lines, columns separated by ``|``."""
-        # by standard input: an argument list, passwords in it, would show in the process table and in the journal
+        """What a statement says, as PostgreSQL's superuser: rows as lines, columns separated by
+        ``|``.
+        """
+        # by standard input: an argument list, passwords in it, would show in the process table and
+        # in the journal
         words = ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", database]
-        return self.inside("runuser", "-u", "postgres", "--", *words, cwd="/", input=statement).stdout.strip()
+        return self.inside(
+            "runuser", "-u", "postgres", "--", *words, cwd="/", input=statement
+        ).stdout.strip()
 
     def write(self, path: str, text: str, mode: str = "0644") -> None:
         """Write a file, owned by root."""
@@ -238,7 +383,17 @@ class Server:
         names = ["."] if source.is_dir() else [source.name]
         folder = target if source.is_dir() else os.path.dirname(target)
         packed = subprocess.run(
-            ["tar", "-C", source if source.is_dir() else source.parent, "--owner=root:0", "--group=root:0", "-c", *names], capture_output=True, check=True
+            [
+                "tar",
+                "-C",
+                source if source.is_dir() else source.parent,
+                "--owner=root:0",
+                "--group=root:0",
+                "-c",
+                *names,
+            ],
+            capture_output=True,
+            check=True,
         )
         self.inside("mkdir", "-p", folder)
         with tempfile.TemporaryFile() as file:
@@ -249,24 +404,53 @@ class Server:
             self.inside("mv", f"{folder}/{source.name}", target)
 
     def add_user(self, name: str) -> None:
-        """An ordinary user who logs in with the lab's key and may do everything with sudo, as cloud images have it."""
+        """An ordinary user who logs in with the lab's key and may do everything with sudo, as cloud
+        images have it.
+        """
         self.inside("useradd", "--create-home", "--shell", "/bin/bash", name)
         self.write(f"/etc/sudoers.d/{name}", f"{name} ALL=(ALL) NOPASSWD: ALL\n", "0440")
         self.inside("install", "-d", "-m", "0700", "-o", name, "-g", name, f"/home/{name}/.ssh")
-        self.inside("install", "-m", "0600", "-o", name, "-g", name, "/root/.ssh/authorized_keys", f"/home/{name}/.ssh/authorized_keys")
+        self.inside(
+            "install",
+            "-m",
+            "0600",
+            "-o",
+            name,
+            "-g",
+            name,
+            "/root/.ssh/authorized_keys",
+            f"/home/{name}/.ssh/authorized_keys",
+        )
 
-    # -- faults -------------------------------------------------------------------------------------------------
+    # -- faults
+    # -------------------------------------------------------------------------------------------------
 
     def link(self, up: bool) -> None:
         """Plug its network cable in, or pull it."""
         run("ip", "link", "set", self._link, "up" if up else "down")
 
     def slow_link(self, rate: str = "") -> None:
-        """Let what it sends pass at ``rate`` at most, such as ``8mbit``; empty: as fast as it can again."""
+        """Let what it sends pass at ``rate`` at most, such as ``8mbit``; empty: as fast as it can
+        again.
+        """
         device = ["dev", "eth0", "root"]
         run("tc", "-n", self._namespace, "qdisc", "del", *device, check=False)  # there may be none
         if rate:
-            run("tc", "-n", self._namespace, "qdisc", "add", *device, "tbf", "rate", rate, "burst", "32kb", "latency", "400ms")
+            run(
+                "tc",
+                "-n",
+                self._namespace,
+                "qdisc",
+                "add",
+                *device,
+                "tbf",
+                "rate",
+                rate,
+                "burst",
+                "32kb",
+                "latency",
+                "400ms",
+            )
 
     def lose_packets(self, share: float) -> None:
         """Drop this share (0 to 1) of what comes in; 0 ends it."""
@@ -278,10 +462,16 @@ class Server:
 
 
 def _resolvers() -> str:
-    """resolv.conf for a server: this machine's name servers, but those that listen on its loopback only."""
+    """resolv.conf for a server: this machine's name servers, but those that listen on its loopback
+    only.
+    """
     for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
         if os.path.exists(path):
-            lines = [line for line in Path(path).read_text().splitlines() if line.startswith("nameserver") and not line.split()[1].startswith("127.")]
+            lines = [
+                line
+                for line in Path(path).read_text().splitlines()
+                if line.startswith("nameserver") and not line.split()[1].startswith("127.")
+            ]
             if lines:
                 return "\n".join(lines) + "\n"
     return "nameserver 9.9.9.9\n"

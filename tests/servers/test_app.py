@@ -1,4 +1,6 @@
-"""The application that the rehearsals of a disaster stand on: it comes up on a fresh Docker server, writes all the time, and knows its own downtime."""
+"""The application that the rehearsals of a disaster stand on: it comes up on a fresh Docker server,
+writes all the time, and knows its own downtime.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,12 @@ def _start(server: Server) -> None:
 
 
 def _downtimes(server: Server) -> list[dict]:
-    return [json.loads(line) for line in server.inside("sh", "-c", "cat /srv/crm/state/downtime.jsonl 2>/dev/null || :").stdout.splitlines()]
+    return [
+        json.loads(line)
+        for line in server.inside(
+            "sh", "-c", "cat /srv/crm/state/downtime.jsonl 2>/dev/null || :"
+        ).stdout.splitlines()
+    ]
 
 
 def test_it_writes_all_the_time_and_knows_its_downtime(new_server):
@@ -52,7 +59,9 @@ def test_it_writes_all_the_time_and_knows_its_downtime(new_server):
     server.inside(*COMPOSE, "stop", "web")
     time.sleep(2)
     server.inside(*COMPOSE, "start", "web")
-    [gap] = wait_for("the application's own word on its downtime", lambda: _downtimes(server), timeout=30)
+    [gap] = wait_for(
+        "the application's own word on its downtime", lambda: _downtimes(server), timeout=30
+    )
     assert gap["restarted"]
     assert 2 < gap["seconds"] < time.monotonic() - stopped
     # a database that goes away under it is a downtime too, of another kind
@@ -67,7 +76,19 @@ def test_it_writes_all_the_time_and_knows_its_downtime(new_server):
 def test_a_database_of_another_version_is_not_healthy_for_it(new_server):
     server = new_server("trixie", layer="app")
     _start(server)
-    server.inside(*COMPOSE, "exec", "-T", "db", "psql", "-U", "crm", "-d", "crm", "-qc", "UPDATE schema_version SET version = 1")
+    server.inside(
+        *COMPOSE,
+        "exec",
+        "-T",
+        "db",
+        "psql",
+        "-U",
+        "crm",
+        "-d",
+        "crm",
+        "-qc",
+        "UPDATE schema_version SET version = 1",
+    )
     status, found = _health(server)
     assert status == 503
     assert found["reason"] == "the database has schema version 1, this code needs 2"
@@ -75,7 +96,11 @@ def test_a_database_of_another_version_is_not_healthy_for_it(new_server):
     rows = found["visits"]
     server.crash()
     server.boot()
-    wait_for("the application's answer", lambda: _health(server)[0] == 503 and "visits" in _health(server)[1], timeout=90)
+    wait_for(
+        "the application's answer",
+        lambda: _health(server)[0] == 503 and "visits" in _health(server)[1],
+        timeout=90,
+    )
     assert _health(server)[1]["visits"] >= rows
 
 

@@ -1,4 +1,6 @@
-"""``sh bootstrap.sh`` on a server that has nothing: the packages it lacks, the environment, and nothing done twice."""
+"""``sh bootstrap.sh`` on a server that has nothing: the packages it lacks, the environment, and
+nothing done twice.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,13 @@ BOOTSTRAP = "cd /srv/checkout && sh bootstrap.sh"
 def checkout(tmp_path) -> Path:
     """What bootstrap.sh needs of a checkout, as it comes from git."""
     folder = tmp_path / "checkout"
-    for name in ("bootstrap.sh", "requirements", "module_utils", "inventory/hosts.example.yml", "group_vars/all.example.yml"):
+    for name in (
+        "bootstrap.sh",
+        "requirements",
+        "module_utils",
+        "inventory/hosts.example.yml",
+        "group_vars/all.example.yml",
+    ):
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -37,15 +45,26 @@ def test_a_bare_server_becomes_a_controller(new_server, checkout, suite):
     server.inside("chown", "-R", "plain:", "/srv/checkout")
 
     # Without the right to install packages: what to type, and nothing half made.
-    with pytest.raises(LabError, match="sudo apt-get update && sudo apt-get install -y python3-venv"):
+    with pytest.raises(
+        LabError, match="sudo apt-get update && sudo apt-get install -y python3-venv"
+    ):
         server.inside("runuser", "-u", "plain", "--", "sh", "-c", BOOTSTRAP, timeout=300)
     assert server.inside("ls", "-A", "/srv/checkout").stdout.split().count(".venv") == 0
 
     # As root it installs them.
     server.ssh(BOOTSTRAP, timeout=600)
-    assert "ansible [core 2." in server.ssh("cd /srv/checkout && .venv/bin/ansible --version").stdout
-    assert "restore" in server.ssh("cd /srv/checkout && PYTHONPATH=module_utils .venv/bin/python -m postgres_backup --help").stdout
-    edited = server.ssh("cd /srv/checkout && stat -c '%a %n' inventory/hosts.yml group_vars/all.yml").stdout
+    assert (
+        "ansible [core 2." in server.ssh("cd /srv/checkout && .venv/bin/ansible --version").stdout
+    )
+    assert (
+        "restore"
+        in server.ssh(
+            "cd /srv/checkout && PYTHONPATH=module_utils .venv/bin/python -m postgres_backup --help"
+        ).stdout
+    )
+    edited = server.ssh(
+        "cd /srv/checkout && stat -c '%a %n' inventory/hosts.yml group_vars/all.yml"
+    ).stdout
     assert edited.splitlines() == ["600 inventory/hosts.yml", "600 group_vars/all.yml"]
 
     # A second run does nothing and says nothing, and leaves what a user wrote.
@@ -58,5 +77,7 @@ def test_a_bare_server_becomes_a_controller(new_server, checkout, suite):
     assert server.ssh("cat /srv/checkout/group_vars/all.yml").stdout == "mine: true\n"
 
     if suite == "trixie":  # a checkout that was moved gets an environment that works there
-        server.ssh("mv /srv/checkout /srv/elsewhere && cd /srv/elsewhere && sh bootstrap.sh", timeout=600)
+        server.ssh(
+            "mv /srv/checkout /srv/elsewhere && cd /srv/elsewhere && sh bootstrap.sh", timeout=600
+        )
         assert "ansible [core 2." in server.ssh("/srv/elsewhere/.venv/bin/ansible --version").stdout

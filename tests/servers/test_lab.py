@@ -22,24 +22,39 @@ def _traces(bridge: str) -> dict[str, list[str]]:
     """What of a lab is to be seen on this machine."""
 
     def lines(*command: str) -> list[str]:
-        return [line for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines() if bridge in line]
+        return [
+            line
+            for line in subprocess.run(
+                command, capture_output=True, text=True, check=True
+            ).stdout.splitlines()
+            if bridge in line
+        ]
 
     return {
-        "mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if bridge in line],
+        "mounts": [
+            line for line in Path("/proc/mounts").read_text().splitlines() if bridge in line
+        ],
         "links": lines("ip", "-brief", "link"),
         "namespaces": lines("ip", "netns", "list"),
         "rules": lines("iptables-save"),
         "loop devices": lines("losetup", "--list", "--noheadings"),
         "processes": [str(pid) for pid in processes_of(STATE / bridge)],
-        "disks": [str(path) for place in ("/dev/shm", "/var/tmp") for path in Path(place).glob(f"postgres-backup-lab-{bridge}*")],
-        "state": [str(path) for path in STATE.glob(bridge)] + [str(path) for path in STATE.glob(f"forwarding/for-{bridge}")],
+        "disks": [
+            str(path)
+            for place in ("/dev/shm", "/var/tmp")
+            for path in Path(place).glob(f"postgres-backup-lab-{bridge}*")
+        ],
+        "state": [str(path) for path in STATE.glob(bridge)]
+        + [str(path) for path in STATE.glob(f"forwarding/for-{bridge}")],
         "cgroups": [str(path) for path in Path("/sys/fs/cgroup").rglob(f"*{bridge}-*")],
     }
 
 
 @pytest.mark.parametrize("suite", golden.SUITES)
 def test_a_new_server_is_a_whole_debian(new_server, suite):
-    """systemd runs everything, sshd lets the lab's key in, the clock is where it was asked to be, the world can be reached."""
+    """systemd runs everything, sshd lets the lab's key in, the clock is where it was asked to be,
+    the world can be reached.
+    """
     golden_ready = new_server(suite)  # the image may have to be made first
     golden_ready.down()
     started = time.monotonic()
@@ -53,7 +68,13 @@ def test_a_new_server_is_a_whole_debian(new_server, suite):
     assert server.ssh("hostname").stdout.strip() == server.name
     assert server.ssh("stat -f -c %T /").stdout.strip() == "ext2/ext3"
     assert server.ssh("apt-get update -qq && apt-cache policy postgresql").stdout
-    for absent in ("aws", "pip3", "git", "psql", "docker"):  # what our roles bring must not be there already
+    for absent in (
+        "aws",
+        "pip3",
+        "git",
+        "psql",
+        "docker",
+    ):  # what our roles bring must not be there already
         assert server.ssh(f"command -v {absent}", check=False).returncode != 0
 
 
@@ -78,9 +99,15 @@ def test_links_users_and_files(new_server):
     other.link(True)
     server.ssh(f"ping -c 1 -W 2 {other.address}")
     server.add_user("deploy")
-    assert server.ssh("id -un && sudo -n id -un", user="deploy").stdout.split() == ["deploy", "root"]
+    assert server.ssh("id -un && sudo -n id -un", user="deploy").stdout.split() == [
+        "deploy",
+        "root",
+    ]
     server.write("/etc/example/file", "a 'quoted' $value\n", "0600")
-    assert server.ssh("stat -c %a /etc/example/file && cat /etc/example/file").stdout == "600\na 'quoted' $value\n"
+    assert (
+        server.ssh("stat -c %a /etc/example/file && cat /etc/example/file").stdout
+        == "600\na 'quoted' $value\n"
+    )
     server.slow_link("8mbit")
     started = time.monotonic()
     server.ssh("head -c 2000000 /dev/zero")
@@ -107,15 +134,39 @@ def test_wait(new_server):
 
 @pytest.mark.parametrize("how", ["leave", "terminate", "kill"])
 def test_nothing_stays_behind(tmp_path, lab, how):
-    """Neither after a run that ends, nor after one that is terminated; what a killed one leaves, the next removes."""
+    """Neither after a run that ends, nor after one that is terminated; what a killed one leaves,
+    the next removes.
+    """
     bridge, network = "labtrace", "10.77.200"
     before = Path("/proc/sys/net/ipv4/ip_forward").read_text()
     script = tmp_path / "test_run.py"
     script.write_text(_RUN.format(seconds=0 if how == "leave" else 60))
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-p", "tests.servers.conftest"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-s",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "tests.servers.conftest",
+    ]
     command += ["--rootdir", str(tmp_path), "-c", os.devnull, str(script)]
-    environment = {**os.environ, "LAB_BRIDGE": bridge, "LAB_NETWORK": network, "PYTHONPATH": f"{ROOT}:{ROOT}/module_utils"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    environment = {
+        **os.environ,
+        "LAB_BRIDGE": bridge,
+        "LAB_NETWORK": network,
+        "PYTHONPATH": f"{ROOT}:{ROOT}/module_utils",
+    }
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as run:
         output = ""
         while "READY" not in output:
             line = run.stdout.readline()

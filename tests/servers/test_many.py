@@ -1,4 +1,6 @@
-"""Two servers in one run, one of them broken: the other is not held up, and the summary names the broken one."""
+"""Two servers in one run, one of them broken: the other is not held up, and the summary names the
+broken one.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,25 @@ def pair(lab, lab_s3, new_module_server, tmp_path_factory):
         password = secrets.token_urlsafe(18)
         server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{password}'")
         server.sql("CREATE DATABASE crm OWNER crm")
-        server.sql("SET ROLE crm; CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 100) n", "crm")
-        controller.add(server, backup_db_name="crm", backup_db_user="crm", backup_db_password=password, backup_s3_prefix=f"of-{name}")
+        server.sql(
+            "SET ROLE crm; CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 100) n",
+            "crm",
+        )
+        controller.add(
+            server,
+            backup_db_name="crm",
+            backup_db_user="crm",
+            backup_db_password=password,
+            backup_s3_prefix=f"of-{name}",
+        )
         servers.append(server)
-    store = {"backup_s3_endpoint_url": lab_s3.endpoint_url, "backup_s3_bucket": f"backups-{secrets.token_hex(4)}"}
-    controller.variables(**store, backup_s3_access_key=lab_s3.access_key, backup_s3_secret_key=lab_s3.secret_key)
+    store = {
+        "backup_s3_endpoint_url": lab_s3.endpoint_url,
+        "backup_s3_bucket": f"backups-{secrets.token_hex(4)}",
+    }
+    controller.variables(
+        **store, backup_s3_access_key=lab_s3.access_key, backup_s3_secret_key=lab_s3.secret_key
+    )
     return controller, *servers
 
 

@@ -1,4 +1,6 @@
-"""The numbers on a whole server: from the nightly run through Debian's own node_exporter to whoever asks it over HTTP."""
+"""The numbers on a whole server: from the nightly run through Debian's own node_exporter to whoever
+asks it over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ def served(server) -> dict[str, list[tuple[dict, float]]]:
     with urllib.request.urlopen(f"http://{server.address}:9100/metrics", timeout=5) as answer:
         families = text_string_to_metric_families(answer.read().decode())
     samples = [sample for family in families for sample in family.samples]
-    return {name: [(s.labels, s.value) for s in samples if s.name == name] for name in {s.name for s in samples}}
+    return {
+        name: [(s.labels, s.value) for s in samples if s.name == name]
+        for name in {s.name for s in samples}
+    }
 
 
 def test_node_exporter_serves_what_a_night_wrote(new_server, controller, lab_s3):
@@ -42,7 +47,9 @@ def test_node_exporter_serves_what_a_night_wrote(new_server, controller, lab_s3)
     )
     controller.variables()
     controller.run("setup.yml")
-    relative = controller.run("setup.yml", "-e", "backup_metrics_file=postgres-backup.txt", check=False)
+    relative = controller.run(
+        "setup.yml", "-e", "backup_metrics_file=postgres-backup.txt", check=False
+    )
     assert relative.status != 0
     assert "ends in .prom" in relative.output
     controller.variables(backup_metrics_file=FILE)
@@ -53,17 +60,35 @@ def test_node_exporter_serves_what_a_night_wrote(new_server, controller, lab_s3)
 
     layers._install(server, "prometheus-node-exporter", "curl")
     checked = controller.run("setup.yml", "--check")
-    assert f"changed: [{server.name}]" in checked.output.split("Let the backup user write there")[1].split("TASK")[0]
+    assert (
+        f"changed: [{server.name}]"
+        in checked.output.split("Let the backup user write there")[1].split("TASK")[0]
+    )
     assert checked.recap[server.name]["changed"] == 1, checked.output
     assert "postgres-backup" not in server.inside("getfacl", "-p", FILE.rpartition("/")[0]).stdout
     controller.run("setup.yml")
     again = controller.run("setup.yml")
     assert again.recap[server.name]["changed"] == 0, again.output
-    assert "user:postgres-backup:rwx" in server.inside("getfacl", "-p", FILE.rpartition("/")[0]).stdout
+    assert (
+        "user:postgres-backup:rwx" in server.inside("getfacl", "-p", FILE.rpartition("/")[0]).stdout
+    )
 
-    server.inside("runuser", "-u", "postgres-backup", "--", "env", "-i", "sh", "-c", "umask 077; /usr/local/bin/postgres-backup run", timeout=120)
+    server.inside(
+        "runuser",
+        "-u",
+        "postgres-backup",
+        "--",
+        "env",
+        "-i",
+        "sh",
+        "-c",
+        "umask 077; /usr/local/bin/postgres-backup run",
+        timeout=120,
+    )
     told = "curl -s http://localhost:9100/metrics | grep ^postgres_backup_"  # as docs/monitoring.md shows it
-    assert "postgres_backup_last_rows{" in wait_for("node_exporter", lambda: server.inside("sh", "-c", told, check=False).stdout, timeout=30)
+    assert "postgres_backup_last_rows{" in wait_for(
+        "node_exporter", lambda: server.inside("sh", "-c", told, check=False).stdout, timeout=30
+    )
     found = wait_for("node_exporter", lambda: served(server), timeout=30)
     labels = {"server": server.name, "database": "crm"}
     assert found["postgres_backup_last_rows"] == [(labels, 100)]

@@ -1,7 +1,8 @@
-"""A server whose distribution has no programs of the database's major gets them from the PostgreSQL project's repository.
+"""A server whose distribution has no programs of the database's major gets them from the PostgreSQL
+project's repository.
 
-That one cannot be reached from a test, so a repository like it stands on the bridge: signed, with a package
-of PostgreSQL 16's own programs, which Debian 12 (15) has not.
+That one cannot be reached from a test, so a repository like it stands on the bridge: signed, with a
+package of PostgreSQL 16's own programs, which Debian 12 (15) has not.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def _package(folder: Path, programs: Path) -> Path:
     (root / "DEBIAN").mkdir()
     architecture = run("dpkg", "--print-architecture").stdout.strip()
     control = f"Package: {PACKAGE}\nVersion: {MAJOR}.0-1.pgdg\nArchitecture: {architecture}\n"
-    control += f"Maintainer: tests <tests@example.com>\nDescription: programs of PostgreSQL {MAJOR}\n"
+    control += (
+        f"Maintainer: tests <tests@example.com>\nDescription: programs of PostgreSQL {MAJOR}\n"
+    )
     (root / "DEBIAN/control").write_text(control)
     target = folder / "www/pool" / f"{PACKAGE}_{MAJOR}.0-1.pgdg_{architecture}.deb"
     target.parent.mkdir(parents=True)
@@ -57,7 +60,17 @@ def _sign(folder: Path, index: Path) -> None:
     """The key that signs (``www/key.asc``), and the signed list of what there is."""
     home = folder / "gnupg"
     home.mkdir(mode=0o700)
-    gpg = ["gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
+    gpg = [
+        "gpg",
+        "--homedir",
+        home,
+        "--batch",
+        "--quiet",
+        "--pinentry-mode",
+        "loopback",
+        "--passphrase",
+        "",
+    ]
     run(*gpg, "--quick-generate-key", "tests <tests@example.com>", "ed25519", "sign", "1d")
     (folder / "www/key.asc").write_text(run(*gpg, "--armor", "--export").stdout)
     dists = folder / "www/dists" / SUITE
@@ -73,7 +86,9 @@ def _sign(folder: Path, index: Path) -> None:
 def repository(lab, tmp_path) -> Iterator[str]:
     """The address of the repository; its key is ``key.asc`` there."""
     _sign(tmp_path, _package(tmp_path, find_programs(MAJOR)))
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www"))
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www")
+    )
     with http.server.ThreadingHTTPServer((lab.address, 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -83,7 +98,9 @@ def repository(lab, tmp_path) -> Iterator[str]:
 
 
 @pytest.mark.timeout(900)
-def test_the_projects_repository_where_the_distribution_lacks_the_major(new_server, controller, lab_s3, repository):
+def test_the_projects_repository_where_the_distribution_lacks_the_major(
+    new_server, controller, lab_s3, repository
+):
     server = new_server("bookworm")
     password = secrets.token_urlsafe(18)
     programs = find_programs(MAJOR)
@@ -92,11 +109,46 @@ def test_the_projects_repository_where_the_distribution_lacks_the_major(new_serv
     server.inside("useradd", "--create-home", "postgres")
     there, data = "/opt/wheel/postgres/pginstall/bin", "/home/postgres/data"
     as_postgres = ["runuser", "-u", "postgres", "--", "env", "LC_ALL=C.UTF-8"]
-    server.inside(*as_postgres, f"{there}/initdb", "-D", data, "--auth-local=trust", "--auth-host=scram-sha-256", cwd="/")
-    server.inside(*as_postgres, f"{there}/pg_ctl", "-D", data, "-l", "/home/postgres/log", "-o", "-k /tmp", "start", cwd="/")
+    server.inside(
+        *as_postgres,
+        f"{there}/initdb",
+        "-D",
+        data,
+        "--auth-local=trust",
+        "--auth-host=scram-sha-256",
+        cwd="/",
+    )
+    server.inside(
+        *as_postgres,
+        f"{there}/pg_ctl",
+        "-D",
+        data,
+        "-l",
+        "/home/postgres/log",
+        "-o",
+        "-k /tmp",
+        "start",
+        cwd="/",
+    )
     psql = [*as_postgres, f"{there}/psql", "-h", "/tmp", "-v", "ON_ERROR_STOP=1"]
-    server.inside(*psql, "-c", f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{password}'", "-c", "CREATE DATABASE crm OWNER crm", cwd="/")
-    server.inside(*psql, "-d", "crm", "-c", "SET ROLE crm", "-c", "CREATE TABLE users AS SELECT generate_series(1, 70) AS id", cwd="/")
+    server.inside(
+        *psql,
+        "-c",
+        f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{password}'",
+        "-c",
+        "CREATE DATABASE crm OWNER crm",
+        cwd="/",
+    )
+    server.inside(
+        *psql,
+        "-d",
+        "crm",
+        "-c",
+        "SET ROLE crm",
+        "-c",
+        "CREATE TABLE users AS SELECT generate_series(1, 70) AS id",
+        cwd="/",
+    )
 
     controller.add(server, backup_db_name="crm", backup_db_user="crm", backup_db_password=password)
     controller.variables(
@@ -109,7 +161,9 @@ def test_the_projects_repository_where_the_distribution_lacks_the_major(new_serv
     )
     play = controller.run("setup.yml", timeout=800)
     assert "70 rows in 1 tables" in play.output
-    assert server.inside(f"/usr/lib/postgresql/{MAJOR}/bin/pg_dump", "--version").stdout.startswith(f"pg_dump (PostgreSQL) {MAJOR}.")
+    assert server.inside(f"/usr/lib/postgresql/{MAJOR}/bin/pg_dump", "--version").stdout.startswith(
+        f"pg_dump (PostgreSQL) {MAJOR}."
+    )
     source = server.inside("cat", "/etc/apt/sources.list.d/postgresql.sources").stdout
     assert repository in source
     assert "Signed-By:" in source

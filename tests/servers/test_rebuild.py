@@ -1,7 +1,9 @@
-"""A lost server whose PostgreSQL was a system package: a bare Debian 12 becomes it, from what the bucket and the application's repository hold.
+"""A lost server whose PostgreSQL was a system package: a bare Debian 12 becomes it, from what the
+bucket and the application's repository hold.
 
-Nothing of the old server is there, nor does anybody remember which files its kit had. The rebuild is cut off three times on the way, each time
-in another phase, and goes on; what it has done is not done again. The backups are those of a PostgreSQL beside the tests.
+Nothing of the old server is there, nor does anybody remember which files its kit had. The rebuild
+is cut off three times on the way, each time in another phase, and goes on; what it has done is not
+done again. The backups are those of a PostgreSQL beside the tests.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def flat(text: str) -> str:
 
 @pytest.fixture
 def repository(lab, tmp_path) -> Iterator[str]:
-    """The address of the application's git repository: a file that says that it is well, and an example of its settings."""
+    """The address of the application's git repository: a file that says that it is well, and an
+    example of its settings.
+    """
     work, served = tmp_path / "work", tmp_path / "www/desk.git"
     work.mkdir()
     git = ["git", "-C", work, "-c", "user.name=tests", "-c", "user.email=tests@example.com"]
@@ -49,7 +53,9 @@ def repository(lab, tmp_path) -> Iterator[str]:
     subprocess.run([*git, "commit", "--quiet", "--message=The application"], check=True)
     subprocess.run(["git", "clone", "--quiet", "--bare", work, served], check=True)
     subprocess.run(["git", "-C", served, "update-server-info"], check=True)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www"))
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "www")
+    )
     with http.server.ThreadingHTTPServer((lab.address, 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -60,24 +66,46 @@ def repository(lab, tmp_path) -> Iterator[str]:
 
 @pytest.fixture
 def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
-    """What a server ``db1`` has left: two databases in the bucket, and the kit of a file. It had a locale that a bare one has not."""
+    """What a server ``db1`` has left: two databases in the bucket, and the kit of a file. It had a
+    locale that a bare one has not.
+    """
     password, bucket = secrets.token_urlsafe(18), f"backups-{secrets.token_hex(4)}"
     env_file = tmp_path_factory.mktemp("lost") / ".env"
     env_file.write_text("SECRET=correct-horse-battery\n")
-    with PostgresServer(tmp_path_factory.mktemp("pg15lost"), 15, durable=False, dies_with_parent=True) as server:
+    with PostgresServer(
+        tmp_path_factory.mktemp("pg15lost"), 15, durable=False, dies_with_parent=True
+    ) as server:
         server.execute(f"CREATE ROLE desk LOGIN CREATEDB PASSWORD '{password}'")
         server.execute("CREATE ROLE readers")
         for number, name in enumerate(DATABASES, 1):
             server.execute(f"CREATE DATABASE {name} OWNER desk")
-            server.execute(f"SET ROLE desk; CREATE TABLE notes AS SELECT n AS id, md5(n::text) AS text FROM generate_series(1, {1000 * number}) n", name)
+            server.execute(
+                f"SET ROLE desk; CREATE TABLE notes AS SELECT n AS id, md5(n::text) AS text FROM generate_series(1, {1000 * number}) n",
+                name,
+            )
             server.execute("SET ROLE desk; GRANT SELECT ON notes TO readers", name)
-        facts = {"DB_NAMES": " ".join(DATABASES), "SERVER_NAME": "db1", "BACKUP_PATHS": str(env_file), "KIT_PLAIN": "true"}
-        config = new_config(Database(server, "desk", server.superuser, server.password, ""), lab_s3, bucket, **facts)
+        facts = {
+            "DB_NAMES": " ".join(DATABASES),
+            "SERVER_NAME": "db1",
+            "BACKUP_PATHS": str(env_file),
+            "KIT_PLAIN": "true",
+        }
+        config = new_config(
+            Database(server, "desk", server.superuser, server.password, ""), lab_s3, bucket, **facts
+        )
         Store(config.settings).create_bucket()
         taken = {name: create_backup(config.settings, name) for name in DATABASES}
         create_kit(config.settings)
-    s3_config = S3Config(request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"})
-    keys = {"aws_access_key_id": lab_s3.access_key, "aws_secret_access_key": lab_s3.secret_key, "region_name": "us-east-1"}
+    s3_config = S3Config(
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path"},
+    )
+    keys = {
+        "aws_access_key_id": lab_s3.access_key,
+        "aws_secret_access_key": lab_s3.secret_key,
+        "region_name": "us-east-1",
+    }
     client = boto3.client("s3", endpoint_url=lab_s3.endpoint_url, config=s3_config, **keys)
     for one in taken.values():
         folder, _, name = one["key"].rpartition("/")
@@ -86,10 +114,14 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
         found["locale"] |= {"collate": "en_US.UTF-8", "ctype": "en_US.UTF-8"}
         client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
     env_file.unlink()
-    return types.SimpleNamespace(password=password, bucket=bucket, env_file=env_file, taken=taken, client=client)
+    return types.SimpleNamespace(
+        password=password, bucket=bucket, env_file=env_file, taken=taken, client=client
+    )
 
 
-def test_a_server_without_docker_is_rebuilt_over_several_attempts(new_server, controller, lab_s3, lost, repository):
+def test_a_server_without_docker_is_rebuilt_over_several_attempts(
+    new_server, controller, lab_s3, lost, repository
+):
     server = new_server("bookworm", name="db1")
     variables = {
         "backup_databases": list(DATABASES),
@@ -117,7 +149,8 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(new_server, co
         print(play.output[-3000:])
         return play, flat(play.output)
 
-    # 1. the second of two databases is damaged in the bucket: the first is back, and it says what to do
+    # 1. the second of two databases is damaged in the bucket: the first is back, and it says what
+    # to do
     archive = lost.taken["archive"]["key"]
     whole = lost.client.get_object(Bucket=lost.bucket, Key=archive)["Body"].read()
     lost.client.put_object(Bucket=lost.bucket, Key=archive, Body=whole[:-9] + b"?" + whole[-8:])
@@ -141,11 +174,19 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(new_server, co
     live = server.sql("SELECT oid FROM pg_database WHERE datname = 'desk'")
     play, said = attempt()
     assert 'stopped in the phase "application" at "Start it by its own command"' in said
-    assert "loading" not in play.output.replace(f"loading {lost.taken['archive']['backup']}", "")  # desk, which was back, is left alone
+    assert "loading" not in play.output.replace(
+        f"loading {lost.taken['archive']['backup']}", ""
+    )  # desk, which was back, is left alone
     assert server.sql("SELECT count(*) FROM notes", "archive") == "2000"
 
     # 4. it goes on to the end, without a second restore
-    controller.add(server, **variables | {"backup_app_start": f"systemd-run --unit=desk --collect python3 -m http.server 8000 --directory {APP}"})
+    controller.add(
+        server,
+        **variables
+        | {
+            "backup_app_start": f"systemd-run --unit=desk --collect python3 -m http.server 8000 --directory {APP}"
+        },
+    )
     play, said = attempt(0)
     assert "loading" not in play.output
     assert server.sql("SELECT oid FROM pg_database WHERE datname = 'desk'") == live
@@ -159,7 +200,10 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(new_server, co
     facts = "SELECT pg_get_userbyid(datdba), datcollate FROM pg_database WHERE datname = 'desk'"
     assert server.sql(facts) == "desk|en_US.UTF-8"
     assert server.sql("SELECT has_table_privilege('readers', 'notes', 'SELECT')", "desk") == "t"
-    assert server.inside("systemctl", "is-active", "cron", "desk", "postgresql").stdout.split() == ["active"] * 3
+    assert (
+        server.inside("systemctl", "is-active", "cron", "desk", "postgresql").stdout.split()
+        == ["active"] * 3
+    )
     assert "run --at 00:00" in server.inside("cat", "/etc/cron.d/postgres-backup").stdout
     assert server.inside("/usr/local/bin/postgres-backup", "status").returncode == 0
     marker = json.loads(server.inside("cat", "/var/lib/postgres-backup/rebuild.json").stdout)

@@ -1,8 +1,10 @@
-"""The disasters, rehearsed with a real docker compose application that writes all the time over a pool.
+"""The disasters, rehearsed with a real docker compose application that writes all the time over a
+pool.
 
-The tests are one story and build on one another. Server A runs the application and is backed up, kit included. Data is lost and brought back
-(and the way back from that); then A is lost for good, and a bare server B becomes what A was, from the checkout, the inventory, the bucket and
-the private key. What each step took is printed at the end, for docs/DISASTERS.md.
+The tests are one story and build on one another. Server A runs the application and is backed up,
+kit included. Data is lost and brought back (and the way back from that); then A is lost for good,
+and a bare server B becomes what A was, from the checkout, the inventory, the bucket and the private
+key. What each step took is printed at the end, for docs/DISASTERS.md.
 """
 
 from __future__ import annotations
@@ -78,8 +80,16 @@ class Story:
 
     def client(self):
         """A plain S3 client, to look at the bucket."""
-        config = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"})
-        keys = {"aws_access_key_id": self.store.access_key, "aws_secret_access_key": self.store.secret_key, "region_name": "us-east-1"}
+        config = Config(
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path"},
+        )
+        keys = {
+            "aws_access_key_id": self.store.access_key,
+            "aws_secret_access_key": self.store.secret_key,
+            "region_name": "us-east-1",
+        }
         return boto3.client("s3", endpoint_url=self.store.endpoint_url, config=config, **keys)
 
     def backups(self) -> list[str]:
@@ -99,7 +109,15 @@ def story(lab, lab_s3, new_module_server, tmp_path_factory) -> Story:
     key_file.write_text(f"# created by age-keygen\n{key}\n")
     key_file.chmod(0o600)
     server = new_module_server("trixie", layer="app", name="shop-a")
-    made = Story(Controller(lab, folder / "controller"), lab_s3, f"backups-{secrets.token_hex(4)}", server, secrets.token_urlsafe(18), key, key_file)
+    made = Story(
+        Controller(lab, folder / "controller"),
+        lab_s3,
+        f"backups-{secrets.token_hex(4)}",
+        server,
+        secrets.token_urlsafe(18),
+        key,
+        key_file,
+    )
     server.put(layers.APP / "compose.yml", f"{APP}/compose.yml")
     server.write(f"{APP}/.env", f"DB_PASSWORD={made.password}\n", "0600")
     server.inside(*COMPOSE, "up", "--detach", "--quiet-pull", timeout=300)
@@ -125,21 +143,42 @@ def health(server: Server) -> tuple[int, dict]:
 
 def sql(server: Server, statement: str, database: str = "crm") -> str:
     """What the database in the container says."""
-    psql = ("psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-U", "crm", "-d", database, "-c", statement)
+    psql = (
+        "psql",
+        "-X",
+        "-At",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-U",
+        "crm",
+        "-d",
+        database,
+        "-c",
+        statement,
+    )
     return server.inside(*COMPOSE, "exec", "-T", "db", *psql).stdout.strip()
 
 
 def databases(server: Server) -> set[str]:
-    return set(sql(server, "SELECT datname FROM pg_database WHERE datname LIKE 'crm%'").splitlines())
+    return set(
+        sql(server, "SELECT datname FROM pg_database WHERE datname LIKE 'crm%'").splitlines()
+    )
 
 
 def downtimes(server: Server) -> list[dict]:
     """The application's own log of the times in which no write succeeded."""
-    return [json.loads(line) for line in server.inside("sh", "-c", f"cat {APP}/state/downtime.jsonl 2>/dev/null || :").stdout.splitlines()]
+    return [
+        json.loads(line)
+        for line in server.inside(
+            "sh", "-c", f"cat {APP}/state/downtime.jsonl 2>/dev/null || :"
+        ).stdout.splitlines()
+    ]
 
 
 def new_downtimes(server: Server, before: int) -> list[dict]:
-    return wait_for("the application's word on its downtime", lambda: downtimes(server)[before:], timeout=60)
+    return wait_for(
+        "the application's word on its downtime", lambda: downtimes(server)[before:], timeout=60
+    )
 
 
 def flat(text: str) -> str:
@@ -155,15 +194,25 @@ def test_setup_backs_up_the_application_and_its_files(story):
     # .env is root's alone; the backup user may read it and the kit is as the night makes it
     done = json.loads(story.server.inside(PROGRAM, "kit", "--json").stdout)
     assert (done["files"], done["findings"]) == (2, [])
-    assert story.server.inside("runuser", "-u", "nobody", "--", "cat", f"{APP}/.env", check=False).returncode != 0
-    mode, mask = story.server.inside("stat", "-c", "%a", f"{APP}/.env").stdout.strip(), story.server.inside("getfacl", "-cp", f"{APP}/.env").stdout
+    assert (
+        story.server.inside(
+            "runuser", "-u", "nobody", "--", "cat", f"{APP}/.env", check=False
+        ).returncode
+        != 0
+    )
+    mode, mask = (
+        story.server.inside("stat", "-c", "%a", f"{APP}/.env").stdout.strip(),
+        story.server.inside("getfacl", "-cp", f"{APP}/.env").stdout,
+    )
     assert (mode, "user:postgres-backup:r--" in mask, "other::---" in mask) == ("640", True, True)
 
 
 def test_lost_data_comes_back_while_the_application_runs_almost_all_the_time(story):
     server = story.server
     wait_for("some visits", lambda: health(server)[1]["visits"] > 100, timeout=60)
-    story.facts["backup"] = backup = json.loads(server.inside(PROGRAM, "backup", "--json").stdout)["backup"]
+    story.facts["backup"] = backup = json.loads(server.inside(PROGRAM, "backup", "--json").stdout)[
+        "backup"
+    ]
     saved = story.manifest(backup)["tables"]["public.visits"]["rows"]
     sql(server, "UPDATE customers SET name = 'nobody ' || id")
     before, gaps = databases(server), len(downtimes(server))
@@ -177,7 +226,9 @@ def test_lost_data_comes_back_while_the_application_runs_almost_all_the_time(sto
     assert sql(server, "SELECT count(*) FROM customers WHERE name LIKE 'customer %'") == "500"
     [kept] = databases(server) - before
     assert sql(server, "SELECT count(*) FROM customers WHERE name LIKE 'nobody %'", kept) == "500"
-    assert int(sql(server, "SELECT count(*) FROM visits", kept)) > saved  # what was written after the backup is not lost
+    assert (
+        int(sql(server, "SELECT count(*) FROM visits", kept)) > saved
+    )  # what was written after the backup is not lost
     said = flat(play.output)
     assert f"is kept as {kept}" in said
     assert re.search(r"public\.visits \d+ -> \d+", said)
@@ -185,10 +236,14 @@ def test_lost_data_comes_back_while_the_application_runs_almost_all_the_time(sto
     assert "playbooks/undo_restore.yml --limit shop-a" in said
     [gap] = new_downtimes(server, gaps)
     story.facts["downtime of the application, its own log"] = gap["seconds"]
-    story.facts["downtime of the application, the playbook's word"] = float(re.search(r"the application for ([\d.]+) s", said)[1])
+    story.facts["downtime of the application, the playbook's word"] = float(
+        re.search(r"the application for ([\d.]+) s", said)[1]
+    )
     own = re.search(r"\(([\d.]+) s of that its own stop, ([\d.]+) s its own start\)", said)
     story.facts |= {"of that its own stop": float(own[1]), "of that its own start": float(own[2])}
-    story.facts["downtime of the database"] = float(re.search(r"out of reach for ([\d.]+) s", said)[1])
+    story.facts["downtime of the database"] = float(
+        re.search(r"out of reach for ([\d.]+) s", said)[1]
+    )
     assert gap["restarted"]
     assert gap["seconds"] < play.seconds / 2
     assert health(server)[0] == 200
@@ -201,13 +256,18 @@ def test_an_unhealthy_application_keeps_both_databases_and_the_way_back_is_print
     old = json.loads(server.inside(PROGRAM, "backup", "--json").stdout)["backup"]
     sql(server, "UPDATE schema_version SET version = 2")
     before = databases(server)
-    failed = story.run("restore of an old schema", "restore.yml", "-e", f"backup={old}", check=False)
+    failed = story.run(
+        "restore of an old schema", "restore.yml", "-e", f"backup={old}", check=False
+    )
     assert failed.status == 2
     said = flat(failed.output)
     [kept] = databases(server) - before
     assert "is not healthy" in said
     assert kept in said
-    assert "4. To go back to the database as it was: ansible-playbook playbooks/undo_restore.yml --limit shop-a" in said
+    assert (
+        "4. To go back to the database as it was: ansible-playbook playbooks/undo_restore.yml --limit shop-a"
+        in said
+    )
     assert health(server)[0] == 503
 
     back = story.run("undo", "playbooks/undo_restore.yml", "--limit", "shop-a")
@@ -218,16 +278,32 @@ def test_an_unhealthy_application_keeps_both_databases_and_the_way_back_is_print
 
 def test_a_restore_that_fails_before_the_swap_leaves_the_application_alone(story):
     server, gaps, before = story.server, len(downtimes(story.server)), databases(story.server)
-    failed = story.run("restore of nothing", "restore.yml", "-e", "backup=postgres-backup-2020-01-01_00-00-00.sql.gz", check=False)
+    failed = story.run(
+        "restore of nothing",
+        "restore.yml",
+        "-e",
+        "backup=postgres-backup-2020-01-01_00-00-00.sql.gz",
+        check=False,
+    )
     assert failed.status == 2
     said = flat(failed.output)
     assert "1. The live database is untouched" in said
     assert "2. The application was not touched" in said
     assert story.backups()[0] in said  # the nearest
-    # a stop that fails: nothing is swapped, the side database goes, and what was stopped is started again
-    broken = ["-e", "backup=latest", "-e", "backup_app_stop=/bin/false", "-e", "backup_app_start=/bin/true"]
+    # a stop that fails: nothing is swapped, the side database goes, and what was stopped is started
+    # again
+    broken = [
+        "-e",
+        "backup=latest",
+        "-e",
+        "backup_app_stop=/bin/false",
+        "-e",
+        "backup_app_start=/bin/true",
+    ]
     failed = story.run("restore with a broken stop", "restore.yml", *broken, check=False)
-    assert "1. The live database is untouched; the side database was removed." in flat(failed.output)
+    assert "1. The live database is untouched; the side database was removed." in flat(
+        failed.output
+    )
     assert "2. The application was stopped and runs again." in flat(failed.output)
     assert databases(server) == before
     assert len(downtimes(server)) == gaps
@@ -237,32 +313,61 @@ def test_a_restore_that_fails_before_the_swap_leaves_the_application_alone(story
 def test_one_table_comes_back_while_everything_else_goes_on(story):
     server = story.server
     backup = story.facts["backup"]
-    sql(server, "UPDATE customers SET name = 'wrong ' || id WHERE id <= 100; INSERT INTO customers (name) VALUES ('later')")
+    sql(
+        server,
+        "UPDATE customers SET name = 'wrong ' || id WHERE id <= 100; INSERT INTO customers (name) VALUES ('later')",
+    )
     visits, gaps = int(sql(server, "SELECT count(*) FROM visits")), len(downtimes(server))
     options = ("-e", f"backup={backup}", "-e", "tables=customers")
     checked = story.run("one table, check", "restore.yml", *options, "--check")
     assert "public.customers would be what it was" in flat(checked.output)
-    assert "0 missing ones inserted, 100 changed ones set back, 1 later ones deleted" in flat(checked.output)
+    assert "0 missing ones inserted, 100 changed ones set back, 1 later ones deleted" in flat(
+        checked.output
+    )
     assert sql(server, "SELECT count(*) FROM customers WHERE name LIKE 'wrong %'") == "100"
     story.run("one table", "restore.yml", *options)
-    assert sql(server, "SELECT count(*), count(*) FILTER (WHERE name LIKE 'customer %') FROM customers") == "500|500"
+    assert (
+        sql(
+            server, "SELECT count(*), count(*) FILTER (WHERE name LIKE 'customer %') FROM customers"
+        )
+        == "500|500"
+    )
     assert int(sql(server, "SELECT count(*) FROM visits")) >= visits
     assert len(downtimes(server)) == gaps
 
 
 def test_the_private_key_was_only_lent(story):
     """Restores have read encrypted backups on this server, and the key is nowhere on it."""
-    found = story.server.inside("grep", "-rlsF", story.key, "/etc", "/opt", "/root", "/srv", "/tmp", "/var", "/home", check=False)
+    found = story.server.inside(
+        "grep",
+        "-rlsF",
+        story.key,
+        "/etc",
+        "/opt",
+        "/root",
+        "/srv",
+        "/tmp",
+        "/var",
+        "/home",
+        check=False,
+    )
     assert found.stdout == ""
     for play in story.plays.values():
         assert story.key not in play.output
         assert story.password not in play.output
 
 
-def test_a_lost_server_is_rebuilt_on_a_bare_one(story, lab, lab_registry, new_module_server, tmp_path_factory):
-    """A is gone for good, and so is the inventory. B has nothing but what a hosting company delivers."""
+def test_a_lost_server_is_rebuilt_on_a_bare_one(
+    story, lab, lab_registry, new_module_server, tmp_path_factory
+):
+    """A is gone for good, and so is the inventory.
+
+    B has nothing but what a hosting company delivers.
+    """
     old = story.server
-    last = json.loads(old.inside(PROGRAM, "run", "--json").stdout)["databases"]["crm"]["backup"]["backup"]
+    last = json.loads(old.inside(PROGRAM, "run", "--json").stdout)["databases"]["crm"]["backup"][
+        "backup"
+    ]
     manifest = story.manifest(last)
     before = story.backups()
     old.power_off()
@@ -294,14 +399,22 @@ def test_a_lost_server_is_rebuilt_on_a_bare_one(story, lab, lab_registry, new_mo
     story.facts["rebuild"] = [re.sub(r"  +", ": ", line.strip()) for line in table.splitlines()]
 
     assert health(bare)[0] == 200
-    # every table's rows and hashes: what was restored is there, in the order of the dump, and new visits come after it
+    # every table's rows and hashes: what was restored is there, in the order of the dump, and new
+    # visits come after it
     for table, facts in manifest["tables"].items():
         copy = f"COPY (SELECT * FROM {table} ORDER BY ctid LIMIT {facts['rows']}) TO STDOUT"
-        data = bare.inside(*COMPOSE, "exec", "-T", "db", "psql", "-X", "-q", "-U", "crm", "-d", "crm", "-c", copy).stdout
+        data = bare.inside(
+            *COMPOSE, "exec", "-T", "db", "psql", "-X", "-q", "-U", "crm", "-d", "crm", "-c", copy
+        ).stdout
         assert data.count("\n") == facts["rows"], table
         assert hashlib.sha256(data.encode()).hexdigest() == facts["sha256"], table
     assert set(manifest["tables"]) == {"public.customers", "public.schema_version", "public.visits"}
-    journal = [item["Key"] for item in story.client().list_objects_v2(Bucket=story.bucket, Prefix=f"{PREFIX}journal/")["Contents"]]
+    journal = [
+        item["Key"]
+        for item in story.client().list_objects_v2(Bucket=story.bucket, Prefix=f"{PREFIX}journal/")[
+            "Contents"
+        ]
+    ]
     assert any(key.endswith(f"-restore-{NAME}.json") for key in journal)
     assert bare.inside("stat", "-c", "%a", f"{APP}/.env").stdout.strip() in ("600", "640")
     # the schedule stands, and the first new backup is whole
@@ -313,7 +426,21 @@ def test_a_lost_server_is_rebuilt_on_a_bare_one(story, lab, lab_registry, new_mo
     assert story.manifest(new)["server"]["container"] == "crm-db-1"
     assert bare.inside("sh", "-c", "command -v pg_dump psql", check=False).stdout == ""
     assert bare.inside(PROGRAM, "status").returncode == 0
-    assert bare.inside("grep", "-rlsF", story.key, "/etc", "/opt", "/root", "/srv", "/tmp", "/var/lib/postgres-backup", check=False).stdout == ""
+    assert (
+        bare.inside(
+            "grep",
+            "-rlsF",
+            story.key,
+            "/etc",
+            "/opt",
+            "/root",
+            "/srv",
+            "/tmp",
+            "/var/lib/postgres-backup",
+            check=False,
+        ).stdout
+        == ""
+    )
     story.server = bare
 
 

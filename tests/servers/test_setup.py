@@ -1,8 +1,10 @@
-"""``ansible-playbook setup.yml`` from this machine onto brand-new servers, and what must come of it by itself.
+"""``ansible-playbook setup.yml`` from this machine onto brand-new servers, and what must come of it
+by itself.
 
-The tests stand in the order of a server's first day and build on one another: a check of the untouched server, the setup, a second run,
-the schedule, a power loss. Two servers go through it in the same runs: Debian 12 in Kathmandu (+05:45) by an ordinary user with
-sudo and a store over TLS with its own CA, Debian 13 in Berlin (summer time) by root and a store over HTTP.
+The tests stand in the order of a server's first day and build on one another: a check of the
+untouched server, the setup, a second run, the schedule, a power loss. Two servers go through it in
+the same runs: Debian 12 in Kathmandu (+05:45) by an ordinary user with sudo and a store over TLS
+with its own CA, Debian 13 in Berlin (summer time) by root and a store over HTTP.
 """
 
 from __future__ import annotations
@@ -52,9 +54,23 @@ class Site:
     @property
     def client(self):
         """A plain S3 client, to look at the bucket."""
-        config = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required", s3={"addressing_style": "path"})
-        keys = {"aws_access_key_id": self.store.access_key, "aws_secret_access_key": self.store.secret_key, "region_name": "us-east-1"}
-        return boto3.client("s3", endpoint_url=self.store.endpoint_url, verify=self.store.ca_bundle or None, config=config, **keys)
+        config = Config(
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path"},
+        )
+        keys = {
+            "aws_access_key_id": self.store.access_key,
+            "aws_secret_access_key": self.store.secret_key,
+            "region_name": "us-east-1",
+        }
+        return boto3.client(
+            "s3",
+            endpoint_url=self.store.endpoint_url,
+            verify=self.store.ca_bundle or None,
+            config=config,
+            **keys,
+        )
 
     def backups(self) -> list[str]:
         """The names that a listing of the prefix shows."""
@@ -67,7 +83,9 @@ class Site:
 
     def program(self, *words: str, check: bool = True, timeout: float = 120):
         """``postgres-backup`` as root types it."""
-        return self.server.inside("/usr/local/bin/postgres-backup", *words, check=check, timeout=timeout)
+        return self.server.inside(
+            "/usr/local/bin/postgres-backup", *words, check=check, timeout=timeout
+        )
 
     @property
     def secrets(self) -> list[str]:
@@ -104,13 +122,29 @@ def web(lab):
 @pytest.fixture(scope="module")
 def day(lab, web, lab_s3, lab_s3_tls, new_module_server, tmp_path_factory) -> Day:
     controller = Controller(lab, tmp_path_factory.mktemp("setup") / "controller")
-    kathmandu = new_module_server("bookworm", layer="postgres", timezone="Asia/Kathmandu", name="kathmandu")
+    kathmandu = new_module_server(
+        "bookworm", layer="postgres", timezone="Asia/Kathmandu", name="kathmandu"
+    )
     berlin = new_module_server("trixie", layer="postgres", timezone="Europe/Berlin", name="berlin")
     kathmandu.add_user("deploy")
     kathmandu.write(CA_FILE, Path(lab_s3_tls.ca_bundle).read_text())
     sites = [
-        Site(kathmandu, lab_s3_tls, f"backups-{secrets.token_hex(4)}", "deploy", secrets.token_urlsafe(18) + "'\"$x", secrets.token_hex(12)),
-        Site(berlin, lab_s3, f"backups-{secrets.token_hex(4)}", "root", secrets.token_urlsafe(18), secrets.token_hex(12)),
+        Site(
+            kathmandu,
+            lab_s3_tls,
+            f"backups-{secrets.token_hex(4)}",
+            "deploy",
+            secrets.token_urlsafe(18) + "'\"$x",
+            secrets.token_hex(12),
+        ),
+        Site(
+            berlin,
+            lab_s3,
+            f"backups-{secrets.token_hex(4)}",
+            "root",
+            secrets.token_urlsafe(18),
+            secrets.token_hex(12),
+        ),
     ]
     for site in sites:
         quoted = site.password.replace("'", "''")
@@ -145,9 +179,19 @@ def site(request, day) -> Site:
 
 
 def _state(server: Server) -> list[str]:
-    """Files with their times, directories, packages, users and units: what a change would show in, but for Ansible's own folders."""
+    """Files with their times, directories, packages, users and units: what a change would show in,
+    but for Ansible's own folders.
+    """
     places = "/etc /opt /usr /home /root /var/lib /var/spool /var/log"
-    skipped = [".ansible*", "/var/lib/systemd/*", "/var/lib/postgresql/*", "/var/log/*/*", "/var/lib/apt/*", "/var/log/*tmp", "/var/log/lastlog"]
+    skipped = [
+        ".ansible*",
+        "/var/lib/systemd/*",
+        "/var/lib/postgresql/*",
+        "/var/log/*/*",
+        "/var/lib/apt/*",
+        "/var/log/*tmp",
+        "/var/log/lastlog",
+    ]
     find = f"find {places} -xdev " + " ".join(f"-not -path '*{pattern}'" for pattern in skipped)
     rest = "dpkg -l; getent passwd; systemctl list-unit-files"
     script = f"{find} -type d -printf '%p %m %u\\n' | sort; {find} -not -type d -printf '%p %y %m %u %s %T@\\n' | sort; {rest}"
@@ -160,14 +204,20 @@ def test_check_mode_on_the_untouched_server_touches_nothing(day):
     for site, earlier in zip(day.sites, before, strict=True):
         assert sorted(set(_state(site.server)) ^ set(earlier)) == []
         assert play.recap[site.server.name]["changed"] > 5  # it says what it would do
-        assert site.bucket not in [bucket["Name"] for bucket in site.client.list_buckets()["Buckets"]]
+        assert site.bucket not in [
+            bucket["Name"] for bucket in site.client.list_buckets()["Buckets"]
+        ]
     assert "postgres-backup run --at 00:00" in play.output  # the schedule, in the diff
 
 
 def test_setup_makes_backups_that_are_proven(day):
     play = day.run()
     for site in day.sites:
-        assert play.recap[site.server.name]["failed"] == play.recap[site.server.name]["unreachable"] == 0
+        assert (
+            play.recap[site.server.name]["failed"]
+            == play.recap[site.server.name]["unreachable"]
+            == 0
+        )
         [backup] = site.backups()
         manifest = site.manifest(backup)
         assert manifest["rows"] == 1500
@@ -178,28 +228,51 @@ def test_setup_makes_backups_that_are_proven(day):
 def test_a_second_run_changes_nothing(day):
     before = [_state(site.server) for site in day.sites]
     play = day.run("--diff")
-    assert {name: counts["changed"] for name, counts in play.recap.items()} == {site.server.name: 0 for site in day.sites}, play.output
+    assert {name: counts["changed"] for name, counts in play.recap.items()} == {
+        site.server.name: 0 for site in day.sites
+    }, play.output
     for site, earlier in zip(day.sites, before, strict=True):
         assert sorted(set(_state(site.server)) ^ set(earlier)) == []
 
 
 def test_what_lies_on_the_server(site):
     server = site.server
-    assert server.inside("stat", "-c", "%a %U %G", CONFIG).stdout.split() == ["600", "postgres-backup", "postgres-backup"]
-    assert server.inside("runuser", "-u", "nobody", "--", "cat", CONFIG, check=False).returncode != 0
+    assert server.inside("stat", "-c", "%a %U %G", CONFIG).stdout.split() == [
+        "600",
+        "postgres-backup",
+        "postgres-backup",
+    ]
+    assert (
+        server.inside("runuser", "-u", "nobody", "--", "cat", CONFIG, check=False).returncode != 0
+    )
     sourced = f'. {CONFIG} && printf "%s\\n" "$DB_PASSWORD" "$AWS_SECRET_ACCESS_KEY" "$AWS_REQUEST_CHECKSUM_CALCULATION" "$RETENTION_DAYS" "$SERVER_NAME"'
     expected = [site.password, site.store.secret_key, "when_required", "7", server.name]
     for shell in ("sh", "bash"):
-        assert server.inside("runuser", "-u", "postgres-backup", "--", shell, "-ec", sourced).stdout.splitlines() == expected
+        assert (
+            server.inside(
+                "runuser", "-u", "postgres-backup", "--", shell, "-ec", sourced
+            ).stdout.splitlines()
+            == expected
+        )
     # nothing is locked away from the user who runs it, nor lent to others
     writable = server.inside(
-        "find", "/opt/postgres-backup", "/usr/local/bin/postgres-backup", "/etc/cron.d/postgres-backup", "-perm", "/022", "-not", "-type", "l"
+        "find",
+        "/opt/postgres-backup",
+        "/usr/local/bin/postgres-backup",
+        "/etc/cron.d/postgres-backup",
+        "-perm",
+        "/022",
+        "-not",
+        "-type",
+        "l",
     )
     assert writable.stdout == ""
 
 
 def test_stock_tools_list_and_restore(site):
-    """The contract's line after sourcing the config, and the two stock-tool lines that restore without us."""
+    """The contract's line after sourcing the config, and the two stock-tool lines that restore
+    without us.
+    """
     line = f'. {CONFIG}; aws s3 ls "s3://${{S3_BUCKET_NAME}}/postgres-backup/" --endpoint-url "$S3_ENDPOINT_URL" --region "$S3_REGION" | tail -5'
     listed = site.server.inside("bash", "-ec", f"set -o pipefail; {line}").stdout
     [backup] = site.backups()
@@ -220,54 +293,93 @@ def test_log_rotation(site):
     assert f"rotating pattern: {LOG}" in checked.stderr
     site.server.inside("sh", "-c", f"echo line >> {LOG}")
     site.server.inside("logrotate", "-f", "/etc/logrotate.d/postgres-backup")
-    assert site.server.inside("stat", "-c", "%a %U %G", LOG).stdout.split() == ["640", "postgres-backup", "adm"]
+    assert site.server.inside("stat", "-c", "%a %U %G", LOG).stdout.split() == [
+        "640",
+        "postgres-backup",
+        "adm",
+    ]
     assert site.server.inside("cat", f"{LOG}.1").stdout.endswith("line\n")
 
 
 def test_cron_fires_by_itself_at_the_time_in_utc(day):
     """Whatever the server's zone is; a run outside its time does nothing."""
     before = [site.backups() for site in day.sites]
-    files, timer = 2, 1  # cron's file and the config; the timer, whose minute is that of the schedule
+    files, timer = (
+        2,
+        1,
+    )  # cron's file and the config; the timer, whose minute is that of the schedule
     checked = day.run("--check", "--diff", "-e", "backup_schedule_time=00:01")
     changed = {site.server.name: files + timer for site in day.sites}
-    assert {name: counts["changed"] for name, counts in checked.recap.items()} == changed, checked.output
-    # at the first full minute at which this machine will surely have changed the schedule, judging by what the check took
-    due = (datetime.now(timezone.utc) + timedelta(seconds=75 + 1.3 * checked.seconds)).replace(second=0, microsecond=0)
+    assert {name: counts["changed"] for name, counts in checked.recap.items()} == changed, (
+        checked.output
+    )
+    # at the first full minute at which this machine will surely have changed the schedule, judging
+    # by what the check took
+    due = (datetime.now(timezone.utc) + timedelta(seconds=75 + 1.3 * checked.seconds)).replace(
+        second=0, microsecond=0
+    )
     play = day.run("-e", f"backup_schedule_time={due:%H:%M}", "--diff")
     changed = {site.server.name: files + (timer if due.minute else 0) for site in day.sites}
     assert {name: counts["changed"] for name, counts in play.recap.items()} == changed, play.output
     for site, earlier in zip(day.sites, before, strict=True):
         call = f"/usr/local/bin/postgres-backup run --at {(due + timedelta(hours=6)):%H:%M}"
-        assert site.server.inside("runuser", "-u", "postgres-backup", "--", "env", "-i", "sh", "-c", call).stdout == ""
+        assert (
+            site.server.inside(
+                "runuser", "-u", "postgres-backup", "--", "env", "-i", "sh", "-c", call
+            ).stdout
+            == ""
+        )
         assert site.backups() == earlier
         assert site.server.inside("cat", LOG).stdout == ""
     assert datetime.now(timezone.utc) < due, "the setup took longer than the test allows for"
     for site, earlier in zip(day.sites, before, strict=True):
         patience = (due - datetime.now(timezone.utc)).total_seconds() + 120
-        wait_for(f"cron on {site.server.name}", lambda s=site: OK_LINE.search(s.server.inside("cat", LOG).stdout), timeout=patience, interval=2)
+        wait_for(
+            f"cron on {site.server.name}",
+            lambda s=site: OK_LINE.search(s.server.inside("cat", LOG).stdout),
+            timeout=patience,
+            interval=2,
+        )
         log = site.server.inside("cat", LOG).stdout
         assert OK_LINE.match(log.splitlines()[-1])
         [new] = set(site.backups()) - set(earlier)
-        taken = datetime.strptime(new, "postgres-backup-%Y-%m-%d_%H-%M-%S.sql.gz").replace(tzinfo=timezone.utc)
+        taken = datetime.strptime(new, "postgres-backup-%Y-%m-%d_%H-%M-%S.sql.gz").replace(
+            tzinfo=timezone.utc
+        )
         assert due <= taken < due + timedelta(minutes=1)
         assert site.program("verify", new).returncode == 0
         assert site.program("status").returncode == 0
 
 
 def test_each_address_had_one_test_message_in_all_these_setups(day):
-    assert day.told == [f"{name}: a test of the alarms of postgres-backup" for name in sorted(site.server.name for site in day.sites)]
+    assert day.told == [
+        f"{name}: a test of the alarms of postgres-backup"
+        for name in sorted(site.server.name for site in day.sites)
+    ]
 
 
 def test_the_timer_looks_although_cron_has_stopped(site):
     server = site.server
-    assert server.inside("systemctl", "is-enabled", "postgres-backup-watch.timer").stdout == "enabled\n"
-    assert "postgres-backup-watch.service" in server.inside("systemctl", "list-timers", "--no-pager").stdout
+    assert (
+        server.inside("systemctl", "is-enabled", "postgres-backup-watch.timer").stdout
+        == "enabled\n"
+    )
+    assert (
+        "postgres-backup-watch.service"
+        in server.inside("systemctl", "list-timers", "--no-pager").stdout
+    )
     server.inside("systemctl", "stop", "cron")
     server.inside("systemctl", "start", "postgres-backup-watch.service", timeout=120)
     server.inside("systemctl", "start", "cron")
-    assert "postgres_backup_last_watch_timestamp_seconds{" in server.inside("cat", "/var/lib/postgres-backup/postgres-backup.prom").stdout
+    assert (
+        "postgres_backup_last_watch_timestamp_seconds{"
+        in server.inside("cat", "/var/lib/postgres-backup/postgres-backup.prom").stdout
+    )
     # the night that cron ran is in the system's journal, and in the bucket's
-    assert f" OK {server.name}: 1 database(s), " in server.inside("journalctl", "-t", "postgres-backup", "--no-pager").stdout
+    assert (
+        f" OK {server.name}: 1 database(s), "
+        in server.inside("journalctl", "-t", "postgres-backup", "--no-pager").stdout
+    )
     assert "  backup  postgres-backup-" in site.program("history", "--days", "1").stdout
 
 
@@ -283,7 +395,8 @@ def test_a_failed_backup_is_told_once_and_once_when_it_is_over(day, site):
     assert len(day.told) == before + 2
 
 
-# Notes every argument list on the server until its standard input ends, some forty times a second, the short-lived ones included.
+# Notes every argument list on the server until its standard input ends, some forty times a second,
+# the short-lived ones included.
 _WATCH = """
 import glob, json, os, sys, threading, time
 seen, over = set(), threading.Event()
@@ -301,9 +414,19 @@ print(json.dumps(sorted(seen)))
 
 
 def test_backup_and_restore_show_no_secret(day):
-    """Not in the argument list of any process, a log, the journal, a file that others may read, or what ``-vvv`` prints."""
+    """Not in the argument list of any process, a log, the journal, a file that others may read, or
+    what ``-vvv`` prints.
+    """
     watch = shlex.join(["python3", "-c", _WATCH])
-    watches = [subprocess.Popen([*site.server.ssh_command(), watch], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for site in day.sites]
+    watches = [
+        subprocess.Popen(
+            [*site.server.ssh_command(), watch],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for site in day.sites
+    ]
     try:
         day.run("-vvv", playbook="playbooks/backup.yml")
         day.run("-vvv", "--limit", "all", "-e", "backup=latest", playbook="restore.yml")
@@ -311,7 +434,9 @@ def test_backup_and_restore_show_no_secret(day):
         seen = [watch.communicate("", timeout=60)[0] for watch in watches]
     for verb, play in zip(("dumping", "loading"), day.plays[-2:], strict=True):
         for site in day.sites:  # while it lasts, also over ssh and for two at once
-            assert re.search(rf"^    {site.server.name}: {verb} ", play.output, re.MULTILINE), play.output[-4000:]
+            assert re.search(rf"^    {site.server.name}: {verb} ", play.output, re.MULTILINE), (
+                play.output[-4000:]
+            )
     for site, argument_lists in zip(day.sites, seen, strict=True):
         lines = json.loads(argument_lists)
         for program in ("pg_dump", "psql"):  # else the watch looked away
@@ -327,22 +452,47 @@ def test_backup_and_restore_show_no_secret(day):
 
 
 def _files_with(server: Server, words: list[str]) -> list[str]:
-    """The files, but PostgreSQL's own, that hold one of these words. They travel by standard input: an argument list would show them."""
+    """The files, but PostgreSQL's own, that hold one of these words.
+
+    They travel by standard input: an argument list would show them.
+    """
     places = "/etc /home /opt /root /run /srv /tmp /usr/local /var".split()
-    search = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--devices=skip", "--file=-", "--exclude-dir=postgresql", *places]
+    search = [
+        "grep",
+        "--recursive",
+        "--files-with-matches",
+        "--fixed-strings",
+        "--devices=skip",
+        "--file=-",
+        "--exclude-dir=postgresql",
+        *places,
+    ]
     return server.inside(*search, check=False, input="\n".join(words) + "\n").stdout.split()
 
 
 def test_power_loss_in_the_middle_of_a_backup(site):
-    """No object under a backup's name, the next run is clean, and the parts of the lost one are swept."""
+    """No object under a backup's name, the next run is clean, and the parts of the lost one are
+    swept.
+    """
     before = site.backups()
     site.server.sql(
-        "CREATE TABLE noise AS SELECT n, string_agg(md5(random()::text), '') FROM generate_series(1, 40000) n, generate_series(1, 20) GROUP BY n", "crm"
+        "CREATE TABLE noise AS SELECT n, string_agg(md5(random()::text), '') FROM generate_series(1, 40000) n, generate_series(1, 20) GROUP BY n",
+        "crm",
     )
     site.server.sql("ALTER TABLE noise OWNER TO crm", "crm")
     site.server.slow_link("40mbit")
-    site.server.inside("systemd-run", "--unit=nightly", "--uid=postgres-backup", "/usr/local/bin/postgres-backup", "run")
-    wait_for("parts in the store", lambda: site.client.list_multipart_uploads(Bucket=site.bucket).get("Uploads"), timeout=60)
+    site.server.inside(
+        "systemd-run",
+        "--unit=nightly",
+        "--uid=postgres-backup",
+        "/usr/local/bin/postgres-backup",
+        "run",
+    )
+    wait_for(
+        "parts in the store",
+        lambda: site.client.list_multipart_uploads(Bucket=site.bucket).get("Uploads"),
+        timeout=60,
+    )
     time.sleep(1)
     site.server.crash()
     assert site.backups() == before

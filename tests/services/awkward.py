@@ -1,6 +1,8 @@
-"""S3 servers that refuse, or silently spoil, what a careless client sends. Both stand behind TLS, which brings that out.
+"""S3 servers that refuse, or silently spoil, what a careless client sends. Both stand behind TLS,
+which brings that out.
 
-* JuiceFS gateway (an old MinIO layer): refuses chunked uploads with trailers (411) and DeleteObjects without Content-MD5
+* JuiceFS gateway (an old MinIO layer): refuses chunked uploads with trailers (411) and
+  DeleteObjects without Content-MD5
 * nanio: keeps the framing of chunked uploads inside the object
 """
 
@@ -25,7 +27,9 @@ _START_TIMEOUT = 60
 
 
 def find_program(name: str) -> str:
-    """The path of a program that a wheel put beside this interpreter; empty where it is not installed."""
+    """The path of a program that a wheel put beside this interpreter; empty where it is not
+    installed.
+    """
     beside = Path(sysconfig.get_path("scripts")) / name
     return str(beside) if beside.is_file() else shutil.which(name) or ""
 
@@ -35,13 +39,47 @@ def juicefs_gateway(directory: Path, access_key: str, secret_key: str) -> Iterat
     """The gateway over a volume in ``directory``; its buckets are folders, made with CreateBucket."""
     program = find_program("juicefs")
     directory.mkdir(parents=True, exist_ok=True)
-    environment = _environment(directory) | {"MINIO_ROOT_USER": access_key, "MINIO_ROOT_PASSWORD": secret_key}
-    volume = [program, "format", "--storage", "file", "--bucket", f"{directory}/blocks/", "--trash-days", "0", "sqlite3://meta.db", "volume"]
+    environment = _environment(directory) | {
+        "MINIO_ROOT_USER": access_key,
+        "MINIO_ROOT_PASSWORD": secret_key,
+    }
+    volume = [
+        program,
+        "format",
+        "--storage",
+        "file",
+        "--bucket",
+        f"{directory}/blocks/",
+        "--trash-days",
+        "0",
+        "sqlite3://meta.db",
+        "volume",
+    ]
     subprocess.run(volume, cwd=directory, env=environment, check=True, capture_output=True)
     port, metrics = free_port(), free_port()
-    options = ["--multi-buckets", "--keep-etag", "--no-usage-report", "--no-bgjob", "--no-banner", "--metrics", f"127.0.0.1:{metrics}"]
-    options += ["--cache-dir", f"{directory}/cache", "--cache-size", "100M", "--log", f"{directory}/gateway.log"]
-    with _running([program, "gateway", *options, "sqlite3://meta.db", f"127.0.0.1:{port}"], directory, environment, port) as front:
+    options = [
+        "--multi-buckets",
+        "--keep-etag",
+        "--no-usage-report",
+        "--no-bgjob",
+        "--no-banner",
+        "--metrics",
+        f"127.0.0.1:{metrics}",
+    ]
+    options += [
+        "--cache-dir",
+        f"{directory}/cache",
+        "--cache-size",
+        "100M",
+        "--log",
+        f"{directory}/gateway.log",
+    ]
+    with _running(
+        [program, "gateway", *options, "sqlite3://meta.db", f"127.0.0.1:{port}"],
+        directory,
+        environment,
+        port,
+    ) as front:
         yield front
 
 
@@ -49,9 +87,22 @@ def juicefs_gateway(directory: Path, access_key: str, secret_key: str) -> Iterat
 def nanio(directory: Path, access_key: str, secret_key: str) -> Iterator[TlsFront]:
     """nanio over a folder in ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
-    environment = _environment(directory) | {"NANIO_ACCESS_KEY": access_key, "NANIO_SECRET_KEY": secret_key}
+    environment = _environment(directory) | {
+        "NANIO_ACCESS_KEY": access_key,
+        "NANIO_SECRET_KEY": secret_key,
+    }
     port = free_port()
-    command = [find_program("nanio"), "serve", "--data-dir", str(directory / "data"), "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
+    command = [
+        find_program("nanio"),
+        "serve",
+        "--data-dir",
+        str(directory / "data"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-access-log",
+    ]
     with _running(command, directory, environment, port) as front:
         yield front
 
@@ -61,16 +112,27 @@ def _environment(directory: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _running(command: list[str], directory: Path, environment: dict[str, str], port: int) -> Iterator[TlsFront]:
+def _running(
+    command: list[str], directory: Path, environment: dict[str, str], port: int
+) -> Iterator[TlsFront]:
     log = directory / "server.log"
     tie = ["setpriv", "--pdeathsig", "KILL"]
     with open(log, "ab") as file:
-        process = subprocess.Popen([*tie, *command], cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        process = subprocess.Popen(
+            [*tie, *command],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
     try:
         deadline = time.monotonic() + _START_TIMEOUT
         while not _listens(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+                raise RuntimeError(
+                    f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}"
+                )
             time.sleep(0.05)
         make_certificate(directory / "tls")
         with TlsFront(f"http://127.0.0.1:{port}", directory / "tls") as front:

@@ -1,7 +1,8 @@
-"""In front of a real S3 server: a proxy that makes the faults no server makes on request, one that adds TLS, and one with another clock.
+"""In front of a real S3 server: a proxy that makes the faults no server makes on request, one that
+adds TLS, and one with another clock.
 
-Both listen on a free loopback port. The fault proxy speaks HTTP, one request a connection: slower than
-a direct connection, which no test measures.
+Both listen on a free loopback port. The fault proxy speaks HTTP, one request a connection: slower
+than a direct connection, which no test measures.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ KINDS = ("status", "html", "cut_request", "cut_response", "flip", "lose_answer",
 class Fault:
     """What to do to the next requests that match.
 
-    :param kind: ``status``: answer with :attr:`status` without asking the server; ``html``: answer with a web
-        page; ``cut_request``: break the connection after :attr:`after` bytes of the request's body;
-        ``cut_response``: likewise of the answer's; ``flip``: change one bit of the request's body at
-        :attr:`after`; ``lose_answer``: let the server do it, and break the connection; ``hang``: take the
-        request and say nothing for :attr:`seconds`; ``slow``: let the request's body take so long.
+    :param kind: ``status``: answer with :attr:`status` without asking the server; ``html``: answer
+        with a web page; ``cut_request``: break the connection after :attr:`after` bytes of the
+        request's body; ``cut_response``: likewise of the answer's; ``flip``: change one bit of the
+        request's body at :attr:`after`; ``lose_answer``: let the server do it, and break the
+        connection; ``hang``: take the request and say nothing for :attr:`seconds`; ``slow``: let
+        the request's body take so long.
     :param method: such as ``PUT``; empty: any.
     :param contains: part of path and query, such as ``partNumber=2``; empty: any.
     :param times: for how many requests.
@@ -52,7 +54,11 @@ class Fault:
     done: int = 0
 
     def takes(self, method: str, target: str) -> bool:
-        if self.done >= self.times or self.method not in ("", method) or self.contains not in target:
+        if (
+            self.done >= self.times
+            or self.method not in ("", method)
+            or self.contains not in target
+        ):
             return False
         if self.skip:
             self.skip -= 1
@@ -87,7 +93,9 @@ class _Proxy:
         self._server = _Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self.endpoint_url = f"{self.scheme}://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="proxy", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="proxy", daemon=True
+        )
 
     def __enter__(self):
         self._thread.start()
@@ -117,7 +125,10 @@ class TlsFront(_Proxy):
         self._context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
 
     def handle(self, client: socket.socket) -> None:
-        with self._context.wrap_socket(client, server_side=True) as secure, socket.create_connection(self.upstream) as server:
+        with (
+            self._context.wrap_socket(client, server_side=True) as secure,
+            socket.create_connection(self.upstream) as server,
+        ):
             back = threading.Thread(target=_relay, args=(server, secure), daemon=True)
             back.start()
             _relay(secure, server)
@@ -150,7 +161,9 @@ class FaultProxy(_Proxy):
         super().__exit__(*exc_info)
 
     def plan(self, kind: str, method: str = "", contains: str = "", **options) -> Fault:
-        """Plan one fault; see :class:`Fault`. Its ``done`` tells how often it came about; what is changed in it counts from then on."""
+        """Plan one fault; see :class:`Fault`. Its ``done`` tells how often it came about; what is
+        changed in it counts from then on.
+        """
         if kind not in KINDS:
             raise ValueError(f"{kind} is no fault that this proxy can make: {', '.join(KINDS)}")
         fault = Fault(kind, method, contains, **options)
@@ -168,7 +181,9 @@ class FaultProxy(_Proxy):
             method, target, _ = head[0].split(" ", 2)
             with self._lock:
                 self.requests.append(f"{method} {target}")
-                fault = next((fault for fault in self._faults if fault.takes(method, target)), Fault(""))
+                fault = next(
+                    (fault for fault in self._faults if fault.takes(method, target)), Fault("")
+                )
             length = int(_header(head, "content-length") or 0)
             if fault.kind == "hang":
                 reader.read(length)
@@ -180,7 +195,9 @@ class FaultProxy(_Proxy):
                 return
             with socket.create_connection(self.upstream, timeout=60) as server:
                 # the server is to close after its answer: then the answer's end needs no parsing
-                head = [line for line in head if not line.lower().startswith("connection:")] + ["Connection: close"]
+                head = [line for line in head if not line.lower().startswith("connection:")] + [
+                    "Connection: close"
+                ]
                 server.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
                 if not _pass_body(reader, server, length, fault):
                     return
@@ -195,16 +212,30 @@ def _read_head(reader) -> list[str]:
 
 
 def _header(head: list[str], name: str) -> str:
-    return next((line.partition(":")[2].strip() for line in head[1:] if line.lower().startswith(name + ":")), "")
+    return next(
+        (
+            line.partition(":")[2].strip()
+            for line in head[1:]
+            if line.lower().startswith(name + ":")
+        ),
+        "",
+    )
 
 
 def _answer(fault: Fault) -> bytes:
     if fault.kind == "html":
-        status, body, kind = 200, b"<!DOCTYPE html><html><body><p>Sign in<br></body></html>", "text/html"
+        status, body, kind = (
+            200,
+            b"<!DOCTYPE html><html><body><p>Sign in<br></body></html>",
+            "text/html",
+        )
     else:
         status, kind = fault.status, "application/xml"
         body = f'<?xml version="1.0"?><Error><Code>{fault.code}</Code><Message>made by the test</Message>{fault.more}</Error>'.encode()
-    return f"HTTP/1.1 {status} Made\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+    return (
+        f"HTTP/1.1 {status} Made\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        + body
+    )
 
 
 def _pass_body(reader, server: socket.socket, length: int, fault: Fault) -> bool:
@@ -263,4 +294,11 @@ class ShiftedClock(_Proxy):
             server.sendall(head + b"\r\n\r\n" + body)
             answer = b"".join(iter(lambda: server.recv(65536), b""))
         moment = datetime.now(timezone.utc) + self.shift
-        client.sendall(re.sub(rb"\r\nDate: [^\r]*", f"\r\nDate: {moment:%a, %d %b %Y %H:%M:%S GMT}".encode(), answer, count=1))
+        client.sendall(
+            re.sub(
+                rb"\r\nDate: [^\r]*",
+                f"\r\nDate: {moment:%a, %d %b %Y %H:%M:%S GMT}".encode(),
+                answer,
+                count=1,
+            )
+        )

@@ -1,4 +1,6 @@
-"""Who is told: a web server and a mail server that keep what they receive, and the ways in which such a server can be a bad one."""
+"""Who is told: a web server and a mail server that keep what they receive, and the ways in which
+such a server can be a bad one.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ class HttpReceiver:
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://{host}:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
 
     def __enter__(self) -> HttpReceiver:
         self._thread.start()

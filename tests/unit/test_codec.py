@@ -1,4 +1,6 @@
-"""The codec: what it packs, stock tools unpack; what is cut, damaged or goes on too long, it refuses."""
+"""The codec: what it packs, stock tools unpack; what is cut, damaged or goes on too long, it
+refuses.
+"""
 
 import contextlib
 import gzip
@@ -21,12 +23,17 @@ from postgres_backup.errors import BadBackupError, StoreError, UsageError
 from postgres_backup.stream import codec
 
 COMPRESSIONS = ("gzip", "zstd", "none")
-TEXT = b"".join(b"%d\tnobody%d@example.com\t%d\n" % (i, i * 7919 % 10007, i * i) for i in range(20_000))
+TEXT = b"".join(
+    b"%d\tnobody%d@example.com\t%d\n" % (i, i * 7919 % 10007, i * i) for i in range(20_000)
+)
 
 
 def pack(data, compression="gzip", recipients=(), step=10_000):
     chain = codec.Chain(compression, recipients)
-    return b"".join(chain.write(data[i : i + step]) for i in range(0, len(data), step)) + chain.finish()
+    return (
+        b"".join(chain.write(data[i : i + step]) for i in range(0, len(data), step))
+        + chain.finish()
+    )
 
 
 def pieces(data, step):
@@ -54,7 +61,12 @@ def identity():
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @settings(deadline=None, max_examples=60)
-@given(data=st.binary(max_size=5000), repeat=st.integers(1, 40), inward=st.integers(1, 4000), outward=st.integers(1, 4000))
+@given(
+    data=st.binary(max_size=5000),
+    repeat=st.integers(1, 40),
+    inward=st.integers(1, 4000),
+    outward=st.integers(1, 4000),
+)
 def test_whatever_goes_in_comes_out_however_it_is_cut(compression, data, repeat, inward, outward):
     data *= repeat
     assert unpack(pack(data, compression, step=inward), compression, outward) == data
@@ -74,7 +86,10 @@ def test_same_bytes_in_same_bytes_out():
 
 def test_pieces_are_worth_handing_on():
     for compression in ("gzip", "zstd"):
-        sizes = [len(piece) for piece in codec.decompress(pieces(pack(TEXT, compression), 100), compression)]
+        sizes = [
+            len(piece)
+            for piece in codec.decompress(pieces(pack(TEXT, compression), 100), compression)
+        ]
         assert min(sizes[:-1]) >= codec.PIECE_BYTES
 
 
@@ -85,7 +100,9 @@ def test_memoryviews_are_welcome():
 
 def test_gunzip_reads_it(tmp_path):
     (tmp_path / "dump.sql.gz").write_bytes(pack(TEXT, "gzip"))
-    done = subprocess.run(["gunzip", "-c", tmp_path / "dump.sql.gz"], check=True, capture_output=True)
+    done = subprocess.run(
+        ["gunzip", "-c", tmp_path / "dump.sql.gz"], check=True, capture_output=True
+    )
     assert done.stdout == TEXT
     assert done.stderr == b""
 
@@ -105,7 +122,9 @@ def test_any_zstd_reads_it():
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 @pytest.mark.parametrize("step", [1, 7, 100_000])
 def test_several_members_are_one_stream(compression, step):
-    packed = pack(TEXT[:500], compression) + pack(b"", compression) + pack(TEXT[500:900], compression)
+    packed = (
+        pack(TEXT[:500], compression) + pack(b"", compression) + pack(TEXT[500:900], compression)
+    )
     assert unpack(packed, compression, step) == TEXT[:900]
 
 
@@ -170,7 +189,10 @@ def test_something_else_under_that_name_is_noticed(compression):
     assert code_of(b"", compression) == "COMPRESSION_TRUNCATED"
     assert code_of(TEXT, compression) == "COMPRESSION_CORRUPT"
     assert code_of(b"\0" * 1000, compression) == "COMPRESSION_CORRUPT"
-    assert code_of(pack(TEXT, "gzip" if compression == "zstd" else "zstd"), compression) == "COMPRESSION_CORRUPT"
+    assert (
+        code_of(pack(TEXT, "gzip" if compression == "zstd" else "zstd"), compression)
+        == "COMPRESSION_CORRUPT"
+    )
 
 
 def test_a_raw_deflate_or_zlib_stream_is_not_gzip():
@@ -185,10 +207,18 @@ def test_unknown_compression():
 
 
 def peak_of(program, *arguments):
-    """MB of memory at most, of a Python process that runs ``program``; not ru_maxrss, which begins with the parent's."""
+    """MB of memory at most, of a Python process that runs ``program``; not ru_maxrss, which begins
+    with the parent's.
+    """
     tell = "\nprint(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
     command = [sys.executable, "-c", textwrap.dedent(program) + tell, *arguments]
-    done = subprocess.run(command, env={"PYTHONPATH": os.pathsep.join(sys.path)}, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return int(done.stdout) // 1024
 
 
@@ -210,7 +240,11 @@ def test_half_a_gigabyte_of_zeros_unpacks_in_little_memory(compression):
 
 
 @settings(deadline=None, max_examples=30)
-@given(length=st.integers(0, 400_000), inward=st.integers(1000, 200_000), outward=st.integers(1000, 200_000))
+@given(
+    length=st.integers(0, 400_000),
+    inward=st.integers(1000, 200_000),
+    outward=st.integers(1000, 200_000),
+)
 def test_what_is_encrypted_decrypts_however_it_is_cut(length, inward, outward):
     identity = pyrage.x25519.Identity.generate()
     data = (TEXT * (length // len(TEXT) + 1))[:length]
@@ -222,9 +256,17 @@ def test_what_is_encrypted_decrypts_however_it_is_cut(length, inward, outward):
 def test_stock_tools_read_it_and_it_reads_theirs(tmp_path, identity):
     (tmp_path / "key").write_text(f"{identity}\n")
     (tmp_path / "dump.sql.gz.age").write_bytes(pack(TEXT, "gzip", [str(identity.to_public())]))
-    decrypted = subprocess.run(["age", "-d", "-i", tmp_path / "key", tmp_path / "dump.sql.gz.age"], check=True, capture_output=True).stdout
-    assert subprocess.run(["gunzip"], input=decrypted, check=True, capture_output=True).stdout == TEXT
-    theirs = subprocess.run(["age", "-r", str(identity.to_public())], input=TEXT, check=True, capture_output=True).stdout
+    decrypted = subprocess.run(
+        ["age", "-d", "-i", tmp_path / "key", tmp_path / "dump.sql.gz.age"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    assert (
+        subprocess.run(["gunzip"], input=decrypted, check=True, capture_output=True).stdout == TEXT
+    )
+    theirs = subprocess.run(
+        ["age", "-r", str(identity.to_public())], input=TEXT, check=True, capture_output=True
+    ).stdout
     assert b"".join(codec.decrypt(pieces(theirs, 5000), [str(identity)])) == TEXT
 
 
@@ -237,12 +279,17 @@ def test_any_of_several_recipients_reads_it(identity):
 
 def test_the_right_key_may_be_one_of_several(identity):
     packed = pack(TEXT, "none", [str(identity.to_public())])
-    assert b"".join(codec.decrypt([packed], [str(pyrage.x25519.Identity.generate()), f"{identity}\n"])) == TEXT
+    assert (
+        b"".join(codec.decrypt([packed], [str(pyrage.x25519.Identity.generate()), f"{identity}\n"]))
+        == TEXT
+    )
 
 
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
 def test_ssh_keys_serve_too(tmp_path):
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True
+    )
     packed = pack(TEXT, "gzip", [(tmp_path / "key.pub").read_text().strip()])
     assert unpack(b"".join(codec.decrypt([packed], [(tmp_path / "key").read_text()]))) == TEXT
 

@@ -1,4 +1,6 @@
-"""What backups cost: every number here is worked out by hand, or by playing the nights through the retention itself."""
+"""What backups cost: every number here is worked out by hand, or by playing the nights through the
+retention itself.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,19 @@ from postgres_backup.settings import Settings
 
 GB = 10**9
 BASE = Settings("db1", ("crm",), "crm", "https://s3.example.org", "bucket", "key", "secret")
-PRICED = dataclasses.replace(BASE, price_gb_month=0.02, price_requests_1000=0.005, price_currency="EUR")
+PRICED = dataclasses.replace(
+    BASE, price_gb_month=0.02, price_requests_1000=0.005, price_currency="EUR"
+)
 
 
 def line(age: int, size: int, **more) -> dict:
     taken = datetime(2026, 3, 30, tzinfo=timezone.utc) - timedelta(days=age)
-    return {"taken_at": taken.strftime("%Y-%m-%dT%H:%M:%SZ"), "bytes": size, "dump_bytes": 4 * size, "state": "good"} | more
+    return {
+        "taken_at": taken.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "bytes": size,
+        "dump_bytes": 4 * size,
+        "state": "good",
+    } | more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,16 +61,23 @@ def test_a_small_backup_goes_in_one_piece():
 
 
 def test_a_store_that_takes_few_parts_gets_large_ones():
-    """1,000 parts for 40 GB: at least 60 MB each (half as much again for growth), in whole MiB 58, so the 10 GB that are sent take 165."""
+    """1,000 parts for 40 GB: at least 60 MB each (half as much again for growth), in whole MiB 58,
+    so the 10 GB that are sent take 165.
+    """
     scaleway = dataclasses.replace(BASE, s3_max_parts=1000)
     assert costs.night_requests(scaleway, 10 * GB, 40 * GB, 7) == 10 + (165 + 4) + 18 + 12
-    assert costs.night_requests(dataclasses.replace(BASE, s3_max_parts=1), 10 * GB, 40 * GB, 7) > 0, "a setting that no longer fits is no obstacle"
+    assert (
+        costs.night_requests(dataclasses.replace(BASE, s3_max_parts=1), 10 * GB, 40 * GB, 7) > 0
+    ), "a setting that no longer fits is no obstacle"
 
 
 def test_the_kit_is_shared_by_the_databases():
     two = dataclasses.replace(BASE, databases=("a", "b"))
     without = costs.night_requests(two, 1, 1, 7)
-    assert costs.night_requests(dataclasses.replace(two, paths=("/srv",)), 1, 1, 7) - without == (10 + 8 + 2) / 2
+    assert (
+        costs.night_requests(dataclasses.replace(two, paths=("/srv",)), 1, 1, 7) - without
+        == (10 + 8 + 2) / 2
+    )
 
 
 def test_only_the_last_seven_good_ones_say_how_large_the_next_will_be():
@@ -72,7 +88,9 @@ def test_only_the_last_seven_good_ones_say_how_large_the_next_will_be():
 
 
 def test_weeks_and_months_take_a_place_only_when_they_are_not_among_the_days():
-    """Seven days and four weeks: this week's newest is today's, last week's is among the days but on Sundays, the two before never are."""
+    """Seven days and four weeks: this week's newest is today's, last week's is among the days but
+    on Sundays, the two before never are.
+    """
     assert costs.steady_backups(Policy(7)) == 7
     assert costs.steady_backups(Policy(7, weekly=1)) == 7
     assert costs.steady_backups(Policy(7, weekly=4)) == pytest.approx(9 + 1 / 7, abs=0.01)
@@ -80,7 +98,17 @@ def test_weeks_and_months_take_a_place_only_when_they_are_not_among_the_days():
     assert costs.steady_backups(Policy(31, monthly=3)) == pytest.approx(31 + 1, abs=0.05)
 
 
-@pytest.mark.parametrize("policy", [Policy(7), Policy(3, 4), Policy(7, 4, 6), Policy(30, 8, 12), Policy(1, 0, 3), Policy(2, 60, 1)])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(7),
+        Policy(3, 4),
+        Policy(7, 4, 6),
+        Policy(30, 8, 12),
+        Policy(1, 0, 3),
+        Policy(2, 60, 1),
+    ],
+)
 def test_it_is_what_the_retention_really_keeps(policy):
     """Three years of nights, each pruned: the mean of what stands in the last of them."""
     standing, counts = [], []
@@ -96,13 +124,22 @@ def test_it_is_what_the_retention_really_keeps(policy):
 def test_without_prices_there_are_numbers_and_no_amounts():
     found = costs.estimate(BASE, [line(0, GB)])
     assert found["storage_bytes"] == GB
-    assert (found["storage_month"], found["steady_month"], found["requests_cost_month"]) == (None, None, None)
+    assert (found["storage_month"], found["steady_month"], found["requests_cost_month"]) == (
+        None,
+        None,
+        None,
+    )
     assert costs.lines(found) == []
 
 
 def test_before_the_first_backup():
     found = costs.estimate(PRICED, [])
-    assert (found["storage_bytes"], found["steady_bytes"], found["storage_month"], found["upload_bytes_month"]) == (0, 0, 0, 0)
+    assert (
+        found["storage_bytes"],
+        found["steady_bytes"],
+        found["storage_month"],
+        found["upload_bytes_month"],
+    ) == (0, 0, 0, 0)
     assert found["requests_month"] > 0
     assert "0 B now for 0.00 EUR a month" in costs.lines(found)[0]
 
@@ -111,9 +148,15 @@ def test_a_sentence_for_a_person():
     found = costs.estimate(PRICED, [line(age, 10 * GB) for age in range(7)])
     requests = f"{found['requests_month']:,}"
     room = "70.0 GB now for 1.40 EUR a month, about 70.0 GB for 1.40 EUR in the long run"
-    assert costs.lines(found) == [f"costs: {room}; about {requests} requests a month for 0.28 EUR; 304.4 GB a month are uploaded"]
-    only_room = costs.estimate(dataclasses.replace(PRICED, price_requests_1000=0.0, price_currency=""), [line(0, 1000)])
-    assert costs.lines(only_room) == ["costs: 1.0 kB now for under 0.01 a month, about 7.0 kB for under 0.01 in the long run; 30.4 kB a month are uploaded"]
+    assert costs.lines(found) == [
+        f"costs: {room}; about {requests} requests a month for 0.28 EUR; 304.4 GB a month are uploaded"
+    ]
+    only_room = costs.estimate(
+        dataclasses.replace(PRICED, price_requests_1000=0.0, price_currency=""), [line(0, 1000)]
+    )
+    assert costs.lines(only_room) == [
+        "costs: 1.0 kB now for under 0.01 a month, about 7.0 kB for under 0.01 in the long run; 30.4 kB a month are uploaded"
+    ]
 
 
 def test_several_together():

@@ -1,4 +1,6 @@
-"""The documents say what the code does: every variable with its true default, every option, file, finding and status; links lead somewhere."""
+"""The documents say what the code does: every variable with its true default, every option, file,
+finding and status; links lead somewhere.
+"""
 
 from __future__ import annotations
 
@@ -54,19 +56,26 @@ def test_every_variable_is_there_with_its_true_default(document):
         else:
             assert shown.startswith("`"), f"{name}: {shown}"
             text = shown.strip("`")
-            assert (text if text.startswith("{{") else yaml.safe_load(text)) == option.get("default"), name
+            assert (text if text.startswith("{{") else yaml.safe_load(text)) == option.get(
+                "default"
+            ), name
 
 
 def test_the_defaults_of_the_roles_are_those_of_their_specifications():
     defaults = {}
     for path in ROOT.glob("roles/*/defaults/main.yml"):
         defaults |= yaml.safe_load(path.read_text()) or {}
-    assert {name: option["default"] for name, option in role_options().items() if "default" in option} == defaults
+    assert {
+        name: option["default"] for name, option in role_options().items() if "default" in option
+    } == defaults
 
 
 def test_the_variable_that_each_becomes():
     template = (ROOT / "roles/backup/templates/backup-config.env.j2").read_text()
-    written = {match[1]: match[2] for match in re.finditer(r"^(?:export )?([A-Z0-9_]+)=(.*)$", template, re.MULTILINE)}
+    written = {
+        match[1]: match[2]
+        for match in re.finditer(r"^(?:export )?([A-Z0-9_]+)=(.*)$", template, re.MULTILINE)
+    }
     for row in documents.table_rows(documents.section("docs/reference.md", "Variables")):
         for variable in re.findall(r"`([A-Z0-9_]+)`", row[2]) if len(row) == 4 else []:
             assert row[0].strip("`") in written[variable]
@@ -95,12 +104,23 @@ def test_variables_in_examples_exist():
 
 def test_examples_of_the_variables_are_all_in_the_reference():
     example = (ROOT / "group_vars/all.example.yml").read_text()
-    assert set(re.findall(r"^(?:#   )?((?:backup|bucket|postgres_client|aws_cli)_\w+)", example, re.MULTILINE)) <= role_options().keys()
+    assert (
+        set(
+            re.findall(
+                r"^(?:#   )?((?:backup|bucket|postgres_client|aws_cli)_\w+)", example, re.MULTILINE
+            )
+        )
+        <= role_options().keys()
+    )
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
     """The subcommands of the command line."""
-    return next(action.choices for action in program._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return next(
+        action.choices
+        for action in program._parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
 
 
 def test_every_command_and_every_option_of_it():
@@ -121,7 +141,9 @@ def test_every_command_and_every_option_of_it():
 def test_readme_names_every_command_and_playbook():
     text = documents.section("README.md", "Commands")
     assert set(re.findall(r"\| `postgres-backup ([a-z-]+)", text)) == commands().keys()
-    playbooks = {str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.yml"), *ROOT.glob("playbooks/*.yml"))}
+    playbooks = {
+        str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.yml"), *ROOT.glob("playbooks/*.yml"))
+    }
     assert {name for name in playbooks if f"`{name}`" in text} == playbooks
     assert set(re.findall(r"`((?:playbooks/)?[a-z_]+\.yml)`", text)) == playbooks
 
@@ -135,8 +157,20 @@ def test_extra_variables_of_the_playbooks():
         text = path.read_text()
         for tasks in re.findall(r"(tasks/\w+\.yml)", text):
             text += (ROOT / "playbooks" / tasks).read_text()
-        for name in ("backup", "database", "kept", "tables", "schema_only", "allow_many", "backup_hosts", "report_file", "publish"):
-            if re.search(rf"\b{name} (?:\| default\(|is defined)", text) or (name == "database" and "__backup_chosen" in text):
+        for name in (
+            "backup",
+            "database",
+            "kept",
+            "tables",
+            "schema_only",
+            "allow_many",
+            "backup_hosts",
+            "report_file",
+            "publish",
+        ):
+            if re.search(rf"\b{name} (?:\| default\(|is defined)", text) or (
+                name == "database" and "__backup_chosen" in text
+            ):
                 taken.setdefault(name, set()).add(path.stem)
     taken["backup"].add("rebuild")  # through the phases of a rebuild
     assert shown.keys() == taken.keys()
@@ -146,27 +180,47 @@ def test_extra_variables_of_the_playbooks():
 
 def test_every_module():
     rows = documents.table_rows(documents.section("docs/reference.md", "Modules"))
-    assert {row[0].strip("`") for row in rows if row[0].startswith("`")} == {path.stem for path in ROOT.glob("library/*.py")}
+    assert {row[0].strip("`") for row in rows if row[0].startswith("`")} == {
+        path.stem for path in ROOT.glob("library/*.py")
+    }
 
 
 def findings() -> tuple[set[str], set[str]]:
-    """The names of the findings in the code: those that surely are, and every string that looks like one."""
+    """The names of the findings in the code: those that surely are, and every string that looks
+    like one.
+    """
     sure, like = set(), set()
     for path in (*PACKAGE.rglob("*.py"), *ROOT.glob("library/*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             values: list[ast.expr] = []
             if isinstance(node, ast.Dict):
-                values = [value for key, value in zip(node.keys, node.values, strict=True) if isinstance(key, ast.Constant) and key.value == "code"]
+                values = [
+                    value
+                    for key, value in zip(node.keys, node.values, strict=True)
+                    if isinstance(key, ast.Constant) and key.value == "code"
+                ]
             elif isinstance(node, ast.Call) and node.args:
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 values = [node.args[0]] if name in ("_problem", "_refusal", "_bad") else []
-            elif isinstance(node, ast.Assign) and "code" in {name.id for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name)}:
+            elif isinstance(node, ast.Assign) and "code" in {
+                name.id for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name)
+            }:
                 values = list(ast.walk(node.value))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 like.add(node.value)
-            sure |= {v.value for v in values if isinstance(v, ast.Constant) and isinstance(v.value, str) and re.fullmatch(r"[A-Z]+(_[A-Z]+)*", v.value)}
+            sure |= {
+                v.value
+                for v in values
+                if isinstance(v, ast.Constant)
+                and isinstance(v.value, str)
+                and re.fullmatch(r"[A-Z]+(_[A-Z]+)*", v.value)
+            }
     module = ast.parse((ROOT / "library/postgres_backup_bucket.py").read_text())
-    table = next(node.value for node in module.body if isinstance(node, ast.Assign) and node.targets[0].id == "FINDINGS")
+    table = next(
+        node.value
+        for node in module.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "FINDINGS"
+    )
     sure |= {"_".join(key).upper() for key in ast.literal_eval(table)}
     return sure, sure | like
 
@@ -180,25 +234,44 @@ def test_every_finding():
 
 
 def test_every_alarm_and_every_metric():
-    rows = documents.table_rows(documents.section("docs/monitoring.md", "Every alarm and what to do"))
+    rows = documents.table_rows(
+        documents.section("docs/monitoring.md", "Every alarm and what to do")
+    )
     assert {row[0].strip("`") for row in rows if row[0].startswith("`")} == alarms.TITLES.keys()
-    numbers = documents.table_rows(documents.section("docs/monitoring.md", "3. Numbers for Prometheus"))
+    numbers = documents.table_rows(
+        documents.section("docs/monitoring.md", "3. Numbers for Prometheus")
+    )
     assert [row[0].strip("`") for row in numbers if row[0].startswith("`")] == list(metrics.METRICS)
-    rules = yaml.safe_load((ROOT / "docs/monitoring/postgres-backup-rules.yml").read_text())["groups"][0]["rules"]
+    rules = yaml.safe_load((ROOT / "docs/monitoring/postgres-backup-rules.yml").read_text())[
+        "groups"
+    ][0]["rules"]
     shown = documents.table_rows(documents.section("docs/monitoring.md", "4. Alert rules"))
-    assert {row[0].strip("`"): row[1] for row in shown if row[0].startswith("`")} == {rule["alert"]: rule["labels"]["severity"] for rule in rules}
+    assert {row[0].strip("`"): row[1] for row in shown if row[0].startswith("`")} == {
+        rule["alert"]: rule["labels"]["severity"] for rule in rules
+    }
 
 
 def test_every_exit_status():
-    statuses = {0} | {c.exit_status for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.PostgresBackupError)}
-    for document, heading in (("README.md", "Exit statuses and messages"), ("docs/reference.md", "Exit statuses")):
+    statuses = {0} | {
+        c.exit_status
+        for _, c in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(c, errors.PostgresBackupError)
+    }
+    for document, heading in (
+        ("README.md", "Exit statuses and messages"),
+        ("docs/reference.md", "Exit statuses"),
+    ):
         rows = documents.table_rows(documents.section(document, heading))
         assert {int(row[0]) for row in rows if row[0].isdigit()} == statuses
 
 
 def test_the_rooms_of_the_package_that_contributors_are_told_exist():
     table = documents.section("CONTRIBUTING.md", "The house")
-    rooms = {room for row in documents.table_rows(table)[2:] for room in re.findall(r"`([a-z_]+)`", row[1])}
+    rooms = {
+        room
+        for row in documents.table_rows(table)[2:]
+        for room in re.findall(r"`([a-z_]+)`", row[1])
+    }
     assert rooms - {path.stem for path in PACKAGE.rglob("*.py")} == set()
 
 
@@ -217,9 +290,19 @@ def test_links_lead_somewhere(document):
 
 @pytest.mark.parametrize("document", documents.DOCUMENTS)
 def test_paths_that_are_named_exist(document):
-    """A file of the checkout that stands in backticks is there; what a user or a tool makes is not expected."""
-    made = ("group_vars/all", "inventory/hosts.yml", "roles/<", "library/postgres_backup_<", "tests/library/test_postgres_backup_<")
-    folders = "|".join(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """A file of the checkout that stands in backticks is there; what a user or a tool makes is not
+    expected.
+    """
+    made = (
+        "group_vars/all",
+        "inventory/hosts.yml",
+        "roles/<",
+        "library/postgres_backup_<",
+        "tests/library/test_postgres_backup_<",
+    )
+    folders = "|".join(
+        path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
     for path in re.findall(rf"`((?:{folders})/[^` ]*)`", documents.prose(document)):
         assert path.startswith(made) or list(ROOT.glob(path.rstrip("/"))), f"{document}: {path}"
 
@@ -239,7 +322,10 @@ def test_the_example_of_the_retention():
     assert len(rows) > 3
     now = datetime(2026, 2, 1, 0, 0, 30, tzinfo=timezone.utc)
     nights = [Nightly(now.replace(second=2) - timedelta(days=n)) for n in range(30)]
-    decisions = {d.backup.taken_at.strftime("%a %m-%d"): d for d in retention.plan(nights, retention.Policy(days=3, weekly=2, allow_many=True), now)}
+    decisions = {
+        d.backup.taken_at.strftime("%a %m-%d"): d
+        for d in retention.plan(nights, retention.Policy(days=3, weekly=2, allow_many=True), now)
+    }
     for day, verdict, *_ in rows:
         decision = decisions[day]
         word, _, reason = verdict.partition(": ")
@@ -258,4 +344,7 @@ def test_documents_are_plain():
 
 
 def test_this_looks_at_every_document():
-    assert {str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *Path(ROOT / "docs").glob("*.md"))} == set(documents.DOCUMENTS)
+    assert {
+        str(path.relative_to(ROOT))
+        for path in (*ROOT.glob("*.md"), *Path(ROOT / "docs").glob("*.md"))
+    } == set(documents.DOCUMENTS)

@@ -11,11 +11,15 @@ import postgres_backup
 PACKAGE = Path(postgres_backup.__file__).parent
 #: ``machine/signals`` -> its syntax tree
 ROOMS = {
-    path.relative_to(PACKAGE).with_suffix("").as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    path.relative_to(PACKAGE).with_suffix("").as_posix(): ast.parse(
+        path.read_text(encoding="utf-8")
+    )
     for path in PACKAGE.rglob("*.py")
     if path.stem != "__init__"
 }
-LEVEL = {folder: number for number, folders in enumerate(postgres_backup.FLOORS) for folder in folders}
+LEVEL = {
+    folder: number for number, folders in enumerate(postgres_backup.FLOORS) for folder in folders
+}
 
 
 def imported(room: str, tree: ast.Module) -> set[str]:
@@ -25,7 +29,11 @@ def imported(room: str, tree: ast.Module) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.level:
             place = room.split("/")[: -node.level] + (node.module or "").split(".")
             base = "/".join(filter(None, place))
-            found |= {base} if base in ROOMS else {f"{base}/{alias.name}".lstrip("/") for alias in node.names}
+            found |= (
+                {base}
+                if base in ROOMS
+                else {f"{base}/{alias.name}".lstrip("/") for alias in node.names}
+            )
     return found & set(ROOMS)
 
 
@@ -45,9 +53,13 @@ def test_every_folder_is_on_a_floor_and_on_one_only():
 
 
 def test_a_folder_is_flat_and_has_an_empty_face():
-    """A face that imports is paid for by cron every quarter of an hour and by every module's payload."""
+    """A face that imports is paid for by cron every quarter of an hour and by every module's
+    payload.
+    """
     faces = [path for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE]
-    assert sorted(path.parent.name for path in faces) == sorted({folder_of(room) for room in ROOMS if "/" in room})
+    assert sorted(path.parent.name for path in faces) == sorted(
+        {folder_of(room) for room in ROOMS if "/" in room}
+    )
     assert not [path for path in faces if path.parent.parent != PACKAGE]
     assert not [path for path in faces if path.read_text(encoding="utf-8").strip()]
 
@@ -65,14 +77,27 @@ def test_a_room_imports_only_from_below(room):
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_no_room_knows_ansible_or_imports_absolutely_from_the_package(room):
-    absolute = {node.module for node in ast.walk(ROOMS[room]) if isinstance(node, ast.ImportFrom) and not node.level}
-    absolute |= {alias.name for node in ast.walk(ROOMS[room]) if isinstance(node, ast.Import) for alias in node.names}
-    assert not {name for name in absolute if name and name.split(".")[0] in ("ansible", "postgres_backup")}
+    absolute = {
+        node.module
+        for node in ast.walk(ROOMS[room])
+        if isinstance(node, ast.ImportFrom) and not node.level
+    }
+    absolute |= {
+        alias.name
+        for node in ast.walk(ROOMS[room])
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert not {
+        name for name in absolute if name and name.split(".")[0] in ("ansible", "postgres_backup")
+    }
 
 
 def test_what_rises_is_seen():
     """The test of the floors itself can fail."""
-    tree = ast.parse("from ..nightly.run import run_night\nfrom . import bucket\nfrom .. import settings")
+    tree = ast.parse(
+        "from ..nightly.run import run_night\nfrom . import bucket\nfrom .. import settings"
+    )
     assert imported("s3/store", tree) == {"nightly/run", "s3/bucket", "settings"}
     assert rises("s3/store", "nightly/run")
     assert rises("s3/store", "stream/codec")

@@ -1,4 +1,6 @@
-"""The inspector and the guard: no text looks like a dump's own lines to them but those lines, however it comes in pieces."""
+"""The inspector and the guard: no text looks like a dump's own lines to them but those lines,
+however it comes in pieces.
+"""
 
 import dataclasses
 import hashlib
@@ -59,7 +61,25 @@ TRAPS = [
     "\n\\! id\n", "\nDROP DATABASE evil;\n", "begin", "END", "case", "BEGIN ATOMIC", "a", "Z", "_", "0", "9", " ", "\t", ":", "::text", "é", "日本",
     "INSERT INTO ", "\nSET standard_conforming_strings = off;\n",
 ]  # fmt: skip
-WORDS = ["a$b$c", "E", "e", "x1", "größe", "now()", "t.id", "note", "_", "a$1", "::int", "1-2", "a/b", "-3", "@>", "$2", "$1$2"]
+WORDS = [
+    "a$b$c",
+    "E",
+    "e",
+    "x1",
+    "größe",
+    "now()",
+    "t.id",
+    "note",
+    "_",
+    "a$1",
+    "::int",
+    "1-2",
+    "a/b",
+    "-3",
+    "@>",
+    "$2",
+    "$1$2",
+]
 text = st.lists(st.sampled_from(TRAPS), max_size=8).map("".join)
 
 
@@ -87,7 +107,9 @@ class Part:
 
 @st.composite
 def tokens(draw, escapes, depth=2):
-    kinds = ["string", "escape string", "name", "dollar", "block", "line", "word", "number"] + (["parentheses"] if depth else [])
+    kinds = ["string", "escape string", "name", "dollar", "block", "line", "word", "number"] + (
+        ["parentheses"] if depth else []
+    )
     kind, content = draw(st.sampled_from(kinds)), draw(text)
     match kind:
         case "string":
@@ -95,7 +117,12 @@ def tokens(draw, escapes, depth=2):
             return "'" + content.replace("'", "''") + "'"
         case "escape string":
             quote = draw(st.sampled_from(["''", "\\'"]))
-            return draw(st.sampled_from("eE")) + "'" + content.replace("\\", "\\\\").replace("'", quote) + "'"
+            return (
+                draw(st.sampled_from("eE"))
+                + "'"
+                + content.replace("\\", "\\\\").replace("'", quote)
+                + "'"
+            )
         case "name":
             return draw(st.sampled_from(["", "U&"])) + '"' + content.replace('"', '""') + '"'
         case "dollar":
@@ -106,7 +133,27 @@ def tokens(draw, escapes, depth=2):
             return "--" + content.replace("\n", " ").replace("\r", " ") + "\n"
         case "word":
             return draw(
-                st.sampled_from(["a$b$c", "E", "e", "x1", "größe", "now()", "t.id", "note", "_", "a$1", "::int", "1-2", "a/b", "-3", "@>", "$2", "$1$2"])
+                st.sampled_from(
+                    [
+                        "a$b$c",
+                        "E",
+                        "e",
+                        "x1",
+                        "größe",
+                        "now()",
+                        "t.id",
+                        "note",
+                        "_",
+                        "a$1",
+                        "::int",
+                        "1-2",
+                        "a/b",
+                        "-3",
+                        "@>",
+                        "$2",
+                        "$1$2",
+                    ]
+                )
             )
         case "number":
             return draw(st.sampled_from(["1", "1.5", "1e10", "0x1F", "-7", "- -1"]))
@@ -136,11 +183,25 @@ ABOUT_DATABASES = [
 @st.composite
 def tables(draw):
     name, columns = draw(text), draw(st.lists(text, max_size=3))
-    cells = st.lists(text.map(lambda value: value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")), max_size=3)
+    cells = st.lists(
+        text.map(
+            lambda value: (
+                value.replace("\\", "\\\\")
+                .replace("\n", "\\n")
+                .replace("\r", "\\r")
+                .replace("\t", "\\t")
+            )
+        ),
+        max_size=3,
+    )
     quoted = ["".join(['"', column.replace('"', '""'), '"']) for column in columns]
     table = f'public."{name.replace(chr(34), chr(34) * 2)}"'
     rows = "".join("\t".join(row) + "\n" for row in draw(st.lists(cells, max_size=4)))
-    return Part(f"COPY {table} {'(' + ', '.join(quoted) + ')' if quoted else ''} FROM stdin;\n{rows}\\.\n\n\n", table, rows)
+    return Part(
+        f"COPY {table} {'(' + ', '.join(quoted) + ')' if quoted else ''} FROM stdin;\n{rows}\\.\n\n\n",
+        table,
+        rows,
+    )
 
 
 @st.composite
@@ -148,18 +209,41 @@ def statements(draw, escapes):
     words = draw(sequences(escapes))
     if draw(st.booleans()):
         return Part(f"{draw(st.sampled_from(BEGINNINGS))} {words};\n")
-    return Part(f"CREATE FUNCTION f() RETURNS int\n LANGUAGE sql\n BEGIN ATOMIC\n SELECT CASE WHEN true THEN 1 ELSE {words} 2 END;\n SELECT 2;\nEND;\n")
+    return Part(
+        f"CREATE FUNCTION f() RETURNS int\n LANGUAGE sql\n BEGIN ATOMIC\n SELECT CASE WHEN true THEN 1 ELSE {words} 2 END;\n SELECT 2;\nEND;\n"
+    )
 
 
 def dumps(escapes=False):
-    large_object = st.just(Part("SELECT pg_catalog.lo_open('1', 131072);\nSELECT pg_catalog.lowrite(0, '\\x41');\n", large_objects=1))
+    large_object = st.just(
+        Part(
+            "SELECT pg_catalog.lo_open('1', 131072);\nSELECT pg_catalog.lowrite(0, '\\x41');\n",
+            large_objects=1,
+        )
+    )
     return st.lists(
         st.one_of(
             tables(),
             statements(escapes),
-            large_object.map(lambda part: dataclasses.replace(part, dump=part.dump.replace("\\", "\\\\")) if escapes else part),
+            large_object.map(
+                lambda part: (
+                    dataclasses.replace(part, dump=part.dump.replace("\\", "\\\\"))
+                    if escapes
+                    else part
+                )
+            ),
             st.sampled_from(ABOUT_DATABASES).map(lambda statement: Part(statement, dropped=True)),
-            st.sampled_from(["\n", ";\n", "-- Name: it's; Type: TABLE\n", "--\n", "-- 'x\n", "/* $a$ '' */\n", "\r\n"]).map(Part),
+            st.sampled_from(
+                [
+                    "\n",
+                    ";\n",
+                    "-- Name: it's; Type: TABLE\n",
+                    "--\n",
+                    "-- 'x\n",
+                    "/* $a$ '' */\n",
+                    "\r\n",
+                ]
+            ).map(Part),
         ),
         max_size=8,
     )
@@ -178,17 +262,30 @@ def check(parts, cuts, before=""):
     report = inspect(data, in_pieces(data, cuts))
     assert codes(report) == []
     assert report.complete
-    assert facts(report) == {name: (rows.count(b"\n"), sha256(rows)) for name, rows in expected.items()}
+    assert facts(report) == {
+        name: (rows.count(b"\n"), sha256(rows)) for name, rows in expected.items()
+    }
     assert report.large_objects == sum(part.large_objects for part in parts)
     assert (report.bytes, report.sha256) == (len(data), sha256(data))
-    rowless = [part.dump.replace(f"stdin;\n{part.rows}\\.", "stdin;\n\\.").encode() if part.table else part.dump.encode() for part in parts]
+    rowless = [
+        part.dump.replace(f"stdin;\n{part.rows}\\.", "stdin;\n\\.").encode()
+        if part.table
+        else part.dump.encode()
+        for part in parts
+    ]
     assert report.schema_sha256 == sha256(HEADER + before.encode() + b"".join(rowless) + TRAILER)
     assert report == inspect(data)
 
     guard = Guard()
     passed = b"".join([guard.filter(piece) for piece in in_pieces(data, cuts)])
     assert guard.finish() == report
-    assert passed == HEADER + before.encode() + b"".join(piece for part, piece in zip(parts, pieces, strict=True) if not part.dropped) + TRAILER
+    assert (
+        passed
+        == HEADER
+        + before.encode()
+        + b"".join(piece for part, piece in zip(parts, pieces, strict=True) if not part.dropped)
+        + TRAILER
+    )
 
 
 @settings(max_examples=250, deadline=None)
@@ -225,11 +322,15 @@ def test_bytes_that_are_no_dump_are_read_to_their_end(junk, cuts):
 def test_a_dump_byte_by_byte():
     versions = b"-- Dumped from database version 16.14 (Debian 16.14-1)\n-- Dumped by pg_dump version 18.4\n\nSET client_encoding = 'UTF8';\n"
     rows = b'COPY public.a (id, "b c") FROM stdin;\n1\tx\\\\.y\n2\t\\N\n\\.\n\n\n'
-    rows += b"COPY public.empty (id) FROM stdin;\n\\.\n\n\nCOPY public.bare  FROM stdin;\n\n\n\\.\n\n\n"
+    rows += (
+        b"COPY public.empty (id) FROM stdin;\n\\.\n\n\nCOPY public.bare  FROM stdin;\n\n\n\\.\n\n\n"
+    )
     dump = HEADER + b"\\restrict a\n\n" + versions + rows + TRAILER + b"\\unrestrict a\n\n"
     report = inspect(dump)
     assert report.complete
-    assert {name: (table.rows, table.bytes, table.columns) for name, table in report.tables.items()} == {
+    assert {
+        name: (table.rows, table.bytes, table.columns) for name, table in report.tables.items()
+    } == {
         "public.a": (2, 13, 'id, "b c"'),
         "public.empty": (0, 0, "id"),
         "public.bare": (2, 2, ""),
@@ -244,8 +345,26 @@ def test_a_dump_byte_by_byte():
 
 def test_versions_times_and_restrict_lines_do_not_change_the_schema():
     def dump(key, server, started=b""):
-        versions = b"-- Dumped from database version " + server + b"\n-- Dumped by pg_dump version " + server + b"\n\n"
-        return HEADER + b"\\restrict " + key + b"\n" + versions + started + b"SELECT 1;\n" + TRAILER + b"\\unrestrict " + key + b"\n\n"
+        versions = (
+            b"-- Dumped from database version "
+            + server
+            + b"\n-- Dumped by pg_dump version "
+            + server
+            + b"\n\n"
+        )
+        return (
+            HEADER
+            + b"\\restrict "
+            + key
+            + b"\n"
+            + versions
+            + started
+            + b"SELECT 1;\n"
+            + TRAILER
+            + b"\\unrestrict "
+            + key
+            + b"\n\n"
+        )
 
     one, two = inspect(dump(b"abc", b"16.1")), inspect(dump(b"xyz", b"16.2"))
     assert one.complete
@@ -253,7 +372,9 @@ def test_versions_times_and_restrict_lines_do_not_change_the_schema():
     assert one.schema_sha256 == two.schema_sha256
     other = inspect(dump(b"abc", b"16.1").replace(b"SELECT 1", b"SELECT 2"))
     assert other.schema_sha256 != one.schema_sha256
-    assert inspect(dump(b"a", b"1", b"-- Started on 2026-01-01 00:00:00 UTC\n")) != inspect(dump(b"a", b"1", b"-- Started on 2026-01-02 00:00:00 UTC\n"))
+    assert inspect(dump(b"a", b"1", b"-- Started on 2026-01-01 00:00:00 UTC\n")) != inspect(
+        dump(b"a", b"1", b"-- Started on 2026-01-02 00:00:00 UTC\n")
+    )
 
 
 def test_the_table_in_hand_is_named():
@@ -265,12 +386,18 @@ def test_the_table_in_hand_is_named():
 
 
 def test_parts_of_one_table_count_together():
-    report = body(b"COPY public.t (id) FROM stdin;\n1\n\\.\n\nCOPY public.t (id) FROM stdin;\n2\n3\n\\.\n\n")
+    report = body(
+        b"COPY public.t (id) FROM stdin;\n1\n\\.\n\nCOPY public.t (id) FROM stdin;\n2\n3\n\\.\n\n"
+    )
     assert facts(report) == {"public.t": (3, sha256(b"1\n2\n3\n"))}
 
 
 def test_a_dump_with_carriage_returns():
-    report = inspect((HEADER + b"COPY public.t (id) FROM stdin;\n1\n2\n\\.\n\nSELECT 1;\n" + TRAILER).replace(b"\n", b"\r\n"))
+    report = inspect(
+        (HEADER + b"COPY public.t (id) FROM stdin;\n1\n2\n\\.\n\nSELECT 1;\n" + TRAILER).replace(
+            b"\n", b"\r\n"
+        )
+    )
     assert report.complete
     assert report.tables["public.t"].rows == 2
 
@@ -287,7 +414,11 @@ def test_a_carriage_return_ends_a_comment():
         (b"COPY t FROM stdin;", "t", ""),
         (b"copy public.t(a,b) from STDIN;", "public.t", "a, b"),
         (b"COPY public.t (a, b) WITH OIDS FROM stdin;", "public.t", "a, b"),
-        (b'COPY "a ""(b);\nFROM stdin; c"."d" ("x)", y) FROM stdin;', '"a ""(b);\nFROM stdin; c"."d"', '"x)", y'),
+        (
+            b'COPY "a ""(b);\nFROM stdin; c"."d" ("x)", y) FROM stdin;',
+            '"a ""(b);\nFROM stdin; c"."d"',
+            '"x)", y',
+        ),
         (b'COPY public."a\n\nb"\n(id)\nFROM\nstdin\n;', 'public."a\n\nb"', "id"),
         (b'COPY U&"d\\0061t" (U&"\\0061") FROM stdin;', 'U&"d\\0061t"', 'U&"\\0061"'),
         (b"/* x */ COPY /* y; */ public.t -- (no);\n (id) FROM stdin;", "public.t", "id"),
@@ -303,24 +434,47 @@ def test_copy_headers(header, name, columns):
         assert report.tables[name].columns == columns
 
 
-@pytest.mark.parametrize(("encoding", "codec"), [("LATIN1", "latin-1"), ("EUC_JP", "euc-jp"), ("WIN1251", "cp1251"), ("KOI8R", "koi8-r"), ("UTF8", "utf-8")])
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [
+        ("LATIN1", "latin-1"),
+        ("EUC_JP", "euc-jp"),
+        ("WIN1251", "cp1251"),
+        ("KOI8R", "koi8-r"),
+        ("UTF8", "utf-8"),
+    ],
+)
 def test_names_in_the_encoding_of_the_dump(encoding, codec):
     name = {"EUC_JP": "住所録", "WIN1251": "Учёт", "KOI8R": "Учёт"}.get(encoding, "Größe")
-    report = body(f"SET client_encoding = '{encoding}';\nCOPY public.\"{name}\" (id) FROM stdin;\n1\n\\.\n".encode(codec))
+    report = body(
+        f"SET client_encoding = '{encoding}';\nCOPY public.\"{name}\" (id) FROM stdin;\n1\n\\.\n".encode(
+            codec
+        )
+    )
     assert list(report.tables) == [f'public."{name}"']
 
 
 def test_names_in_no_encoding():
-    report = body(b"SET client_encoding = 'SQL_ASCII';\nCOPY public.\"\xff\xfe\" (id) FROM stdin;\n1\n\\.\n")
+    report = body(
+        b"SET client_encoding = 'SQL_ASCII';\nCOPY public.\"\xff\xfe\" (id) FROM stdin;\n1\n\\.\n"
+    )
     assert list(report.tables) == ['public."\\xff\\xfe"']
 
 
 def test_standard_conforming_strings_are_followed():
     rows = b"COPY public.t (id) FROM stdin;\n1\n\\.\n"
-    dump = b"SET standard_conforming_strings = off;\nSELECT 'it\\'s; \\\\';\n%bSET standard_conforming_strings = on;\nSELECT 'a\\';\n%b" % (rows, rows)
+    dump = (
+        b"SET standard_conforming_strings = off;\nSELECT 'it\\'s; \\\\';\n%bSET standard_conforming_strings = on;\nSELECT 'a\\';\n%b"
+        % (rows, rows)
+    )
     assert body(dump).complete
     assert body(dump).tables["public.t"].rows == 2
-    assert body(dump.replace(b"SET standard_conforming_strings = on", b"SELECT pg_catalog.set_config('standard_conforming_strings', 'on', false)")).complete
+    assert body(
+        dump.replace(
+            b"SET standard_conforming_strings = on",
+            b"SELECT pg_catalog.set_config('standard_conforming_strings', 'on', false)",
+        )
+    ).complete
 
 
 @pytest.mark.parametrize(
@@ -338,7 +492,10 @@ def test_standard_conforming_strings_are_followed():
         (HEADER + b"SELECT 'x\n" + TRAILER, "STATEMENT_UNFINISHED"),
         (HEADER + b"SELECT $x$\n" + TRAILER, "STATEMENT_UNFINISHED"),
         (HEADER + b"/* /* */\n" + TRAILER, "STATEMENT_UNFINISHED"),
-        (HEADER + b"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC\nSELECT 1;\n" + TRAILER, "STATEMENT_UNFINISHED"),
+        (
+            HEADER + b"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC\nSELECT 1;\n" + TRAILER,
+            "STATEMENT_UNFINISHED",
+        ),
         (HEADER + b"SELECT (1;\n" + TRAILER, "STATEMENT_UNFINISHED"),
         (HEADER + b"-- PostgreSQL database dump complet", "TRAILER_MISSING"),
         (HEADER + b"-- PostgreSQL database dump complete", "TRAILER_MISSING"),
@@ -360,7 +517,16 @@ def test_what_is_not_whole_is_called_by_name(dump, code):
         assert all(finding["message"].endswith(".") for finding in report.findings)
 
 
-@pytest.mark.parametrize("end", [b"", b"\n\n", b"-- made by hand\n/* so */\n", b"\\unrestrict a\n\n", b"-- " + b"x" * 5000 + b"\n"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"",
+        b"\n\n",
+        b"-- made by hand\n/* so */\n",
+        b"\\unrestrict a\n\n",
+        b"-- " + b"x" * 5000 + b"\n",
+    ],
+)
 def test_what_may_follow_the_trailer(end):
     dump = HEADER + (b"\\restrict a\n" if b"unrestrict" in end else b"") + TRAILER + end
     assert inspect(dump).complete
@@ -374,14 +540,24 @@ def test_a_cluster_dump_ends_with_its_own_trailer():
 
 
 def test_two_dumps_in_a_row_are_one():
-    assert inspect(HEADER + b"SELECT 1;\n" + TRAILER + HEADER + b"COPY public.t (id) FROM stdin;\n1\n\\.\n" + TRAILER).complete
+    assert inspect(
+        HEADER
+        + b"SELECT 1;\n"
+        + TRAILER
+        + HEADER
+        + b"COPY public.t (id) FROM stdin;\n1\n\\.\n"
+        + TRAILER
+    ).complete
     assert codes(inspect(HEADER + TRAILER + HEADER + b"SELECT 1;\n")) == ["TRAILER_NOT_LAST"]
 
 
 @pytest.mark.parametrize("size", [1 << 10, 1 << 16, 1 << 20, (1 << 20) + 1])
 def test_rows_over_the_borders_of_pieces(size):
     rng = random.Random(size)
-    rows = b"".join(rng.choice([b"\\\\.\n", b"\n", b"\\N\t\\\\x00\n", b".\n", b"x" * 100 + b"\n", b"\\r\\n\n"]) for _ in range(120_000))
+    rows = b"".join(
+        rng.choice([b"\\\\.\n", b"\n", b"\\N\t\\\\x00\n", b".\n", b"x" * 100 + b"\n", b"\\r\\n\n"])
+        for _ in range(120_000)
+    )
     dump = HEADER + b"COPY public.t (a) FROM stdin;\n" + rows + b"\\.\n\n" + TRAILER
     report = inspect(dump, in_pieces(dump, [size] * (len(dump) // size + 1)))
     assert report.complete
@@ -410,7 +586,17 @@ def test_the_end_of_the_rows_cut_everywhere():
         b"COPY t (%b) FROM stdin;\n" % (b"a, " * 10_000_000),
         b"\\x%b\n" % (b" " * 32_000_000),
     ],
-    ids=["string", "dollar", "rows by INSERT", "large object", "numbers", "comment", "block comment", "header", "meta command"],
+    ids=[
+        "string",
+        "dollar",
+        "rows by INSERT",
+        "large object",
+        "numbers",
+        "comment",
+        "block comment",
+        "header",
+        "meta command",
+    ],
 )
 def test_memory_is_bounded_whatever_the_statement(statement):
     inspector, size = Inspector(), 256 << 10
@@ -433,7 +619,9 @@ def test_memory_is_bounded_whatever_the_statement(statement):
 def passed(text, width=0, **options):
     guard = Guard(**options)
     dump = HEADER + text + TRAILER
-    return b"".join([guard.filter(piece) for piece in in_pieces(dump, [width] * len(dump) if width else [])])[len(HEADER) : -len(TRAILER)]
+    return b"".join(
+        [guard.filter(piece) for piece in in_pieces(dump, [width] * len(dump) if width else [])]
+    )[len(HEADER) : -len(TRAILER)]
 
 
 def refusal(text, width=0):
@@ -462,8 +650,14 @@ def test_what_pg_dump_create_adds_is_left_out():
         b"\\unrestrict a\n\\connect look\n\\restrict a\n\nCOMMENT ON DATABASE look IS 'x';\nALTER DATABASE look SET work_mem TO '5MB';\n\\connect look\n"
     )
     for width in (0, 1, 7):
-        assert passed(added + b"SELECT 1;\n", width).split() == b"\\unrestrict a \\restrict a SELECT 1;".split()
-        assert passed(added + b"SELECT 1;\n", width, drop_restrict=True).split() == b"SELECT 1;".split()
+        assert (
+            passed(added + b"SELECT 1;\n", width).split()
+            == b"\\unrestrict a \\restrict a SELECT 1;".split()
+        )
+        assert (
+            passed(added + b"SELECT 1;\n", width, drop_restrict=True).split()
+            == b"SELECT 1;".split()
+        )
 
 
 def test_a_database_with_an_odd_name():

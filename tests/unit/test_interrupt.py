@@ -13,7 +13,8 @@ import pytest
 
 from tests.documents import ROOT
 
-#: the main thread and another hand a lock to and fro; at the end the main thread waits for the other, as the way out of a backup does
+#: the main thread and another hand a lock to and fro; at the end the main thread waits for the
+#: other, as the way out of a backup does
 BUSY = """
 import sys, threading
 from postgres_backup.machine import signals as interrupt
@@ -43,7 +44,9 @@ def ended(body: str, number: int = signal.SIGTERM, wait: float = 0.0) -> str:
     """What a program says that is signalled after a while."""
     argv = [sys.executable, "-c", textwrap.dedent(BUSY).format(body=body)]
     environment = {"PYTHONPATH": str(ROOT / "module_utils"), "PYTHONDONTWRITEBYTECODE": "1"}
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdout.readline() == "busy\n"
         time.sleep(wait)
         process.send_signal(number)
@@ -61,7 +64,9 @@ def test_at_any_moment():
         assert ended('channel.put(b"x")', wait=rng.uniform(0, 0.02)) == "ended by SIGTERM\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name
+)
 def test_while_it_waits(number):
     """The other side takes nothing more: the wait ends all the same."""
     body = 'channel._most = 0; channel.put(b"x")'
@@ -69,9 +74,23 @@ def test_while_it_waits(number):
 
 
 def test_what_holds_up_the_way_out_is_ended_by_the_system():
-    body = "\n        ".join(["interrupt.LAST_RESORT = 1", "try:", "    threading.Event().wait()", "finally:", "    threading.Event().wait()"])
+    body = "\n        ".join(
+        [
+            "interrupt.LAST_RESORT = 1",
+            "try:",
+            "    threading.Event().wait()",
+            "finally:",
+            "    threading.Event().wait()",
+        ]
+    )
     argv = [sys.executable, "-c", textwrap.dedent(BUSY).format(body=body)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": str(ROOT / "module_utils")}) as process:
+    with subprocess.Popen(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT / "module_utils")},
+    ) as process:
         assert process.stdout.readline() == "busy\n"
         time.sleep(0.05)
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,6 @@
-"""The numbers for Prometheus: read back by Prometheus' own parser, and the file whole at every moment."""
+"""The numbers for Prometheus: read back by Prometheus' own parser, and the file whole at every
+moment.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,22 @@ from tests.conftest import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 1, 27, 12, 0, tzinfo=timezone.utc)
-LAST = {"taken_at": "2026-01-27T00:00:02Z", "bytes": 1_000, "dump_bytes": 6_000, "rows": 500, "seconds": 2.5}
+LAST = {
+    "taken_at": "2026-01-27T00:00:02Z",
+    "bytes": 1_000,
+    "dump_bytes": 6_000,
+    "rows": 500,
+    "seconds": 2.5,
+}
 FACTS = {
     "server": "db1",
     "now": NOW,
     "fresh_hours": 26,
     "run": {"started_at": "2026-01-27T00:00:01Z", "exit_status": 0},
     "watched_at": NOW,
-    "databases": {"crm": {"last": LAST, "kept": 7, "bytes": 7_000, "oldest": "2026-01-21T00:00:02Z"}},
+    "databases": {
+        "crm": {"last": LAST, "kept": 7, "bytes": 7_000, "oldest": "2026-01-21T00:00:02Z"}
+    },
     "counters": {"pruned": {"crm": 12}, "failures": {"crm": {"store": 2, "disk": 1}}},
     "restores": {"crm": {"at": "2026-01-20T10:00:00Z", "downtime_seconds": 0.25}},
     "alarms": [{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}, {"code": "BACKUP_STALE"}],
@@ -39,16 +49,30 @@ CRM = {"server": "db1", "database": "crm"}
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    made = Settings("db1", ("crm",), "crm", "https://s3.example.org", "bucket", "key", "secret", state_dir=str(tmp_path / "state"))
+    made = Settings(
+        "db1",
+        ("crm",),
+        "crm",
+        "https://s3.example.org",
+        "bucket",
+        "key",
+        "secret",
+        state_dir=str(tmp_path / "state"),
+    )
     return dataclasses.replace(made, metrics_file=str(tmp_path / "postgres-backup.prom"))
 
 
 def read(settings: Settings) -> dict[str, list[tuple[dict, float]]]:
     """Name -> labels and value of each sample, as Prometheus takes them."""
     found: dict[str, list[tuple[dict, float]]] = {}
-    for family in text_string_to_metric_families(Path(metrics.path_of(settings)).read_text(encoding="utf-8")):
+    for family in text_string_to_metric_families(
+        Path(metrics.path_of(settings)).read_text(encoding="utf-8")
+    ):
         for sample in family.samples:
-            assert sample.name not in found or family.name in (sample.name, sample.name.removesuffix("_total"))
+            assert sample.name not in found or family.name in (
+                sample.name,
+                sample.name.removesuffix("_total"),
+            )
             assert family.documentation
             assert family.type == ("counter" if sample.name.endswith("_total") else "gauge")
             found.setdefault(sample.name, []).append((sample.labels, sample.value))
@@ -72,22 +96,45 @@ def test_every_number_with_its_labels(settings):
         "postgres_backup_kept_bytes": [(CRM, 7_000)],
         "postgres_backup_oldest_timestamp_seconds": [(CRM, at("2026-01-21T00:00:02+00:00"))],
         "postgres_backup_pruned_total": [(CRM, 12)],
-        "postgres_backup_failures_total": [(CRM | {"reason": "store"}, 2), (CRM | {"reason": "disk"}, 1)],
+        "postgres_backup_failures_total": [
+            (CRM | {"reason": "store"}, 2),
+            (CRM | {"reason": "disk"}, 1),
+        ],
         "postgres_backup_last_restore_timestamp_seconds": [(CRM, at("2026-01-20T10:00:00+00:00"))],
         "postgres_backup_last_restore_downtime_seconds": [(CRM, 0.25)],
         "postgres_backup_fresh_limit_seconds": [({"server": "db1"}, 26 * 3600)],
         "postgres_backup_last_watch_timestamp_seconds": [({"server": "db1"}, NOW.timestamp())],
-        "postgres_backup_last_run_timestamp_seconds": [({"server": "db1"}, at("2026-01-27T00:00:01+00:00"))],
+        "postgres_backup_last_run_timestamp_seconds": [
+            ({"server": "db1"}, at("2026-01-27T00:00:01+00:00"))
+        ],
         "postgres_backup_last_run_success": [({"server": "db1"}, 1)],
-        "postgres_backup_open_alarms": [({"server": "db1", "code": "BACKUP_STALE"}, 2), ({"server": "db1", "code": "DISK_SHORT"}, 1)],
+        "postgres_backup_open_alarms": [
+            ({"server": "db1", "code": "BACKUP_STALE"}, 2),
+            ({"server": "db1", "code": "DISK_SHORT"}, 1),
+        ],
     }
     assert read(settings).keys() == metrics.METRICS.keys()
 
 
 def test_nothing_that_did_not_happen(settings):
     """A new server: no run, no backup, no restore, nothing counted."""
-    facts = {"server": "db1", "now": NOW, "fresh_hours": 26, "run": {}, "watched_at": None, "counters": {}, "restores": {}, "alarms": []}
-    assert metrics.write(settings, facts | {"databases": {"crm": {"last": None, "kept": 0, "bytes": 0, "oldest": None}}}) == []
+    facts = {
+        "server": "db1",
+        "now": NOW,
+        "fresh_hours": 26,
+        "run": {},
+        "watched_at": None,
+        "counters": {},
+        "restores": {},
+        "alarms": [],
+    }
+    assert (
+        metrics.write(
+            settings,
+            facts | {"databases": {"crm": {"last": None, "kept": 0, "bytes": 0, "oldest": None}}},
+        )
+        == []
+    )
     assert read(settings) == {
         "postgres_backup_kept_backups": [(CRM, 0)],
         "postgres_backup_kept_bytes": [(CRM, 0)],
@@ -98,22 +145,53 @@ def test_nothing_that_did_not_happen(settings):
 
 
 def test_a_backup_of_which_little_is_known(settings):
-    """Its manifest was written by verify: there is no duration, so there is no rate; and a night that failed is a 0."""
+    """Its manifest was written by verify: there is no duration, so there is no rate; and a night
+    that failed is a 0.
+    """
     one = {"last": LAST | {"seconds": None}, "kept": 1, "bytes": 1_000, "oldest": LAST["taken_at"]}
-    assert metrics.write(settings, FACTS | {"databases": {"crm": one}, "run": {"started_at": "2026-01-27T00:00:01Z", "exit_status": 1}}) == []
+    assert (
+        metrics.write(
+            settings,
+            FACTS
+            | {
+                "databases": {"crm": one},
+                "run": {"started_at": "2026-01-27T00:00:01Z", "exit_status": 1},
+            },
+        )
+        == []
+    )
     found = read(settings)
-    assert not {"postgres_backup_last_duration_seconds", "postgres_backup_last_rate_bytes_per_second"} & found.keys()
+    assert (
+        not {"postgres_backup_last_duration_seconds", "postgres_backup_last_rate_bytes_per_second"}
+        & found.keys()
+    )
     assert found["postgres_backup_last_run_success"] == [({"server": "db1"}, 0)]
 
 
-ODD = ["crm", 'a "quoted" one', "back\\slash", "line\nbreak", "{brace}=,", "\u043a\u043b\u0438\u0435\u043d\u0442\u044b", "# HELP x", ""]
+ODD = [
+    "crm",
+    'a "quoted" one',
+    "back\\slash",
+    "line\nbreak",
+    "{brace}=,",
+    "\u043a\u043b\u0438\u0435\u043d\u0442\u044b",
+    "# HELP x",
+    "",
+]
 
 
 def test_odd_names(settings):
-    databases = {name: {"last": LAST, "kept": number, "bytes": 0, "oldest": None} for number, name in enumerate(ODD)}
-    assert metrics.write(settings, FACTS | {"server": 'the\\"server"\n', "databases": databases}) == []
+    databases = {
+        name: {"last": LAST, "kept": number, "bytes": 0, "oldest": None}
+        for number, name in enumerate(ODD)
+    }
+    assert (
+        metrics.write(settings, FACTS | {"server": 'the\\"server"\n', "databases": databases}) == []
+    )
     found = read(settings)["postgres_backup_kept_backups"]
-    assert found == [({"server": 'the\\"server"\n', "database": name}, number) for number, name in enumerate(ODD)]
+    assert found == [
+        ({"server": 'the\\"server"\n', "database": name}, number) for number, name in enumerate(ODD)
+    ]
 
 
 def test_others_may_read_it_whatever_the_umask(settings):
@@ -148,18 +226,29 @@ def refused(findings: list[dict]) -> str:
 
 def test_no_folder(settings, tmp_path):
     lost = dataclasses.replace(settings, metrics_file=str(tmp_path / "not-there" / "x.prom"))
-    assert refused(metrics.write(lost, FACTS)) == f"Failed to write {tmp_path}/not-there/x.prom: No such file or directory"
+    assert (
+        refused(metrics.write(lost, FACTS))
+        == f"Failed to write {tmp_path}/not-there/x.prom: No such file or directory"
+    )
     (tmp_path / "file").write_text("")
-    no_state = dataclasses.replace(settings, metrics_file="", state_dir=str(tmp_path / "file" / "state"))
+    no_state = dataclasses.replace(
+        settings, metrics_file="", state_dir=str(tmp_path / "file" / "state")
+    )
     assert "Not a directory" in refused(metrics.write(no_state, FACTS))
 
 
 def test_facts_that_make_no_sense(settings):
     metrics.write(settings, FACTS)
     before = read(settings)
-    assert "Failed to write" in refused(metrics.write(settings, FACTS | {"run": {"started_at": "yesterday", "exit_status": 0}}))
-    assert "Failed to write" in refused(metrics.write(settings, FACTS | {"counters": {"pruned": {"crm": "many"}}}))
-    assert "Failed to write" in refused(metrics.write(settings, FACTS | {"server": "half a \udce4 letter"}))
+    assert "Failed to write" in refused(
+        metrics.write(settings, FACTS | {"run": {"started_at": "yesterday", "exit_status": 0}})
+    )
+    assert "Failed to write" in refused(
+        metrics.write(settings, FACTS | {"counters": {"pruned": {"crm": "many"}}})
+    )
+    assert "Failed to write" in refused(
+        metrics.write(settings, FACTS | {"server": "half a \udce4 letter"})
+    )
     assert read(settings) == before
     assert os.listdir(Path(settings.metrics_file).parent) == ["postgres-backup.prom"]
 
@@ -175,10 +264,21 @@ facts["watched_at"] = datetime.fromisoformat(facts["watched_at"])
 """
 
 
-def python(code: str, settings: Settings, facts: dict, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    argv = [*prefix, sys.executable, "-c", WRITE + code, settings.metrics_file, json.dumps(facts, default=str)]
+def python(
+    code: str, settings: Settings, facts: dict, prefix: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess:
+    argv = [
+        *prefix,
+        sys.executable,
+        "-c",
+        WRITE + code,
+        settings.metrics_file,
+        json.dumps(facts, default=str),
+    ]
     environment = {"PYTHONPATH": str(ROOT / "module_utils"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(argv, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    return subprocess.run(
+        argv, capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
 
 
 def test_a_disk_that_is_full_in_the_middle(settings):
@@ -197,15 +297,22 @@ def test_a_disk_that_is_full_in_the_middle(settings):
 def test_a_full_disk(settings, tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=False
+    ).returncode:
         missing("this machine mounts no small disk")
     try:
         on_it = dataclasses.replace(settings, metrics_file=str(place / "x.prom"))
         assert metrics.write(on_it, FACTS) == []
         before = read(on_it)
-        with open(place / "filler", "wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
+        with (
+            open(place / "filler", "wb", buffering=0) as filler,
+            pytest.raises(OSError, match="No space left"),
+        ):
             filler.writelines(b"x" * 512 for _ in range(1000))
-        assert "No space left on device" in refused(metrics.write(on_it, FACTS | {"fresh_hours": 1}))
+        assert "No space left on device" in refused(
+            metrics.write(on_it, FACTS | {"fresh_hours": 1})
+        )
         assert read(on_it) == before
         assert sorted(os.listdir(place)) == ["filler", "x.prom"]
     finally:
@@ -214,20 +321,30 @@ def test_a_full_disk(settings, tmp_path):
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_killed_in_the_middle(settings, moment):
-    """Dead while the new file is being written: the old one is there, and no .prom beside it that node_exporter would read."""
+    """Dead while the new file is being written: the old one is there, and no .prom beside it that
+    node_exporter would read.
+    """
     metrics.write(settings, FACTS)
     before = Path(settings.metrics_file).read_bytes()
     code = f"import os, signal; os.{moment} = lambda *_: os.kill(os.getpid(), signal.SIGKILL); metrics.write(settings, facts)"
     assert python(code, settings, FACTS | {"fresh_hours": 1}).returncode == -signal.SIGKILL
     assert Path(settings.metrics_file).read_bytes() == before
-    assert [name for name in os.listdir(Path(settings.metrics_file).parent) if name.endswith(".prom")] == ["postgres-backup.prom"]
+    assert [
+        name for name in os.listdir(Path(settings.metrics_file).parent) if name.endswith(".prom")
+    ] == ["postgres-backup.prom"]
     assert metrics.write(settings, FACTS | {"fresh_hours": 2}) == []
     assert read(settings)["postgres_backup_fresh_limit_seconds"] == [({"server": "db1"}, 7200)]
-    assert os.listdir(Path(settings.metrics_file).parent) == ["postgres-backup.prom"], "what the dead one left is cleared away"
+    assert os.listdir(Path(settings.metrics_file).parent) == ["postgres-backup.prom"], (
+        "what the dead one left is cleared away"
+    )
 
 
 def test_without_the_library(settings):
-    done = python("sys.modules['prometheus_client'] = None; print(json.dumps(metrics.write(settings, facts)))", settings, FACTS)
+    done = python(
+        "sys.modules['prometheus_client'] = None; print(json.dumps(metrics.write(settings, facts)))",
+        settings,
+        FACTS,
+    )
     assert "prometheus_client" in refused(json.loads(done.stdout)), done.stderr
 
 

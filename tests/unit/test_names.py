@@ -8,7 +8,9 @@ from postgres_backup.catalog.names import SUFFIXES, BackupName, Layout
 from postgres_backup.text import nearest
 
 NIGHT = datetime(2026, 1, 27, tzinfo=timezone.utc)
-moments = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2099, 1, 1), timezones=st.just(timezone.utc)).map(lambda m: m.replace(microsecond=0))
+moments = st.datetimes(
+    min_value=datetime(2000, 1, 1), max_value=datetime(2099, 1, 1), timezones=st.just(timezone.utc)
+).map(lambda m: m.replace(microsecond=0))
 
 
 @given(moments, st.sampled_from(sorted(SUFFIXES)), st.booleans())
@@ -44,7 +46,10 @@ def test_what_is_not_exactly_a_name_is_none(text):
 
 def test_the_name_is_of_the_moment_in_utc():
     almaty = timezone(timedelta(hours=5))
-    assert str(BackupName(datetime(2026, 1, 27, 5, 0, 0, tzinfo=almaty))) == "postgres-backup-2026-01-27_00-00-00.sql.gz"
+    assert (
+        str(BackupName(datetime(2026, 1, 27, 5, 0, 0, tzinfo=almaty)))
+        == "postgres-backup-2026-01-27_00-00-00.sql.gz"
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,17 +63,33 @@ def test_the_name_is_of_the_moment_in_utc():
     ],
 )
 def test_the_suffix_says_how_it_is_packed(format, compression, encrypted, suffix):
-    assert str(BackupName.of(NIGHT, format, compression, encrypted)) == f"postgres-backup-2026-01-27_00-00-00{suffix}"
+    assert (
+        str(BackupName.of(NIGHT, format, compression, encrypted))
+        == f"postgres-backup-2026-01-27_00-00-00{suffix}"
+    )
 
 
 def test_one_database_lies_directly_under_the_prefix():
     layout, name = Layout("postgres-backup"), BackupName(NIGHT)
     assert layout.backup(name) == "postgres-backup/postgres-backup-2026-01-27_00-00-00.sql.gz"
-    assert layout.manifest(name) == "postgres-backup/manifests/postgres-backup-2026-01-27_00-00-00.json"
-    assert layout.globals(name) == "postgres-backup/globals/postgres-backup-2026-01-27_00-00-00.sql.gz"
-    assert layout.partial(name, "users") == "postgres-backup/partial/postgres-backup-2026-01-27_00-00-00.users.sql.gz"
-    assert layout.partial(name, "schema") == "postgres-backup/partial/postgres-backup-2026-01-27_00-00-00.schema.sql.gz"
-    assert layout.journal(NIGHT, "backup") == "postgres-backup/journal/2026-01-27_00-00-00-backup.json"
+    assert (
+        layout.manifest(name)
+        == "postgres-backup/manifests/postgres-backup-2026-01-27_00-00-00.json"
+    )
+    assert (
+        layout.globals(name) == "postgres-backup/globals/postgres-backup-2026-01-27_00-00-00.sql.gz"
+    )
+    assert (
+        layout.partial(name, "users")
+        == "postgres-backup/partial/postgres-backup-2026-01-27_00-00-00.users.sql.gz"
+    )
+    assert (
+        layout.partial(name, "schema")
+        == "postgres-backup/partial/postgres-backup-2026-01-27_00-00-00.schema.sql.gz"
+    )
+    assert (
+        layout.journal(NIGHT, "backup") == "postgres-backup/journal/2026-01-27_00-00-00-backup.json"
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "a/b", "/a/b/"])
@@ -89,5 +110,8 @@ def test_two_databases_never_share_a_root_and_none_escapes_the_prefix(one, other
 def test_the_nearest_names_come_best_first():
     existing = [f"postgres-backup-2026-01-{day:02d}_00-00-00.sql.gz" for day in range(1, 20)]
     assert nearest("postgres-backup-2026-01-7_00-00-00.sql.gz", existing)[0] in existing
-    assert nearest("postgres-backup-2026-01-17_00-00-00.sql", existing)[0] == "postgres-backup-2026-01-17_00-00-00.sql.gz"
+    assert (
+        nearest("postgres-backup-2026-01-17_00-00-00.sql", existing)[0]
+        == "postgres-backup-2026-01-17_00-00-00.sql.gz"
+    )
     assert len(nearest("x", existing)) == 3

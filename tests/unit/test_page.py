@@ -71,7 +71,9 @@ def test_every_kind_of_server_says_what_it_is(kind):
     assert line(server) == said
     assert said in words(text)
     assert f"<title>{said}</title>" in text
-    assert "nav" not in {tag for tag, _ in Reader(text).tags}  # one server needs no table of contents
+    assert "nav" not in {
+        tag for tag, _ in Reader(text).tags
+    }  # one server needs no table of contents
 
 
 def test_what_is_shown_of_a_well_server():
@@ -92,9 +94,18 @@ def test_what_is_shown_of_a_well_server():
 
 def test_a_drill_that_happened_is_shown():
     server = fleet.server("well", 3, NOW)
-    drill = {"at": "2026-01-20T03:00:00Z", "ok": True, "backup": "postgres-backup-2026-01-20_00-00-00.sql.gz", "seconds": 4.0, "tables": []}
+    drill = {
+        "at": "2026-01-20T03:00:00Z",
+        "ok": True,
+        "backup": "postgres-backup-2026-01-20_00-00-00.sql.gz",
+        "seconds": 4.0,
+        "tables": [],
+    }
     server["facts"]["databases"][0]["drills"] = [drill]
-    assert "Restore drills20 Jan 2026 03:00 UTC: passed postgres-backup-2026-01-20_00-00-00.sql.gz" in words(render(server))
+    assert (
+        "Restore drills20 Jan 2026 03:00 UTC: passed postgres-backup-2026-01-20_00-00-00.sql.gz"
+        in words(render(server))
+    )
 
 
 def test_what_the_next_prune_takes_is_named():
@@ -114,16 +125,39 @@ def test_costs_without_a_price_are_sizes_only():
 
 
 def test_the_worst_comes_first_and_nobody_is_left_out():
-    servers = [fleet.server(kind, number, NOW, name=f"db-{number}") for number, kind in enumerate(fleet.KINDS)]
+    servers = [
+        fleet.server(kind, number, NOW, name=f"db-{number}")
+        for number, kind in enumerate(fleet.KINDS)
+    ]
     seen = verdict.judge(servers)
-    assert [one["state"] for one in seen] == ["none", "stale", "failed", "bad", "unasked", "look", "well", "well"]
-    assert line(*servers) == "5 of 8 servers need you: db-4 (no good backup), db-1 (stale), db-2 (last backup failed) and 2 more"
+    assert [one["state"] for one in seen] == [
+        "none",
+        "stale",
+        "failed",
+        "bad",
+        "unasked",
+        "look",
+        "well",
+        "well",
+    ]
+    assert (
+        line(*servers)
+        == "5 of 8 servers need you: db-4 (no good backup), db-1 (stale), db-2 (last backup failed) and 2 more"
+    )
     text = render(*servers)
     reader = Reader(text)
-    links = [attributes["href"].removeprefix("#") for tag, attributes in reader.tags if tag == "a" and attributes["href"].startswith("#s")]
+    links = [
+        attributes["href"].removeprefix("#")
+        for tag, attributes in reader.tags
+        if tag == "a" and attributes["href"].startswith("#s")
+    ]
     assert len(links) == 8
     assert set(links) <= set(reader.ids())
-    opened = [attributes for tag, attributes in reader.tags if tag == "details" and attributes.get("class") == "server" and "open" in attributes]
+    opened = [
+        attributes
+        for tag, attributes in reader.tags
+        if tag == "details" and attributes.get("class") == "server" and "open" in attributes
+    ]
     assert len(opened) == 5  # those that need somebody
     assert "No route to host" in words(text)
 
@@ -143,13 +177,17 @@ def test_odd_names_break_nothing_and_put_nothing_in():
     server = fleet.server("failed", 4, NOW, name=ODD, databases=(ODD, "x" * 63))
     server["facts"]["databases"][0]["tables"][0]["table"] = ODD
     server["facts"]["databases"][0]["restores"][0] |= {"ok": False, "reason": ODD, "tables": [ODD]}
-    server["facts"]["databases"][0]["replaced"] = [{"name": ODD, "by": ODD, "bytes": None, "replaced_at": "2026-01-20T03:00:00Z"}]
+    server["facts"]["databases"][0]["replaced"] = [
+        {"name": ODD, "by": ODD, "bytes": None, "replaced_at": "2026-01-20T03:00:00Z"}
+    ]
     server["facts"]["costs"]["currency"] = ODD
     text = render(server, {"name": ODD + "2", "error": ODD})
     reader = Reader(text)
     assert "script" not in {tag for tag, _ in reader.tags}
     assert "{{ 7 * 7 }}" in words(text)
-    assert not set(re.findall(r"[\u202e\x1b]", text)), "letters that turn a line around, or colour a terminal"
+    assert not set(re.findall(r"[\u202e\x1b]", text)), (
+        "letters that turn a line around, or colour a terminal"
+    )
     assert all(not name.startswith("on") for _, attributes in reader.tags for name in attributes)
     assert len(reader.ids()) == len(set(reader.ids()))
 
@@ -160,13 +198,17 @@ def test_the_line_to_type_names_exactly_that_server_and_database_to_a_shell(serv
     assert typed[:4] == ["ansible-playbook", "restore.yml", "-e", "backup=latest"]
     assert typed[-2:] == ["--limit", server]
     given = typed[5]
-    assert (json.loads(given)["database"] if given.startswith("{") else given.removeprefix("database=")) == database
+    assert (
+        json.loads(given)["database"] if given.startswith("{") else given.removeprefix("database=")
+    ) == database
 
 
 def test_nothing_comes_from_elsewhere():
     text = render(*[fleet.server(kind, 1, NOW) for kind in fleet.KINDS])
     tags = Reader(text).tags
-    assert {"script", "img", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in tags} == set()
+    assert {"script", "img", "iframe", "object", "embed", "base", "form"} & {
+        tag for tag, _ in tags
+    } == set()
     for tag, attributes in tags:
         for name in ("href", "src", "action", "xlink:href"):
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
@@ -182,7 +224,9 @@ def test_three_hundred_servers_fit_into_five_megabytes(capsys):
     assert sum(kept) / len(kept) > 85
     size = len(render(*servers).encode())
     with capsys.disabled():
-        print(f"\n300 servers, {sum(kept)} backups: {size / 1e6:.2f} MB, {size / sum(kept):.0f} bytes a backup")
+        print(
+            f"\n300 servers, {sum(kept)} backups: {size / 1e6:.2f} MB, {size / sum(kept):.0f} bytes a backup"
+        )
     assert size < 5_000_000
 
 
@@ -190,17 +234,39 @@ def test_what_a_day_was():
     facts = fleet.server("first day", 1, NOW)["facts"]
     one = facts["databases"][0]
     at = "2026-01-{:02}T00:00:05Z".format
-    one["backups"] = [{"taken_at": at(day), "state": state} for day, state in ((26, "good"), (25, "bad"), (24, "unproven"))]
+    one["backups"] = [
+        {"taken_at": at(day), "state": state}
+        for day, state in ((26, "good"), (25, "bad"), (24, "unproven"))
+    ]
     one["past"] = [{"taken_at": at(20)}, {"taken_at": at(22)}]
-    one["failures"] = [{"at": at(26), "what": "backup"}, {"at": at(23), "what": "backup"}, {"at": at(21), "what": "prune"}]
+    one["failures"] = [
+        {"at": at(26), "what": "backup"},
+        {"at": at(23), "what": "backup"},
+        {"at": at(21), "what": "prune"},
+    ]
     days = page._days(one, facts, NOW)
     said = {day.day: state for day, state in days.items() if day >= date(2026, 1, 19)}
-    assert said == {19: "later", 20: "gone", 21: "none", 22: "gone", 23: "failed", 24: "unproven", 25: "failed", 26: "good", 27: "none"}
-    assert page._days(one, facts | {"schedule_time": "23:00"}, NOW)[NOW.date()] == "later"  # it is still to come
+    assert said == {
+        19: "later",
+        20: "gone",
+        21: "none",
+        22: "gone",
+        23: "failed",
+        24: "unproven",
+        25: "failed",
+        26: "good",
+        27: "none",
+    }
+    assert (
+        page._days(one, facts | {"schedule_time": "23:00"}, NOW)[NOW.date()] == "later"
+    )  # it is still to come
     assert len(days) == 90
 
 
-@given(st.dates(date(2000, 1, 1), date(2100, 1, 1)), st.lists(st.sampled_from(sorted(chart.MARKS)), min_size=1, max_size=120))
+@given(
+    st.dates(date(2000, 1, 1), date(2100, 1, 1)),
+    st.lists(st.sampled_from(sorted(chart.MARKS)), min_size=1, max_size=120),
+)
 def test_a_calendar_draws_each_day_once(first, states):
     days = {first + timedelta(days=n): state for n, state in enumerate(states)}
     drawn = {}
@@ -209,11 +275,17 @@ def test_a_calendar_draws_each_day_once(first, states):
             continue
         for x, y, length in re.findall(r"M(\d+) ([\d.]+)v(\d+)", path):
             for n in range((int(length) - chart.MARKS[kind]) // chart.STEP + 1):
-                place = (int(x) // chart.STEP, round((float(y) - (chart.STEP - chart.MARKS[kind]) / 2 - 13) / chart.STEP) + n)
+                place = (
+                    int(x) // chart.STEP,
+                    round((float(y) - (chart.STEP - chart.MARKS[kind]) / 2 - 13) / chart.STEP) + n,
+                )
                 assert place not in drawn
                 drawn[place] = kind
     monday = first - timedelta(days=first.weekday())
-    wanted = {((26 + (day - monday).days // 7 * 14 + 7) // 14, day.weekday()): state for day, state in days.items()}
+    wanted = {
+        ((26 + (day - monday).days // 7 * 14 + 7) // 14, day.weekday()): state
+        for day, state in days.items()
+    }
     assert drawn == wanted
 
 

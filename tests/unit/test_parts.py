@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postgres_backup.errors import StoreError
-from postgres_backup.s3.parts import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PART_BYTES, SPARE, plan_parts
+from postgres_backup.s3.parts import (
+    BUFFER_BYTES,
+    MIB,
+    MOST_BUFFER_BYTES,
+    PART_BYTES,
+    SPARE,
+    plan_parts,
+)
 
 GB = 10**9
 LIMITS = st.sampled_from([1, 2, 10, 100, 1000, 10_000])
@@ -37,7 +44,9 @@ def test_there_is_room_to_spare(expected):
 @given(expected=st.integers(0, 10**12), more=st.integers(0, 10**11), limit=LIMITS)
 def test_more_bytes_never_make_smaller_parts(expected, more, limit):
     if expected + more <= limit * MOST_BUFFER_BYTES:
-        assert plan_parts(expected, limit).part_bytes <= plan_parts(expected + more, limit).part_bytes
+        assert (
+            plan_parts(expected, limit).part_bytes <= plan_parts(expected + more, limit).part_bytes
+        )
 
 
 @pytest.mark.parametrize("expected", [0, 1, GB, 50 * GB])

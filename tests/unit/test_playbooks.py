@@ -13,28 +13,58 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PLAYBOOKS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.yml"), *(ROOT / "playbooks").glob("*.yml")])
+PLAYBOOKS = sorted(
+    str(path.relative_to(ROOT))
+    for path in [*ROOT.glob("*.yml"), *(ROOT / "playbooks").glob("*.yml")]
+)
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-COPIED = ("action_plugins", "doc_fragments", "library", "module_utils", "playbooks", "roles", "requirements")
+COPIED = (
+    "action_plugins",
+    "doc_fragments",
+    "library",
+    "module_utils",
+    "playbooks",
+    "roles",
+    "requirements",
+)
 
 
 def play(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess:
-    """``ansible-playbook`` as typed in a folder; nothing of this environment's own settings of Ansible."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    """``ansible-playbook`` as typed in a folder; nothing of this environment's own settings of
+    Ansible.
+    """
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
+    }
     inherited |= {"ANSIBLE_LOCALHOST_WARNING": "0", "ANSIBLE_NOCOLOR": "1"} | environment
-    return subprocess.run([ANSIBLE_PLAYBOOK, *words], cwd=folder, env=inherited, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return subprocess.run(
+        [ANSIBLE_PLAYBOOK, *words],
+        cwd=folder,
+        env=inherited,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A fresh checkout with the files that a user copies from the examples; the host is this machine, and nothing becomes root."""
+    """A fresh checkout with the files that a user copies from the examples; the host is this
+    machine, and nothing becomes root.
+    """
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name in COPIED:
         (folder / name).symlink_to(ROOT / name)
     for name in ("ansible.cfg", "setup.yml", "restore.yml"):
         shutil.copy(ROOT / name, folder)
-    shutil.copytree(ROOT / "inventory", folder / "inventory", symlinks=True, ignore=shutil.ignore_patterns("hosts.yml"))
+    shutil.copytree(
+        ROOT / "inventory",
+        folder / "inventory",
+        symlinks=True,
+        ignore=shutil.ignore_patterns("hosts.yml"),
+    )
     (folder / "group_vars").mkdir()
     hosts = yaml.safe_load((ROOT / "inventory" / "hosts.example.yml").read_text())
     hosts["all"]["vars"] = {"ansible_python_interpreter": sys.executable, "ansible_become": False}
@@ -54,34 +84,58 @@ def test_every_playbook_passes_the_syntax_check():
 
 def test_the_root_playbooks_only_import_their_namesakes():
     for path in ROOT.glob("*.yml"):
-        assert [task["ansible.builtin.import_playbook"] for task in yaml.safe_load(path.read_text())] == [f"playbooks/{path.name}"]
+        assert [
+            task["ansible.builtin.import_playbook"] for task in yaml.safe_load(path.read_text())
+        ] == [f"playbooks/{path.name}"]
 
 
 @pytest.mark.parametrize(
     ("playbook", "variables"),
-    [("setup.yml", "group_vars/all.yml"), ("playbooks/setup.yml", "group_vars/all.yml"), ("setup.yml", "group_vars/all/mine.yml")],
+    [
+        ("setup.yml", "group_vars/all.yml"),
+        ("playbooks/setup.yml", "group_vars/all.yml"),
+        ("setup.yml", "group_vars/all/mine.yml"),
+    ],
 )
-def test_both_ways_of_calling_see_the_variables_and_what_is_missing_is_said_before_anything_is_touched(checkout, playbook, variables):
+def test_both_ways_of_calling_see_the_variables_and_what_is_missing_is_said_before_anything_is_touched(
+    checkout, playbook, variables
+):
     (checkout / variables).parent.mkdir(exist_ok=True)
-    (checkout / variables).write_text("backup_db_name: crm\nbackup_s3_bucket: seen\nbackup_db_password: ''\n")
+    (checkout / variables).write_text(
+        "backup_db_name: crm\nbackup_s3_bucket: seen\nbackup_db_password: ''\n"
+    )
     done = play(checkout, playbook)
     assert done.returncode == 2, done.stdout
     missing = re.search(r"Not set for db1: ([\w, ]+)\.", flat(done.stdout))[1].split(", ")
-    assert missing == ["backup_db_user", "backup_db_password", "backup_s3_endpoint_url", "backup_s3_access_key", "backup_s3_secret_key"]
+    assert missing == [
+        "backup_db_user",
+        "backup_db_password",
+        "backup_s3_endpoint_url",
+        "backup_s3_access_key",
+        "backup_s3_secret_key",
+    ]
     assert "group_vars/all.example.yml" in done.stdout
     assert "changed=0" in done.stdout
 
 
 def test_the_example_asks_for_the_secrets_of_the_environment(checkout):
     shutil.copy(ROOT / "group_vars" / "all.example.yml", checkout / "group_vars" / "all.yml")
-    environment = {"BACKUP_DB_PASSWORD": "x", "BACKUP_S3_ACCESS_KEY": "y", "BACKUP_S3_SECRET_KEY": ""}
+    environment = {
+        "BACKUP_DB_PASSWORD": "x",
+        "BACKUP_S3_ACCESS_KEY": "y",
+        "BACKUP_S3_SECRET_KEY": "",
+    }
     done = play(checkout, "setup.yml", **environment)
     assert "Not set for db1: backup_s3_secret_key." in flat(done.stdout)
 
 
 def test_a_time_that_yaml_makes_a_number_is_refused_by_name(checkout):
     shutil.copy(ROOT / "group_vars" / "all.example.yml", checkout / "group_vars" / "all.yml")
-    environment = {"BACKUP_DB_PASSWORD": "x", "BACKUP_S3_ACCESS_KEY": "y", "BACKUP_S3_SECRET_KEY": "z"}
+    environment = {
+        "BACKUP_DB_PASSWORD": "x",
+        "BACKUP_S3_ACCESS_KEY": "y",
+        "BACKUP_S3_SECRET_KEY": "z",
+    }
     done = play(checkout, "setup.yml", "-e", '{"backup_schedule_time": 5400}', **environment)
     assert done.returncode == 2
     assert "backup_schedule_time a quoted time of day in UTC" in flat(done.stdout)
@@ -98,25 +152,50 @@ def test_without_an_inventory_it_fails_instead_of_doing_nothing(checkout):
 def test_a_restore_without_a_backup_asks_which(checkout, playbook):
     done = play(checkout, playbook)
     assert done.returncode == 2
-    assert "Which backup? ansible-playbook restore.yml -e backup=latest (see playbooks/list.yml)" in flat(done.stdout)
+    assert (
+        "Which backup? ansible-playbook restore.yml -e backup=latest (see playbooks/list.yml)"
+        in flat(done.stdout)
+    )
 
 
 @pytest.mark.parametrize("playbook", ["restore.yml", "playbooks/undo_restore.yml"])
 def test_several_servers_are_not_restored_at_once_by_oversight(checkout, playbook):
-    inventory = ("-i", "db1,db2", "-e", "ansible_connection=local", "-e", "backup=latest", "-e", "backup_become=false")
+    inventory = (
+        "-i",
+        "db1,db2",
+        "-e",
+        "ansible_connection=local",
+        "-e",
+        "backup=latest",
+        "-e",
+        "backup_become=false",
+    )
     done = play(checkout, playbook, *inventory)
     assert done.returncode == 2
     assert "Which server? There are 2: add --limit db1" in flat(done.stdout)
     limited = play(checkout, playbook, *inventory, "--limit", "db2")
     assert "Which server?" not in limited.stdout
-    assert "postgres-backup is not installed on db2: ansible-playbook setup.yml --limit db2" in flat(limited.stdout)
+    assert (
+        "postgres-backup is not installed on db2: ansible-playbook setup.yml --limit db2"
+        in flat(limited.stdout)
+    )
 
 
 def test_every_playbook_that_calls_a_module_first_sees_that_the_program_is_there():
     for verb in ("backup", "list", "prune", "status", "undo_restore", "restore"):
         (only,) = yaml.safe_load((ROOT / "playbooks" / f"{verb}.yml").read_text())
-        works = next(n for n, task in enumerate(only["tasks"]) if any(key.startswith(("postgres_backup_", "ansible.builtin.include_tasks")) for key in task))
-        before = {task.get("ansible.builtin.import_role", {}).get("tasks_from") for task in only["tasks"][:works]}
+        works = next(
+            n
+            for n, task in enumerate(only["tasks"])
+            if any(
+                key.startswith(("postgres_backup_", "ansible.builtin.include_tasks"))
+                for key in task
+            )
+        )
+        before = {
+            task.get("ansible.builtin.import_role", {}).get("tasks_from")
+            for task in only["tasks"][:works]
+        }
         assert before & {"installed", "one_server"}, verb
 
 
@@ -127,6 +206,16 @@ def test_the_report_sees_that_too_and_goes_on():
 
 
 def test_a_server_without_the_program_says_what_to_type(checkout):
-    done = play(checkout, "playbooks/status.yml", "-e", f"backup_program_dir={checkout}/none", "-e", "backup_become=false")
+    done = play(
+        checkout,
+        "playbooks/status.yml",
+        "-e",
+        f"backup_program_dir={checkout}/none",
+        "-e",
+        "backup_become=false",
+    )
     assert done.returncode == 2
-    assert "postgres-backup is not installed on db1: ansible-playbook setup.yml --limit db1" in flat(done.stdout)
+    assert (
+        "postgres-backup is not installed on db1: ansible-playbook setup.yml --limit db1"
+        in flat(done.stdout)
+    )

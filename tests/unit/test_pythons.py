@@ -1,4 +1,6 @@
-"""The inspector lives by regular expressions, and each Python has an engine of its own: a whole dump is whole to all of them."""
+"""The inspector lives by regular expressions, and each Python has an engine of its own: a whole
+dump is whole to all of them.
+"""
 
 import glob
 import os
@@ -49,12 +51,21 @@ def interpreters() -> list[str]:
         *glob.glob("/usr/local/bin/python3.[0-9]*"),
         *glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python3")),
     ]
-    return sorted(path for path in {os.path.realpath(path) for path in found if "config" not in path} if is_supported(path))
+    return sorted(
+        path
+        for path in {os.path.realpath(path) for path in found if "config" not in path}
+        if is_supported(path)
+    )
 
 
 def is_supported(python: str) -> bool:
     """It runs, and the program is made for it (requirements/server.txt)."""
-    done = subprocess.run([python, "-c", "import sys; print(sys.version_info >= (3, 10))"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", "import sys; print(sys.version_info >= (3, 10))"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.strip() == "True"
 
 

@@ -36,14 +36,21 @@ def test_seven_nights_stay():
 
 
 def test_every_backup_has_a_decision_with_a_reason():
-    decisions = plan(nights(20) + nights(3, ours=False) + nights(2, waits_for_adoption=True, ours=False), Policy(7, 2, 2), NOW)
+    decisions = plan(
+        nights(20) + nights(3, ours=False) + nights(2, waits_for_adoption=True, ours=False),
+        Policy(7, 2, 2),
+        NOW,
+    )
     assert len(decisions) == 25
     assert all(d.reason for d in decisions)
 
 
 def test_weeks_and_months_keep_their_newest():
     backups = nights(120)
-    assert {b.taken_at.date().isoformat() for b in kept(backups, Policy(1, weekly=3, monthly=3, allow_many=True))} == {
+    assert {
+        b.taken_at.date().isoformat()
+        for b in kept(backups, Policy(1, weekly=3, monthly=3, allow_many=True))
+    } == {
         "2026-03-30",
         "2026-03-29",
         "2026-03-22",
@@ -53,12 +60,20 @@ def test_weeks_and_months_keep_their_newest():
 
 
 def test_the_newest_good_stays_whatever_its_age_and_is_not_the_newest_bad():
-    backups = [Fake(NOW - timedelta(days=90), good=False), Fake(NOW - timedelta(days=100)), Fake(NOW - timedelta(days=101))]
+    backups = [
+        Fake(NOW - timedelta(days=90), good=False),
+        Fake(NOW - timedelta(days=100)),
+        Fake(NOW - timedelta(days=101)),
+    ]
     assert kept(backups, Policy(7, allow_many=True)) == [backups[1]]
 
 
 def test_the_newest_proven_stays_although_newer_ones_are_good():
-    backups = [*nights(10), Fake(NOW - timedelta(days=40), proven=True), Fake(NOW - timedelta(days=41), proven=True)]
+    backups = [
+        *nights(10),
+        Fake(NOW - timedelta(days=40), proven=True),
+        Fake(NOW - timedelta(days=41), proven=True),
+    ]
     survivors = kept(backups, Policy(7, allow_many=True))
     assert backups[10] in survivors
     assert backups[11] not in survivors
@@ -89,8 +104,14 @@ cases = st.builds(
     good=st.booleans(),
     proven=st.booleans(),
     waits_for_adoption=st.booleans(),
-).map(lambda b: dataclasses.replace(b, proven=b.proven and b.good, waits_for_adoption=b.waits_for_adoption and not b.ours))
-policies = st.builds(Policy, st.integers(1, 60), st.integers(0, 10), st.integers(0, 24), st.booleans())
+).map(
+    lambda b: dataclasses.replace(
+        b, proven=b.proven and b.good, waits_for_adoption=b.waits_for_adoption and not b.ours
+    )
+)
+policies = st.builds(
+    Policy, st.integers(1, 60), st.integers(0, 10), st.integers(0, 24), st.booleans()
+)
 
 
 @given(st.lists(cases, max_size=60, unique_by=lambda b: b.taken_at), policies)
@@ -115,7 +136,10 @@ def test_a_second_run_of_an_unhurried_prune_deletes_nothing_more(backups, policy
 
 
 def test_a_replaced_database_goes_when_its_days_are_over_and_a_good_backup_is_newer():
-    old, young = ("crm_before_a", NOW - timedelta(days=8)), ("crm_before_b", NOW - timedelta(days=6))
+    old, young = (
+        ("crm_before_a", NOW - timedelta(days=8)),
+        ("crm_before_b", NOW - timedelta(days=6)),
+    )
     decisions = plan_replaced([old, young], NOW - timedelta(hours=3), 7, NOW)
     assert [(d.name, d.keep, d.reason) for d in decisions] == [
         ("crm_before_b", True, "replaced not more than 7 days ago"),
@@ -127,17 +151,26 @@ def test_a_replaced_database_stays_while_no_good_backup_is_newer():
     replaced_at = NOW - timedelta(days=400)
     for newest_good in (None, replaced_at, replaced_at - timedelta(seconds=1)):
         (decision,) = plan_replaced([("crm_before_a", replaced_at)], newest_good, 7, NOW)
-        assert (decision.keep, decision.reason) == (True, "no good backup is newer than it: it may hold the only newer data")
+        assert (decision.keep, decision.reason) == (
+            True,
+            "no good backup is newer than it: it may hold the only newer data",
+        )
 
 
 def test_a_database_replaced_in_the_future_stays():
-    (decision,) = plan_replaced([("crm_before_a", NOW + timedelta(days=1))], NOW + timedelta(days=2), 0, NOW)
+    (decision,) = plan_replaced(
+        [("crm_before_a", NOW + timedelta(days=1))], NOW + timedelta(days=2), 0, NOW
+    )
     assert decision.keep
     assert "future" in decision.reason
 
 
 @given(
-    st.lists(st.tuples(st.text(min_size=1, max_size=8), st.integers(-48, 2000)), max_size=20, unique_by=lambda pair: pair[0]),
+    st.lists(
+        st.tuples(st.text(min_size=1, max_size=8), st.integers(-48, 2000)),
+        max_size=20,
+        unique_by=lambda pair: pair[0],
+    ),
     st.none() | st.integers(-48, 2000),
     st.integers(0, 60),
 )

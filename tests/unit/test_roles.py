@@ -1,4 +1,6 @@
-"""What the roles write reads back as it was meant, and their specifications are what their defaults say."""
+"""What the roles write reads back as it was meant, and their specifications are what their defaults
+say.
+"""
 
 from __future__ import annotations
 
@@ -64,12 +66,38 @@ REQUIRED = {
 
 def play(folder: Path, tasks: list[dict], variables: dict, *options: str) -> str:
     """Run tasks on this machine as whoever runs the test; the output."""
-    (folder / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    (folder / "variables.json").write_text(json.dumps(variables | {"backup_become": False, "ansible_python_interpreter": sys.executable}))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    (folder / "play.yml").write_text(
+        yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}])
+    )
+    (folder / "variables.json").write_text(
+        json.dumps(
+            variables | {"backup_become": False, "ansible_python_interpreter": sys.executable}
+        )
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
+    }
     environment |= {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    words = [Path(sys.executable).with_name("ansible-playbook"), "-i", "db1,", "-c", "local", "play.yml", "-e", "@variables.json", *options]
-    done = subprocess.run(words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    words = [
+        Path(sys.executable).with_name("ansible-playbook"),
+        "-i",
+        "db1,",
+        "-c",
+        "local",
+        "play.yml",
+        "-e",
+        "@variables.json",
+        *options,
+    ]
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -78,15 +106,29 @@ def write_config(folder: Path, *options: str, **variables: object) -> tuple[Path
     """The config as the role writes it, and what Ansible said meanwhile."""
     path = folder / "etc" / "backup-config.env"
     task = {"ansible.builtin.import_role": {"name": "backup", "tasks_from": "config"}}
-    return path, play(folder, [task], REQUIRED | {"backup_config_file": str(path)} | variables, *options)
+    return path, play(
+        folder, [task], REQUIRED | {"backup_config_file": str(path)} | variables, *options
+    )
 
 
 def rendered(folder: Path, *wanted: tuple[str, dict]) -> list[str]:
-    """Templates of the role ``backup`` with the role's defaults and these variables, rendered by Ansible."""
-    tasks: list[dict] = [{"ansible.builtin.import_role": {"name": "backup", "tasks_from": "config"}, "when": False}]
+    """Templates of the role ``backup`` with the role's defaults and these variables, rendered by
+    Ansible.
+    """
+    tasks: list[dict] = [
+        {"ansible.builtin.import_role": {"name": "backup", "tasks_from": "config"}, "when": False}
+    ]
     for number, (template, variables) in enumerate(wanted):
-        source, target = str(ROOT / "roles" / "backup" / "templates" / template), str(folder / str(number))
-        tasks.append({"ansible.builtin.template": {"src": source, "dest": target, "mode": "0600"}, "vars": variables})
+        source, target = (
+            str(ROOT / "roles" / "backup" / "templates" / template),
+            str(folder / str(number)),
+        )
+        tasks.append(
+            {
+                "ansible.builtin.template": {"src": source, "dest": target, "mode": "0600"},
+                "vars": variables,
+            }
+        )
     play(folder, tasks, REQUIRED)
     return [(folder / str(number)).read_text() for number in range(len(wanted))]
 
@@ -94,7 +136,9 @@ def rendered(folder: Path, *wanted: tuple[str, dict]) -> list[str]:
 def shell_reads(path: Path, names: list[str], shell: str) -> dict[str, str]:
     """What a shell has after sourcing the file, in an empty environment."""
     script = f'. "$1"; for name in {" ".join(names)}; do eval "value=\\$$name"; printf "%s=%s\\0" "$name" "$value"; done'
-    done = subprocess.run([shell, "-euc", script, shell, path], env={}, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [shell, "-euc", script, shell, path], env={}, stdout=subprocess.PIPE, text=True, check=True
+    )
     return dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
 
 
@@ -111,14 +155,32 @@ def test_nasty_values_read_back_the_same_by_shells_and_by_the_program(tmp_path):
 
 
 def test_the_config_becomes_settings_and_a_second_run_changes_nothing(tmp_path):
-    several = {"backup_databases": ["crm", "my shop"], "backup_retention_days": "30", "backup_restore_in_place": "yes"}
-    several |= {"backup_age_recipients": ["age1a", "age1b"], "backup_paths": ["/srv/app/.env", "/srv/up loads"]}
+    several = {
+        "backup_databases": ["crm", "my shop"],
+        "backup_retention_days": "30",
+        "backup_restore_in_place": "yes",
+    }
+    several |= {
+        "backup_age_recipients": ["age1a", "age1b"],
+        "backup_paths": ["/srv/app/.env", "/srv/up loads"],
+    }
     path, _ = write_config(tmp_path, **several)
     assert path.stat().st_mode & 0o777 == 0o600
     found = config_file.load(str(path))
-    assert (found.databases, found.retention_days, found.restore_in_place) == (("crm", "my shop"), 30, True)
-    assert (found.age_recipients, found.paths) == (("age1a", "age1b"), ("/srv/app/.env", "/srv/up loads"))
-    assert (found.db_password, found.s3_secret_key, found.server_name) == ("secret", "secret", "db1")
+    assert (found.databases, found.retention_days, found.restore_in_place) == (
+        ("crm", "my shop"),
+        30,
+        True,
+    )
+    assert (found.age_recipients, found.paths) == (
+        ("age1a", "age1b"),
+        ("/srv/app/.env", "/srv/up loads"),
+    )
+    assert (found.db_password, found.s3_secret_key, found.server_name) == (
+        "secret",
+        "secret",
+        "db1",
+    )
     _, said = write_config(tmp_path, **several)
     assert "changed=0" in said
 
@@ -127,7 +189,9 @@ def test_the_defaults_of_role_and_program_are_the_same(tmp_path):
     path, _ = write_config(tmp_path)
     values = parse(path.read_text())
     found = config_file.load(str(path))
-    bare = config_file.from_values({name: values[name] for name in config_file._REQUIRED} | {"DB_PASSWORD": "secret"})
+    bare = config_file.from_values(
+        {name: values[name] for name in config_file._REQUIRED} | {"DB_PASSWORD": "secret"}
+    )
     assert found == bare
     assert set(settings._FIELDS) <= set(values)  # every setting can be given by a variable
 
@@ -135,9 +199,19 @@ def test_the_defaults_of_role_and_program_are_the_same(tmp_path):
 def test_no_secret_is_shown_not_even_by_a_diff(tmp_path):
     secret = "hunter2-hunter2"
     urls = {"backup_alert_urls": [f"tgram://{secret}"], "backup_ping_url": f"https://ping/{secret}"}
-    _, said = write_config(tmp_path, "--diff", "-vvv", backup_db_password=secret, backup_s3_secret_key=secret, **urls)
+    _, said = write_config(
+        tmp_path, "--diff", "-vvv", backup_db_password=secret, backup_s3_secret_key=secret, **urls
+    )
     assert secret not in said
-    _, said = write_config(tmp_path, "--diff", "--check", "-vvv", backup_db_password=secret + "changed", backup_s3_secret_key=secret, **urls)
+    _, said = write_config(
+        tmp_path,
+        "--diff",
+        "--check",
+        "-vvv",
+        backup_db_password=secret + "changed",
+        backup_s3_secret_key=secret,
+        **urls,
+    )
     assert secret not in said
     assert "changed=1" in said
 
@@ -149,28 +223,56 @@ def test_the_schedule_calls_every_quarter_so_that_utc_can_be_met_in_every_zone(t
         assert text.endswith("\n")  # cron ignores a file whose last line has no end
         night, hourly = [line for line in text.splitlines() if not line.startswith("#")]
         rest = "--journald --config /etc/postgres-backup/backup-config.env >> /var/log/postgres-backup.log 2>&1"
-        assert night == f"{minutes} * * * * postgres-backup /usr/local/bin/postgres-backup run --at {time} {rest}"
+        assert (
+            night
+            == f"{minutes} * * * * postgres-backup /usr/local/bin/postgres-backup run --at {time} {rest}"
+        )
         # after the quarter of an hour in which the run is due, and within the hour
-        assert hourly == f"{(int(time[3:]) + 55) % 60} * * * * postgres-backup /usr/local/bin/postgres-backup watch {rest}"
+        assert (
+            hourly
+            == f"{(int(time[3:]) + 55) % 60} * * * * postgres-backup /usr/local/bin/postgres-backup watch {rest}"
+        )
 
 
 def test_the_timer_that_does_not_depend_on_cron(tmp_path):
-    timer, service = rendered(tmp_path, ("watch.timer.j2", {"backup_schedule_time": "03:50"}), ("watch.service.j2", {}))
+    timer, service = rendered(
+        tmp_path, ("watch.timer.j2", {"backup_schedule_time": "03:50"}), ("watch.service.j2", {})
+    )
     assert "OnCalendar=*-*-* *:15:00 UTC" in timer
     assert "OnBootSec=" in timer
-    assert "ExecStart=/usr/local/bin/postgres-backup watch --journald --config /etc/postgres-backup/backup-config.env" in service
+    assert (
+        "ExecStart=/usr/local/bin/postgres-backup watch --journald --config /etc/postgres-backup/backup-config.env"
+        in service
+    )
     assert "User=postgres-backup" in service
 
 
-def test_the_same_sources_make_the_same_program_and_it_runs_with_nothing_in_the_environment(tmp_path):
+def test_the_same_sources_make_the_same_program_and_it_runs_with_nothing_in_the_environment(
+    tmp_path,
+):
     builder = ROOT / "roles" / "backup" / "files" / "build_program.py"
     copy = tmp_path / "elsewhere"
-    shutil.copytree(ROOT / "module_utils" / "postgres_backup", copy, ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copyfile)
+    shutil.copytree(
+        ROOT / "module_utils" / "postgres_backup",
+        copy,
+        ignore=shutil.ignore_patterns("__pycache__"),
+        copy_function=shutil.copyfile,
+    )
     (copy / "notes.txt").write_text("not a source")
-    for source, target in ((ROOT / "module_utils" / "postgres_backup", "one.pyz"), (copy, "two.pyz")):
+    for source, target in (
+        (ROOT / "module_utils" / "postgres_backup", "one.pyz"),
+        (copy, "two.pyz"),
+    ):
         subprocess.run([sys.executable, builder, source, tmp_path / target], check=True)
     assert (tmp_path / "one.pyz").read_bytes() == (tmp_path / "two.pyz").read_bytes()
-    done = subprocess.run([sys.executable, tmp_path / "one.pyz", "--help"], env={}, cwd="/", stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "one.pyz", "--help"],
+        env={},
+        cwd="/",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     assert done.stdout.startswith("usage: postgres-backup ")
     (copy / "names.py").write_text((copy / "names.py").read_text() + "\n")
     subprocess.run([sys.executable, builder, copy, tmp_path / "two.pyz"], check=True)
@@ -185,7 +287,9 @@ def read(role: str, *parts: str) -> dict:
 @pytest.mark.parametrize("role", ROLES)
 def test_the_specification_of_a_role_is_what_its_defaults_say(role):
     options = read(role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert {name: option["default"] for name, option in options.items() if "default" in option} == read(role, "defaults", "main.yml")
+    assert {
+        name: option["default"] for name, option in options.items() if "default" in option
+    } == read(role, "defaults", "main.yml")
     for name, option in options.items():
         assert option["description"], name
         assert option["type"], name
@@ -194,18 +298,44 @@ def test_the_specification_of_a_role_is_what_its_defaults_say(role):
 def test_what_must_be_set_is_what_has_no_default():
     options = read("backup", "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
     asked_for = set(read("backup", "vars", "main.yml")["__backup_required"])
-    assert {name for name, option in options.items() if "default" not in option} == asked_for == set(REQUIRED)
+    assert (
+        {name for name, option in options.items() if "default" not in option}
+        == asked_for
+        == set(REQUIRED)
+    )
 
 
 def test_the_example_names_every_variable_that_a_user_may_set():
     text = (ROOT / "group_vars" / "all.example.yml").read_text()
-    inner = {"backup_program_dir", "backup_python", "backup_command", "backup_config_file", "backup_log_file", "backup_state_dir"}
+    inner = {
+        "backup_program_dir",
+        "backup_python",
+        "backup_command",
+        "backup_config_file",
+        "backup_log_file",
+        "backup_state_dir",
+    }
     inner |= {"backup_become"}
-    inner |= {"app_python", "docker_repository_key", "postgres_server_major", "postgres_server_locales"}
-    inner |= {"backup_age_identities", "aws_cli_dir", "aws_cli_command", "postgres_client_repository_key", "postgres_client_repository_suite"}
+    inner |= {
+        "app_python",
+        "docker_repository_key",
+        "postgres_server_major",
+        "postgres_server_locales",
+    }
+    inner |= {
+        "backup_age_identities",
+        "aws_cli_dir",
+        "aws_cli_command",
+        "postgres_client_repository_key",
+        "postgres_client_repository_suite",
+    }
     known = set()
     for role in ROLES:
         known |= set(read(role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"])
-    named = set(re.findall(r"\b(?:backup|bucket|postgres_client|postgres_server|aws_cli|app|docker)_\w+", text))
+    named = set(
+        re.findall(
+            r"\b(?:backup|bucket|postgres_client|postgres_server|aws_cli|app|docker)_\w+", text
+        )
+    )
     assert known - inner <= named
     assert set(yaml.safe_load(text)) <= known

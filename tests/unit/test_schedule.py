@@ -12,7 +12,9 @@ UTC = timezone.utc
 
 
 def calls_of_cron(minutes: set[int], zone: zoneinfo.ZoneInfo, first: datetime, hours: int):
-    """The moments at which cron, reading the local clock, calls: every real minute whose local minute is listed."""
+    """The moments at which cron, reading the local clock, calls: every real minute whose local
+    minute is listed.
+    """
     for minute in range(hours * 60):
         moment = first + timedelta(minutes=minute)
         if moment.astimezone(zone).minute in minutes:
@@ -21,19 +23,43 @@ def calls_of_cron(minutes: set[int], zone: zoneinfo.ZoneInfo, first: datetime, h
 
 @pytest.mark.parametrize("at", ["00:00", "02:37", "23:59"])
 @pytest.mark.parametrize(
-    "name", ["Asia/Almaty", "Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "Pacific/Chatham", "UTC", "America/New_York"]
+    "name",
+    [
+        "Asia/Almaty",
+        "Asia/Kathmandu",
+        "Europe/Berlin",
+        "Australia/Lord_Howe",
+        "America/St_Johns",
+        "Pacific/Chatham",
+        "UTC",
+        "America/New_York",
+    ],
 )
 @pytest.mark.parametrize(
-    "around", [datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC), datetime(2026, 4, 4, tzinfo=UTC), datetime(2026, 10, 31, tzinfo=UTC)]
+    "around",
+    [
+        datetime(2026, 3, 28, tzinfo=UTC),
+        datetime(2026, 10, 24, tzinfo=UTC),
+        datetime(2026, 4, 4, tzinfo=UTC),
+        datetime(2026, 10, 31, tzinfo=UTC),
+    ],
 )
 def test_one_run_a_day_at_the_minute_in_every_zone(at, name, around):
     hour, minute = map(int, at.split(":"))
     minutes = {(minute + quarter) % 60 for quarter in (0, 15, 30, 45)}
-    due = [moment for moment in calls_of_cron(minutes, zoneinfo.ZoneInfo(name), around, 72) if schedule.slot(at, moment)]
-    assert due == [around.replace(hour=hour, minute=minute) + timedelta(days=day) for day in range(3)]
+    due = [
+        moment
+        for moment in calls_of_cron(minutes, zoneinfo.ZoneInfo(name), around, 72)
+        if schedule.slot(at, moment)
+    ]
+    assert due == [
+        around.replace(hour=hour, minute=minute) + timedelta(days=day) for day in range(3)
+    ]
 
 
-@pytest.mark.parametrize(("late", "due"), [(0, True), (14 * 60 + 59, True), (15 * 60, False), (-1, False)])
+@pytest.mark.parametrize(
+    ("late", "due"), [(0, True), (14 * 60 + 59, True), (15 * 60, False), (-1, False)]
+)
 def test_a_call_that_comes_late_still_counts_until_the_next(late, due):
     planned = datetime(2026, 1, 27, tzinfo=UTC)
     assert (schedule.slot("00:00", planned + timedelta(seconds=late)) == planned) is due

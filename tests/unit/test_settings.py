@@ -21,7 +21,12 @@ GIVEN = {
 
 def test_what_is_not_said_has_the_contracts_default():
     found = config_file.from_values(GIVEN)
-    assert (found.db_host, found.db_port, found.s3_region, found.s3_prefix) == ("localhost", 5432, "us-east-1", "postgres-backup")
+    assert (found.db_host, found.db_port, found.s3_region, found.s3_prefix) == (
+        "localhost",
+        5432,
+        "us-east-1",
+        "postgres-backup",
+    )
     assert (found.retention_days, found.keep_weekly, found.keep_monthly) == (7, 0, 0)
     assert (found.format, found.compression, found.schedule_time) == ("plain", "gzip", "00:00")
     assert found.databases == ("crm",)
@@ -29,14 +34,37 @@ def test_what_is_not_said_has_the_contracts_default():
 
 @given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",))))
 def test_any_quoted_value_reads_as_it_was(value):
-    assert config_file.parse(f"A=1\nexport B={shlex.quote(value)}\nC=3\n") == {"A": "1", "B": value, "C": "3"}
+    assert config_file.parse(f"A=1\nexport B={shlex.quote(value)}\nC=3\n") == {
+        "A": "1",
+        "B": value,
+        "C": "3",
+    }
 
 
-@pytest.mark.parametrize("value", ["plain", "two words", "it's", 'a "b" c', "$HOME `id` \\", "# no comment", "two\nlines", "=", "ключ"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "plain",
+        "two words",
+        "it's",
+        'a "b" c',
+        "$HOME `id` \\",
+        "# no comment",
+        "two\nlines",
+        "=",
+        "ключ",
+    ],
+)
 def test_a_shell_reads_the_same_file_the_same_way(value, tmp_path):
     file = tmp_path / "x.env"
     file.write_text(f"# a comment\nexport A={shlex.quote(value)} # another\n")
-    shell = subprocess.run(["sh", "-c", '. "$1"; printf %s "$A"', "sh", str(file)], capture_output=True, text=True, check=True, env={"LC_ALL": "C.UTF-8"})
+    shell = subprocess.run(
+        ["sh", "-c", '. "$1"; printf %s "$A"', "sh", str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"LC_ALL": "C.UTF-8"},
+    )
     assert config_file.parse(file.read_text()) == {"A": value} == {"A": shell.stdout}
 
 
@@ -62,7 +90,11 @@ def test_what_stands_there_unquoted_is_read_as_a_shell_does(assignment, tmp_path
     file = tmp_path / "x.env"
     file.write_text(f"{assignment}\nB=2\n")
     shell = subprocess.run(
-        ["sh", "-c", '. "$1"; printf "%s\\n%s" "$A" "$B"', "sh", str(file)], capture_output=True, text=True, check=True, env={"LC_ALL": "C.UTF-8"}
+        ["sh", "-c", '. "$1"; printf "%s\\n%s" "$A" "$B"', "sh", str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"LC_ALL": "C.UTF-8"},
     )
     assert list(config_file.parse(file.read_text()).values()) == shell.stdout.split("\n")
 
@@ -99,7 +131,12 @@ def test_a_value_that_makes_no_sense_is_explained(name, value, says):
 
 def test_secrets_do_not_show():
     found = config_file.from_values(
-        GIVEN | {"DB_PASSWORD": "hidden-1", "PING_URL": "https://hidden-2.example", "ALERT_URLS": "tgram://hidden-3 mailto://hidden-4"}
+        GIVEN
+        | {
+            "DB_PASSWORD": "hidden-1",
+            "PING_URL": "https://hidden-2.example",
+            "ALERT_URLS": "tgram://hidden-3 mailto://hidden-4",
+        }
     )
     assert "hidden" not in repr(found)
     assert "not-a-real-secret" not in repr(found)
@@ -125,7 +162,9 @@ def test_a_database_named_twice_is_one():
     assert config_file.from_values(GIVEN | {"DB_NAMES": "a b a"}).databases == ("a", "b")
 
 
-@pytest.mark.parametrize(("mode", "accepted"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False)])
+@pytest.mark.parametrize(
+    ("mode", "accepted"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False)]
+)
 def test_a_config_that_others_may_read_is_refused(tmp_path, mode, accepted):
     file = tmp_path / "backup-config.env"
     file.write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in GIVEN.items()))

@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from postgres_backup.health import trend
 
 
-def manifest(dump_bytes: int = 5_000_000, name: str = "new", format: str = "plain", **tables: int) -> dict:
-    return {"name": name, "format": format, "dump_bytes": dump_bytes, "tables": {table: {"rows": rows} for table, rows in tables.items()}}
+def manifest(
+    dump_bytes: int = 5_000_000, name: str = "new", format: str = "plain", **tables: int
+) -> dict:
+    return {
+        "name": name,
+        "format": format,
+        "dump_bytes": dump_bytes,
+        "tables": {table: {"rows": rows} for table, rows in tables.items()},
+    }
 
 
 def codes(newest: dict, earlier: list[dict], drop: int = 30, jump: int = 200) -> list[str]:
@@ -20,7 +27,14 @@ def codes(newest: dict, earlier: list[dict], drop: int = 30, jump: int = 200) ->
 
 
 @pytest.mark.parametrize(
-    ("now", "expected"), [(3_600_000, []), (3_400_000, ["SIZE_DROPPED"]), (0, ["SIZE_DROPPED"]), (14_900_000, []), (15_100_000, ["SIZE_JUMPED"])]
+    ("now", "expected"),
+    [
+        (3_600_000, []),
+        (3_400_000, ["SIZE_DROPPED"]),
+        (0, ["SIZE_DROPPED"]),
+        (14_900_000, []),
+        (15_100_000, ["SIZE_JUMPED"]),
+    ],
 )
 def test_a_size_beyond_the_percentages(now, expected):
     assert codes(manifest(now), [manifest()] * 5) == expected
@@ -54,7 +68,9 @@ def test_a_table_that_lost_rows_says_how_many_and_a_lost_table_that_it_is_gone()
 
 
 def test_a_table_that_jumped():
-    (found,) = trend.findings(manifest(users=300, log=40_000), [manifest(users=300, log=1500)] * 4, 30, 200)
+    (found,) = trend.findings(
+        manifest(users=300, log=40_000), [manifest(users=300, log=1500)] * 4, 30, 200
+    )
     assert (found["code"], "log 1,500 -> 40,000" in found["message"]) == ("ROWS_JUMPED", True)
 
 
@@ -86,7 +102,10 @@ def test_a_database_that_grows_as_databases_do_is_ordinary(seed, growth):
     rng = random.Random(seed)
     rows, nights = {name: rng.randint(0, 100_000) for name in ("users", "orders", "log")}, []
     for _ in range(60):
-        rows = {name: int(count * growth * rng.uniform(0.97, 1.05)) + rng.randint(0, 5) for name, count in rows.items()}
+        rows = {
+            name: int(count * growth * rng.uniform(0.97, 1.05)) + rng.randint(0, 5)
+            for name, count in rows.items()
+        }
         newest = manifest(sum(rows.values()) * 80, **rows)
         assert codes(newest, nights) == []
         nights.insert(0, newest)

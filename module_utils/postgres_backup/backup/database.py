@@ -1,7 +1,7 @@
 """Take a backup: pg_dump -> inspector -> compression (-> encryption) -> parts -> S3 -> manifest.
 
-The upload is completed only after pg_dump ended well and the dump's end was seen, so an object under a
-backup's name is whole, always. The manifest comes last.
+The upload is completed only after pg_dump ended well and the dump's end was seen, so an object
+under a backup's name is whole, always. The manifest comes last.
 """
 
 from __future__ import annotations
@@ -37,7 +37,12 @@ LONGEST_PAUSE = 30.0
 
 
 def create_backup(
-    settings: Settings, database: str = "", tables: Sequence[str] = (), schema_only: bool = False, check: bool = False, progress: Progress | None = None
+    settings: Settings,
+    database: str = "",
+    tables: Sequence[str] = (),
+    schema_only: bool = False,
+    check: bool = False,
+    progress: Progress | None = None,
 ) -> dict:
     """Back up one database.
 
@@ -53,8 +58,16 @@ def create_backup(
     what = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
     if check:
         run = _prepare(settings, database, what, progress)
-        name = BackupName.of(utc_now(), settings.format, settings.compression, bool(settings.age_recipients))
-        return {"changed": True, "backup": _label(run.layout, name, what), "database": database, "key": _key(run.layout, name, what), "findings": []}
+        name = BackupName.of(
+            utc_now(), settings.format, settings.compression, bool(settings.age_recipients)
+        )
+        return {
+            "changed": True,
+            "backup": _label(run.layout, name, what),
+            "database": database,
+            "key": _key(run.layout, name, what),
+            "findings": [],
+        }
     # a partial backup that fails is nobody's trouble but that of whoever asked for it
     with outcome.noted(settings, "backup", database, alarm=not what) as note:
         run = _prepare(settings, database, what, progress)
@@ -69,14 +82,31 @@ def _prepare(settings: Settings, database: str, what: str, progress: Progress) -
     store = Store(settings)
     store.check()
     server = server_facts(settings, database)
-    return _Run(settings, store, layout_for(settings, database), database, programs.find(settings, server["major"]), server, what, progress)
+    return _Run(
+        settings,
+        store,
+        layout_for(settings, database),
+        database,
+        programs.find(settings, server["major"]),
+        server,
+        what,
+        progress,
+    )
 
 
 class _Run:
     """One backup under way."""
 
     def __init__(
-        self, settings: Settings, store: Store, layout: Layout, database: str, tools: programs.Programs, server: dict, what: str, progress: Progress
+        self,
+        settings: Settings,
+        store: Store,
+        layout: Layout,
+        database: str,
+        tools: programs.Programs,
+        server: dict,
+        what: str,
+        progress: Progress,
     ) -> None:
         self.settings, self.store, self.layout, self.database = settings, store, layout, database
         self.tools, self.server, self.what, self.progress = tools, server, what, progress
@@ -85,24 +115,37 @@ class _Run:
         began = time.monotonic()
         swept = self.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
         if swept:
-            self.progress.step(f"{self.database}: removed {swept} unfinished uploads of earlier runs")
+            self.progress.step(
+                f"{self.database}: removed {swept} unfinished uploads of earlier runs"
+            )
         name = self._claim_name()
         key, manifest_key = _key(self.layout, name, self.what), self._manifest_key(name)
         globals_facts = stored = None
         try:
             with connect(self.settings, self.database, "REPEATABLE_READ") as connection:
                 snapshot, facts = self._look(connection)
-                dump = Dump(self.tools, self.database, self.settings.format, snapshot, tables, schema_only)
-                self.progress.phase(f"dumping {self.database}", f" ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}")
+                dump = Dump(
+                    self.tools, self.database, self.settings.format, snapshot, tables, schema_only
+                )
+                self.progress.phase(
+                    f"dumping {self.database}",
+                    f" ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}",
+                )
                 with self.store.upload(key, facts["database_bytes"]) as upload:
                     self._pump(dump, upload, connection.close)
                     globals_facts = None if self.what else self._save_globals(name)
                     stored = upload.complete()
             report = dump.report
-            found = self._manifest(name, facts, report, stored, upload.sha256, globals_facts, time.monotonic() - began)
+            found = self._manifest(
+                name, facts, report, stored, upload.sha256, globals_facts, time.monotonic() - began
+            )
             self.store.put(manifest_key, manifest.dump(found), "application/json")
         except BaseException as error:
-            self._take_back(error, ([key, manifest_key] if stored else []) + ([globals_facts["key"]] if globals_facts else []))
+            self._take_back(
+                error,
+                ([key, manifest_key] if stored else [])
+                + ([globals_facts["key"]] if globals_facts else []),
+            )
             raise
         seconds = round(time.monotonic() - began, 1)
         result = {
@@ -119,8 +162,13 @@ class _Run:
             "sha256": upload.sha256,
             "findings": list(report.findings),
         }
-        noted = {key: result[key] for key in ("backup", "database", "bytes", "dump_bytes", "rows", "seconds")}
-        result["findings"] += journal.record(self.store, self.layout, name.taken_at, "backup", noted)
+        noted = {
+            key: result[key]
+            for key in ("backup", "database", "bytes", "dump_bytes", "rows", "seconds")
+        }
+        result["findings"] += journal.record(
+            self.store, self.layout, name.taken_at, "backup", noted
+        )
         self.progress.step(
             f"{self.database}: {result['backup']} is in the bucket: {found['rows']} rows in {len(found['tables'])} tables, "
             f"{human_bytes(report.bytes)} as {human_bytes(stored.bytes)}, {human_seconds(seconds)}"
@@ -130,29 +178,48 @@ class _Run:
     def _claim_name(self) -> BackupName:
         """A name that nobody has, and that nobody takes at the same time.
 
-        A name has no smaller unit than a second, and all servers under one prefix begin at midnight. Few stores
-        refuse the second writer of a key, so each says in the journal that it begins, then looks who else did;
-        where both see each other, both go on to another second.
+        A name has no smaller unit than a second, and all servers under one prefix begin at
+        midnight. Few stores refuse the second writer of a key, so each says in the journal that it
+        begins, then looks who else did; where both see each other, both go on to another second.
         """
         pause = 0.0
         while True:
-            name = BackupName.of(utc_now(), self.settings.format, self.settings.compression, bool(self.settings.age_recipients))
-            mine = journal.claim(self.store, self.layout, name.taken_at, {"database": self.database})
-            others = [key for key in journal.claims(self.store, self.layout, name.taken_at) if key != mine]
-            if not others and not any(self.store.head(key) for key in (_key(self.layout, name, self.what), self._manifest_key(name))):
+            name = BackupName.of(
+                utc_now(),
+                self.settings.format,
+                self.settings.compression,
+                bool(self.settings.age_recipients),
+            )
+            mine = journal.claim(
+                self.store, self.layout, name.taken_at, {"database": self.database}
+            )
+            others = [
+                key for key in journal.claims(self.store, self.layout, name.taken_at) if key != mine
+            ]
+            if not others and not any(
+                self.store.head(key)
+                for key in (_key(self.layout, name, self.what), self._manifest_key(name))
+            ):
                 return name
             time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, pause))
             pause = min(pause * 2 or 1.0, LONGEST_PAUSE)
 
     def _manifest_key(self, name: BackupName) -> str:
-        return _key(self.layout, name, self.what) + ".json" if self.what else self.layout.manifest(name)
+        return (
+            _key(self.layout, name, self.what) + ".json"
+            if self.what
+            else self.layout.manifest(name)
+        )
 
     def _look(self, connection) -> tuple[str, dict]:
         """A snapshot for pg_dump to share, and the facts of the database as of then.
 
-        A server may end transactions that are idle or long; this one is both until pg_dump has taken the snapshot over.
+        A server may end transactions that are idle or long; this one is both until pg_dump has
+        taken the snapshot over.
         """
-        connection.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'")
+        connection.execute(
+            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'"
+        )
         snapshot = connection.execute("SELECT pg_export_snapshot() AS id").fetchone()["id"]
         facts = database_facts(connection, self.database)
         facts["extensions"] = extensions(connection)
@@ -163,8 +230,14 @@ class _Run:
 
         :param begun: called once the dump comes, and so has its own hold of the snapshot.
         """
-        chain = Chain(self.settings.compression if self.settings.format == "plain" else "none", self.settings.age_recipients)
-        with _Sink(chain, upload) as sink, contextlib.closing(dump.chunks()) as chunks:  # left in the middle, pg_dump ends first
+        chain = Chain(
+            self.settings.compression if self.settings.format == "plain" else "none",
+            self.settings.age_recipients,
+        )
+        with (
+            _Sink(chain, upload) as sink,
+            contextlib.closing(dump.chunks()) as chunks,
+        ):  # left in the middle, pg_dump ends first
             for number, chunk in enumerate(chunks):
                 if number == 0:
                     begun()
@@ -173,14 +246,19 @@ class _Run:
             sink.finish()
 
     def _take_back(self, error: BaseException, keys: Sequence[str]) -> None:
-        """Delete what a run that failed has already written. A store that no longer answers keeps it: whole, but without a manifest."""
+        """Delete what a run that failed has already written.
+
+        A store that no longer answers keeps it: whole, but without a manifest.
+        """
         store = Store(self.settings, patience=HASTY)
         for key in keys:
             try:
                 store.delete([key])
             except StoreError as refused:
                 if isinstance(error, PostgresBackupError):
-                    error.findings.append({"code": "LEFT_BEHIND", "message": f"{key}: {refused.message}"})
+                    error.findings.append(
+                        {"code": "LEFT_BEHIND", "message": f"{key}: {refused.message}"}
+                    )
 
     def _save_globals(self, name: BackupName) -> dict:
         """Roles and memberships, beside the backup. Password hashes only where we may read them."""
@@ -191,7 +269,16 @@ class _Run:
         self.store.put(key, data)
         return {"key": key, "bytes": len(data), "passwords": self.server["superuser"]}
 
-    def _manifest(self, name: BackupName, facts: dict, report, stored, sha256: str, globals_facts: dict | None, seconds: float) -> dict:
+    def _manifest(
+        self,
+        name: BackupName,
+        facts: dict,
+        report,
+        stored,
+        sha256: str,
+        globals_facts: dict | None,
+        seconds: float,
+    ) -> dict:
         tables = manifest.tables_of(report)
         s = self.settings
         return {
@@ -210,7 +297,9 @@ class _Run:
             "postgresql_version": self.server["version"],
             "pg_dump_version": self.tools.version,
             "encoding": facts["encoding"],
-            "locale": {key: facts[key] for key in ("provider", "collate", "ctype", "locale", "icu_rules")},
+            "locale": {
+                key: facts[key] for key in ("provider", "collate", "ctype", "locale", "icu_rules")
+            },
             "owner": facts["owner"],
             "comment": facts["comment"],
             "connection_limit": facts["connection_limit"],
@@ -221,7 +310,9 @@ class _Run:
             "privileges": facts["privileges"],
             "format": name.format,
             "compression": name.compression,
-            "encryption": {"kind": "age", "recipients": list(s.age_recipients)} if s.age_recipients else None,
+            "encryption": {"kind": "age", "recipients": list(s.age_recipients)}
+            if s.age_recipients
+            else None,
             "partial": self.what,
             "bytes": stored.bytes,
             "dump_bytes": report.bytes,
@@ -277,7 +368,9 @@ class _Sink:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        if kind is not None:  # else the thread would wait for a store that is silent as long as one that is wanted
+        if (
+            kind is not None
+        ):  # else the thread would wait for a store that is silent as long as one that is wanted
             self._upload.give_up()
         self._stop()
 

@@ -1,7 +1,9 @@
-"""The server kit: the files that a lost server needs beside its database (compose file, ``.env``, uploads), as a tar in the bucket.
+"""The server kit: the files that a lost server needs beside its database (compose file, ``.env``,
+uploads), as a tar in the bucket.
 
-It travels the same street as a backup: one stream through compression and encryption into parts, a manifest
-written last, the same retention. Its objects lie under ``kit/``, so that they are never taken for a backup.
+It travels the same street as a backup: one stream through compression and encryption into parts, a
+manifest written last, the same retention. Its objects lie under ``kit/``, so that they are never
+taken for a backup.
 """
 
 from __future__ import annotations
@@ -40,15 +42,24 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
     """Save the files of ``backup_paths``.
 
     :return: ``kit key bytes files file_bytes seconds sha256 findings changed``.
-    :raises UsageError: there are no paths, one is missing, or the kit would hold secrets in the clear.
-    :raises PostgresBackupError: a file cannot be read, or the store refuses; nothing of the kit is left in the bucket.
+    :raises UsageError: there are no paths, one is missing, or the kit would hold secrets in the
+        clear.
+    :raises PostgresBackupError: a file cannot be read, or the store refuses; nothing of the kit is
+        left in the bucket.
     """
     progress = progress or Progress()
     require_permission(settings)
     entries = list(_walk(settings.paths))
     expected = sum(size for _, size in entries)
     name = _name(settings, utc_now())
-    result = {"changed": True, "kit": name, "key": root_of(settings) + name, "files": len(entries), "file_bytes": expected, "findings": []}
+    result = {
+        "changed": True,
+        "kit": name,
+        "key": root_of(settings) + name,
+        "files": len(entries),
+        "file_bytes": expected,
+        "findings": [],
+    }
     store = Store(settings)
     store.check()
     if check:
@@ -57,11 +68,15 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
         began, started = time.monotonic(), utc_now()
         name = _claim_name(settings, store)
         result |= {"kit": name, "key": root_of(settings) + name}
-        progress.phase(f"saving {len(entries)} files of the server ({human_bytes(expected)}) to {name}")
+        progress.phase(
+            f"saving {len(entries)} files of the server ({human_bytes(expected)}) to {name}"
+        )
         findings: list[dict] = []
         with store.upload(result["key"], expected + len(entries) * 2 * _BLOCK) as upload:
             pipe = _Packed(Chain("gzip", settings.age_recipients), upload, progress)
-            with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_CHUNK) as tar:
+            with tarfile.open(
+                fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_CHUNK
+            ) as tar:
                 for path, _ in entries:
                     findings += _add(tar, path)
             pipe.finish()
@@ -78,38 +93,65 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
             "tar_bytes": pipe.bytes,
             "sha256": upload.sha256,
             "tar_sha256": pipe.sha256,
-            "encryption": {"kind": "age", "recipients": list(settings.age_recipients)} if settings.age_recipients else None,
+            "encryption": {"kind": "age", "recipients": list(settings.age_recipients)}
+            if settings.age_recipients
+            else None,
         }
-        store.put(f"{root_of(settings)}{name.split('.')[0]}.json", manifest.dump(facts), "application/json")
+        store.put(
+            f"{root_of(settings)}{name.split('.')[0]}.json",
+            manifest.dump(facts),
+            "application/json",
+        )
         seconds = round(time.monotonic() - began, 1)
         pruned = []
         if settings.prune_nightly:
             require_honest_clock(store)
             pruned = _prune(settings, store, progress)
-    progress.step(f"kit: {name} is in the bucket: {len(entries)} files, {human_bytes(stored.bytes)}, {human_seconds(seconds)}")
-    return result | {"bytes": stored.bytes, "sha256": upload.sha256, "seconds": seconds, "findings": findings, "deleted": pruned}
+    progress.step(
+        f"kit: {name} is in the bucket: {len(entries)} files, {human_bytes(stored.bytes)}, {human_seconds(seconds)}"
+    )
+    return result | {
+        "bytes": stored.bytes,
+        "sha256": upload.sha256,
+        "seconds": seconds,
+        "findings": findings,
+        "deleted": pruned,
+    }
 
 
 def _name(settings: Settings, moment: datetime) -> str:
-    return f"postgres-backup-kit-{format_time(moment)}.tar.gz" + (".age" if settings.age_recipients else "")
+    return f"postgres-backup-kit-{format_time(moment)}.tar.gz" + (
+        ".age" if settings.age_recipients else ""
+    )
 
 
 def _claim_name(settings: Settings, store: Store) -> str:
-    """A name that nobody has, and that nobody takes at the same time: every server under the prefix begins at midnight, as ``Backup`` knows too."""
+    """A name that nobody has, and that nobody takes at the same time: every server under the prefix
+    begins at midnight, as ``Backup`` knows too.
+    """
     layout = Layout(settings.s3_prefix)
     while True:
         moment = utc_now()
         mine = journal.claim(store, layout, moment, {}, journal.KIT_BEGAN)
-        others = [key for key in journal.claims(store, layout, moment, journal.KIT_BEGAN) if key != mine]
-        if not others and not any(store.list(f"{root_of(settings)}postgres-backup-kit-{format_time(moment)}.")):
+        others = [
+            key for key in journal.claims(store, layout, moment, journal.KIT_BEGAN) if key != mine
+        ]
+        if not others and not any(
+            store.list(f"{root_of(settings)}postgres-backup-kit-{format_time(moment)}.")
+        ):
             return _name(settings, moment)
         time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, 4.0))
 
 
 def require_permission(settings: Settings) -> None:
-    """:raises UsageError: nothing to save is named, or it would lie in the bucket in the clear without anybody having said so."""
+    """:raises UsageError: nothing to save is named, or it would lie in the bucket in the clear
+    without anybody having said so.
+    """
     if not settings.paths:
-        raise UsageError("No files are named for the kit", "List them in backup_paths: the compose file, .env, uploads")
+        raise UsageError(
+            "No files are named for the kit",
+            "List them in backup_paths: the compose file, .env, uploads",
+        )
     if not settings.age_recipients and not settings.kit_plain:
         raise UsageError(
             "The kit holds secrets (.env), and nothing says whom to encrypt it for",
@@ -125,9 +167,15 @@ def _walk(paths: Sequence[str]) -> Iterator[tuple[str, int]]:
     """
     for path in paths:
         if not os.path.isabs(path):
-            raise UsageError(f"The path {path!r} in backup_paths is not absolute", "Write it from the root: /srv/app/.env")
+            raise UsageError(
+                f"The path {path!r} in backup_paths is not absolute",
+                "Write it from the root: /srv/app/.env",
+            )
         if not os.path.lexists(path):
-            raise UsageError(f"The path {path} in backup_paths does not exist", "Correct backup_paths, or make it")
+            raise UsageError(
+                f"The path {path} in backup_paths does not exist",
+                "Correct backup_paths, or make it",
+            )
         if os.path.islink(path) or not os.path.isdir(path):
             yield path, os.lstat(path).st_size
             continue
@@ -144,12 +192,15 @@ def _walk(paths: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 def _refuse(error: OSError) -> None:
     raise PostgresBackupError(
-        f"Failed to read {error.filename}: {error.strerror}", f"Let the backup user read it: setfacl -R -m u:postgres-backup:rX {error.filename}"
+        f"Failed to read {error.filename}: {error.strerror}",
+        f"Let the backup user read it: setfacl -R -m u:postgres-backup:rX {error.filename}",
     )
 
 
 def _add(tar: tarfile.TarFile, path: str) -> list[dict]:
-    """One entry. An application goes on writing: what is gone by now is left out, what shrank is filled up, and both are findings."""
+    """One entry. An application goes on writing: what is gone by now is left out, what shrank is
+    filled up, and both are findings.
+    """
     try:
         info = tar.gettarinfo(path, arcname=path)
         if not info.isreg():
@@ -163,11 +214,17 @@ def _add(tar: tarfile.TarFile, path: str) -> list[dict]:
     except OSError as error:
         error.filename = path
         _refuse(error)
-    return [{"code": "FILE_CHANGED", "message": f"{path} changed while it was read"}] if exact.short else []
+    return (
+        [{"code": "FILE_CHANGED", "message": f"{path} changed while it was read"}]
+        if exact.short
+        else []
+    )
 
 
 class _Exactly(io.RawIOBase):
-    """A file that gives as many bytes as its header in the tar says, whatever happens to it meanwhile."""
+    """A file that gives as many bytes as its header in the tar says, whatever happens to it
+    meanwhile.
+    """
 
     def __init__(self, file, size: int) -> None:
         self._file, self._left, self.short = file, size, False
@@ -210,11 +267,16 @@ class _Packed(io.RawIOBase):
 def _prune(settings: Settings, store: Store, progress: Progress) -> list[dict]:
     """The same retention as for backups, after a kit that went well."""
     deleted = []
-    for decision in reversed(plan(list_kits(settings, store), Policy.of(settings), datetime.now(timezone.utc))):
+    for decision in reversed(
+        plan(list_kits(settings, store), Policy.of(settings), datetime.now(timezone.utc))
+    ):
         if not decision.keep:
-            store.delete([decision.backup.key, f"{root_of(settings)}{decision.backup.name.split('.')[0]}.json"])
+            store.delete(
+                [
+                    decision.backup.key,
+                    f"{root_of(settings)}{decision.backup.name.split('.')[0]}.json",
+                ]
+            )
             deleted.append({"kit": decision.backup.name, "reason": decision.reason})
             progress.step(f"kit: deleted {decision.backup.name}: {decision.reason}")
     return deleted
-
-

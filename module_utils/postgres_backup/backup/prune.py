@@ -18,19 +18,30 @@ from ..settings import Settings
 from .prune_replaced import prune_replaced
 
 
-def prune_backups(settings: Settings, database: str = "", check: bool = False, allow_many: bool = False, progress: Progress | None = None) -> dict:
-    """Delete the backups of one database that the policy no longer keeps, each with its manifest and globals, and databases replaced long ago.
+def prune_backups(
+    settings: Settings,
+    database: str = "",
+    check: bool = False,
+    allow_many: bool = False,
+    progress: Progress | None = None,
+) -> dict:
+    """Delete the backups of one database that the policy no longer keeps, each with its manifest
+    and globals, and databases replaced long ago.
 
     :param allow_many: let this run delete more than half.
     :param check: the same plan, nothing deleted.
-    :return: ``database deleted kept findings seconds changed``; ``deleted`` and ``kept`` list ``backup`` and ``reason``;
-        ``waiting`` counts what waits for ``adopt``; ``replaced_deleted`` and ``replaced_kept`` list databases that restores have replaced.
+    :return: ``database deleted kept findings seconds changed``; ``deleted`` and ``kept`` list
+        ``backup`` and ``reason``; ``waiting`` counts what waits for ``adopt``; ``replaced_deleted``
+        and ``replaced_kept`` list databases that restores have replaced.
     :raises PostgresBackupError: the clocks disagree, or the store refuses; nothing more is deleted.
     """
     progress = progress or Progress()
     database = settings.for_database(database)
     began = time.monotonic()
-    with outcome.noted(settings, "prune", database, check=check), lock.hold(settings, database, "prune"):
+    with (
+        outcome.noted(settings, "prune", database, check=check),
+        lock.hold(settings, database, "prune"),
+    ):
         store = Store(settings)
         store.check()
         require_honest_clock(store)
@@ -47,17 +58,29 @@ def prune_backups(settings: Settings, database: str = "", check: bool = False, a
             "findings": [],
         }
         if going and not check:
-            for decision in reversed(going):  # the oldest first: cut short, the newer ones are still there
+            for decision in reversed(
+                going
+            ):  # the oldest first: cut short, the newer ones are still there
                 remove(store, decision)
                 progress.step(f"{database}: deleted {decision.backup.name}: {decision.reason}")
-            result["findings"] += journal.record(store, catalog.layout, utc_now(), "prune", {"database": database, "deleted": result["deleted"]})
+            result["findings"] += journal.record(
+                store,
+                catalog.layout,
+                utc_now(),
+                "prune",
+                {"database": database, "deleted": result["deleted"]},
+            )
             result["findings"] += state.count(settings, "pruned", database, number=len(going))
         leftovers = catalog.leftovers()
         if leftovers and not check:
             store.delete(leftovers)
-            progress.step(f"{database}: deleted {len(leftovers)} leftovers of a prune that was cut short")
+            progress.step(
+                f"{database}: deleted {len(leftovers)} leftovers of a prune that was cut short"
+            )
         newest = newest_good(backups)
-        outdated = prune_replaced(settings, database, newest.taken_at if newest else None, check, progress)
+        outdated = prune_replaced(
+            settings, database, newest.taken_at if newest else None, check, progress
+        )
         result["findings"] += outdated.pop("findings")
         result |= outdated
         result["changed"] = bool(going or leftovers or result["replaced_deleted"])
@@ -68,7 +91,9 @@ def prune_backups(settings: Settings, database: str = "", check: bool = False, a
     if result["waiting"]:
         message = f"{result['waiting']} backups without a manifest wait for `postgres-backup adopt`; until then they stay"
         result["findings"].append({"code": "WAITING_FOR_ADOPTION", "message": message})
-    progress.step(f"{database}: kept {len(result['kept'])} backups, {'would delete' if check else 'deleted'} {len(going)}")
+    progress.step(
+        f"{database}: kept {len(result['kept'])} backups, {'would delete' if check else 'deleted'} {len(going)}"
+    )
     return result | {"seconds": round(time.monotonic() - began, 1)}
 
 
@@ -77,14 +102,17 @@ def _line(decision: Decision) -> dict:
 
 
 def remove(store: Store, decision: Decision) -> None:
-    """One backup and what belongs to it. The manifest goes last: cut short, the next run still knows whose the rest is (``Catalog.leftovers``)."""
+    """One backup and what belongs to it.
+
+    The manifest goes last: cut short, the next run still knows whose the rest is
+    (``Catalog.leftovers``).
+    """
     backup = decision.backup
     layout: Layout = backup.layout
     keys = [backup.key]
     if (backup.manifest or {}).get("globals"):
-        # by its place, not by the key in the manifest, which still names the old place after a bucket was copied elsewhere
+        # by its place, not by the key in the manifest, which still names the old place after a
+        # bucket was copied elsewhere
         keys.append(layout.globals(backup.name))
     store.delete(keys)
     store.delete([layout.manifest(backup.name)])
-
-

@@ -1,4 +1,6 @@
-"""What every kind of pruning needs: a clock that can be trusted; and the databases that restores have replaced, which go when their time has come."""
+"""What every kind of pruning needs: a clock that can be trusted; and the databases that restores
+have replaced, which go when their time has come.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,27 @@ from ..postgresql.connection import connect_maintenance
 from ..settings import Settings
 
 
-def prune_replaced(settings: Settings, database: str, newest_good: datetime | None, check: bool, progress: Progress) -> dict:
+def prune_replaced(
+    settings: Settings, database: str, newest_good: datetime | None, check: bool, progress: Progress
+) -> dict:
     """Drop what ``retention.plan_replaced`` lets go.
 
     :param newest_good: when the newest good backup was taken; None where there is none.
-    :return: ``replaced_deleted`` and ``replaced_kept`` (each ``database`` and ``reason``), and ``findings``: DATABASE_UNREACHABLE or
-        REPLACED_NOT_REMOVED. Neither keeps a prune from its end: the bucket can be judged without the server.
+    :return: ``replaced_deleted`` and ``replaced_kept`` (each ``database`` and ``reason``), and
+        ``findings``: DATABASE_UNREACHABLE or REPLACED_NOT_REMOVED. Neither keeps a prune from its
+        end: the bucket can be judged without the server.
     """
     result: dict = {"replaced_deleted": [], "replaced_kept": [], "findings": []}
     try:
         with connect_maintenance(settings, database) as connection:
-            kept = [(row["name"], parse_timestamp(row["replaced_at"])) for row in replaced.kept(connection, database)]
+            kept = [
+                (row["name"], parse_timestamp(row["replaced_at"]))
+                for row in replaced.kept(connection, database)
+            ]
     except DatabaseError as error:
-        message = f"{error.message}; databases that restores have replaced stay until it can be asked"
+        message = (
+            f"{error.message}; databases that restores have replaced stay until it can be asked"
+        )
         return result | {"findings": [{"code": "DATABASE_UNREACHABLE", "message": message}]}
     for decision in plan_replaced(kept, newest_good, settings.keep_replaced_days, utc_now()):
         line = {"database": decision.name, "reason": decision.reason}
@@ -39,5 +49,10 @@ def prune_replaced(settings: Settings, database: str, newest_good: datetime | No
                 progress.step(f"{database}: dropped {decision.name}: {decision.reason}")
             result["replaced_deleted"].append(line)
         except DatabaseError as error:
-            result["findings"].append({"code": "REPLACED_NOT_REMOVED", "message": f"{decision.name} is past its time and stays: {error.message}"})
+            result["findings"].append(
+                {
+                    "code": "REPLACED_NOT_REMOVED",
+                    "message": f"{decision.name} is past its time and stays: {error.message}",
+                }
+            )
     return result

@@ -23,9 +23,11 @@ LATEST = "latest"
 class Backup:
     """A whole-database backup in the bucket.
 
-    :param manifest: what its manifest says; None for objects without one (made by scripts, or by a run that died before the end).
+    :param manifest: what its manifest says; None for objects without one (made by scripts, or by a
+        run that died before the end).
     :param problem: why it is not good although it has a manifest; empty where all is well.
-    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_NEWER, MANIFEST_OF_ANOTHER or SIZE_DIFFERS.
+    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_NEWER,
+        MANIFEST_OF_ANOTHER or SIZE_DIFFERS.
     :param ours: its manifest names this database and this server.
     :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
     """
@@ -49,7 +51,9 @@ class Backup:
 
     @property
     def good(self) -> bool:
-        """Whole as far as can be told without reading it: the manifest, written last, agrees with the object."""
+        """Whole as far as can be told without reading it: the manifest, written last, agrees with
+        the object.
+        """
         return self.manifest is not None and not self.problem
 
     @property
@@ -70,9 +74,21 @@ class Backup:
         return self.candidate and not self.ours and not self.problem
 
     def describe(self, now: datetime) -> dict:
-        """For a listing; ``age_hours`` and ``bytes`` are numbers, ``state`` is one of proven, good, unproven, bad, foreign."""
+        """For a listing; ``age_hours`` and ``bytes`` are numbers, ``state`` is one of proven, good,
+        unproven, bad, foreign.
+        """
         found = self.manifest or {}
-        state = "bad" if self.problem else "foreign" if not self.candidate else "proven" if self.proven else "good" if found else "unproven"
+        state = (
+            "bad"
+            if self.problem
+            else "foreign"
+            if not self.candidate
+            else "proven"
+            if self.proven
+            else "good"
+            if found
+            else "unproven"
+        )
         return {
             "backup": str(self.name),
             "key": self.key,
@@ -107,7 +123,9 @@ class Catalog:
         self._lonely: list[tuple[Layout, str]] = []
 
     def backups(self) -> list[Backup]:
-        """Every whole-database backup under the prefix, newest first; those of others too, marked as such."""
+        """Every whole-database backup under the prefix, newest first; those of others too, marked
+        as such.
+        """
         # also where they were while the settings named fewer databases, or more
         layouts = (Layout(self.settings.s3_prefix), Layout(self.settings.s3_prefix, self.database))
         self._lonely = []
@@ -122,7 +140,9 @@ class Catalog:
                 objects[name] = item
         for item in self.store.list(layout.root + "manifests/"):
             keys.add(item.key)
-        self._lonely += [(layout, key) for key in keys - {layout.manifest(name) for name in objects}]
+        self._lonely += [
+            (layout, key) for key in keys - {layout.manifest(name) for name in objects}
+        ]
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(lambda pair: self._join(layout, *pair, keys), objects.items()))
 
@@ -135,18 +155,35 @@ class Catalog:
         try:
             found = manifests.parse(data, key)
         except BadBackupError as error:
-            return Backup(name, layout, item.bytes, problem=error.message, problem_code=error.findings[0]["code"], candidate=here)
+            return Backup(
+                name,
+                layout,
+                item.bytes,
+                problem=error.message,
+                problem_code=error.findings[0]["code"],
+                candidate=here,
+            )
         problem = code = ""
         if found["name"] != str(name):
             problem, code = f"its manifest is for {found['name']}", "MANIFEST_OF_ANOTHER"
         elif found["bytes"] != item.bytes:
-            problem, code = f"it has {item.bytes} bytes, its manifest says {found['bytes']}", "SIZE_DIFFERS"
-        ours = found["database"] == self.database and found["server"].get("name") == self.settings.server_name
+            problem, code = (
+                f"it has {item.bytes} bytes, its manifest says {found['bytes']}",
+                "SIZE_DIFFERS",
+            )
+        ours = (
+            found["database"] == self.database
+            and found["server"].get("name") == self.settings.server_name
+        )
         unclaimed = found.get("adopted") is False and found["database"] == self.database
-        return Backup(name, layout, item.bytes, found, problem, code, ours, candidate=ours or unclaimed)
+        return Backup(
+            name, layout, item.bytes, found, problem, code, ours, candidate=ours or unclaimed
+        )
 
     def leftovers(self) -> list[str]:
-        """Keys of globals and manifests of ours whose backup is gone: a prune was cut short. As of the last :meth:`backups`; in the order to delete them."""
+        """Keys of globals and manifests of ours whose backup is gone: a prune was cut short. As of
+        the last :meth:`backups`; in the order to delete them.
+        """
         found = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
             data = self.store.get(key)
@@ -156,7 +193,11 @@ class Catalog:
                 continue
             name = BackupName.parse(about["name"])
             whose = (about["database"], about["server"].get("name"))
-            if name is None or layout.manifest(name) != key or whose != (self.database, self.settings.server_name):
+            if (
+                name is None
+                or layout.manifest(name) != key
+                or whose != (self.database, self.settings.server_name)
+            ):
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
                 found += [layout.globals(name), key]
@@ -165,26 +206,38 @@ class Catalog:
     def resolve(self, wanted: str) -> Backup:
         """The backup of exactly that name, or the newest of this database for ``latest``.
 
-        Where some are ours, ``latest`` is one of them: an object without a manifest under the same prefix may be another
-        job's. It may be a bad one: whoever asks for the latest must hear of that, and not silently get an older one.
+        Where some are ours, ``latest`` is one of them: an object without a manifest under the same
+        prefix may be another job's. It may be a bad one: whoever asks for the latest must hear of
+        that, and not silently get an older one.
 
         :raises UsageError: there is none; names the three nearest.
         """
         backups = self.backups()
         if wanted == LATEST:
-            newest = next((b for b in backups if b.ours), None) or next((b for b in backups if b.candidate), None)
+            newest = next((b for b in backups if b.ours), None) or next(
+                (b for b in backups if b.candidate), None
+            )
             if newest:
                 return newest
             raise UsageError(
                 f"There is no backup of {self.database} of {self.settings.server_name} under {self._where()}",
-                advice(owners(self.settings, self.store)) or "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)",
+                advice(owners(self.settings, self.store))
+                or "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)",
             )
         wanted_name = wanted.rsplit("/", 1)[-1]
         for backup in backups:
-            if wanted_name == str(backup.name) and wanted in (str(backup.name), backup.key, f"s3://{self.settings.s3_bucket}/{backup.key}"):
+            if wanted_name == str(backup.name) and wanted in (
+                str(backup.name),
+                backup.key,
+                f"s3://{self.settings.s3_bucket}/{backup.key}",
+            ):
                 return backup
         near = nearest(wanted, [str(b.name) for b in backups if b.candidate])
-        hint = "The nearest: " + ", ".join(near) if near else "There are none of this database; `postgres-backup list` shows what there is"
+        hint = (
+            "The nearest: " + ", ".join(near)
+            if near
+            else "There are none of this database; `postgres-backup list` shows what there is"
+        )
         raise UsageError(f"There is no backup {wanted!r} under {self._where()}", hint)
 
     def _where(self) -> str:

@@ -1,4 +1,6 @@
-"""What happened: the events that the journal in the bucket tells of, for whoever asks what last night was like."""
+"""What happened: the events that the journal in the bucket tells of, for whoever asks what last
+night was like.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,29 @@ from ..text import human_bytes, human_seconds
 from . import journal
 from .names import Layout
 
-_KEY = re.compile(r"(?:[^/]+/)?journal/(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})-(?P<event>.+)\.json")
+_KEY = re.compile(
+    r"(?:[^/]+/)?journal/(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})-(?P<event>.+)\.json"
+)
 
 
 def events(settings: Settings, store: Store, since: datetime, database: str = "") -> list[dict]:
     """What happened since then, newest first.
 
-    :param database: only what happened to this one. A server without a name in the settings (nothing but a bucket is known) hears of all servers.
-    :return: each ``at event server database`` and the facts of that event; what cannot be read is left out.
+    :param database: only what happened to this one. A server without a name in the settings
+        (nothing but a bucket is known) hears of all servers.
+    :return: each ``at event server database`` and the facts of that event; what cannot be read is
+        left out.
     """
     keys = [key for root in _roots(settings) for key in _keys(store, root, since)]
     with ThreadPoolExecutor(8) as pool:
-        found = [event for event in pool.map(lambda key: _read(store, key), dict.fromkeys(keys)) if event]
-    wanted = [e for e in found if settings.server_name in ("", e["server"]) and database in ("", e.get("database", ""))]
+        found = [
+            event for event in pool.map(lambda key: _read(store, key), dict.fromkeys(keys)) if event
+        ]
+    wanted = [
+        e
+        for e in found
+        if settings.server_name in ("", e["server"]) and database in ("", e.get("database", ""))
+    ]
     return sorted(wanted, key=lambda event: (event["at"], event["event"]), reverse=True)
 
 
@@ -37,7 +49,13 @@ def _roots(settings: Settings) -> list[str]:
     root = Layout(settings.s3_prefix).root
     if not settings.databases or not settings.server_name:
         return [root]
-    return [f"{layout.root}journal/" for layout in (Layout(settings.s3_prefix), *(Layout(settings.s3_prefix, name) for name in settings.databases))]
+    return [
+        f"{layout.root}journal/"
+        for layout in (
+            Layout(settings.s3_prefix),
+            *(Layout(settings.s3_prefix, name) for name in settings.databases),
+        )
+    ]
 
 
 def _keys(store: Store, root: str, since: datetime) -> list[str]:
@@ -46,7 +64,13 @@ def _keys(store: Store, root: str, since: datetime) -> list[str]:
     whole = [item.key for item in store.list(root, after=folder + first if folder else "")]
     base = len(root.removesuffix("journal/"))
     matches = [(key, _KEY.fullmatch(key[base:])) for key in whole]
-    return [key for key, match in matches if match and match["time"] >= first and not match["event"].startswith((f"{journal.BEGAN}-", f"{journal.KIT_BEGAN}-"))]
+    return [
+        key
+        for key, match in matches
+        if match
+        and match["time"] >= first
+        and not match["event"].startswith((f"{journal.BEGAN}-", f"{journal.KIT_BEGAN}-"))
+    ]
 
 
 def _read(store: Store, key: str) -> dict | None:
@@ -54,16 +78,20 @@ def _read(store: Store, key: str) -> dict | None:
         event = json.loads(store.get(key) or b"")
     except ValueError:
         return None
-    there = isinstance(event, dict) and all(isinstance(event.get(name), str) for name in ("at", "event", "server"))
+    there = isinstance(event, dict) and all(
+        isinstance(event.get(name), str) for name in ("at", "event", "server")
+    )
     return {"database": ""} | event if there else None
 
 
 def history(settings: Settings, days: float = 7, database: str = "") -> dict:
-    """What happened in the last days, from the bucket, and the last run as this server remembers it.
+    """What happened in the last days, from the bucket, and the last run as this server remembers
+    it.
 
     A store that cannot be reached leaves what the server itself knows.
 
-    :return: ``events`` (see :func:`events`), ``last_run`` (empty where none is remembered here), ``findings``, ``changed``.
+    :return: ``events`` (see :func:`events`), ``last_run`` (empty where none is remembered here),
+        ``findings``, ``changed``.
     """
     findings: list[dict] = []
     found: list[dict] = []
@@ -71,18 +99,31 @@ def history(settings: Settings, days: float = 7, database: str = "") -> dict:
     try:
         store = Store(settings)
         store.check()
-        found = events(settings, store, utc_now() - timedelta(days=days), settings.for_database(database) if database and settings.databases else database)
+        found = events(
+            settings,
+            store,
+            utc_now() - timedelta(days=days),
+            settings.for_database(database) if database and settings.databases else database,
+        )
     except StoreError as error:
         if not remembered:
             raise
-        findings.append({"code": "STORE_FAILS", "message": f"{error.message} What follows is this server's own memory of its last run"})
+        findings.append(
+            {
+                "code": "STORE_FAILS",
+                "message": f"{error.message} What follows is this server's own memory of its last run",
+            }
+        )
     return {"changed": False, "events": found, "last_run": remembered, "findings": findings}
 
 
 def lines(found: dict) -> list[str]:
     """:func:`history` for a person: one line an event, the newest first."""
     text = [f"{finding['code']}: {finding['message']}" for finding in found["findings"]]
-    text += [f"{event['at']}  {event['server']}  {event['database'] or '-'}  {event['event']}  {tell(event)}".rstrip() for event in found["events"]]
+    text += [
+        f"{event['at']}  {event['server']}  {event['database'] or '-'}  {event['event']}  {tell(event)}".rstrip()
+        for event in found["events"]
+    ]
     if not found["events"] and found["last_run"]:
         text.append(last_run_line(found["last_run"]))
     return text or ["Nothing happened in this time."]
@@ -110,5 +151,7 @@ def last_run_line(run: dict) -> str:
     """The last nightly run as a server remembers it, in one line; empty where none is remembered."""
     if not run:
         return ""
-    failed = [f"{name}: {one['error']}" for name, one in run["databases"].items() if one["error"]] + ([f"kit: {run['kit_error']}"] if run["kit_error"] else [])
+    failed = [
+        f"{name}: {one['error']}" for name, one in run["databases"].items() if one["error"]
+    ] + ([f"kit: {run['kit_error']}"] if run["kit_error"] else [])
     return f"the run of {run['started_at']} {'FAILED: ' + '; '.join(failed) if failed else 'was OK'}, {human_seconds(run['seconds'])}"

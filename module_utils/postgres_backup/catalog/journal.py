@@ -1,6 +1,8 @@
-"""What happened, one small object per event under ``journal/``; the bucket remembers what a lost server cannot.
+"""What happened, one small object per event under ``journal/``; the bucket remembers what a lost
+server cannot.
 
-An event's key holds its second, its server and its kind; servers that share a prefix do not overwrite each other's.
+An event's key holds its second, its server and its kind; servers that share a prefix do not
+overwrite each other's.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ BEGAN, KIT_BEGAN = "backup-began", "kit-began"
 
 
 def record(store: Store, layout: Layout, moment: datetime, event: str, facts: dict) -> list[dict]:
-    """Write one event. What happened has happened, so a store that refuses the note makes a finding and no failure.
+    """Write one event. What happened has happened, so a store that refuses the note makes a finding
+    and no failure.
 
     :param event: a verb such as ``backup``, ``backup-failed``, ``restore``, ``prune``.
     :param facts: JSON; no secrets.
@@ -42,13 +45,23 @@ def claim(store: Store, layout: Layout, moment: datetime, facts: dict, event: st
 
 
 def claims(store: Store, layout: Layout, moment: datetime, event: str = BEGAN) -> list[str]:
-    """The keys of all notes, by whomever, that say that a backup (or a kit) named after this second begins."""
+    """The keys of all notes, by whomever, that say that a backup (or a kit) named after this second
+    begins.
+    """
     return [item.key for item in store.list(layout.journal(moment, event).removesuffix(".json"))]
 
 
-def _write(store: Store, layout: Layout, moment: datetime, event: str, facts: dict, tag: str = "") -> str:
+def _write(
+    store: Store, layout: Layout, moment: datetime, event: str, facts: dict, tag: str = ""
+) -> str:
     server = store.settings.server_name
-    key = layout.journal(moment, "-".join(filter(None, (event, urllib.parse.quote(server, safe="._~"), tag))))
-    body = json.dumps({"at": format_timestamp(moment), "event": event, "server": server} | facts, ensure_ascii=False, default=str)
+    key = layout.journal(
+        moment, "-".join(filter(None, (event, urllib.parse.quote(server, safe="._~"), tag)))
+    )
+    body = json.dumps(
+        {"at": format_timestamp(moment), "event": event, "server": server} | facts,
+        ensure_ascii=False,
+        default=str,
+    )
     store.put(key, body.encode(), "application/json")
     return key

@@ -11,7 +11,10 @@ from ..clock import parse_time
 from ..s3.store import Store
 from ..settings import Settings
 
-_NAME = re.compile(r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?", re.ASCII)
+_NAME = re.compile(
+    r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?",
+    re.ASCII,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,18 +68,33 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
 
 
 def _facts(data: bytes) -> dict | None:
-    """What a manifest says; None where it is damaged, so that one spoiled object does not hide the other kits. Such a kit is nobody's, and stays."""
+    """What a manifest says; None where it is damaged, so that one spoiled object does not hide the
+    other kits. Such a kit is nobody's, and stays.
+    """
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    right = isinstance(found, dict) and isinstance(found.get("server"), dict) and isinstance(found["server"].get("name"), str)
-    return found if right and isinstance(found.get("bytes"), int) and isinstance(found.get("sha256"), str) else None
+    right = (
+        isinstance(found, dict)
+        and isinstance(found.get("server"), dict)
+        and isinstance(found["server"].get("name"), str)
+    )
+    return (
+        found
+        if right and isinstance(found.get("bytes"), int) and isinstance(found.get("sha256"), str)
+        else None
+    )
 
 
 def newest_kit(settings: Settings) -> dict | None:
     """The newest kit of this server: ``kit paths files encrypted``; None where none was saved."""
     for kit in list_kits(settings, Store(settings)):
         if kit.ours and kit.manifest:
-            return {"kit": kit.name, "paths": kit.manifest.get("paths", []), "files": kit.manifest.get("files"), "encrypted": kit.encrypted}
+            return {
+                "kit": kit.name,
+                "paths": kit.manifest.get("paths", []),
+                "files": kit.manifest.get("files"),
+                "encrypted": kit.encrypted,
+            }
     return None

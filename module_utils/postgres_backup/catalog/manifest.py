@@ -8,7 +8,16 @@ from ..errors import BadBackupError
 
 SCHEMA = 1
 #: what every manifest has, and of which kind; whoever reads one relies on it
-_REQUIRED = {"name": str, "database": str, "server": dict, "bytes": int, "dump_bytes": int, "rows": int, "sha256": str, "tables": dict}
+_REQUIRED = {
+    "name": str,
+    "database": str,
+    "server": dict,
+    "bytes": int,
+    "dump_bytes": int,
+    "rows": int,
+    "sha256": str,
+    "tables": dict,
+}
 
 
 def dump(manifest: dict) -> bytes:
@@ -35,14 +44,22 @@ def parse(data: bytes, key: str) -> dict:
     if version != SCHEMA:
         raise _damaged(key, "it is not one of ours")
     wrong = [name for name, kind in _REQUIRED.items() if not isinstance(found.get(name), kind)]
-    wrong += [f"tables.{name}" for name, facts in found["tables"].items() if not _is_table(facts)][:3] if "tables" not in wrong else []
+    wrong += (
+        [f"tables.{name}" for name, facts in found["tables"].items() if not _is_table(facts)][:3]
+        if "tables" not in wrong
+        else []
+    )
     if wrong:
         raise _damaged(key, f"no sensible {', '.join(wrong)}")
     return found
 
 
 def _is_table(facts: object) -> bool:
-    return isinstance(facts, dict) and isinstance(facts.get("rows"), int) and isinstance(facts.get("sha256"), str)
+    return (
+        isinstance(facts, dict)
+        and isinstance(facts.get("rows"), int)
+        and isinstance(facts.get("sha256"), str)
+    )
 
 
 def _damaged(key: str, why: str) -> BadBackupError:
@@ -55,22 +72,41 @@ def _damaged(key: str, why: str) -> BadBackupError:
 
 def tables_of(report) -> dict[str, dict]:
     """The facts of an inspector's report as they stand in a manifest, by qualified table name."""
-    return {name: {"rows": facts.rows, "bytes": facts.bytes, "sha256": facts.sha256} for name, facts in sorted(report.tables.items())}
+    return {
+        name: {"rows": facts.rows, "bytes": facts.bytes, "sha256": facts.sha256}
+        for name, facts in sorted(report.tables.items())
+    }
 
 
 def differences(expected: dict[str, dict], found: dict[str, dict], limit: int = 10) -> list[dict]:
-    """Where two sets of tables differ, as findings; at most ``limit``, then one that counts the rest."""
+    """Where two sets of tables differ, as findings; at most ``limit``, then one that counts the
+    rest.
+    """
     findings = []
     for name in sorted(expected.keys() | found.keys()):
         want, got = expected.get(name), found.get(name)
         if want is None:
-            findings.append({"code": "TABLE_UNEXPECTED", "message": f"{name} is not in the manifest"})
+            findings.append(
+                {"code": "TABLE_UNEXPECTED", "message": f"{name} is not in the manifest"}
+            )
         elif got is None:
-            findings.append({"code": "TABLE_MISSING", "message": f"{name} with {want['rows']} rows is missing"})
+            findings.append(
+                {"code": "TABLE_MISSING", "message": f"{name} with {want['rows']} rows is missing"}
+            )
         elif want["rows"] != got["rows"]:
-            findings.append({"code": "ROWS_DIFFER", "message": f"{name} has {got['rows']} rows, the manifest says {want['rows']}"})
+            findings.append(
+                {
+                    "code": "ROWS_DIFFER",
+                    "message": f"{name} has {got['rows']} rows, the manifest says {want['rows']}",
+                }
+            )
         elif want["sha256"] != got["sha256"]:
-            findings.append({"code": "DATA_DIFFERS", "message": f"{name} has the right number of rows, but other data"})
+            findings.append(
+                {
+                    "code": "DATA_DIFFERS",
+                    "message": f"{name} has the right number of rows, but other data",
+                }
+            )
     if len(findings) > limit:
         findings[limit:] = [{"code": "MORE", "message": f"and {len(findings) - limit} more tables"}]
     return findings

@@ -47,7 +47,9 @@ class BackupName:
 
     @classmethod
     def parse(cls, text: str) -> BackupName | None:
-        """The name in ``text``, or None where it is not exactly one (a date that does not exist is none)."""
+        """The name in ``text``, or None where it is not exactly one (a date that does not exist is
+        none).
+        """
         found = _NAME.fullmatch(text)
         if not found:
             return None
@@ -58,7 +60,9 @@ class BackupName:
         return cls(taken_at, found["suffix"], bool(found["age"]))
 
     @classmethod
-    def of(cls, taken_at: datetime, format: str, compression: str, encrypted: bool = False) -> BackupName:
+    def of(
+        cls, taken_at: datetime, format: str, compression: str, encrypted: bool = False
+    ) -> BackupName:
         """The name for a backup taken now in a format (plain, custom) and compression (gzip, zstd)."""
         wanted = ("custom", "none") if format == "custom" else (format, compression)
         suffix = next(s for s, kind in SUFFIXES.items() if kind == wanted)
@@ -111,11 +115,15 @@ class Layout:
         return f"{self.root}globals/{name.stem}.sql.gz" + (".age" if name.encrypted else "")
 
     def partial(self, name: BackupName, what: str) -> str:
-        """``what``: ``schema``, or the chosen tables joined by ``+``; cut where it is too long (the manifest has all of it)."""
+        """``what``: ``schema``, or the chosen tables joined by ``+``; cut where it is too long (the
+        manifest has all of it).
+        """
         safe = urllib.parse.quote(what, safe="-_.~+")
         if len(safe) > LONGEST_PART:
             safe = re.sub(r"%.?$", "", safe[:LONGEST_PART]) + "~"
-        return f"{self.root}partial/{name.stem}.{safe}{name.suffix}" + (".age" if name.encrypted else "")
+        return f"{self.root}partial/{name.stem}.{safe}{name.suffix}" + (
+            ".age" if name.encrypted else ""
+        )
 
     def journal(self, moment: datetime, event: str) -> str:
         return f"{self.root}journal/{format_time(moment)}-{event}.json"
@@ -127,9 +135,9 @@ class Layout:
 
 
 def _folder(database: str) -> str:
-    """A database's name as a part of a key that is none of ours: not ``globals``, whose objects are called like backups, nor ``.`` or ``..``."""
+    """A database's name as a part of a key that is none of ours: not ``globals``, whose objects are
+    called like backups, nor ``.`` or ``..``.
+    """
     if database in _RESERVED or not database.strip("."):
         return f"%{ord(database[0]):02X}" + database[1:]
     return urllib.parse.quote(database, safe="-_.~")
-
-

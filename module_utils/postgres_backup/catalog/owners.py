@@ -1,4 +1,6 @@
-"""Whose backups a bucket holds, told by the manifests alone: for whoever has nothing left but the bucket and its key."""
+"""Whose backups a bucket holds, told by the manifests alone: for whoever has nothing left but the
+bucket and its key.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ _MANIFEST = re.compile(r"(?:[^/]+/)?manifests/[^/]+\.json")
 
 
 def owners(settings: Settings, store: Store) -> list[dict]:
-    """Every server and database that has backups under the prefix, those with the newest backup first.
+    """Every server and database that has backups under the prefix, those with the newest backup
+    first.
 
     :return: each ``server``, ``database``, ``backups`` (how many) and ``newest`` (its name).
     """
@@ -27,7 +30,10 @@ def owners(settings: Settings, store: Store) -> list[dict]:
             if about is None:
                 continue
             server, database, name = about
-            one = found.setdefault((server, database), {"server": server, "database": database, "backups": 0, "newest": name})
+            one = found.setdefault(
+                (server, database),
+                {"server": server, "database": database, "backups": 0, "newest": name},
+            )
             one["backups"] += 1
             one["newest"] = max(one["newest"], name)
     return sorted(found.values(), key=lambda one: one["newest"], reverse=True)
@@ -48,7 +54,10 @@ def advice(found: list[dict]) -> str:
     """What to set, as a hint of an error; empty where the bucket holds no backups."""
     if not found:
         return ""
-    known = "; ".join(f"server {one['server']}, database {one['database']}: {one['backups']}, the newest {one['newest']}" for one in found[:5])
+    known = "; ".join(
+        f"server {one['server']}, database {one['database']}: {one['backups']}, the newest {one['newest']}"
+        for one in found[:5]
+    )
     first = found[0]
     return (
         f"Backups there are of {known}. If one is meant, set backup_server_name: {first['server']} and backup_db_name: {first['database']}"

@@ -1,6 +1,7 @@
 """Which backups stay and which go: a pure function to a plan with a reason for every backup.
 
-Everything that deletes a backup goes through :func:`plan`; a database that a restore replaced, through :func:`plan_replaced`.
+Everything that deletes a backup goes through :func:`plan`; a database that a restore replaced,
+through :func:`plan_replaced`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Candidate(Protocol):
 class Policy:
     """
     :param days: backups of this age or younger stay.
-    :param weekly: so many weeks, and ``monthly`` so many months, keep their newest good backup on top.
+    :param weekly: so many weeks, and ``monthly`` so many months, keep their newest good backup on
+        top.
     :param allow_many: let one run delete more than half of what is ours.
     """
 
@@ -51,8 +53,8 @@ class Decision:
 def plan(backups: Sequence[Candidate], policy: Policy, now: datetime) -> list[Decision]:
     """A decision for each backup, newest first.
 
-    The newest good and the newest proven backup stay whatever their age; what is not ours stays; no more
-    than half of ours goes in one run, the oldest first, unless the policy allows it.
+    The newest good and the newest proven backup stay whatever their age; what is not ours stays; no
+    more than half of ours goes in one run, the oldest first, unless the policy allows it.
 
     :param backups: in any order; several of one time are told apart by nothing and judged alike.
     :param now: UTC. A backup dated after it stays: one of the two clocks is wrong.
@@ -80,17 +82,24 @@ def plan(backups: Sequence[Candidate], policy: Policy, now: datetime) -> list[De
         keep(backup, "the newest proven backup")
     for backup in _newest_of_each(good, policy.weekly, lambda b: b.taken_at.isocalendar()[:2]):
         keep(backup, f"the newest of its week ({policy.weekly} weeks are kept)")
-    for backup in _newest_of_each(good, policy.monthly, lambda b: (b.taken_at.year, b.taken_at.month)):
+    for backup in _newest_of_each(
+        good, policy.monthly, lambda b: (b.taken_at.year, b.taken_at.month)
+    ):
         keep(backup, f"the newest of its month ({policy.monthly} months are kept)")
 
     going = [b for b in mine if id(b) not in reasons]
     spared = 0 if policy.allow_many else max(len(going) - len(mine) // 2, 0)
     for backup in going[:spared]:
         keep(backup, "spared this time: no more than half may go in one run")
-    return [Decision(b, id(b) in reasons, reasons.get(id(b), f"older than {policy.days} days")) for b in ordered]
+    return [
+        Decision(b, id(b) in reasons, reasons.get(id(b), f"older than {policy.days} days"))
+        for b in ordered
+    ]
 
 
-def _newest_of_each(newest_first: Sequence[Candidate], count: int, period: Callable[[Candidate], tuple]) -> list[Candidate]:
+def _newest_of_each(
+    newest_first: Sequence[Candidate], count: int, period: Callable[[Candidate], tuple]
+) -> list[Candidate]:
     """The newest backup of each of the ``count`` latest periods that have one."""
     found: dict[tuple, Candidate] = {}
     for backup in newest_first:
@@ -105,12 +114,14 @@ class ReplacedDecision:
     reason: str
 
 
-def plan_replaced(replaced: Sequence[tuple[str, datetime]], newest_good: datetime | None, days: int, now: datetime) -> list[ReplacedDecision]:
+def plan_replaced(
+    replaced: Sequence[tuple[str, datetime]], newest_good: datetime | None, days: int, now: datetime
+) -> list[ReplacedDecision]:
     """A decision for each database that a restore replaced, newest first.
 
     :param replaced: name, and when it was replaced, UTC.
-    :param newest_good: when the newest good backup was taken; None where there is none. A database replaced after that
-        may hold the only newer data there is, and stays whatever its age.
+    :param newest_good: when the newest good backup was taken; None where there is none. A database
+        replaced after that may hold the only newer data there is, and stays whatever its age.
     :param days: databases replaced so many days ago, or less, stay.
     """
     decisions = []

@@ -1,4 +1,6 @@
-"""The command line ``postgres-backup``: how to ask and how to answer; what is done is decided in the use cases."""
+"""The command line ``postgres-backup``: how to ask and how to answer; what is done is decided in
+the use cases.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +24,51 @@ class Parser(argparse.ArgumentParser):
     """Wrong usage is an error like any other, also where JSON was asked for."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"Failed to understand the command: {message}", f"{self.prog} --help shows what there is")
+        raise UsageError(
+            f"Failed to understand the command: {message}",
+            f"{self.prog} --help shows what there is",
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=f"settings to use (default: {config_file.DEFAULT_CONFIG})")
-    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="the result as one JSON object on standard output")
     common.add_argument(
-        "--log-format", choices=("text", "json"), default=argparse.SUPPRESS, help="how each step is told on standard error (default: text; json for machines)"
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help=f"settings to use (default: {config_file.DEFAULT_CONFIG})",
     )
     common.add_argument(
-        "--journald", action="store_true", default=argparse.SUPPRESS, help="tell each step to the system's journal too: journalctl -t postgres-backup"
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="the result as one JSON object on standard output",
+    )
+    common.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default=argparse.SUPPRESS,
+        help="how each step is told on standard error (default: text; json for machines)",
+    )
+    common.add_argument(
+        "--journald",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="tell each step to the system's journal too: journalctl -t postgres-backup",
     )
     one = argparse.ArgumentParser(add_help=False)
-    one.add_argument("--database", default="", metavar="NAME", help="which database, where the settings name several")
+    one.add_argument(
+        "--database",
+        default="",
+        metavar="NAME",
+        help="which database, where the settings name several",
+    )
     dry = argparse.ArgumentParser(add_help=False)
     dry.add_argument("--check", action="store_true", help="say what would be done, and do nothing")
     key = argparse.ArgumentParser(add_help=False)
-    key.add_argument("--identity", metavar="FILE", default="", help="private age key, for an encrypted backup")
+    key.add_argument(
+        "--identity", metavar="FILE", default="", help="private age key, for an encrypted backup"
+    )
 
     parser = Parser(
         prog="postgres-backup",
@@ -53,33 +81,95 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", parents=[common, *parents])
+        return commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            parents=[common, *parents],
+        )
 
     backup = command("backup", "back up a database now", one, dry)
-    backup.add_argument("--tables", default="", metavar="A,B", help="only these tables (into partial/; patterns as for pg_dump --table)")
-    backup.add_argument("--schema-only", action="store_true", help="definitions without rows (into partial/)")
+    backup.add_argument(
+        "--tables",
+        default="",
+        metavar="A,B",
+        help="only these tables (into partial/; patterns as for pg_dump --table)",
+    )
+    backup.add_argument(
+        "--schema-only", action="store_true", help="definitions without rows (into partial/)"
+    )
     command("list", "list the backups in the bucket, newest first", one)
-    restore = command("restore", "make a database what it was in a backup; the one it replaces is kept", one, dry, key)
+    restore = command(
+        "restore",
+        "make a database what it was in a backup; the one it replaces is kept",
+        one,
+        dry,
+        key,
+    )
     restore.add_argument("backup", metavar="FILE", help="a name as listed, or latest")
-    restore.add_argument("--in-place", action="store_true", help="no second copy: in one transaction inside the live database; nothing is kept to go back to")
-    restore.add_argument("--tables", default="", metavar="A,B", help="only these tables, in one transaction of the live database; names as in SQL")
+    restore.add_argument(
+        "--in-place",
+        action="store_true",
+        help="no second copy: in one transaction inside the live database; nothing is kept to go back to",
+    )
+    restore.add_argument(
+        "--tables",
+        default="",
+        metavar="A,B",
+        help="only these tables, in one transaction of the live database; names as in SQL",
+    )
     undo = command("undo-restore", "swap the database that a restore replaced back in", one, dry)
-    undo.add_argument("kept", nargs="?", default="", metavar="KEPT_DATABASE", help="which one (default: the newest)")
+    undo.add_argument(
+        "kept",
+        nargs="?",
+        default="",
+        metavar="KEPT_DATABASE",
+        help="which one (default: the newest)",
+    )
     prune = command("prune", "delete the backups that the retention no longer keeps", one, dry)
-    prune.add_argument("--allow-many", action="store_true", help="let this run delete more than half of them")
-    command("status", "say whether the newest backup is fresh, what is kept and when the next one runs")
-    verify = command("verify", "read a backup to its end and compare it with its manifest", one, dry, key)
+    prune.add_argument(
+        "--allow-many", action="store_true", help="let this run delete more than half of them"
+    )
+    command(
+        "status", "say whether the newest backup is fresh, what is kept and when the next one runs"
+    )
+    verify = command(
+        "verify", "read a backup to its end and compare it with its manifest", one, dry, key
+    )
     verify.add_argument("backup", metavar="FILE", help="a name as listed, or latest")
-    command("adopt", "take over backups without a manifest (made by older scripts), so that the retention counts for them", one, dry)
-    command("kit", "save the server kit now: the files of BACKUP_PATHS that a lost server needs beside its database", dry)
+    command(
+        "adopt",
+        "take over backups without a manifest (made by older scripts), so that the retention counts for them",
+        one,
+        dry,
+    )
+    command(
+        "kit",
+        "save the server kit now: the files of BACKUP_PATHS that a lost server needs beside its database",
+        dry,
+    )
     kit = command("restore-kit", "put the files of a server kit back", dry, key)
     kit.add_argument("kit", metavar="FILE", help="a name under kit/ in the bucket, or latest")
-    kit.add_argument("--to", required=True, metavar="DIR", help="the folder that stands for /; as root with --to / everything returns to its place")
-    history = command("history", "say what happened: backups, failures, restores and prunes, newest first", one)
-    history.add_argument("--days", type=float, default=7, metavar="N", help="how far back (default: 7)")
-    command("watch", "what cron calls every hour: look whether all is well, tell who should know, make up for a run that did not happen")
+    kit.add_argument(
+        "--to",
+        required=True,
+        metavar="DIR",
+        help="the folder that stands for /; as root with --to / everything returns to its place",
+    )
+    history = command(
+        "history", "say what happened: backups, failures, restores and prunes, newest first", one
+    )
+    history.add_argument(
+        "--days", type=float, default=7, metavar="N", help="how far back (default: 7)"
+    )
+    command(
+        "watch",
+        "what cron calls every hour: look whether all is well, tell who should know, make up for a run that did not happen",
+    )
     alert_test = command("alert-test", "send a test to everybody who is told of trouble", dry)
-    alert_test.add_argument("--only-new", action="store_true", help="only to addresses that no test has reached yet")
+    alert_test.add_argument(
+        "--only-new", action="store_true", help="only to addresses that no test has reached yet"
+    )
     run = command("run", "what cron calls at night: back up every database, then prune")
     run.add_argument(
         "--at",
@@ -91,7 +181,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _split(names: str) -> list[str]:
-    """Patterns between commas; a comma in double quotes belongs to a name, as in ``'users,"odd, one"'``."""
+    """Patterns between commas; a comma in double quotes belongs to a name, as in ``'users,"odd,
+    one"'``.
+    """
     return [name.strip() for name in re.findall(r'(?:"[^"]*"|[^,"]|")+', names) if name.strip()]
 
 
@@ -108,11 +200,19 @@ def _identities(path: str) -> tuple[str, ...]:
     except OSError as error:
         raise UsageError(f"Failed to read the key file {path}: {error.strerror}") from None
     if not found:
-        raise UsageError(f"There is no private key in {path}", "A line of it begins with AGE-SECRET-KEY-1; age-keygen makes one")
+        raise UsageError(
+            f"There is no private key in {path}",
+            "A line of it begins with AGE-SECRET-KEY-1; age-keygen makes one",
+        )
     return found
 
 
-def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Progress, identities: tuple[str, ...]) -> tuple[dict, list[str], int]:
+def _perform(
+    arguments: argparse.Namespace,
+    s: settings.Settings,
+    progress: Progress,
+    identities: tuple[str, ...],
+) -> tuple[dict, list[str], int]:
     """:return: the result, lines for a person, the exit status."""
     a = arguments
     if a.command == "backup":
@@ -123,11 +223,21 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
         from ..health import status
 
         found = status.info(s, a.database)
-        return found, status.owner_lines(found.get("owners", [])) * bool(found.get("owners")) + status.table(found["backups"]), 0
+        return (
+            found,
+            status.owner_lines(found.get("owners", [])) * bool(found.get("owners"))
+            + status.table(found["backups"]),
+            0,
+        )
     if a.command == "restore" and a.tables:
         from ..restore.steps import perform_step as step
 
-        chosen = {"backup": a.backup, "tables": _split(a.tables), "database": a.database, "in_place": a.in_place or None}
+        chosen = {
+            "backup": a.backup,
+            "tables": _split(a.tables),
+            "database": a.database,
+            "in_place": a.in_place or None,
+        }
         found = step(s, **chosen, identities=identities, check=a.check, progress=progress)
         return found, _table_lines(found), 0
     if a.command == "kit":
@@ -141,8 +251,18 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
     if a.command == "restore":
         from ..restore.database import restore_database as restore
 
-        found = restore(s, a.backup, a.database, a.check, True if a.in_place else None, identities, progress)
-        return found, _plan_lines(found) if a.check else ["Undo: postgres-backup undo-restore"] if found["kept_database"] else [], 0
+        found = restore(
+            s, a.backup, a.database, a.check, True if a.in_place else None, identities, progress
+        )
+        return (
+            found,
+            _plan_lines(found)
+            if a.check
+            else ["Undo: postgres-backup undo-restore"]
+            if found["kept_database"]
+            else [],
+            0,
+        )
     if a.command == "undo-restore":
         from ..restore.database import undo_restore as undo
 
@@ -153,7 +273,10 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
         found = prune(s, a.database, a.check, a.allow_many, progress)
         return (
             found,
-            [f"{'would delete' if a.check else 'deleted'}  {d['backup']}  {d['reason']}" for d in found["deleted"]]
+            [
+                f"{'would delete' if a.check else 'deleted'}  {d['backup']}  {d['reason']}"
+                for d in found["deleted"]
+            ]
             + [f"kept     {k['backup']}  {k['reason']}" for k in found["kept"]]
             + [f["message"] for f in found["findings"]],
             0,
@@ -173,7 +296,8 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
         found = adopt(s, a.database, a.check, progress)
         return (
             found,
-            [f"adopted  {name}" for name in found["adopted"]] + [f"refused  {r['backup']}: {r['reason']}" for r in found["refused"]]
+            [f"adopted  {name}" for name in found["adopted"]]
+            + [f"refused  {r['backup']}: {r['reason']}" for r in found["refused"]]
             or ["Nothing waits for adoption."],
             0,
         )
@@ -186,12 +310,21 @@ def _perform(arguments: argparse.Namespace, s: settings.Settings, progress: Prog
         from ..nightly.watch import look_around as watch
 
         found = watch(s, progress)
-        return found, [f"{t['code']}: {t['message']} (since {t['since']})" for t in found["troubles"]], 0 if found["healthy"] else 4
+        return (
+            found,
+            [f"{t['code']}: {t['message']} (since {t['since']})" for t in found["troubles"]],
+            0 if found["healthy"] else 4,
+        )
     if a.command == "alert-test":
         from ..health import alarms
 
         found = alarms.send_test(s, a.only_new, a.check)
-        return found, [f"{'would be told' if a.check else 'told'}: {kind}" for kind in found["addresses"]] or ["No address is new."], 0
+        return (
+            found,
+            [f"{'would be told' if a.check else 'told'}: {kind}" for kind in found["addresses"]]
+            or ["No address is new."],
+            0,
+        )
     from ..nightly.run import run_night as run
 
     found = run(s, progress, bool(a.at))
@@ -216,7 +349,11 @@ def _plan_lines(plan: dict) -> list[str]:
         "free_bytes": "free bytes",
         "needed_bytes": "needed bytes",
     }
-    return [f"{text}: {plan[name]}" for name, text in wanted.items() if plan.get(name) not in (None, [], "")] + [f["message"] for f in plan["findings"]]
+    return [
+        f"{text}: {plan[name]}"
+        for name, text in wanted.items()
+        if plan.get(name) not in (None, [], "")
+    ] + [f["message"] for f in plan["findings"]]
 
 
 def stays_root(command: str) -> bool:
@@ -225,7 +362,8 @@ def stays_root(command: str) -> bool:
 
 
 def become_owner(config: str) -> None:
-    """As root: become whoever owns the config, so that the state and the lock stay that user's and cron can go on with them.
+    """As root: become whoever owns the config, so that the state and the lock stay that user's and
+    cron can go on with them.
 
     :raises UsageError: there is no such config or user.
     """
@@ -235,7 +373,8 @@ def become_owner(config: str) -> None:
         owner = os.stat(config).st_uid
     except OSError as error:
         raise UsageError(
-            f"Failed to read the config {config}: {error.strerror}", "Run `ansible-playbook setup.yml`, or name another with --config FILE"
+            f"Failed to read the config {config}: {error.strerror}",
+            "Run `ansible-playbook setup.yml`, or name another with --config FILE",
         ) from None
     if owner == 0:
         return
@@ -243,7 +382,8 @@ def become_owner(config: str) -> None:
         user = pwd.getpwuid(owner)
     except KeyError:
         raise UsageError(
-            f"The config {config} belongs to user number {owner}, whom this machine does not know", f"chown it to a user: chown postgres-backup {config}"
+            f"The config {config} belongs to user number {owner}, whom this machine does not know",
+            f"chown it to a user: chown postgres-backup {config}",
         ) from None
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
@@ -258,8 +398,16 @@ def become_owner(config: str) -> None:
 
 def _progress(arguments: argparse.Namespace) -> Progress:
     """A line that renews itself for whoever sits before a terminal, else the lines of a log."""
-    as_json, journal = getattr(arguments, "log_format", "text") == "json", getattr(arguments, "journald", False)
-    if sys.stderr.isatty() and not as_json and not journal and arguments.command not in ("run", "watch"):
+    as_json, journal = (
+        getattr(arguments, "log_format", "text") == "json",
+        getattr(arguments, "journald", False),
+    )
+    if (
+        sys.stderr.isatty()
+        and not as_json
+        and not journal
+        and arguments.command not in ("run", "watch")
+    ):
         return TerminalProgress()
     return LogProgress(as_json=as_json, journal=journal)
 
@@ -267,7 +415,9 @@ def _progress(arguments: argparse.Namespace) -> Progress:
 def main(argv: Sequence[str] | None = None) -> int:
     """:return: the exit status of the contract."""
     for name in [name for name in os.environ if name.startswith("PG")]:
-        del os.environ[name]  # the settings alone say which server; libpq would listen to PGHOSTADDR, PGOPTIONS and thirty more
+        del os.environ[
+            name
+        ]  # the settings alone say which server; libpq would listen to PGHOSTADDR, PGOPTIONS and thirty more
     sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else list(argv)
     as_json = "--json" in argv
@@ -297,22 +447,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         signals.deaf()
         progress.close()
-        error = PostgresBackupError(f"Stopped by {str(stop) or 'Ctrl-C'}", "Nothing was lost, and nothing half-done was left")
+        error = PostgresBackupError(
+            f"Stopped by {str(stop) or 'Ctrl-C'}",
+            "Nothing was lost, and nothing half-done was left",
+        )
         return _explain(error, str, as_json)
     except Exception as any_error:  # noqa: BLE001 - the last one to hear of it; never a traceback
         progress.close()
-        return _explain(any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error), hide, as_json)
+        return _explain(
+            any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error),
+            hide,
+            as_json,
+        )
     progress.close()
     return _answer(result, lines, as_json, status)
 
 
 def _explain(error: PostgresBackupError, hide: Callable[[str], str], as_json: bool) -> int:
-    """Say what failed, why and what to type next; every secret that found its way in is blotted out."""
+    """Say what failed, why and what to type next; every secret that found its way in is blotted
+    out.
+    """
     findings = [{"code": f["code"], "message": hide(f["message"])} for f in error.findings]
     if as_json:
-        answer = {"failed": True, "error": hide(error.message), "hint": hide(error.hint), "findings": findings, "exit_status": error.exit_status}
+        answer = {
+            "failed": True,
+            "error": hide(error.message),
+            "hint": hide(error.hint),
+            "findings": findings,
+            "exit_status": error.exit_status,
+        }
         say(json.dumps(answer) + "\n", sys.stdout)
-    lines = [f"postgres-backup: {hide(error.message)}", *(f"  {f['code']}: {f['message']}" for f in findings)]
+    lines = [
+        f"postgres-backup: {hide(error.message)}",
+        *(f"  {f['code']}: {f['message']}" for f in findings),
+    ]
     if error.hint:
         lines.append(f"  {hide(error.hint)}")
     say("".join(printable(line) + "\n" for line in lines), sys.stderr)

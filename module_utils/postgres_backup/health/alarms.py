@@ -1,7 +1,9 @@
-"""Tell people what is wrong: one message when a trouble begins, one when it is over, through Apprise.
+"""Tell people what is wrong: one message when a trouble begins, one when it is over, through
+Apprise.
 
-What is open, and who was told of it, is remembered in the server's state, so that a trouble that lasts is not told again every hour. An
-address that could not be reached is tried again at the next look.
+What is open, and who was told of it, is remembered in the server's state, so that a trouble that
+lasts is not told again every hour. An address that could not be reached is tried again at the next
+look.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from ..machine import state
 from ..settings import Settings
 from ..text import human_age
 
-#: the state that remembers: ``open`` troubles by key, ``over`` (those whose end is still to be told), ``good`` backups, ``tested`` addresses
+#: the state that remembers: ``open`` troubles by key, ``over`` (those whose end is still to be
+#: told), ``good`` backups, ``tested`` addresses
 _MEMORY = "alarms.json"
 #: what each trouble is, for a headline, the most telling first
 TITLES = {
@@ -53,9 +56,11 @@ _ADVICE = {
     "ROWS_JUMPED": "look whether that is meant",
     "DISK_SHORT": "make room, or set backup_restore_in_place: true",
 }
-#: a trouble with one of these codes explains others of the same cause; a prune that is refused explains no failed backup
+#: a trouble with one of these codes explains others of the same cause; a prune that is refused
+#: explains no failed backup
 _EXPLAIN_THEIR_CAUSE = ("STORE_FAILS", "CLOCK_OFF", "BACKUP_FAILED")
-#: a trouble that somebody has been told of explains another of the same database, which is then not told
+#: a trouble that somebody has been told of explains another of the same database, which is then not
+#: told
 _EXPLAINED_BY = {
     "BACKUP_STALE": ("BACKUP_FAILED", "BACKUP_BAD", "NIGHT_SKIPPED"),
     "NIGHT_SKIPPED": ("BACKUP_FAILED",),
@@ -72,7 +77,8 @@ class Trouble:
     :param database: whose trouble it is; empty: the server's.
     :param message: why, in one sentence.
     :param hint: what to type; empty: what is usual for this code.
-    :param cause: ``store``, ``clock`` and the like: of several troubles with one cause only the first is told.
+    :param cause: ``store``, ``clock`` and the like: of several troubles with one cause only the
+        first is told.
     """
 
     code: str
@@ -94,16 +100,27 @@ def key(code: str, database: str = "") -> str:
 def open_troubles(settings: Settings) -> list[dict]:
     """The troubles that are open on this server, the oldest first: ``code database message since``."""
     found = state.read(settings, _MEMORY).get("open", {}).values()
-    return sorted(({name: one[name] for name in ("code", "database", "message", "since")} for one in found), key=lambda one: (one["since"], one["code"]))
+    return sorted(
+        ({name: one[name] for name in ("code", "database", "message", "since")} for one in found),
+        key=lambda one: (one["since"], one["code"]),
+    )
 
 
-def settle(settings: Settings, judged: Iterable[str], seen: Sequence[Trouble] = (), good: Mapping[str, dict | None] | None = None) -> list[dict]:
+def settle(
+    settings: Settings,
+    judged: Iterable[str],
+    seen: Sequence[Trouble] = (),
+    good: Mapping[str, dict | None] | None = None,
+) -> list[dict]:
     """Note what was looked at and what was found, and tell whoever does not know yet.
 
-    :param judged: keys of the troubles that were looked for: those that are open and were not seen are over.
+    :param judged: keys of the troubles that were looked for: those that are open and were not seen
+        are over.
     :param seen: the troubles found.
-    :param good: the newest good backup of each database asked for (``backup`` and ``taken_at``), for the messages.
-    :return: findings: ALERT_NOT_DELIVERED, and STATE_NOT_WRITTEN where it may be told again because it cannot be remembered.
+    :param good: the newest good backup of each database asked for (``backup`` and ``taken_at``),
+        for the messages.
+    :return: findings: ALERT_NOT_DELIVERED, and STATE_NOT_WRITTEN where it may be told again because
+        it cannot be remembered.
     """
     told: list[dict] | None = None
 
@@ -120,18 +137,31 @@ def settle(settings: Settings, judged: Iterable[str], seen: Sequence[Trouble] = 
     return told
 
 
-def _remember(settings: Settings, memory: dict, judged: set[str], seen: Sequence[Trouble], good: Mapping[str, dict | None]) -> None:
+def _remember(
+    settings: Settings,
+    memory: dict,
+    judged: set[str],
+    seen: Sequence[Trouble],
+    good: Mapping[str, dict | None],
+) -> None:
     now = format_timestamp(utc_now())
     open_, over = memory.setdefault("open", {}), memory.setdefault("over", [])
-    memory.setdefault("good", {}).update({name: {k: one[k] for k in ("backup", "taken_at")} for name, one in good.items() if one})
+    memory.setdefault("good", {}).update(
+        {name: {k: one[k] for k in ("backup", "taken_at")} for name, one in good.items() if one}
+    )
     for trouble in seen:
-        facts = dataclasses.asdict(trouble) | {"message": settings.hide(trouble.message), "hint": settings.hide(trouble.hint)}
+        facts = dataclasses.asdict(trouble) | {
+            "message": settings.hide(trouble.message),
+            "hint": settings.hide(trouble.hint),
+        }
         open_[trouble.key] = {"since": now, "told": {}} | open_.get(trouble.key, {}) | facts
     for name in judged - {trouble.key for trouble in seen}:
         if ended := open_.pop(name, None):
             over.append(ended | {"ended": now})
     for name, one in list(open_.items()):
-        if one["database"] and one["database"] not in settings.databases:  # it is no longer backed up here
+        if (
+            one["database"] and one["database"] not in settings.databases
+        ):  # it is no longer backed up here
             del open_[name]
 
 
@@ -146,7 +176,9 @@ def _tell(settings: Settings, memory: dict) -> list[dict]:
                 else:
                     del one["told"][address]
         known = [one for one in memory["open"].values() if address in one["told"]]
-        for one in sorted(memory["open"].values(), key=lambda one: (one["since"], list(TITLES).index(one["code"]))):
+        for one in sorted(
+            memory["open"].values(), key=lambda one: (one["since"], list(TITLES).index(one["code"]))
+        ):
             if address in one["told"] or any(_explains(other, one) for other in known):
                 continue
             if reason := _send(settings, url, *_message(settings, memory, one, now)):
@@ -161,7 +193,11 @@ def _tell(settings: Settings, memory: dict) -> list[dict]:
 
 def _explains(known: dict, other: dict) -> bool:
     """Whoever was told of the one needs not be told of the other."""
-    if known["cause"] and known["cause"] == other["cause"] and known["code"] in _EXPLAIN_THEIR_CAUSE:
+    if (
+        known["cause"]
+        and known["cause"] == other["cause"]
+        and known["code"] in _EXPLAIN_THEIR_CAUSE
+    ):
         return True
     same = known["database"] == other["database"] or not known["database"] or not other["database"]
     return same and known["code"] in _EXPLAINED_BY.get(other["code"], ())
@@ -178,7 +214,9 @@ def _message(settings: Settings, memory: dict, one: dict, now: datetime) -> tupl
         lines.append(f"Why: {one['message']}")
     for name in [one["database"]] if one["database"] else settings.databases:
         good = memory["good"].get(name)
-        known = f"{good['backup']}, {_age(good['taken_at'], now)} old" if good else "none is known here"
+        known = (
+            f"{good['backup']}, {_age(good['taken_at'], now)} old" if good else "none is known here"
+        )
         lines.append(f"Last good backup of {name}: {known}")
     if not over:
         advice = _ADVICE.get(one["code"], "").format(database=one["database"])
@@ -195,14 +233,22 @@ def send_test(settings: Settings, only_new: bool = False, check: bool = False) -
     """Send a message to every address, so that it is known today whether they work.
 
     :param only_new: only to those that no such message has reached yet.
-    :return: ``sent`` (how many), ``addresses`` (their kinds, such as ``mailto``), ``changed``, ``findings``.
+    :return: ``sent`` (how many), ``addresses`` (their kinds, such as ``mailto``), ``changed``,
+        ``findings``.
     :raises UsageError: there are no addresses.
     :raises PostgresBackupError: one of them could not be reached.
     """
     if not settings.alert_urls:
-        raise UsageError("There is nobody to tell: no alert addresses are set", "Set backup_alert_urls (in the config: ALERT_URLS): docs/monitoring.md")
+        raise UsageError(
+            "There is nobody to tell: no alert addresses are set",
+            "Set backup_alert_urls (in the config: ALERT_URLS): docs/monitoring.md",
+        )
     tested = set(state.read(settings, _MEMORY).get("tested", []))
-    chosen = [(number, url) for number, url in enumerate(settings.alert_urls, 1) if not (only_new and _id(url) in tested)]
+    chosen = [
+        (number, url)
+        for number, url in enumerate(settings.alert_urls, 1)
+        if not (only_new and _id(url) in tested)
+    ]
     failed, sent = [], []
     headline = f"{settings.server_name}: a test of the alarms of postgres-backup"
     text = f"Server: {settings.server_name}\nThis is how a failed backup would reach you. Nothing is wrong, and there is nothing to do."
@@ -213,10 +259,22 @@ def send_test(settings: Settings, only_new: bool = False, check: bool = False) -
             sent.append(_id(url))
     if sent:
         with state.changing(settings, _MEMORY) as memory:
-            memory["tested"] = sorted(({_id(url) for url in settings.alert_urls} & set(memory.get("tested", []))) | set(sent))
+            memory["tested"] = sorted(
+                ({_id(url) for url in settings.alert_urls} & set(memory.get("tested", [])))
+                | set(sent)
+            )
     if failed:
-        raise PostgresBackupError(failed[0]["message"], "See https://appriseit.com for how each kind of address is written", failed)
-    return {"changed": bool(chosen), "sent": len(sent), "addresses": [_kind(url) for _, url in chosen], "findings": []}
+        raise PostgresBackupError(
+            failed[0]["message"],
+            "See https://appriseit.com for how each kind of address is written",
+            failed,
+        )
+    return {
+        "changed": bool(chosen),
+        "sent": len(sent),
+        "addresses": [_kind(url) for _, url in chosen],
+        "findings": [],
+    }
 
 
 def _id(url: str) -> str:
@@ -229,7 +287,10 @@ def _kind(url: str) -> str:
 
 
 def _undelivered(number: int, url: str, reason: str) -> dict:
-    return {"code": "ALERT_NOT_DELIVERED", "message": f"Alert address number {number} ({_kind(url)}) could not be told: {reason}"}
+    return {
+        "code": "ALERT_NOT_DELIVERED",
+        "message": f"Alert address number {number} ({_kind(url)}) could not be told: {reason}",
+    }
 
 
 class _Listener(logging.Handler):

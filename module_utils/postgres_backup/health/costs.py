@@ -1,7 +1,9 @@
-"""What the backups of one database cost at the store: room, requests and traffic a month; pure, no I/O.
+"""What the backups of one database cost at the store: room, requests and traffic a month; pure, no
+I/O.
 
-Counted is what this program itself asks for, successful and once; restores, listings that a person types and repeated requests come on top.
-A GB is 1,000,000,000 bytes, as providers bill. Manifests, roles and notes in the journal are some kB each and are left out.
+Counted is what this program itself asks for, successful and once; restores, listings that a person
+types and repeated requests come on top. A GB is 1,000,000,000 bytes, as providers bill. Manifests,
+roles and notes in the journal are some kB each and are left out.
 """
 
 from __future__ import annotations
@@ -25,23 +27,45 @@ LATEST = 7
 PAGE = 1000
 #: times a day that the watch looks into the bucket: hourly, called by cron and by a timer
 LOOKS_A_DAY = 48
-_NUMBERS = ("storage_bytes", "steady_bytes", "requests_month", "upload_bytes_month", "storage_month", "steady_month", "requests_cost_month")
+_NUMBERS = (
+    "storage_bytes",
+    "steady_bytes",
+    "requests_month",
+    "upload_bytes_month",
+    "storage_month",
+    "steady_month",
+    "requests_cost_month",
+)
 
 
 def estimate(settings: Settings, kept: list[dict]) -> dict:
     """The costs of one database.
 
     :param kept: its backups that stay, each as of ``catalog.Backup.describe``.
-    :return: ``storage_bytes`` now and ``steady_bytes`` once the retention has run its whole length; ``requests_month`` and ``upload_bytes_month``;
-        ``storage_month``, ``steady_month`` and ``requests_cost_month`` in ``currency``, None where the settings have no price for it.
+    :return: ``storage_bytes`` now and ``steady_bytes`` once the retention has run its whole length;
+        ``requests_month`` and ``upload_bytes_month``; ``storage_month``, ``steady_month`` and
+        ``requests_cost_month`` in ``currency``, None where the settings have no price for it.
     """
-    latest = sorted((line for line in kept if line["state"] != "bad"), key=lambda line: line["taken_at"], reverse=True)[:LATEST]
+    latest = sorted(
+        (line for line in kept if line["state"] != "bad"),
+        key=lambda line: line["taken_at"],
+        reverse=True,
+    )[:LATEST]
     size = _mean(line["bytes"] for line in latest)
     plain = max((line.get("dump_bytes") or line["bytes"] for line in latest), default=0)
     stored, steady = sum(line["bytes"] for line in kept), steady_backups(Policy.of(settings))
     standing = math.ceil(steady)
-    requests = round((night_requests(settings, size, plain, standing) + LOOKS_A_DAY * look_requests(settings, standing)) * DAYS_A_MONTH)
-    by_size, by_request = settings.price_gb_month / GB or None, settings.price_requests_1000 / 1000 or None
+    requests = round(
+        (
+            night_requests(settings, size, plain, standing)
+            + LOOKS_A_DAY * look_requests(settings, standing)
+        )
+        * DAYS_A_MONTH
+    )
+    by_size, by_request = (
+        settings.price_gb_month / GB or None,
+        settings.price_requests_1000 / 1000 or None,
+    )
     return {
         "storage_bytes": stored,
         "steady_bytes": round(size * steady),
@@ -55,9 +79,14 @@ def estimate(settings: Settings, kept: list[dict]) -> dict:
 
 
 def total(estimates: Iterable[dict]) -> dict:
-    """Several databases, or servers of one currency, together; the same keys. What is None in one is None in all: a sum without it would look complete."""
+    """Several databases, or servers of one currency, together; the same keys. What is None in one
+    is None in all: a sum without it would look complete.
+    """
     found = list(estimates)
-    summed = {name: None if any(one[name] is None for one in found) else sum(one[name] for one in found) for name in _NUMBERS}
+    summed = {
+        name: None if any(one[name] is None for one in found) else sum(one[name] for one in found)
+        for name in _NUMBERS
+    }
     return summed | {"currency": next((one["currency"] for one in found), "")}
 
 
@@ -66,19 +95,32 @@ def lines(estimate: dict) -> list[str]:
     currency = estimate["currency"]
     parts = []
     if estimate["storage_month"] is not None:
-        now, steady = _money(estimate["storage_month"], currency), _money(estimate["steady_month"], currency)
-        stored, later = human_bytes(estimate["storage_bytes"]), human_bytes(estimate["steady_bytes"])
+        now, steady = (
+            _money(estimate["storage_month"], currency),
+            _money(estimate["steady_month"], currency),
+        )
+        stored, later = (
+            human_bytes(estimate["storage_bytes"]),
+            human_bytes(estimate["steady_bytes"]),
+        )
         parts.append(f"{stored} now for {now} a month, about {later} for {steady} in the long run")
     if estimate["requests_cost_month"] is not None:
-        parts.append(f"about {estimate['requests_month']:,} requests a month for {_money(estimate['requests_cost_month'], currency)}")
+        parts.append(
+            f"about {estimate['requests_month']:,} requests a month for {_money(estimate['requests_cost_month'], currency)}"
+        )
     if not parts:
         return []
-    return ["costs: " + "; ".join([*parts, f"{human_bytes(estimate['upload_bytes_month'])} a month are uploaded"])]
+    return [
+        "costs: "
+        + "; ".join([*parts, f"{human_bytes(estimate['upload_bytes_month'])} a month are uploaded"])
+    ]
 
 
 def _money(amount: float, currency: str) -> str:
     """``0.06 EUR``; what is less than a hundredth and not nothing is said to be so."""
-    return ("under 0.01" if 0 < amount < 0.005 else f"{amount:,.2f}") + (f" {currency}" if currency else "")
+    return ("under 0.01" if 0 < amount < 0.005 else f"{amount:,.2f}") + (
+        f" {currency}" if currency else ""
+    )
 
 
 def _mean(numbers: Iterable[int]) -> float:
@@ -86,18 +128,24 @@ def _mean(numbers: Iterable[int]) -> float:
     return sum(found) / len(found) if found else 0.0
 
 
-@functools.lru_cache(maxsize=64)  # a report asks for hundreds of servers, which have a handful of policies
+@functools.lru_cache(
+    maxsize=64
+)  # a report asks for hundreds of servers, which have a handful of policies
 def steady_backups(policy: Policy) -> float:
-    """How many backups one a night comes to, once the retention has run its whole length: the mean over a year.
+    """How many backups one a night comes to, once the retention has run its whole length: the mean
+    over a year.
 
-    A mean, because a day that is the last of its week or month takes no place of its own while it is among the latest days.
+    A mean, because a day that is the last of its week or month takes no place of its own while it
+    is among the latest days.
     """
     first = date(2026, 1, 1)
     return sum(len(_standing(first + timedelta(day), policy)) for day in range(365)) / 365
 
 
 def _standing(today: date, policy: Policy) -> set[date]:
-    """The nights whose backups stand after tonight's prune; the dates are those of ``retention.plan``."""
+    """The nights whose backups stand after tonight's prune; the dates are those of
+    ``retention.plan``.
+    """
     days = {today - timedelta(n) for n in range(policy.days)}
     sunday = today + timedelta(6 - today.weekday())
     weeks = {min(sunday - timedelta(weeks=n), today) for n in range(policy.weekly)}
@@ -109,7 +157,8 @@ def _standing(today: date, policy: Policy) -> set[date]:
 
 
 def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int) -> float:
-    """Requests of one night of one database: a backup, the prune that takes one away, and the look back at both.
+    """Requests of one night of one database: a backup, the prune that takes one away, and the look
+    back at both.
 
     :param size: bytes of the object.
     :param plain_bytes: about what the database holds: by it the parts are cut.
@@ -129,32 +178,43 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
     )
     afterwards = (
         1 / len(settings.databases)  # is the store there
-        + _catalog_requests(kept)  # is the new one as large as the others, and the numbers for the metrics
+        + _catalog_requests(
+            kept
+        )  # is the new one as large as the others, and the numbers for the metrics
     )
     return backup + prune + afterwards + _kit_requests(settings, kept)
 
 
 def look_requests(settings: Settings, kept: int) -> float:
-    """Requests of one look of the watch, for one database: is the store there and its clock (once for all of them), and what lies there."""
+    """Requests of one look of the watch, for one database: is the store there and its clock (once
+    for all of them), and what lies there.
+    """
     return 2 / len(settings.databases) + _catalog_requests(kept)
 
 
 def _catalog_requests(backups: int) -> int:
-    """To know what lies there: the listing of backups and that of manifests, both where this database's backups lie and where they would lie if the
+    """To know what lies there: the listing of backups and that of manifests, both where this
+    database's backups lie and where they would lie if the
     settings named more databases, or fewer; and every manifest is read."""
     pages = math.ceil(backups / PAGE) or 1
     return 2 * pages + 2 + backups
 
 
 def _upload_requests(settings: Settings, size: float, plain_bytes: int) -> int:
-    """Of one object: what lies there before and after, and in between the object, or its parts with begin and end."""
-    part = plan_parts(min(plain_bytes, MOST_BUFFER_BYTES * settings.s3_max_parts), settings.s3_max_parts).part_bytes
+    """Of one object: what lies there before and after, and in between the object, or its parts with
+    begin and end.
+    """
+    part = plan_parts(
+        min(plain_bytes, MOST_BUFFER_BYTES * settings.s3_max_parts), settings.s3_max_parts
+    ).part_bytes
     parts = math.ceil(size / part)
     return 2 + (1 if parts <= 1 else parts + 2)
 
 
 def _kit_requests(settings: Settings, kept: int) -> float:
-    """The server kit is saved once a night for all databases: each bears its share. It is small: one part."""
+    """The server kit is saved once a night for all databases: each bears its share. It is small:
+    one part.
+    """
     if not settings.paths:
         return 0
     one = (

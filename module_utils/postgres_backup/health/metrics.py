@@ -1,6 +1,8 @@
-"""Numbers for Prometheus: a text file that node_exporter reads (its textfile collector), replaced whole or not at all.
+"""Numbers for Prometheus: a text file that node_exporter reads (its textfile collector), replaced
+whole or not at all.
 
-A number stands there only if what it tells of has happened: no restore, no time of a restore. What a name means is its line in :data:`METRICS`.
+A number stands there only if what it tells of has happened: no restore, no time of a restore. What
+a name means is its line in :data:`METRICS`.
 """
 
 from __future__ import annotations
@@ -17,23 +19,56 @@ from ..settings import Settings
 FILE = "postgres-backup.prom"
 #: name -> its labels after ``server``, and what it is; names that end in _total only ever grow
 METRICS = {
-    "postgres_backup_last_success_timestamp_seconds": (("database",), "When the newest good backup was taken."),
-    "postgres_backup_last_size_bytes": (("database",), "Bytes of the newest good backup in the bucket."),
-    "postgres_backup_last_dump_bytes": (("database",), "Bytes of the newest good backup before compression."),
+    "postgres_backup_last_success_timestamp_seconds": (
+        ("database",),
+        "When the newest good backup was taken.",
+    ),
+    "postgres_backup_last_size_bytes": (
+        ("database",),
+        "Bytes of the newest good backup in the bucket.",
+    ),
+    "postgres_backup_last_dump_bytes": (
+        ("database",),
+        "Bytes of the newest good backup before compression.",
+    ),
     "postgres_backup_last_rows": (("database",), "Rows in the newest good backup."),
-    "postgres_backup_last_duration_seconds": (("database",), "Seconds that the newest good backup took."),
-    "postgres_backup_last_rate_bytes_per_second": (("database",), "Bytes before compression that the newest good backup took a second."),
+    "postgres_backup_last_duration_seconds": (
+        ("database",),
+        "Seconds that the newest good backup took.",
+    ),
+    "postgres_backup_last_rate_bytes_per_second": (
+        ("database",),
+        "Bytes before compression that the newest good backup took a second.",
+    ),
     "postgres_backup_kept_backups": (("database",), "Backups that are kept."),
     "postgres_backup_kept_bytes": (("database",), "Bytes of all backups that are kept."),
-    "postgres_backup_oldest_timestamp_seconds": (("database",), "When the oldest backup that is kept was taken."),
+    "postgres_backup_oldest_timestamp_seconds": (
+        ("database",),
+        "When the oldest backup that is kept was taken.",
+    ),
     "postgres_backup_pruned_total": (("database",), "Backups that the retention removed."),
-    "postgres_backup_failures_total": (("database", "reason"), "Backups, restores, prunes and kits that failed, by reason: store, database and so on."),
-    "postgres_backup_last_restore_timestamp_seconds": (("database",), "When the last restore ended."),
-    "postgres_backup_last_restore_downtime_seconds": (("database",), "Seconds for which the last restore held the application up."),
+    "postgres_backup_failures_total": (
+        ("database", "reason"),
+        "Backups, restores, prunes and kits that failed, by reason: store, database and so on.",
+    ),
+    "postgres_backup_last_restore_timestamp_seconds": (
+        ("database",),
+        "When the last restore ended.",
+    ),
+    "postgres_backup_last_restore_downtime_seconds": (
+        ("database",),
+        "Seconds for which the last restore held the application up.",
+    ),
     "postgres_backup_fresh_limit_seconds": ((), "A newest good backup older than this is too old."),
-    "postgres_backup_last_watch_timestamp_seconds": ((), "When the watch last looked into the bucket."),
+    "postgres_backup_last_watch_timestamp_seconds": (
+        (),
+        "When the watch last looked into the bucket.",
+    ),
     "postgres_backup_last_run_timestamp_seconds": ((), "When the last nightly run began."),
-    "postgres_backup_last_run_success": ((), "Whether all of the last nightly run went well: 1 or 0."),
+    "postgres_backup_last_run_success": (
+        (),
+        "Whether all of the last nightly run went well: 1 or 0.",
+    ),
     "postgres_backup_open_alarms": (("code",), "Alarms that are open, by code."),
 }
 
@@ -44,19 +79,31 @@ def path_of(settings: Settings) -> str:
 
 
 def write(settings: Settings, facts: dict) -> list[dict]:
-    """Replace the file. What it tells of has happened, so a file that cannot be written makes a finding and no failure.
+    """Replace the file. What it tells of has happened, so a file that cannot be written makes a
+    finding and no failure.
 
-    :param facts: ``server``, ``now``, ``fresh_hours``; ``run``: the last nightly run's result, or empty; ``watched_at`` (datetime or None); ``databases``: per
-        name ``last`` (``catalog.Backup.describe`` or None), ``kept``, ``bytes``, ``oldest``; ``counters``: ``pruned`` and ``failures``; ``restores``: per name
-        ``at`` and ``downtime_seconds``; ``alarms``: each with its ``code``. Any but ``server`` may be missing.
+    :param facts: ``server``, ``now``, ``fresh_hours``; ``run``: the last nightly run's result, or
+        empty; ``watched_at`` (datetime or None); ``databases``: per name ``last``
+        (``catalog.Backup.describe`` or None), ``kept``, ``bytes``, ``oldest``; ``counters``:
+        ``pruned`` and ``failures``; ``restores``: per name ``at`` and ``downtime_seconds``;
+        ``alarms``: each with its ``code``. Any but ``server`` may be missing.
     :return: findings: METRICS_NOT_WRITTEN, or none.
     """
     path = path_of(settings)
     try:
         _replace(settings, path, _text(facts))
     except Exception as any_error:  # noqa: BLE001 - whatever it is, the backup is in the bucket
-        cause = any_error.strerror if isinstance(any_error, OSError) else getattr(any_error, "message", "") or unexpected(any_error).message
-        return [{"code": "METRICS_NOT_WRITTEN", "message": settings.hide(f"Failed to write {path}: {cause}")}]
+        cause = (
+            any_error.strerror
+            if isinstance(any_error, OSError)
+            else getattr(any_error, "message", "") or unexpected(any_error).message
+        )
+        return [
+            {
+                "code": "METRICS_NOT_WRITTEN",
+                "message": settings.hide(f"Failed to write {path}: {cause}"),
+            }
+        ]
     return []
 
 
@@ -68,7 +115,9 @@ def _replace(settings: Settings, path: str, text: bytes) -> None:
     _clear(path)
     try:
         with open(beside, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)  # node_exporter is another user, and cron's umask may be anything
+            os.fchmod(
+                file.fileno(), 0o644
+            )  # node_exporter is another user, and cron's umask may be anything
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -91,7 +140,10 @@ def _clear(path: str) -> None:
 
 def _text(facts: dict) -> bytes:
     """The file's content, in Prometheus' text format."""
-    from prometheus_client import CollectorRegistry, generate_latest  # only here: most calls of the program need none of it
+    from prometheus_client import (
+        CollectorRegistry,
+        generate_latest,
+    )  # only here: most calls of the program need none of it
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     values: dict[str, list] = {}
@@ -103,7 +155,9 @@ def _text(facts: dict) -> bytes:
         def collect(self) -> Iterator:
             for name, found in values.items():
                 labels, help_text = METRICS[name]
-                family = (CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily)(name, help_text, labels=("server", *labels))
+                family = (CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily)(
+                    name, help_text, labels=("server", *labels)
+                )
                 for texts, value in found:
                     family.add_metric(texts, value)
                 yield family
@@ -118,12 +172,20 @@ def _samples(facts: dict) -> Iterator[tuple[str, tuple[str, ...], float | None]]
     for database, one in facts.get("databases", {}).items():
         last = one.get("last") or {}
         seconds, dump_bytes = last.get("seconds"), last.get("dump_bytes")
-        yield "postgres_backup_last_success_timestamp_seconds", (database,), _moment(last.get("taken_at"))
+        yield (
+            "postgres_backup_last_success_timestamp_seconds",
+            (database,),
+            _moment(last.get("taken_at")),
+        )
         yield "postgres_backup_last_size_bytes", (database,), last.get("bytes")
         yield "postgres_backup_last_dump_bytes", (database,), dump_bytes
         yield "postgres_backup_last_rows", (database,), last.get("rows")
         yield "postgres_backup_last_duration_seconds", (database,), seconds
-        yield "postgres_backup_last_rate_bytes_per_second", (database,), dump_bytes / seconds if dump_bytes is not None and seconds else None
+        yield (
+            "postgres_backup_last_rate_bytes_per_second",
+            (database,),
+            dump_bytes / seconds if dump_bytes is not None and seconds else None,
+        )
         yield "postgres_backup_kept_backups", (database,), one.get("kept")
         yield "postgres_backup_kept_bytes", (database,), one.get("bytes")
         yield "postgres_backup_oldest_timestamp_seconds", (database,), _moment(one.get("oldest"))
@@ -134,8 +196,16 @@ def _samples(facts: dict) -> Iterator[tuple[str, tuple[str, ...], float | None]]
         for why, count in reasons.items():
             yield "postgres_backup_failures_total", (database, why), count
     for database, restored in facts.get("restores", {}).items():
-        yield "postgres_backup_last_restore_timestamp_seconds", (database,), _moment(restored.get("at"))
-        yield "postgres_backup_last_restore_downtime_seconds", (database,), restored.get("downtime_seconds")
+        yield (
+            "postgres_backup_last_restore_timestamp_seconds",
+            (database,),
+            _moment(restored.get("at")),
+        )
+        yield (
+            "postgres_backup_last_restore_downtime_seconds",
+            (database,),
+            restored.get("downtime_seconds"),
+        )
     yield from _of_the_server(facts)
 
 
@@ -144,7 +214,11 @@ def _of_the_server(facts: dict) -> Iterator[tuple[str, tuple[str, ...], float | 
     yield "postgres_backup_fresh_limit_seconds", (), hours and hours * 3600
     yield "postgres_backup_last_watch_timestamp_seconds", (), watched and watched.timestamp()
     yield "postgres_backup_last_run_timestamp_seconds", (), _moment(run.get("started_at"))
-    yield "postgres_backup_last_run_success", (), int(run["exit_status"] == 0) if "exit_status" in run else None
+    yield (
+        "postgres_backup_last_run_success",
+        (),
+        int(run["exit_status"] == 0) if "exit_status" in run else None,
+    )
     yield from ((name, (code,), count) for name, code, count in _open(facts.get("alarms", [])))
 
 

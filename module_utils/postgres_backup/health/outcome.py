@@ -1,4 +1,6 @@
-"""How a piece of work ended, told to all who should know: the journal in the bucket, the metrics' numbers, whoever reads the alarms."""
+"""How a piece of work ended, told to all who should know: the journal in the bucket, the metrics'
+numbers, whoever reads the alarms.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,16 @@ _ENDED_BY = {
 
 @contextlib.contextmanager
 def noted(
-    settings: Settings, what: str, database: str, facts: dict | None = None, ends: bool = True, alarm: bool = True, check: bool = False
+    settings: Settings,
+    what: str,
+    database: str,
+    facts: dict | None = None,
+    ends: bool = True,
+    alarm: bool = True,
+    check: bool = False,
 ) -> Iterator[dict]:
-    """Note how the ``with`` block ends: a failure is told, a success ends the trouble that an earlier failure began.
+    """Note how the ``with`` block ends: a failure is told, a success ends the trouble that an
+    earlier failure began.
 
     Wrong usage and a lock that another run holds are answers to whoever asked, and nothing failed.
 
@@ -41,7 +50,8 @@ def noted(
     :param ends: the block is the last step of the work.
     :param alarm: somebody else than who asked should hear of it.
     :param check: nothing is done, so nothing is noted.
-    :return: a dict for ``good``: the newest good backup (``backup`` and ``taken_at``), where the work made one.
+    :return: a dict for ``good``: the newest good backup (``backup`` and ``taken_at``), where the
+        work made one.
     """
     note: dict = {}
     try:
@@ -54,10 +64,21 @@ def noted(
             error.findings += failed(settings, what, database, error, facts, alarm)
         raise
     if ends and alarm and not check:
-        alarms.settle(settings, [alarms.key(code, database) for code in _ENDED_BY[what]], good={database: note.get("good")})
+        alarms.settle(
+            settings,
+            [alarms.key(code, database) for code in _ENDED_BY[what]],
+            good={database: note.get("good")},
+        )
 
 
-def failed(settings: Settings, what: str, database: str, error: PostgresBackupError, facts: dict | None = None, alarm: bool = True) -> list[dict]:
+def failed(
+    settings: Settings,
+    what: str,
+    database: str,
+    error: PostgresBackupError,
+    facts: dict | None = None,
+    alarm: bool = True,
+) -> list[dict]:
     """Tell of a failure.
 
     :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
@@ -65,11 +86,23 @@ def failed(settings: Settings, what: str, database: str, error: PostgresBackupEr
     :return: findings: what could not be noted or told.
     """
     why = reason(error)
-    event = {"database": database} | (facts or {}) | {"reason": settings.hide(error.message), "kind": why, "findings": error.findings}
-    findings = journal.record(Store(settings, patience=HASTY), layout_for(settings, database), utc_now(), f"{what}-failed", event)
+    event = (
+        {"database": database}
+        | (facts or {})
+        | {"reason": settings.hide(error.message), "kind": why, "findings": error.findings}
+    )
+    findings = journal.record(
+        Store(settings, patience=HASTY),
+        layout_for(settings, database),
+        utc_now(),
+        f"{what}-failed",
+        event,
+    )
     if alarm:
         findings += state.count(settings, "failures", database, why)
-        trouble = alarms.Trouble(_code(what), database, error.message, error.hint, why if why in _SHARED else "")
+        trouble = alarms.Trouble(
+            _code(what), database, error.message, error.hint, why if why in _SHARED else ""
+        )
         findings += alarms.settle(settings, [trouble.key], [trouble])
     return findings
 
@@ -81,10 +114,20 @@ def restored(settings: Settings, store: Store, result: dict, *names: str) -> lis
     :return: findings: what could not be noted.
     """
     now, database = utc_now(), result["database"]
-    findings = journal.record(store, layout_for(settings, database), now, "restore", {name: result[name] for name in names})
+    findings = journal.record(
+        store,
+        layout_for(settings, database),
+        now,
+        "restore",
+        {name: result[name] for name in names},
+    )
     try:
         with state.changing(settings, state.LAST_RESTORE) as last:
-            last[database] = {"at": format_timestamp(now), "backup": result["backup"], "downtime_seconds": result["downtime_seconds"]}
+            last[database] = {
+                "at": format_timestamp(now),
+                "backup": result["backup"],
+                "downtime_seconds": result["downtime_seconds"],
+            }
     except UsageError as error:
         findings.append({"code": "STATE_NOT_WRITTEN", "message": error.message})
     return findings

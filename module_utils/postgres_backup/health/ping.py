@@ -1,6 +1,8 @@
-"""The dead-man's switch: a service elsewhere expects a sign of life and raises the alarm when none comes (as Healthchecks does).
+"""The dead-man's switch: a service elsewhere expects a sign of life and raises the alarm when none
+comes (as Healthchecks does).
 
-The addresses are those of Healthchecks' pinging API: ``URL/start``, ``URL`` after success, ``URL/fail``, each by POST, the body kept as a log.
+The addresses are those of Healthchecks' pinging API: ``URL/start``, ``URL`` after success,
+``URL/fail``, each by POST, the body kept as a log.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ _TRIES = 2
 
 
 def send(settings: Settings, event: str = "", body: str = "") -> list[dict]:
-    """Send one sign of life. A backup that is in the bucket is there whether or not somebody hears of it, so nothing is raised.
+    """Send one sign of life. A backup that is in the bucket is there whether or not somebody hears
+    of it, so nothing is raised.
 
     :param event: ``start``, ``fail``, or empty for success.
     :param body: what the service is to keep; secrets are blotted out, and only its end is sent.
-    :return: findings, code PING_FAILED; empty where it was heard, or where there is no ``ping_url``.
+    :return: findings, code PING_FAILED; empty where it was heard, or where there is no
+        ``ping_url``.
     """
     if not settings.ping_url:
         return []
@@ -34,14 +38,24 @@ def send(settings: Settings, event: str = "", body: str = "") -> list[dict]:
         for _ in range(_TRIES):
             try:
                 # the answer's body is not read: it may come drop by drop for ever
-                answer = pool.request("POST", _address(settings.ping_url, event), body=settings.hide(body)[-_LONGEST:].encode(), preload_content=False)
+                answer = pool.request(
+                    "POST",
+                    _address(settings.ping_url, event),
+                    body=settings.hide(body)[-_LONGEST:].encode(),
+                    preload_content=False,
+                )
                 answer.close()
                 if answer.status < 300:
                     return []
                 reason = f"HTTP status {answer.status}"
             except (urllib3.exceptions.HTTPError, ValueError) as error:
                 reason = type(error).__name__  # its text holds the address, which is a secret
-    return [{"code": "PING_FAILED", "message": f"The dead-man's switch could not be told {event or 'of success'} (backup_ping_url): {reason}"}]
+    return [
+        {
+            "code": "PING_FAILED",
+            "message": f"The dead-man's switch could not be told {event or 'of success'} (backup_ping_url): {reason}",
+        }
+    ]
 
 
 def _address(url: str, event: str) -> str:

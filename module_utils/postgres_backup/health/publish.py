@@ -24,7 +24,10 @@ def page(settings: Settings, text: str, hours: int, check: bool = False) -> dict
     :raises StoreError: the store refused the page.
     """
     if not 1 <= hours <= MOST_HOURS:
-        raise UsageError(f"A link cannot be good for {hours} hours", f"1 to {MOST_HOURS}: S3 allows a week (backup_report_link_hours)")
+        raise UsageError(
+            f"A link cannot be good for {hours} hours",
+            f"1 to {MOST_HOURS}: S3 allows a week (backup_report_link_hours)",
+        )
     store = Store(settings)
     store.check()
     key = Layout(settings.s3_prefix).report

@@ -25,10 +25,13 @@ from . import alarms, costs, metrics
 def info(settings: Settings, database: str = "", backup: str = "") -> dict:
     """Every whole-database backup under the prefix, newest first.
 
-    :param database: empty: all of the settings' databases; where the settings name none, of all that the bucket knows.
-    :param backup: a name or ``latest``: which one is meant, and an error that names the nearest where there is none.
-    :return: ``backups`` (see ``catalog.Backup.describe``, and ``keep`` and ``reason`` as the next prune would decide), ``waiting``;
-        ``owners`` where the settings do not say whose backups are asked for; ``chosen`` where one is.
+    :param database: empty: all of the settings' databases; where the settings name none, of all
+        that the bucket knows.
+    :param backup: a name or ``latest``: which one is meant, and an error that names the nearest
+        where there is none.
+    :return: ``backups`` (see ``catalog.Backup.describe``, and ``keep`` and ``reason`` as the next
+        prune would decide), ``waiting``; ``owners`` where the settings do not say whose backups are
+        asked for; ``chosen`` where one is.
     """
     store = Store(settings)
     store.check()
@@ -36,9 +39,15 @@ def info(settings: Settings, database: str = "", backup: str = "") -> dict:
     result: dict = {"changed": False}
     if not settings.databases or not settings.server_name:
         result["owners"] = owners(settings, store)
-        settings = dataclasses.replace(settings, databases=settings.databases or tuple(dict.fromkeys(one["database"] for one in result["owners"])))
+        settings = dataclasses.replace(
+            settings,
+            databases=settings.databases
+            or tuple(dict.fromkeys(one["database"] for one in result["owners"])),
+        )
     if backup:
-        result["chosen"] = Catalog(settings, store, settings.for_database(database)).resolve(backup).describe(now)
+        result["chosen"] = (
+            Catalog(settings, store, settings.for_database(database)).resolve(backup).describe(now)
+        )
     found = []
     waiting = 0
     for name in [settings.for_database(database)] if database else settings.databases:
@@ -50,45 +59,68 @@ def info(settings: Settings, database: str = "", backup: str = "") -> dict:
     unique = {(line["key"]): line for line in found if line["ours"] or line["state"] != "foreign"}
     for line in found:  # what lies under a shared prefix is seen by each database; it is listed once, by its owner where it has one
         unique.setdefault(line["key"], line)
-    backups = sorted(unique.values(), key=lambda line: (line["taken_at"], line["key"]), reverse=True)
+    backups = sorted(
+        unique.values(), key=lambda line: (line["taken_at"], line["key"]), reverse=True
+    )
     return result | {"backups": backups, "waiting": waiting}
 
 
 def status(settings: Settings) -> dict:
     """Is the newest good backup of every database fresh enough?
 
-    :return: what :func:`judge` says, ``last_run`` (as this server remembers it; empty where it does not) and ``alarms`` (open now).
+    :return: what :func:`judge` says, ``last_run`` (as this server remembers it; empty where it does
+        not) and ``alarms`` (open now).
     """
     return look(settings)[0]
 
 
 def look(settings: Settings) -> tuple[dict, dict[str, list[Backup]]]:
-    """What :func:`status` returns, and the backups under the prefix, for each database, newest first."""
+    """What :func:`status` returns, and the backups under the prefix, for each database, newest
+    first.
+    """
     store = Store(settings)
     store.check()
     now = utc_now()
     backups = {name: Catalog(settings, store, name).backups() for name in settings.databases}
-    judged = judge(settings, backups, now, {name: _replaced(settings, name) for name in settings.databases})
-    return judged | {"last_run": state.read(settings, state.LAST_RUN), "alarms": alarms.open_troubles(settings)}, backups
+    judged = judge(
+        settings, backups, now, {name: _replaced(settings, name) for name in settings.databases}
+    )
+    return judged | {
+        "last_run": state.read(settings, state.LAST_RUN),
+        "alarms": alarms.open_troubles(settings),
+    }, backups
 
 
-def judge(settings: Settings, backups: Mapping[str, list[Backup]], now: datetime, kept: Mapping[str, list[dict] | DatabaseError]) -> dict:
+def judge(
+    settings: Settings,
+    backups: Mapping[str, list[Backup]],
+    now: datetime,
+    kept: Mapping[str, list[dict] | DatabaseError],
+) -> dict:
     """How things are, from what was read. Pure.
 
     :param backups: per database, newest first.
     :param kept: per database those that restores replaced, or why the server could not be asked.
-    :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``costs`` (see ``costs.total``), ``databases``: per database ``last`` (or None),
-        ``age_hours``, ``kept``, ``bytes`` of all that is kept, ``replaced`` (databases kept by restores; None where nobody could say), ``waiting``.
+    :return: ``healthy`` (bool), ``findings``, ``server``, ``next_run``, ``costs`` (see
+        ``costs.total``), ``databases``: per database ``last`` (or None), ``age_hours``, ``kept``,
+        ``bytes`` of all that is kept, ``replaced`` (databases kept by restores; None where nobody
+        could say), ``waiting``.
     """
     findings: list[dict] = []
-    databases = {name: _one(settings, name, backups[name], now, kept[name], findings) for name in settings.databases}
+    databases = {
+        name: _one(settings, name, backups[name], now, kept[name], findings)
+        for name in settings.databases
+    }
     return {
         "changed": False,
         "healthy": not any(f["code"] in _UNHEALTHY for f in findings),
         "server": settings.server_name,
         "findings": findings,
         "next_run": format_timestamp(next_run(settings.schedule_time, now)),
-        "costs": costs.total(costs.estimate(settings, [b.describe(now) for b in found if b.ours]) for found in backups.values()),
+        "costs": costs.total(
+            costs.estimate(settings, [b.describe(now) for b in found if b.ours])
+            for found in backups.values()
+        ),
         "databases": databases,
     }
 
@@ -99,16 +131,28 @@ _UNHEALTHY = ("NO_BACKUP", "BACKUP_STALE", "BACKUP_BAD")
 def _replaced(settings: Settings, name: str) -> list[dict] | DatabaseError:
     try:
         with connect_maintenance(settings, name) as connection:
-            return [{key: row[key] for key in ("name", "replaced_at", "by", "bytes")} for row in replaced.kept(connection, name)]
+            return [
+                {key: row[key] for key in ("name", "replaced_at", "by", "bytes")}
+                for row in replaced.kept(connection, name)
+            ]
     except DatabaseError as error:  # the backups can be judged without the server
         return error
 
 
-def _one(settings: Settings, name: str, backups: list[Backup], now: datetime, kept: list[dict] | DatabaseError, findings: list[dict]) -> dict:
+def _one(
+    settings: Settings,
+    name: str,
+    backups: list[Backup],
+    now: datetime,
+    kept: list[dict] | DatabaseError,
+    findings: list[dict],
+) -> dict:
     mine = [b for b in backups if b.ours]
     last = newest_good(backups)
     if last is None:
-        findings.append({"code": "NO_BACKUP", "message": f"{name} has no good backup", "database": name})
+        findings.append(
+            {"code": "NO_BACKUP", "message": f"{name} has no good backup", "database": name}
+        )
     elif now - last.taken_at > timedelta(hours=settings.fresh_hours):
         age = (now - last.taken_at).total_seconds() / 3600
         message = f"the newest good backup of {name} is {age:.1f} hours old ({last.name}); {settings.fresh_hours} are allowed"
@@ -116,9 +160,18 @@ def _one(settings: Settings, name: str, backups: list[Backup], now: datetime, ke
     for backup in backups:
         if backup.problem and backup.ours:
             newest = last is None or backup.taken_at > last.taken_at
-            findings.append({"code": "BACKUP_BAD", "message": f"{backup.name}: {backup.problem}", "database": name, "newest": newest})
+            findings.append(
+                {
+                    "code": "BACKUP_BAD",
+                    "message": f"{backup.name}: {backup.problem}",
+                    "database": name,
+                    "newest": newest,
+                }
+            )
         elif backup.problem and backup.candidate:  # whose it is cannot be told
-            findings.append({"code": backup.problem_code, "message": f"{backup.name}: {backup.problem}"})
+            findings.append(
+                {"code": backup.problem_code, "message": f"{backup.name}: {backup.problem}"}
+            )
     if isinstance(kept, DatabaseError):
         findings.append({"code": "DATABASE_UNREACHABLE", "message": kept.message})
     return {
@@ -135,7 +188,8 @@ def _one(settings: Settings, name: str, backups: list[Backup], now: datetime, ke
 def publish(settings: Settings, found: dict | None, watched: bool = False) -> list[dict]:
     """Write the metrics.
 
-    :param found: what :func:`status` has said; None where the store does not answer: what was last known of the bucket stays.
+    :param found: what :func:`status` has said; None where the store does not answer: what was last
+        known of the bucket stays.
     :param watched: the hourly look is what has found it.
     :return: findings: what could not be written.
     """
@@ -181,21 +235,32 @@ def table(backups: list[dict]) -> list[str]:
         for line in backups
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
-    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    ]
 
 
 def owner_lines(found: list[dict]) -> list[str]:
-    """Whose backups there are, for a person who has nothing but the bucket, and what to set for a restore."""
+    """Whose backups there are, for a person who has nothing but the bucket, and what to set for a
+    restore.
+    """
     lines = [
         f"server {one['server']}, database {one['database']}: {one['backups']} backup{'s' if one['backups'] > 1 else ''}, the newest {one['newest']}"
         for one in found
     ]
-    return [*lines, "To restore them, give the server they go to these names: backup_server_name and backup_db_name (SERVER_NAME and DB_NAME)", ""]
+    return [
+        *lines,
+        "To restore them, give the server they go to these names: backup_server_name and backup_db_name (SERVER_NAME and DB_NAME)",
+        "",
+    ]
 
 
 def lines(found: dict) -> list[str]:
     """:func:`status` for a person."""
-    text = [f"{found['server']}: {'all is well' if found['healthy'] else 'NOT WELL'}; next run {found['next_run']}"]
+    text = [
+        f"{found['server']}: {'all is well' if found['healthy'] else 'NOT WELL'}; next run {found['next_run']}"
+    ]
     for name, one in found["databases"].items():
         last = one["last"]
         text.append(
@@ -203,13 +268,23 @@ def lines(found: dict) -> list[str]:
             if last
             else f"  {name}: no good backup"
         )
-        text.append(f"    kept: {one['kept']} backups, {human_bytes(one['bytes'])}" + (f", the oldest of {one['oldest']}" if one["oldest"] else ""))
+        text.append(
+            f"    kept: {one['kept']} backups, {human_bytes(one['bytes'])}"
+            + (f", the oldest of {one['oldest']}" if one["oldest"] else "")
+        )
         for row in one["replaced"] or []:
-            text.append(f"    replaced database {row['name']}, {human_bytes(row['bytes'])}, by {row['by']}")
+            text.append(
+                f"    replaced database {row['name']}, {human_bytes(row['bytes'])}, by {row['by']}"
+            )
         if one["waiting"]:
-            text.append(f"    {one['waiting']} backups without an owner wait for `postgres-backup adopt`")
+            text.append(
+                f"    {one['waiting']} backups without an owner wait for `postgres-backup adopt`"
+            )
     if run := history.last_run_line(found["last_run"]):
         text.append(f"  {run}")
     text += [f"  {line}" for line in costs.lines(found["costs"])]
-    text += [f"  open alarm since {alarm['since']}: {alarm['code']}: {alarm['message']}" for alarm in found["alarms"]]
+    text += [
+        f"  open alarm since {alarm['since']}: {alarm['code']}: {alarm['message']}"
+        for alarm in found["alarms"]
+    ]
     return text + [f"  {f['code']}: {f['message']}" for f in found["findings"]]

@@ -1,6 +1,7 @@
 """Is a backup as large as its predecessors let one expect? Pure: numbers in, findings out.
 
-A whole backup that lost a third of its size over night is whole, and may yet be the first to tell of a disaster.
+A whole backup that lost a third of its size over night is whole, and may yet be the first to tell
+of a disaster.
 """
 
 from __future__ import annotations
@@ -24,31 +25,51 @@ WAS_NOT_EMPTY = 10
 _NAMED = 3
 
 
-def findings(newest: dict, earlier: Sequence[dict], drop_percent: int, jump_percent: int) -> list[dict]:
+def findings(
+    newest: dict, earlier: Sequence[dict], drop_percent: int, jump_percent: int
+) -> list[dict]:
     """What is out of the ordinary in the newest backup.
 
-    Its size (of the dump, so that another compression changes nothing) is held against the median of the last :data:`MOST`. A table's
-    rows are held against the least and the most that those had, since some tables fill and empty as a matter of course. Both are told of for
-    some nights, until the change is what is usual.
+    Its size (of the dump, so that another compression changes nothing) is held against the median
+    of the last :data:`MOST`. A table's rows are held against the least and the most that those had,
+    since some tables fill and empty as a matter of course. Both are told of for some nights, until
+    the change is what is usual.
 
     :param newest: a manifest.
     :param earlier: manifests of good backups of the same database before it, newest first.
-    :param drop_percent: smaller by more than this is told of; ``jump_percent``: larger by more than this; 0: never.
-    :return: ``code`` (SIZE_DROPPED, SIZE_JUMPED, ROWS_DROPPED, ROWS_JUMPED) and ``message``; at most one of each.
+    :param drop_percent: smaller by more than this is told of; ``jump_percent``: larger by more than
+        this; 0: never.
+    :return: ``code`` (SIZE_DROPPED, SIZE_JUMPED, ROWS_DROPPED, ROWS_JUMPED) and ``message``; at
+        most one of each.
     """
     known = [one for one in earlier if one.get("format") == newest.get("format")][:MOST]
     if len(known) < FEWEST:
         return []
-    return [*_size(newest, known, drop_percent, jump_percent), *_rows(newest, known, drop_percent, jump_percent)]
+    return [
+        *_size(newest, known, drop_percent, jump_percent),
+        *_rows(newest, known, drop_percent, jump_percent),
+    ]
 
 
 def _size(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dict]:
     now, usual = newest["dump_bytes"], statistics.median(one["dump_bytes"] for one in known)
-    text = f"{human_bytes(now)} of dump, the last {len(known)} had {human_bytes(usual)} (their median)"
+    text = (
+        f"{human_bytes(now)} of dump, the last {len(known)} had {human_bytes(usual)} (their median)"
+    )
     if drop and now < usual * (1 - drop / 100) and usual - now > SMALL_BYTES:
-        return [{"code": "SIZE_DROPPED", "message": f"{newest['name']} is {1 - now / usual:.0%} smaller than usual: {text}"}]
+        return [
+            {
+                "code": "SIZE_DROPPED",
+                "message": f"{newest['name']} is {1 - now / usual:.0%} smaller than usual: {text}",
+            }
+        ]
     if jump and now > usual * (1 + jump / 100) and now - usual > SMALL_BYTES:
-        return [{"code": "SIZE_JUMPED", "message": f"{newest['name']} is {now / usual:.1f} times as large as usual: {text}"}]
+        return [
+            {
+                "code": "SIZE_JUMPED",
+                "message": f"{newest['name']} is {now / usual:.1f} times as large as usual: {text}",
+            }
+        ]
     return []
 
 
@@ -59,22 +80,42 @@ def _rows(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dic
         if len(before) < FEWEST:
             continue  # a new table, or one that comes and goes
         now = newest["tables"].get(name, {}).get("rows", 0)
-        least = min(_before_the_change(before, lambda rows, now=now: now >= rows * (1 - drop / 100)), default=0)
-        most = max(_before_the_change(before, lambda rows, now=now: now <= rows * (1 + jump / 100)), default=now)
+        least = min(
+            _before_the_change(before, lambda rows, now=now: now >= rows * (1 - drop / 100)),
+            default=0,
+        )
+        most = max(
+            _before_the_change(before, lambda rows, now=now: now <= rows * (1 + jump / 100)),
+            default=now,
+        )
         emptied = now == 0 and least >= WAS_NOT_EMPTY
         if drop and now < least * (1 - drop / 100) and (least - now > FEW_GONE or emptied):
-            dropped.append((least - now, f"{name} {least:,} -> {now:,}" + ("" if name in newest["tables"] else " (the table is gone)")))
+            dropped.append(
+                (
+                    least - now,
+                    f"{name} {least:,} -> {now:,}"
+                    + ("" if name in newest["tables"] else " (the table is gone)"),
+                )
+            )
         elif jump and now > most * (1 + jump / 100) and now - most > FEW_COME:
             jumped.append((now - most, f"{name} {most:,} -> {now:,}"))
     return [
-        {"code": code, "message": f"{newest['name']} has far {word} rows than the last {len(known)}: {_named(changed)}"}
-        for code, word, changed in (("ROWS_DROPPED", "fewer", dropped), ("ROWS_JUMPED", "more", jumped))
+        {
+            "code": code,
+            "message": f"{newest['name']} has far {word} rows than the last {len(known)}: {_named(changed)}",
+        }
+        for code, word, changed in (
+            ("ROWS_DROPPED", "fewer", dropped),
+            ("ROWS_JUMPED", "more", jumped),
+        )
         if changed
     ]
 
 
 def _before_the_change(before: Sequence[int], is_like_now: Callable[[int], bool]) -> Sequence[int]:
-    """The predecessors from before a change, which may be some nights old; none where too few of them are left to tell by: it is usual by now."""
+    """The predecessors from before a change, which may be some nights old; none where too few of
+    them are left to tell by: it is usual by now.
+    """
     older = list(itertools.dropwhile(is_like_now, before))
     return older if len(older) >= FEWEST else []
 
@@ -82,4 +123,6 @@ def _before_the_change(before: Sequence[int], is_like_now: Callable[[int], bool]
 def _named(changed: list[tuple[int, str]]) -> str:
     """The largest changes first; the rest is counted."""
     worst = [text for _, text in sorted(changed, reverse=True)]
-    return "; ".join(worst[:_NAMED]) + (f"; and {len(worst) - _NAMED} more tables" if len(worst) > _NAMED else "")
+    return "; ".join(worst[:_NAMED]) + (
+        f"; and {len(worst) - _NAMED} more tables" if len(worst) > _NAMED else ""
+    )

@@ -10,7 +10,8 @@ from datetime import date
 from ..clock import parse_timestamp
 from ..text import printable
 
-#: what a server can be: its kind (bad and unknown need somebody, warn is worth a look), and how that is called; the worst first
+#: what a server can be: its kind (bad and unknown need somebody, warn is worth a look), and how
+#: that is called; the worst first
 STATES = {
     "none": ("bad", "No good backup"),
     "stale": ("bad", "Stale"),
@@ -37,7 +38,17 @@ def judge(servers: Sequence[Mapping]) -> list[dict]:
         error = printable(one.get("error") or "it gave no answer") if facts is None else ""
         why = [{"text": error, "alarm": None}] if facts is None else _reasons(facts)
         limit = shlex.quote(one["name"])
-        seen.append({"name": one["name"], "limit": limit, "facts": facts, "state": state, "kind": kind, "label": label, "why": why})
+        seen.append(
+            {
+                "name": one["name"],
+                "limit": limit,
+                "facts": facts,
+                "state": state,
+                "kind": kind,
+                "label": label,
+                "why": why,
+            }
+        )
     return sorted(seen, key=lambda one: (order.index(one["state"]), one["name"]))
 
 
@@ -50,12 +61,16 @@ def _state(facts: Mapping | None) -> str:
 
 
 def _reasons(facts: Mapping) -> list[dict]:
-    """Why a server is not simply well, the worst first, nothing twice: ``text``, and the ``alarm`` that was raised for it (or None)."""
+    """Why a server is not simply well, the worst first, nothing twice: ``text``, and the ``alarm``
+    that was raised for it (or None).
+    """
     texts = [one["message"] for one in facts["findings"] if one["code"] in _GRAVE]
     for one in facts["databases"]:
         if one["state"] == "failed":
             failure = next(f for f in one["failures"] if f["what"] == "backup")
-            texts.append(f"the backup of {one['database']} failed on {when(failure['at'])} UTC: {failure['reason']}")
+            texts.append(
+                f"the backup of {one['database']} failed on {when(failure['at'])} UTC: {failure['reason']}"
+            )
     texts += [one["message"] for one in facts["findings"] if one["code"] not in _GRAVE]
     alarms: dict[str, dict] = {}
     for alarm in facts["alarms"]:
@@ -63,7 +78,10 @@ def _reasons(facts: Mapping) -> list[dict]:
         if not told:
             texts.append(alarm["message"])
         alarms[told or alarm["message"]] = alarm
-    return [{"text": printable(re.sub("^the ", "The ", text)), "alarm": alarms.get(text)} for text in dict.fromkeys(texts)]
+    return [
+        {"text": printable(re.sub("^the ", "The ", text)), "alarm": alarms.get(text)}
+        for text in dict.fromkeys(texts)
+    ]
 
 
 def line(seen: Sequence[Mapping]) -> str:
@@ -75,7 +93,9 @@ def line(seen: Sequence[Mapping]) -> str:
         return "There is no server in the inventory"
     wrong = [one for one in seen if one["kind"] in ("bad", "unknown")]
     if wrong:
-        names = ", ".join(f"{printable(one['name'])} ({one['label'].lower()})" for one in wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        names = ", ".join(
+            f"{printable(one['name'])} ({one['label'].lower()})" for one in wrong[:3]
+        ) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         if len(seen) == 1:
             return f"{printable(wrong[0]['name'])} needs you: {wrong[0]['label'].lower()}"
         return f"{len(wrong)} of {len(seen)} servers need{'s' * (len(wrong) == 1)} you: {names}"

@@ -19,7 +19,10 @@ _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTA
 _BUCKET = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _REQUIRED = ("SERVER_NAME", "DB_NAME", "DB_USER", *_BUCKET)
 #: a piece of a word: in single quotes, in double quotes, after a backslash, or as it stands
-_PIECE = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)|(?P<bare>[^ \t\r\n'"\\]+)""", re.DOTALL)
+_PIECE = re.compile(
+    r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)|(?P<bare>[^ \t\r\n'"\\]+)""",
+    re.DOTALL,
+)
 
 
 def _words(text: str) -> list[str] | None:
@@ -70,24 +73,37 @@ def parse(text: str, source: str = "the config") -> dict[str, str]:
             words = words[1:]
         found = _ASSIGNMENT.fullmatch(words[0]) if len(words) == 1 else None
         if not found:
-            raise UsageError(f"Line {number} of {source} is not NAME=value", "Quote values with blanks: NAME='two words'")
+            raise UsageError(
+                f"Line {number} of {source} is not NAME=value",
+                "Quote values with blanks: NAME='two words'",
+            )
         values[found[1]] = found[2]
     if pending:
         raise UsageError(f"A quote in {source} is never closed", "")
     return values
 
 
-def from_values(values: Mapping[str, str], source: str = "the config", bucket_only: bool = False) -> Settings:
+def from_values(
+    values: Mapping[str, str], source: str = "the config", bucket_only: bool = False
+) -> Settings:
     """Settings from the variables of a config file.
 
     ``DB_NAME`` names one database; ``DB_NAMES`` several, quoted as a shell would.
 
-    :param bucket_only: endpoint, bucket and key are enough: whose backups there are is what is asked. What is missing is empty then.
+    :param bucket_only: endpoint, bucket and key are enough: whose backups there are is what is
+        asked. What is missing is empty then.
     :raises UsageError: a variable is missing or its value makes no sense; the message names it.
     """
-    missing = [name for name in (_BUCKET if bucket_only else _REQUIRED) if not values.get(name) and not (name == "DB_NAME" and values.get("DB_NAMES"))]
+    missing = [
+        name
+        for name in (_BUCKET if bucket_only else _REQUIRED)
+        if not values.get(name) and not (name == "DB_NAME" and values.get("DB_NAMES"))
+    ]
     if missing:
-        raise UsageError(f"Missing in {source}: {', '.join(missing)}", "Run `ansible-playbook setup.yml`, or add them to the file")
+        raise UsageError(
+            f"Missing in {source}: {', '.join(missing)}",
+            "Run `ansible-playbook setup.yml`, or add them to the file",
+        )
     fields: dict[str, object] = {}
     types = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
     for variable, field in _FIELDS.items():
@@ -100,9 +116,12 @@ def from_values(values: Mapping[str, str], source: str = "the config", bucket_on
     several = _words(values.get("DB_NAMES", ""))
     if several is None:
         raise UsageError(
-            f"DB_NAMES in {source} has a quote that is never closed", "Quote names with blanks, and the whole once more: DB_NAMES=\"crm 'two words'\""
+            f"DB_NAMES in {source} has a quote that is never closed",
+            "Quote names with blanks, and the whole once more: DB_NAMES=\"crm 'two words'\"",
         )
-    fields["databases"] = tuple(dict.fromkeys(several)) or tuple(filter(None, [values.get("DB_NAME")]))
+    fields["databases"] = tuple(dict.fromkeys(several)) or tuple(
+        filter(None, [values.get("DB_NAME")])
+    )
     fields = {"server_name": "", "db_user": ""} | fields
     return Settings(**fields)  # type: ignore[arg-type]
 
@@ -114,7 +133,9 @@ def _convert(variable: str, value: str, kind: str, source: str) -> object:
         return int(value)
     if kind == "float":
         if not re.fullmatch(r"-?\d+(\.\d*)?", value.strip()):
-            raise UsageError(f"{variable} in {source} is {value!r}, not a number", "Write it with a point: 0.02")
+            raise UsageError(
+                f"{variable} in {source} is {value!r}, not a number", "Write it with a point: 0.02"
+            )
         return float(value)
     if kind == "bool":
         if value.lower() not in ("true", "false", "yes", "no", "1", "0"):
@@ -136,13 +157,20 @@ def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:
         mode = file.stat().st_mode
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UsageError(f"There is no config {path}", "Run `ansible-playbook setup.yml`, or name another with --config FILE") from None
+        raise UsageError(
+            f"There is no config {path}",
+            "Run `ansible-playbook setup.yml`, or name another with --config FILE",
+        ) from None
     except PermissionError:
         raise UsageError(
-            f"The config {path} may be read only by its owner", f"Run this as that user or as root: sudo postgres-backup ... --config {path}"
+            f"The config {path} may be read only by its owner",
+            f"Run this as that user or as root: sudo postgres-backup ... --config {path}",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Failed to read the config {path}: {error}") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageError(f"The config {path} holds secrets and others may read it", f"chmod 0600 {shlex.quote(os.fspath(file))}")
+        raise UsageError(
+            f"The config {path} holds secrets and others may read it",
+            f"chmod 0600 {shlex.quote(os.fspath(file))}",
+        )
     return from_values(parse(text, path), path, bucket_only)

@@ -19,7 +19,8 @@ from . import state
 def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
     """Hold the lock of a database while the block runs.
 
-    The kernel lets go of it when the process ends, however it ends, so a crash leaves nothing to clean up.
+    The kernel lets go of it when the process ends, however it ends, so a crash leaves nothing to
+    clean up.
 
     :param what: what is being done, for whoever finds the door closed: ``backup``.
     :raises LockedError: another process holds it; the message names it.
@@ -31,14 +32,25 @@ def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise UsageError(
-            f"Failed to open the lock {path}: {error.strerror}", f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}"
+            f"Failed to open the lock {path}: {error.strerror}",
+            f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}",
         ) from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LockedError(f"Another run holds the lock of {database}: {_holder(handle)}", "Wait until it has ended; nothing was done here") from None
-        _sign(handle, {"pid": os.getpid(), "what": what, "since": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"})
+            raise LockedError(
+                f"Another run holds the lock of {database}: {_holder(handle)}",
+                "Wait until it has ended; nothing was done here",
+            ) from None
+        _sign(
+            handle,
+            {
+                "pid": os.getpid(),
+                "what": what,
+                "since": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC",
+            },
+        )
         try:
             yield
         finally:
@@ -48,7 +60,10 @@ def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
 
 
 def _sign(handle: int, facts: dict) -> None:
-    """Say who is at work. The lock holds without it: a full disk must not keep a backup from being taken."""
+    """Say who is at work.
+
+    The lock holds without it: a full disk must not keep a backup from being taken.
+    """
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(facts).encode(), 0)

@@ -19,7 +19,9 @@ from ..text import human_bytes, printable
 
 
 def say(text: str, stream) -> None:
-    """Write to a stream whose reader may have left (``| head``), or whose disk may be full: neither is a reason to lose a backup."""
+    """Write to a stream whose reader may have left (``| head``), or whose disk may be full: neither
+    is a reason to lose a backup.
+    """
     try:
         stream.write(text)
         stream.flush()
@@ -34,15 +36,31 @@ class Progress:
     interval = 0.2
 
     def __init__(self) -> None:
-        self.name, self.started, self.done, self.table, self._next = "", time.monotonic(), 0, "", 0.0
+        self.name, self.started, self.done, self.table, self._next = (
+            "",
+            time.monotonic(),
+            0,
+            "",
+            0.0,
+        )
 
     def phase(self, name: str, detail: str = "") -> None:
-        """A new step begins, such as ``dumping crm``; ``detail`` is told once, and would leave no room for numbers in the line that renews itself."""
-        self.name, self.started, self.done, self.table, self._next = name, time.monotonic(), 0, "", 0.0
+        """A new step begins, such as ``dumping crm``; ``detail`` is told once, and would leave no
+        room for numbers in the line that renews itself.
+        """
+        self.name, self.started, self.done, self.table, self._next = (
+            name,
+            time.monotonic(),
+            0,
+            "",
+            0.0,
+        )
         self.step(name + detail)
 
     def advance(self, count: int, table: str | Callable[[], str] = "") -> None:
-        """``count`` more bytes went through; ``table`` is the one in hand, or a function that knows it."""
+        """``count`` more bytes went through; ``table`` is the one in hand, or a function that knows
+        it.
+        """
         self.done += count
         now = time.monotonic()
         if now >= self._next:
@@ -91,8 +109,10 @@ class Recorder(Progress):
 class LogProgress(Progress):
     """Lines with UTC times, for a log: one a step, and one a minute of a long one.
 
-    :param as_json: each line is a JSON object, for machines: ``at``, ``message``, and ``phase bytes table`` while bytes go through.
-    :param journal: also to the system's journal, under the name ``postgres-backup`` (through syslog, which journald serves).
+    :param as_json: each line is a JSON object, for machines: ``at``, ``message``, and ``phase bytes
+        table`` while bytes go through.
+    :param journal: also to the system's journal, under the name ``postgres-backup`` (through
+        syslog, which journald serves).
     """
 
     interval = 60.0
@@ -115,11 +135,17 @@ class LogProgress(Progress):
 
     def _write(self, text: str, numbers: dict) -> None:
         now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
-        line = json.dumps({"at": now, "message": text} | numbers, ensure_ascii=False) if self.as_json else f"{now} {printable(text)}"
+        line = (
+            json.dumps({"at": now, "message": text} | numbers, ensure_ascii=False)
+            if self.as_json
+            else f"{now} {printable(text)}"
+        )
         say(line + "\n", self.stream)
         if self.journal:
             # an embedded NUL is the one thing that syslog refuses, and printable() leaves none
-            syslog.syslog(syslog.LOG_ERR if text.startswith("FAILED") else syslog.LOG_INFO, printable(text))
+            syslog.syslog(
+                syslog.LOG_ERR if text.startswith("FAILED") else syslog.LOG_INFO, printable(text)
+            )
 
 
 class TerminalProgress(Progress):
@@ -149,7 +175,8 @@ class TerminalProgress(Progress):
 class FileProgress(Progress):
     """The latest state as JSON in a file, replaced whole, for an action plugin to read.
 
-    Keys: ``pid``, ``phase``, ``bytes``, ``table``, ``line``, ``steps`` (every step so far, in order).
+    Keys: ``pid``, ``phase``, ``bytes``, ``table``, ``line``, ``steps`` (every step so far, in
+    order).
     """
 
     interval = 0.5
@@ -170,7 +197,14 @@ class FileProgress(Progress):
         self._write(self.line())
 
     def _write(self, line: str) -> None:
-        state = {"pid": os.getpid(), "phase": self.name, "bytes": self.done, "table": self.table, "line": line, "steps": self.steps}
+        state = {
+            "pid": os.getpid(),
+            "phase": self.name,
+            "bytes": self.done,
+            "table": self.table,
+            "line": line,
+            "steps": self.steps,
+        }
         beside = f"{self.path}.{os.getpid()}"
         try:
             with open(beside, "w", encoding="utf-8") as file:

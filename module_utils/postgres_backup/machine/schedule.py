@@ -1,7 +1,7 @@
 """When the nightly run is due: a time of day in UTC, whatever zone the server's cron lives in.
 
-Debian's cron runs in the server's zone and knows no CRON_TZ (its crontab(5)), so it calls every 15 minutes, which is what every zone's
-offset is a multiple of, and the program looks at the clock.
+Debian's cron runs in the server's zone and knows no CRON_TZ (its crontab(5)), so it calls every 15
+minutes, which is what every zone's offset is a multiple of, and the program looks at the clock.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def is_due(at: str) -> bool:
 
 
 def begin(settings: Settings, at: str) -> bool:
-    """Claim the run that is due; False where it was claimed before (clocks that go back call twice)."""
+    """Claim the run that is due; False where it was claimed before (clocks that go back call
+    twice).
+    """
     planned = slot(at, utc_now())
     if planned is None:
         return False
@@ -66,13 +68,14 @@ def began(settings: Settings, planned: datetime) -> bool:
 
 
 def up_since() -> datetime:
-    """When this machine, or the container that this is in, was started (the start of its first process, proc(5))."""
+    """When this machine, or the container that this is in, was started (the start of its first
+    process, proc(5)).
+    """
     with open("/proc/stat", encoding="ascii") as file:
         booted = next(int(line.split()[1]) for line in file if line.startswith("btime "))
     with open("/proc/1/stat", encoding="utf-8", errors="replace") as file:
         ticks = int(file.read().rpartition(")")[2].split()[19])
     return datetime.fromtimestamp(booted + ticks / os.sysconf("SC_CLK_TCK"), timezone.utc)
-
 
 
 def next_run(schedule_time: str, now: datetime) -> datetime:

@@ -1,9 +1,11 @@
-"""Asked to end: SIGTERM, SIGHUP and SIGINT become an exception in the main thread, so that everything is cleaned up on the way out.
+"""Asked to end: SIGTERM, SIGHUP and SIGINT become an exception in the main thread, so that
+everything is cleaned up on the way out.
 
-Such an exception may come between any two steps, so also between taking a lock and the block that gives it back: the lock then stays taken,
-and a thread that wants it waits for ever, and so does whoever waits for that thread. (``threading.Condition.__enter__`` is a Python function, and
-its caller never learns that it had succeeded.) So the locks that the main thread shares with others are those of this room: while one is held,
-or a thread is being started, the exception waits.
+Such an exception may come between any two steps, so also between taking a lock and the block that
+gives it back: the lock then stays taken, and a thread that wants it waits for ever, and so does
+whoever waits for that thread. (``threading.Condition.__enter__`` is a Python function, and its
+caller never learns that it had succeeded.) So the locks that the main thread shares with others are
+those of this room: while one is held, or a thread is being started, the exception waits.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import threading
 from collections.abc import Callable
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-#: seconds that the way out may take; what still holds it up then is ended by the system, and the next run cleans up
+#: seconds that the way out may take; what still holds it up then is ended by the system, and the
+#: next run cleans up
 LAST_RESORT = 120
 #: seconds after which a wait looks whether it should end
 _LOOK = 0.2
@@ -26,17 +29,22 @@ class Interrupted(KeyboardInterrupt):
 
 
 def listen() -> None:
-    """Turn the signals into exceptions, but for those that whoever started us wants ignored (nohup, a shell's background)."""
+    """Turn the signals into exceptions, but for those that whoever started us wants ignored (nohup,
+    a shell's background).
+    """
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
 
 
 def _stop(number: int, _frame) -> None:
-    """Once: ``timeout`` and a nervous hand send two, and the second must not interrupt the cleaning up."""
+    """Once: ``timeout`` and a nervous hand send two, and the second must not interrupt the cleaning
+    up.
+    """
     global _pending
     for other in SIGNALS:
-        # not SIG_IGN: Python complains on standard error of one that came just before it was ignored
+        # not SIG_IGN: Python complains on standard error of one that came just before it was
+        # ignored
         signal.signal(other, _again)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(LAST_RESORT)
@@ -46,7 +54,9 @@ def _stop(number: int, _frame) -> None:
 
 
 def deaf() -> None:
-    """Everything is cleaned up: what comes now finds us on the last steps, where Python gives signals their old meaning back, and changes nothing."""
+    """Everything is cleaned up: what comes now finds us on the last steps, where Python gives
+    signals their old meaning back, and changes nothing.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # those that have come are dealt with in here
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -64,7 +74,9 @@ def _raise_pending() -> None:
 
 
 class _Hold:
-    """In the main thread: no exception of a signal inside this block; one that came is raised at its end."""
+    """In the main thread: no exception of a signal inside this block; one that came is raised at
+    its end.
+    """
 
     def __enter__(self) -> None:
         global _held
@@ -84,7 +96,9 @@ hold = _Hold()
 
 
 class Condition:
-    """As :class:`threading.Condition`, for a main thread that signals interrupt; its waits end when one has come."""
+    """As :class:`threading.Condition`, for a main thread that signals interrupt; its waits end when
+    one has come.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()

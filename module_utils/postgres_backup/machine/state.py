@@ -18,9 +18,11 @@ LAST_RUN = "last-run.json"
 LAST_RESTORE = "last-restore.json"
 #: what the last look into the bucket has found: ``watched_at`` and ``databases``
 LAST_LOOK = "last-look.json"
-#: what was counted since the server was set up: ``pruned`` and ``failures`` by reason, for each database
+#: what was counted since the server was set up: ``pruned`` and ``failures`` by reason, for each
+#: database
 COUNTERS = "counters.json"
-#: bytes that a state changed in place takes at least, blanks and a newline at its end: a block, so it can be written again where the disk has no room left
+#: bytes that a state changed in place takes at least, blanks and a newline at its end: a block, so
+#: it can be written again where the disk has no room left
 _RESERVED = 4095
 
 
@@ -68,10 +70,12 @@ def write(settings: Settings, name: str, facts: dict) -> None:
 
 @contextlib.contextmanager
 def changing(settings: Settings, name: str) -> Iterator[dict]:
-    """A state to change in a ``with`` block, by one process at a time; written at its end, also where the block raised.
+    """A state to change in a ``with`` block, by one process at a time; written at its end, also
+    where the block raised.
 
-    The file itself is the lock, so it is written in place, and keeps some room of its own: the disk that is full is a reason to remember something.
-    A power loss in the middle of writing leaves nothing that can be read, which counts as an empty state.
+    The file itself is the lock, so it is written in place, and keeps some room of its own: the disk
+    that is full is a reason to remember something. A power loss in the middle of writing leaves
+    nothing that can be read, which counts as an empty state.
 
     :raises UsageError: it cannot be read or written.
     """
@@ -92,7 +96,9 @@ def changing(settings: Settings, name: str) -> Iterator[dict]:
             except OSError as error:
                 raise _unusable(settings, f"write {path}", error) from None
             if written < len(text):
-                raise _unusable(settings, f"write {path}", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+                raise _unusable(
+                    settings, f"write {path}", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                )
             os.ftruncate(handle, len(text))
     finally:
         os.close(handle)
@@ -106,8 +112,11 @@ def _parse(text: bytes) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def count(settings: Settings, kind: str, database: str, label: str = "", number: int = 1) -> list[dict]:
-    """Count something for the metrics: ``count(settings, "failures", "crm", "store")``. A number that is lost fails nothing.
+def count(
+    settings: Settings, kind: str, database: str, label: str = "", number: int = 1
+) -> list[dict]:
+    """Count something for the metrics: ``count(settings, "failures", "crm", "store")``. A number
+    that is lost fails nothing.
 
     :return: findings, code STATE_NOT_WRITTEN.
     """
@@ -123,4 +132,7 @@ def count(settings: Settings, kind: str, database: str, label: str = "", number:
 
 
 def _unusable(settings: Settings, doing: str, error: OSError) -> UsageError:
-    return UsageError(f"Failed to {doing}: {error.strerror}", f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}")
+    return UsageError(
+        f"Failed to {doing}: {error.strerror}",
+        f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}",
+    )

@@ -1,4 +1,6 @@
-"""What cron calls: back up every database, prune what each backup makes superfluous, save the server kit; then tell all who should know how it went."""
+"""What cron calls: back up every database, prune what each backup makes superfluous, save the
+server kit; then tell all who should know how it went.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,19 @@ from ..settings import Settings
 from ..text import human_bytes, human_seconds
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
-#: the lock of the whole run; no database can have this name in the settings of a server that has one more
+#: the lock of the whole run; no database can have this name in the settings of a server that has
+#: one more
 _LOCK = "the nightly run"
 
 
 def run_night(settings: Settings, progress: Progress, scheduled: bool = False) -> dict:
-    """One night. A database that fails does not keep the others from their backup, and is not pruned; nor does a kit that fails.
+    """One night. A database that fails does not keep the others from their backup, and is not
+    pruned; nor does a kit that fails.
 
     :param scheduled: the schedule itself has called, at its time.
-    :return: ``databases``: per database ``backup``, ``deleted``, ``error``; ``kit``: its result (None where there are no paths) and
-        ``kit_error``; ``exit_status``, ``findings``, ``seconds``, ``changed``.
+    :return: ``databases``: per database ``backup``, ``deleted``, ``error``; ``kit``: its result
+        (None where there are no paths) and ``kit_error``; ``exit_status``, ``findings``,
+        ``seconds``, ``changed``.
     :raises LockedError: another such run is at work.
     """
     with lock.hold(settings, _LOCK, "nightly run"):
@@ -71,7 +76,9 @@ def _run(settings: Settings, progress: Recorder, scheduled: bool) -> dict:
         findings.append({"code": "STATE_NOT_WRITTEN", "message": error.message})
     findings += _look_back(settings, databases)
     verdict = _verdict(settings, result)
-    findings += ping.send(settings, "fail" if result["exit_status"] else "", "\n".join([*progress.lines, verdict]))
+    findings += ping.send(
+        settings, "fail" if result["exit_status"] else "", "\n".join([*progress.lines, verdict])
+    )
     for finding in findings:
         progress.step(settings.hide(f"{finding['code']}: {finding['message']}"))
     progress.step(verdict)
@@ -89,36 +96,57 @@ def _one(settings: Settings, name: str, progress: Progress) -> tuple[dict, list[
             one["deleted"] = prune_backups(settings, name, progress=progress)["deleted"]
     except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
         error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
-        if isinstance(any_error, (UsageError, LockedError)):  # an answer to whoever asks; at night nobody does
+        if isinstance(
+            any_error, (UsageError, LockedError)
+        ):  # an answer to whoever asks; at night nobody does
             one["findings"] += outcome.failed(settings, step, name, error)
         one["error"] = settings.hide(f"{step}: {error.message}")
-        progress.step(settings.hide(f"{name}: {step} failed: {error.message}" + (f" ({error.hint})" if error.hint else "")))
+        progress.step(
+            settings.hide(
+                f"{name}: {step} failed: {error.message}"
+                + (f" ({error.hint})" if error.hint else "")
+            )
+        )
         return one, [error.exit_status]
     return one, []
 
 
 def _look_back(settings: Settings, databases: dict[str, dict]) -> list[dict]:
-    """What the night has left in the bucket, looked at once: is each new backup what its predecessors let one expect, and the metrics.
+    """What the night has left in the bucket, looked at once: is each new backup what its
+    predecessors let one expect, and the metrics.
 
-    :return: findings: the trend's, and what could not be told or written. A store that no longer answers leaves the questions for tomorrow.
+    :return: findings: the trend's, and what could not be told or written. A store that no longer
+        answers leaves the questions for tomorrow.
     """
     try:
         found, backups = status.look(settings)
     except StoreError as error:
-        return [{"code": "TREND_NOT_KNOWN", "message": error.message}, *status.publish(settings, None)]
+        return [
+            {"code": "TREND_NOT_KNOWN", "message": error.message},
+            *status.publish(settings, None),
+        ]
     findings = []
     for name, one in databases.items():
         if one["backup"]:
-            findings += _judge(settings, name, BackupName.parse(one["backup"]["backup"]), [b for b in backups[name] if b.ours and b.good])
+            findings += _judge(
+                settings,
+                name,
+                BackupName.parse(one["backup"]["backup"]),
+                [b for b in backups[name] if b.ours and b.good],
+            )
     return findings + status.publish(settings, found)
 
 
-def _judge(settings: Settings, name: str, taken: BackupName | None, good: list[Backup]) -> list[dict]:
+def _judge(
+    settings: Settings, name: str, taken: BackupName | None, good: list[Backup]
+) -> list[dict]:
     newest = next((backup for backup in good if backup.name == taken), None)
     if newest is None:
         return []
     earlier = [backup.manifest for backup in good if backup.taken_at < newest.taken_at]
-    found = trend.findings(newest.manifest, earlier, settings.size_drop_percent, settings.size_jump_percent)
+    found = trend.findings(
+        newest.manifest, earlier, settings.size_drop_percent, settings.size_jump_percent
+    )
     troubles = [alarms.Trouble(finding["code"], name, finding["message"]) for finding in found]
     return found + alarms.settle(settings, [alarms.key(code, name) for code in _TRENDS], troubles)
 
@@ -134,7 +162,11 @@ def _save_kit(settings: Settings, progress: Progress) -> tuple[dict | None, str,
         error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
         if isinstance(any_error, (UsageError, LockedError)):
             outcome.failed(settings, "kit", "", error)
-        progress.step(settings.hide(f"kit: failed: {error.message}" + (f" ({error.hint})" if error.hint else "")))
+        progress.step(
+            settings.hide(
+                f"kit: failed: {error.message}" + (f" ({error.hint})" if error.hint else "")
+            )
+        )
         return None, settings.hide(error.message), [error.exit_status]
 
 
@@ -148,7 +180,8 @@ def _exit_status(failures: list[int], parts: int) -> int:
 def _verdict(settings: Settings, result: dict) -> str:
     """The last line of the log of a night: OK or FAILED, and why."""
     failed = [
-        f"{name}: {one['error']}" + (f" (its backup {one['backup']['backup']} is in the bucket)" if one["backup"] else "")
+        f"{name}: {one['error']}"
+        + (f" (its backup {one['backup']['backup']} is in the bucket)" if one["backup"] else "")
         for name, one in result["databases"].items()
         if one["error"]
     ] + ([f"kit: {result['kit_error']}"] if result["kit_error"] else [])

@@ -1,6 +1,8 @@
-"""Look at the backups from outside the job that makes them, which may be dead: hourly, by a cron entry and a timer of their own.
+"""Look at the backups from outside the job that makes them, which may be dead: hourly, by a cron
+entry and a timer of their own.
 
-What is wrong is told (see ``alerts``), what is over too, and a run that did not happen is made up for, once.
+What is wrong is told (see ``alerts``), what is over too, and a run that did not happen is made up
+for, once.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ _JUDGED = {"NO_BACKUP": "BACKUP_STALE", "BACKUP_STALE": "BACKUP_STALE", "BACKUP_
 def look_around(settings: Settings, progress: Progress) -> dict:
     """One look; tells what is new, and makes up for a run that did not happen.
 
-    :return: ``healthy``, ``troubles`` (open now: ``code database message since``), ``made_up`` (what ``nightly.run`` returned, or None),
-        ``findings``, ``changed``.
+    :return: ``healthy``, ``troubles`` (open now: ``code database message since``), ``made_up``
+        (what ``nightly.run`` returned, or None), ``findings``, ``changed``.
     :raises LockedError: another look is under way.
     """
     with lock.hold(settings, "the watch", "watch"):
@@ -47,7 +49,13 @@ def look_around(settings: Settings, progress: Progress) -> dict:
     troubles = alarms.open_troubles(settings)
     for finding in findings:
         progress.step(settings.hide(f"watch: {finding['code']}: {finding['message']}"))
-    return {"changed": made_up is not None, "healthy": not troubles, "troubles": troubles, "made_up": made_up, "findings": findings}
+    return {
+        "changed": made_up is not None,
+        "healthy": not troubles,
+        "troubles": troubles,
+        "made_up": made_up,
+        "findings": findings,
+    }
 
 
 def _make_up(settings: Settings, progress: Progress) -> dict | None:
@@ -60,7 +68,8 @@ def _make_up(settings: Settings, progress: Progress) -> dict | None:
 def _judge(settings: Settings, found: dict | None, refused: StoreError | None) -> list[dict]:
     """Tell what is wrong and what no longer is.
 
-    :param found: what ``status.status`` says; None where the store does not answer, as ``refused`` says.
+    :param found: what ``status.status`` says; None where the store does not answer, as ``refused``
+        says.
     :return: findings: what could not be told.
     """
     judged, seen = [alarms.key("STORE_FAILS")], []
@@ -81,8 +90,13 @@ def _judge(settings: Settings, found: dict | None, refused: StoreError | None) -
         mine = [finding for finding in found["findings"] if finding.get("database") == name]
         for code in dict.fromkeys(_JUDGED.values()):
             judged.append(alarms.key(code, name))
-            # a bad one before the newest good one is told by `status`, and is nothing to be woken for
-            messages = [finding["message"] for finding in mine if _JUDGED.get(finding["code"]) == code and finding.get("newest", True)]
+            # a bad one before the newest good one is told by `status`, and is nothing to be woken
+            # for
+            messages = [
+                finding["message"]
+                for finding in mine
+                if _JUDGED.get(finding["code"]) == code and finding.get("newest", True)
+            ]
             if messages:
                 seen.append(alarms.Trouble(code, name, "; ".join(messages[:3])))
         short = _short_of_room(settings, name) if one["last"] else ""
@@ -94,7 +108,9 @@ def _judge(settings: Settings, found: dict | None, refused: StoreError | None) -
 
 
 def _short_of_room(settings: Settings, name: str) -> str | None:
-    """Why a second copy of the database has no room; empty where it has, None where that cannot be known."""
+    """Why a second copy of the database has no room; empty where it has, None where that cannot be
+    known.
+    """
     if settings.restore_in_place:
         return ""
     try:
@@ -114,7 +130,8 @@ def _short_of_room(settings: Settings, name: str) -> str | None:
 def _missed(settings: Settings, found: dict) -> datetime | None:
     """The planned run that did not happen; None where it did, is at work, or is not late yet.
 
-    A backup taken since then is as good, whoever took it; and a run that failed is told of as such and not tried again.
+    A backup taken since then is as good, whoever took it; and a run that failed is told of as such
+    and not tried again.
     """
     now = utc_now()
     planned = schedule.last_planned(settings.schedule_time, now)
@@ -131,7 +148,9 @@ def _tell_missed(settings: Settings, planned: datetime, progress: Progress) -> l
     stamp, since = format_timestamp(planned), schedule.up_since()
     progress.step(f"the run of {stamp} did not happen: it is made up for now")
     if schedule.began(settings, planned):
-        message = f"the run of {stamp} began and never ended: it was killed, or the server went down"
+        message = (
+            f"the run of {stamp} began and never ended: it was killed, or the server went down"
+        )
     elif since < planned:
         message = f"the run of {stamp} did not begin, although the server was up: cron is stopped, or its entry is gone"
     else:

@@ -1,6 +1,8 @@
-"""Drawings of the page: a calendar and charts as inline SVG, small enough that hundreds of servers fit into one file. Pure.
+"""Drawings of the page: a calendar and charts as inline SVG, small enough that hundreds of servers
+fit into one file. Pure.
 
-A calendar is one path for each state and not a rectangle for each day: a dashed line down a column draws the days of a week.
+A calendar is one path for each state and not a rectangle for each day: a dashed line down a column
+draws the days of a week.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from markupsafe import Markup, escape
 
 from ..health import verdict
 
-#: distance of two days in a calendar, and the size of the mark of each state (the style sheet has colours; shapes tell them apart without)
+#: distance of two days in a calendar, and the size of the mark of each state (the style sheet has
+#: colours; shapes tell them apart without)
 STEP = 14
 MARKS = {"good": 11, "unproven": 11, "gone": 5, "failed": 11, "none": 11, "later": 2}
 #: size of a chart's own coordinates; a day is four units wide
@@ -30,12 +33,22 @@ def calendar(days: Mapping[date, str], title: str) -> Markup:
     monday = first - timedelta(days=first.weekday())
     weeks = (last - monday).days // 7 + 1
     width, height = _LEFT + weeks * STEP, _TOP + 7 * STEP
-    shapes = [f'<path class={state} d="{_columns(days, state, monday, size)}"/>' for state, size in MARKS.items() if state in days.values()]
+    shapes = [
+        f'<path class={state} d="{_columns(days, state, monday, size)}"/>'
+        for state, size in MARKS.items()
+        if state in days.values()
+    ]
     crosses = "".join(_cross(day, monday) for day, state in days.items() if state == "failed")
     if crosses:
         shapes.append(f'<path class=cross d="{crosses}"/>')
-    names = "".join(f"<text x=0 y={_TOP + row * STEP + 10}>{name}</text>" for row, name in ((0, "Mon"), (3, "Thu"), (6, "Sun")))
-    months = "".join(f"<text x={_LEFT + column * STEP} y=9>{text}</text>" for column, text in _months(monday, weeks, first))
+    names = "".join(
+        f"<text x=0 y={_TOP + row * STEP + 10}>{name}</text>"
+        for row, name in ((0, "Mon"), (3, "Thu"), (6, "Sun"))
+    )
+    months = "".join(
+        f"<text x={_LEFT + column * STEP} y=9>{text}</text>"
+        for column, text in _months(monday, weeks, first)
+    )
     head = f"<svg class=cal role=img viewBox='0 0 {width} {height}'><title>{escape(title)}</title>"
     return Markup(head + names + months + "".join(shapes) + "</svg>")
 
@@ -50,10 +63,15 @@ def swatch(state: str) -> Markup:
 def _columns(days: Mapping[date, str], state: str, monday: date, size: int) -> str:
     """One stroke for each run of days of a state in a column; the style sheet cuts it into marks."""
     parts = []
-    for (column, known), days_of_run in itertools.groupby(days.items(), lambda pair: ((pair[0] - monday).days // 7, pair[1])):
+    for (column, known), days_of_run in itertools.groupby(
+        days.items(), lambda pair: ((pair[0] - monday).days // 7, pair[1])
+    ):
         run = [day for day, _ in days_of_run]
         if known == state:
-            x, y = _LEFT + column * STEP + STEP // 2, _TOP + run[0].weekday() * STEP + (STEP - size) / 2
+            x, y = (
+                _LEFT + column * STEP + STEP // 2,
+                _TOP + run[0].weekday() * STEP + (STEP - size) / 2,
+            )
             parts.append(f"M{x} {y:g}v{(len(run) - 1) * STEP + size}")
     return "".join(parts)
 
@@ -64,12 +82,18 @@ def _cross(day: date, monday: date) -> str:
 
 
 def _months(monday: date, weeks: int, first: date) -> list[tuple[int, str]]:
-    """Names of months over the column in which each begins; that of the first column where it has room."""
+    """Names of months over the column in which each begins; that of the first column where it has
+    room.
+    """
     starts = [(column, monday + timedelta(days=7 * column + 6)) for column in range(weeks)]
     named = [(column, sunday) for column, sunday in starts if column == 0 or sunday.day <= 7]
     if len(named) > 1 and named[1][0] < 2:
         named = named[1:]
-    return [(column, verdict.MONTHS[max(sunday, first).month - 1]) for column, sunday in named if column < weeks - 1]
+    return [
+        (column, verdict.MONTHS[max(sunday, first).month - 1])
+        for column, sunday in named
+        if column < weeks - 1
+    ]
 
 
 class Scale:
@@ -129,5 +153,9 @@ def nice_top(largest: float) -> float:
     """A round number not below ``largest``: 1, 1.5, 2, 3, 5 or 7.5 times a power of ten."""
     if largest <= 0:
         return 1.0
-    power = 10.0 ** (len(str(int(largest))) - 1) if largest >= 1 else 10.0 ** -next(n for n in range(1, 12) if largest * 10**n >= 1)
+    power = (
+        10.0 ** (len(str(int(largest))) - 1)
+        if largest >= 1
+        else 10.0 ** -next(n for n in range(1, 12) if largest * 10**n >= 1)
+    )
     return next(power * step for step in (1, 1.5, 2, 3, 5, 7.5, 10) if power * step >= largest)

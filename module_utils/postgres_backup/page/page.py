@@ -1,6 +1,8 @@
-"""The page of playbooks/report.yml: from what each server says of itself to one HTML file that needs nothing else.
+"""The page of playbooks/report.yml: from what each server says of itself to one HTML file that
+needs nothing else.
 
-What is said of a server is judged here once, and its drawings are made; the words are in the template.
+What is said of a server is judged here once, and its drawings are made; the words are in the
+template.
 """
 
 from __future__ import annotations
@@ -38,11 +40,14 @@ _FEW = 4
 def render(servers: Sequence[Mapping], now: datetime, template: str) -> str:
     """The page.
 
-    :param servers: each ``name`` (as the inventory has it) and either ``facts`` (what ``report.facts`` says) or ``error`` (why it could not be asked).
+    :param servers: each ``name`` (as the inventory has it) and either ``facts`` (what
+        ``report.facts`` says) or ``error`` (why it could not be asked).
     :param now: UTC.
     :param template: the text of ``playbooks/templates/report.html.j2``.
     """
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     environment.filters |= {
         "size": human_bytes,
         "age": human_age,
@@ -57,9 +62,20 @@ def render(servers: Sequence[Mapping], now: datetime, template: str) -> str:
     }
     seen = verdict.judge(servers)
     found = environment.from_string(template).render(
-        servers=[one | {"databases": [_database(one, d, now) for d in (one["facts"] or {}).get("databases", [])]} for one in seen],
+        servers=[
+            one
+            | {
+                "databases": [
+                    _database(one, d, now) for d in (one["facts"] or {}).get("databases", [])
+                ]
+            }
+            for one in seen
+        ],
         verdict=verdict.line(seen),
-        kinds=[(kind, [one for one in seen if one["kind"] == kind]) for kind in ("bad", "unknown", "warn", "good")],
+        kinds=[
+            (kind, [one for one in seen if one["kind"] == kind])
+            for kind in ("bad", "unknown", "warn", "good")
+        ],
         kind=seen[0]["kind"] if seen else "unknown",
         days=DAYS,
         swatch=chart.swatch,
@@ -70,7 +86,9 @@ def render(servers: Sequence[Mapping], now: datetime, template: str) -> str:
 
 
 def parse(name: str, facts: str | None, error: str | None) -> dict:
-    """A server for :func:`render`, from what it answered, as text; one whose answer cannot be read could not be asked."""
+    """A server for :func:`render`, from what it answered, as text; one whose answer cannot be read
+    could not be asked.
+    """
     if not facts:
         return {"name": name, "error": error or "it gave no answer"}
     try:
@@ -110,7 +128,9 @@ def write(path: str, text: bytes) -> None:
         if beside:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(beside)
-        raise UsageError(f"Failed to write {path}: {error.strerror}", "Name another place: -e report_file=FILE") from None
+        raise UsageError(
+            f"Failed to write {path}: {error.strerror}", "Name another place: -e report_file=FILE"
+        ) from None
 
 
 def restore_line(server: str, database: str, several: bool, backup: str) -> str:
@@ -125,12 +145,20 @@ def restore_line(server: str, database: str, several: bool, backup: str) -> str:
 
 
 def _database(server: Mapping, one: Mapping, now: datetime) -> dict:
-    """A database's facts with what the template shows of them: calendar, charts, groups of backups, the line to type."""
+    """A database's facts with what the template shows of them: calendar, charts, groups of backups,
+    the line to type.
+    """
     facts = server["facts"]
     days = _days(one, facts, now)
     made = sorted([*one["past"], *one["backups"]], key=lambda backup: backup["taken_at"])
-    start = _window(min((day for day, state in days.items() if state != "later"), default=now.date()), now)
-    made = [backup for backup in made if start <= parse_timestamp(backup["taken_at"]).date() <= now.date()]
+    start = _window(
+        min((day for day, state in days.items() if state != "later"), default=now.date()), now
+    )
+    made = [
+        backup
+        for backup in made
+        if start <= parse_timestamp(backup["taken_at"]).date() <= now.date()
+    ]
     several = len(facts["databases"]) > 1
     there = {backup["backup"] for backup in one["backups"]}
     return one | {
@@ -143,7 +171,9 @@ def _database(server: Mapping, one: Mapping, now: datetime) -> dict:
         "tables": [_growth(table, one["backups"], start, now) for table in one["tables"]],
         "to": verdict.day(now.date()),
         "groups": _groups(one["backups"]),
-        "newest": next((backup for backup in one["backups"] if backup["backup"] == one["last"]), None),
+        "newest": next(
+            (backup for backup in one["backups"] if backup["backup"] == one["last"]), None
+        ),
         "restore": restore_line(server["name"], one["database"], several, one["last"] or "latest"),
         "label": verdict.STATES[one["state"]][1],
         "kind": verdict.STATES[one["state"]][0],
@@ -155,7 +185,10 @@ def _days(one: Mapping, facts: Mapping, now: datetime) -> dict[date, str]:
     found: dict[date, str] = {}
     marks = [(f["at"], "failed") for f in one["failures"] if f["what"] == "backup"]
     marks += [(b["taken_at"], "gone") for b in one["past"]]
-    marks += [(b["taken_at"], {"bad": "failed", "unproven": "unproven"}.get(b["state"], "good")) for b in one["backups"]]
+    marks += [
+        (b["taken_at"], {"bad": "failed", "unproven": "unproven"}.get(b["state"], "good"))
+        for b in one["backups"]
+    ]
     order = list(DAYS)
     for text, state in marks:
         day = parse_timestamp(text).date()
@@ -163,42 +196,87 @@ def _days(one: Mapping, facts: Mapping, now: datetime) -> dict[date, str]:
     first, today = min(found, default=now.date() + timedelta(days=1)), now.date()
     due_today = now.strftime("%H:%M") > facts["schedule_time"]
     shown = [today - timedelta(days=n) for n in range(facts["days"] - 1, -1, -1)]
-    return {day: found.get(day, "later" if day < first or (day == today and not due_today) else "none") for day in shown}
+    return {
+        day: found.get(day, "later" if day < first or (day == today and not due_today) else "none")
+        for day in shown
+    }
 
 
-def _bars(title: str, field: str, tell, made: Sequence[Mapping], there: set[str], start: date, now: datetime) -> dict | None:
-    points = [(parse_timestamp(backup["taken_at"]), backup[field], backup["backup"] in there) for backup in made if backup[field] is not None]
+def _bars(
+    title: str,
+    field: str,
+    tell,
+    made: Sequence[Mapping],
+    there: set[str],
+    start: date,
+    now: datetime,
+) -> dict | None:
+    points = [
+        (parse_timestamp(backup["taken_at"]), backup[field], backup["backup"] in there)
+        for backup in made
+        if backup[field] is not None
+    ]
     if not points:
         return None
     values = [value for _, value, _ in points]
     top = chart.nice_top(max(values) * 1.12)  # the label of the top stands there
     scale = chart.Scale(start, now.date(), top)
-    gone, kept = ([(at, value) for at, value, still in points if still is wanted] for wanted in (False, True))
+    gone, kept = (
+        [(at, value) for at, value, still in points if still is wanted] for wanted in (False, True)
+    )
     words = f"{title} of {len(points)} backups: from {tell(min(values))} to {tell(max(values))}, the newest {tell(values[-1])}"
     svg = scale.svg(words, scale.bars("old", gone), scale.bars("bar", kept))
-    return {"title": title, "from": verdict.day(start), "now": tell(values[-1]), "top": tell(top), "svg": svg}
+    return {
+        "title": title,
+        "from": verdict.day(start),
+        "now": tell(values[-1]),
+        "top": tell(top),
+        "svg": svg,
+    }
 
 
 def _window(first: date, now: datetime) -> date:
-    """Where a chart begins that has something to show from ``first`` on: a week is the least that is shown."""
+    """Where a chart begins that has something to show from ``first`` on: a week is the least that
+    is shown.
+    """
     return min(first, now.date() - timedelta(days=6))
 
 
 def _growth(table: Mapping, backups: Sequence[Mapping], start: date, now: datetime) -> dict:
-    points = [(parse_timestamp(b["taken_at"]), rows) for b, rows in zip(backups, table["rows"], strict=True) if rows is not None]
+    points = [
+        (parse_timestamp(b["taken_at"]), rows)
+        for b, rows in zip(backups, table["rows"], strict=True)
+        if rows is not None
+    ]
     points = sorted((at, rows) for at, rows in points if start <= at.date() <= now.date())
     start = _window(points[0][0].date() if points else start, now)
     first, last = points[0][1] if points else 0, points[-1][1] if points else 0
-    top = chart.nice_top(max((rows for _, rows in points), default=0) * 1.35)  # low charts; the label of the top stands there
+    top = chart.nice_top(
+        max((rows for _, rows in points), default=0) * 1.35
+    )  # low charts; the label of the top stands there
     scale = chart.Scale(start, now.date(), top)
     words = f"Rows of {printable(table['table'])}: {first:,} at first, {last:,} now"
     about = {"title": table["table"], "now": f"{last:,}", "change": last - first}
-    return about | {"from": verdict.day(start), "top": f"{top:,.0f}", "svg": scale.svg(words, scale.line(points))}
+    return about | {
+        "from": verdict.day(start),
+        "top": f"{top:,.0f}",
+        "svg": scale.svg(words, scale.line(points)),
+    }
 
 
 def _groups(backups: Sequence[Mapping]) -> list[dict]:
-    """Backups by the reason why they stay or go, in the order of the newest of each: ``reason keep backups bytes``."""
+    """Backups by the reason why they stay or go, in the order of the newest of each: ``reason keep
+    backups bytes``.
+    """
     groups: dict[tuple, list[Mapping]] = {}
     for backup in backups:
         groups.setdefault((backup["keep"], backup["reason"]), []).append(backup)
-    return [{"keep": keep, "reason": reason, "backups": members, "bytes": sum(b["bytes"] for b in members)} for (keep, reason), members in groups.items()]
+    return [
+        {
+            "keep": keep,
+            "reason": reason,
+            "backups": members,
+            "bytes": sum(b["bytes"] for b in members),
+        }
+        for (keep, reason), members in groups.items()
+    ]

@@ -1,4 +1,5 @@
-"""The PostgreSQL server: questions, roles and databases. Data goes through pg_dump and psql instead.
+"""The PostgreSQL server: questions, roles and databases. Data goes through pg_dump and psql
+instead.
 
 Identifiers are composed by psycopg, never pasted. Every connection speaks UTC, so that what is
 compared between two servers does not depend on their time zones.
@@ -17,7 +18,8 @@ from ..errors import DatabaseError
 from ..settings import Settings
 
 MAINTENANCE_DATABASES = ("postgres", "template1")
-#: whatever the server, the role or the database say by default: our work is neither cut short nor read-only, and times are UTC
+#: whatever the server, the role or the database say by default: our work is neither cut short nor
+#: read-only, and times are UTC
 OPTIONS = " ".join(
     f"-c {setting}"
     for setting in (
@@ -53,20 +55,25 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
         raise _explained(settings, database, error) from None
     try:
         # newer majors only, so they cannot stand in OPTIONS
-        connection.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')")
+        connection.execute(
+            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')"
+        )
         if isolation:
             connection.autocommit = False
             connection.isolation_level = psycopg.IsolationLevel[isolation]
         yield connection
     except psycopg.Error as error:
-        raise DatabaseError(f"Failed to work in the database {database!r}: {first_line(error)}") from error
+        raise DatabaseError(
+            f"Failed to work in the database {database!r}: {first_line(error)}"
+        ) from error
     finally:
         connection.close()
 
 
 @contextmanager
 def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.Connection]:
-    """A connection to a database beside ``database``, from which that one can be made, renamed and dropped.
+    """A connection to a database beside ``database``, from which that one can be made, renamed and
+    dropped.
 
     :raises DatabaseError: there is none that we may connect to.
     """
@@ -85,7 +92,9 @@ def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.C
         try:
             yield connection
         except psycopg.Error as error:
-            raise DatabaseError(f"Failed to work on the database {database!r}: {first_line(error)}") from error
+            raise DatabaseError(
+                f"Failed to work on the database {database!r}: {first_line(error)}"
+            ) from error
         finally:
             connection.close()
         return
@@ -98,7 +107,9 @@ def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.C
 def first_line(error: BaseException) -> str:
     """What PostgreSQL said, on one line and without our connection's address."""
     diagnostic = getattr(getattr(error, "diag", None), "message_primary", None)
-    text = diagnostic or next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    text = diagnostic or next(
+        (line for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )
     return re.sub(r"^.*?(FATAL|ERROR):\s*", "", text.strip())
 
 
@@ -106,17 +117,30 @@ def _explained(settings: Settings, database: str, error: psycopg.OperationalErro
     text, where = str(error), f"{settings.db_host}:{settings.db_port}"
     said = first_line(error)
     if "password authentication failed" in text or "no password supplied" in text:
-        return DatabaseError(f"Failed to log in to PostgreSQL at {where} as {settings.db_user}: {said}", "Check backup_db_user and backup_db_password")
+        return DatabaseError(
+            f"Failed to log in to PostgreSQL at {where} as {settings.db_user}: {said}",
+            "Check backup_db_user and backup_db_password",
+        )
     if "no pg_hba.conf entry" in text:
-        return DatabaseError(f"Failed to log in to PostgreSQL at {where}: {said}", "Let this machine in: add a line to the server's pg_hba.conf")
+        return DatabaseError(
+            f"Failed to log in to PostgreSQL at {where}: {said}",
+            "Let this machine in: add a line to the server's pg_hba.conf",
+        )
     if re.search(r'database ".*" does not exist', text, re.DOTALL):
-        return DatabaseError(f"Failed to open the database {database!r} at {where}: it does not exist", "Check backup_db_name")
+        return DatabaseError(
+            f"Failed to open the database {database!r} at {where}: it does not exist",
+            "Check backup_db_name",
+        )
     if "starting up" in text or "shutting down" in text or "in recovery" in text:
-        return DatabaseError(f"Failed to reach PostgreSQL at {where}: {said}", "Wait until it is up, then try again")
+        return DatabaseError(
+            f"Failed to reach PostgreSQL at {where}: {said}", "Wait until it is up, then try again"
+        )
     if "permission denied" in text or "CONNECT privilege" in text:
         return DatabaseError(
-            f"Failed to open the database {database!r}: {said}", f'As its owner: GRANT CONNECT ON DATABASE "{database}" TO "{settings.db_user}";'
+            f"Failed to open the database {database!r}: {said}",
+            f'As its owner: GRANT CONNECT ON DATABASE "{database}" TO "{settings.db_user}";',
         )
-    return DatabaseError(f"Failed to reach PostgreSQL at {where}: {said}", "Is it running? Check backup_db_host and backup_db_port")
-
-
+    return DatabaseError(
+        f"Failed to reach PostgreSQL at {where}: {said}",
+        "Is it running? Check backup_db_host and backup_db_port",
+    )

@@ -1,4 +1,6 @@
-"""What a PostgreSQL server is, what our user may do there, and what its databases are beside their content."""
+"""What a PostgreSQL server is, what our user may do there, and what its databases are beside their
+content.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ from .connection import connect, connect_maintenance
 def server_facts(settings: Settings, database: str = "") -> dict:
     """What the server is and what our user may do there.
 
-    :return: ``version`` ("16.3"), ``version_number`` (160003), ``major`` (16), ``superuser`` ``createdb`` ``createrole`` (bool), ``data_directory`` (or ""),
-        ``system_identifier`` (or "").
+    :return: ``version`` ("16.3"), ``version_number`` (160003), ``major`` (16), ``superuser``
+        ``createdb`` ``createrole`` (bool), ``data_directory`` (or ""), ``system_identifier`` (or
+        "").
     """
     with connect(settings, database or settings.databases[0]) as connection:
         return facts_of(connection)
@@ -31,13 +34,28 @@ def facts_of(connection: psycopg.Connection) -> dict:
                   has_function_privilege('pg_control_system()', 'EXECUTE') AS may_identify
            FROM pg_roles r WHERE r.rolname = current_user"""
     ).fetchone()
-    directory = connection.execute("SELECT current_setting('data_directory') AS d").fetchone()["d"] if row["may_see"] else ""
-    identifier = connection.execute("SELECT system_identifier::text AS i FROM pg_control_system()").fetchone()["i"] if row["may_identify"] else ""
+    directory = (
+        connection.execute("SELECT current_setting('data_directory') AS d").fetchone()["d"]
+        if row["may_see"]
+        else ""
+    )
+    identifier = (
+        connection.execute(
+            "SELECT system_identifier::text AS i FROM pg_control_system()"
+        ).fetchone()["i"]
+        if row["may_identify"]
+        else ""
+    )
     wanted = ("version", "version_number", "superuser", "createdb", "createrole")
-    return {key: row[key] for key in wanted} | {"major": row["version_number"] // 10000, "data_directory": directory, "system_identifier": identifier}
+    return {key: row[key] for key in wanted} | {
+        "major": row["version_number"] // 10000,
+        "data_directory": directory,
+        "system_identifier": identifier,
+    }
 
 
-# "locale" is a JSON reading because the catalogue's columns changed: daticulocale in 15 and 16, datlocale since 17
+# "locale" is a JSON reading because the catalogue's columns changed: daticulocale in 15 and 16,
+# datlocale since 17
 _DATABASE = """
 SELECT d.datname AS name, pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
        d.datcollate AS collate, d.datctype AS ctype, d.datconnlimit AS connection_limit,
@@ -67,22 +85,27 @@ AND rolname !~ '^pg_' ORDER BY 1"""
 def database_facts(connection: psycopg.Connection, name: str) -> dict | None:
     """What a database is beside its content; None where there is none of that name.
 
-    :return: ``owner encoding collate ctype provider locale icu_rules comment connection_limit tablespace database_bytes`` (None where we may not know),
-        ``privileges`` (list of role, privilege, grantable, grantor; None where never changed), ``settings`` (list of role, setting), ``roles`` (every
-        role that it refers to).
+    :return: ``owner encoding collate ctype provider locale icu_rules comment connection_limit
+        tablespace database_bytes`` (None where we may not know), ``privileges`` (list of role,
+        privilege, grantable, grantor; None where never changed), ``settings`` (list of role,
+        setting), ``roles`` (every role that it refers to).
     """
     found = connection.execute(_DATABASE, (name,)).fetchone()
     if found is None:
         return None
     facts = dict(found)
-    facts["privileges"] = connection.execute(_PRIVILEGES, (name,)).fetchall() if facts.pop("has_privileges") else None
+    facts["privileges"] = (
+        connection.execute(_PRIVILEGES, (name,)).fetchall() if facts.pop("has_privileges") else None
+    )
     facts["settings"] = connection.execute(_SETTINGS, (name,)).fetchall()
     facts["roles"] = [row["role"] for row in connection.execute(_ROLES, {"name": name})]
     return facts
 
 
 def table_counts(settings: Settings) -> dict[str, int | None]:
-    """How many tables of their own the settings' databases have; None where there is no such database."""
+    """How many tables of their own the settings' databases have; None where there is no such
+    database.
+    """
     counts: dict[str, int | None] = {}
     for name in settings.databases:
         with connect_maintenance(settings, name) as connection:
@@ -104,16 +127,24 @@ def extensions(connection: psycopg.Connection) -> list[dict]:
     ).fetchall()
 
 
-def free_bytes(settings: Settings, connection: psycopg.Connection, facts: dict, tablespace: str | None = None) -> int | None:
+def free_bytes(
+    settings: Settings, connection: psycopg.Connection, facts: dict, tablespace: str | None = None
+) -> int | None:
     """Free bytes where the server keeps its data, or a tablespace; None where nobody can say.
 
-    On this machine the file system is asked (the folders above a data directory may be looked at even where it may
-    not). Elsewhere, or in a container, the server is asked to run ``df``, which only a superuser may.
+    On this machine the file system is asked (the folders above a data directory may be looked at
+    even where it may not). Elsewhere, or in a container, the server is asked to run ``df``, which
+    only a superuser may.
     """
-    local = settings.db_host in ("localhost", "127.0.0.1", "::1") or settings.db_host.startswith("/")
+    local = settings.db_host in ("localhost", "127.0.0.1", "::1") or settings.db_host.startswith(
+        "/"
+    )
     directory = facts["data_directory"]
     if tablespace:
-        found = connection.execute("SELECT pg_tablespace_location(oid) AS location FROM pg_tablespace WHERE spcname = %s", (tablespace,)).fetchone()
+        found = connection.execute(
+            "SELECT pg_tablespace_location(oid) AS location FROM pg_tablespace WHERE spcname = %s",
+            (tablespace,),
+        ).fetchone()
         directory = (found["location"] if found else "") or directory
     if local and directory and not settings.db_container:
         for candidate in (directory, os.path.dirname(directory)):
@@ -124,10 +155,16 @@ def free_bytes(settings: Settings, connection: psycopg.Connection, facts: dict, 
         return None
     try:
         with connection.transaction():
-            connection.execute("CREATE TEMPORARY TABLE postgres_backup_df (line text) ON COMMIT DROP")
+            connection.execute(
+                "CREATE TEMPORARY TABLE postgres_backup_df (line text) ON COMMIT DROP"
+            )
             command = f"df -Pk -- {shlex.quote(directory or '.')}"
-            connection.execute(sql.SQL("COPY postgres_backup_df FROM PROGRAM {}").format(sql.Literal(command)))
-            lines = [row["line"] for row in connection.execute("SELECT line FROM postgres_backup_df")]
+            connection.execute(
+                sql.SQL("COPY postgres_backup_df FROM PROGRAM {}").format(sql.Literal(command))
+            )
+            lines = [
+                row["line"] for row in connection.execute("SELECT line FROM postgres_backup_df")
+            ]
     except psycopg.Error:
         return None  # no df, or managed servers forbid programs: nobody can say
     fields = lines[-1].split() if lines else []

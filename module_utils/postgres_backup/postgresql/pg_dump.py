@@ -1,4 +1,6 @@
-"""pg_dump as an inspected stream: bytes go by once, are read by the inspector, and never touch a disk."""
+"""pg_dump as an inspected stream: bytes go by once, are read by the inspector, and never touch a
+disk.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ from ..machine import signals
 from ..stream.inspector import Inspector, Report
 from .programs import Process, Programs
 
-#: bytes read at once; also asked of the kernel as the pipe's size, so that pg_dump does not wait for us at every 64 KiB
+#: bytes read at once; also asked of the kernel as the pipe's size, so that pg_dump does not wait
+#: for us at every 64 KiB
 CHUNK = 1 << 20
-#: how long pg_dump waits for tables that somebody has locked; for ever would be a backup that silently never ends
+#: how long pg_dump waits for tables that somebody has locked; for ever would be a backup that
+#: silently never ends
 LOCK_WAIT = "30min"
 
 
@@ -27,23 +31,38 @@ class Dump:
     """
 
     def __init__(
-        self, programs: Programs, database: str, format: str = "plain", snapshot: str = "", tables: Sequence[str] = (), schema_only: bool = False
+        self,
+        programs: Programs,
+        database: str,
+        format: str = "plain",
+        snapshot: str = "",
+        tables: Sequence[str] = (),
+        schema_only: bool = False,
     ) -> None:
         self.programs, self.database, self.format = programs, database, format
         self.inspector = Inspector()
-        self._arguments = [f"--format={format}", f"--lock-wait-timeout={LOCK_WAIT}", "--strict-names"]
+        self._arguments = [
+            f"--format={format}",
+            f"--lock-wait-timeout={LOCK_WAIT}",
+            "--strict-names",
+        ]
         if format == "custom":
             self._arguments.append("--compress=1")
         if snapshot:
             self._arguments.append(f"--snapshot={snapshot}")
-        self._arguments += [f"--table={table}" for table in tables] + (["--schema-only"] if schema_only else [])
+        self._arguments += [f"--table={table}" for table in tables] + (
+            ["--schema-only"] if schema_only else []
+        )
 
     def chunks(self) -> Iterator[bytes]:
         """The dump as it comes.
 
-        :raises DatabaseError: pg_dump did not end with 0, or it did, but what came is no whole dump.
+        :raises DatabaseError: pg_dump did not end with 0, or it did, but what came is no whole
+            dump.
         """
-        with self.programs.start("pg_dump", self.database, *self._arguments, stdout=subprocess.PIPE) as process:
+        with self.programs.start(
+            "pg_dump", self.database, *self._arguments, stdout=subprocess.PIPE
+        ) as process:
             if self.format == "plain":
                 for chunk in _read(process):
                     self.inspector.feed(chunk)
@@ -54,11 +73,15 @@ class Dump:
         self.report: Report = self.inspector.finish()
         if not self.report.complete:
             raise DatabaseError(
-                f"The dump of {self.database} is not whole, though pg_dump reported success", "Try again; then look at the server's log", self.report.findings
+                f"The dump of {self.database} is not whole, though pg_dump reported success",
+                "Try again; then look at the server's log",
+                self.report.findings,
             )
 
     def _archive(self, process: Process) -> Iterator[bytes]:
-        """A custom archive cannot be read as it stands, so pg_restore turns a copy of the stream into the plain dump that the inspector knows."""
+        """A custom archive cannot be read as it stands, so pg_restore turns a copy of the stream
+        into the plain dump that the inspector knows.
+        """
         with ArchiveReader(self.programs, self.inspector.feed) as reader:
             for chunk in _read(process):
                 reader.write(chunk)
@@ -76,7 +99,13 @@ class ArchiveReader:
         self._argv = [os.path.join(programs.directory, "pg_restore"), "--file=-"]
         if programs.settings.db_container:
             self._argv = ["docker", "exec", "-i", programs.settings.db_container, *self._argv]
-        self._process = Process("pg_restore", self._argv, programs.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = Process(
+            "pg_restore",
+            self._argv,
+            programs.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self._sink, self._error = sink, None
         self._thread = threading.Thread(target=self._drain, name="pg_restore-stdout", daemon=True)
         with signals.hold:
@@ -122,11 +151,20 @@ class ArchiveReader:
 
 
 def _check(process: Process) -> None:
-    """:raises DatabaseError: pg_dump did not end with 0; with what the server said, and a hint for the few causes that have a known way out."""
+    """:raises DatabaseError: pg_dump did not end with 0; with what the server said, and a hint for
+    the few causes that have a known way out.
+    """
     try:
         process.check()
     except DatabaseError as error:
-        detail = next((line.partition("Error message from server: ")[2] for line in process.complaints.splitlines() if "detail: " in line), "")
+        detail = next(
+            (
+                line.partition("Error message from server: ")[2]
+                for line in process.complaints.splitlines()
+                if "detail: " in line
+            ),
+            "",
+        )
         error.message += f" ({detail})" if detail else ""
         error.hint = next((hint for said, hint in _HINTS.items() if said in process.complaints), "")
         raise

@@ -1,7 +1,7 @@
 """PostgreSQL's own programs of the right major: pg_dump, pg_dumpall, pg_restore and psql.
 
-They come from this machine or, with ``db_container``, from the container the server runs in. The password
-travels in the environment, never in an argument.
+They come from this machine or, with ``db_container``, from the container the server runs in. The
+password travels in the environment, never in an argument.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from ..settings import Settings
 
 #: where Debian, Ubuntu and the PostgreSQL project's packages put a major's programs
 _PACKAGED = "/usr/lib/postgresql/{major}/bin"
-#: first minor of each major whose psql knows \restrict (CVE-2025-8714, PostgreSQL's release notes of 2025-08-14)
+#: first minor of each major whose psql knows \restrict (CVE-2025-8714, PostgreSQL's release notes
+#: of 2025-08-14)
 _RESTRICT_SINCE = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
 
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-    """How to call the programs: an argument list to put before the program's own, and the environment."""
+    """How to call the programs: an argument list to put before the program's own, and the
+    environment.
+    """
 
     settings: Settings
     directory: str
@@ -37,20 +40,45 @@ class Programs:
         """The whole command line; it holds no secret."""
         s = self.settings
         host, port = ("127.0.0.1", "5432") if s.db_container else (s.db_host, str(s.db_port))
-        # a database's name may look like a connection string; libpq reads dbname= quoted as a name and nothing else
+        # a database's name may look like a connection string; libpq reads dbname= quoted as a name
+        # and nothing else
         name = "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
-        call = [os.path.join(self.directory, program), "-h", host, "-p", port, "-U", s.db_user, "-w"]
+        call = [
+            os.path.join(self.directory, program),
+            "-h",
+            host,
+            "-p",
+            port,
+            "-U",
+            s.db_user,
+            "-w",
+        ]
         call += ["-l" if program == "pg_dumpall" else "-d", name, *arguments]
         if s.db_container:
-            return ["docker", "exec", "-i", *(part for name in _variables(s) for part in ("-e", name)), s.db_container, *call]
+            return [
+                "docker",
+                "exec",
+                "-i",
+                *(part for name in _variables(s) for part in ("-e", name)),
+                s.db_container,
+                *call,
+            ]
         return call
 
     def environment(self) -> dict[str, str]:
-        """PATH and libpq's variables, and nothing of ours: a run from cron and one by hand see the same."""
-        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"} | _variables(self.settings)
+        """PATH and libpq's variables, and nothing of ours: a run from cron and one by hand see the
+        same.
+        """
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LC_ALL": "C.UTF-8",
+            "HOME": "/nonexistent",
+        } | _variables(self.settings)
 
     def start(self, program: str, database: str, *arguments: str, **pipes) -> Process:
-        return Process(program, self.argv(program, database, *arguments), self.environment(), **pipes)
+        return Process(
+            program, self.argv(program, database, *arguments), self.environment(), **pipes
+        )
 
     @property
     def knows_restrict(self) -> bool:
@@ -59,7 +87,8 @@ class Programs:
         return major > max(_RESTRICT_SINCE) or minor >= _RESTRICT_SINCE.get(major, 10**6)
 
 
-#: defaults of a server, role or database that would cut the work short, refuse it, or write the same value in another way
+#: defaults of a server, role or database that would cut the work short, refuse it, or write the
+#: same value in another way
 _OPTIONS = (
     "statement_timeout=0",
     "lock_timeout=0",
@@ -72,7 +101,12 @@ _OPTIONS = (
 
 
 def _variables(settings: Settings) -> dict[str, str]:
-    found = {"PGTZ": "UTC", "PGCONNECT_TIMEOUT": "10", "PGAPPNAME": "postgres-backup", "PGOPTIONS": " ".join(f"-c {option}" for option in _OPTIONS)}
+    found = {
+        "PGTZ": "UTC",
+        "PGCONNECT_TIMEOUT": "10",
+        "PGAPPNAME": "postgres-backup",
+        "PGOPTIONS": " ".join(f"-c {option}" for option in _OPTIONS),
+    }
     return found | ({"PGPASSWORD": settings.db_password} if settings.db_password else {})
 
 
@@ -84,16 +118,25 @@ def _numbers(version: str) -> tuple[int, int]:
 def find(settings: Settings, major: int) -> Programs:
     """The programs of the server's major.
 
-    A newer pg_dump would read the server too, but what it writes may not load into that server again (17's
-    ``SET transaction_timeout`` fails in 16), so the majors must be equal.
+    A newer pg_dump would read the server too, but what it writes may not load into that server
+    again (17's ``SET transaction_timeout`` fails in 16), so the majors must be equal.
 
     :raises DatabaseError: none is installed; the hint names the package.
     """
     if settings.db_container:
         return Programs(
-            settings, "", _version(["docker", "exec", settings.db_container, "pg_dump", "--version"], f"pg_dump in the container {settings.db_container}")
+            settings,
+            "",
+            _version(
+                ["docker", "exec", settings.db_container, "pg_dump", "--version"],
+                f"pg_dump in the container {settings.db_container}",
+            ),
         )
-    places = [settings.pg_bin_dir] if settings.pg_bin_dir else [_PACKAGED.format(major=major), *sorted(glob.glob(_PACKAGED.format(major="*")))]
+    places = (
+        [settings.pg_bin_dir]
+        if settings.pg_bin_dir
+        else [_PACKAGED.format(major=major), *sorted(glob.glob(_PACKAGED.format(major="*")))]
+    )
     on_path = shutil.which("pg_dump")
     if on_path and not settings.pg_bin_dir:
         places.append(os.path.dirname(on_path))
@@ -112,7 +155,8 @@ def find(settings: Settings, major: int) -> Programs:
         else f"apt-get install postgresql-client-{major}, or run `ansible-playbook setup.yml`"
     )
     raise DatabaseError(
-        f"Failed to find pg_dump {major}: the server is PostgreSQL {major}, installed here: {have}", f"Check {where}" if settings.pg_bin_dir else where
+        f"Failed to find pg_dump {major}: the server is PostgreSQL {major}, installed here: {have}",
+        f"Check {where}" if settings.pg_bin_dir else where,
     )
 
 
@@ -123,7 +167,10 @@ def _version(argv: list[str], what: str) -> str:
         raise DatabaseError(f"Failed to run {what}: {error}", "") from None
     found = re.search(r"(\d+(?:\.\d+)?)", done.stdout)
     if done.returncode or not found:
-        raise DatabaseError(f"Failed to run {what}: {(done.stderr or done.stdout).strip() or f'exit status {done.returncode}'}", "")
+        raise DatabaseError(
+            f"Failed to run {what}: {(done.stderr or done.stdout).strip() or f'exit status {done.returncode}'}",
+            "",
+        )
     return found[1]
 
 
@@ -136,11 +183,26 @@ class Process:
     #: how much of the standard error is kept, bytes
     KEPT = 32_768
 
-    def __init__(self, name: str, argv: Sequence[str], environment: dict[str, str], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) -> None:
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        environment: dict[str, str],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) -> None:
         self.name, self._complaints = name, bytearray()
         try:
             # a session of its own: Ctrl-C reaches us alone, and we end it in order
-            self.child = subprocess.Popen(argv, env=environment, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
+            self.child = subprocess.Popen(
+                argv,
+                env=environment,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
         except OSError as error:
             raise DatabaseError(f"Failed to start {name}: {error.strerror}", "") from None
         self._reader = threading.Thread(target=self._listen, daemon=True, name=f"{name}-stderr")
@@ -169,13 +231,21 @@ class Process:
         if status:
             ended = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
             last = [line for line in self.complaints.splitlines() if line.strip()]
-            first_error = next((line for line in last if "ERROR" in line or "FATAL" in line or "error:" in line), last[-1] if last else "")
-            raise DatabaseError(f"{self.name} failed ({ended})" + (f": {first_error.strip()}" if first_error else ""), "")
+            first_error = next(
+                (line for line in last if "ERROR" in line or "FATAL" in line or "error:" in line),
+                last[-1] if last else "",
+            )
+            raise DatabaseError(
+                f"{self.name} failed ({ended})"
+                + (f": {first_error.strip()}" if first_error else ""),
+                "",
+            )
 
     def end(self) -> None:
         """Make sure that it is gone, whatever happened; no error.
 
-        By a signal before its input is closed: at the end of input psql would run the half of a statement that it has.
+        By a signal before its input is closed: at the end of input psql would run the half of a
+        statement that it has.
         """
         if self.child.poll() is None:
             self.child.terminate()

@@ -1,4 +1,6 @@
-"""Renaming databases that are in use: who is in them, how they are made to leave, and the swap itself."""
+"""Renaming databases that are in use: who is in them, how they are made to leave, and the swap
+itself.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,10 @@ from ..errors import DatabaseError
 from ..settings import Settings
 from .connection import connect_maintenance, first_line
 
-# Whom we may end: pg_signal_backend() in PostgreSQL's signalfuncs.c. A session without a user is a process of the server's
-# own, such as an autovacuum worker, which a rename ends itself (CountOtherDBBackends in procarray.c). What others do,
-# even what kind of process they are, is hidden from us in pg_stat_activity; who and where they are is not.
+# Whom we may end: pg_signal_backend() in PostgreSQL's signalfuncs.c. A session without a user is a
+# process of the server's own, such as an autovacuum worker, which a rename ends itself
+# (CountOtherDBBackends in procarray.c). What others do, even what kind of process they are, is
+# hidden from us in pg_stat_activity; who and where they are is not.
 _SESSIONS = """
 SELECT a.pid, a.usename AS user, a.application_name AS application, coalesce(a.client_addr::text, 'local') AS address,
        me.rolsuper OR NOT r.rolsuper AND (pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE')) AS closable
@@ -22,7 +25,8 @@ FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid JOIN pg_roles me O
 WHERE a.datname = %(name)s AND a.pid <> pg_backend_pid() AND a.leader_pid IS NULL"""
 
 
-#: seconds for which a swap waits until sessions that nobody but their owners may end have ended: monitoring comes and goes
+#: seconds for which a swap waits until sessions that nobody but their owners may end have ended:
+#: monitoring comes and goes
 _PATIENCE = 5.0
 
 
@@ -31,15 +35,20 @@ class _InUse(DatabaseError):
 
 
 def sessions(connection: psycopg.Connection, name: str) -> list[dict]:
-    """Who is connected to a database, we excepted: ``pid user application address closable`` (whether we may end it)."""
+    """Who is connected to a database, we excepted: ``pid user application address closable``
+    (whether we may end it).
+    """
     return connection.execute(_SESSIONS + " ORDER BY 1", {"name": name}).fetchall()
 
 
-def require_renamable(connection: psycopg.Connection, settings: Settings, names: list[str], createdb: bool = True) -> None:
+def require_renamable(
+    connection: psycopg.Connection, settings: Settings, names: list[str], createdb: bool = True
+) -> None:
     """Everything that would stop the databases of these names from being renamed, found now.
 
     :param createdb: ask also for the right to create databases.
-    :raises DatabaseError: a right is missing, a prepared transaction or a session that we may not end is in one of them.
+    :raises DatabaseError: a right is missing, a prepared transaction or a session that we may not
+        end is in one of them.
     """
     for name in names:
         found = connection.execute(
@@ -63,7 +72,9 @@ def require_renamable(connection: psycopg.Connection, settings: Settings, names:
 
 
 def _require_empty(connection: psycopg.Connection, settings: Settings, name: str) -> None:
-    prepared = connection.execute("SELECT gid, owner FROM pg_prepared_xacts WHERE database = %s ORDER BY prepared", (name,)).fetchall()
+    prepared = connection.execute(
+        "SELECT gid, owner FROM pg_prepared_xacts WHERE database = %s ORDER BY prepared", (name,)
+    ).fetchall()
     if prepared:
         first = sql.Literal(prepared[0]["gid"]).as_string(connection)
         raise DatabaseError(
@@ -72,7 +83,14 @@ def _require_empty(connection: psycopg.Connection, settings: Settings, name: str
         )
     fixed = [session for session in sessions(connection, name) if not session["closable"]]
     if fixed:
-        who = ", ".join(sorted({f"{s['user']}" + (f" ({s['application']})" if s["application"] else "") for s in fixed}))
+        who = ", ".join(
+            sorted(
+                {
+                    f"{s['user']}" + (f" ({s['application']})" if s["application"] else "")
+                    for s in fixed
+                }
+            )
+        )
         grant = f'GRANT pg_signal_backend TO "{settings.db_user}";'
         raise _InUse(
             f"The database {name} is in use, and {settings.db_user} may not close the connections of {who}",
@@ -80,7 +98,9 @@ def _require_empty(connection: psycopg.Connection, settings: Settings, name: str
         )
 
 
-def _wait_until_renamable(connection: psycopg.Connection, settings: Settings, names: list[str]) -> None:
+def _wait_until_renamable(
+    connection: psycopg.Connection, settings: Settings, names: list[str]
+) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -94,8 +114,8 @@ def _wait_until_renamable(connection: psycopg.Connection, settings: Settings, na
 class Ejector(threading.Thread):
     """Closes the connections to a database, again and again, until told to stop.
 
-    A pool connects anew as soon as it is cut off, so once is not enough. While a rename waits for its lock,
-    newcomers wait at the door, and this makes room for it.
+    A pool connects anew as soon as it is cut off, so once is not enough. While a rename waits for
+    its lock, newcomers wait at the door, and this makes room for it.
 
     :param beside: the database that we must not be in ourselves.
     :param spare: the application whose connections stay; empty: nobody's.
@@ -114,7 +134,11 @@ class Ejector(threading.Thread):
         try:
             with connect_maintenance(self.settings, self._beside) as connection:
                 while not self._ended.wait(0.02):
-                    self.closed += len(connection.execute(chosen, {"name": self.target, "spare": self._spare}).fetchall())
+                    self.closed += len(
+                        connection.execute(
+                            chosen, {"name": self.target, "spare": self._spare}
+                        ).fetchall()
+                    )
         except DatabaseError as error:
             self.error = error
 
@@ -123,17 +147,21 @@ class Ejector(threading.Thread):
         self.join()
 
 
-def swap(settings: Settings, renames: list[tuple[str, str]], comments: dict[str, str | None]) -> float:
-    """Rename databases in order, all or none, in one transaction, after closing the connections to them.
+def swap(
+    settings: Settings, renames: list[tuple[str, str]], comments: dict[str, str | None]
+) -> float:
+    """Rename databases in order, all or none, in one transaction, after closing the connections to
+    them.
 
-    A rename takes an exclusive lock on its database first, so that nobody new gets in, and waits up to five
-    seconds for those who are inside (CountOtherDBBackends in PostgreSQL's procarray.c); the ejector sees to it that they
-    leave. Killed at any moment, it leaves the names as they were.
+    A rename takes an exclusive lock on its database first, so that nobody new gets in, and waits up
+    to five seconds for those who are inside (CountOtherDBBackends in PostgreSQL's procarray.c); the
+    ejector sees to it that they leave. Killed at any moment, it leaves the names as they were.
 
     :param renames: pairs of (name now, name then), the live database first.
     :param comments: new comments by the name after the renames.
     :return: seconds from the first connection closed to the new names.
-    :raises DatabaseError: somebody could not be made to leave, or a right is missing; nothing was renamed.
+    :raises DatabaseError: somebody could not be made to leave, or a right is missing; nothing was
+        renamed.
     """
     live = renames[0][0]
     ejectors = [Ejector(settings, old, live) for old, _ in renames]
@@ -145,16 +173,25 @@ def swap(settings: Settings, renames: list[tuple[str, str]], comments: dict[str,
         try:
             with connection.transaction():
                 for old, new in renames:
-                    connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
+                    connection.execute(
+                        sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                            sql.Identifier(old), sql.Identifier(new)
+                        )
+                    )
                 for name, comment in comments.items():
-                    connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
+                    connection.execute(
+                        sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                            sql.Identifier(name), sql.Literal(comment)
+                        )
+                    )
             return time.monotonic() - began
         except psycopg.errors.ObjectInUse as error:
             for old, _ in renames:
                 _require_empty(connection, settings, old)
             cause = next((e.error.message for e in ejectors if e.error), first_line(error))
             raise DatabaseError(
-                f"Failed to swap the databases: {cause} ({error.diag.message_detail or 'no details'})", "Stop the application, then try again"
+                f"Failed to swap the databases: {cause} ({error.diag.message_detail or 'no details'})",
+                "Stop the application, then try again",
             ) from None
         finally:
             for ejector in ejectors:

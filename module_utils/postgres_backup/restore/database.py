@@ -35,10 +35,12 @@ def restore_database(
     """The database becomes what it was in that backup.
 
     :param backup: a name as listed, or ``latest``.
-    :param in_place_wanted: load inside the live database in one transaction; None: as the settings say.
+    :param in_place_wanted: load inside the live database in one transaction; None: as the settings
+        say.
     :param check: the plan, nothing applied.
     :param identities: private age keys.
-    :return: ``backup database key bytes rows seconds sha256 kept_database downtime_seconds findings changed``.
+    :return: ``backup database key bytes rows seconds sha256 kept_database downtime_seconds findings
+        changed``.
     """
     progress = progress or Progress()
     database = settings.for_database(database)
@@ -50,30 +52,56 @@ def restore_database(
     made = plan(settings, store, backup, database, not inside, identities)
     if check:
         with connect_maintenance(settings, database) as connection:
-            kept = None if inside or not made.live else replaced.kept_name(connection, database, utc_now())
+            kept = (
+                None
+                if inside or not made.live
+                else replaced.kept_name(connection, database, utc_now())
+            )
         return made.describe() | {"changed": True, "kept_database": kept, "in_place": inside}
-    with lock.hold(settings, database, "restore"), outcome.noted(settings, "restore", database, {"backup": str(made.backup.name)}):
+    with (
+        lock.hold(settings, database, "restore"),
+        outcome.noted(settings, "restore", database, {"backup": str(made.backup.name)}),
+    ):
         began = time.monotonic()
-        found = (in_place.replace if inside else _replace)(settings, store, made, identities, progress)
-        result = made.describe() | found | {"changed": True, "in_place": inside, "seconds": round(time.monotonic() - began, 1)}
+        found = (in_place.replace if inside else _replace)(
+            settings, store, made, identities, progress
+        )
+        result = (
+            made.describe()
+            | found
+            | {"changed": True, "in_place": inside, "seconds": round(time.monotonic() - began, 1)}
+        )
         told = ("backup", "database", "rows", "seconds", "downtime_seconds", "kept_database")
         result["findings"] = result["findings"] + outcome.restored(settings, store, result, *told)
     progress.step(
         f"{database}: restored from {result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}, "
         f"unreachable for {result['downtime_seconds']:.2f} s"
-        + (f"; the database as it was is kept as {result['kept_database']}" if result["kept_database"] else "")
+        + (
+            f"; the database as it was is kept as {result['kept_database']}"
+            if result["kept_database"]
+            else ""
+        )
     )
     return result
 
 
-def _replace(settings: Settings, store: Store, made: Plan, identities: tuple[str, ...], progress: Progress) -> dict:
+def _replace(
+    settings: Settings, store: Store, made: Plan, identities: tuple[str, ...], progress: Progress
+) -> dict:
     side, facts = load_beside(settings, store, made, identities, progress)
     with discarded_on_failure(settings, made.database, side):
         return facts | swap_in(settings, made.database, side, progress)
 
 
-def undo_restore(settings: Settings, database: str = "", kept: str = "", check: bool = False, progress: Progress | None = None) -> dict:
-    """Swap the database that a restore replaced back in; the restored one is kept in turn, so an undo can be undone.
+def undo_restore(
+    settings: Settings,
+    database: str = "",
+    kept: str = "",
+    check: bool = False,
+    progress: Progress | None = None,
+) -> dict:
+    """Swap the database that a restore replaced back in; the restored one is kept in turn, so an
+    undo can be undone.
 
     :param kept: which one; empty: the newest.
     :return: ``database kept_database restored_database downtime_seconds findings changed``.
@@ -87,21 +115,34 @@ def undo_restore(settings: Settings, database: str = "", kept: str = "", check: 
         chosen, new_kept = result["restored_database"], result["kept_database"]
         comments = {database: comment}
         if live:
-            comments[new_kept] = replaced.kept_comment(database, new_kept, f"undo, which brought {chosen} back", live["comment"])
-        seconds = swap.swap(settings, ([(database, new_kept)] if live else []) + [(chosen, database)], comments)
+            comments[new_kept] = replaced.kept_comment(
+                database, new_kept, f"undo, which brought {chosen} back", live["comment"]
+            )
+        seconds = swap.swap(
+            settings, ([(database, new_kept)] if live else []) + [(chosen, database)], comments
+        )
         downtime = round(seconds, 3) if live else 0.0
     progress.step(
-        f"{database}: {chosen} is live again, unreachable for {downtime:.2f} s" + (f"; the one it replaced is kept as {new_kept}" if new_kept else "")
+        f"{database}: {chosen} is live again, unreachable for {downtime:.2f} s"
+        + (f"; the one it replaced is kept as {new_kept}" if new_kept else "")
     )
     return result | {"downtime_seconds": downtime}
 
 
-def _plan_undo(settings: Settings, database: str, kept: str) -> tuple[dict, dict | None, str | None]:
+def _plan_undo(
+    settings: Settings, database: str, kept: str
+) -> tuple[dict, dict | None, str | None]:
     """The result to be, the live database's facts, and the comment that the one to come back had."""
     with connect_maintenance(settings, database) as connection:
         chosen = replaced.choose(connection, settings, database, kept)
         live = database_facts(connection, database)
         swap.require_renamable(connection, settings, [database, chosen["name"]])
         new_kept = replaced.kept_name(connection, database, utc_now()) if live else None
-    result = {"changed": True, "database": database, "restored_database": chosen["name"], "kept_database": new_kept, "findings": []}
+    result = {
+        "changed": True,
+        "database": database,
+        "restored_database": chosen["name"],
+        "kept_database": new_kept,
+        "findings": [],
+    }
     return result, live, chosen["comment"]

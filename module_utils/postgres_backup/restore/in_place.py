@@ -1,8 +1,10 @@
-"""A restore where there is no room for a second copy: inside the live database, in one transaction, all or nothing.
+"""A restore where there is no room for a second copy: inside the live database, in one transaction,
+all or nothing.
 
-The database is emptied and loaded in a transaction that is committed only after the whole backup went
-through and every table has the rows it should. Until then nobody sees any of it, and a crash rolls it back. The price: the
-application waits from the first statement to the commit, and nothing is kept to go back to.
+The database is emptied and loaded in a transaction that is committed only after the whole backup
+went through and every table has the rows it should. Until then nobody sees any of it, and a crash
+rolls it back. The price: the application waits from the first statement to the commit, and nothing
+is kept to go back to.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from ..verify.proof import require_whole
 from ..verify.reader import Source
 from . import roles
 
-# What a plain dump creates and therefore must not be there. IF EXISTS: what is dropped takes others with it.
-# The schema public comes back as initdb leaves it (template1 since 15: owned by pg_database_owner), since a dump takes that for given;
-# who may not drop it (before 15 it was a superuser's) empties it. Default privileges would add grants to what is created.
+# What a plain dump creates and therefore must not be there. IF EXISTS: what is dropped takes others
+# with it. The schema public comes back as initdb leaves it (template1 since 15: owned by
+# pg_database_owner), since a dump takes that for given; who may not drop it (before 15 it was a
+# superuser's) empties it. Default privileges would add grants to what is created.
 _EMPTY = b"""
 SET lock_timeout = '60s';
 SET client_min_messages = warning;
@@ -80,8 +83,11 @@ RESET client_min_messages;
 """
 
 
-def replace(settings: Settings, store: Store, made, identities: tuple[str, ...], progress: Progress) -> dict:
-    """Empty the live database and load the backup into it. Its owner, settings and privileges stay as they are.
+def replace(
+    settings: Settings, store: Store, made, identities: tuple[str, ...], progress: Progress
+) -> dict:
+    """Empty the live database and load the backup into it. Its owner, settings and privileges stay
+    as they are.
 
     :param made: a ``preflight.Plan``.
     :return: ``rows sha256 kept_database downtime_seconds findings``.
@@ -93,7 +99,9 @@ def replace(settings: Settings, store: Store, made, identities: tuple[str, ...],
     began = time.monotonic()
     ejector = swap.Ejector(settings, made.database, spare="postgres-backup")
     source = Source(store, made.backup, made.tools, identities, progress)
-    with Load(made.tools, made.database, transaction=True, superusers=made.server["superusers"]) as load:
+    with Load(
+        made.tools, made.database, transaction=True, superusers=made.server["superusers"]
+    ) as load:
         ejector.start()
         try:
             load.send(_EMPTY)
@@ -116,7 +124,8 @@ def replace(settings: Settings, store: Store, made, identities: tuple[str, ...],
     }
 
 
-# The tables of extensions hold rows of their own, which are in no dump. A partitioned table has its rows in its partitions.
+# The tables of extensions hold rows of their own, which are in no dump. A partitioned table has its
+# rows in its partitions.
 _COUNT = """
 SET client_encoding = 'UTF8';
 SET row_security = off;
@@ -139,6 +148,11 @@ END $postgres_backup$;
 
 
 def _assertions(report: Report) -> bytes:
-    """Statements that fail, and so roll everything back, where a table has other rows than the dump had."""
-    rows = [sql.SQL("({}, {}::bigint)").format(sql.Literal(table), sql.Literal(facts.rows)) for table, facts in report.tables.items()]
+    """Statements that fail, and so roll everything back, where a table has other rows than the dump
+    had.
+    """
+    rows = [
+        sql.SQL("({}, {}::bigint)").format(sql.Literal(table), sql.Literal(facts.rows))
+        for table, facts in report.tables.items()
+    ]
     return _COUNT.replace("{}", sql.SQL(", ").join(rows).as_string(None)).encode() if rows else b""

@@ -18,15 +18,23 @@ from ..text import nearest
 
 #: bytes read from the archive at once
 _CHUNK = 1 << 20
-#: files come back with their modes, group-writable folders of uploads too. Debian 12's Python (3.11.2) knows no filters, and does as this one
+#: files come back with their modes, group-writable folders of uploads too. Debian 12's Python
+#: (3.11.2) knows no filters, and does as this one
 _AS_IT_WAS = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
 
 
-def restore_kit(settings: Settings, wanted: str, to: str = "/", identities: tuple[str, ...] = (), check: bool = False, progress: Progress | None = None) -> dict:
+def restore_kit(
+    settings: Settings,
+    wanted: str,
+    to: str = "/",
+    identities: tuple[str, ...] = (),
+    check: bool = False,
+    progress: Progress | None = None,
+) -> dict:
     """Put the files of a kit back, with their modes and, as root, their owners.
 
-    Everything is read and compared with the manifest before the first file is written: twice through the
-    network, but never half a kit.
+    Everything is read and compared with the manifest before the first file is written: twice
+    through the network, but never half a kit.
 
     :param wanted: a name, or ``latest``.
     :param to: the folder that stands for ``/``.
@@ -39,16 +47,27 @@ def restore_kit(settings: Settings, wanted: str, to: str = "/", identities: tupl
     chosen = _choose(settings, store, wanted)
     if chosen.encrypted and not identities:
         raise UsageError(
-            f"{chosen.name} is encrypted and no private key was given", "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)"
+            f"{chosen.name} is encrypted and no private key was given",
+            "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)",
         )
-    result = {"changed": True, "kit": chosen.name, "key": chosen.key, "bytes": chosen.bytes, "files": (chosen.manifest or {}).get("files"), "findings": []}
+    result = {
+        "changed": True,
+        "kit": chosen.name,
+        "key": chosen.key,
+        "bytes": chosen.bytes,
+        "files": (chosen.manifest or {}).get("files"),
+        "findings": [],
+    }
     began = time.monotonic()
     progress.phase(f"reading {chosen.name}")
     _extract(store, chosen, identities, None, progress)
     if not check:
         progress.phase(f"putting the files of {chosen.name} back")
         _extract(store, chosen, identities, to, progress)
-    return result | {"seconds": round(time.monotonic() - began, 1), "sha256": (chosen.manifest or {}).get("sha256", "")}
+    return result | {
+        "seconds": round(time.monotonic() - began, 1),
+        "sha256": (chosen.manifest or {}).get("sha256", ""),
+    }
 
 
 def _choose(settings: Settings, store: Store, wanted: str) -> Kit:
@@ -59,11 +78,19 @@ def _choose(settings: Settings, store: Store, wanted: str) -> Kit:
             return kit
     near = nearest(wanted, [kit.name for kit in found])
     others = sorted({kit.manifest["server"]["name"] for kit in everybodys if kit.manifest})
-    hint = f"The nearest: {', '.join(near)}" if near else f"There are kits of {', '.join(others)}: set backup_server_name" if others else "None was ever saved"
+    hint = (
+        f"The nearest: {', '.join(near)}"
+        if near
+        else f"There are kits of {', '.join(others)}: set backup_server_name"
+        if others
+        else "None was ever saved"
+    )
     raise UsageError(f"There is no kit {wanted!r} of {settings.server_name} in the bucket", hint)
 
 
-def _extract(store: Store, kit: Kit, identities: tuple[str, ...], to: str | None, progress: Progress) -> None:
+def _extract(
+    store: Store, kit: Kit, identities: tuple[str, ...], to: str | None, progress: Progress
+) -> None:
     """Read a kit to its end; with ``to``, write its files."""
     with store.download(kit.key, kit.bytes) as download:
         packed: Iterator[bytes] = _told(download, progress)
@@ -77,19 +104,33 @@ def _extract(store: Store, kit: Kit, identities: tuple[str, ...], to: str | None
                         _require_inside(member, to)
                         tar.extract(member, to, **_AS_IT_WAS)
         except tarfile.TarError as error:
-            raise BadBackupError(f"{kit.name} is damaged: {error}", "Restore another kit", [{"code": "KIT_DAMAGED", "message": str(error)}]) from None
+            raise BadBackupError(
+                f"{kit.name} is damaged: {error}",
+                "Restore another kit",
+                [{"code": "KIT_DAMAGED", "message": str(error)}],
+            ) from None
         except OSError as error:
-            raise PostgresBackupError(f"Failed to write {error.filename}: {error.strerror}", "Run this as root; is there room on the disk?") from None
+            raise PostgresBackupError(
+                f"Failed to write {error.filename}: {error.strerror}",
+                "Run this as root; is there room on the disk?",
+            ) from None
         reader.drain()
         if kit.manifest and download.sha256 != kit.manifest["sha256"]:
             finding = {"code": "OBJECT_ALTERED", "message": "the SHA-256 is not the manifest's"}
-            raise BadBackupError(f"{kit.name} is not the object that was uploaded", "Restore another kit", [finding])
+            raise BadBackupError(
+                f"{kit.name} is not the object that was uploaded", "Restore another kit", [finding]
+            )
 
 
 def _require_inside(member: tarfile.TarInfo, to: str) -> None:
-    """:raises tarfile.ExtractError: the entry would be written elsewhere; no kit of ours has such a one."""
+    """:raises tarfile.ExtractError: the entry would be written elsewhere; no kit of ours has such a
+    one.
+    """
     root = os.path.realpath(to)
-    if os.path.commonpath([root, os.path.realpath(os.path.join(root, member.name.lstrip("/")))]) != root:
+    if (
+        os.path.commonpath([root, os.path.realpath(os.path.join(root, member.name.lstrip("/")))])
+        != root
+    ):
         raise tarfile.ExtractError(f"{member.name} leads out of {to}")
 
 
@@ -111,11 +152,15 @@ class _Reader(io.RawIOBase):
             if chunk is None:
                 break
             self._rest += chunk
-        data, self._rest = (self._rest, b"") if count < 0 else (self._rest[:count], self._rest[count:])
+        data, self._rest = (
+            (self._rest, b"") if count < 0 else (self._rest[:count], self._rest[count:])
+        )
         return data
 
     def drain(self) -> None:
-        """To the end: what is behind the archive's own end must be read too, or its hash is not known."""
+        """To the end: what is behind the archive's own end must be read too, or its hash is not
+        known.
+        """
         self._rest = b""
         for _ in self._chunks:
             continue

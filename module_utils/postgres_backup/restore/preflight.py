@@ -1,4 +1,6 @@
-"""Before a restore: everything that can be known is found out, and what would fail later is said now. Nothing is touched."""
+"""Before a restore: everything that can be known is found out, and what would fail later is said
+now. Nothing is touched.
+"""
 
 from __future__ import annotations
 
@@ -61,13 +63,21 @@ class Plan:
         }
 
 
-def plan(settings: Settings, store: Store, wanted: str, database: str, beside: bool = True, identities: tuple[str, ...] = ()) -> Plan:
+def plan(
+    settings: Settings,
+    store: Store,
+    wanted: str,
+    database: str,
+    beside: bool = True,
+    identities: tuple[str, ...] = (),
+) -> Plan:
     """Find everything out; touch nothing.
 
     :param wanted: a name as listed, a whole key, or ``latest``.
     :param beside: a second copy is to stand beside the live one, so there must be room for it.
     :param identities: private age keys.
-    :raises PostgresBackupError: it would fail; says what to do about it. What the server has against it is told all at once.
+    :raises PostgresBackupError: it would fail; says what to do about it. What the server has
+        against it is told all at once.
     """
     backup = Catalog(settings, store, database).resolve(wanted)
     if backup.problem:
@@ -78,16 +88,22 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
         )
     if backup.name.encrypted and not identities:
         raise UsageError(
-            f"{backup.name} is encrypted and no private key was given", "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)"
+            f"{backup.name} is encrypted and no private key was given",
+            "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)",
         )
     findings = _whose(settings, backup, wanted, database)
     found = backup.manifest or {}
     with connect_maintenance(settings, database) as connection:
         server = facts_of(connection)
-        server["superusers"] = tuple(row["rolname"] for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper"))
+        server["superusers"] = tuple(
+            row["rolname"]
+            for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper")
+        )
         live = database_facts(connection, database)
         facts, more = _facts_for(found, live, settings, connection)
-        missing = roles.missing(connection, sorted({*found.get("roles", []), *filter(None, [facts["owner"]])}))
+        missing = roles.missing(
+            connection, sorted({*found.get("roles", []), *filter(None, [facts["owner"]])})
+        )
         against = Objections()
         with against:
             tools = programs.find(settings, server["major"])
@@ -109,26 +125,46 @@ def plan(settings: Settings, store: Store, wanted: str, database: str, beside: b
         if beside:
             _object_by_rights_and_room(made, connection, settings, against)
         elif live is None:
-            against.add(f"There is no database {database} to restore in place", "Restore without --in-place: it is made anew")
+            against.add(
+                f"There is no database {database} to restore in place",
+                "Restore without --in-place: it is made anew",
+            )
         with against:
-            made.missing_roles, made.role_statements = roles.prepare(connection, store, found, missing, identities, server)
+            made.missing_roles, made.role_statements = roles.prepare(
+                connection, store, found, missing, identities, server
+            )
         against.raise_all(str(backup.name))
     if not backup.manifest:
-        made.findings.append({"code": "UNPROVEN", "message": f"{backup.name} has no manifest: rows cannot be compared with the day it was made"})
+        made.findings.append(
+            {
+                "code": "UNPROVEN",
+                "message": f"{backup.name} has no manifest: rows cannot be compared with the day it was made",
+            }
+        )
     return made
 
 
 def _whose(settings: Settings, backup: Backup, wanted: str, database: str) -> list[dict]:
-    """A backup of another database or server is restored only by its whole key: a name alone may be a slip of the hand.
+    """A backup of another database or server is restored only by its whole key: a name alone may be
+    a slip of the hand.
 
     :raises UsageError: only its name was given.
     """
     if backup.candidate:
         return []
     found = backup.manifest or {}
-    where = f"the database {found['database']} on {found['server'].get('name') or 'an unknown server'}" if found else "nobody knows which database"
+    where = (
+        f"the database {found['database']} on {found['server'].get('name') or 'an unknown server'}"
+        if found
+        else "nobody knows which database"
+    )
     if "/" in wanted:
-        return [{"code": "FOREIGN_BACKUP", "message": f"{backup.name} is a backup of {where}; asked for by its whole key, it goes into {database}"}]
+        return [
+            {
+                "code": "FOREIGN_BACKUP",
+                "message": f"{backup.name} is a backup of {where}; asked for by its whole key, it goes into {database}",
+            }
+        ]
     raise UsageError(
         f"{backup.name} is a backup of {where}, not of {database} on {settings.server_name}",
         f"To put it into {database} all the same, name it by its whole key: s3://{settings.s3_bucket}/{backup.key}",
@@ -136,27 +172,49 @@ def _whose(settings: Settings, backup: Backup, wanted: str, database: str) -> li
     )
 
 
-def _facts_for(found: dict, live: dict | None, settings: Settings, connection: psycopg.Connection) -> tuple[dict, list[dict]]:
-    """As in the manifest; for backups without one as the live database; for neither, the server's defaults. And findings.
+def _facts_for(
+    found: dict, live: dict | None, settings: Settings, connection: psycopg.Connection
+) -> tuple[dict, list[dict]]:
+    """As in the manifest; for backups without one as the live database; for neither, the server's
+    defaults. And findings.
 
-    It lies in the live database's tablespace, where there is a live one: that is where this server has room for it.
+    It lies in the live database's tablespace, where there is a live one: that is where this server
+    has room for it.
     """
     facts = dict(live) if live else {"owner": settings.db_user, "comment": None}
     if found.get("locale"):
-        facts = {key: found[key] for key in ("owner", "encoding", "comment", "connection_limit", "settings", "privileges")} | found["locale"]
+        facts = {
+            key: found[key]
+            for key in (
+                "owner",
+                "encoding",
+                "comment",
+                "connection_limit",
+                "settings",
+                "privileges",
+            )
+        } | found["locale"]
     wanted = live["tablespace"] if live else found.get("tablespace")
     there = connection.execute(
-        "SELECT t.oid = d.dattablespace AS usual FROM pg_tablespace t, pg_database d WHERE t.spcname = %s AND d.datname = 'template0'", (wanted,)
+        "SELECT t.oid = d.dattablespace AS usual FROM pg_tablespace t, pg_database d WHERE t.spcname = %s AND d.datname = 'template0'",
+        (wanted,),
     ).fetchone()
     # the usual one goes without saying: who names it needs a right to it
     facts["tablespace"] = wanted if there and not there["usual"] else None
     if wanted and not there:
-        return facts, [{"code": "TABLESPACE_MISSING", "message": f"the server has no tablespace {wanted}: the database goes into the default one"}]
+        return facts, [
+            {
+                "code": "TABLESPACE_MISSING",
+                "message": f"the server has no tablespace {wanted}: the database goes into the default one",
+            }
+        ]
     return facts, []
 
 
 class Objections:
-    """What stands in the way of a restore, gathered, so that whoever mends one thing does not learn of the next only then."""
+    """What stands in the way of a restore, gathered, so that whoever mends one thing does not learn
+    of the next only then.
+    """
 
     def __init__(self) -> None:
         self.found: list[DatabaseError] = []
@@ -181,15 +239,24 @@ class Objections:
         if len(self.found) == 1:
             raise self.found[0]
         if self.found:
-            messages, hints = ("; ".join(f"{number}. {text}" for number, text in enumerate(texts, 1)) for texts in zip(*self._told, strict=True))
-            raise DatabaseError(f"{len(self.found)} things stand in the way of {backup}: {messages}", hints, [f for e in self.found for f in e.findings])
+            messages, hints = (
+                "; ".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
+                for texts in zip(*self._told, strict=True)
+            )
+            raise DatabaseError(
+                f"{len(self.found)} things stand in the way of {backup}: {messages}",
+                hints,
+                [f for e in self.found for f in e.findings],
+            )
 
     @property
     def _told(self) -> list[tuple[str, str]]:
         return [(error.message, error.hint or "(see above)") for error in self.found]
 
 
-def _object_by_server(made: Plan, found: dict, connection: psycopg.Connection, settings: Settings, against: Objections) -> None:
+def _object_by_server(
+    made: Plan, found: dict, connection: psycopg.Connection, settings: Settings, against: Objections
+) -> None:
     theirs = int((found.get("postgresql_version") or "0").split(".")[0])
     if theirs > made.server["major"]:
         message = f"{made.backup.name} was made by PostgreSQL {theirs}, this server is {made.server['major']}"
@@ -206,7 +273,8 @@ def _object_by_server(made: Plan, found: dict, connection: psycopg.Connection, s
     lacking = [name for name in wanted if name not in there]
     if lacking:
         against.add(
-            f"The server lacks the extensions {', '.join(lacking)} that the backup needs", "Install their packages on the database server, then try again"
+            f"The server lacks the extensions {', '.join(lacking)} that the backup needs",
+            "Install their packages on the database server, then try again",
         )
     forbidden = [name for name in wanted if there.get(name) and name != "plpgsql"]
     if forbidden and not made.server["superuser"]:
@@ -216,7 +284,9 @@ def _object_by_server(made: Plan, found: dict, connection: psycopg.Connection, s
         )
 
 
-def _object_by_rights_and_room(made: Plan, connection: psycopg.Connection, settings: Settings, against: Objections) -> None:
+def _object_by_rights_and_room(
+    made: Plan, connection: psycopg.Connection, settings: Settings, against: Objections
+) -> None:
     if not made.server["createdb"]:
         against.add(
             f"{settings.db_user} may not create databases, and a restore is loaded beside the live one",
@@ -229,10 +299,20 @@ def _object_by_rights_and_room(made: Plan, connection: psycopg.Connection, setti
             # the right to create databases was asked for above
             swap.require_renamable(connection, settings, [made.database], createdb=False)
     if made.free_bytes is None:
-        made.findings.append({"code": "DISK_NOT_CHECKED", "message": "nobody could say how much room the database server has"})
+        made.findings.append(
+            {
+                "code": "DISK_NOT_CHECKED",
+                "message": "nobody could say how much room the database server has",
+            }
+        )
     elif made.free_bytes < made.needed_bytes:
         against.add(
             f"There is no room for a second copy: {human_bytes(made.needed_bytes)} needed, {human_bytes(made.free_bytes)} free on the database server",
             "Make room, or restore in place, in one transaction: backup_restore_in_place: true (postgres-backup restore --in-place)",
-            [{"code": "DISK_SHORT", "message": f"{made.needed_bytes} bytes needed, {made.free_bytes} free"}],
+            [
+                {
+                    "code": "DISK_SHORT",
+                    "message": f"{made.needed_bytes} bytes needed, {made.free_bytes} free",
+                }
+            ],
         )

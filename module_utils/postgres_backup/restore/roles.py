@@ -1,7 +1,8 @@
-"""Roles that a backup refers to and this server lacks: made again from the globals saved beside the backup.
+"""Roles that a backup refers to and this server lacks: made again from the globals saved beside the
+backup.
 
-Roles that exist are left as they are: their passwords and rights of today are not those of the backup's day. They get
-back nothing but their memberships in roles that had gone.
+Roles that exist are left as they are: their passwords and rights of today are not those of the
+backup's day. They get back nothing but their memberships in roles that had gone.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from ..postgresql.connection import first_line
 from ..s3.store import Store
 from ..stream import codec
 
-#: attributes that only a superuser may mention, even to say no (PostgreSQL: "only roles with the SUPERUSER attribute may change ...")
+#: attributes that only a superuser may mention, even to say no (PostgreSQL: "only roles with the
+#: SUPERUSER attribute may change ...")
 _SUPERUSER_ONLY = re.compile(r"\b(NOSUPERUSER|NOREPLICATION|NOBYPASSRLS)\b ?")
-#: a statement of pg_dumpall: texts and names may hold semicolons and line ends; comments and psql's commands stand between statements
-_STATEMENT = re.compile(r"""[ \n]*(?:(?:--|\\)[^\n]*\n|((?:'(?:[^']|'')*'|"(?:[^"]|"")*"|[^;'"])+);)""")
+#: a statement of pg_dumpall: texts and names may hold semicolons and line ends; comments and psql's
+#: commands stand between statements
+_STATEMENT = re.compile(
+    r"""[ \n]*(?:(?:--|\\)[^\n]*\n|((?:'(?:[^']|'')*'|"(?:[^"]|"")*"|[^;'"])+);)"""
+)
 _NAME = r'"(?:[^"]|"")+"|[^ ";,]+'
 _ROLE = re.compile(rf"(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE) ({_NAME})(?: |$)")
 _DEFAULT = re.compile(rf"ALTER ROLE (?:{_NAME}) SET ")
@@ -28,7 +33,12 @@ _MEMBERSHIP = re.compile(rf"GRANT ({_NAME}) TO ({_NAME})( WITH .*?)?( GRANTED BY
 
 def missing(connection: psycopg.Connection, wanted: list[str]) -> list[str]:
     """Those of ``wanted`` that this server does not have."""
-    have = {row["rolname"] for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", (wanted,))}
+    have = {
+        row["rolname"]
+        for row in connection.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", (wanted,)
+        )
+    }
     return [role for role in wanted if role not in have]
 
 
@@ -43,21 +53,38 @@ def read_globals(store: Store, manifest: dict, identities: tuple[str, ...]) -> s
 
 
 def prepare(
-    connection: psycopg.Connection, store: Store, manifest: dict, wanted: list[str], identities: tuple[str, ...], server: dict
+    connection: psycopg.Connection,
+    store: Store,
+    manifest: dict,
+    wanted: list[str],
+    identities: tuple[str, ...],
+    server: dict,
 ) -> tuple[list[str], list[str]]:
     """How the missing roles ``wanted`` can be made again; nothing is done yet.
 
-    :return: the roles (with those that they are members of, where these are missing too), and the statements.
-    :raises DatabaseError: nobody saved them, or we may not; the hint has the statements to run by hand.
+    :return: the roles (with those that they are members of, where these are missing too), and the
+        statements.
+    :raises DatabaseError: nobody saved them, or we may not; the hint has the statements to run by
+        hand.
     """
     if not wanted:
         return [], []
-    by_hand = "As a superuser: " + " ".join(sql.SQL("CREATE ROLE {};").format(sql.Identifier(role)).as_string(connection) for role in wanted)
+    by_hand = "As a superuser: " + " ".join(
+        sql.SQL("CREATE ROLE {};").format(sql.Identifier(role)).as_string(connection)
+        for role in wanted
+    )
     statements = _statements(read_globals(store, manifest, identities))
-    saved = {_unquoted(match[2]) for match in map(_ROLE.match, statements) if match and match[1] == "CREATE ROLE"}
+    saved = {
+        _unquoted(match[2])
+        for match in map(_ROLE.match, statements)
+        if match and match[1] == "CREATE ROLE"
+    }
     lost = [role for role in wanted if role not in saved]
     if lost:
-        raise DatabaseError(f"The server lacks the roles {', '.join(lost)}, and they were not saved with the backup", by_hand)
+        raise DatabaseError(
+            f"The server lacks the roles {', '.join(lost)}, and they were not saved with the backup",
+            by_hand,
+        )
     if not server["createrole"]:
         raise DatabaseError(
             f"The server lacks the roles {', '.join(wanted)}, and {connection.info.user} may not create roles",
@@ -65,20 +92,29 @@ def prepare(
         )
     roles = _with_their_groups(statements, wanted, lambda names: missing(connection, names))
     members = {_unquoted(match[2]) for match in map(_MEMBERSHIP.fullmatch, statements) if match}
-    return roles, _chosen(statements, roles, set(missing(connection, sorted(members))) - set(roles), server)
+    return roles, _chosen(
+        statements, roles, set(missing(connection, sorted(members))) - set(roles), server
+    )
 
 
 def _with_their_groups(statements: list[str], wanted: list[str], missing_of) -> list[str]:
     roles, new = list(wanted), list(wanted)
     while new:
-        groups = {_unquoted(m[1]) for m in map(_MEMBERSHIP.fullmatch, statements) if m and _unquoted(m[2]) in new}
+        groups = {
+            _unquoted(m[1])
+            for m in map(_MEMBERSHIP.fullmatch, statements)
+            if m and _unquoted(m[2]) in new
+        }
         new = missing_of(sorted(groups - set(roles)))
         roles += new
     return roles
 
 
-def _chosen(statements: list[str], roles: list[str], strangers: set[str], server: dict) -> list[str]:
-    """The statements that make the roles, say what is known of them, and their memberships, in their order.
+def _chosen(
+    statements: list[str], roles: list[str], strangers: set[str], server: dict
+) -> list[str]:
+    """The statements that make the roles, say what is known of them, and their memberships, in
+    their order.
 
     :param strangers: roles that are missing and stay so; they are members of nothing.
     """
@@ -86,13 +122,23 @@ def _chosen(statements: list[str], roles: list[str], strangers: set[str], server
     for statement in statements:
         if match := _ROLE.match(statement):
             # settings for one database alone come with that database, from the manifest
-            if _unquoted(match[2]) in roles and not re.match(rf"ALTER ROLE (?:{_NAME}) IN DATABASE ", statement):
+            if _unquoted(match[2]) in roles and not re.match(
+                rf"ALTER ROLE (?:{_NAME}) IN DATABASE ", statement
+            ):
                 head, password, rest = statement.partition(" PASSWORD ")
                 attributes = match[1] == "ALTER ROLE" and not server["superuser"]
-                found.append((_SUPERUSER_ONLY.sub("", head) if attributes else head) + password + rest)
-        elif (match := _MEMBERSHIP.fullmatch(statement)) and {_unquoted(match[1]), _unquoted(match[2])} & set(roles) and _unquoted(match[2]) not in strangers:
+                found.append(
+                    (_SUPERUSER_ONLY.sub("", head) if attributes else head) + password + rest
+                )
+        elif (
+            (match := _MEMBERSHIP.fullmatch(statement))
+            and {_unquoted(match[1]), _unquoted(match[2])} & set(roles)
+            and _unquoted(match[2]) not in strangers
+        ):
             # whoever granted it may not exist here; we do
-            found.append(f"GRANT {match[1]} TO {match[2]}{_options(match[3] or '', server['major'])}")
+            found.append(
+                f"GRANT {match[1]} TO {match[2]}{_options(match[3] or '', server['major'])}"
+            )
     return found
 
 
@@ -114,7 +160,8 @@ def _unquoted(name: str) -> str:
 def create(connection: psycopg.Connection, roles: list[str], statements: list[str]) -> list[dict]:
     """Make the roles, all or none.
 
-    :return: findings: defaults of theirs (``ALTER ROLE ... SET``) that we may not set, or this major does not know.
+    :return: findings: defaults of theirs (``ALTER ROLE ... SET``) that we may not set, or this
+        major does not know.
     :raises DatabaseError: a right is missing.
     """
     findings = []
@@ -124,10 +171,19 @@ def create(connection: psycopg.Connection, roles: list[str], statements: list[st
                 try:
                     with connection.transaction():
                         connection.execute(statement)
-                except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue) as error:
+                except (
+                    psycopg.errors.InsufficientPrivilege,
+                    psycopg.errors.UndefinedObject,
+                    psycopg.errors.InvalidParameterValue,
+                ) as error:
                     if not _DEFAULT.match(statement):
                         raise
-                    findings.append({"code": "ROLE_SETTING_LEFT_OUT", "message": f"{statement}: {first_line(error)}"})
+                    findings.append(
+                        {
+                            "code": "ROLE_SETTING_LEFT_OUT",
+                            "message": f"{statement}: {first_line(error)}",
+                        }
+                    )
     except psycopg.Error as error:
         raise DatabaseError(
             f"Failed to create the roles {', '.join(roles)}: {first_line(error)}",

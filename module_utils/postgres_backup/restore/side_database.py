@@ -1,4 +1,5 @@
-"""A backup loaded and proved in a side database, beside the live one, and the swap that makes it live.
+"""A backup loaded and proved in a side database, beside the live one, and the swap that makes it
+live.
 
 Until the swap the live database does not notice. Whatever fails before it leaves nothing behind.
 """
@@ -32,11 +33,14 @@ from .preflight import Plan
 _PATIENCE = (0, 1, 2, 4, 8)
 
 
-def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[str, ...], progress: Progress) -> tuple[str, dict]:
+def load_beside(
+    settings: Settings, store: Store, made: Plan, identities: tuple[str, ...], progress: Progress
+) -> tuple[str, dict]:
     """Fill and prove a side database.
 
     :return: its name, and ``rows sha256 findings``.
-    :raises PostgresBackupError: the backup is not what it should be, or does not load; the side database is gone.
+    :raises PostgresBackupError: the backup is not what it should be, or does not load; the side
+        database is gone.
     """
     with connect_maintenance(settings, made.database) as connection:
         findings = _clear_up(connection, made.database, progress)
@@ -47,11 +51,14 @@ def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[
     with discarded_on_failure(settings, made.database, side):
         with connect_maintenance(settings, made.database) as connection:
             databases.create_database(connection, side, made.facts, _side_comment(made))
-            # before the rows: the settings may say how they read (lc_monetary), and a right that is missing shows now
+            # before the rows: the settings may say how they read (lc_monetary), and a right that is
+            # missing shows now
             findings += databases.dress_database(connection, side, made.facts)
         progress.phase(f"loading {made.backup.name} into {side}")
         source = Source(store, made.backup, made.tools, identities, progress)
-        with Load(made.tools, side, cleaning=not _is_ours(made), superusers=made.server["superusers"]) as load:
+        with Load(
+            made.tools, side, cleaning=not _is_ours(made), superusers=made.server["superusers"]
+        ) as load:
             source.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
             require_whole(made.backup, report)
@@ -62,7 +69,11 @@ def load_beside(settings: Settings, store: Store, made: Plan, identities: tuple[
         findings += _prove(made, side, report, progress)
         with connect_maintenance(settings, made.database) as connection:
             databases.limit_connections(connection, side, made.facts.get("connection_limit", -1))
-    return side, {"rows": report.rows, "sha256": source.sha256, "findings": made.findings + findings}
+    return side, {
+        "rows": report.rows,
+        "sha256": source.sha256,
+        "findings": made.findings + findings,
+    }
 
 
 def _clear_up(connection: psycopg.Connection, database: str, progress: Progress) -> list[dict]:
@@ -73,7 +84,12 @@ def _clear_up(connection: psycopg.Connection, database: str, progress: Progress)
         try:
             databases.drop_database(connection, leftover)
         except psycopg.errors.InsufficientPrivilege as error:
-            findings.append({"code": "SIDE_DATABASE_LEFT", "message": f"{leftover} of an earlier restore could not be removed: {first_line(error)}"})
+            findings.append(
+                {
+                    "code": "SIDE_DATABASE_LEFT",
+                    "message": f"{leftover} of an earlier restore could not be removed: {first_line(error)}",
+                }
+            )
     return findings
 
 
@@ -84,9 +100,9 @@ def _side_comment(made: Plan) -> str:
 def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[dict]:
     """Dump the side database through the same inspector: what went in must come out, row by row.
 
-    A dump that was not ours may have been written under other settings (time zone) and by other ways (through the
-    partitioned table instead of its partitions), so only rows are counted; where there are only INSERT statements, nothing
-    can be compared.
+    A dump that was not ours may have been written under other settings (time zone) and by other
+    ways (through the partitioned table instead of its partitions), so only rows are counted; where
+    there are only INSERT statements, nothing can be compared.
     """
     progress.phase(f"comparing {side} with the backup")
     dump = Dump(made.tools, side)
@@ -96,7 +112,12 @@ def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[di
     found = made.backup.manifest or {}
     if not _is_ours(made):
         if not went_in and any(table["rows"] for table in came_out.values()):
-            return [{"code": "ROWS_NOT_COMPARED", "message": "the dump has its rows as INSERT statements; psql loaded them without an error"}]
+            return [
+                {
+                    "code": "ROWS_NOT_COMPARED",
+                    "message": "the dump has its rows as INSERT statements; psql loaded them without an error",
+                }
+            ]
         went_in, came_out = _only_rows(went_in, came_out)
     differences = manifest.differences(went_in, came_out)
     if differences:
@@ -122,12 +143,21 @@ def _is_ours(made: Plan) -> bool:
     return bool((made.backup.manifest or {}).get("ended_at"))
 
 
-def _only_rows(went_in: dict[str, dict], came_out: dict[str, dict]) -> tuple[dict[str, dict], dict[str, dict]]:
+def _only_rows(
+    went_in: dict[str, dict], came_out: dict[str, dict]
+) -> tuple[dict[str, dict], dict[str, dict]]:
     """Both sides with nothing but numbers of rows, tables that only one of them names added up."""
     sides = []
     for one, other in ((went_in, came_out), (came_out, went_in)):
-        rows = {name: {"rows": table["rows"], "sha256": ""} for name, table in one.items() if name in other}
-        rows["tables of other names"] = {"rows": sum(table["rows"] for name, table in one.items() if name not in other), "sha256": ""}
+        rows = {
+            name: {"rows": table["rows"], "sha256": ""}
+            for name, table in one.items()
+            if name in other
+        }
+        rows["tables of other names"] = {
+            "rows": sum(table["rows"] for name, table in one.items() if name not in other),
+            "sha256": "",
+        }
         sides.append(rows)
     return sides[0], sides[1]
 
@@ -141,7 +171,9 @@ def discard_side_database(settings: Settings, database: str, side: str) -> None:
         time.sleep(pause)
         try:
             with connect_maintenance(settings, database) as connection:
-                if side in replaced.leftovers(connection, database):  # it may be live by now, or never have been ours
+                if side in replaced.leftovers(
+                    connection, database
+                ):  # it may be live by now, or never have been ours
                     databases.drop_database(connection, side)
             return
         except DatabaseError as error:
@@ -151,7 +183,9 @@ def discard_side_database(settings: Settings, database: str, side: str) -> None:
 
 @contextmanager
 def discarded_on_failure(settings: Settings, database: str, side: str) -> Iterator[None]:
-    """What failed first is what is told; that the side database could not be removed is a finding beside it."""
+    """What failed first is what is told; that the side database could not be removed is a finding
+    beside it.
+    """
     try:
         yield
     except BaseException as error:
@@ -159,7 +193,9 @@ def discarded_on_failure(settings: Settings, database: str, side: str) -> Iterat
             discard_side_database(settings, database, side)
         except DatabaseError as second:
             if isinstance(error, PostgresBackupError):
-                message = f"{side} could not be removed, the next restore removes it: {second.message}"
+                message = (
+                    f"{side} could not be removed, the next restore removes it: {second.message}"
+                )
                 error.findings.append({"code": "SIDE_DATABASE_LEFT", "message": message})
         raise
 
@@ -178,6 +214,8 @@ def swap_in(settings: Settings, database: str, side: str, progress: Progress) ->
     renames = ([(database, kept)] if kept else []) + [(side, database)]
     comments = {database: facts["comment"]}
     if kept:
-        comments[kept] = replaced.kept_comment(database, kept, f"restore of {facts['backup']}", live["comment"])
+        comments[kept] = replaced.kept_comment(
+            database, kept, f"restore of {facts['backup']}", live["comment"]
+        )
     downtime = swap.swap(settings, renames, comments)
     return {"kept_database": kept, "downtime_seconds": round(downtime, 3) if kept else 0.0}

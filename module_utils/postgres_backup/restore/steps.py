@@ -1,7 +1,8 @@
-"""A restore in steps, for whoever has something to do between them: stop the application before the swap, start it after.
+"""A restore in steps, for whoever has something to do between them: stop the application before the
+swap, start it after.
 
-Between two steps nothing is held but the side database itself. Where somebody else restores meanwhile, it is
-gone, and the swap says so and touches nothing.
+Between two steps nothing is held but the side database itself. Where somebody else restores
+meanwhile, it is gone, and the swap says so and touches nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def perform_step(
     check: bool = False,
     progress: Progress | None = None,
 ) -> dict:
-    """What the module ``postgres_backup_restore`` is asked for: all of a restore, one step of it, or chosen tables.
+    """What the module ``postgres_backup_restore`` is asked for: all of a restore, one step of it,
+    or chosen tables.
 
     :param stage: ``all``, ``load``, ``swap``, ``discard``, ``compare`` or ``note``.
     :return: the result of the function that is called.
@@ -55,7 +57,10 @@ def perform_step(
     if stage in ("all", "load", "swap", "note") and not backup:
         raise UsageError("Which backup?", "Name one of `postgres-backup list`, or latest")
     if tables and (stage != "all" or in_place):
-        raise UsageError("Chosen tables are brought back in one go, through a side database", "Leave stage and in_place out")
+        raise UsageError(
+            "Chosen tables are brought back in one go, through a side database",
+            "Leave stage and in_place out",
+        )
     if in_place is not None:
         settings = dataclasses.replace(settings, restore_in_place=in_place)
     if tables:
@@ -73,12 +78,21 @@ def perform_step(
     return restore_database(settings, backup, database, check, None, keys, progress)
 
 
-def load_step(settings: Settings, backup: str, database: str = "", identities: tuple[str, ...] = (), check: bool = False, progress: Progress | None = None) -> dict:
-    """Everything of a restore up to the swap: the backup loaded beside the live database and compared with it.
+def load_step(
+    settings: Settings,
+    backup: str,
+    database: str = "",
+    identities: tuple[str, ...] = (),
+    check: bool = False,
+    progress: Progress | None = None,
+) -> dict:
+    """Everything of a restore up to the swap: the backup loaded beside the live database and
+    compared with it.
 
     In place there is no side database, and nothing is done yet but to look.
 
-    :return: ``backup database key bytes rows seconds findings in_place changed`` and ``side_database`` (None in place).
+    :return: ``backup database key bytes rows seconds findings in_place changed`` and
+        ``side_database`` (None in place).
     """
     progress = progress or Progress()
     database = settings.for_database(database)
@@ -86,14 +100,24 @@ def load_step(settings: Settings, backup: str, database: str = "", identities: t
     store.check()
     in_place = settings.restore_in_place
     made = plan(settings, store, backup, database, not in_place, identities)
-    result = made.describe() | {"changed": not in_place, "side_database": None, "in_place": in_place, "seconds": 0.0}
+    result = made.describe() | {
+        "changed": not in_place,
+        "side_database": None,
+        "in_place": in_place,
+        "seconds": 0.0,
+    }
     if check or in_place:
         return result
-    with lock.hold(settings, database, "restore"), outcome.noted(settings, "restore", database, {"backup": str(made.backup.name)}, ends=False):
+    with (
+        lock.hold(settings, database, "restore"),
+        outcome.noted(settings, "restore", database, {"backup": str(made.backup.name)}, ends=False),
+    ):
         began = time.monotonic()
         side, facts = load_beside(settings, store, made, identities, progress)
     seconds = round(time.monotonic() - began, 1)
-    progress.step(f"{database}: {made.backup.name} stands beside it, compared: {facts['rows']} rows, {human_seconds(seconds)}")
+    progress.step(
+        f"{database}: {made.backup.name} stands beside it, compared: {facts['rows']} rows, {human_seconds(seconds)}"
+    )
     return result | facts | {"side_database": side, "seconds": seconds}
 
 
@@ -106,9 +130,11 @@ def swap_step(
     check: bool = False,
     progress: Progress | None = None,
 ) -> dict:
-    """The short step: the side database becomes the live one; in place, the whole load in one transaction.
+    """The short step: the side database becomes the live one; in place, the whole load in one
+    transaction.
 
-    An application is down meanwhile, so the store, which may be slow or silent, is not asked: :func:`note_step` tells the journal afterwards.
+    An application is down meanwhile, so the store, which may be slow or silent, is not asked:
+    :func:`note_step` tells the journal afterwards.
 
     :param backup: as in the result of :func:`load_step`.
     :param side: ``side_database`` of :func:`load_step`.
@@ -118,15 +144,32 @@ def swap_step(
     progress = progress or Progress()
     database = settings.for_database(database)
     if check:
-        return {"changed": True, "backup": backup, "database": database, "kept_database": _would_keep(settings, database, side), "findings": []}
-    with lock.hold(settings, database, "restore"), outcome.noted(settings, "restore", database, {"backup": backup}, ends=False):
+        return {
+            "changed": True,
+            "backup": backup,
+            "database": database,
+            "kept_database": _would_keep(settings, database, side),
+            "findings": [],
+        }
+    with (
+        lock.hold(settings, database, "restore"),
+        outcome.noted(settings, "restore", database, {"backup": backup}, ends=False),
+    ):
         if side:
             found = swap_in(settings, database, side, progress)
         else:
             store = Store(settings)
-            found = inside.replace(settings, store, plan(settings, store, backup, database, False, identities), identities, progress)
+            found = inside.replace(
+                settings,
+                store,
+                plan(settings, store, backup, database, False, identities),
+                identities,
+                progress,
+            )
         result = {"changed": True, "backup": backup, "database": database, "findings": []} | found
-    progress.step(f"{database}: is what it was in {backup}, unreachable for {result['downtime_seconds']:.2f} s")
+    progress.step(
+        f"{database}: is what it was in {backup}, unreachable for {result['downtime_seconds']:.2f} s"
+    )
     return result
 
 
@@ -138,7 +181,13 @@ def _would_keep(settings: Settings, database: str, side: str | None) -> str | No
         return replaced.kept_name(connection, database, utc_now())
 
 
-def discard_step(settings: Settings, side: str | None, database: str = "", check: bool = False, progress: Progress | None = None) -> dict:
+def discard_step(
+    settings: Settings,
+    side: str | None,
+    database: str = "",
+    check: bool = False,
+    progress: Progress | None = None,
+) -> dict:
     """Remove a side database that will not be swapped in.
 
     :return: ``database side_database changed``.
@@ -151,15 +200,28 @@ def discard_step(settings: Settings, side: str | None, database: str = "", check
     return {"changed": bool(side), "database": database, "side_database": side, "findings": []}
 
 
-def note_step(settings: Settings, backup: str, kept: str | None, downtime: float, database: str = "", check: bool = False) -> dict:
-    """Tell of a swap that was made: the journal in the bucket, and whoever was told that an earlier restore failed.
+def note_step(
+    settings: Settings,
+    backup: str,
+    kept: str | None,
+    downtime: float,
+    database: str = "",
+    check: bool = False,
+) -> dict:
+    """Tell of a swap that was made: the journal in the bucket, and whoever was told that an earlier
+    restore failed.
 
     :param kept: ``kept_database`` of :func:`swap_step`.
     :param downtime: ``downtime_seconds`` of it.
     :return: ``backup database kept_database downtime_seconds findings changed``.
     """
     database = settings.for_database(database)
-    told = {"backup": backup, "database": database, "downtime_seconds": downtime, "kept_database": kept}
+    told = {
+        "backup": backup,
+        "database": database,
+        "downtime_seconds": downtime,
+        "kept_database": kept,
+    }
     findings: list[dict] = []
     if not check:
         with outcome.noted(settings, "restore", database, {"backup": backup}):
@@ -167,11 +229,15 @@ def note_step(settings: Settings, backup: str, kept: str | None, downtime: float
     return {"changed": False, "findings": findings} | told
 
 
-def compare_step(settings: Settings, kept: str, database: str = "", progress: Progress | None = None) -> dict:
-    """Tables whose number of rows differs between a replaced database and the live one: what was written after the backup.
+def compare_step(
+    settings: Settings, kept: str, database: str = "", progress: Progress | None = None
+) -> dict:
+    """Tables whose number of rows differs between a replaced database and the live one: what was
+    written after the backup.
 
     :param kept: ``kept_database`` of a restore.
-    :return: ``row_differences``: each ``table``, ``kept_rows`` and ``live_rows`` (None where there is no such table); ``database kept_database changed``.
+    :return: ``row_differences``: each ``table``, ``kept_rows`` and ``live_rows`` (None where there
+        is no such table); ``database kept_database changed``.
     """
     progress = progress or Progress()
     database = settings.for_database(database)
@@ -184,7 +250,13 @@ def compare_step(settings: Settings, kept: str, database: str = "", progress: Pr
         for table in sorted(live.keys() | before.keys())
         if live.get(table) != before.get(table)
     ]
-    return {"changed": False, "database": database, "kept_database": kept, "row_differences": differences, "findings": []}
+    return {
+        "changed": False,
+        "database": database,
+        "kept_database": kept,
+        "row_differences": differences,
+        "findings": [],
+    }
 
 
 def _rows(settings: Settings, database: str) -> dict[str, int]:
@@ -197,6 +269,8 @@ def _rows(settings: Settings, database: str) -> dict[str, int]:
         ).fetchall()
         counts = {}
         for table in tables:
-            query = sql.SQL("SELECT count(*) AS n FROM ONLY {}").format(sql.Identifier(table["schema"], table["name"]))
+            query = sql.SQL("SELECT count(*) AS n FROM ONLY {}").format(
+                sql.Identifier(table["schema"], table["name"])
+            )
             counts[f"{table['schema']}.{table['name']}"] = connection.execute(query).fetchone()["n"]
         return counts

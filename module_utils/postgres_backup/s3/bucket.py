@@ -18,10 +18,23 @@ from .errors import FAILURES, Refused, explain
 
 #: ID of our lifecycle rule; rules with another are not ours
 RULE_ID = "postgres-backup-unfinished-uploads"
-_PRIVATE = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
-#: how stores say that they do not know a setting of buckets; the last two do not look at what is to be
-#: set, and believe that the bucket is to be made (nanio)
-_UNKNOWN = {"NotImplemented", "MethodNotAllowed", "NotSupported", "UnsupportedOperation", "XNotImplemented", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+_PRIVATE = {
+    "BlockPublicAcls": True,
+    "IgnorePublicAcls": True,
+    "BlockPublicPolicy": True,
+    "RestrictPublicBuckets": True,
+}
+#: how stores say that they do not know a setting of buckets; the last two do not look at what is to
+#: be set, and believe that the bucket is to be made (nanio)
+_UNKNOWN = {
+    "NotImplemented",
+    "MethodNotAllowed",
+    "NotSupported",
+    "UnsupportedOperation",
+    "XNotImplemented",
+    "BucketAlreadyOwnedByYou",
+    "BucketAlreadyExists",
+}
 
 
 def _cannot(error: Refused) -> bool:
@@ -31,13 +44,18 @@ def _cannot(error: Refused) -> bool:
 def probe(s3: S3) -> None:
     """Ask for one key under the prefix, as every command does later, and give up soon.
 
-    :raises StoreError: in one sentence what is wrong: endpoint, key, secret, region, bucket, clock or certificate.
+    :raises StoreError: in one sentence what is wrong: endpoint, key, secret, region, bucket, clock
+        or certificate.
     """
     doing = f"reach the bucket {s3.bucket}"
-    answer = s3.call("list_objects_v2", doing, patience=QUICK, Prefix=s3.settings.s3_prefix, MaxKeys=1)
+    answer = s3.call(
+        "list_objects_v2", doing, patience=QUICK, Prefix=s3.settings.s3_prefix, MaxKeys=1
+    )
     if not {"Name", "KeyCount", "MaxKeys", "Contents"} & set(answer):
         hint = "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console"
-        raise StoreError(f"Failed to {doing}: {s3.settings.s3_endpoint_url} answers, but not as S3 does", hint)
+        raise StoreError(
+            f"Failed to {doing}: {s3.settings.s3_endpoint_url} answers, but not as S3 does", hint
+        )
 
 
 def exists(s3: S3) -> bool:
@@ -69,11 +87,19 @@ def create(s3: S3) -> bool:
         if error.code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
             if exists(s3):
                 return False
-            raise StoreError(f"Failed to {doing}: somebody else has a bucket of that name", "Choose another name for backup_s3_bucket") from error
+            raise StoreError(
+                f"Failed to {doing}: somebody else has a bucket of that name",
+                "Choose another name for backup_s3_bucket",
+            ) from error
         if error.code != "IllegalLocationConstraintException":
             raise
-        # Only where the store asks for it (AWS outside us-east-1): others refuse a location they do not know.
-        s3.call("create_bucket", doing, CreateBucketConfiguration={"LocationConstraint": s3.settings.s3_region})
+        # Only where the store asks for it (AWS outside us-east-1): others refuse a location they do
+        # not know.
+        s3.call(
+            "create_bucket",
+            doing,
+            CreateBucketConfiguration={"LocationConstraint": s3.settings.s3_region},
+        )
     return True
 
 
@@ -107,7 +133,11 @@ def _block_public_access(s3: S3, check: bool) -> str:
     if check:
         return "set"
     try:
-        s3.call("put_public_access_block", f"make the bucket {s3.bucket} private", PublicAccessBlockConfiguration=_PRIVATE)
+        s3.call(
+            "put_public_access_block",
+            f"make the bucket {s3.bucket} private",
+            PublicAccessBlockConfiguration=_PRIVATE,
+        )
         again = s3.call("get_public_access_block", doing)
     except Refused as error:
         if _cannot(error):
@@ -131,18 +161,24 @@ def strangers_may(s3: S3) -> list[str]:
             getattr(stranger, operation)(Bucket=s3.bucket, **parameters)
         except botocore.exceptions.ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                raise explain(error, f"see whether the bucket {s3.bucket} is private", s3.settings) from error
+                raise explain(
+                    error, f"see whether the bucket {s3.bucket} is private", s3.settings
+                ) from error
         except FAILURES as error:
-            raise explain(error, f"see whether the bucket {s3.bucket} is private", s3.settings) from error
+            raise explain(
+                error, f"see whether the bucket {s3.bucket} is private", s3.settings
+            ) from error
         else:
             may.append(what)
     return may
 
 
 def expire_unfinished_uploads(s3: S3, days: int, check: bool = False) -> str:
-    """A lifecycle rule by which the store drops parts of uploads that nobody finished, ``days`` after their begin.
+    """A lifecycle rule by which the store drops parts of uploads that nobody finished, ``days``
+    after their begin.
 
-    Only under our prefix, and beside whatever rules there are: they are read and put back with ours.
+    Only under our prefix, and beside whatever rules there are: they are read and put back with
+    ours.
 
     :param check: change nothing, say what would be.
     """
@@ -163,9 +199,16 @@ def expire_unfinished_uploads(s3: S3, days: int, check: bool = False) -> str:
     if check:
         return "set"
     others = [rule for rule in rules if rule.get("ID") != RULE_ID]
-    keep = {name: before[name] for name in ("TransitionDefaultMinimumObjectSize",) if name in before}
+    keep = {
+        name: before[name] for name in ("TransitionDefaultMinimumObjectSize",) if name in before
+    }
     try:
-        s3.call("put_bucket_lifecycle_configuration", doing, LifecycleConfiguration={"Rules": [*others, ours]}, **keep)
+        s3.call(
+            "put_bucket_lifecycle_configuration",
+            doing,
+            LifecycleConfiguration={"Rules": [*others, ours]},
+            **keep,
+        )
     except Refused as error:
         # MinIO knows lifecycles, but not this rule, and calls it invalid.
         if _cannot(error) or error.code in ("InvalidArgument", "InvalidRequest", "MalformedXML"):
@@ -194,7 +237,9 @@ def _lifecycle(s3: S3, doing: str) -> dict | None:
 
 
 def _same_rule(one: dict, other: dict) -> bool:
-    """Whether two rules say the same; a prefix may stand in the filter or, as it used to, beside it."""
+    """Whether two rules say the same; a prefix may stand in the filter or, as it used to, beside
+    it.
+    """
 
     def plain(rule: dict) -> dict:
         prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))

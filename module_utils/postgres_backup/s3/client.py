@@ -37,7 +37,11 @@ PATIENCE = 150.0
 #: the same for a person who waits for an answer
 QUICK = 3.0
 #: where Linux distributions keep the certificates they trust: Debian and its kin, Fedora, SUSE
-_SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
+_SYSTEM_CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+)
 _environment_lock = threading.Lock()
 
 
@@ -47,13 +51,17 @@ def md5(data: bytes | bytearray | memoryview) -> bytes:
 
 
 def content_md5(digest: bytes) -> str:
-    """The value of a Content-MD5 header; with it a damaged body is refused by the store instead of kept."""
+    """The value of a Content-MD5 header; with it a damaged body is refused by the store instead of
+    kept.
+    """
     return base64.b64encode(digest).decode("ascii")
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredObject:
-    """An object as the store tells of it; ``modified`` is UTC, by the store's clock; ``etag`` may be of any make."""
+    """An object as the store tells of it; ``modified`` is UTC, by the store's clock; ``etag`` may
+    be of any make.
+    """
 
     key: str
     bytes: int
@@ -64,7 +72,8 @@ class StoredObject:
 class S3:
     """Calls to one bucket.
 
-    :param settings: endpoint, region, bucket, key, addressing style and CA bundle are taken from it.
+    :param settings: endpoint, region, bucket, key, addressing style and CA bundle are taken from
+        it.
     :param patience: seconds for which a call that met a silent or failing store is repeated.
     :raises UsageError: the CA bundle of the settings cannot be read.
     """
@@ -74,7 +83,15 @@ class S3:
         self.bucket = settings.s3_bucket
         self.client = _client(settings)
 
-    def call(self, operation: str, doing: str, *, patience: float | None = None, stop: threading.Event | None = None, **parameters: Any) -> dict:
+    def call(
+        self,
+        operation: str,
+        doing: str,
+        *,
+        patience: float | None = None,
+        stop: threading.Event | None = None,
+        **parameters: Any,
+    ) -> dict:
         """One S3 operation, repeated while that may help.
 
         :param operation: as boto3 calls it, such as ``put_object``; the bucket is added.
@@ -114,19 +131,41 @@ class S3:
             if error.status == 404:
                 return None
             raise
-        return StoredObject(key, answer["ContentLength"], answer["LastModified"].astimezone(timezone.utc), answer.get("ETag", "").strip('"'))
+        return StoredObject(
+            key,
+            answer["ContentLength"],
+            answer["LastModified"].astimezone(timezone.utc),
+            answer.get("ETag", "").strip('"'),
+        )
 
-    def unfinished(self, prefix: str, patience: float | None = None) -> Iterator[tuple[str, str, datetime]]:
-        """Uploads under a prefix that were neither completed nor aborted: key, upload id, begin (UTC)."""
+    def unfinished(
+        self, prefix: str, patience: float | None = None
+    ) -> Iterator[tuple[str, str, datetime]]:
+        """Uploads under a prefix that were neither completed nor aborted: key, upload id, begin
+        (UTC).
+        """
         marker: dict[str, str] = {}
         while True:
-            answer = self.call("list_multipart_uploads", f"list the unfinished uploads under {prefix}", patience=patience, Prefix=prefix, **marker)
+            answer = self.call(
+                "list_multipart_uploads",
+                f"list the unfinished uploads under {prefix}",
+                patience=patience,
+                Prefix=prefix,
+                **marker,
+            )
             for upload in answer.get("Uploads", []):
                 if upload["Key"].startswith(prefix):
-                    yield upload["Key"], upload["UploadId"], upload["Initiated"].astimezone(timezone.utc)
+                    yield (
+                        upload["Key"],
+                        upload["UploadId"],
+                        upload["Initiated"].astimezone(timezone.utc),
+                    )
             if not answer.get("IsTruncated") or not answer.get("NextKeyMarker"):
                 return
-            marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer.get("NextUploadIdMarker", "")}
+            marker = {
+                "KeyMarker": answer["NextKeyMarker"],
+                "UploadIdMarker": answer.get("NextUploadIdMarker", ""),
+            }
 
 
 def anonymous(settings: Settings) -> Any:
@@ -172,7 +211,10 @@ def _certificates(settings: Settings) -> str | bool:
     """The file of trusted CAs: the configured one, else the system's, else botocore's own."""
     if settings.s3_ca_bundle:
         if not os.access(settings.s3_ca_bundle, os.R_OK):
-            raise UsageError(f"The CA bundle {settings.s3_ca_bundle} cannot be read", "Check backup_s3_ca_bundle (in the config: S3_CA_BUNDLE)")
+            raise UsageError(
+                f"The CA bundle {settings.s3_ca_bundle} cannot be read",
+                "Check backup_s3_ca_bundle (in the config: S3_CA_BUNDLE)",
+            )
         return settings.s3_ca_bundle
     return next((path for path in _SYSTEM_CERTIFICATES if Path(path).is_file()), True)
 
@@ -181,11 +223,15 @@ def _certificates(settings: Settings) -> str | bool:
 def _deaf_to_environment() -> Iterator[None]:
     """While a client is made: no AWS_* or BOTO* variable and no ``~/.aws``.
 
-    botocore offers no switch for it, and each of its releases reads a few more of them. A client has
-    read all of them once it is made.
+    botocore offers no switch for it, and each of its releases reads a few more of them. A client
+    has read all of them once it is made.
     """
     with _environment_lock:
-        kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("AWS_", "BOTO"))}
+        kept = {
+            name: os.environ.pop(name)
+            for name in list(os.environ)
+            if name.startswith(("AWS_", "BOTO"))
+        }
         os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
         try:
             yield
@@ -199,7 +245,9 @@ def _expect_nothing(params: dict, **_: Any) -> None:
 
 
 def _content_md5_instead(params: dict, **_: Any) -> None:
-    """Where S3 requires a checksum (a bucket's lifecycle, say): Content-MD5, which every store knows, not CRC32, which some refuse."""
+    """Where S3 requires a checksum (a bucket's lifecycle, say): Content-MD5, which every store
+    knows, not CRC32, which some refuse.
+    """
     checksum = params["context"].get("checksum", {})
     if checksum.pop("request_algorithm", None) and isinstance(params["body"], (bytes, bytearray)):
         checksum.pop("request_algorithm_header", None)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from ..errors import PostgresBackupError
 from .store import Store
 
-#: seconds that our clock and the store's may be apart; S3 itself refuses requests that are more than this off
+#: seconds that our clock and the store's may be apart; S3 itself refuses requests that are more
+#: than this off
 MAX_CLOCK_DIFFERENCE = 15 * 60
 
 
 def clock_fault(difference: float) -> str:
-    """What is wrong with a clock that is so many seconds ahead of the store's; empty where that is nothing."""
+    """What is wrong with a clock that is so many seconds ahead of the store's; empty where that is
+    nothing.
+    """
     if abs(difference) <= MAX_CLOCK_DIFFERENCE:
         return ""
     return f"this machine's clock is {abs(difference) / 60:.0f} minutes {'ahead of' if difference > 0 else 'behind'} the store's"

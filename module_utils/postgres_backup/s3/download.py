@@ -16,7 +16,11 @@ from .errors import Refused
 READ_BYTES = 1024 * 1024
 #: times in a row that the link may break without a single byte in between
 ATTEMPTS = 6
-_BROKEN_LINK = (botocore.exceptions.HTTPClientError, botocore.exceptions.IncompleteReadError, urllib3.exceptions.HTTPError)
+_BROKEN_LINK = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.IncompleteReadError,
+    urllib3.exceptions.HTTPError,
+)
 
 
 class Download:
@@ -97,7 +101,11 @@ class Download:
             if self.expected_bytes not in (None, length):
                 body.close()
                 message = f"it holds {length} bytes, not the {self.expected_bytes} of its manifest"
-                raise BadBackupError(f"Failed to {doing}: {message}", "Choose another backup", [{"code": "OBJECT_SIZE", "message": f"{self.key}: {message}"}])
+                raise BadBackupError(
+                    f"Failed to {doing}: {message}",
+                    "Choose another backup",
+                    [{"code": "OBJECT_SIZE", "message": f"{self.key}: {message}"}],
+                )
             return body
         # A store that ignores Range starts anew, one that ignores If-Match sends another object.
         skip = self.bytes if "ContentRange" not in answer else 0
@@ -110,4 +118,8 @@ class Download:
 
     def _changed(self) -> BadBackupError:
         message = "it was replaced while it was being read"
-        return BadBackupError(f"Failed to download {self.key}: {message}", "Start again", [{"code": "OBJECT_CHANGED", "message": f"{self.key}: {message}"}])
+        return BadBackupError(
+            f"Failed to download {self.key}: {message}",
+            "Start again",
+            [{"code": "OBJECT_CHANGED", "message": f"{self.key}: {message}"}],
+        )

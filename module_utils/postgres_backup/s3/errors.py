@@ -26,7 +26,11 @@ _TRANSIENT_CODES = {
     "OperationAborted",
 }
 #: what a call raises that reached no S3, or one that refused
-FAILURES = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, botocore.parsers.ResponseParserError)
+FAILURES = (
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.ClientError,
+    botocore.parsers.ResponseParserError,
+)
 
 
 class Refused(StoreError):
@@ -37,7 +41,9 @@ class Refused(StoreError):
     :ivar headers: of the answer, names in small letters.
     """
 
-    def __init__(self, message: str, hint: str, code: str, status: int, headers: dict[str, str]) -> None:
+    def __init__(
+        self, message: str, hint: str, code: str, status: int, headers: dict[str, str]
+    ) -> None:
         super().__init__(message, hint)
         self.code, self.status, self.headers = code, status, headers
 
@@ -54,8 +60,12 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, botocore.exceptions.ClientError):
         return _status(error) in _TRANSIENT_STATUS or _code(error) in _TRANSIENT_CODES
     if isinstance(error, botocore.exceptions.SSLError):
-        return "CERTIFICATE_VERIFY_FAILED" not in str(error) and "WRONG_VERSION_NUMBER" not in str(error)
-    return isinstance(error, (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError))
+        return "CERTIFICATE_VERIFY_FAILED" not in str(error) and "WRONG_VERSION_NUMBER" not in str(
+            error
+        )
+    return isinstance(
+        error, (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
+    )
 
 
 def _code(error: botocore.exceptions.ClientError) -> str:
@@ -67,14 +77,19 @@ def _status(error: botocore.exceptions.ClientError) -> int:
 
 
 def _headers(error: botocore.exceptions.ClientError) -> dict[str, str]:
-    return {name.lower(): value for name, value in error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).items()}
+    return {
+        name.lower(): value
+        for name, value in error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).items()
+    }
 
 
 def explain(error: Exception, doing: str, settings: Settings) -> StoreError:
     """A failure of botocore as one sentence for a person, and what to check."""
     if isinstance(error, botocore.exceptions.ClientError):
         cause, hint = _refusal(error, settings)
-        refused = Refused(f"Failed to {doing}: {cause}", hint, _code(error), _status(error), _headers(error))
+        refused = Refused(
+            f"Failed to {doing}: {cause}", hint, _code(error), _status(error), _headers(error)
+        )
         if _code(error) in _CLOCK_CODES:
             refused.findings.append({"code": "CLOCK_DIFFERS", "message": cause})
         return refused
@@ -88,38 +103,78 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
     said = " ".join(str(answer.get("Message") or "").split())[:200]
     region = answer.get("Region") or headers.get("x-amz-bucket-region")
     if code == "NoSuchKey":
-        return f"there is no such object in the bucket {settings.s3_bucket!r}", "Run `postgres-backup list` to see what is there"
+        return (
+            f"there is no such object in the bucket {settings.s3_bucket!r}",
+            "Run `postgres-backup list` to see what is there",
+        )
     if code in ("InvalidAccessKeyId", "InvalidAccessKey", "UnrecognizedClientException"):
-        return "the store does not know the access key", "Check backup_s3_access_key (in the config: AWS_ACCESS_KEY_ID), and that it belongs to this endpoint"
+        return (
+            "the store does not know the access key",
+            "Check backup_s3_access_key (in the config: AWS_ACCESS_KEY_ID), and that it belongs to this endpoint",
+        )
     if code == "SignatureDoesNotMatch":
-        return "the secret key does not fit the access key", "Check backup_s3_secret_key (in the config: AWS_SECRET_ACCESS_KEY)"
+        return (
+            "the secret key does not fit the access key",
+            "Check backup_s3_secret_key (in the config: AWS_SECRET_ACCESS_KEY)",
+        )
     if code == "NoSuchBucket":
-        return f"there is no bucket {settings.s3_bucket!r} at {url}", "Check backup_s3_bucket, or let `ansible-playbook setup.yml` create it"
+        return (
+            f"there is no bucket {settings.s3_bucket!r} at {url}",
+            "Check backup_s3_bucket, or let `ansible-playbook setup.yml` create it",
+        )
     if code in _CLOCK_CODES:
-        return "the clocks of this machine and of the store differ too much", "Set this machine's clock right: `timedatectl` shows whether it is synchronized"
-    if code in ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "InvalidRegion") or (
-        status in (301, 400) and region
-    ):
+        return (
+            "the clocks of this machine and of the store differ too much",
+            "Set this machine's clock right: `timedatectl` shows whether it is synchronized",
+        )
+    if code in (
+        "AuthorizationHeaderMalformed",
+        "PermanentRedirect",
+        "IllegalLocationConstraintException",
+        "InvalidRegion",
+    ) or (status in (301, 400) and region):
         expected = f", the store expects {region!r}" if region else ""
         return (
             f"the region {settings.s3_region!r} is not the bucket's{expected}",
             "Check backup_s3_region and backup_s3_endpoint_url: they must be those of the bucket",
         )
     if status in (301, 302, 307, 308) and headers.get("location"):
-        return f"{url} sends elsewhere: {headers['location']}", "Check backup_s3_endpoint_url: https:// instead of http://?"
+        return (
+            f"{url} sends elsewhere: {headers['location']}",
+            "Check backup_s3_endpoint_url: https:// instead of http://?",
+        )
     if status == 403:
-        why = f" ({said})" if said and said.rstrip(".") not in ("Access Denied", "Forbidden") else ""
-        return f"the store does not allow it to this key{why}", f"Check backup_s3_access_key and its rights on the bucket {settings.s3_bucket!r}"
-    is_page = headers.get("content-type", "").startswith("text/html") and status not in (502, 503, 504)
-    if is_page or ((not code or code.isdigit()) and status < 500 and not error.operation_name.startswith("Head")):
+        why = (
+            f" ({said})" if said and said.rstrip(".") not in ("Access Denied", "Forbidden") else ""
+        )
+        return (
+            f"the store does not allow it to this key{why}",
+            f"Check backup_s3_access_key and its rights on the bucket {settings.s3_bucket!r}",
+        )
+    is_page = headers.get("content-type", "").startswith("text/html") and status not in (
+        502,
+        503,
+        504,
+    )
+    if is_page or (
+        (not code or code.isdigit())
+        and status < 500
+        and not error.operation_name.startswith("Head")
+    ):
         return (
             f"{url} answers, but not as S3 does ({'with a web page' if is_page else f'HTTP {status}'})",
             "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console, and without the bucket",
         )
     answered = f"{status} {code}" if code != str(status) else str(status)
     if is_transient(error):
-        return f"the store goes on failing ({answered}{': ' + said if said else ''})", "Wait and try again; if it lasts, ask the provider"
-    return f"the store answered {answered}{': ' + said if said else ''}", "Check the key, the bucket and the region of the settings (backup_s3_...)"
+        return (
+            f"the store goes on failing ({answered}{': ' + said if said else ''})",
+            "Wait and try again; if it lasts, ask the provider",
+        )
+    return (
+        f"the store answered {answered}{': ' + said if said else ''}",
+        "Check the key, the bucket and the region of the settings (backup_s3_...)",
+    )
 
 
 def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
@@ -134,22 +189,43 @@ def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
                 "If its CA is your own, name the CA's file in backup_s3_ca_bundle (in the config: S3_CA_BUNDLE)",
             )
         if "WRONG_VERSION_NUMBER" in text:
-            return f"{url} does not speak TLS", "Check backup_s3_endpoint_url: http:// instead of https://, or another port?"
+            return (
+                f"{url} does not speak TLS",
+                "Check backup_s3_endpoint_url: http:// instead of https://, or another port?",
+            )
         return f"TLS with {url} broke off", check
     if isinstance(error, botocore.exceptions.ProxyConnectionError):
         return f"the proxy in front of {url} does not answer", "Check HTTPS_PROXY and NO_PROXY"
     if isinstance(error, botocore.exceptions.EndpointConnectionError):
         if not _resolves(address.hostname or ""):
-            return f"the name {address.hostname} cannot be resolved", "Check backup_s3_endpoint_url for a slip, and this machine's DNS"
-        return f"nothing answers at {url}{' (connection refused)' if 'refused' in str(error.kwargs.get('error')) else ''}", check
+            return (
+                f"the name {address.hostname} cannot be resolved",
+                "Check backup_s3_endpoint_url for a slip, and this machine's DNS",
+            )
+        return (
+            f"nothing answers at {url}{' (connection refused)' if 'refused' in str(error.kwargs.get('error')) else ''}",
+            check,
+        )
     if isinstance(error, botocore.exceptions.ConnectTimeoutError):
-        return f"{url} did not answer within {CONNECT_TIMEOUT} seconds", "Check backup_s3_endpoint_url, and whether a firewall is in between"
+        return (
+            f"{url} did not answer within {CONNECT_TIMEOUT} seconds",
+            "Check backup_s3_endpoint_url, and whether a firewall is in between",
+        )
     if isinstance(error, botocore.exceptions.ReadTimeoutError):
-        return f"{url} took the request and was then silent for {READ_TIMEOUT} seconds", "Wait and try again; if it lasts, ask the provider"
+        return (
+            f"{url} took the request and was then silent for {READ_TIMEOUT} seconds",
+            "Wait and try again; if it lasts, ask the provider",
+        )
     if isinstance(error, botocore.parsers.ResponseParserError):
-        return f"{url} answers, but not as S3 does", "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console"
+        return (
+            f"{url} answers, but not as S3 does",
+            "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console",
+        )
     if isinstance(error, botocore.exceptions.HTTPClientError):
-        return f"the connection to {url} broke off", "Check backup_s3_endpoint_url (https:// or http://?), and the network in between"
+        return (
+            f"the connection to {url} broke off",
+            "Check backup_s3_endpoint_url (https:// or http://?), and the network in between",
+        )
     return " ".join(text.split())[:300], check
 
 

@@ -34,7 +34,8 @@ class PartPlan:
 def plan_parts(expected_bytes: int, max_parts: int) -> PartPlan:
     """Parts for an object of at most ``expected_bytes``, with room to spare; pure.
 
-    All parts are equal, because some stores (R2) refuse others; so the size is chosen before the first.
+    All parts are equal, because some stores (R2) refuse others; so the size is chosen before the
+    first.
 
     :param max_parts: how many the store takes (10,000; Scaleway 1,000).
     :raises StoreError: it would take larger buffers than this program allows itself.
@@ -52,13 +53,12 @@ def plan_parts(expected_bytes: int, max_parts: int) -> PartPlan:
     return PartPlan(part_bytes, max(1, buffers - 1), buffers)
 
 
-
 class PartBody:
     """The first ``length`` bytes of a buffer, read like a file, without a copy.
 
-    Not the buffer itself, because a body in one piece must reach the store within one timeout, however
-    slow the link; a file is sent in small blocks, each with its own. And between two blocks it can be
-    told to stop.
+    Not the buffer itself, because a body in one piece must reach the store within one timeout,
+    however slow the link; a file is sent in small blocks, each with its own. And between two blocks
+    it can be told to stop.
     """
 
     def __init__(self, buffer: bytearray, length: int, stop: threading.Event) -> None:

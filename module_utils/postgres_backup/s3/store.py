@@ -18,7 +18,8 @@ from .upload import Upload
 
 __all__ = ["Download", "PartPlan", "Refused", "Store", "StoredObject", "Upload", "plan_parts"]
 
-#: seconds for which a store is asked again when all that is left to do is to clean up, or to note that something failed
+#: seconds for which a store is asked again when all that is left to do is to clean up, or to note
+#: that something failed
 HASTY = 5.0
 #: bytes of an object that is read into memory at once
 SMALL = 64 * 1024 * 1024
@@ -28,11 +29,12 @@ class Store:
     """One bucket of an S3-compatible store. May be used by several threads.
 
     :param settings: endpoint, region, bucket, key, addressing style, CA bundle, most parts.
-    :param patience: seconds for which a call to a silent or failing store is repeated before it counts as failed.
+    :param patience: seconds for which a call to a silent or failing store is repeated before it
+        counts as failed.
     :raises UsageError: the CA bundle cannot be read.
 
-    Every method raises :class:`StoreError` when the store cannot be reached, and :class:`Refused`, a kind
-    of it, when it says no.
+    Every method raises :class:`StoreError` when the store cannot be reached, and :class:`Refused`,
+    a kind of it, when it says no.
     """
 
     def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
@@ -40,26 +42,41 @@ class Store:
         self.s3 = S3(settings, patience)
 
     def check(self) -> None:
-        """Endpoint, key, bucket and region are right: asks for one page of the prefix, and gives up soon."""
+        """Endpoint, key, bucket and region are right: asks for one page of the prefix, and gives up
+        soon.
+        """
         bucket.probe(self.s3)
 
     def list(self, prefix: str, delimiter: str = "", after: str = "") -> Iterator[StoredObject]:
         """Objects whose keys begin with ``prefix``, in the order of their keys, however many.
 
         :param delimiter: ``/`` leaves out what lies under sub-prefixes.
-        :param after: only keys that come after this one, where the store heeds it; so whoever needs that looks again.
+        :param after: only keys that come after this one, where the store heeds it; so whoever needs
+            that looks again.
         """
-        parameters = {"Prefix": prefix} | ({"Delimiter": delimiter} if delimiter else {}) | ({"StartAfter": after} if after else {})
+        parameters = (
+            {"Prefix": prefix}
+            | ({"Delimiter": delimiter} if delimiter else {})
+            | ({"StartAfter": after} if after else {})
+        )
         while True:
             answer = self.s3.call("list_objects_v2", f"list {prefix}", **parameters)
             found = answer.get("Contents", [])
             for entry in found:
-                yield StoredObject(entry["Key"], entry["Size"], entry["LastModified"].astimezone(timezone.utc), entry.get("ETag", "").strip('"'))
+                yield StoredObject(
+                    entry["Key"],
+                    entry["Size"],
+                    entry["LastModified"].astimezone(timezone.utc),
+                    entry.get("ETag", "").strip('"'),
+                )
             if not answer.get("IsTruncated"):
                 return
             token = answer.get("NextContinuationToken")
             if not token:
-                raise StoreError(f"Failed to list {prefix}: the store says that there is more, and not where", "Ask the provider")
+                raise StoreError(
+                    f"Failed to list {prefix}: the store says that there is more, and not where",
+                    "Ask the provider",
+                )
             parameters["ContinuationToken"] = token
 
     def head(self, key: str) -> StoredObject | None:
@@ -76,7 +93,10 @@ class Store:
             try:
                 for piece in download:
                     if download.total is not None and download.total > limit:
-                        raise StoreError(f"Failed to read {key}: it holds {download.total} bytes, more than the {limit} that such an object may have", "")
+                        raise StoreError(
+                            f"Failed to read {key}: it holds {download.total} bytes, more than the {limit} that such an object may have",
+                            "",
+                        )
                     pieces.append(piece)
             except Refused as error:
                 if error.code in ("NoSuchKey", "404"):
@@ -86,16 +106,28 @@ class Store:
 
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """Write a small object, replacing one of that name."""
-        self.s3.call("put_object", f"write {key}", Key=key, Body=data, ContentMD5=content_md5(md5(data)), ContentType=content_type)
+        self.s3.call(
+            "put_object",
+            f"write {key}",
+            Key=key,
+            Body=data,
+            ContentMD5=content_md5(md5(data)),
+            ContentType=content_type,
+        )
 
     def link(self, key: str, seconds: int) -> str:
-        """An address of an object for those without a key, good for so long; whoever has it can read the object. Nothing is asked of the store."""
-        return self.s3.client.generate_presigned_url("get_object", {"Bucket": self.s3.bucket, "Key": key}, seconds)
+        """An address of an object for those without a key, good for so long; whoever has it can
+        read the object. Nothing is asked of the store.
+        """
+        return self.s3.client.generate_presigned_url(
+            "get_object", {"Bucket": self.s3.bucket, "Key": key}, seconds
+        )
 
     def delete(self, keys: Sequence[str]) -> list[str]:
         """Delete objects, in this order; one that is not there counts as deleted.
 
-        One by one: the call that deletes many is refused by some stores, and its checksum differs between them.
+        One by one: the call that deletes many is refused by some stores, and its checksum differs
+        between them.
 
         :returns: the keys deleted.
         :raises StoreError: at the first that cannot be deleted; those before it are gone.
@@ -121,7 +153,9 @@ class Store:
         doing = "compare the clock with the store's"
         before = time.time()
         try:
-            headers = self.s3.call("list_objects_v2", doing, Prefix=self.settings.s3_prefix, MaxKeys=1)["ResponseMetadata"]["HTTPHeaders"]
+            headers = self.s3.call(
+                "list_objects_v2", doing, Prefix=self.settings.s3_prefix, MaxKeys=1
+            )["ResponseMetadata"]["HTTPHeaders"]
         except Refused as error:
             if not error.headers.get("date"):
                 raise
@@ -136,7 +170,11 @@ class Store:
 
         :returns: how many there were; 0 also where the store cannot list them.
         """
-        oldest = datetime.now(timezone.utc) - timedelta(seconds=self.clock_difference()) - timedelta(hours=older_than_hours)
+        oldest = (
+            datetime.now(timezone.utc)
+            - timedelta(seconds=self.clock_difference())
+            - timedelta(hours=older_than_hours)
+        )
         try:
             found = list(self.s3.unfinished(prefix))
         except Refused as error:
@@ -147,7 +185,12 @@ class Store:
         for key, upload_id, begun in found:
             if begun < oldest:
                 try:
-                    self.s3.call("abort_multipart_upload", f"abort an unfinished upload of {key}", Key=key, UploadId=upload_id)
+                    self.s3.call(
+                        "abort_multipart_upload",
+                        f"abort an unfinished upload of {key}",
+                        Key=key,
+                        UploadId=upload_id,
+                    )
                 except Refused as error:
                     if error.status != 404:
                         raise
@@ -163,9 +206,13 @@ class Store:
         return bucket.create(self.s3)
 
     def make_private(self, check: bool = False) -> str:
-        """Close the bucket to the public and see that it is closed; see :func:`bucket.make_private`."""
+        """Close the bucket to the public and see that it is closed; see
+        :func:`bucket.make_private`.
+        """
         return bucket.make_private(self.s3, check)
 
     def expire_unfinished_uploads(self, days: int, check: bool = False) -> str:
-        """Let the store itself forget unfinished uploads; see :func:`bucket.expire_unfinished_uploads`."""
+        """Let the store itself forget unfinished uploads; see
+        :func:`bucket.expire_unfinished_uploads`.
+        """
         return bucket.expire_unfinished_uploads(self.s3, days, check)

@@ -19,12 +19,13 @@ from .parts import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PartBody, plan_parts
 class Upload:
     """An object being written. It exists under its key after :meth:`complete`, and not before.
 
-    A context manager: left by an exception, or without ``complete``, nothing of it stays in the store.
-    Not for several threads at once.
+    A context manager: left by an exception, or without ``complete``, nothing of it stays in the
+    store. Not for several threads at once.
 
     :ivar bytes: written so far.
-    :ivar etag_confirmed: after ``complete``: whether the store's ETag is what these parts give; None where
-        it is of another make (many stores have their own). Only a note: nothing depends on it.
+    :ivar etag_confirmed: after ``complete``: whether the store's ETag is what these parts give;
+        None where it is of another make (many stores have their own). Only a note: nothing depends
+        on it.
     """
 
     def __init__(self, s3: S3, key: str, expected_bytes: int) -> None:
@@ -61,7 +62,12 @@ class Upload:
     def __enter__(self) -> Upload:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._ended:
             return
         try:
@@ -71,7 +77,9 @@ class Upload:
                 raise
             # The first error is the one to show; sweep_uploads removes what is left.
             if isinstance(error, StoreError):
-                error.findings.append({"code": "UPLOAD_NOT_ABORTED", "message": not_aborted.message})
+                error.findings.append(
+                    {"code": "UPLOAD_NOT_ABORTED", "message": not_aborted.message}
+                )
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take these bytes; waits while all buffers are on their way.
@@ -101,7 +109,8 @@ class Upload:
         """Make the object visible, and look at it again.
 
         :returns: the object as the store tells of it, its size compared.
-        :raises StoreError: it could not be stored, or is there with another size (it is deleted then).
+        :raises StoreError: it could not be stored, or is there with another size (it is deleted
+            then).
         """
         if self._ended:
             raise ValueError("complete of an upload that has ended")
@@ -117,7 +126,14 @@ class Upload:
             body = PartBody(self._buffer or bytearray(), self._filled, self._stop)
             self._md5s[0] = body.md5()
             self._begin_finishing()
-            self.s3.call("put_object", self._doing, Key=self.key, Body=body, ContentMD5=content_md5(self._md5s[0]), ContentType="application/octet-stream")
+            self.s3.call(
+                "put_object",
+                self._doing,
+                Key=self.key,
+                Body=body,
+                ContentMD5=content_md5(self._md5s[0]),
+                ContentType="application/octet-stream",
+            )
         stored = self._look()
         self._ended = True
         self._pool.shutdown()
@@ -126,13 +142,16 @@ class Upload:
         return stored
 
     def give_up(self) -> None:
-        """From another thread: nothing more is tried, so that :meth:`write` raises soon; :meth:`abort` is still to come."""
+        """From another thread: nothing more is tried, so that :meth:`write` raises soon;
+        :meth:`abort` is still to come.
+        """
         self._stop.set()
 
     def abort(self) -> None:
         """Give up: waits for the threads, then removes every part. A second call does nothing.
 
-        :raises StoreError: the store did not let go of the parts; :meth:`Store.sweep_uploads` will find them.
+        :raises StoreError: the store did not let go of the parts; :meth:`Store.sweep_uploads` will
+            find them.
         """
         if self._ended:
             return
@@ -144,10 +163,20 @@ class Upload:
         ids = [self._upload_id] if self._upload_id else []
         if self._begun and not ids:
             # The answer that held the id was lost, or an exception came in between.
-            ids = [upload_id for key, upload_id, _ in self.s3.unfinished(self.key, patience=QUICK) if key == self.key]
+            ids = [
+                upload_id
+                for key, upload_id, _ in self.s3.unfinished(self.key, patience=QUICK)
+                if key == self.key
+            ]
         for upload_id in ids:
             try:
-                self.s3.call("abort_multipart_upload", doing, patience=QUICK, Key=self.key, UploadId=upload_id)
+                self.s3.call(
+                    "abort_multipart_upload",
+                    doing,
+                    patience=QUICK,
+                    Key=self.key,
+                    UploadId=upload_id,
+                )
             except Refused as error:
                 if error.status != 404:
                     raise
@@ -163,7 +192,9 @@ class Upload:
         return f"upload {self.key}"
 
     def _begin_finishing(self) -> None:
-        """From here on the object may appear, whatever we hear of it; so remember what lies there now."""
+        """From here on the object may appear, whatever we hear of it; so remember what lies there
+        now.
+        """
         self._before = self.s3.head(self.key)
         self._finishing = True
 
@@ -197,7 +228,13 @@ class Upload:
         """Hand the filled buffer to a thread, as the next part."""
         if not self._upload_id:
             self._begun = True
-            answer = self.s3.call("create_multipart_upload", self._doing, stop=self._stop, Key=self.key, ContentType="application/octet-stream")
+            answer = self.s3.call(
+                "create_multipart_upload",
+                self._doing,
+                stop=self._stop,
+                Key=self.key,
+                ContentType="application/octet-stream",
+            )
             self._upload_id = answer["UploadId"]
         self._raise_failure()
         self._number += 1
@@ -207,7 +244,8 @@ class Upload:
                 "Raise backup_s3_max_parts if the store takes more; for a database of this size pgBackRest is the right tool",
             )
         if self._number == self._double_at:
-            # The stream outgrows its plan. Unequal parts are the last resort: most stores take them.
+            # The stream outgrows its plan. Unequal parts are the last resort: most stores take
+            # them.
             self._part_bytes = min(self._part_bytes * 2, max(MOST_BUFFER_BYTES, self._part_bytes))
             self._double_at = self._number + max(1, (self.max_parts - self._number) // 2)
         buffer, length = self._buffer, self._filled
@@ -253,11 +291,20 @@ class Upload:
             raise self._failure
 
     def _complete_parts(self) -> None:
-        parts = [{"PartNumber": number, "ETag": self._etags[number]} for number in sorted(self._etags)]
+        parts = [
+            {"PartNumber": number, "ETag": self._etags[number]} for number in sorted(self._etags)
+        ]
         try:
-            self.s3.call("complete_multipart_upload", self._doing, Key=self.key, UploadId=self._upload_id, MultipartUpload={"Parts": parts})
+            self.s3.call(
+                "complete_multipart_upload",
+                self._doing,
+                Key=self.key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": parts},
+            )
         except StoreError:
-            # The answer to a first, successful attempt may have been lost; then the object is there.
+            # The answer to a first, successful attempt may have been lost; then the object is
+            # there.
             stored = self.s3.head(self.key)
             if stored is None or stored == self._before or stored.bytes != self.bytes:
                 raise
@@ -269,11 +316,15 @@ class Upload:
                 break
             time.sleep(attempt)
         else:
-            raise StoreError(f"Failed to {self._doing}: the store took it, and does not show it", "Try again; if it lasts, ask the provider")
+            raise StoreError(
+                f"Failed to {self._doing}: the store took it, and does not show it",
+                "Try again; if it lasts, ask the provider",
+            )
         if stored.bytes != self.bytes:
             self.s3.call("delete_object", self._doing, Key=self.key)
             raise StoreError(
-                f"Failed to {self._doing}: {self.bytes} bytes were sent, the store shows {stored.bytes}", "Try again; if it lasts, ask the provider"
+                f"Failed to {self._doing}: {self.bytes} bytes were sent, the store shows {stored.bytes}",
+                "Try again; if it lasts, ask the provider",
             )
         self.etag_confirmed = self._compare_etag(stored.etag)
         return stored

@@ -1,7 +1,8 @@
-"""Encryption of streams with age, each way, in bounded memory; any ``age`` reads and writes the same.
+"""Encryption of streams with age, each way, in bounded memory; any ``age`` reads and writes the
+same.
 
-pyrage wants two files and works through them in one go. Its encryption therefore runs in a thread that
-is fed piece by piece, its decryption in one that feeds.
+pyrage wants two files and works through them in one go. Its encryption therefore runs in a thread
+that is fed piece by piece, its decryption in one that feeds.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def encryptor(recipients: Sequence[str]) -> Coder:
 
 
 def decrypt(chunks: Iterable[bytes], identities: Sequence[str]) -> Iterator[bytes]:
-    """The decrypted bytes, in pieces of about a quarter of a megabyte. ``chunks`` is read in another thread.
+    """The decrypted bytes, in pieces of about a quarter of a megabyte. ``chunks`` is read in
+    another thread.
 
     :param identities: private keys: ``AGE-SECRET-KEY-1...``, or an OpenSSH private key as text.
     :raises UsageError: a key is none, or none of them opens it.
@@ -54,22 +56,30 @@ def _recipient(text: str) -> Any:
         return kind.Recipient.from_str(text)
     except pyrage.RecipientError as error:
         raise UsageError(
-            f"Failed to encrypt for {text!r}: {error}", "Check backup_age_recipients: public keys such as age1..., as `age-keygen -y` prints them"
+            f"Failed to encrypt for {text!r}: {error}",
+            "Check backup_age_recipients: public keys such as age1..., as `age-keygen -y` prints them",
         ) from error
 
 
 def _identity(text: str) -> Any:
     try:
-        return pyrage.ssh.Identity.from_buffer(text.encode()) if text.startswith("-----") else pyrage.x25519.Identity.from_str(text.strip())
+        return (
+            pyrage.ssh.Identity.from_buffer(text.encode())
+            if text.startswith("-----")
+            else pyrage.x25519.Identity.from_str(text.strip())
+        )
     except pyrage.IdentityError as error:
         # without the key itself
         raise UsageError(
-            f"Failed to decrypt: what was given is not a private key of age ({error})", "It begins with AGE-SECRET-KEY-1, or is an OpenSSH private key"
+            f"Failed to decrypt: what was given is not a private key of age ({error})",
+            "It begins with AGE-SECRET-KEY-1, or is an OpenSSH private key",
         ) from None
 
 
 class _PullingFile:
-    """What pyrage reads from: pieces fetched one after another. Keeps the error of the source, which pyrage would reword."""
+    """What pyrage reads from: pieces fetched one after another. Keeps the error of the source,
+    which pyrage would reword.
+    """
 
     def __init__(self, fetch: Callable[[], bytes]) -> None:
         self._fetch, self._piece, self._at = fetch, b"", 0
@@ -111,13 +121,20 @@ class _PushingFile:
 
 
 class _Encryptor:
-    """pyrage pulls its input, and we push: so it runs in a thread of its own, at most a few pieces behind."""
+    """pyrage pulls its input, and we push: so it runs in a thread of its own, at most a few pieces
+    behind.
+    """
 
     def __init__(self, recipients: list) -> None:
         self._input = Channel(4 * PIECE_BYTES)
         self._output: deque[bytes] = deque()
         self._failure: list[BaseException] = []
-        self._thread = threading.Thread(target=_encrypt, args=(self._input, self._output, self._failure, recipients), name="encrypt", daemon=True)
+        self._thread = threading.Thread(
+            target=_encrypt,
+            args=(self._input, self._output, self._failure, recipients),
+            name="encrypt",
+            daemon=True,
+        )
         with signals.hold:
             self._thread.start()
         # one that is dropped half-way must not leave its thread waiting
@@ -142,10 +159,14 @@ class _Encryptor:
 
     def _raise_failure(self) -> None:
         if self._failure:
-            raise PostgresBackupError(f"Failed to encrypt: {self._failure[0]}") from self._failure[0]
+            raise PostgresBackupError(f"Failed to encrypt: {self._failure[0]}") from self._failure[
+                0
+            ]
 
 
-def _encrypt(source: Channel, output: deque[bytes], failure: list[BaseException], recipients: list) -> None:
+def _encrypt(
+    source: Channel, output: deque[bytes], failure: list[BaseException], recipients: list
+) -> None:
     sink = _PushingFile(output.append)
     try:
         pyrage.encrypt_io(_PullingFile(source.get), sink, recipients)
@@ -188,10 +209,14 @@ def _decrypted(chunks: Iterable[bytes], identities: list) -> Iterator[bytes]:
 def _explain(error: BaseException) -> BaseException:
     if isinstance(error, pyrage.DecryptError) and "No matching keys" in str(error):
         hint = "Give the private key that belongs to one of the backup_age_recipients of that time"
-        return UsageError("Failed to decrypt the backup: none of the private keys given opens it", hint)
+        return UsageError(
+            "Failed to decrypt the backup: none of the private keys given opens it", hint
+        )
     if isinstance(error, (pyrage.DecryptError, OSError)):
         message = f"it is cut, damaged or not encrypted ({error})"
         return BadBackupError(
-            f"Failed to decrypt the backup: {message}", "Choose another: postgres-backup list", [{"code": "ENCRYPTION_CORRUPT", "message": message}]
+            f"Failed to decrypt the backup: {message}",
+            "Choose another: postgres-backup list",
+            [{"code": "ENCRYPTION_CORRUPT", "message": message}],
         )
     return error

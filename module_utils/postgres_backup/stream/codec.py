@@ -1,8 +1,8 @@
 """Compression of streams, and the chain of compression and encryption, each way, in bounded memory.
 
 gzip by ISA-L (any gunzip reads it), zstd with a checksum of its content.
-Reading is suspicious: a stream that ends early, is damaged, or goes on after its end is reported and
-never passed over, because psql would take the first part of a dump for all of it.
+Reading is suspicious: a stream that ends early, is damaged, or goes on after its end is reported
+and never passed over, because psql would take the first part of a dump for all of it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from .age import PIECE_BYTES, Coder, decrypt, encryptor
 
 __all__ = ["Chain", "compressor", "decompress", "decrypt", "encryptor"]
 
-#: ISA-L's own default; on a dump 270 MB/s at a ratio of 0.36 (gzip -6: 21 MB/s at 0.32, on the same core)
+#: ISA-L's own default; on a dump 270 MB/s at a ratio of 0.36 (gzip -6: 21 MB/s at 0.32, on the same
+#: core)
 GZIP_LEVEL = 2
 #: zstd's own default; 70 MB/s at 0.33
 ZSTD_LEVEL = 3
 _WITH_GZIP_HEADER = 31
-#: bytes that go in at once: a piece of zstd may unpack to 32,000 times its size, and has no limit of its own
+#: bytes that go in at once: a piece of zstd may unpack to 32,000 times its size, and has no limit
+#: of its own
 _ZSTD_SLICE = 2048
 _GZIP_SLICE = 64 * 1024
 _GZIP_MOST_OUT = 1024 * 1024
@@ -38,7 +40,9 @@ class _Plain:
 
 
 def compressor(compression: str) -> Coder:
-    """A new packer: ``gzip``, ``zstd`` or ``none``. The same bytes in give the same bytes out: no time, no name."""
+    """A new packer: ``gzip``, ``zstd`` or ``none``. The same bytes in give the same bytes out: no
+    time, no name.
+    """
     if compression == "gzip":
         return isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, _WITH_GZIP_HEADER)
     if compression == "zstd":
@@ -71,10 +75,11 @@ class Chain:
 def decompress(chunks: Iterable[bytes], compression: str) -> Iterator[bytes]:
     """The unpacked bytes in pieces of about a quarter of a megabyte. Reads ``chunks`` to their end.
 
-    Several gzip members or zstd frames after one another are legal, and so are zeros behind the last
-    (as for gunzip: tapes and disks pad).
+    Several gzip members or zstd frames after one another are legal, and so are zeros behind the
+    last (as for gunzip: tapes and disks pad).
 
-    :raises BadBackupError: finding ``COMPRESSION_TRUNCATED``, ``COMPRESSION_CORRUPT`` or ``TRAILING_GARBAGE``.
+    :raises BadBackupError: finding ``COMPRESSION_TRUNCATED``, ``COMPRESSION_CORRUPT`` or
+        ``TRAILING_GARBAGE``.
     """
     if compression == "none":
         return _gathered(chunks)
@@ -127,7 +132,9 @@ class _Input:
                 yield piece
 
 
-def _members(source: _Input, is_member: Callable[[bytes], bool], unpack: Callable[[_Input], Iterator[bytes]]) -> Iterator[bytes]:
+def _members(
+    source: _Input, is_member: Callable[[bytes], bool], unpack: Callable[[_Input], Iterator[bytes]]
+) -> Iterator[bytes]:
     """Member after member to the end of the stream."""
     start = source.peek(4)
     if not start:
@@ -147,7 +154,9 @@ def _is_gzip(start: bytes) -> bool:
 
 def _is_zstd(start: bytes) -> bool:
     # a frame, or one that readers pass over (RFC 8878, 3.1)
-    return start == b"\x28\xb5\x2f\xfd" or (start[1:] == b"\x2a\x4d\x18" and start[0] & 0xF0 == 0x50)
+    return start == b"\x28\xb5\x2f\xfd" or (
+        start[1:] == b"\x2a\x4d\x18" and start[0] & 0xF0 == 0x50
+    )
 
 
 def _gzip_member(source: _Input) -> Iterator[bytes]:
@@ -195,4 +204,8 @@ def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _bad(code: str, cause: str) -> BadBackupError:
-    return BadBackupError(f"Failed to read the backup: {cause}", "Choose another: postgres-backup list", [{"code": code, "message": cause}])
+    return BadBackupError(
+        f"Failed to read the backup: {cause}",
+        "Choose another: postgres-backup list",
+        [{"code": code, "message": cause}],
+    )

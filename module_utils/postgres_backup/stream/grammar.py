@@ -1,7 +1,7 @@
 """What a reader of dumps must know of SQL: its tokens, the kinds of statements, the COPY header.
 
-The patterns follow psql's lexer (``src/fe_utils/psqlscan.l``), for psql decides what a dump means. Where several
-of its rules come to the same here they are one.
+The patterns follow psql's lexer (``src/fe_utils/psqlscan.l``), for psql decides what a dump means.
+Where several of its rules come to the same here they are one.
 """
 
 from __future__ import annotations
@@ -12,11 +12,21 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 #: what a statement is to a reader of dumps
-COPY, SETTING, ROUTINE, LARGE_OBJECT, DATABASE, CLUSTER, OTHER = "copy", "setting", "routine", "large object", "database", "cluster", "other"
+COPY, SETTING, ROUTINE, LARGE_OBJECT, DATABASE, CLUSTER, OTHER = (
+    "copy",
+    "setting",
+    "routine",
+    "large object",
+    "database",
+    "cluster",
+    "other",
+)
 
 _FIRST, _LETTERS = rb"A-Za-z_\x80-\xff", rb"A-Za-z0-9_\x80-\xff"
 _WORD = rb"[" + _FIRST + rb"][" + _LETTERS + rb"$]*"
-WORD_BYTES = bytes(byte for byte in range(256) if re.match(rb"[" + _LETTERS + rb"$]", bytes([byte])))
+WORD_BYTES = bytes(
+    byte for byte in range(256) if re.match(rb"[" + _LETTERS + rb"$]", bytes([byte]))
+)
 IN_WORD = re.compile(rb"[" + _LETTERS + rb"$]*")
 #: a run of word bytes that holds one of these is a name; others are numbers
 NAME_BYTE = re.compile(rb"[" + _FIRST + rb"]")
@@ -34,17 +44,30 @@ TOKEN = re.compile(
     re.DOTALL,
 )
 #: a token at the end of a buffer that the next bytes may make longer, or another one
-UNFINISHED = re.compile(rb"(?:" + _WORD + rb"|:[" + _LETTERS + rb"]*|[-/]|\$(?:[" + _FIRST + rb"][" + _LETTERS + rb"]*)?)\Z")
+UNFINISHED = re.compile(
+    rb"(?:"
+    + _WORD
+    + rb"|:["
+    + _LETTERS
+    + rb"]*|[-/]|\$(?:["
+    + _FIRST
+    + rb"]["
+    + _LETTERS
+    + rb"]*)?)\Z"
+)
 LINE_END = re.compile(rb"[\r\n]")
 BLOCK_EDGE = re.compile(rb"/\*|\*/")
 ESCAPE_EDGE = re.compile(rb"['\\]")
-#: the line that ends a COPY (handleCopyIn in src/bin/psql/copy.c); no row can look so, COPY doubles every backslash
+#: the line that ends a COPY (handleCopyIn in src/bin/psql/copy.c); no row can look so, COPY doubles
+#: every backslash
 ROWS_END = re.compile(rb"\\\.\r?\n")
 ROW_AND_END = re.compile(rb"\n\\\.\r?\n")
 
-# Strides: text in which nothing can end a statement or hide such an end. They hold no semicolon, whole strings
-# only and parentheses only in pairs. Backtracking would find nothing, so it is forbidden where re knows how.
-# 3.11.0 to 3.11.4 match possessive repetitions wrongly (github.com/python/cpython/issues/106052): Debian 12 has 3.11.2, where COMMON matched nothing for ever.
+# Strides: text in which nothing can end a statement or hide such an end. They hold no semicolon,
+# whole strings only and parentheses only in pairs. Backtracking would find nothing, so it is
+# forbidden where re knows how. 3.11.0 to 3.11.4 match possessive repetitions wrongly
+# (github.com/python/cpython/issues/106052): Debian 12 has 3.11.2, where COMMON matched nothing for
+# ever.
 _ONCE = b"+" if sys.version_info >= (3, 11, 5) else b""
 _PLAIN = rb"[^'\"$\\;()/-]*" + _ONCE
 _MARKS = rb'"[^"]*"|-(?=[^-])|/(?=[^*])'
@@ -77,7 +100,18 @@ _ABOVE = rb"(?:\n+|--\n|-- (?:Data for )?Name: [^\r\n]*\n)"
 ABOVE = re.compile(_ABOVE + rb"+")
 #: by standard_conforming_strings: whole statements and what is above them, hundreds at once
 COMMON = {
-    standard: re.compile(rb"(?:" + _ABOVE + rb"*(?:" + _COMMON + rb")" + _stride(standard) + rb";\n){1,1000}" + _ONCE, re.DOTALL) for standard in (True, False)
+    standard: re.compile(
+        rb"(?:"
+        + _ABOVE
+        + rb"*(?:"
+        + _COMMON
+        + rb")"
+        + _stride(standard)
+        + rb";\n){1,1000}"
+        + _ONCE,
+        re.DOTALL,
+    )
+    for standard in (True, False)
 }
 
 _SETTING = re.compile(
@@ -86,8 +120,20 @@ _SETTING = re.compile(
     re.IGNORECASE,
 )
 _IDENTIFIER = rb'(?:"[^"]*(?:""[^"]*)*"|' + _WORD + rb")"
-_COPY_OF_PG_DUMP = re.compile(rb"COPY (" + _IDENTIFIER + rb"(?:\." + _IDENTIFIER + rb")?) \((" + _IDENTIFIER + rb"(?:, " + _IDENTIFIER + rb")*)\) FROM stdin;")
-_COPY_TOKEN = re.compile(rb"\s+|--[^\n\r]*|/\*.*?\*/|(" + _IDENTIFIER + rb"|'[^']*(?:''[^']*)*'|.)", re.DOTALL)
+_COPY_OF_PG_DUMP = re.compile(
+    rb"COPY ("
+    + _IDENTIFIER
+    + rb"(?:\."
+    + _IDENTIFIER
+    + rb")?) \(("
+    + _IDENTIFIER
+    + rb"(?:, "
+    + _IDENTIFIER
+    + rb")*)\) FROM stdin;"
+)
+_COPY_TOKEN = re.compile(
+    rb"\s+|--[^\n\r]*|/\*.*?\*/|(" + _IDENTIFIER + rb"|'[^']*(?:''[^']*)*'|.)", re.DOTALL
+)
 
 
 class CopyHeader(NamedTuple):
@@ -95,14 +141,17 @@ class CopyHeader(NamedTuple):
 
     #: the table's name as written, e.g. ``public."My table"``
     table: bytes
-    #: the columns as written, without the parentheses, joined by ``", "``; empty for a table without columns
+    #: the columns as written, without the parentheses, joined by ``", "``; empty for a table
+    #: without columns
     columns: bytes
     #: anything else it asks for; pg_dump asks for nothing (``WITH OIDS`` before version 12)
     options: bytes
 
 
 def read_copy(statement: bytes) -> CopyHeader | None:
-    """What a COPY statement says; None where it does not read from stdin, so that no rows follow it."""
+    """What a COPY statement says; None where it does not read from stdin, so that no rows follow
+    it.
+    """
     if match := _COPY_OF_PG_DUMP.fullmatch(statement):
         return CopyHeader(match[1], match[2], b"")
     tokens = [match[1] for match in _COPY_TOKEN.finditer(statement) if match[1]]
@@ -130,10 +179,11 @@ def read_setting(statement: bytes) -> tuple[str, str] | None:
 
 
 def classify(head: Sequence[bytes]) -> str | None:
-    """What a statement is, by its first tokens (words in capitals); None where more of them are needed.
+    """What a statement is, by its first tokens (words in capitals); None where more of them are
+    needed.
 
-    ``DATABASE`` speaks about a database as a whole, ``CLUSTER`` about what all databases of a server
-    share; neither can be meant for the database a dump is loaded into.
+    ``DATABASE`` speaks about a database as a whole, ``CLUSTER`` about what all databases of a
+    server share; neither can be meant for the database a dump is loaded into.
     """
     first, more = head[0], head[1:]
     if first == b"COPY":
@@ -146,11 +196,15 @@ def classify(head: Sequence[bytes]) -> str | None:
         return _classify_on(first, more)
     if first == b"REASSIGN":
         return CLUSTER
-    if first == b"UPDATE":  # pg_dump --create --clean of a template: UPDATE pg_catalog.pg_database SET datistemplate = false
+    if (
+        first == b"UPDATE"
+    ):  # pg_dump --create --clean of a template: UPDATE pg_catalog.pg_database SET datistemplate = false
         return DATABASE if b"PG_DATABASE" in more else OTHER if len(more) >= 3 else None
     if first == b"SELECT":
         if b"(" in more:
-            return {b"LO_OPEN": LARGE_OBJECT, b"SET_CONFIG": SETTING}.get(head[list(head).index(b"(") - 1], OTHER)
+            return {b"LO_OPEN": LARGE_OBJECT, b"SET_CONFIG": SETTING}.get(
+                head[list(head).index(b"(") - 1], OTHER
+            )
         return OTHER if len(more) >= 5 else None
     return OTHER
 
@@ -167,12 +221,16 @@ def _classify_object(verb: bytes, more: Sequence[bytes]) -> str | None:
     if more[0] == b"USER":
         return None if len(more) < 2 else OTHER if more[1] == b"MAPPING" else CLUSTER
     if verb == b"CREATE" and more[0] == b"OR":
-        return None if len(more) < 3 else ROUTINE if more[2] in (b"FUNCTION", b"PROCEDURE") else OTHER
+        return (
+            None if len(more) < 3 else ROUTINE if more[2] in (b"FUNCTION", b"PROCEDURE") else OTHER
+        )
     return ROUTINE if verb == b"CREATE" and more[0] in (b"FUNCTION", b"PROCEDURE") else OTHER
 
 
 def _classify_role(more: Sequence[bytes]) -> str | None:
-    """``ALTER ROLE name IN DATABASE ...`` (pg_dump --create) speaks about a database; every other one about a role."""
+    """``ALTER ROLE name IN DATABASE ...`` (pg_dump --create) speaks about a database; every other
+    one about a role.
+    """
     rest = list(more[1:])
     while rest and more[0] == b'"' and rest[0] == b'"':
         rest.pop(0)  # a quote inside the name
@@ -186,7 +244,12 @@ def _classify_on(verb: bytes, more: Sequence[bytes]) -> str | None:
     for place, token in enumerate(more):
         depth += (token == b"(") - (token == b")")
         if depth == 0 and token == b"ON":
-            kinds = {b"DATABASE": DATABASE, b"ROLE": CLUSTER, b"TABLESPACE": CLUSTER, b"PARAMETER": CLUSTER}
+            kinds = {
+                b"DATABASE": DATABASE,
+                b"ROLE": CLUSTER,
+                b"TABLESPACE": CLUSTER,
+                b"PARAMETER": CLUSTER,
+            }
             return kinds.get(more[place + 1], OTHER) if place + 1 < len(more) else None
         if depth == 0 and token in (b"TO", b"FROM") and verb in (b"GRANT", b"REVOKE"):
             return CLUSTER  # a membership

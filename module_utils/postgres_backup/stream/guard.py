@@ -1,8 +1,9 @@
 """Lets a dump pass to psql, and nothing in it that could leave the database it is loaded into.
 
-Scripts often dump with ``pg_dump --create`` or ``--clean``: fed to psql such a dump drops and makes the live
-database itself, whichever database psql was told to use. And psql runs programs and reads files where a
-dump says so by a backslash (CVE-2025-8714: an owner of objects could make pg_dump write such lines).
+Scripts often dump with ``pg_dump --create`` or ``--clean``: fed to psql such a dump drops and makes
+the live database itself, whichever database psql was told to use. And psql runs programs and reads
+files where a dump says so by a backslash (CVE-2025-8714: an owner of objects could make pg_dump
+write such lines).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from ..errors import BadBackupError
 from .grammar import CLUSTER, DATABASE, CopyHeader
 from .inspector import Inspector
 
-#: of a database with an odd name pg_dump makes ``\connect -reuse-previous=on "dbname='odd ""name""'"``,
-#: and ``\encoding SQL_ASCII`` before it (appendPsqlMetaConnect in src/fe_utils/string_utils.c)
+#: of a database with an odd name pg_dump makes ``\connect -reuse-previous=on "dbname='odd
+#: ""name""'"``, and ``\encoding SQL_ASCII`` before it (appendPsqlMetaConnect in
+#: src/fe_utils/string_utils.c)
 _CONNECT = re.compile(rb"\\c(?:onnect)?[ \t]+((?:[^\\\"\n]|\"[^\"\n]*\")+?)\s*")
 _ENCODING = re.compile(rb"\\encoding SQL_ASCII\s*")
 #: findings after which what follows cannot be trusted to be what it looks like
@@ -24,16 +26,17 @@ _FATAL = ("STATEMENT_TOO_LONG", "META_COMMAND_TOO_LONG", "COPY_HEADER")
 class Guard(Inspector):
     """An inspector whose :meth:`filter` returns what may be passed on.
 
-    Left out: statements about a database as a whole (CREATE, DROP, ALTER, COMMENT ON, GRANT and REVOKE ON DATABASE)
-    and ``\\connect``. Refused: every other meta command, COPY from or to anywhere but the dump, and statements
-    about what all databases of a server share (roles, tablespaces, memberships, ALTER SYSTEM). What functions do
-    when the dump itself calls them is their owner's business: load with that owner's rights, not a superuser's.
+    Left out: statements about a database as a whole (CREATE, DROP, ALTER, COMMENT ON, GRANT and
+    REVOKE ON DATABASE) and ``\\connect``. Refused: every other meta command, COPY from or to
+    anywhere but the dump, and statements about what all databases of a server share (roles,
+    tablespaces, memberships, ALTER SYSTEM). What functions do when the dump itself calls them is
+    their owner's business: load with that owner's rights, not a superuser's.
 
     A statement passes once it is known to be harmless, so psql may hold the beginning of one when
     :class:`BadBackupError` is raised: end psql by a signal then, not by the end of its input.
 
-    :param drop_restrict: leave out ``\\restrict`` and ``\\unrestrict``, for a psql that does not know them (before
-        the minor releases of August 2025).
+    :param drop_restrict: leave out ``\\restrict`` and ``\\unrestrict``, for a psql that does not
+        know them (before the minor releases of August 2025).
     """
 
     def __init__(self, drop_restrict: bool = False) -> None:
@@ -46,7 +49,8 @@ class Guard(Inspector):
     def filter(self, data: bytes | bytearray | memoryview) -> bytes:
         """The next bytes of the dump; what may go to psql by now.
 
-        :raises BadBackupError: the dump holds something that must not reach psql; nothing of it was returned.
+        :raises BadBackupError: the dump holds something that must not reach psql; nothing of it was
+            returned.
         """
         self._passed = []
         self.feed(data)
@@ -80,11 +84,17 @@ class Guard(Inspector):
         super()._decided(kind)
         self._dropping = kind == DATABASE
         if kind == CLUSTER:
-            raise _refusal("FOREIGN_STATEMENT", f"the statement at byte {self._statement_at} concerns every database of the server, not this one")
+            raise _refusal(
+                "FOREIGN_STATEMENT",
+                f"the statement at byte {self._statement_at} concerns every database of the server, not this one",
+            )
 
     def _copy(self, header: CopyHeader | None) -> None:
         if header is None or header.options not in (b"", b"WITH OIDS"):
-            raise _refusal("FOREIGN_STATEMENT", f"the statement at byte {self._statement_at} copies from or to somewhere else than the dump")
+            raise _refusal(
+                "FOREIGN_STATEMENT",
+                f"the statement at byte {self._statement_at} copies from or to somewhere else than the dump",
+            )
         super()._copy(header)
 
     def _statement_end(self) -> None:
@@ -102,9 +112,15 @@ class Guard(Inspector):
     def _command(self, buffer: bytes, start: int, end: int) -> None:
         connect = _CONNECT.fullmatch(buffer, start, end)
         if self._open or not (connect or _ENCODING.fullmatch(buffer, start, end)):
-            raise _refusal("META_COMMAND", f"the psql command at byte {self._offset(buffer, start)} is none of pg_dump's")
+            raise _refusal(
+                "META_COMMAND",
+                f"the psql command at byte {self._offset(buffer, start)} is none of pg_dump's",
+            )
         if connect and self._connected not in (b"", connect[1]):
-            raise _refusal("SEVERAL_DATABASES", f"at byte {self._offset(buffer, start)} a second database begins")
+            raise _refusal(
+                "SEVERAL_DATABASES",
+                f"at byte {self._offset(buffer, start)} a second database begins",
+            )
         self._connected = connect[1] if connect else self._connected
         self._flush(buffer, start)
         self._dropping = True
@@ -120,4 +136,6 @@ class Guard(Inspector):
 def _refusal(code: str, cause: str) -> BadBackupError:
     message = f"Failed to load the dump: {cause}"
     hint = "Nothing of it was passed on from there. Look at that place of the dump; if you trust it, load it by hand into a server of its own."
-    return BadBackupError(message, hint, [{"code": code, "message": cause[0].upper() + cause[1:] + "."}])
+    return BadBackupError(
+        message, hint, [{"code": code, "message": cause[0].upper() + cause[1:] + "."}]
+    )

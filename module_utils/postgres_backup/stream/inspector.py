@@ -1,8 +1,10 @@
-"""What a plain dump holds, learned while it passes: rows and hashes per table, and whether it is whole.
+"""What a plain dump holds, learned while it passes: rows and hashes per table, and whether it is
+whole.
 
-One inspector serves backup, verify, restore and drill: what counted the rows on the way out counts them
-on the way in. A plain dump cut in the middle of its rows loads without a word (psql takes the end of its
-input for the end of the rows), so nothing but this look tells a whole backup from a part of one.
+One inspector serves backup, verify, restore and drill: what counted the rows on the way out counts
+them on the way in. A plain dump cut in the middle of its rows loads without a word (psql takes the
+end of its input for the end of the rows), so nothing but this look tells a whole backup from a part
+of one.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from .scanner import Scanner
 
 _HEADERS = (b"-- PostgreSQL database dump", b"-- PostgreSQL database cluster dump")
 _TRAILERS = tuple(header + b" complete" for header in _HEADERS)
-#: what pg_dump writes last (RestoreArchive in src/bin/pg_dump/pg_backup_archiver.c); ``\unrestrict`` since the minor releases of August 2025 (CVE-2025-8714)
-_CLOSING = re.compile(rb"-- PostgreSQL database (?:cluster )?dump complete\r?\n--\r?\n\r?\n(\\unrestrict \S+\r?\n\r?\n)?")
+#: what pg_dump writes last (RestoreArchive in src/bin/pg_dump/pg_backup_archiver.c);
+#: ``\unrestrict`` since the minor releases of August 2025 (CVE-2025-8714)
+_CLOSING = re.compile(
+    rb"-- PostgreSQL database (?:cluster )?dump complete\r?\n--\r?\n\r?\n(\\unrestrict \S+\r?\n\r?\n)?"
+)
 _RESTRICT = re.compile(rb"\\(un)?restrict ([A-Za-z0-9]+)\s*")
 _VERSIONS = (b"-- Dumped from database version ", b"-- Dumped by pg_dump version ")
-#: comments that differ between two dumps of the same data; the last two are of ``pg_dump --verbose``
+#: comments that differ between two dumps of the same data; the last two are of ``pg_dump
+#: --verbose``
 _VARIES = (*_VERSIONS, b"-- Started on ", b"-- Completed on ")
 #: so much is kept of what follows the trailer, bytes
 _TAIL_BYTES = 1024
@@ -38,10 +44,23 @@ _CODECS = {
     "UHC": "cp949",
     "UTF8": "utf-8",
     "WIN": "cp1251",
-    **{f"LATIN{number}": f"iso8859_{part}" for number, part in zip(range(1, 11), (1, 2, 3, 4, 9, 10, 13, 14, 15, 16), strict=True)},
+    **{
+        f"LATIN{number}": f"iso8859_{part}"
+        for number, part in zip(range(1, 11), (1, 2, 3, 4, 9, 10, 13, 14, 15, 16), strict=True)
+    },
     **{f"WIN{page}": f"cp{page}" for page in (866, 874, *range(1250, 1259))},
 }
-_SAME_IN_PYTHON = ("BIG5", "EUC_JP", "EUC_KR", "GB18030", "GBK", "ISO_8859_5", "ISO_8859_6", "ISO_8859_7", "ISO_8859_8")
+_SAME_IN_PYTHON = (
+    "BIG5",
+    "EUC_JP",
+    "EUC_KR",
+    "GB18030",
+    "GBK",
+    "ISO_8859_5",
+    "ISO_8859_6",
+    "ISO_8859_7",
+    "ISO_8859_8",
+)
 
 
 @dataclass(frozen=True)
@@ -50,9 +69,10 @@ class TableFacts:
 
     :ivar rows: how many.
     :ivar bytes: their size in the dump.
-    :ivar sha256: of the lines between the COPY statement and ``\\.``, line ends included: what ``COPY <table>
-        (<columns>) TO STDOUT`` gives in the session settings of pg_dump.
-    :ivar columns: as written in the COPY statement, joined by ``", "``; empty for a table without columns.
+    :ivar sha256: of the lines between the COPY statement and ``\\.``, line ends included: what
+        ``COPY <table> (<columns>) TO STDOUT`` gives in the session settings of pg_dump.
+    :ivar columns: as written in the COPY statement, joined by ``", "``; empty for a table without
+        columns.
     """
 
     rows: int
@@ -65,16 +85,20 @@ class TableFacts:
 class Report:
     """What a dump held.
 
-    :ivar tables: by name as the COPY statement writes it, e.g. ``public."My table"``. A table that is copied in
-        several parts (``--load-via-partition-root``) counts as one; rows by INSERT are not counted.
+    :ivar tables: by name as the COPY statement writes it, e.g. ``public."My table"``. A table that
+        is copied in several parts (``--load-via-partition-root``) counts as one; rows by INSERT are
+        not counted.
     :ivar large_objects: how many have contents in the dump.
     :ivar sha256: of every byte.
-    :ivar schema_sha256: of everything that is not rows, without the ``\\restrict`` and ``\\unrestrict`` lines and the
-        comments that name versions and times. Contents of large objects and INSERT statements belong to it.
+    :ivar schema_sha256: of everything that is not rows, without the ``\\restrict`` and
+        ``\\unrestrict`` lines and the comments that name versions and times. Contents of large
+        objects and INSERT statements belong to it.
     :ivar bytes: size of the dump.
-    :ivar server_version: of the server it was taken from, e.g. ``16.14``; empty where the dump does not say.
+    :ivar server_version: of the server it was taken from, e.g. ``16.14``; empty where the dump does
+        not say.
     :ivar program_version: of the pg_dump that took it, likewise.
-    :ivar findings: what is wrong, each ``{"code": ..., "message": ...}``; empty when the dump is whole.
+    :ivar findings: what is wrong, each ``{"code": ..., "message": ...}``; empty when the dump is
+        whole.
     """
 
     tables: dict[str, TableFacts]
@@ -88,7 +112,9 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether the dump is whole: it begins as one, and ends with the trailer, outside of everything, and nothing behind."""
+        """Whether the dump is whole: it begins as one, and ends with the trailer, outside of
+        everything, and nothing behind.
+        """
         return not self.findings
 
     @property
@@ -143,32 +169,71 @@ class Inspector(Scanner):
         """The dump is over: what it held, and what is wrong with it."""
         rest = self._kept[self._scanned :]
         if self._state in (self._copy_rows, self._header_end):
-            self._problem("COPY_UNFINISHED", f"The dump ends in the middle of the rows of {self.current_table}.")
-        elif self._open or self._state != self._sql or (rest.strip() and not rest.startswith(b"--")):
+            self._problem(
+                "COPY_UNFINISHED",
+                f"The dump ends in the middle of the rows of {self.current_table}.",
+            )
+        elif (
+            self._open or self._state != self._sql or (rest.strip() and not rest.startswith(b"--"))
+        ):
             begin = self._statement_at if self._open else self.bytes - len(rest)
-            # psql counts BEGIN and END in CREATE FUNCTION without a look at ATOMIC, so it cannot load such a dump either (tried on 15, 16 and 18)
-            why = " (psql cannot load a routine whose name or schema is begin: rename it)" if self._begins else ""
-            self._problem("STATEMENT_UNFINISHED", f"The dump ends inside the statement that begins at byte {begin}{why}.")
-        (self._rows if self._state == self._copy_rows else self._text)(self._kept, 0, len(self._kept))
+            # psql counts BEGIN and END in CREATE FUNCTION without a look at ATOMIC, so it cannot
+            # load such a dump either (tried on 15, 16 and 18)
+            why = (
+                " (psql cannot load a routine whose name or schema is begin: rename it)"
+                if self._begins
+                else ""
+            )
+            self._problem(
+                "STATEMENT_UNFINISHED",
+                f"The dump ends inside the statement that begins at byte {begin}{why}.",
+            )
+        (self._rows if self._state == self._copy_rows else self._text)(
+            self._kept, 0, len(self._kept)
+        )
         self._look_at_the_end()
-        tables = {name: TableFacts(table.rows, table.bytes, table.hash.hexdigest(), table.columns) for name, table in self._tables.items()}
+        tables = {
+            name: TableFacts(table.rows, table.bytes, table.hash.hexdigest(), table.columns)
+            for name, table in self._tables.items()
+        }
         server, program = (self._versions.get(comment, "") for comment in _VERSIONS)
-        return Report(tables, self._large_objects, self._whole.hexdigest(), self._schema.hexdigest(), self.bytes, server, program, list(self._findings))
+        return Report(
+            tables,
+            self._large_objects,
+            self._whole.hexdigest(),
+            self._schema.hexdigest(),
+            self.bytes,
+            server,
+            program,
+            list(self._findings),
+        )
 
     def _look_at_the_end(self) -> None:
         if not self._header:
-            self._problem("HEADER_MISSING", f'The line "{_HEADERS[0].decode()}" is missing: this is no plain dump, or its beginning is lost.')
+            self._problem(
+                "HEADER_MISSING",
+                f'The line "{_HEADERS[0].decode()}" is missing: this is no plain dump, or its beginning is lost.',
+            )
         if self._trailer:
             closing = _CLOSING.match(self._tail)
-            if not closing or self._restricted or (b"\n\\unrestrict" in self._tail and not closing[1]):
+            if (
+                not closing
+                or self._restricted
+                or (b"\n\\unrestrict" in self._tail and not closing[1])
+            ):
                 self._problem("TRAILER_CUT", "The dump ends within its last lines.")
         elif self._behind:
             self._problem("TRAILER_NOT_LAST", "Something follows the line that ends a dump.")
         else:
-            self._problem("TRAILER_MISSING", f'The line "{_TRAILERS[self._cluster].decode()}" is missing: the dump was cut.')
+            self._problem(
+                "TRAILER_MISSING",
+                f'The line "{_TRAILERS[self._cluster].decode()}" is missing: the dump was cut.',
+            )
 
     def _decode(self, name: bytes) -> str:
-        codec = _CODECS.get(self.encoding) or (self.encoding if self.encoding in _SAME_IN_PYTHON else "utf-8")
+        codec = _CODECS.get(self.encoding) or (
+            self.encoding if self.encoding in _SAME_IN_PYTHON else "utf-8"
+        )
         return name.decode(codec, "backslashreplace")
 
     def _problem(self, code: str, message: str) -> None:
@@ -190,7 +255,9 @@ class Inspector(Scanner):
     def _copy(self, header: CopyHeader | None) -> None:
         if header:
             self.current_table = self._decode(header.table)
-            self._table = self._tables.setdefault(self.current_table, _Table(self._decode(header.columns)))
+            self._table = self._tables.setdefault(
+                self.current_table, _Table(self._decode(header.columns))
+            )
 
     def _copy_end(self) -> None:
         self.current_table = ""
@@ -217,7 +284,9 @@ class Inspector(Scanner):
         elif text.startswith(_VARIES):
             for comment in _VERSIONS:
                 if text.startswith(comment):
-                    self._versions.setdefault(comment, text[len(comment) :].split(b" ")[0].decode("ascii", "replace"))
+                    self._versions.setdefault(
+                        comment, text[len(comment) :].split(b" ")[0].decode("ascii", "replace")
+                    )
             self._aside(buffer, start, end)
 
     def _meta(self, buffer: bytes, start: int, end: int) -> None:

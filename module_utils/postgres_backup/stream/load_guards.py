@@ -8,7 +8,9 @@ from .guard import CopyHeader, Guard
 
 
 class Undivided(Guard):
-    """A guard for a load inside one transaction of ours: the dump's own BEGIN and COMMIT (around large objects) stay out of it."""
+    """A guard for a load inside one transaction of ours: the dump's own BEGIN and COMMIT (around
+    large objects) stay out of it.
+    """
 
     def _decided(self, kind: str) -> None:
         super()._decided(kind)
@@ -16,15 +18,17 @@ class Undivided(Guard):
 
 
 class Placing(Guard):
-    """A guard that has each table filled in a transaction of its own, begun by emptying the empty table.
+    """A guard that has each table filled in a transaction of its own, begun by emptying the empty
+    table.
 
-    A table that is new in its transaction takes its rows one behind the other. Into an older one, PostgreSQL puts
-    short rows where an earlier page has room left (RelationGetBufferForTuple in hio.c; CopyFrom sets TABLE_INSERT_SKIP_FSM
-    for new ones only), and then the same rows come out in another order, with another hash. pg_restore does the
-    same when it works in parallel, to spare the log where wal_level is minimal.
+    A table that is new in its transaction takes its rows one behind the other. Into an older one,
+    PostgreSQL puts short rows where an earlier page has room left (RelationGetBufferForTuple in
+    hio.c; CopyFrom sets TABLE_INSERT_SKIP_FSM for new ones only), and then the same rows come out
+    in another order, with another hash. pg_restore does the same when it works in parallel, to
+    spare the log where wal_level is minimal.
 
-    :param cleaning: the dump may begin by dropping what is not there (``pg_dump --clean`` of a script): errors count from the
-        first statement on that makes something.
+    :param cleaning: the dump may begin by dropping what is not there (``pg_dump --clean`` of a
+        script): errors count from the first statement on that makes something.
     """
 
     def __init__(self, drop_restrict: bool = False, cleaning: bool = False) -> None:
@@ -56,7 +60,17 @@ class Placing(Guard):
         super()._text(buffer, start, end)
 
 
-_TRANSACTION = (b"BEGIN", b"START", b"COMMIT", b"END", b"ROLLBACK", b"ABORT", b"SAVEPOINT", b"RELEASE", b"PREPARE")
+_TRANSACTION = (
+    b"BEGIN",
+    b"START",
+    b"COMMIT",
+    b"END",
+    b"ROLLBACK",
+    b"ABORT",
+    b"SAVEPOINT",
+    b"RELEASE",
+    b"PREPARE",
+)
 # Not the tables of extensions, which have rows by now, and not partitioned ones.
 _BEFORE_ROWS = b"""BEGIN;
 DO $postgres_backup$BEGIN
@@ -68,4 +82,6 @@ END$postgres_backup$;
 _AFTER_ROWS = b"COMMIT;\n"
 _STRICT, LAX = b"\\set ON_ERROR_STOP 1\n", b"\\set ON_ERROR_STOP 0\n"
 #: the beginning of a line that does not drop, in a dump whose beginning does nothing else
-_MAKING = re.compile(rb"^(?:CREATE|COPY|INSERT|COMMENT|GRANT|REVOKE|SELECT pg_catalog\.lo_) ?", re.MULTILINE)
+_MAKING = re.compile(
+    rb"^(?:CREATE|COPY|INSERT|COMMENT|GRANT|REVOKE|SELECT pg_catalog\.lo_) ?", re.MULTILINE
+)

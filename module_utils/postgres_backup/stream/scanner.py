@@ -1,12 +1,13 @@
-"""Finds in the text of a plain dump what psql would find there: statements, comments, meta commands and rows.
+"""Finds in the text of a plain dump what psql would find there: statements, comments, meta commands
+and rows.
 
-Whether a line is a COPY header, the end of a dump or somebody's text that only looks like one depends on
-everything before it. So the text is read by psql's own rules, byte by byte where they ask for it and in long
-strides where they allow it; rows pass without being read at all.
+Whether a line is a COPY header, the end of a dump or somebody's text that only looks like one
+depends on everything before it. So the text is read by psql's own rules, byte by byte where they
+ask for it and in long strides where they allow it; rows pass without being read at all.
 
-All encodings that a PostgreSQL server may store keep ASCII bytes for ASCII characters, so bytes suffice.
-The few that only a client may ask for (SJIS, BIG5, GBK, ...) hide a backslash in a character; that matters
-in ``E''`` strings alone, and is not looked at.
+All encodings that a PostgreSQL server may store keep ASCII bytes for ASCII characters, so bytes
+suffice. The few that only a client may ask for (SJIS, BIG5, GBK, ...) hide a backslash in a
+character; that matters in ``E''`` strings alone, and is not looked at.
 """
 
 from __future__ import annotations
@@ -18,20 +19,23 @@ from .grammar import COPY, OTHER, ROUTINE, SETTING, CopyHeader
 
 #: longest statement kept whole, bytes: a COPY header of 1,600 quoted columns has 420 kB
 HELD_BYTES = 4 << 20
-#: longest name, dollar tag or the like awaited over the end of a buffer, bytes (PostgreSQL's names have 63)
+#: longest name, dollar tag or the like awaited over the end of a buffer, bytes (PostgreSQL's names
+#: have 63)
 TOKEN_BYTES = 1024
 #: longest comment or meta command awaited over the end of a buffer, bytes
 LINE_BYTES = 16 << 10
 _QUOTE, _DOLLAR, _BACKSLASH = b"'$\\"
-#: what PostgreSQL reads as false (src/backend/utils/adt/bool.c); a setting's other values are true, or refused
+#: what PostgreSQL reads as false (src/backend/utils/adt/bool.c); a setting's other values are true,
+#: or refused
 _OFF = ("off", "of", "false", "fals", "fal", "fa", "f", "no", "n", "0")
 
 
 class Scanner:
-    """Reads a dump in pieces of any size, and tells by its hooks (the methods that do nothing here) what is in it.
+    """Reads a dump in pieces of any size, and tells by its hooks (the methods that do nothing here)
+    what is in it.
 
-    Memory is bounded whatever a dump holds: only a statement's beginning, a COPY or SET statement, a comment
-    or a token at the end of a piece is kept.
+    Memory is bounded whatever a dump holds: only a statement's beginning, a COPY or SET statement,
+    a comment or a token at the end of a piece is kept.
     """
 
     def __init__(self) -> None:
@@ -68,7 +72,10 @@ class Scanner:
             self._flush(buffer, at)
         self._kept, self._scanned = buffer[self._mark :], at - self._mark
         if self._held and len(self._kept) > HELD_BYTES:
-            self._problem("STATEMENT_TOO_LONG", f"The statement that ends after byte {self.bytes} begins unlike anything pg_dump writes.")
+            self._problem(
+                "STATEMENT_TOO_LONG",
+                f"The statement that ends after byte {self.bytes} begins unlike anything pg_dump writes.",
+            )
             self._kind, self._held = OTHER, False
 
     # hooks
@@ -98,7 +105,9 @@ class Scanner:
         """The rows are over."""
 
     def _meta(self, buffer: bytes, start: int, end: int) -> None:
-        """A backslash where psql takes commands; to the end of the line (``\\;`` and ``\\:``: these two bytes)."""
+        """A backslash where psql takes commands; to the end of the line (``\\;`` and ``\\:``: these
+        two bytes).
+        """
 
     def _problem(self, code: str, message: str) -> None:
         """The text breaks a rule that every dump keeps."""
@@ -168,7 +177,11 @@ class Scanner:
         if at == len(buffer):
             return at - len(word), True  # what comes next may belong to this word
         if buffer[at] == _QUOTE:
-            self._state = self._escaped if not self._standard_strings or word in (b"e", b"E") else self._string
+            self._state = (
+                self._escaped
+                if not self._standard_strings or word in (b"e", b"E")
+                else self._string
+            )
             return at + 1, True
         if buffer[at] == _DOLLAR and grammar.NAME_BYTE.search(word):
             end = grammar.IN_WORD.match(buffer, at).end()  # type: ignore[union-attr]
@@ -188,7 +201,9 @@ class Scanner:
             self._depth, self._begins, self._blocks = 0, 0, False
             self._statement(buffer, at)
         if kind == "string":
-            self._state = self._string if self._standard_strings and token == b"'" else self._escaped
+            self._state = (
+                self._string if self._standard_strings and token == b"'" else self._escaped
+            )
         elif kind == "name":
             self._state = self._name
         elif kind == "dollar":
@@ -213,7 +228,9 @@ class Scanner:
         return end
 
     def _count_begins(self, word: bytes) -> None:
-        """A routine's body may be statements between BEGIN ATOMIC and END; psql counts, and so do we."""
+        """A routine's body may be statements between BEGIN ATOMIC and END; psql counts, and so do
+        we.
+        """
         if word == b"BEGIN" or (word == b"CASE" and self._begins):
             self._begins += 1
         elif word == b"END" and self._begins:
@@ -246,7 +263,10 @@ class Scanner:
             if not end:
                 if size - at < LINE_BYTES:
                     return at
-                self._problem("META_COMMAND_TOO_LONG", f"The meta command at byte {self._offset(buffer, at)} is longer than any of pg_dump's.")
+                self._problem(
+                    "META_COMMAND_TOO_LONG",
+                    f"The meta command at byte {self._offset(buffer, at)} is longer than any of pg_dump's.",
+                )
                 end = size
         self._meta(buffer, at, end)
         return end
@@ -305,7 +325,10 @@ class Scanner:
         if not end and len(buffer) - at < TOKEN_BYTES:
             return at
         if not end or buffer[at:end].strip():
-            self._problem("COPY_HEADER", f"Something follows the COPY statement that ends at byte {self._offset(buffer, at)} on its line.")
+            self._problem(
+                "COPY_HEADER",
+                f"Something follows the COPY statement that ends at byte {self._offset(buffer, at)} on its line.",
+            )
         end = end or len(buffer)
         self._flush(buffer, end)
         self._state, self._line_start = self._copy_rows, True

@@ -21,24 +21,44 @@ def require_whole(backup: Backup, report: Report) -> None:
     :raises BadBackupError: with a finding per difference.
     """
     if not report.complete:
-        findings = report.findings or [{"code": "TRAILER_MISSING", "message": "the dump has no end"}]
-        raise BadBackupError(f"{backup.name} is cut: the end of the dump is missing", "Restore another one: postgres-backup list", findings)
+        findings = report.findings or [
+            {"code": "TRAILER_MISSING", "message": "the dump has no end"}
+        ]
+        raise BadBackupError(
+            f"{backup.name} is cut: the end of the dump is missing",
+            "Restore another one: postgres-backup list",
+            findings,
+        )
     if backup.manifest:
         differences = manifest.differences(backup.manifest["tables"], manifest.tables_of(report))
         if differences:
             raise BadBackupError(
-                f"{backup.name} is not what its manifest says: {differences[0]['message']}", "Restore another one: postgres-backup list", differences
+                f"{backup.name} is not what its manifest says: {differences[0]['message']}",
+                "Restore another one: postgres-backup list",
+                differences,
             )
 
 
-def prove(settings: Settings, store: Store, backup: Backup, database: str, identities: tuple[str, ...], progress: Progress) -> dict:
-    """The manifest of a backup that was read to its end, with this proof added; a new one where it had none.
+def prove(
+    settings: Settings,
+    store: Store,
+    backup: Backup,
+    database: str,
+    identities: tuple[str, ...],
+    progress: Progress,
+) -> dict:
+    """The manifest of a backup that was read to its end, with this proof added; a new one where it
+    had none.
 
     :raises BadBackupError: it is not whole.
     """
     progress.phase(f"reading {backup.name}")
     inspector = Inspector()
-    tools = programs.find(settings, server_facts(settings, database)["major"]) if backup.name.format == "custom" else None
+    tools = (
+        programs.find(settings, server_facts(settings, database)["major"])
+        if backup.name.format == "custom"
+        else None
+    )
     source = Source(store, backup, tools, identities, progress)
     source.feed(inspector.feed, lambda: inspector.current_table)
     report = inspector.finish()

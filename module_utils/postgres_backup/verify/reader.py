@@ -1,4 +1,6 @@
-"""A backup on its way back: S3 -> decrypt -> decompress -> plain dump, and the check that all of it was as the manifest says."""
+"""A backup on its way back: S3 -> decrypt -> decompress -> plain dump, and the check that all of it
+was as the manifest says.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +23,30 @@ class Source:
     """
 
     def __init__(
-        self, store: Store, backup: Backup, programs: Programs | None = None, identities: tuple[str, ...] = (), progress: Progress | None = None
+        self,
+        store: Store,
+        backup: Backup,
+        programs: Programs | None = None,
+        identities: tuple[str, ...] = (),
+        progress: Progress | None = None,
     ) -> None:
-        self.store, self.backup, self.programs, self.identities = store, backup, programs, identities
+        self.store, self.backup, self.programs, self.identities = (
+            store,
+            backup,
+            programs,
+            identities,
+        )
         self.progress = progress or Progress()
         self.sha256 = ""
         if backup.name.encrypted and not identities:
             raise UsageError(
-                f"{backup.name} is encrypted and no private key was given", "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)"
+                f"{backup.name} is encrypted and no private key was given",
+                "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)",
             )
 
     def feed(self, sink: Callable[[bytes], None], table: Callable[[], str] = str) -> None:
-        """Give the whole plain dump to ``sink``, chunk by chunk, then compare size and hash with the manifest.
+        """Give the whole plain dump to ``sink``, chunk by chunk, then compare size and hash with
+        the manifest.
 
         :param table: tells the table in hand, for progress.
         :raises BadBackupError: cut, altered, or swapped for another object.
@@ -63,5 +77,10 @@ class Source:
             raise BadBackupError(
                 f"{self.backup.name} is not the object that was uploaded: its SHA-256 is {self.sha256[:16]}..., the manifest says {found['sha256'][:16]}...",
                 "Restore another backup: postgres-backup list",
-                [{"code": "OBJECT_ALTERED", "message": "the object's SHA-256 is not the manifest's"}],
+                [
+                    {
+                        "code": "OBJECT_ALTERED",
+                        "message": "the object's SHA-256 is not the manifest's",
+                    }
+                ],
             )

@@ -1,4 +1,6 @@
-"""Read a backup to its end and say whether it is what its manifest says; for one without a readable manifest, write it."""
+"""Read a backup to its end and say whether it is what its manifest says; for one without a readable
+manifest, write it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from .proof import prove
 
 
 def verify_backup(
-    settings: Settings, backup: str, database: str = "", identities: tuple[str, ...] = (), check: bool = False, progress: Progress | None = None
+    settings: Settings,
+    backup: str,
+    database: str = "",
+    identities: tuple[str, ...] = (),
+    check: bool = False,
+    progress: Progress | None = None,
 ) -> dict:
     """Download, decrypt, decompress and inspect a backup, without a database.
 
@@ -39,7 +46,9 @@ def verify_backup(
     if not check:
         store.put(chosen.layout.manifest(chosen.name), manifest.dump(found), "application/json")
     seconds = round(time.monotonic() - began, 1)
-    progress.step(f"{database}: {chosen.name} is whole: {found['rows']} rows, read to its end in {human_seconds(seconds)}")
+    progress.step(
+        f"{database}: {chosen.name} is whole: {found['rows']} rows, read to its end in {human_seconds(seconds)}"
+    )
     return {
         "changed": not chosen.proven,
         "backup": str(chosen.name),
@@ -50,5 +59,9 @@ def verify_backup(
         "rows": found["rows"],
         "seconds": seconds,
         "sha256": found["sha256"],
-        "findings": [{"code": chosen.problem_code, "message": f"{chosen.problem}; it has a new one"}] if chosen.problem and not check else [],
+        "findings": [
+            {"code": chosen.problem_code, "message": f"{chosen.problem}; it has a new one"}
+        ]
+        if chosen.problem and not check
+        else [],
     }

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Packs the package into one file that Python runs: build_program.py FOLDER TARGET.
 
-The same sources give the same bytes, whoever packs them, whenever and wherever: names in order, one date, one
-mode, no compression (zlib's output differs between versions). So an unchanged program stays unchanged on a server.
+The same sources give the same bytes, whoever packs them, whenever and wherever: names in order, one
+date, one mode, no compression (zlib's output differs between versions). So an unchanged program
+stays unchanged on a server.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ runpy.run_module("postgres_backup", run_name="__main__", alter_sys=True)
 def build(folder: Path, target: Path) -> None:
     """Write the program.
 
-    :param folder: the package's sources; only its ``*.py`` go in, and not those that run on the controller alone.
+    :param folder: the package's sources; only its ``*.py`` go in, and not those that run on the
+        controller alone.
     :raises SystemExit: there are none.
     """
     sources = sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).parts)
@@ -35,7 +37,9 @@ def build(folder: Path, target: Path) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "__main__.py", START.encode())
         for path in sources:
-            _add(archive, f"postgres_backup/{path.relative_to(folder).as_posix()}", path.read_bytes())
+            _add(
+                archive, f"postgres_backup/{path.relative_to(folder).as_posix()}", path.read_bytes()
+            )
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -1,12 +1,14 @@
-"""A small application that never rests: it writes over a pool all the time and notes when it could not.
+"""A small application that never rests: it writes over a pool all the time and notes when it could
+not.
 
     GET /healthz     200 and {"ok": true, ...}, or 503 and the reason
     GET /            what it knows: rows, the newest one, its schema's version
     POST /visits     one more row, of somebody's own: {"note": "..."}
 
-``/state/downtime.jsonl`` gets a line for each time in which no write succeeded though some were tried, or in which it did not
-run: from and to (seconds since the epoch), seconds, the errors seen meanwhile. Its schema has a version; a database of another version is not
-healthy for it, as with any application whose backup is older than its code.
+``/state/downtime.jsonl`` gets a line for each time in which no write succeeded though some were
+tried, or in which it did not run: from and to (seconds since the epoch), seconds, the errors seen
+meanwhile. Its schema has a version; a database of another version is not healthy for it, as with
+any application whose backup is older than its code.
 """
 
 import collections
@@ -43,7 +45,11 @@ class Diary:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.errors: collections.Counter = collections.Counter()
-        self.last_file, self.new_file, self.gaps_file = STATE / "last-write", STATE / "last-write.new", STATE / "downtime.jsonl"
+        self.last_file, self.new_file, self.gaps_file = (
+            STATE / "last-write",
+            STATE / "last-write.new",
+            STATE / "downtime.jsonl",
+        )
         self.last = float(self.last_file.read_text()) if self.last_file.exists() else 0.0
         self.restarted = self.last > 0
 
@@ -51,7 +57,13 @@ class Diary:
         with self.lock:
             now = time.time()
             if self.last and (self.errors or self.restarted):
-                gap = {"from": self.last, "to": now, "seconds": round(now - self.last, 3), "restarted": self.restarted, "errors": dict(self.errors)}
+                gap = {
+                    "from": self.last,
+                    "to": now,
+                    "seconds": round(now - self.last, 3),
+                    "restarted": self.restarted,
+                    "errors": dict(self.errors),
+                }
                 with open(self.gaps_file, "a", encoding="utf-8") as file:
                     file.write(json.dumps(gap) + "\n")
                 print(json.dumps({"downtime": gap}))
@@ -63,7 +75,9 @@ class Diary:
 
     def failed(self, error: Exception) -> None:
         with self.lock:
-            self.errors[f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"] += 1
+            self.errors[
+                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            ] += 1
 
 
 class Database:
@@ -76,7 +90,13 @@ class Database:
     def _pool(self) -> psycopg2.pool.ThreadedConnectionPool:
         with self.lock:
             if self.pool is None:
-                pool = psycopg2.pool.ThreadedConnectionPool(1, WRITERS + 8, os.environ["DATABASE_URL"], connect_timeout=2, application_name="web")
+                pool = psycopg2.pool.ThreadedConnectionPool(
+                    1,
+                    WRITERS + 8,
+                    os.environ["DATABASE_URL"],
+                    connect_timeout=2,
+                    application_name="web",
+                )
                 connection = pool.getconn()
                 with connection, connection.cursor() as cursor:
                     cursor.execute(SCHEMA)
@@ -117,7 +137,9 @@ def write_for_ever(number: int) -> None:
 
 def facts() -> dict:
     [(version,)] = database.ask("SELECT version FROM schema_version")
-    [(visits, newest, customers)] = database.ask("SELECT count(*), max(at)::text, (SELECT count(*) FROM customers) FROM visits")
+    [(visits, newest, customers)] = database.ask(
+        "SELECT count(*), max(at)::text, (SELECT count(*) FROM customers) FROM visits"
+    )
     return {"version": version, "visits": visits, "newest": newest, "customers": customers}
 
 
@@ -130,7 +152,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         known["ok"] = known["version"] == SCHEMA_VERSION
         if not known["ok"]:
-            known["reason"] = f"the database has schema version {known['version']}, this code needs {SCHEMA_VERSION}"
+            known["reason"] = (
+                f"the database has schema version {known['version']}, this code needs {SCHEMA_VERSION}"
+            )
         self._answer(200 if known["ok"] or self.path != "/healthz" else 503, known)
 
     def do_POST(self) -> None:
@@ -154,7 +178,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    # process 1 of a container ignores what it does not handle, and Docker would wait ten seconds before it kills it
+    # process 1 of a container ignores what it does not handle, and Docker would wait ten seconds
+    # before it kills it
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     for writer in range(WRITERS):
         threading.Thread(target=write_for_ever, args=(writer,), daemon=True).start()
