@@ -112,15 +112,13 @@ ARGUMENT_SPEC = {
 
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.backup.database import create_backup
+    from ansible.module_utils.postgres_backup.job import Job
 
     params = call.params
     return create_backup(
-        call.settings,
-        params["database"],
+        Job(call.settings, params["database"], check=call.check, progress=call.progress),
         params["tables"],
         params["schema_only"],
-        check=call.check,
-        progress=call.progress,
     )
 
 

@@ -71,18 +71,16 @@ ARGUMENT_SPEC = {
 
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.backup.kit import create_kit
+    from ansible.module_utils.postgres_backup.job import Job
     from ansible.module_utils.postgres_backup.restore.kit import restore_kit
 
     if call.params["state"] == "present":
-        return create_kit(call.settings, check=call.check, progress=call.progress)
+        return create_kit(Job(call.settings, check=call.check, progress=call.progress))
     identities = tuple(call.params["identities"])
     return restore_kit(
-        call.settings,
+        Job(call.settings, identities=identities, check=call.check, progress=call.progress),
         call.params["kit"],
         call.params["to"],
-        identities,
-        check=call.check,
-        progress=call.progress,
     )
 
 

@@ -83,13 +83,11 @@ ARGUMENT_SPEC = {
 
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.backup.prune import prune_backups
+    from ansible.module_utils.postgres_backup.job import Job
 
     result = prune_backups(
-        call.settings,
-        call.params["database"],
-        check=call.check,
+        Job(call.settings, call.params["database"], check=call.check, progress=call.progress),
         allow_many=call.params["allow_many"],
-        progress=call.progress,
     )
     kept, deleted = ([entry["backup"] for entry in result[key]] for key in ("kept", "deleted"))
     before = "".join(f"{name}\n" for name in sorted(kept + deleted))

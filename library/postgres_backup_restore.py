@@ -118,14 +118,14 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> dict:
+    from ansible.module_utils.postgres_backup.job import Job
     from ansible.module_utils.postgres_backup.restore.steps import perform_step
 
-    options = {
-        name: value
-        for name, value in call.params.items()
-        if name not in ("config", "progress_file")
-    }
-    return perform_step(call.settings, check=call.check, progress=call.progress, **options)
+    about = ("config", "progress_file", "database", "identities")
+    options = {name: value for name, value in call.params.items() if name not in about}
+    identities = tuple(call.params["identities"])
+    job = Job(call.settings, call.params["database"], identities, call.check, call.progress)
+    return perform_step(job, **options)
 
 
 if __name__ == "__main__":

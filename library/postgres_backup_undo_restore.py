@@ -58,10 +58,11 @@ ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "kept": {"type": "str", "de
 
 
 def perform(call: Call) -> dict:
+    from ansible.module_utils.postgres_backup.job import Job
     from ansible.module_utils.postgres_backup.restore.database import undo_restore
 
     return undo_restore(
-        call.settings, call.params["database"], call.params["kept"], check=call.check
+        Job(call.settings, call.params["database"], check=call.check), call.params["kept"]
     )
 
 

@@ -81,16 +81,19 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> dict:
+    from ansible.module_utils.postgres_backup.job import Job
     from ansible.module_utils.postgres_backup.verify.verify import verify_backup
 
     params = call.params
     return verify_backup(
-        call.settings,
+        Job(
+            call.settings,
+            params["database"],
+            identities=tuple(params["identities"]),
+            check=call.check,
+            progress=call.progress,
+        ),
         params["backup"],
-        params["database"],
-        tuple(params["identities"]),
-        check=call.check,
-        progress=call.progress,
     )
 
 

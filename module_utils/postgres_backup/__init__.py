@@ -17,6 +17,7 @@ FLOORS = (
     ("health",),
     ("verify",),
     ("postgresql", "catalog"),
+    ("job",),
     ("stream", "s3"),
     ("machine",),
     ("settings",),

@@ -29,6 +29,7 @@ from postgres_backup.catalog.retention import Decision
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import DatabaseError, LockedError, StoreError, UsageError
 from postgres_backup.health import status
+from postgres_backup.job import Job
 from postgres_backup.postgresql import pg_dump
 from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3.store import Store
@@ -105,7 +106,7 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(
     sample_config, sample_database, s3_client, bucket, new_database, tmp_path
 ):
     server = sample_database.server
-    taken = backup_room.create_backup(sample_config.settings)
+    taken = backup_room.create_backup(Job(sample_config.settings))
     everything = engine.keys(s3_client, bucket)
     stem = taken["backup"].removesuffix(".sql.gz")
     assert taken["key"] == f"postgres-backup/{stem}.sql.gz"
@@ -201,7 +202,7 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(
 
 
 def test_without_superuser_rights_globals_have_no_passwords(config, database, s3_client, bucket):
-    taken = backup_room.create_backup(config.settings)
+    taken = backup_room.create_backup(Job(config.settings))
     found = engine.manifest_of(s3_client, bucket, taken)
     text = gzip.decompress(
         s3_client.get_object(Bucket=bucket, Key=found["globals"]["key"])["Body"].read()
@@ -218,8 +219,8 @@ def test_without_superuser_rights_globals_have_no_passwords(config, database, s3
 def test_zstd_and_custom_hold_the_same_as_gzip(
     sample_config, sample_database, s3_client, bucket, tmp_path, variables, suffix
 ):
-    plain = backup_room.create_backup(sample_config.settings)
-    taken = backup_room.create_backup(sample_config.change(**variables))
+    plain = backup_room.create_backup(Job(sample_config.settings))
+    taken = backup_room.create_backup(Job(sample_config.change(**variables)))
     assert taken["backup"].endswith(suffix)
     one, other = (
         engine.manifest_of(s3_client, bucket, plain),
@@ -248,7 +249,7 @@ def test_encrypted_for_a_key_that_the_server_does_not_have(
     sample_config, s3_client, bucket, tmp_path, age_key
 ):
     public, key_file = age_key
-    taken = backup_room.create_backup(sample_config.change(AGE_RECIPIENTS=public))
+    taken = backup_room.create_backup(Job(sample_config.change(AGE_RECIPIENTS=public)))
     assert taken["backup"].endswith(".sql.gz.age")
     found = engine.manifest_of(s3_client, bucket, taken)
     assert found["encryption"] == {"kind": "age", "recipients": [public]}
@@ -265,7 +266,7 @@ def test_encrypted_for_a_key_that_the_server_does_not_have(
 
 
 def test_small_parts_limit_is_kept(noise_config, s3_client, bucket):
-    taken = backup_room.create_backup(noise_config.change(S3_MAX_PARTS=4))
+    taken = backup_room.create_backup(Job(noise_config.change(S3_MAX_PARTS=4)))
     head = s3_client.head_object(Bucket=bucket, Key=taken["key"])
     assert head["ContentLength"] == taken["bytes"]
     assert 2 <= int(head["ETag"].strip('"').rpartition("-")[2]) <= 4
@@ -295,7 +296,7 @@ def test_odd_names_of_databases_owners_and_tables(
         connection.execute(sql.SQL("CREATE TABLE {} ({} text)").format(table, table))
         connection.execute(sql.SQL("INSERT INTO {} VALUES ({})").format(table, sql.Literal(name)))
     config = new_config(database, s3, bucket, DB_NAMES="other " + shell_quoted(name))
-    together = backup_room.create_backup(config.settings, name)
+    together = backup_room.create_backup(Job(config.settings, name))
     assert (together["database"], together["rows"], together["tables"]) == (name, 1, 1)
     assert together["key"].count("/") == 2
     assert "//" not in together["key"]
@@ -303,7 +304,7 @@ def test_odd_names_of_databases_owners_and_tables(
     found = engine.manifest_of(s3_client, bucket, together)
     assert (found["database"], found["owner"]) == (name, database.owner)
     pattern = '"' + name.replace('"', '""') + '"'
-    partial = backup_room.create_backup(config.settings, name, tables=[pattern])
+    partial = backup_room.create_backup(Job(config.settings, name), tables=[pattern])
     assert (partial["rows"], partial["tables"]) == (1, 1)
     assert "/partial/" in partial["key"]
 
@@ -322,9 +323,9 @@ def shell_quoted(text: str) -> str:
 
 def test_chosen_tables_and_schema_only_are_no_whole_backups(sample_config, s3_client, bucket):
     settings = sample_config.settings
-    users = backup_room.create_backup(settings, tables=["users", "public.messages"])
-    schema = backup_room.create_backup(settings, schema_only=True)
-    both = backup_room.create_backup(settings, tables=["users"], schema_only=True)
+    users = backup_room.create_backup(Job(settings), tables=["users", "public.messages"])
+    schema = backup_room.create_backup(Job(settings), schema_only=True)
+    both = backup_room.create_backup(Job(settings), tables=["users"], schema_only=True)
     assert users["key"].endswith(".users+public.messages.sql.gz")
     assert schema["key"].endswith(".schema.sql.gz")
     assert both["key"].endswith(".users.schema.sql.gz")
@@ -349,14 +350,16 @@ def test_chosen_tables_and_schema_only_are_no_whole_backups(sample_config, s3_cl
 def test_a_pattern_that_fits_nothing_is_an_error(sample_config, s3_client, bucket, tables):
     settings = sample_config.settings
     with pytest.raises(DatabaseError, match="no matching tables") as caught:
-        backup_room.create_backup(settings, tables=tables if tables != ["Users"] else ['"Users"'])
+        backup_room.create_backup(
+            Job(settings), tables=tables if tables != ["Users"] else ['"Users"']
+        )
     assert "double quotes" in caught.value.hint
     engine.nothing_left(s3_client, bucket, settings.state_dir)
 
 
 def test_many_tables_still_fit_into_a_name(sample_config, s3_client, bucket):
     many = ["users"] + [f"public.user{letter}*" for letter in "s" * 60]
-    taken = backup_room.create_backup(sample_config.settings, tables=many)
+    taken = backup_room.create_backup(Job(sample_config.settings), tables=many)
     assert len(taken["key"].rpartition("/")[2]) < 220
     found = json.loads(
         s3_client.get_object(Bucket=bucket, Key=taken["key"] + ".json")["Body"].read()
@@ -372,9 +375,9 @@ def test_from_one_database_to_several_and_back(new_database, new_config, s3, s3_
     config = new_config(
         first, s3, bucket, DB_USER=first.server.superuser, DB_PASSWORD=first.server.password
     )
-    alone = backup_room.create_backup(config.settings)
+    alone = backup_room.create_backup(Job(config.settings))
     several = config.change(DB_NAMES=f"{first.name} {second.name}")
-    taken = [backup_room.create_backup(several, name) for name in (first.name, second.name)]
+    taken = [backup_room.create_backup(Job(several, name)) for name in (first.name, second.name)]
     assert [t["key"].split("/")[:2] for t in taken] == [
         ["postgres-backup", first.name],
         ["postgres-backup", second.name],
@@ -418,7 +421,9 @@ def test_two_servers_under_one_prefix_never_take_the_same_name(
     taken: list[dict] = []
     threads = [
         threading.Thread(
-            target=lambda config=config: taken.append(backup_room.create_backup(config.settings))
+            target=lambda config=config: taken.append(
+                backup_room.create_backup(Job(config.settings))
+            )
         )
         for config in configs
     ]
@@ -478,12 +483,12 @@ def test_killed_in_the_middle_and_the_next_run(
     assert engine.keys(s3_client, bucket, "postgres-backup/postgres-backup-") == []
     orphans = engine.unfinished(s3_client, bucket)
     assert orphans
-    assert backup_room.create_backup(noise_config.settings, schema_only=True)["tables"] == 0
+    assert backup_room.create_backup(Job(noise_config.settings), schema_only=True)["tables"] == 0
     assert (
         engine.unfinished(s3_client, bucket) == orphans
     )  # younger than a day: may be another server's work
     monkeypatch.setattr(backup_room, "STALE_UPLOAD_HOURS", -1)
-    backup_room.create_backup(noise_config.settings, schema_only=True)
+    backup_room.create_backup(Job(noise_config.settings), schema_only=True)
     assert engine.unfinished(s3_client, bucket) == []
 
 
@@ -510,7 +515,7 @@ def test_the_store_dies_in_the_middle(noise_config, postgres, s3_client, bucket,
         between.plan("status", "PUT", "journal/", times=1000, skip=1)
         began = time.monotonic()
         with pytest.raises(StoreError, match="goes on failing") as caught:
-            backup_room.create_backup(settings)
+            backup_room.create_backup(Job(settings))
     assert caught.value.exit_status == 1
     assert time.monotonic() - began < 60
     engine.nothing_left(s3_client, bucket, settings.state_dir)
@@ -532,7 +537,7 @@ def test_a_store_that_refuses_the_last_steps(request, sample_config, s3, s3_clie
             code="AccessDenied",
         )
         with pytest.raises(StoreError, match="does not allow"):
-            backup_room.create_backup(settings)
+            backup_room.create_backup(Job(settings))
     engine.nothing_left(s3_client, bucket, settings.state_dir)
     noted = [key for key in engine.keys(s3_client, bucket) if "backup-failed" in key]
     assert len(noted) == 1
@@ -552,7 +557,7 @@ def test_a_table_that_is_locked_is_waited_for(config, database, s3_client, bucke
         other.execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
         taken: list[dict] = []
         thread = threading.Thread(
-            target=lambda: taken.append(backup_room.create_backup(config.settings))
+            target=lambda: taken.append(backup_room.create_backup(Job(config.settings)))
         )
         thread.start()
         waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
@@ -569,7 +574,7 @@ def test_a_table_that_stays_locked_is_given_up(config, database, s3_client, buck
     with psycopg.connect(database.server.dsn(database.name)) as other:
         other.execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseError, match="timeout") as caught:
-            backup_room.create_backup(config.settings)
+            backup_room.create_backup(Job(config.settings))
     assert "pg_locks" in caught.value.hint
     engine.nothing_left(s3_client, bucket, config.settings.state_dir)
 
@@ -602,7 +607,7 @@ def test_timeouts_of_the_server_do_not_end_a_backup(proxy, noise_config, postgre
     ):
         postgres.execute(f"ALTER DATABASE noise SET {setting} = '400ms'")
     try:
-        assert backup_room.create_backup(noise_config.settings)["bytes"] > 50_000_000
+        assert backup_room.create_backup(Job(noise_config.settings))["bytes"] > 50_000_000
     finally:
         postgres.execute("ALTER DATABASE noise RESET ALL")
 
@@ -620,8 +625,8 @@ def test_a_second_run_is_told_who_is_at_work(
         )
         assert engine.answer(done)["exit_status"] == 3
         with pytest.raises(LockedError):
-            backup_room.create_backup(noise_config.settings)
-        assert backup_room.create_backup(other.settings)[
+            backup_room.create_backup(Job(noise_config.settings))
+        assert backup_room.create_backup(Job(other.settings))[
             "changed"
         ]  # another database has a lock of its own
         slowly.seconds = 0
@@ -644,19 +649,19 @@ def test_row_level_security_and_missing_rights_are_explained(config, database):
         "CREATE TABLE private (x int); CREATE TABLE filtered (x int); ALTER TABLE filtered ENABLE ROW LEVEL SECURITY"
     )
     with pytest.raises(DatabaseError, match="permission denied for table") as caught:
-        backup_room.create_backup(config.settings)
+        backup_room.create_backup(Job(config.settings))
     assert "pg_read_all_data" in caught.value.hint
     database.execute(sql.SQL("GRANT pg_read_all_data TO {}").format(sql.Identifier(database.owner)))
     with pytest.raises(DatabaseError, match="row-level security") as caught:
-        backup_room.create_backup(config.settings)
+        backup_room.create_backup(Job(config.settings))
     assert "BYPASSRLS" in caught.value.hint
 
 
 def test_check_mode_says_the_same_and_writes_nothing(sample_config, s3_client, bucket):
-    planned = backup_room.create_backup(sample_config.settings, check=True)
+    planned = backup_room.create_backup(Job(sample_config.settings, check=True))
     assert engine.keys(s3_client, bucket) == []
     assert not os.path.exists(sample_config.settings.state_dir)
-    taken = backup_room.create_backup(sample_config.settings)
+    taken = backup_room.create_backup(Job(sample_config.settings))
     assert re.sub(r"[\d_-]{19}", "", planned["key"]) == re.sub(r"[\d_-]{19}", "", taken["key"])
 
 
@@ -690,10 +695,10 @@ def test_over_tls_everything_from_backup_to_prune(
             config = new_config(sample_database, server, "a-bucket")
             Store(config.settings).create_bucket()
         settings = as_superuser(config, sample_database)
-        taken = backup_room.create_backup(settings)
-        assert verify_backup(settings, "latest")["sha256"] == taken["sha256"]
+        taken = backup_room.create_backup(Job(settings))
+        assert verify_backup(Job(settings), "latest")["sha256"] == taken["sha256"]
         assert [line["state"] for line in status.info(settings)["backups"]] == ["proven"]
-        assert prune_backups(settings)["kept"][0]["backup"] == taken["backup"]
+        assert prune_backups(Job(settings))["kept"][0]["backup"] == taken["backup"]
         assert (
             remove(
                 Store(settings),

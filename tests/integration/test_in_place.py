@@ -11,6 +11,7 @@ import pytest
 from demo import sample
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, DatabaseError
+from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql, state_of
 
@@ -22,7 +23,7 @@ def test_the_database_becomes_what_it_was(sample_database, config):
     run_sql(server, name, *extensions_for(server))
     whole = state_of(server, name)
     schema = schema_of(server, name)
-    taken = create_backup(settings)
+    taken = create_backup(Job(settings))
     sample.destroy(server.dsn(name))
     run_sql(
         server,
@@ -37,7 +38,7 @@ def test_the_database_becomes_what_it_was(sample_database, config):
         "GRANT CREATE ON SCHEMA public TO PUBLIC",
     )
     before = databases_of(server)
-    result = restore_database(settings, "latest", in_place_wanted=True)
+    result = restore_database(Job(settings), "latest", in_place_wanted=True)
     assert (result["in_place"], result["kept_database"], result["rows"]) == (
         True,
         None,
@@ -79,9 +80,9 @@ def test_its_owner_may_do_it(sample_database, config):
     before = rows_of(server, name)
     run_sql(server, name, "ALTER TABLE billing.orders DISABLE ROW LEVEL SECURITY")
     run_sql(server, "postgres", "ALTER ROLE {owner} NOCREATEDB", owner=sample_database.owner)
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     sample.destroy(server.dsn(name))
-    restore_database(config.settings, "latest", in_place_wanted=True)
+    restore_database(Job(config.settings), "latest", in_place_wanted=True)
     assert rows_of(server, name) == before
 
 
@@ -91,7 +92,7 @@ def test_nothing_of_a_cut_backup_stays(sample_database, config, s3_client, bucke
     """
     server, name = sample_database.server, sample_database.name
     settings = as_superuser(config, server)
-    taken = create_backup(settings)
+    taken = create_backup(Job(settings))
     dump = gzip.decompress(s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read())
     assert b"\nBEGIN;\n" in dump
     before = state_of(server, name)
@@ -100,7 +101,7 @@ def test_nothing_of_a_cut_backup_stays(sample_database, config, s3_client, bucke
     for end in (middle, len(dump) - 20):
         s3_client.put_object(Bucket=bucket, Key=script, Body=gzip.compress(dump[:end], 1))
         with pytest.raises(BadBackupError) as caught:
-            restore_database(settings, script, in_place_wanted=True)
+            restore_database(Job(settings), script, in_place_wanted=True)
         assert caught.value.findings
         assert state_of(server, name) == before
     broken = dump.replace(
@@ -108,7 +109,7 @@ def test_nothing_of_a_cut_backup_stays(sample_database, config, s3_client, bucke
     )
     s3_client.put_object(Bucket=bucket, Key=script, Body=gzip.compress(broken, 1))
     with pytest.raises(DatabaseError, match="does not exist"):
-        restore_database(settings, script, in_place_wanted=True)
+        restore_database(Job(settings), script, in_place_wanted=True)
     assert state_of(server, name) == before
 
 
@@ -116,7 +117,7 @@ def test_a_lost_row_rolls_everything_back(sample_database, config, monkeypatch):
     """The rows are counted before the commit."""
     server, name = sample_database.server, sample_database.name
     settings = as_superuser(config, server)
-    create_backup(settings)
+    create_backup(Job(settings))
     before = state_of(server, name)
     from postgres_backup.restore import in_place
 
@@ -127,7 +128,7 @@ def test_a_lost_row_rolls_everything_back(sample_database, config, monkeypatch):
         lambda report: b"DELETE FROM ONLY public.notes WHERE id = 3;" + counted(report),
     )
     with pytest.raises(DatabaseError, match=r"public\.notes has \d+ rows, the backup has \d+"):
-        restore_database(settings, "latest", in_place_wanted=True)
+        restore_database(Job(settings), "latest", in_place_wanted=True)
     assert state_of(server, name) == before
 
 
@@ -135,16 +136,16 @@ def test_it_waits_for_nobody(sample_database, config):
     """Whoever sits in a transaction is cut off; there must be a database to restore into."""
     server, name = sample_database.server, sample_database.name
     settings = as_superuser(config, server)
-    create_backup(settings)
+    create_backup(Job(settings))
     before = rows_of(server, name)
     sample.destroy(server.dsn(name))
     with psycopg.connect(server.dsn(name)) as idle:
         idle.execute("SELECT count(*) FROM public.users")
-        restore_database(settings, "latest", in_place_wanted=True)
+        restore_database(Job(settings), "latest", in_place_wanted=True)
         with pytest.raises(psycopg.OperationalError):
             idle.execute("SELECT 1")
     assert rows_of(server, name) == before
     run_sql(server, "postgres", "DROP DATABASE {name}", name=name)
     for check in (True, False):
         with pytest.raises(DatabaseError, match="no database"):
-            restore_database(settings, "latest", check=check, in_place_wanted=True)
+            restore_database(Job(settings, check=check), "latest", in_place_wanted=True)

@@ -23,6 +23,7 @@ from postgres_backup.catalog.kits import newest_kit
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import BadBackupError, PostgresBackupError, UsageError
 from postgres_backup.health import status
+from postgres_backup.job import Job
 from postgres_backup.machine import config_file
 from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly.run import run_night
@@ -70,11 +71,11 @@ def same(one, other) -> bool:
 
 
 def test_every_file_comes_back_as_it_was(keyed, app, key, tmp_path, s3_client, bucket):
-    made = kit.create_kit(keyed)
+    made = kit.create_kit(Job(keyed))
     body = s3_client.get_object(Bucket=bucket, Key=made["key"])["Body"].read()
     assert SECRET.encode() not in body
     assert body.startswith(b"age-encryption.org/v1")
-    done = restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))
+    done = restore_kit(Job(keyed, identities=(str(key),)), "latest", str(tmp_path / "back"))
     back = tmp_path / "back" / str(app).lstrip("/")
     assert same(app, back)
     for name, mode in {".env": 0o600, "uploads": 0o2775, "uploads/photo": 0o666}.items():
@@ -86,7 +87,7 @@ def test_every_file_comes_back_as_it_was(keyed, app, key, tmp_path, s3_client, b
 def test_stock_tools_unpack_it(keyed, app, key, tmp_path, s3_client, bucket):
     if not shutil.which("age"):
         pytest.skip("age is not installed")
-    made = kit.create_kit(keyed)
+    made = kit.create_kit(Job(keyed))
     (tmp_path / "key").write_text(f"{key}\n")
     (tmp_path / "kit").write_bytes(
         s3_client.get_object(Bucket=bucket, Key=made["key"])["Body"].read()
@@ -104,25 +105,27 @@ def test_stock_tools_unpack_it(keyed, app, key, tmp_path, s3_client, bucket):
 def test_in_the_clear_only_where_somebody_said_so(config, app, bucket, s3_client):
     plain = config.change(BACKUP_PATHS=f"'{app}'")
     with pytest.raises(UsageError) as refused:
-        kit.create_kit(plain)
+        kit.create_kit(Job(plain))
     assert "backup_age_recipients" in refused.value.hint
     assert "Contents" not in s3_client.list_objects_v2(Bucket=bucket)
-    assert kit.create_kit(dataclasses.replace(plain, kit_plain=True))["kit"].endswith(".tar.gz")
+    assert kit.create_kit(Job(dataclasses.replace(plain, kit_plain=True)))["kit"].endswith(
+        ".tar.gz"
+    )
 
 
 def test_a_path_that_is_not_there_is_named(keyed, tmp_path):
     with pytest.raises(UsageError) as refused:
-        kit.create_kit(dataclasses.replace(keyed, paths=(str(tmp_path / "gone"),)))
+        kit.create_kit(Job(dataclasses.replace(keyed, paths=(str(tmp_path / "gone"),))))
     assert str(tmp_path / "gone") in refused.value.message
 
 
 def test_half_a_kit_is_never_put_back(keyed, key, tmp_path, s3_client, bucket):
-    made = kit.create_kit(keyed)
+    made = kit.create_kit(Job(keyed))
     body = s3_client.get_object(Bucket=bucket, Key=made["key"])["Body"].read()
     for damaged in (body[:-1000], body[:2_000_000] + b"?" + body[2_000_001:]):
         s3_client.put_object(Bucket=bucket, Key=made["key"], Body=damaged)
         with pytest.raises(PostgresBackupError):
-            restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))
+            restore_kit(Job(keyed, identities=(str(key),)), "latest", str(tmp_path / "back"))
         assert not (tmp_path / "back").exists()
     s3_client.put_object(Bucket=bucket, Key=made["key"], Body=body)
     for keys, kind in (
@@ -130,7 +133,7 @@ def test_half_a_kit_is_never_put_back(keyed, key, tmp_path, s3_client, bucket):
         ((str(pyrage.x25519.Identity.generate()),), PostgresBackupError),
     ):
         with pytest.raises(kind):
-            restore_kit(keyed, "latest", str(tmp_path / "back"), keys)
+            restore_kit(Job(keyed, identities=keys), "latest", str(tmp_path / "back"))
     assert not (tmp_path / "back").exists()
 
 
@@ -151,13 +154,12 @@ def test_a_night_saves_it_and_its_failure_fails_the_night_but_not_the_backup(
 
 
 def test_another_servers_kit_is_not_taken_for_ours(keyed, key, tmp_path):
-    kit.create_kit(keyed)
+    kit.create_kit(Job(keyed))
     with pytest.raises(UsageError) as refused:
         restore_kit(
-            dataclasses.replace(keyed, server_name="other"),
+            Job(dataclasses.replace(keyed, server_name="other"), identities=(str(key),)),
             "latest",
             str(tmp_path / "back"),
-            (str(key),),
         )
     assert refused.value.hint == "There are kits of test-server: set backup_server_name"
 
@@ -165,7 +167,7 @@ def test_another_servers_kit_is_not_taken_for_ours(keyed, key, tmp_path):
 def test_the_bucket_is_what_is_left(config, database, new_config, s3, bucket, tmp_path):
     """Endpoint, bucket and key: whose backups there are, and what to set to restore them."""
     database.execute(f'SET ROLE "{database.owner}"; CREATE TABLE t (i int)')
-    made = create_backup(config.settings)
+    made = create_backup(Job(config.settings))
     bare = tmp_path / "bare.env"
     wanted = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     bare.write_text("".join(f"{name}={config.values[name]}\n" for name in wanted))
@@ -212,13 +214,16 @@ def test_the_bucket_is_what_is_left(config, database, new_config, s3, bucket, tm
     ],
 )
 def test_a_damaged_manifest_hides_no_other_kit(keyed, key, tmp_path, s3_client, bucket, body):
-    made = kit.create_kit(keyed)
+    made = kit.create_kit(Job(keyed))
     spoiled = "postgres-backup/kit/postgres-backup-kit-2030-01-01_00-00-00"
     s3_client.put_object(Bucket=bucket, Key=f"{spoiled}.tar.gz.age", Body=b"x")
     s3_client.put_object(Bucket=bucket, Key=f"{spoiled}.json", Body=body)
     assert newest_kit(keyed)["kit"] == made["kit"]
-    assert restore_kit(keyed, "latest", str(tmp_path / "back"), (str(key),))["kit"] == made["kit"]
-    assert kit.create_kit(keyed)["deleted"] == []
+    assert (
+        restore_kit(Job(keyed, identities=(str(key),)), "latest", str(tmp_path / "back"))["kit"]
+        == made["kit"]
+    )
+    assert kit.create_kit(Job(keyed))["deleted"] == []
 
 
 def old_kit(s3_client, bucket: str, made: dict, days: int) -> str:
@@ -247,15 +252,15 @@ def test_kits_go_as_backups_do(keyed, s3, s3_client, bucket):
     """The same retention: the newest stay, others' stay, no more than half at once, and none on a
     clock that the store does not share.
     """
-    made = kit.create_kit(keyed)
+    made = kit.create_kit(Job(keyed))
     old = [old_kit(s3_client, bucket, made, days) for days in (1, 2, 3, 8, 9, 10)]
     before = engine.keys(s3_client, bucket, "postgres-backup/kit/")
     with ShiftedClock(s3.endpoint_url, 60 * 60 * 24 * 30) as between:
         with pytest.raises(PostgresBackupError, match="clock") as caught:
-            kit.create_kit(dataclasses.replace(keyed, s3_endpoint_url=between.endpoint_url))
+            kit.create_kit(Job(dataclasses.replace(keyed, s3_endpoint_url=between.endpoint_url)))
         assert [finding["code"] for finding in caught.value.findings] == ["CLOCK_DIFFERS"]
     assert set(before) <= set(engine.keys(s3_client, bucket, "postgres-backup/kit/"))
-    done = kit.create_kit(keyed)
+    done = kit.create_kit(Job(keyed))
     assert {one["kit"] for one in done["deleted"]} == set(old[3:])
     left = engine.keys(s3_client, bucket, "postgres-backup/kit/")
     assert not [key for key in left if any(name.split(".")[0] in key for name in old[3:])]
@@ -275,7 +280,8 @@ def test_two_servers_under_one_prefix_never_take_the_same_name(
         for number in range(3)
     ]
     threads = [
-        threading.Thread(target=lambda one=one: made.append(kit.create_kit(one))) for one in servers
+        threading.Thread(target=lambda one=one: made.append(kit.create_kit(Job(one))))
+        for one in servers
     ]
     for thread in threads:
         thread.start()
@@ -283,16 +289,16 @@ def test_two_servers_under_one_prefix_never_take_the_same_name(
         thread.join()
     assert len({one["kit"] for one in made}) == 3
     for one in servers:
-        assert restore_kit(one, "latest", str(tmp_path / one.server_name), (str(key),))["kit"] in {
-            done["kit"] for done in made
-        }
+        assert restore_kit(
+            Job(one, identities=(str(key),)), "latest", str(tmp_path / one.server_name)
+        )["kit"] in {done["kit"] for done in made}
 
 
 @pytest.mark.parametrize("name", ["../outside", "inside/../../outside", "link/outside"])
 def test_a_kit_that_leads_out_of_its_folder_is_refused(
     keyed, key, tmp_path, s3_client, bucket, name
 ):
-    made = kit.create_kit(dataclasses.replace(keyed, age_recipients=(), kit_plain=True))
+    made = kit.create_kit(Job(dataclasses.replace(keyed, age_recipients=(), kit_plain=True)))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         link = tarfile.TarInfo("link")
@@ -306,5 +312,5 @@ def test_a_kit_that_leads_out_of_its_folder_is_refused(
     s3_client.put_object(Bucket=bucket, Key=made["key"], Body=body)
     (tmp_path / "back").mkdir()
     with pytest.raises(BadBackupError, match="leads out of"):
-        restore_kit(keyed, "latest", str(tmp_path / "back"))
+        restore_kit(Job(keyed), "latest", str(tmp_path / "back"))
     assert not (tmp_path / "outside").exists()

@@ -12,6 +12,7 @@ import pytest
 
 from postgres_backup.backup.prune import prune_backups
 from postgres_backup.errors import PostgresBackupError, StoreError
+from postgres_backup.job import Job
 from postgres_backup.nightly.adopt import adopt_backups
 from tests.integration import engine
 from tests.services.proxy import FaultProxy, ShiftedClock
@@ -46,10 +47,10 @@ def without_journal(client, bucket: str) -> set[str]:
 
 def test_what_is_past_its_time_goes_with_all_that_belongs_to_it(config, ten, s3_client, bucket):
     before = without_journal(s3_client, bucket)
-    planned = prune_backups(config.settings, check=True)
+    planned = prune_backups(Job(config.settings, check=True))
     assert without_journal(s3_client, bucket) == before
     assert engine.keys(s3_client, bucket, "postgres-backup/journal/") == []
-    result = prune_backups(config.settings)
+    result = prune_backups(Job(config.settings))
     assert result | {"seconds": 0} == planned | {"seconds": 0}
     assert names_of(result["deleted"]) == ten[7:]
     assert names_of(result["kept"]) == ten[:7]
@@ -57,7 +58,7 @@ def test_what_is_past_its_time_goes_with_all_that_belongs_to_it(config, ten, s3_
     gone = {key for key in before if any(name.split(".")[0] in key for name in ten[7:])}
     assert len(gone) == 9
     assert without_journal(s3_client, bucket) == before - gone
-    again = prune_backups(config.settings)
+    again = prune_backups(Job(config.settings))
     assert (again["changed"], again["deleted"]) == (False, [])
     assert len(engine.keys(s3_client, bucket, "postgres-backup/journal/")) == 1
 
@@ -81,7 +82,7 @@ def test_what_is_not_ours_stays_whatever_its_age(config, ten, s3_client, bucket)
         for key in without_journal(s3_client, bucket)
         if not any(name.split(".")[0] in key for name in ten)
     }
-    result = prune_backups(config.settings, allow_many=True)
+    result = prune_backups(Job(config.settings), allow_many=True)
     assert names_of(result["deleted"]) == ten[7:]
     assert others <= without_journal(s3_client, bucket)
     assert result["waiting"] == 1
@@ -92,7 +93,7 @@ def test_no_more_than_half_in_one_run(config, s3_client, bucket):
     stored = [
         engine.forge(s3_client, bucket, days_ago(day)) for day in (0, 1, 20, 21, 22, 23, 24, 25)
     ]
-    first = prune_backups(config.settings)
+    first = prune_backups(Job(config.settings))
     assert names_of(first["deleted"]) == stored[4:]
     # these tests have no PostgreSQL behind them, so the databases that restores replaced cannot be
     # asked for
@@ -107,7 +108,7 @@ def test_the_newest_good_and_the_newest_proven_stay(config, s3_client, bucket):
         engine.forge(s3_client, bucket, days_ago(100 + day), proven=day == 3) for day in range(5)
     ]
     s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{stored[0]}", Body=b"cut")
-    result = prune_backups(config.settings, allow_many=True)
+    result = prune_backups(Job(config.settings), allow_many=True)
     assert {line["backup"]: line["reason"] for line in result["kept"]} == {
         stored[1]: "the newest good backup",
         stored[3]: "the newest proven backup",
@@ -120,7 +121,7 @@ def test_globals_of_another_place_are_not_touched(config, s3_client, bucket):
     s3_client.put_object(Bucket=bucket, Key=elsewhere, Body=b"precious")
     engine.forge(s3_client, bucket, days_ago(1))
     old = engine.forge(s3_client, bucket, days_ago(30), change={"globals": {"key": elsewhere}})
-    assert names_of(prune_backups(config.settings)["deleted"]) == [old]
+    assert names_of(prune_backups(Job(config.settings))["deleted"]) == [old]
     left = engine.keys(s3_client, bucket)
     assert elsewhere in left
     assert not any(old.split(".")[0] in key for key in left)
@@ -133,13 +134,13 @@ def test_a_prune_that_was_cut_short_is_finished_by_the_next(config, ten, s3, s3_
             "status", "DELETE", "manifests/", times=1, skip=1, status=403, code="AccessDenied"
         )
         with pytest.raises(StoreError):
-            prune_backups(settings)
+            prune_backups(Job(settings))
     left = without_journal(s3_client, bucket)
     assert f"postgres-backup/{ten[8]}" not in left
     assert any("manifests" in key and ten[8].split(".")[0] in key for key in left)
     assert f"postgres-backup/{ten[7]}" in left
     config.change(S3_ENDPOINT_URL=s3.endpoint_url)
-    prune_backups(config.settings)
+    prune_backups(Job(config.settings))
     assert {
         name.split(".")[0].rpartition("/")[2] for name in without_journal(s3_client, bucket)
     } == {name.split(".")[0] for name in ten[:7]}
@@ -148,7 +149,7 @@ def test_a_prune_that_was_cut_short_is_finished_by_the_next(config, ten, s3, s3_
 def test_manifests_of_others_without_object_stay(config, ten, s3_client, bucket):
     name = engine.forge(s3_client, bucket, days_ago(30), server="other-server")
     s3_client.delete_object(Bucket=bucket, Key=f"postgres-backup/{name}")
-    prune_backups(config.settings)
+    prune_backups(Job(config.settings))
     assert any(
         "manifests" in key and name.split(".")[0] in key for key in engine.keys(s3_client, bucket)
     )
@@ -177,7 +178,7 @@ def test_a_clock_that_disagrees_with_the_store_deletes_nothing(
     with ShiftedClock(s3.endpoint_url, minutes * 60) as between:
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
         with pytest.raises(PostgresBackupError, match=words) as caught:
-            prune_backups(settings, allow_many=True)
+            prune_backups(Job(settings), allow_many=True)
     assert [f["code"] for f in caught.value.findings] == ["CLOCK_DIFFERS"]
     assert caught.value.exit_status == 1
     assert without_journal(s3_client, bucket) == before
@@ -187,7 +188,7 @@ def test_a_clock_that_is_nearly_right_is_right_enough(config, ten, s3):
     with ShiftedClock(s3.endpoint_url, 14 * 60) as between:
         assert (
             names_of(
-                prune_backups(config.change(S3_ENDPOINT_URL=between.endpoint_url), check=True)[
+                prune_backups(Job(config.change(S3_ENDPOINT_URL=between.endpoint_url), check=True))[
                     "deleted"
                 ]
             )
@@ -199,7 +200,7 @@ def test_a_backup_dated_in_the_future_stays(config, s3_client, bucket):
     engine.forge(s3_client, bucket, days_ago(-400))
     now = engine.forge(s3_client, bucket, days_ago(0))
     old = engine.forge(s3_client, bucket, days_ago(30))
-    result = prune_backups(config.settings)
+    result = prune_backups(Job(config.settings))
     assert names_of(result["deleted"]) == [old]
     assert {line["reason"] for line in result["kept"] if line["backup"] != now} == {
         "dated in the future"
@@ -225,11 +226,11 @@ def test_adoption_reads_to_the_end_and_refuses_what_is_cut(config, s3_client, bu
     }  # fmt: skip
     foreign = engine.forge(s3_client, bucket, days_ago(17), server="other-server")
     before = without_journal(s3_client, bucket)
-    assert names_of(prune_backups(config.settings, allow_many=True)["deleted"]) == []
+    assert names_of(prune_backups(Job(config.settings), allow_many=True)["deleted"]) == []
 
-    planned = adopt_backups(config.settings, check=True)
+    planned = adopt_backups(Job(config.settings, check=True))
     assert without_journal(s3_client, bucket) == before
-    result = adopt_backups(config.settings)
+    result = adopt_backups(Job(config.settings))
     assert (
         (result["adopted"], names_of(result["refused"]))
         == (planned["adopted"], names_of(planned["refused"]))
@@ -237,10 +238,10 @@ def test_adoption_reads_to_the_end_and_refuses_what_is_cut(config, s3_client, bu
     )
     assert {f["code"] for f in result["findings"]} >= set(refused.values())
     assert foreign not in str(result)
-    again = adopt_backups(config.settings)
+    again = adopt_backups(Job(config.settings))
     assert (again["changed"], again["adopted"]) == (False, [])
 
-    pruned = prune_backups(config.settings, allow_many=True)
+    pruned = prune_backups(Job(config.settings), allow_many=True)
     assert names_of(pruned["deleted"]) == whole[1:]
     assert {f"postgres-backup/{name}" for name in refused} <= set(engine.keys(s3_client, bucket))
 
@@ -265,7 +266,7 @@ def test_a_store_that_goes_away_is_no_reason_to_refuse_a_backup(config, s3, s3_c
             "status", "GET", "postgres-backup-", times=1000, status=403, code="AccessDenied"
         )
         with pytest.raises(StoreError):
-            adopt_backups(settings)
+            adopt_backups(Job(settings))
 
 
 def test_a_lock_is_held_while_pruning(config, ten, s3_client, bucket):

@@ -32,6 +32,7 @@ from demo.s3_server import SeaweedFS
 from postgres_backup.backup.database import create_backup
 from postgres_backup.catalog.names import BackupName
 from postgres_backup.clock import utc_now
+from postgres_backup.job import Job
 from postgres_backup.machine.config_file import load
 from tests import documents
 from tests.documents import ROOT, Block
@@ -284,7 +285,7 @@ def _take_backups(stage: Stage, folder: Path) -> None:
     (stage.checkout / "backup.key").write_text(key)
     public = re.search(r"age1\w+", key)[0]
     stage.replacements["FILE.age"] = create_backup(
-        dataclasses.replace(config, age_recipients=(public,))
+        Job(dataclasses.replace(config, age_recipients=(public,)))
     )["backup"]
     with open(folder / "postgres-backup.log", "w", encoding="utf-8") as log:
         subprocess.run(

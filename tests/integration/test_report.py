@@ -23,6 +23,7 @@ from postgres_backup.catalog.names import Layout
 from postgres_backup.errors import UsageError
 from postgres_backup.health import status
 from postgres_backup.health.server_facts import describe_server
+from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
 from postgres_backup.s3 import store
 from tests.integration import engine
@@ -81,8 +82,8 @@ def test_facts_of_a_server_that_backed_up_failed_and_restored(config, filled, s3
         reason=f"Failed to do it with {config.values['DB_PASSWORD']}",
     )
     note(settings, "backup-failed", timedelta(days=91), reason="too long ago")
-    taken = create_backup(settings)
-    back = restore_database(settings, taken["backup"])
+    taken = create_backup(Job(settings))
+    back = restore_database(Job(settings), taken["backup"])
 
     facts = describe_server(settings)
     assert json.loads(json.dumps(facts)) == facts
@@ -217,7 +218,7 @@ BROKEN = {
 
 
 def test_nobody_is_left_out_and_nobody_is_held_up(play, config, tmp_path):
-    taken = create_backup(config.settings)
+    taken = create_backup(Job(config.settings))
     shown = play(more=GHOST | BROKEN)
     page = tmp_path / "report.html"
     text = page.read_text()
@@ -244,7 +245,7 @@ def test_the_only_server_cannot_be_reached(play, tmp_path):
 
 
 def test_check_mode_writes_nothing(play, config, tmp_path, s3_client, bucket):
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     before = engine.keys(s3_client, bucket)
     shown = play("--check", "-e", "publish=true")
     assert f"The page would be {tmp_path}/report.html" in shown
@@ -256,7 +257,7 @@ def test_check_mode_writes_nothing(play, config, tmp_path, s3_client, bucket):
 def test_published_by_the_first_that_could_be_asked_and_read_by_whoever_has_the_link(
     play, config, tmp_path, s3_client, bucket
 ):
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     shown = play("-e", "publish=true", "-e", "backup_report_link_hours=1", more=BROKEN)
     links = re.findall(r"https?://\S+X-Amz\S+", shown)
     assert len(links) == 1

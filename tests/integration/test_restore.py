@@ -13,6 +13,7 @@ from demo import sample
 from demo.postgres_server import UNPRIVILEGED, PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import PostgresBackupError, UsageError
+from postgres_backup.job import Job
 from postgres_backup.postgresql import connection as connection_room
 from postgres_backup.postgresql import replaced
 from postgres_backup.restore.database import restore_database, undo_restore
@@ -48,15 +49,15 @@ def test_everything_comes_back_and_an_undo_undoes_itself(sample_database, config
     )
     settings = as_superuser(config, server)
     whole = state_of(server, name)
-    taken = create_backup(settings)
+    taken = create_backup(Job(settings))
     server.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(here))
     sample.destroy(server.dsn(name))
     server.execute(sql.SQL("COMMENT ON DATABASE {} IS 'damaged'").format(here))
     damaged = state_of(server, name)
 
-    plan = restore_database(settings, "latest", check=True)
+    plan = restore_database(Job(settings, check=True), "latest")
     assert state_of(server, name) == damaged
-    result = restore_database(settings, "latest")
+    result = restore_database(Job(settings), "latest")
     assert (result["backup"], result["findings"]) == (taken["backup"], [])
     assert state_of(server, name) == whole
     assert result["rows"] == taken["rows"] == plan["rows"]
@@ -64,12 +65,12 @@ def test_everything_comes_back_and_an_undo_undoes_itself(sample_database, config
     assert result["kept_database"].startswith(f"{name}_before_")
     assert rows_of(server, result["kept_database"]) == damaged["rows"]
 
-    first = undo_restore(settings)
+    first = undo_restore(Job(settings))
     assert (first["restored_database"], state_of(server, name)) == (
         result["kept_database"],
         damaged,
     )
-    second = undo_restore(settings)
+    second = undo_restore(Job(settings))
     assert (second["restored_database"], state_of(server, name)) == (first["kept_database"], whole)
     with connection_room.connect_maintenance(settings, name) as connection:
         assert [row["name"] for row in replaced.kept(connection, name)] == [second["kept_database"]]
@@ -104,20 +105,22 @@ def test_databases_of_any_name(new_database, new_config, s3, new_bucket):
             "ALTER TABLE t OWNER TO {owner}",
             owner=made.owner,
         )
-        create_backup(config.settings)
+        create_backup(Job(config.settings))
         run_sql(server, name, "DELETE FROM t")
-        result = restore_database(config.settings, "latest")
+        result = restore_database(Job(config.settings), "latest")
         assert (rows(server, name), rows(server, result["kept_database"])) == (2, 0)
-        undone = undo_restore(config.settings, kept=result["kept_database"])
+        undone = undo_restore(Job(config.settings), kept=result["kept_database"])
         assert (rows(server, name), rows(server, undone["kept_database"])) == (0, 2)
-    assert restore_database(config.settings, "latest", in_place_wanted=True)["rows"] == 2
+    assert restore_database(Job(config.settings), "latest", in_place_wanted=True)["rows"] == 2
     assert rows(server, name) == 2
     twin = new_database("a" * 62 + "b")
     config = new_config(twin, s3, new_bucket(s3))
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     with pytest.raises(UsageError, match="Nothing to undo"):
-        undo_restore(config.settings)
-    assert restore_database(config.settings, "latest")["kept_database"] != undone["kept_database"]
+        undo_restore(Job(config.settings))
+    assert (
+        restore_database(Job(config.settings), "latest")["kept_database"] != undone["kept_database"]
+    )
 
 
 def rows(server, name: str) -> int:
@@ -140,9 +143,9 @@ def test_rows_of_very_different_widths_come_out_as_they_went_in(database, config
         owner=database.owner,
     )
     before = rows_of(server, name)
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     assert [
-        finding["code"] for finding in restore_database(config.settings, "latest")["findings"]
+        finding["code"] for finding in restore_database(Job(config.settings), "latest")["findings"]
     ] == ["DISK_NOT_CHECKED"]
     assert rows_of(server, name) == before
 
@@ -165,17 +168,17 @@ def test_every_kind_of_object(variables, sample_database, config):
     config.change(**chosen, AGE_RECIPIENTS=str(identity.to_public()) if encrypted else None)
     settings = as_superuser(config, server)
     before = rows_of(server, name)
-    create_backup(settings)
+    create_backup(Job(settings))
     sample.destroy(server.dsn(name))
     if encrypted:
         damaged = rows_of(server, name)
         for wrong in ((), (str(pyrage.x25519.Identity.generate()),)):
             with pytest.raises(PostgresBackupError) as caught:
-                restore_database(settings, "latest", identities=wrong)
+                restore_database(Job(settings, identities=wrong), "latest")
             assert caught.value.hint
         assert rows_of(server, name) == damaged
     assert (
-        restore_database(settings, "latest", identities=(str(identity),) if encrypted else ())[
+        restore_database(Job(settings, identities=(str(identity),) if encrypted else ()), "latest")[
             "findings"
         ]
         == []
@@ -205,9 +208,9 @@ def test_encoding_and_locale_come_back(major, kind, postgres_server, new_config,
             "CREATE TABLE t AS SELECT chr(i) AS letter FROM generate_series(65, 120) i ORDER BY chr(i)",
         )
         before = state_of(server, "locale")
-        create_backup(config.settings)
+        create_backup(Job(config.settings))
         run_sql(server, "postgres", "DROP DATABASE locale")
-        assert restore_database(config.settings, "latest")["findings"] == []
+        assert restore_database(Job(config.settings), "latest")["findings"] == []
         assert state_of(server, "locale") == before
     finally:
         run_sql(server, "postgres", "DROP DATABASE IF EXISTS locale")
@@ -222,15 +225,17 @@ def test_from_an_old_major_into_new_ones(postgres_server, new_config, s3, bucket
     try:
         before = rows_of(old, "moving")
         create_backup(
-            new_config(
-                Database(old, "moving", old.superuser, old.password, ""), s3, bucket
-            ).settings
+            Job(
+                new_config(
+                    Database(old, "moving", old.superuser, old.password, ""), s3, bucket
+                ).settings
+            )
         )
         for server in servers[1:]:
             settings = new_config(
                 Database(server, "moving", server.superuser, server.password, ""), s3, bucket
             ).settings
-            result = restore_database(settings, "latest")
+            result = restore_database(Job(settings), "latest")
             assert (result["findings"], result["kept_database"], result["downtime_seconds"]) == (
                 [],
                 None,
@@ -280,10 +285,13 @@ def test_tables_of_extensions_are_no_false_alarm(tmp_path_factory, new_config, s
             Database(server, "atlas", server.superuser, server.password, ""), s3, bucket
         ).settings
         before = rows_of(server, "atlas")
-        assert create_backup(settings)["rows"] == 31
+        assert create_backup(Job(settings))["rows"] == 31
         for in_place in (False, True):
             run_sql(server, "atlas", "DELETE FROM city WHERE name LIKE '%1%'")
-            assert restore_database(settings, "latest", in_place_wanted=in_place)["findings"] == []
+            assert (
+                restore_database(Job(settings), "latest", in_place_wanted=in_place)["findings"]
+                == []
+            )
             assert rows_of(server, "atlas") == before
 
 
@@ -301,13 +309,13 @@ def test_a_tablespace(tmp_path_factory, postgres, new_database, new_config, s3, 
     try:
         settings = as_superuser(new_config(made, s3, bucket), connection_room)
         run_sql(connection_room, made.name, "CREATE TABLE t (id int)")
-        create_backup(settings)
-        kept = restore_database(settings, "latest")["kept_database"]
+        create_backup(Job(settings))
+        kept = restore_database(Job(settings), "latest")["kept_database"]
         assert state_of(connection_room, made.name)["tablespace"] == "elsewhere"
         for name in (made.name, kept):
             run_sql(connection_room, "postgres", "DROP DATABASE {name}", name=name)
         run_sql(connection_room, "postgres", "DROP TABLESPACE elsewhere")
-        result = restore_database(settings, "latest")
+        result = restore_database(Job(settings), "latest")
         assert [finding["code"] for finding in result["findings"]] == ["TABLESPACE_MISSING"]
         assert state_of(connection_room, made.name)["tablespace"] == "pg_default"
     finally:

@@ -18,6 +18,7 @@ import pytest
 from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, DatabaseError, StoreError
+from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
 from tests.conftest import Database
 from tests.integration import engine
@@ -98,7 +99,7 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
     """Cut, flipped, swapped for another, or described by another manifest: each found before the
     swap.
     """
-    taken = create_backup(config.settings)
+    taken = create_backup(Job(config.settings))
     whole = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
     proof = s3_client.get_object(
         Bucket=bucket, Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
@@ -156,7 +157,7 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
             if change:
                 edit_manifest(s3_client, bucket, taken, change)
             with pytest.raises(BadBackupError) as caught:
-                restore_database(config.settings, taken["backup"])
+                restore_database(Job(config.settings), taken["backup"])
             assert words in caught.value.message, (what, caught.value.message)
             assert caught.value.hint, what
     s3_client.put_object(Bucket=bucket, Key=taken["key"], Body=whole)
@@ -165,7 +166,7 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
         Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json",
         Body=proof,
     )
-    restore_database(config.settings, taken["backup"])
+    restore_database(Job(config.settings), taken["backup"])
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
 )
 def test_told_to_stop_it_clears_up(shop, config, s3, number):
     server, name = shop.server, shop.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     with unnoticed(shop):
         with restoring(config, s3) as (running, _):
             assert [other for other in databases_of(server) if other.startswith(f"{name}_restore_")]
@@ -188,7 +189,7 @@ def test_told_to_stop_it_clears_up(shop, config, s3, number):
 def test_killed_outright_the_next_restore_clears_up(shop, config, s3):
     """And only what is ours: a database that a user called likewise is the user's."""
     server, name = shop.server, shop.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     theirs = [
         f"{name}_restore_x",
         f"{name}_restore_2020-01-01_00-00-00",
@@ -222,7 +223,7 @@ def test_killed_outright_the_next_restore_clears_up(shop, config, s3):
 
 def test_psql_killed(shop, config, s3):
     server, name = shop.server, shop.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     with unnoticed(shop):
         with restoring(config, s3, seconds=3) as (running, hang):
             (psql,) = engine.wait_for(
@@ -235,7 +236,7 @@ def test_psql_killed(shop, config, s3):
 
 
 def test_a_second_restore_is_told_who_is_at_work(shop, config, s3):
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     with unnoticed(shop), restoring(config, s3) as (running, hang):
         hang.times = hang.done
         for arguments in (("restore", "latest"), ("backup",)):
@@ -247,7 +248,7 @@ def test_a_second_restore_is_told_who_is_at_work(shop, config, s3):
 
 
 def test_a_store_that_dies_on_the_way(shop, config, s3):
-    taken = create_backup(config.settings)
+    taken = create_backup(Job(config.settings))
     with FaultProxy(s3.endpoint_url) as between:
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
         between.plan("cut_response", "GET", taken["backup"], after=taken["bytes"] // 2)
@@ -256,11 +257,11 @@ def test_a_store_that_dies_on_the_way(shop, config, s3):
                 "status", "GET", taken["backup"], status=403, code="AccessDenied", times=100
             )
             with pytest.raises(StoreError):
-                restore_database(settings, "latest")
+                restore_database(Job(settings), "latest")
     with FaultProxy(s3.endpoint_url) as between:  # a link that only breaks is taken up again
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
         broken = between.plan("cut_response", "GET", taken["backup"], after=taken["bytes"] // 2)
-        restore_database(settings, "latest")
+        restore_database(Job(settings), "latest")
         assert broken.done == 1
 
 
@@ -272,7 +273,7 @@ def test_the_server_dies_on_the_way(tmp_path, new_config, s3, bucket):
         config = new_config(
             Database(server, "shop", server.superuser, server.password, ""), s3, bucket
         )
-        create_backup(config.settings)
+        create_backup(Job(config.settings))
         before = databases_of(server)
         with restoring(config, s3, seconds=2) as (running, hang):
             server.stop("immediate")
@@ -307,24 +308,24 @@ def test_a_disk_too_small_is_seen_before_and_survived(
     )
     config = new_config(made, s3, bucket)
     settings = as_superuser(config, server)
-    taken = create_backup(settings)
+    taken = create_backup(Job(settings))
     with unnoticed(made):
         with pytest.raises(DatabaseError, match="no room for a second copy") as caught:
-            restore_database(settings, "latest")
+            restore_database(Job(settings), "latest")
         assert "backup_restore_in_place" in caught.value.hint
         # nobody noted the size of this one, and 25 MB pack into a few kB
         s3_client.copy_object(
             Bucket=bucket, Key=SCRIPT, CopySource={"Bucket": bucket, "Key": taken["key"]}
         )
         with pytest.raises(DatabaseError, match="No space left on device") as caught:
-            restore_database(settings, SCRIPT)
+            restore_database(Job(settings), SCRIPT)
         assert "make room" in caught.value.hint
 
 
 def test_the_side_database_is_dropped_however_busy_it_is(shop, config, s3):
     """Monitoring connects to every database that it sees."""
     server, name = shop.server, shop.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     stop = threading.Event()
 
     def watch() -> None:
@@ -342,7 +343,7 @@ def test_the_side_database_is_dropped_however_busy_it_is(shop, config, s3):
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        assert restore_database(config.settings, "latest")["downtime_seconds"] < 5
+        assert restore_database(Job(config.settings), "latest")["downtime_seconds"] < 5
     finally:
         stop.set()
         watcher.join()

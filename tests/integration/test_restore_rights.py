@@ -13,6 +13,7 @@ from demo import sample
 from postgres_backup.backup.database import create_backup
 from postgres_backup.catalog import manifest
 from postgres_backup.errors import DatabaseError, UsageError
+from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database, undo_restore
 from tests.conftest import Database
 from tests.integration import engine
@@ -46,13 +47,13 @@ def test_the_owner_restores_what_is_its_own(database, config):
         name=name,
     )
     whole = state_of(server, name)
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     sample.destroy(server.dsn(name))
-    result = restore_database(config.settings, "latest")
+    result = restore_database(Job(config.settings), "latest")
     assert [finding["code"] for finding in result["findings"]] == ["DISK_NOT_CHECKED"]
     assert state_of(server, name) == whole
-    undo_restore(config.settings)
-    undo_restore(config.settings)
+    undo_restore(Job(config.settings))
+    undo_restore(Job(config.settings))
     assert state_of(server, name) == whole
 
 
@@ -109,16 +110,16 @@ def test_what_takes_more_says_so_and_changes_nothing(what, database, new_databas
     names = {"owner": database.owner, "other": other, "third": third, "name": name}
     for statement in statements:
         run_sql(server, name, statement, **names)
-    create_backup(as_superuser(config, server))
+    create_backup(Job(as_superuser(config, server)))
     before, rows = databases_of(server), rows_of(server, name)
     with pytest.raises(DatabaseError, match=words.format(**names)) as caught:
-        restore_database(as_owner(config, database), "latest")
+        restore_database(Job(as_owner(config, database)), "latest")
     assert hint.format(**names).lower() in caught.value.hint.lower(), caught.value.hint
     assert (databases_of(server), rows_of(server, name)) == (before, rows)
     if "GRANT SET" in caught.value.hint:  # what it says helps
         run_sql(server, name, *[caught.value.hint.removeprefix("As a superuser: ")])
-        restore_database(config.settings, "latest")
-    restore_database(as_superuser(config, server), "latest")
+        restore_database(Job(config.settings), "latest")
+    restore_database(Job(as_superuser(config, server)), "latest")
 
 
 def test_an_extension_that_only_a_superuser_may_create(
@@ -141,19 +142,19 @@ def test_an_extension_that_only_a_superuser_may_create(
                 "CREATE EXTENSION pg_trgm; CREATE EXTENSION citext; COMMENT ON EXTENSION citext IS 'ours'"
             )
             connection.execute("CREATE TABLE t (id citext)")
-        create_backup(config.settings)
-        restore_database(config.settings, "latest")
+        create_backup(Job(config.settings))
+        restore_database(Job(config.settings), "latest")
         server.execute("CREATE EXTENSION pg_stat_statements", "shelves")
-        create_backup(config.settings)
+        create_backup(Job(config.settings))
         before = databases_of(server)
         for check in (True, False):
             with pytest.raises(
                 DatabaseError, match="pg_stat_statements, which only a superuser may create"
             ) as caught:
-                restore_database(config.settings, "latest", check=check)
+                restore_database(Job(config.settings, check=check), "latest")
             assert "DB_USER" in caught.value.hint
             assert databases_of(server) == before
-        restore_database(as_superuser(config, server), "latest")
+        restore_database(Job(as_superuser(config, server)), "latest")
     finally:
         for name in [n for n in databases_of(server) if n.startswith("shelves")]:
             run_sql(server, "postgres", "DROP DATABASE {name} WITH (FORCE)", name=name)
@@ -169,15 +170,15 @@ def test_an_extension_or_a_version_that_the_server_lacks(postgres_server, new_co
         theirs = new_config(Database(old, "movable", old.superuser, old.password, ""), s3, bucket)
         ours = new_config(Database(new, "movable", new.superuser, new.password, ""), s3, bucket)
         run_sql(old, "movable", "CREATE EXTENSION hstore")
-        create_backup(theirs.settings)
+        create_backup(Job(theirs.settings))
         before = databases_of(new)
         with pytest.raises(DatabaseError, match="lacks the extensions hstore"):
-            restore_database(ours.settings, "latest")
-        taken = create_backup(ours.settings)
+            restore_database(Job(ours.settings), "latest")
+        taken = create_backup(Job(ours.settings))
         with pytest.raises(
             DatabaseError, match="made by PostgreSQL 16, this server is 15"
         ) as caught:
-            restore_database(theirs.settings, taken["backup"])
+            restore_database(Job(theirs.settings), taken["backup"])
         assert caught.value.hint == "Restore it into PostgreSQL 16 or newer"
         assert databases_of(new) == before
     finally:
@@ -197,24 +198,24 @@ def test_whose_backup_it_is(database, new_database, config, new_config, s3, buck
         owner=other.owner,
     )
     theirs = new_config(other, s3, bucket, SERVER_NAME="elsewhere")
-    taken = create_backup(theirs.settings)
-    ours = create_backup(config.settings)
-    assert restore_database(config.settings, "latest", check=True)["backup"] == ours["backup"]
+    taken = create_backup(Job(theirs.settings))
+    ours = create_backup(Job(config.settings))
+    assert restore_database(Job(config.settings, check=True), "latest")["backup"] == ours["backup"]
     with pytest.raises(
         UsageError,
         match=f"a backup of the database {other.name} on elsewhere, not of {database.name}",
     ) as caught:
-        restore_database(config.settings, taken["backup"])
+        restore_database(Job(config.settings), taken["backup"])
     key = caught.value.hint.rpartition(" ")[2]
     assert key == f"s3://{bucket}/{taken['key']}"
     assert not server.execute("SELECT 1 FROM pg_tables WHERE tablename = 'theirs'", database.name)
-    result = restore_database(as_superuser(config, server), key)
+    result = restore_database(Job(as_superuser(config, server)), key)
     assert "FOREIGN_BACKUP" in [finding["code"] for finding in result["findings"]]
     assert server.execute("SELECT 1 FROM pg_tables WHERE tablename = 'theirs'", database.name) == [
         (1,)
     ]
     with pytest.raises(UsageError) as caught:
-        restore_database(config.settings, "postgres-backup-2026-01-27_00-00-00.sql.gz")
+        restore_database(Job(config.settings), "postgres-backup-2026-01-27_00-00-00.sql.gz")
     assert caught.value.exit_status == 2
     assert ours["backup"] in caught.value.hint
 
@@ -231,17 +232,17 @@ def test_row_level_security_that_binds_the_owner(database, config):
         owner=database.owner,
     )
     run_sql(server, name, "INSERT INTO mine SELECT generate_series(1, 9)")
-    create_backup(config.settings)
-    restore_database(config.settings, "latest")
+    create_backup(Job(config.settings))
+    restore_database(Job(config.settings), "latest")
     run_sql(server, name, "ALTER TABLE mine FORCE ROW LEVEL SECURITY")
     with pytest.raises(DatabaseError, match="row-level security"):
-        create_backup(config.settings)
-    create_backup(as_superuser(config, server))
+        create_backup(Job(config.settings))
+    create_backup(Job(as_superuser(config, server)))
     before = databases_of(server)
     with pytest.raises(DatabaseError, match="row-level security"):
-        restore_database(as_owner(config, database), "latest")
+        restore_database(Job(as_owner(config, database)), "latest")
     assert databases_of(server) == before
-    assert restore_database(as_superuser(config, server), "latest")["rows"] == 9
+    assert restore_database(Job(as_superuser(config, server)), "latest")["rows"] == 9
 
 
 def test_all_that_stands_in_the_way_is_told_at_once(
@@ -257,7 +258,7 @@ def test_all_that_stands_in_the_way_is_told_at_once(
         config = new_config(
             Database(server, "obstacles", server.superuser, server.password, ""), s3, bucket
         )
-        taken = create_backup(config.settings)
+        taken = create_backup(Job(config.settings))
         found = engine.manifest_of(s3_client, bucket, taken)
         found |= {
             "extensions": [{"name": "no_such_thing", "version": "1", "schema": "public"}],
@@ -274,7 +275,7 @@ def test_all_that_stands_in_the_way_is_told_at_once(
         clerk = config.change(DB_USER="clerk", DB_PASSWORD="clerk-of-a-test")
         for check in (True, False):
             with pytest.raises(DatabaseError) as caught:
-                restore_database(clerk, "latest", check=check)
+                restore_database(Job(clerk, check=check), "latest")
             told = (
                 "PostgreSQL 17",
                 "no_such_thing",
@@ -299,7 +300,7 @@ def test_a_locale_that_the_system_lacks_is_known_before_anything_is_touched(
     database, config, s3_client, bucket
 ):
     server = database.server
-    taken = create_backup(config.settings)
+    taken = create_backup(Job(config.settings))
     found = engine.manifest_of(s3_client, bucket, taken)
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
     right = dict(found["locale"])
@@ -312,8 +313,8 @@ def test_a_locale_that_the_system_lacks_is_known_before_anything_is_touched(
             with pytest.raises(
                 DatabaseError, match="lacks the locale that the backup needs"
             ) as caught:
-                restore_database(config.settings, "latest", check=check)
+                restore_database(Job(config.settings, check=check), "latest")
             assert "locale-gen" in caught.value.hint
             assert databases_of(server) == before
     s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
-    restore_database(config.settings, "latest")
+    restore_database(Job(config.settings), "latest")

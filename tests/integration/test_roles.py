@@ -10,6 +10,7 @@ import pytest
 from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError
+from postgres_backup.job import Job
 from postgres_backup.restore import roles
 from postgres_backup.restore.database import restore_database
 from tests.conftest import Database
@@ -92,12 +93,12 @@ def lose(server, *names: str) -> None:
 def test_they_come_back_as_they_were(office, cluster):
     """Passwords, settings, comments, memberships, and the groups that no object mentions."""
     settings = office.settings
-    create_backup(settings)
+    create_backup(Job(settings))
     before, whole = roles_of(cluster), state_of(cluster, "office")
     lose(cluster, "clerk", "boss", ODD, "staff", "readers")
-    planned = restore_database(settings, "latest", check=True)
+    planned = restore_database(Job(settings, check=True), "latest")
     assert roles_of(cluster) != before
-    result = restore_database(settings, "latest")
+    result = restore_database(Job(settings), "latest")
     assert (
         set(result["missing_roles"])
         == set(planned["missing_roles"])
@@ -116,7 +117,7 @@ def test_they_come_back_as_they_were(office, cluster):
 
 def test_those_that_are_there_keep_what_they_have_today(office, cluster):
     settings = office.settings
-    create_backup(settings)
+    create_backup(Job(settings))
     lose(cluster, "clerk", "readers")
     run_sql(
         cluster,
@@ -130,7 +131,7 @@ def test_those_that_are_there_keep_what_they_have_today(office, cluster):
         for rows in roles_of(cluster)
     ]
     run_sql(cluster, "postgres", "DROP ROLE unrelated")
-    assert set(restore_database(settings, "latest")["missing_roles"]) == {"clerk"} | (
+    assert set(restore_database(Job(settings), "latest")["missing_roles"]) == {"clerk"} | (
         {"readers"} & set(_wanted(settings))
     )
     now = [
@@ -143,7 +144,7 @@ def test_those_that_are_there_keep_what_they_have_today(office, cluster):
 
 
 def _wanted(settings) -> list[str]:
-    return restore_database(settings, "latest", check=True)["missing_roles"]
+    return restore_database(Job(settings, check=True), "latest")["missing_roles"]
 
 
 def test_nobody_saved_them(office, cluster, s3_client, bucket):
@@ -151,26 +152,26 @@ def test_nobody_saved_them(office, cluster, s3_client, bucket):
     mode too.
     """
     settings = office.settings
-    taken = create_backup(settings)
+    taken = create_backup(Job(settings))
     s3_client.delete_object(Bucket=bucket, Key=f"postgres-backup/globals/{taken['backup']}")
     lose(cluster, "clerk", ODD)
     before = databases_of(cluster), roles_of(cluster)
     for check in (True, False):
         with pytest.raises(DatabaseError, match="lacks the roles clerk") as caught:
-            restore_database(settings, "latest", check=check)
+            restore_database(Job(settings, check=check), "latest")
         assert 'CREATE ROLE "clerk";' in caught.value.hint
         assert (databases_of(cluster), roles_of(cluster)) == before
     cluster.execute(caught.value.hint.removeprefix("As a superuser: "))
-    restore_database(settings, "latest")
+    restore_database(Job(settings), "latest")
 
 
 def test_without_the_right_to_make_them(office, cluster):
-    create_backup(office.settings)
+    create_backup(Job(office.settings))
     lose(cluster, "clerk")
     before = databases_of(cluster), roles_of(cluster)
     settings = office.change(DB_USER="boss", DB_PASSWORD="boss-of-a-test")
     with pytest.raises(DatabaseError, match="boss may not create roles") as caught:
-        restore_database(settings, "latest")
+        restore_database(Job(settings), "latest")
     assert 'ALTER ROLE "boss" CREATEROLE;' in caught.value.hint
     assert (databases_of(cluster), roles_of(cluster)) == before
 
@@ -186,7 +187,7 @@ def test_with_createrole_and_no_more(office, cluster):
         odd=ODD,
     )
     run_sql(cluster, "office", "GRANT SELECT ON letters TO clerk")
-    create_backup(office.settings)
+    create_backup(Job(office.settings))
     lose(cluster, "clerk")
     run_sql(cluster, "postgres", "ALTER ROLE boss CREATEROLE")
     if cluster.major >= 16:
@@ -194,7 +195,7 @@ def test_with_createrole_and_no_more(office, cluster):
     settings = as_superuser(office, cluster) and office.change(
         DB_USER="boss", DB_PASSWORD="boss-of-a-test"
     )
-    result = restore_database(settings, "latest")
+    result = restore_database(Job(settings), "latest")
     assert result["missing_roles"] == ["clerk"]
     # a setting of an application's own is a superuser's to make; the role does without
     assert [(f["code"], "app.note" in f["message"]) for f in result["findings"]] == [

@@ -12,6 +12,7 @@ from postgres_backup.backup.prune import prune_backups
 from postgres_backup.clock import format_timestamp, utc_now
 from postgres_backup.errors import UsageError
 from postgres_backup.health import status
+from postgres_backup.job import Job
 from postgres_backup.postgresql import replaced
 from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore.database import restore_database
@@ -34,29 +35,29 @@ def rows(database, name: str = "") -> int:
 
 def test_nothing_is_held_between_the_steps_and_a_side_database_that_is_gone_is_said(filled, config):
     settings = config.settings
-    create_backup(settings)
+    create_backup(Job(settings))
     filled.execute("DELETE FROM users WHERE id > 10")
-    loaded = load_step(settings, "latest")
+    loaded = load_step(Job(settings), "latest")
     assert rows(filled) == 10
-    again = restore_database(settings, "latest")  # somebody else, meanwhile
+    again = restore_database(Job(settings), "latest")  # somebody else, meanwhile
     with pytest.raises(UsageError) as refused:
-        swap_step(settings, loaded["backup"], loaded["side_database"])
+        swap_step(Job(settings), loaded["backup"], loaded["side_database"])
     assert "There is no side database" in refused.value.message
     assert rows(filled) == 100
     assert databases_of(filled.server) >= {again["kept_database"]}
-    assert compare_step(settings, again["kept_database"])["row_differences"] == [
+    assert compare_step(Job(settings), again["kept_database"])["row_differences"] == [
         {"table": "public.users", "kept_rows": 10, "live_rows": 100}
     ]
 
 
 def test_in_place_there_is_no_side_database(filled, config):
     settings = config.change(RESTORE_IN_PLACE="true")
-    create_backup(settings)
+    create_backup(Job(settings))
     filled.execute("DELETE FROM users WHERE id > 10")
-    loaded = perform_step(settings, stage="load", backup="latest")
+    loaded = perform_step(Job(settings), stage="load", backup="latest")
     assert (loaded["side_database"], loaded["in_place"], loaded["changed"]) == (None, True, False)
     assert rows(filled) == 10
-    done = perform_step(settings, stage="swap", backup=loaded["backup"])
+    done = perform_step(Job(settings), stage="swap", backup=loaded["backup"])
     assert done["kept_database"] is None
     assert rows(filled) == 100
 
@@ -83,17 +84,17 @@ def test_prune_drops_a_replaced_database_after_its_days_if_a_good_backup_is_newe
     filled, config, s3_client, bucket
 ):
     settings = config.settings
-    taken = create_backup(settings)
-    kept = restore_database(settings, "latest")["kept_database"]
+    taken = create_backup(Job(settings))
+    kept = restore_database(Job(settings), "latest")["kept_database"]
 
-    stays = prune_backups(settings)
+    stays = prune_backups(Job(settings))
     assert stays["replaced_deleted"] == []
     assert stays["replaced_kept"] == [
         {"database": kept, "reason": "replaced not more than 7 days ago"}
     ]
 
     age(filled, settings, kept, 8)
-    would = prune_backups(settings, check=True)
+    would = prune_backups(Job(settings, check=True))
     assert would["changed"]
     assert would["replaced_deleted"] == [
         {"database": kept, "reason": "replaced more than 7 days ago"}
@@ -106,7 +107,7 @@ def test_prune_drops_a_replaced_database_after_its_days_if_a_good_backup_is_newe
     s3_client.put_object(
         Bucket=bucket, Key=key, Body=json.dumps(json.loads(whole) | {"bytes": 1}).encode()
     )  # no good backup is left
-    assert prune_backups(settings)["replaced_kept"] == [
+    assert prune_backups(Job(settings))["replaced_kept"] == [
         {
             "database": kept,
             "reason": "no good backup is newer than it: it may hold the only newer data",
@@ -117,19 +118,19 @@ def test_prune_drops_a_replaced_database_after_its_days_if_a_good_backup_is_newe
     done = engine.run(config.path, "prune", "--json")
     assert engine.answer(done)["replaced_deleted"] == would["replaced_deleted"]
     assert kept not in databases_of(filled.server)
-    assert not prune_backups(settings)["changed"]
+    assert not prune_backups(Job(settings))["changed"]
 
 
 def test_a_server_that_is_down_is_a_finding_of_a_prune_and_no_failure(filled, config):
-    create_backup(config.settings)
-    found = prune_backups(config.change(DB_PORT=1))
+    create_backup(Job(config.settings))
+    found = prune_backups(Job(config.change(DB_PORT=1)))
     assert [finding["code"] for finding in found["findings"]] == ["DATABASE_UNREACHABLE"]
     assert found["replaced_kept"] == found["replaced_deleted"] == []
 
 
 def test_status_lists_what_restores_have_replaced(filled, config):
-    create_backup(config.settings)
-    kept = restore_database(config.settings, "latest")["kept_database"]
+    create_backup(Job(config.settings))
+    kept = restore_database(Job(config.settings), "latest")["kept_database"]
     (row,) = status.status(config.settings)["databases"][filled.name]["replaced"]
     assert (row["name"], row["bytes"] > 0) == (kept, True)
     assert row["by"].startswith("restore of postgres-backup-")
@@ -139,11 +140,11 @@ def test_status_lists_what_restores_have_replaced(filled, config):
 def test_the_swap_does_not_wait_for_the_store(filled, config, s3, s3_client, bucket):
     """An application is down meanwhile; the journal hears of it afterwards, or not at all."""
     settings = config.settings
-    create_backup(settings)
+    create_backup(Job(settings))
     filled.execute("DELETE FROM users WHERE id > 10")
-    loaded = load_step(settings, "latest")
+    loaded = load_step(Job(settings), "latest")
     dead = config.change(S3_ENDPOINT_URL="http://127.0.0.1:1")
-    done = swap_step(dead, loaded["backup"], loaded["side_database"])
+    done = swap_step(Job(dead), loaded["backup"], loaded["side_database"])
     assert rows(filled) == 100
     facts = {
         "stage": "note",
@@ -152,9 +153,9 @@ def test_the_swap_does_not_wait_for_the_store(filled, config, s3, s3_client, buc
         "downtime_seconds": done["downtime_seconds"],
     }
     settings = config.change(S3_ENDPOINT_URL=s3.endpoint_url)
-    assert perform_step(settings, **facts, check=True)["findings"] == []
+    assert perform_step(Job(settings, check=True), **facts)["findings"] == []
     assert [key for key in engine.keys(s3_client, bucket) if "-restore-" in key] == []
-    noted = perform_step(settings, **facts)
+    noted = perform_step(Job(settings), **facts)
     assert (noted["changed"], noted["findings"]) == (False, [])
     [key] = [key for key in engine.keys(s3_client, bucket) if "-restore-" in key]
     told = json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())

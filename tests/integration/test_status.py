@@ -11,6 +11,7 @@ import pytest
 
 from postgres_backup.backup.database import create_backup
 from postgres_backup.health import status
+from postgres_backup.job import Job
 from postgres_backup.machine import schedule
 from tests.integration import engine
 
@@ -124,7 +125,7 @@ def test_a_real_backup_makes_it_well(sample_database, new_config, s3, bucket):
     config = new_config(
         sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password
     )
-    taken = create_backup(config.settings)
+    taken = create_backup(Job(config.settings))
     found = status.status(config.settings)
     assert (found["healthy"], found["findings"]) == (True, [])
     one = found["databases"][sample_database.name]

@@ -13,6 +13,7 @@ from psycopg import sql
 from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, DatabaseError
+from postgres_backup.job import Job
 from postgres_backup.machine.progress import Progress
 from postgres_backup.postgresql import swap
 from postgres_backup.postgresql.connection import connect_maintenance
@@ -66,12 +67,12 @@ def test_an_application_at_work_loses_its_connection_for_a_moment(library, confi
     superuser.
     """
     server, name = library.server, library.name
-    taken = create_backup(config.settings)
+    taken = create_backup(Job(config.settings))
     server.execute("DELETE FROM book WHERE id > 10", name)
     with clients(library.dsn(), 8) as working:
         engine.wait_for(lambda: all(client.written > 5 for client in working), "the clients")
-        assert restore_database(config.settings, "latest", check=True)["sessions"] >= 8
-        result = restore_database(config.settings, "latest")
+        assert restore_database(Job(config.settings, check=True), "latest")["sessions"] >= 8
+        result = restore_database(Job(config.settings), "latest")
         written = [client.written for client in working]
         engine.wait_for(
             lambda: all(
@@ -98,14 +99,14 @@ def test_an_application_at_work_loses_its_connection_for_a_moment(library, confi
 
 def test_whoever_idles_in_a_transaction_is_cut_off(library, config):
     server, name = library.server, library.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     with (
         psycopg.connect(library.dsn()) as idle,
         psycopg.connect(library.dsn(), application_name="named", autocommit=True) as named,
     ):
         idle.execute("LOCK TABLE book")
         named.execute("SELECT 1")
-        assert restore_database(config.settings, "latest")["downtime_seconds"] < 1
+        assert restore_database(Job(config.settings), "latest")["downtime_seconds"] < 1
         for connection in (idle, named):
             with pytest.raises(psycopg.OperationalError):
                 connection.execute("SELECT 1")
@@ -114,14 +115,14 @@ def test_whoever_idles_in_a_transaction_is_cut_off(library, config):
 
 def test_connections_outlive_a_restore_that_fails(library, config, s3_client, bucket):
     server, name = library.server, library.name
-    taken = create_backup(config.settings)
+    taken = create_backup(Job(config.settings))
     data = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
     s3_client.put_object(Bucket=bucket, Key=taken["key"], Body=data[:-1] + b"?")
     before = databases_of(server)
     with psycopg.connect(library.dsn(), autocommit=True) as open_all_the_time:
         pid = open_all_the_time.execute("SELECT pg_backend_pid()").fetchone()
         with pytest.raises(BadBackupError):
-            restore_database(config.settings, "latest")
+            restore_database(Job(config.settings), "latest")
         assert open_all_the_time.execute("SELECT pg_backend_pid()").fetchone() == pid
     nothing_changed(server, before, name, 1000)
 
@@ -130,34 +131,34 @@ def test_sessions_of_others_need_a_right(library, new_database, config):
     """Said before anything is loaded; with the right, done."""
     server, name = library.server, library.name
     stranger = new_database()
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     before = databases_of(server)
     with psycopg.connect(stranger.dsn(name), autocommit=True) as theirs:
         with pytest.raises(DatabaseError, match=stranger.owner) as caught:
-            restore_database(config.settings, "latest")
+            restore_database(Job(config.settings), "latest")
         assert f'GRANT pg_signal_backend TO "{library.owner}"' in caught.value.hint
         nothing_changed(server, before, name, 1000)
         assert theirs.execute("SELECT 1").fetchone() == (1,)
         # check mode says the same
         with pytest.raises(DatabaseError, match=stranger.owner):
-            restore_database(config.settings, "latest", check=True)
+            restore_database(Job(config.settings, check=True), "latest")
         server.execute(
             sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(library.owner))
         )
-        restore_database(config.settings, "latest")
+        restore_database(Job(config.settings), "latest")
         with pytest.raises(psycopg.OperationalError):
             theirs.execute("SELECT 1")
     with server.connect(name) as superusers:
         with pytest.raises(DatabaseError, match="postgres"):
-            undo_restore(config.settings)
+            undo_restore(Job(config.settings))
         assert superusers.execute("SELECT 1").fetchone() == (1,)
-    undo_restore(config.settings)
+    undo_restore(Job(config.settings))
 
 
 def test_a_session_that_comes_too_late_to_be_known_stops_the_swap_and_nothing_else(library, config):
     """It comes while the backup is loading; the swap finds it, gives up, and the copy is gone."""
     server, name = library.server, library.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     server.execute("DELETE FROM book WHERE id > 10", name)
     before = databases_of(server)
     came = []
@@ -168,7 +169,7 @@ def test_a_session_that_comes_too_late_to_be_known_stops_the_swap_and_nothing_el
                 came.append(server.connect(name))
 
     with pytest.raises(DatabaseError, match="postgres"):
-        restore_database(config.settings, "latest", progress=Latecomer())
+        restore_database(Job(config.settings, progress=Latecomer()), "latest")
     with came.pop() as still_there:
         assert still_there.execute("SELECT 1").fetchone() == (1,)
     nothing_changed(server, before, name, 10)
@@ -179,7 +180,7 @@ def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
     that.
     """
     server, name = library.server, library.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
 
     class Visitor(Progress):
         def step(self, text: str) -> None:
@@ -190,7 +191,7 @@ def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
 
     leaving = []
     assert (
-        restore_database(config.settings, "latest", progress=Visitor())["downtime_seconds"] < 1
+        restore_database(Job(config.settings, progress=Visitor()), "latest")["downtime_seconds"] < 1
     )  # nobody else was sent away meanwhile
     leaving[0].join()
     assert books(server, name) == 1000
@@ -199,16 +200,16 @@ def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
 def test_who_is_not_the_owner_may_not(library, new_database, new_config, config, s3, bucket):
     """Known before the load, not after hours of it."""
     server, name = library.server, library.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     other = new_database()
     before = databases_of(server)
     stranger = config.change(DB_USER=other.owner, DB_PASSWORD=other.password)
     with pytest.raises(DatabaseError, match=f"its owner is {library.owner}") as caught:
-        restore_database(stranger, "latest")
+        restore_database(Job(stranger), "latest")
     assert caught.value.hint == f'As a superuser: GRANT "{library.owner}" TO "{other.owner}";'
     nothing_changed(server, before, name, 1000)
     server.execute(caught.value.hint.removeprefix("As a superuser: "))
-    restore_database(stranger, "latest")
+    restore_database(Job(stranger), "latest")
     assert server.execute(
         "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", params=(name,)
     ) == [(library.owner,)]
@@ -216,11 +217,11 @@ def test_who_is_not_the_owner_may_not(library, new_database, new_config, config,
 
 def test_without_createdb_it_says_which_right(library, config):
     server, name = library.server, library.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     before = databases_of(server)
     run_sql(server, "postgres", "ALTER ROLE {owner} NOCREATEDB", owner=library.owner)
     with pytest.raises(DatabaseError, match="may not create databases") as caught:
-        restore_database(config.settings, "latest")
+        restore_database(Job(config.settings), "latest")
     assert f'ALTER ROLE "{library.owner}" CREATEDB;' in caught.value.hint
     assert "backup_restore_in_place" in caught.value.hint
     nothing_changed(server, before, name, 1000)
@@ -249,17 +250,17 @@ def own_library(own_server, new_config, s3, bucket):
 def test_a_prepared_transaction_is_named(own_library):
     made, config = own_library
     server = made.server
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     before = databases_of(server)
     with psycopg.connect(made.dsn()) as connection:
         connection.execute("DELETE FROM book WHERE id > 10")
         connection.execute("PREPARE TRANSACTION 'it''s half done'")
     with pytest.raises(DatabaseError, match="it's half done") as caught:
-        restore_database(config.settings, "latest")
+        restore_database(Job(config.settings), "latest")
     assert "ROLLBACK PREPARED 'it''s half done';" in caught.value.hint
     nothing_changed(server, before, "books", 1000)
     server.execute("ROLLBACK PREPARED 'it''s half done'", "books")
-    restore_database(config.settings, "latest")
+    restore_database(Job(config.settings), "latest")
 
 
 def test_the_database_named_postgres_too(own_server, new_config, s3, bucket):
@@ -269,12 +270,12 @@ def test_the_database_named_postgres_too(own_server, new_config, s3, bucket):
     made = Database(own_server, "postgres", own_server.superuser, own_server.password, "")
     settings = new_config(made, s3, bucket).settings
     own_server.execute("CREATE TABLE book (id int); INSERT INTO book VALUES (1), (2)")
-    create_backup(settings)
+    create_backup(Job(settings))
     own_server.execute("DELETE FROM book")
-    result = restore_database(settings, "latest")
+    result = restore_database(Job(settings), "latest")
     assert books(own_server, "postgres") == 2
     assert books(own_server, result["kept_database"]) == 0
-    undone = undo_restore(settings)
+    undone = undo_restore(Job(settings))
     assert books(own_server, "postgres") == 0
     own_server.execute("DROP TABLE book")
     run_sql(own_server, "postgres", "DROP DATABASE {name}", name=undone["kept_database"])
@@ -285,7 +286,7 @@ def test_killed_at_any_moment_around_the_swap(library, config):
     up.
     """
     server, name = library.server, library.name
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     server.execute("DELETE FROM book WHERE id > 10", name)
     ours = databases_of(server)
     seen = []
@@ -312,10 +313,10 @@ def test_killed_at_any_moment_around_the_swap(library, config):
         assert count in (10, 1000)
         seen.append(count)
         if count == 1000:
-            undo_restore(config.settings)
+            undo_restore(Job(config.settings))
             assert books(server, name) == 10
     print("after each kill:", seen)
-    restore_database(config.settings, "latest")
+    restore_database(Job(config.settings), "latest")
     assert books(server, name) == 1000
     assert not [other for other in databases_of(server) - ours if "_restore_" in other]
 

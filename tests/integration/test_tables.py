@@ -6,6 +6,7 @@ import pytest
 
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError, UsageError
+from postgres_backup.job import Job
 from postgres_backup.restore.tables import restore_tables
 from tests.integration import engine
 from tests.integration.restoring import databases_of
@@ -31,7 +32,7 @@ def shop(database, config):
     """A backed-up shop whose tables belong to its owner."""
     for statement in SHOP:
         as_owner(database, statement)
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     return database
 
 
@@ -66,7 +67,7 @@ def test_only_the_chosen_tables_become_what_they_were(shop, config):
     damaged, there = content(shop, *EVERY), databases_of(shop.server)
 
     wanted = ["users", "public.orders", '"Odd, one"']
-    plan = restore_tables(config.settings, "latest", wanted, check=True)
+    plan = restore_tables(Job(config.settings, check=True), "latest", wanted)
     expected = {
         "public.users": (0, 10, 1),
         "public.orders": (100, 0, 0),
@@ -76,7 +77,7 @@ def test_only_the_chosen_tables_become_what_they_were(shop, config):
     assert content(shop, *EVERY) == damaged
     assert databases_of(shop.server) == there
 
-    done = restore_tables(config.settings, "latest", wanted)
+    done = restore_tables(Job(config.settings), "latest", wanted)
     assert counts(done) == expected
     assert content(shop, *EVERY) == before | {"log": damaged["log"]}
     assert content(shop, "audit") == {"audit": []}  # a restore is not a day's work
@@ -87,7 +88,7 @@ def test_only_the_chosen_tables_become_what_they_were(shop, config):
         shop, "INSERT INTO orders (buyer) VALUES (1)", "INSERT INTO users (name) VALUES ('next')"
     )
     assert shop.execute("SELECT max(id) > 200 FROM orders") == [(True,)]
-    assert not restore_tables(config.settings, "latest", ['"Odd, one"'])["changed"]
+    assert not restore_tables(Job(config.settings), "latest", ['"Odd, one"'])["changed"]
 
 
 def test_a_table_without_a_key_is_compared_row_by_row(shop, config):
@@ -95,7 +96,7 @@ def test_a_table_without_a_key_is_compared_row_by_row(shop, config):
     as_owner(
         shop, "DELETE FROM log WHERE line = 'line 3'", "INSERT INTO log VALUES ('later'), ('later')"
     )
-    done = restore_tables(config.settings, "latest", ["log"])
+    done = restore_tables(Job(config.settings), "latest", ["log"])
     assert counts(done) == {"public.log": (14, 0, 2)}
     assert content(shop, "log") == before
 
@@ -103,7 +104,7 @@ def test_a_table_without_a_key_is_compared_row_by_row(shop, config):
 def test_a_dropped_table_comes_back_with_all_that_belongs_to_it(shop, config):
     before = content(shop, "orders")
     as_owner(shop, "DROP TABLE orders")
-    done = restore_tables(config.settings, "latest", ["orders"])
+    done = restore_tables(Job(config.settings), "latest", ["orders"])
     assert done["tables"][0]["created"]
     assert content(shop, "orders") == before
     assert shop.execute(
@@ -123,10 +124,10 @@ def test_foreign_keys_stay_in_force_and_a_result_that_does_not_fit_changes_nothi
     with pytest.raises(
         DatabaseError
     ) as refused:  # the later user has a later order, which nobody named
-        restore_tables(config.settings, "latest", ["users"])
+        restore_tables(Job(config.settings), "latest", ["users"])
     assert "orders" in str(refused.value)
     assert content(shop, *EVERY) == damaged
-    done = restore_tables(config.settings, "latest", ["orders", "users"])
+    done = restore_tables(Job(config.settings), "latest", ["orders", "users"])
     assert counts(done) == {"public.users": (0, 0, 1), "public.orders": (0, 0, 1)}
 
 
@@ -134,11 +135,11 @@ def test_what_cannot_be_done_is_said_before_anything_is_touched(shop, config):
     damaged, there = content(shop, *EVERY), databases_of(shop.server)
     for name in ("userz", "users;", '"users'):
         with pytest.raises(UsageError) as refused:
-            restore_tables(config.settings, "latest", [name])
+            restore_tables(Job(config.settings), "latest", [name])
         assert name in refused.value.message
     as_owner(shop, "ALTER TABLE log ADD COLUMN at date")
     with pytest.raises(UsageError) as refused:
-        restore_tables(config.settings, "latest", ["log"])
+        restore_tables(Job(config.settings), "latest", ["log"])
     assert "other columns now" in refused.value.message
     assert databases_of(shop.server) == there
     assert {name: rows for name, rows in content(shop, *EVERY).items() if name != "log"} == {

@@ -12,6 +12,7 @@ from psycopg import sql
 from postgres_backup.backup.database import create_backup
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import DatabaseError, LockedError, UsageError
+from postgres_backup.job import Job
 from postgres_backup.machine.progress import Progress
 from postgres_backup.postgresql import replaced
 from postgres_backup.postgresql.connection import connect_maintenance
@@ -34,7 +35,7 @@ def diary(database, config):
         owner=database.owner,
     )
     run_sql(server, "postgres", "COMMENT ON DATABASE {name} IS 'the {{diary}}'", name=name)
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     run_sql(server, name, "UPDATE day SET said = 'second'")
     return database
 
@@ -57,8 +58,8 @@ def kept(config, made) -> list[str]:
 
 def test_there_and_back_again(diary, config):
     with pytest.raises(UsageError, match="Nothing to undo"):
-        restore_room.undo_restore(config.settings)
-    first = restore_room.restore_database(config.settings, "latest")["kept_database"]
+        restore_room.undo_restore(Job(config.settings))
+    first = restore_room.restore_database(Job(config.settings), "latest")["kept_database"]
     assert (said(diary), comment(diary), said(diary, first)) == ("first", "the {diary}", "second")
     facts = json.loads(comment(diary, first))
     assert (facts["comment"], facts["database"], facts["by"][:10]) == (
@@ -67,14 +68,14 @@ def test_there_and_back_again(diary, config):
         "restore of",
     )
     names, said_before = databases_of(diary.server), said(diary)
-    planned = restore_room.undo_restore(config.settings, check=True)
+    planned = restore_room.undo_restore(Job(config.settings, check=True))
     assert (databases_of(diary.server), said(diary)) == (names, said_before)
-    undone = restore_room.undo_restore(config.settings)
+    undone = restore_room.undo_restore(Job(config.settings))
     assert undone["restored_database"] == planned["restored_database"] == first
     assert undone["downtime_seconds"] < 5
     assert (said(diary), comment(diary)) == ("second", "the {diary}")
     for expected in ("first", "second", "first"):
-        restore_room.undo_restore(config.settings)
+        restore_room.undo_restore(Job(config.settings))
         assert (said(diary), comment(diary)) == (expected, "the {diary}")
         assert len(kept(config, diary)) == 1
 
@@ -90,9 +91,9 @@ def test_which_one_is_the_newest_is_never_in_doubt(diary, config, monkeypatch, s
         monkeypatch.setattr(room, "utc_now", lambda: next(moments))
     for number in range(4):
         run_sql(diary.server, diary.name, f"UPDATE day SET said = 'live {number}'")
-        restore_room.restore_database(config.settings, "latest")
+        restore_room.restore_database(Job(config.settings), "latest")
         assert said(diary) == "first"
-        restore_room.undo_restore(config.settings)
+        restore_room.undo_restore(Job(config.settings))
         assert said(diary) == f"live {number}"
 
 
@@ -103,10 +104,10 @@ def test_one_of_several_is_chosen_by_name(diary, config):
         run_sql(
             diary.server, diary.name, "UPDATE day SET said = " + sql.Literal(text).as_string(None)
         )
-        made.append(restore_room.restore_database(config.settings, "latest")["kept_database"])
+        made.append(restore_room.restore_database(Job(config.settings), "latest")["kept_database"])
     assert kept(config, diary) == made[::-1]
     with pytest.raises(UsageError) as caught:
-        restore_room.undo_restore(config.settings, kept=made[0] + "x")
+        restore_room.undo_restore(Job(config.settings), kept=made[0] + "x")
     assert made[0] in caught.value.hint
     assert caught.value.exit_status == 2
     done = engine.run(config.path, "undo-restore", made[0], "--json")
@@ -117,9 +118,9 @@ def test_one_of_several_is_chosen_by_name(diary, config):
 
 def test_a_live_database_that_is_gone(diary, config):
     """Nothing to keep then, and nobody to wait for."""
-    first = restore_room.restore_database(config.settings, "latest")["kept_database"]
+    first = restore_room.restore_database(Job(config.settings), "latest")["kept_database"]
     run_sql(diary.server, "postgres", "DROP DATABASE {name}", name=diary.name)
-    result = restore_room.undo_restore(config.settings)
+    result = restore_room.undo_restore(Job(config.settings))
     assert (result["restored_database"], result["kept_database"], result["downtime_seconds"]) == (
         first,
         None,
@@ -150,31 +151,31 @@ def test_comments_that_are_not_ours(diary, config, new_database):
             other=other,
         )
     with pytest.raises(UsageError, match="Nothing to undo"):
-        restore_room.undo_restore(config.settings)
-    first = restore_room.restore_database(config.settings, "latest")["kept_database"]
-    assert restore_room.undo_restore(config.settings)["restored_database"] == first
+        restore_room.undo_restore(Job(config.settings))
+    first = restore_room.restore_database(Job(config.settings), "latest")["kept_database"]
+    assert restore_room.undo_restore(Job(config.settings))["restored_database"] == first
     assert {name: comment(diary, name) for name in theirs} == theirs
 
 
 def test_what_stands_in_the_way_is_named_in_check_mode_too(diary, config):
-    restore_room.restore_database(config.settings, "latest")
+    restore_room.restore_database(Job(config.settings), "latest")
     with diary.server.connect(diary.name):
         for check in (True, False):
             with pytest.raises(DatabaseError, match="may not close the connections of postgres"):
-                restore_room.undo_restore(config.settings, check=check)
+                restore_room.undo_restore(Job(config.settings, check=check))
     assert said(diary) == "first"
 
 
 def test_not_while_a_restore_is_at_work(diary, config):
-    restore_room.restore_database(config.settings, "latest")
+    restore_room.restore_database(Job(config.settings), "latest")
 
     class Meanwhile(Progress):
         def step(self, text: str) -> None:
             if text.startswith("loading"):
                 with pytest.raises(LockedError, match="restore since"):
-                    restore_room.undo_restore(config.settings)
+                    restore_room.undo_restore(Job(config.settings))
                 seen.append(text)
 
     seen = []
-    restore_room.restore_database(config.settings, "latest", progress=Meanwhile())
+    restore_room.restore_database(Job(config.settings, progress=Meanwhile()), "latest")
     assert len(seen) == 1

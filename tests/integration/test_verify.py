@@ -15,6 +15,7 @@ import pytest
 from demo import sample
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, PostgresBackupError
+from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
 from postgres_backup.verify.verify import verify_backup
 from tests.integration import engine
@@ -51,7 +52,7 @@ def change_manifest(client, bucket: str, name: str, **changes: object) -> None:
 
 def found_in(settings, name: str = "latest") -> set[str]:
     with pytest.raises(BadBackupError) as caught:
-        verify_backup(settings, name)
+        verify_backup(Job(settings), name)
     assert caught.value.exit_status == 4
     return {f["code"] for f in caught.value.findings}
 
@@ -71,16 +72,16 @@ def test_a_good_backup_is_proven(sample_database, new_config, s3, s3_client, buc
         DB_PASSWORD=server.password,
         **variables,
     )
-    taken = create_backup(config.settings)
-    looked = verify_backup(config.settings, "latest", check=True)
+    taken = create_backup(Job(config.settings))
+    looked = verify_backup(Job(config.settings, check=True), "latest")
     assert engine.manifest_of(s3_client, bucket, taken)["proofs"] == []
-    result = verify_backup(config.settings, "latest")
+    result = verify_backup(Job(config.settings), "latest")
     assert (result["changed"], looked["changed"]) == (True, True)
     for key in ("backup", "database", "key", "bytes", "dump_bytes", "rows", "sha256"):
         assert result[key] == taken[key] == looked[key]
     proofs = engine.manifest_of(s3_client, bucket, taken)["proofs"]
     assert [(p["kind"], p["by"]) for p in proofs] == [("verify", "test-server")]
-    assert verify_backup(config.settings, taken["backup"])["changed"] is False
+    assert verify_backup(Job(config.settings), taken["backup"])["changed"] is False
     assert len(engine.manifest_of(s3_client, bucket, taken)["proofs"]) == 1
     assert engine.keys(s3_client, bucket, "postgres-backup/partial") == []
     sample.fingerprint(server.dsn(sample_database.name))
@@ -138,7 +139,7 @@ def test_a_custom_archive_that_was_cut(sample_database, new_config, s3, s3_clien
         DB_PASSWORD=server.password,
         BACKUP_FORMAT="custom",
     )
-    taken = create_backup(config.settings)
+    taken = create_backup(Job(config.settings))
     body = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
     for kept in (len(body) - 1, len(body) * 3 // 4, len(body) // 2):
         put(s3_client, bucket, taken["backup"], body[:kept], manifest_too=True)
@@ -150,12 +151,12 @@ def test_a_custom_archive_that_was_cut(sample_database, new_config, s3, s3_clien
         )
         assert (listed.returncode, b"TABLE DATA public messages" in listed.stdout) == (0, True)
         with pytest.raises(PostgresBackupError):
-            verify_backup(config.settings, "latest")
+            verify_backup(Job(config.settings), "latest")
         with pytest.raises(PostgresBackupError):
-            restore_database(config.settings, "latest")
+            restore_database(Job(config.settings), "latest")
     assert engine.manifest_of(s3_client, bucket, taken)["proofs"] == []
     put(s3_client, bucket, taken["backup"], body, manifest_too=True)
-    verify_backup(config.settings, "latest")
+    verify_backup(Job(config.settings), "latest")
 
 
 def cut_rows(dump: bytes) -> bytes:
@@ -212,7 +213,7 @@ def test_swapped_for_another_backup(config, s3_client, bucket):
     body = s3_client.get_object(Bucket=bucket, Key=f"postgres-backup/{other}")["Body"].read()
     put(s3_client, bucket, name, body)
     assert found_in(config.settings, name) <= {"OBJECT_ALTERED", "SIZE_DIFFERS"}
-    assert verify_backup(config.settings, other)["rows"] == 2
+    assert verify_backup(Job(config.settings), other)["rows"] == 2
 
 
 def test_more_than_the_dump(config, s3_client, bucket):
@@ -252,19 +253,19 @@ def test_one_without_a_manifest_gets_one_and_stays_unadopted(config, s3_client, 
     line = status.info(config.settings)["backups"][0]
     assert (line["state"], line["ours"], line["keep"]) == ("proven", False, True)
     assert status.info(config.settings)["waiting"] == 1
-    assert prune_backups(config.settings, allow_many=True)["deleted"] == []
-    assert adopt_backups(config.settings)["adopted"] == [name]
+    assert prune_backups(Job(config.settings), allow_many=True)["deleted"] == []
+    assert adopt_backups(Job(config.settings))["adopted"] == [name]
 
 
 def test_a_damaged_manifest_is_replaced_when_the_backup_is_whole(config, s3_client, bucket):
     name = as_it_should_be(s3_client, bucket)
     key = f"postgres-backup/manifests/{name.split('.')[0]}.json"
     s3_client.put_object(Bucket=bucket, Key=key, Body=b'{"schema": 1, "na')
-    assert verify_backup(config.settings, name, check=True)["findings"] == []
-    result = verify_backup(config.settings, name)
+    assert verify_backup(Job(config.settings, check=True), name)["findings"] == []
+    result = verify_backup(Job(config.settings), name)
     assert [f["code"] for f in result["findings"]] == ["MANIFEST_DAMAGED"]
     assert json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())["rows"] == 2
-    assert verify_backup(config.settings, name)["findings"] == []
+    assert verify_backup(Job(config.settings), name)["findings"] == []
 
 
 def test_an_encrypted_one_wants_the_right_key(
@@ -284,7 +285,7 @@ def test_an_encrypted_one_wants_the_right_key(
         DB_PASSWORD=server.password,
         AGE_RECIPIENTS=str(right.to_public()),
     )
-    create_backup(config.settings)
+    create_backup(Job(config.settings))
     engine.failed_well(engine.run(config.path, "verify", "latest"), 2, "encrypted", "--identity")
     text = engine.failed_well(
         engine.run(config.path, "verify", "latest", "--identity", str(tmp_path / "wrong")), 2, "key"

@@ -19,6 +19,7 @@ from postgres_backup.catalog import history
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import LockedError, PostgresBackupError, UsageError
 from postgres_backup.health import alarms, status
+from postgres_backup.job import Job
 from postgres_backup.machine import lock, schedule, state
 from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly.run import _LOCK, run_night
@@ -378,13 +379,15 @@ def test_failed_restores_are_told_and_a_good_one_ends_it(crm, s3):
         )
         for _ in range(2):
             with pytest.raises(PostgresBackupError):
-                restore_database(crm.config.change(S3_ENDPOINT_URL=between.endpoint_url), "latest")
+                restore_database(
+                    Job(crm.config.change(S3_ENDPOINT_URL=between.endpoint_url)), "latest"
+                )
     settings = crm.config.change(S3_ENDPOINT_URL=s3.endpoint_url)
     assert crm.told == ["the restore of crm failed"]
     with pytest.raises(UsageError):
-        restore_database(settings, "no-such-backup")  # a slip of the hand is nobody's alarm
+        restore_database(Job(settings), "no-such-backup")  # a slip of the hand is nobody's alarm
     crm.now += timedelta(seconds=5)
-    restore_database(settings, "latest")
+    restore_database(Job(settings), "latest")
     assert crm.told[1:] == ["over: the restore of crm failed"]
     events = history.events(settings, Store(settings), crm.now - timedelta(days=2))
     assert [event["event"] for event in events] == [

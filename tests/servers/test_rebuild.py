@@ -26,6 +26,7 @@ from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.kit import create_kit
 from postgres_backup.catalog import manifest
+from postgres_backup.job import Job
 from postgres_backup.s3.store import Store
 from tests.conftest import Database
 
@@ -94,8 +95,8 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
             Database(server, "desk", server.superuser, server.password, ""), lab_s3, bucket, **facts
         )
         Store(config.settings).create_bucket()
-        taken = {name: create_backup(config.settings, name) for name in DATABASES}
-        create_kit(config.settings)
+        taken = {name: create_backup(Job(config.settings, name)) for name in DATABASES}
+        create_kit(Job(config.settings))
     s3_config = S3Config(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

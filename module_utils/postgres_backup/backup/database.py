@@ -18,14 +18,13 @@ from ..catalog.names import BackupName, Layout
 from ..clock import format_timestamp, utc_now
 from ..errors import PostgresBackupError, StoreError
 from ..health import outcome
+from ..job import Job
 from ..machine import lock, signals
-from ..machine.progress import Progress
 from ..postgresql import programs
 from ..postgresql.connection import connect
 from ..postgresql.facts import database_facts, extensions, server_facts
 from ..postgresql.pg_dump import Dump, dump_globals
 from ..s3.store import HASTY, Store
-from ..settings import Settings
 from ..stream.channel import Channel
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
@@ -36,14 +35,7 @@ STALE_UPLOAD_HOURS = 24
 LONGEST_PAUSE = 30.0
 
 
-def create_backup(
-    settings: Settings,
-    database: str = "",
-    tables: Sequence[str] = (),
-    schema_only: bool = False,
-    check: bool = False,
-    progress: Progress | None = None,
-) -> dict:
+def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = False) -> dict:
     """Back up one database.
 
     :param database: one of the settings' databases; may be empty where there is only one.
@@ -53,85 +45,71 @@ def create_backup(
     :return: ``backup database taken_at key bytes dump_bytes rows seconds sha256 findings changed``.
     :raises PostgresBackupError: nothing is left in the bucket under a backup's name.
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
     what = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
-    if check:
-        run = _prepare(settings, database, what, progress)
+    if job.check:
+        run = _prepare(job, what)
         name = BackupName.of(
-            utc_now(), settings.format, settings.compression, bool(settings.age_recipients)
+            utc_now(),
+            job.settings.format,
+            job.settings.compression,
+            bool(job.settings.age_recipients),
         )
         return {
             "changed": True,
             "backup": _label(run.layout, name, what),
-            "database": database,
+            "database": job.database,
             "key": _key(run.layout, name, what),
             "findings": [],
         }
     # a partial backup that fails is nobody's trouble but that of whoever asked for it
-    with outcome.noted(settings, "backup", database, alarm=not what) as note:
-        run = _prepare(settings, database, what, progress)
-        with lock.hold(settings, database, "backup"):
+    with outcome.noted(job.settings, "backup", job.database, alarm=not what) as note:
+        run = _prepare(job, what)
+        with lock.hold(job.settings, job.database, "backup"):
             result = run.go(tables, schema_only)
         note["good"] = {"backup": result["backup"], "taken_at": result["taken_at"]}
         return result
 
 
-def _prepare(settings: Settings, database: str, what: str, progress: Progress) -> _Run:
+def _prepare(job: Job, what: str) -> _Run:
     """See that all is there that a backup takes; nothing is touched."""
-    store = Store(settings)
-    store.check()
-    server = server_facts(settings, database)
-    return _Run(
-        settings,
-        store,
-        layout_for(settings, database),
-        database,
-        programs.find(settings, server["major"]),
-        server,
-        what,
-        progress,
-    )
+    job.require()
+    server = server_facts(job.settings, job.database)
+    return _Run(job, programs.find(job.settings, server["major"]), server, what)
 
 
 class _Run:
     """One backup under way."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        layout: Layout,
-        database: str,
-        tools: programs.Programs,
-        server: dict,
-        what: str,
-        progress: Progress,
-    ) -> None:
-        self.settings, self.store, self.layout, self.database = settings, store, layout, database
-        self.tools, self.server, self.what, self.progress = tools, server, what, progress
+    def __init__(self, job: Job, tools: programs.Programs, server: dict, what: str) -> None:
+        self.job, self.tools, self.server, self.what = job, tools, server, what
+        self.layout = layout_for(job.settings, job.database)
 
     def go(self, tables: Sequence[str], schema_only: bool) -> dict:
         began = time.monotonic()
-        swept = self.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
+        swept = self.job.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
         if swept:
-            self.progress.step(
-                f"{self.database}: removed {swept} unfinished uploads of earlier runs"
+            self.job.progress.step(
+                f"{self.job.database}: removed {swept} unfinished uploads of earlier runs"
             )
         name = self._claim_name()
         key, manifest_key = _key(self.layout, name, self.what), self._manifest_key(name)
         globals_facts = stored = None
         try:
-            with connect(self.settings, self.database, "REPEATABLE_READ") as connection:
+            with connect(self.job.settings, self.job.database, "REPEATABLE_READ") as connection:
                 snapshot, facts = self._look(connection)
                 dump = Dump(
-                    self.tools, self.database, self.settings.format, snapshot, tables, schema_only
+                    self.tools,
+                    self.job.database,
+                    self.job.settings.format,
+                    snapshot,
+                    tables,
+                    schema_only,
                 )
-                self.progress.phase(
-                    f"dumping {self.database}",
+                self.job.progress.phase(
+                    f"dumping {self.job.database}",
                     f" ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}",
                 )
-                with self.store.upload(key, facts["database_bytes"]) as upload:
+                with self.job.store.upload(key, facts["database_bytes"]) as upload:
                     self._pump(dump, upload, connection.close)
                     globals_facts = None if self.what else self._save_globals(name)
                     stored = upload.complete()
@@ -139,7 +117,7 @@ class _Run:
             found = self._manifest(
                 name, facts, report, stored, upload.sha256, globals_facts, time.monotonic() - began
             )
-            self.store.put(manifest_key, manifest.dump(found), "application/json")
+            self.job.store.put(manifest_key, manifest.dump(found), "application/json")
         except BaseException as error:
             self._take_back(
                 error,
@@ -151,7 +129,7 @@ class _Run:
         result = {
             "changed": True,
             "backup": found["name"],
-            "database": self.database,
+            "database": self.job.database,
             "taken_at": found["started_at"],
             "key": stored.key,
             "bytes": stored.bytes,
@@ -167,10 +145,10 @@ class _Run:
             for key in ("backup", "database", "bytes", "dump_bytes", "rows", "seconds")
         }
         result["findings"] += journal.record(
-            self.store, self.layout, name.taken_at, "backup", noted
+            self.job.store, self.layout, name.taken_at, "backup", noted
         )
-        self.progress.step(
-            f"{self.database}: {result['backup']} is in the bucket: {found['rows']} rows in {len(found['tables'])} tables, "
+        self.job.progress.step(
+            f"{self.job.database}: {result['backup']} is in the bucket: {found['rows']} rows in {len(found['tables'])} tables, "
             f"{human_bytes(report.bytes)} as {human_bytes(stored.bytes)}, {human_seconds(seconds)}"
         )
         return result
@@ -186,18 +164,20 @@ class _Run:
         while True:
             name = BackupName.of(
                 utc_now(),
-                self.settings.format,
-                self.settings.compression,
-                bool(self.settings.age_recipients),
+                self.job.settings.format,
+                self.job.settings.compression,
+                bool(self.job.settings.age_recipients),
             )
             mine = journal.claim(
-                self.store, self.layout, name.taken_at, {"database": self.database}
+                self.job.store, self.layout, name.taken_at, {"database": self.job.database}
             )
             others = [
-                key for key in journal.claims(self.store, self.layout, name.taken_at) if key != mine
+                key
+                for key in journal.claims(self.job.store, self.layout, name.taken_at)
+                if key != mine
             ]
             if not others and not any(
-                self.store.head(key)
+                self.job.store.head(key)
                 for key in (_key(self.layout, name, self.what), self._manifest_key(name))
             ):
                 return name
@@ -221,7 +201,7 @@ class _Run:
             "SELECT set_config(name, '0', false) FROM pg_settings WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'"
         )
         snapshot = connection.execute("SELECT pg_export_snapshot() AS id").fetchone()["id"]
-        facts = database_facts(connection, self.database)
+        facts = database_facts(connection, self.job.database)
         facts["extensions"] = extensions(connection)
         return snapshot, facts
 
@@ -231,8 +211,8 @@ class _Run:
         :param begun: called once the dump comes, and so has its own hold of the snapshot.
         """
         chain = Chain(
-            self.settings.compression if self.settings.format == "plain" else "none",
-            self.settings.age_recipients,
+            self.job.settings.compression if self.job.settings.format == "plain" else "none",
+            self.job.settings.age_recipients,
         )
         with (
             _Sink(chain, upload) as sink,
@@ -242,7 +222,7 @@ class _Run:
                 if number == 0:
                     begun()
                 sink.put(chunk)
-                self.progress.advance(len(chunk), lambda: dump.inspector.current_table)
+                self.job.progress.advance(len(chunk), lambda: dump.inspector.current_table)
             sink.finish()
 
     def _take_back(self, error: BaseException, keys: Sequence[str]) -> None:
@@ -250,7 +230,7 @@ class _Run:
 
         A store that no longer answers keeps it: whole, but without a manifest.
         """
-        store = Store(self.settings, patience=HASTY)
+        store = Store(self.job.settings, patience=HASTY)
         for key in keys:
             try:
                 store.delete([key])
@@ -262,11 +242,11 @@ class _Run:
 
     def _save_globals(self, name: BackupName) -> dict:
         """Roles and memberships, beside the backup. Password hashes only where we may read them."""
-        text = dump_globals(self.tools, self.database, passwords=self.server["superuser"])
-        chain = Chain("gzip", self.settings.age_recipients)
+        text = dump_globals(self.tools, self.job.database, passwords=self.server["superuser"])
+        chain = Chain("gzip", self.job.settings.age_recipients)
         data = chain.write(text) + chain.finish()
         key = self.layout.globals(name)
-        self.store.put(key, data)
+        self.job.store.put(key, data)
         return {"key": key, "bytes": len(data), "passwords": self.server["superuser"]}
 
     def _manifest(
@@ -280,10 +260,10 @@ class _Run:
         seconds: float,
     ) -> dict:
         tables = manifest.tables_of(report)
-        s = self.settings
+        s = self.job.settings
         return {
             "name": _label(self.layout, name, self.what),
-            "database": self.database,
+            "database": self.job.database,
             "server": {
                 "name": s.server_name,
                 "host": s.db_host,

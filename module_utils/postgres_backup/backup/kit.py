@@ -24,6 +24,7 @@ from ..catalog.names import Layout
 from ..catalog.retention import Policy, plan
 from ..clock import format_time, format_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
+from ..job import Job
 from ..machine import lock
 from ..machine.progress import Progress
 from ..s3.clock_skew import require_honest_clock
@@ -38,7 +39,7 @@ _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 
 
-def create_kit(settings: Settings, check: bool = False, progress: Progress | None = None) -> dict:
+def create_kit(job: Job) -> dict:
     """Save the files of ``backup_paths``.
 
     :return: ``kit key bytes files file_bytes seconds sha256 findings changed``.
@@ -47,33 +48,31 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
     :raises PostgresBackupError: a file cannot be read, or the store refuses; nothing of the kit is
         left in the bucket.
     """
-    progress = progress or Progress()
-    require_permission(settings)
-    entries = list(_walk(settings.paths))
+    require_permission(job.settings)
+    entries = list(_walk(job.settings.paths))
     expected = sum(size for _, size in entries)
-    name = _name(settings, utc_now())
+    name = _name(job.settings, utc_now())
     result = {
         "changed": True,
         "kit": name,
-        "key": root_of(settings) + name,
+        "key": root_of(job.settings) + name,
         "files": len(entries),
         "file_bytes": expected,
         "findings": [],
     }
-    store = Store(settings)
-    store.check()
-    if check:
+    job.store.check()
+    if job.check:
         return result
-    with lock.hold(settings, "kit", "kit"):
+    with lock.hold(job.settings, "kit", "kit"):
         began, started = time.monotonic(), utc_now()
-        name = _claim_name(settings, store)
-        result |= {"kit": name, "key": root_of(settings) + name}
-        progress.phase(
+        name = _claim_name(job.settings, job.store)
+        result |= {"kit": name, "key": root_of(job.settings) + name}
+        job.progress.phase(
             f"saving {len(entries)} files of the server ({human_bytes(expected)}) to {name}"
         )
         findings: list[dict] = []
-        with store.upload(result["key"], expected + len(entries) * 2 * _BLOCK) as upload:
-            pipe = _Packed(Chain("gzip", settings.age_recipients), upload, progress)
+        with job.store.upload(result["key"], expected + len(entries) * 2 * _BLOCK) as upload:
+            pipe = _Packed(Chain("gzip", job.settings.age_recipients), upload, job.progress)
             with tarfile.open(
                 fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_CHUNK
             ) as tar:
@@ -83,8 +82,8 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
             stored = upload.complete()
         facts = {
             "name": name,
-            "server": {"name": settings.server_name},
-            "paths": list(settings.paths),
+            "server": {"name": job.settings.server_name},
+            "paths": list(job.settings.paths),
             "started_at": format_timestamp(started),
             "ended_at": format_timestamp(utc_now()),
             "files": len(entries),
@@ -93,21 +92,21 @@ def create_kit(settings: Settings, check: bool = False, progress: Progress | Non
             "tar_bytes": pipe.bytes,
             "sha256": upload.sha256,
             "tar_sha256": pipe.sha256,
-            "encryption": {"kind": "age", "recipients": list(settings.age_recipients)}
-            if settings.age_recipients
+            "encryption": {"kind": "age", "recipients": list(job.settings.age_recipients)}
+            if job.settings.age_recipients
             else None,
         }
-        store.put(
-            f"{root_of(settings)}{name.split('.')[0]}.json",
+        job.store.put(
+            f"{root_of(job.settings)}{name.split('.')[0]}.json",
             manifest.dump(facts),
             "application/json",
         )
         seconds = round(time.monotonic() - began, 1)
         pruned = []
-        if settings.prune_nightly:
-            require_honest_clock(store)
-            pruned = _prune(settings, store, progress)
-    progress.step(
+        if job.settings.prune_nightly:
+            require_honest_clock(job.store)
+            pruned = _prune(job.settings, job.store, job.progress)
+    job.progress.step(
         f"kit: {name} is in the bucket: {len(entries)} files, {human_bytes(stored.bytes)}, {human_seconds(seconds)}"
     )
     return result | {

@@ -10,21 +10,14 @@ from ..catalog.names import Layout
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import utc_now
 from ..health import outcome
+from ..job import Job
 from ..machine import lock, state
-from ..machine.progress import Progress
 from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
-from ..settings import Settings
 from .prune_replaced import prune_replaced
 
 
-def prune_backups(
-    settings: Settings,
-    database: str = "",
-    check: bool = False,
-    allow_many: bool = False,
-    progress: Progress | None = None,
-) -> dict:
+def prune_backups(job: Job, allow_many: bool = False) -> dict:
     """Delete the backups of one database that the policy no longer keeps, each with its manifest
     and globals, and databases replaced long ago.
 
@@ -35,52 +28,51 @@ def prune_backups(
         and ``replaced_kept`` list databases that restores have replaced.
     :raises PostgresBackupError: the clocks disagree, or the store refuses; nothing more is deleted.
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
     began = time.monotonic()
     with (
-        outcome.noted(settings, "prune", database, check=check),
-        lock.hold(settings, database, "prune"),
+        outcome.noted(job.settings, "prune", job.database, check=job.check),
+        lock.hold(job.settings, job.database, "prune"),
     ):
-        store = Store(settings)
-        store.check()
-        require_honest_clock(store)
-        catalog = Catalog(settings, store, database)
+        job.store.check()
+        require_honest_clock(job.store)
+        catalog = Catalog(job.settings, job.store, job.database)
         backups = catalog.backups()
-        decisions = plan(backups, Policy.of(settings, allow_many), utc_now())
+        decisions = plan(backups, Policy.of(job.settings, allow_many), utc_now())
         going = [d for d in decisions if not d.keep]
         result = {
             "changed": bool(going),
-            "database": database,
+            "database": job.database,
             "kept": [_line(d) for d in decisions if d.keep],
             "deleted": [_line(d) for d in going],
             "waiting": sum(d.backup.waits_for_adoption for d in decisions),
             "findings": [],
         }
-        if going and not check:
+        if going and not job.check:
             for decision in reversed(
                 going
             ):  # the oldest first: cut short, the newer ones are still there
-                remove(store, decision)
-                progress.step(f"{database}: deleted {decision.backup.name}: {decision.reason}")
+                remove(job.store, decision)
+                job.progress.step(
+                    f"{job.database}: deleted {decision.backup.name}: {decision.reason}"
+                )
             result["findings"] += journal.record(
-                store,
+                job.store,
                 catalog.layout,
                 utc_now(),
                 "prune",
-                {"database": database, "deleted": result["deleted"]},
+                {"database": job.database, "deleted": result["deleted"]},
             )
-            result["findings"] += state.count(settings, "pruned", database, number=len(going))
+            result["findings"] += state.count(
+                job.settings, "pruned", job.database, number=len(going)
+            )
         leftovers = catalog.leftovers()
-        if leftovers and not check:
-            store.delete(leftovers)
-            progress.step(
-                f"{database}: deleted {len(leftovers)} leftovers of a prune that was cut short"
+        if leftovers and not job.check:
+            job.store.delete(leftovers)
+            job.progress.step(
+                f"{job.database}: deleted {len(leftovers)} leftovers of a prune that was cut short"
             )
         newest = newest_good(backups)
-        outdated = prune_replaced(
-            settings, database, newest.taken_at if newest else None, check, progress
-        )
+        outdated = prune_replaced(job, newest.taken_at if newest else None)
         result["findings"] += outdated.pop("findings")
         result |= outdated
         result["changed"] = bool(going or leftovers or result["replaced_deleted"])
@@ -91,8 +83,8 @@ def prune_backups(
     if result["waiting"]:
         message = f"{result['waiting']} backups without a manifest wait for `postgres-backup adopt`; until then they stay"
         result["findings"].append({"code": "WAITING_FOR_ADOPTION", "message": message})
-    progress.step(
-        f"{database}: kept {len(result['kept'])} backups, {'would delete' if check else 'deleted'} {len(going)}"
+    job.progress.step(
+        f"{job.database}: kept {len(result['kept'])} backups, {'would delete' if job.check else 'deleted'} {len(going)}"
     )
     return result | {"seconds": round(time.monotonic() - began, 1)}
 

@@ -9,15 +9,12 @@ from datetime import datetime
 from ..catalog.retention import plan_replaced
 from ..clock import parse_timestamp, utc_now
 from ..errors import DatabaseError
-from ..machine.progress import Progress
+from ..job import Job
 from ..postgresql import databases, replaced
 from ..postgresql.connection import connect_maintenance
-from ..settings import Settings
 
 
-def prune_replaced(
-    settings: Settings, database: str, newest_good: datetime | None, check: bool, progress: Progress
-) -> dict:
+def prune_replaced(job: Job, newest_good: datetime | None) -> dict:
     """Drop what ``retention.plan_replaced`` lets go.
 
     :param newest_good: when the newest good backup was taken; None where there is none.
@@ -27,26 +24,26 @@ def prune_replaced(
     """
     result: dict = {"replaced_deleted": [], "replaced_kept": [], "findings": []}
     try:
-        with connect_maintenance(settings, database) as connection:
+        with connect_maintenance(job.settings, job.database) as connection:
             kept = [
                 (row["name"], parse_timestamp(row["replaced_at"]))
-                for row in replaced.kept(connection, database)
+                for row in replaced.kept(connection, job.database)
             ]
     except DatabaseError as error:
         message = (
             f"{error.message}; databases that restores have replaced stay until it can be asked"
         )
         return result | {"findings": [{"code": "DATABASE_UNREACHABLE", "message": message}]}
-    for decision in plan_replaced(kept, newest_good, settings.keep_replaced_days, utc_now()):
+    for decision in plan_replaced(kept, newest_good, job.settings.keep_replaced_days, utc_now()):
         line = {"database": decision.name, "reason": decision.reason}
         if decision.keep:
             result["replaced_kept"].append(line)
             continue
         try:
-            if not check:
-                with connect_maintenance(settings, database) as connection:
+            if not job.check:
+                with connect_maintenance(job.settings, job.database) as connection:
                     databases.drop_database(connection, decision.name)
-                progress.step(f"{database}: dropped {decision.name}: {decision.reason}")
+                job.progress.step(f"{job.database}: dropped {decision.name}: {decision.reason}")
             result["replaced_deleted"].append(line)
         except DatabaseError as error:
             result["findings"].append(

@@ -214,11 +214,14 @@ def _perform(
     identities: tuple[str, ...],
 ) -> tuple[dict, list[str], int]:
     """:return: the result, lines for a person, the exit status."""
-    a = arguments
-    if a.command == "backup":
-        from ..backup.database import create_backup as create
+    from ..job import Job
 
-        return create(s, a.database, _split(a.tables), a.schema_only, a.check, progress), [], 0
+    a = arguments
+    job = Job(s, getattr(a, "database", ""), identities, getattr(a, "check", False), progress)
+    if a.command == "backup":
+        from ..backup.database import create_backup
+
+        return create_backup(job, _split(a.tables), a.schema_only), [], 0
     if a.command == "list":
         from ..health import status
 
@@ -230,30 +233,23 @@ def _perform(
             0,
         )
     if a.command == "restore" and a.tables:
-        from ..restore.steps import perform_step as step
+        from ..restore.steps import perform_step
 
-        chosen = {
-            "backup": a.backup,
-            "tables": _split(a.tables),
-            "database": a.database,
-            "in_place": a.in_place or None,
-        }
-        found = step(s, **chosen, identities=identities, check=a.check, progress=progress)
+        tables, in_place = _split(a.tables), a.in_place or None
+        found = perform_step(job, backup=a.backup, tables=tables, in_place=in_place)
         return found, _table_lines(found), 0
     if a.command == "kit":
-        from ..backup.kit import create_kit as create
+        from ..backup.kit import create_kit
 
-        return create(s, a.check, progress), [], 0
+        return create_kit(job), [], 0
     if a.command == "restore-kit":
-        from ..restore.kit import restore_kit as restore
+        from ..restore.kit import restore_kit
 
-        return restore(s, a.kit, a.to, identities, a.check, progress), [], 0
+        return restore_kit(job, a.kit, a.to), [], 0
     if a.command == "restore":
-        from ..restore.database import restore_database as restore
+        from ..restore.database import restore_database
 
-        found = restore(
-            s, a.backup, a.database, a.check, True if a.in_place else None, identities, progress
-        )
+        found = restore_database(job, a.backup, True if a.in_place else None)
         return (
             found,
             _plan_lines(found)
@@ -264,13 +260,13 @@ def _perform(
             0,
         )
     if a.command == "undo-restore":
-        from ..restore.database import undo_restore as undo
+        from ..restore.database import undo_restore
 
-        return undo(s, a.database, a.kept, a.check, progress), [], 0
+        return undo_restore(job, a.kept), [], 0
     if a.command == "prune":
-        from ..backup.prune import prune_backups as prune
+        from ..backup.prune import prune_backups
 
-        found = prune(s, a.database, a.check, a.allow_many, progress)
+        found = prune_backups(job, a.allow_many)
         return (
             found,
             [
@@ -287,13 +283,13 @@ def _perform(
         found = status.status(s)
         return found, status.lines(found), 0 if found["healthy"] else 4
     if a.command == "verify":
-        from ..verify.verify import verify_backup as verify
+        from ..verify.verify import verify_backup
 
-        return verify(s, a.backup, a.database, identities, a.check, progress), [], 0
+        return verify_backup(job, a.backup), [], 0
     if a.command == "adopt":
-        from ..nightly.adopt import adopt_backups as adopt
+        from ..nightly.adopt import adopt_backups
 
-        found = adopt(s, a.database, a.check, progress)
+        found = adopt_backups(job)
         return (
             found,
             [f"adopted  {name}" for name in found["adopted"]]
@@ -307,9 +303,9 @@ def _perform(
         found = history.history(s, a.days, a.database)
         return found, history.lines(found), 0
     if a.command == "watch":
-        from ..nightly.watch import look_around as watch
+        from ..nightly.watch import look_around
 
-        found = watch(s, progress)
+        found = look_around(s, progress)
         return (
             found,
             [f"{t['code']}: {t['message']} (since {t['since']})" for t in found["troubles"]],
@@ -325,9 +321,9 @@ def _perform(
             or ["No address is new."],
             0,
         )
-    from ..nightly.run import run_night as run
+    from ..nightly.run import run_night
 
-    found = run(s, progress, bool(a.at))
+    found = run_night(s, progress, bool(a.at))
     return found, [], found["exit_status"]
 
 

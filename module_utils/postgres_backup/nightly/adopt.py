@@ -5,16 +5,12 @@ from __future__ import annotations
 from ..catalog import manifest
 from ..catalog.backups import Catalog
 from ..errors import BadBackupError, UsageError
+from ..job import Job
 from ..machine import lock
-from ..machine.progress import Progress
-from ..s3.store import Store
-from ..settings import Settings
 from ..verify.proof import prove
 
 
-def adopt_backups(
-    settings: Settings, database: str = "", check: bool = False, progress: Progress | None = None
-) -> dict:
+def adopt_backups(job: Job) -> dict:
     """Declare the backups without a manifest to be this server's and database's, so that the
     retention counts for them.
 
@@ -22,23 +18,20 @@ def adopt_backups(
 
     :return: ``database adopted refused findings changed``.
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
-    store = Store(settings)
-    store.check()
+    job.require()
     result: dict = {
         "changed": False,
-        "database": database,
+        "database": job.database,
         "adopted": [],
         "refused": [],
         "findings": [],
     }
-    with lock.hold(settings, database, "adopt"):
-        for backup in Catalog(settings, store, database).backups():
+    with lock.hold(job.settings, job.database, "adopt"):
+        for backup in Catalog(job.settings, job.store, job.database).backups():
             if not (backup.waits_for_adoption and backup.candidate):
                 continue
             try:
-                found = prove(settings, store, backup, database, (), progress)
+                found = prove(job, backup)
             except (
                 BadBackupError,
                 UsageError,
@@ -48,12 +41,12 @@ def adopt_backups(
                     {"code": "NOT_ADOPTED", "message": error.message}
                 ]
                 continue
-            found |= {"server": {"name": settings.server_name}, "adopted": True}
+            found |= {"server": {"name": job.settings.server_name}, "adopted": True}
             result["changed"] = True
             result["adopted"].append(str(backup.name))
-            if not check:
-                store.put(
+            if not job.check:
+                job.store.put(
                     backup.layout.manifest(backup.name), manifest.dump(found), "application/json"
                 )
-                progress.step(f"{database}: adopted {backup.name}")
+                job.progress.step(f"{job.database}: adopted {backup.name}")
     return result

@@ -14,6 +14,7 @@ from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, unexpected
 from ..health import alarms, outcome, ping, status, trend
+from ..job import Job
 from ..machine import lock, state
 from ..machine.progress import Progress, Recorder
 from ..settings import Settings
@@ -57,7 +58,7 @@ def _run(settings: Settings, progress: Recorder, scheduled: bool) -> dict:
         databases[name], failures = _one(settings, name, progress)
         statuses += failures
         findings += databases[name].pop("findings")
-    saved, kit_error, kit_status = _save_kit(settings, progress)
+    saved, kit_error, kit_status = _save_kit(Job(settings, progress=progress))
     if scheduled:
         findings += alarms.settle(settings, [alarms.key("NIGHT_SKIPPED")])
     result = {
@@ -90,10 +91,10 @@ def _one(settings: Settings, name: str, progress: Progress) -> tuple[dict, list[
     one: dict = {"backup": None, "deleted": [], "error": "", "findings": []}
     step = "backup"
     try:
-        one["backup"] = create_backup(settings, name, progress=progress)
+        one["backup"] = create_backup(Job(settings, name, progress=progress))
         if settings.prune_nightly:
             step = "prune"
-            one["deleted"] = prune_backups(settings, name, progress=progress)["deleted"]
+            one["deleted"] = prune_backups(Job(settings, name, progress=progress))["deleted"]
     except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
         error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
         if isinstance(
@@ -151,23 +152,23 @@ def _judge(
     return found + alarms.settle(settings, [alarms.key(code, name) for code in _TRENDS], troubles)
 
 
-def _save_kit(settings: Settings, progress: Progress) -> tuple[dict | None, str, list[int]]:
+def _save_kit(job: Job) -> tuple[dict | None, str, list[int]]:
     """:return: the kit's result, what failed, and its exit status if it failed."""
-    if not settings.paths:
+    if not job.settings.paths:
         return None, "", []
     try:
-        with outcome.noted(settings, "kit", ""):
-            return create_kit(settings, progress=progress), "", []
+        with outcome.noted(job.settings, "kit", ""):
+            return create_kit(job), "", []
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
         error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
         if isinstance(any_error, (UsageError, LockedError)):
-            outcome.failed(settings, "kit", "", error)
-        progress.step(
-            settings.hide(
+            outcome.failed(job.settings, "kit", "", error)
+        job.progress.step(
+            job.settings.hide(
                 f"kit: failed: {error.message}" + (f" ({error.hint})" if error.hint else "")
             )
         )
-        return None, settings.hide(error.message), [error.exit_status]
+        return None, job.settings.hide(error.message), [error.exit_status]
 
 
 def _exit_status(failures: list[int], parts: int) -> int:

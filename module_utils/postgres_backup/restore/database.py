@@ -10,28 +10,18 @@ import time
 from ..clock import utc_now
 from ..errors import UsageError
 from ..health import outcome
+from ..job import Job
 from ..machine import lock
-from ..machine.progress import Progress
 from ..postgresql import replaced, swap
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import database_facts
-from ..s3.store import Store
-from ..settings import Settings
 from ..text import human_seconds
 from . import in_place
 from .preflight import Plan, plan
 from .side_database import discarded_on_failure, load_beside, swap_in
 
 
-def restore_database(
-    settings: Settings,
-    backup: str,
-    database: str = "",
-    check: bool = False,
-    in_place_wanted: bool | None = None,
-    identities: tuple[str, ...] = (),
-    progress: Progress | None = None,
-) -> dict:
+def restore_database(job: Job, backup: str, in_place_wanted: bool | None = None) -> dict:
     """The database becomes what it was in that backup.
 
     :param backup: a name as listed, or ``latest``.
@@ -42,29 +32,26 @@ def restore_database(
     :return: ``backup database key bytes rows seconds sha256 kept_database downtime_seconds findings
         changed``.
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
-    inside = settings.restore_in_place if in_place_wanted is None else in_place_wanted
+    inside = job.settings.restore_in_place if in_place_wanted is None else in_place_wanted
     if not backup:
         raise UsageError("Which backup?", "Name one of `postgres-backup list`, or latest")
-    store = Store(settings)
-    store.check()
-    made = plan(settings, store, backup, database, not inside, identities)
-    if check:
-        with connect_maintenance(settings, database) as connection:
+    job.require()
+    made = plan(job, backup, not inside)
+    if job.check:
+        with connect_maintenance(job.settings, job.database) as connection:
             kept = (
                 None
                 if inside or not made.live
-                else replaced.kept_name(connection, database, utc_now())
+                else replaced.kept_name(connection, job.database, utc_now())
             )
         return made.describe() | {"changed": True, "kept_database": kept, "in_place": inside}
     with (
-        lock.hold(settings, database, "restore"),
-        outcome.noted(settings, "restore", database, {"backup": str(made.backup.name)}),
+        lock.hold(job.settings, job.database, "restore"),
+        outcome.noted(job.settings, "restore", job.database, {"backup": str(made.backup.name)}),
     ):
         began = time.monotonic()
         found = (in_place.replace if inside else _replace)(
-            settings, store, made, identities, progress
+            job.settings, job.store, made, job.identities, job.progress
         )
         result = (
             made.describe()
@@ -72,9 +59,11 @@ def restore_database(
             | {"changed": True, "in_place": inside, "seconds": round(time.monotonic() - began, 1)}
         )
         told = ("backup", "database", "rows", "seconds", "downtime_seconds", "kept_database")
-        result["findings"] = result["findings"] + outcome.restored(settings, store, result, *told)
-    progress.step(
-        f"{database}: restored from {result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}, "
+        result["findings"] = result["findings"] + outcome.restored(
+            job.settings, job.store, result, *told
+        )
+    job.progress.step(
+        f"{job.database}: restored from {result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}, "
         f"unreachable for {result['downtime_seconds']:.2f} s"
         + (
             f"; the database as it was is kept as {result['kept_database']}"
@@ -85,62 +74,52 @@ def restore_database(
     return result
 
 
-def _replace(
-    settings: Settings, store: Store, made: Plan, identities: tuple[str, ...], progress: Progress
-) -> dict:
-    side, facts = load_beside(settings, store, made, identities, progress)
-    with discarded_on_failure(settings, made.database, side):
-        return facts | swap_in(settings, made.database, side, progress)
+def _replace(job: Job, made: Plan) -> dict:
+    side, facts = load_beside(job, made)
+    with discarded_on_failure(job, side):
+        return facts | swap_in(job, side)
 
 
-def undo_restore(
-    settings: Settings,
-    database: str = "",
-    kept: str = "",
-    check: bool = False,
-    progress: Progress | None = None,
-) -> dict:
+def undo_restore(job: Job, kept: str = "") -> dict:
     """Swap the database that a restore replaced back in; the restored one is kept in turn, so an
     undo can be undone.
 
     :param kept: which one; empty: the newest.
     :return: ``database kept_database restored_database downtime_seconds findings changed``.
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
-    if check:
-        return _plan_undo(settings, database, kept)[0]
-    with lock.hold(settings, database, "undo-restore"):
-        result, live, comment = _plan_undo(settings, database, kept)
+    if job.check:
+        return _plan_undo(job, kept)[0]
+    with lock.hold(job.settings, job.database, "undo-restore"):
+        result, live, comment = _plan_undo(job, kept)
         chosen, new_kept = result["restored_database"], result["kept_database"]
-        comments = {database: comment}
+        comments = {job.database: comment}
         if live:
             comments[new_kept] = replaced.kept_comment(
-                database, new_kept, f"undo, which brought {chosen} back", live["comment"]
+                job.database, new_kept, f"undo, which brought {chosen} back", live["comment"]
             )
         seconds = swap.swap(
-            settings, ([(database, new_kept)] if live else []) + [(chosen, database)], comments
+            job.settings,
+            ([(job.database, new_kept)] if live else []) + [(chosen, job.database)],
+            comments,
         )
         downtime = round(seconds, 3) if live else 0.0
-    progress.step(
-        f"{database}: {chosen} is live again, unreachable for {downtime:.2f} s"
+    job.progress.step(
+        f"{job.database}: {chosen} is live again, unreachable for {downtime:.2f} s"
         + (f"; the one it replaced is kept as {new_kept}" if new_kept else "")
     )
     return result | {"downtime_seconds": downtime}
 
 
-def _plan_undo(
-    settings: Settings, database: str, kept: str
-) -> tuple[dict, dict | None, str | None]:
+def _plan_undo(job: Job, kept: str) -> tuple[dict, dict | None, str | None]:
     """The result to be, the live database's facts, and the comment that the one to come back had."""
-    with connect_maintenance(settings, database) as connection:
-        chosen = replaced.choose(connection, settings, database, kept)
-        live = database_facts(connection, database)
-        swap.require_renamable(connection, settings, [database, chosen["name"]])
-        new_kept = replaced.kept_name(connection, database, utc_now()) if live else None
+    with connect_maintenance(job.settings, job.database) as connection:
+        chosen = replaced.choose(connection, job.settings, job.database, kept)
+        live = database_facts(connection, job.database)
+        swap.require_renamable(connection, job.settings, [job.database, chosen["name"]])
+        new_kept = replaced.kept_name(connection, job.database, utc_now()) if live else None
     result = {
         "changed": True,
-        "database": database,
+        "database": job.database,
         "restored_database": chosen["name"],
         "kept_database": new_kept,
         "findings": [],

@@ -13,16 +13,15 @@ import time
 
 from psycopg import sql
 
-from ..machine.progress import Progress
+from ..job import Job
 from ..postgresql import swap
 from ..postgresql.connection import connect, connect_maintenance
 from ..postgresql.load import Load
-from ..s3.store import Store
-from ..settings import Settings
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
 from ..verify.reader import Source
 from . import roles
+from .preflight import Plan
 
 # What a plain dump creates and therefore must not be there. IF EXISTS: what is dropped takes others
 # with it. The schema public comes back as initdb leaves it (template1 since 15: owned by
@@ -83,9 +82,7 @@ RESET client_min_messages;
 """
 
 
-def replace(
-    settings: Settings, store: Store, made, identities: tuple[str, ...], progress: Progress
-) -> dict:
+def replace(job: Job, made: Plan) -> dict:
     """Empty the live database and load the backup into it. Its owner, settings and privileges stay
     as they are.
 
@@ -93,12 +90,12 @@ def replace(
     :return: ``rows sha256 kept_database downtime_seconds findings``.
     :raises PostgresBackupError: the transaction was rolled back; the database is as it was.
     """
-    with connect_maintenance(settings, made.database) as connection:
+    with connect_maintenance(job.settings, made.database) as connection:
         findings = roles.create(connection, made.missing_roles, made.role_statements)
-    progress.phase(f"loading {made.backup.name} inside {made.database}, in one transaction")
+    job.progress.phase(f"loading {made.backup.name} inside {made.database}, in one transaction")
     began = time.monotonic()
-    ejector = swap.Ejector(settings, made.database, spare="postgres-backup")
-    source = Source(store, made.backup, made.tools, identities, progress)
+    ejector = swap.Ejector(job.settings, made.database, spare="postgres-backup")
+    source = Source(job.store, made.backup, made.tools, job.identities, job.progress)
     with Load(
         made.tools, made.database, transaction=True, superusers=made.server["superusers"]
     ) as load:
@@ -113,7 +110,7 @@ def replace(
         finally:
             ejector.stop()
     downtime = round(time.monotonic() - began, 3)
-    with connect(settings, made.database) as connection:
+    with connect(job.settings, made.database) as connection:
         connection.execute("ANALYZE")
     return {
         "rows": report.rows,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from ..catalog.kits import Kit, list_kits
 from ..errors import BadBackupError, PostgresBackupError, UsageError
+from ..job import Job
 from ..machine.progress import Progress
 from ..s3.store import Store
 from ..settings import Settings
@@ -23,14 +24,7 @@ _CHUNK = 1 << 20
 _AS_IT_WAS = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
 
 
-def restore_kit(
-    settings: Settings,
-    wanted: str,
-    to: str = "/",
-    identities: tuple[str, ...] = (),
-    check: bool = False,
-    progress: Progress | None = None,
-) -> dict:
+def restore_kit(job: Job, wanted: str, to: str = "/") -> dict:
     """Put the files of a kit back, with their modes and, as root, their owners.
 
     Everything is read and compared with the manifest before the first file is written: twice
@@ -41,11 +35,9 @@ def restore_kit(
     :return: ``kit bytes files seconds sha256 findings changed``.
     :raises BadBackupError: cut, altered, or not decryptable.
     """
-    progress = progress or Progress()
-    store = Store(settings)
-    store.check()
-    chosen = _choose(settings, store, wanted)
-    if chosen.encrypted and not identities:
+    job.store.check()
+    chosen = _choose(job.settings, job.store, wanted)
+    if chosen.encrypted and not job.identities:
         raise UsageError(
             f"{chosen.name} is encrypted and no private key was given",
             "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)",
@@ -59,11 +51,11 @@ def restore_kit(
         "findings": [],
     }
     began = time.monotonic()
-    progress.phase(f"reading {chosen.name}")
-    _extract(store, chosen, identities, None, progress)
-    if not check:
-        progress.phase(f"putting the files of {chosen.name} back")
-        _extract(store, chosen, identities, to, progress)
+    job.progress.phase(f"reading {chosen.name}")
+    _extract(job.store, chosen, job.identities, None, job.progress)
+    if not job.check:
+        job.progress.phase(f"putting the files of {chosen.name} back")
+        _extract(job.store, chosen, job.identities, to, job.progress)
     return result | {
         "seconds": round(time.monotonic() - began, 1),
         "sha256": (chosen.manifest or {}).get("sha256", ""),

@@ -11,10 +11,10 @@ import psycopg
 
 from ..catalog.backups import Backup, Catalog
 from ..errors import BadBackupError, DatabaseError, UsageError
+from ..job import Job
 from ..postgresql import databases, programs, swap
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import database_facts, facts_of, free_bytes
-from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_bytes
 from . import roles
@@ -63,14 +63,7 @@ class Plan:
         }
 
 
-def plan(
-    settings: Settings,
-    store: Store,
-    wanted: str,
-    database: str,
-    beside: bool = True,
-    identities: tuple[str, ...] = (),
-) -> Plan:
+def plan(job: Job, wanted: str, beside: bool = True) -> Plan:
     """Find everything out; touch nothing.
 
     :param wanted: a name as listed, a whole key, or ``latest``.
@@ -79,59 +72,59 @@ def plan(
     :raises PostgresBackupError: it would fail; says what to do about it. What the server has
         against it is told all at once.
     """
-    backup = Catalog(settings, store, database).resolve(wanted)
+    backup = Catalog(job.settings, job.store, job.database).resolve(wanted)
     if backup.problem:
         raise BadBackupError(
             f"{backup.name} is not whole: {backup.problem}",
             "Restore another one: postgres-backup list",
             [{"code": backup.problem_code, "message": backup.problem}],
         )
-    if backup.name.encrypted and not identities:
+    if backup.name.encrypted and not job.identities:
         raise UsageError(
             f"{backup.name} is encrypted and no private key was given",
             "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)",
         )
-    findings = _whose(settings, backup, wanted, database)
+    findings = _whose(job, backup, wanted)
     found = backup.manifest or {}
-    with connect_maintenance(settings, database) as connection:
+    with connect_maintenance(job.settings, job.database) as connection:
         server = facts_of(connection)
         server["superusers"] = tuple(
             row["rolname"]
             for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper")
         )
-        live = database_facts(connection, database)
-        facts, more = _facts_for(found, live, settings, connection)
+        live = database_facts(connection, job.database)
+        facts, more = _facts_for(found, live, job.settings, connection)
         missing = roles.missing(
             connection, sorted({*found.get("roles", []), *filter(None, [facts["owner"]])})
         )
         against = Objections()
         with against:
-            tools = programs.find(settings, server["major"])
+            tools = programs.find(job.settings, server["major"])
         made = Plan(
             backup,
-            database,
+            job.database,
             server,
             None if against else tools,
             live,
             facts,
             missing,
             [],
-            len(swap.sessions(connection, database)),
+            len(swap.sessions(connection, job.database)),
             int((found.get("database_bytes") or backup.bytes * _UNPACKED) * SPARE),
-            free_bytes(settings, connection, server, facts["tablespace"]),
+            free_bytes(job.settings, connection, server, facts["tablespace"]),
             findings + more,
         )
-        _object_by_server(made, found, connection, settings, against)
+        _object_by_server(made, found, connection, job.settings, against)
         if beside:
-            _object_by_rights_and_room(made, connection, settings, against)
+            _object_by_rights_and_room(made, connection, job.settings, against)
         elif live is None:
             against.add(
-                f"There is no database {database} to restore in place",
+                f"There is no database {job.database} to restore in place",
                 "Restore without --in-place: it is made anew",
             )
         with against:
             made.missing_roles, made.role_statements = roles.prepare(
-                connection, store, found, missing, identities, server
+                connection, job.store, found, missing, job.identities, server
             )
         against.raise_all(str(backup.name))
     if not backup.manifest:
@@ -144,7 +137,7 @@ def plan(
     return made
 
 
-def _whose(settings: Settings, backup: Backup, wanted: str, database: str) -> list[dict]:
+def _whose(job: Job, backup: Backup, wanted: str) -> list[dict]:
     """A backup of another database or server is restored only by its whole key: a name alone may be
     a slip of the hand.
 
@@ -162,12 +155,12 @@ def _whose(settings: Settings, backup: Backup, wanted: str, database: str) -> li
         return [
             {
                 "code": "FOREIGN_BACKUP",
-                "message": f"{backup.name} is a backup of {where}; asked for by its whole key, it goes into {database}",
+                "message": f"{backup.name} is a backup of {where}; asked for by its whole key, it goes into {job.database}",
             }
         ]
     raise UsageError(
-        f"{backup.name} is a backup of {where}, not of {database} on {settings.server_name}",
-        f"To put it into {database} all the same, name it by its whole key: s3://{settings.s3_bucket}/{backup.key}",
+        f"{backup.name} is a backup of {where}, not of {job.database} on {job.settings.server_name}",
+        f"To put it into {job.database} all the same, name it by its whole key: s3://{job.settings.s3_bucket}/{backup.key}",
         [{"code": "FOREIGN_BACKUP", "message": f"it is a backup of {where}"}],
     )
 

@@ -15,14 +15,13 @@ import psycopg
 from ..catalog import manifest
 from ..clock import utc_now
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError
+from ..job import Job
 from ..machine.progress import Progress
 from ..postgresql import databases, replaced, swap
 from ..postgresql.connection import connect, connect_maintenance, first_line
 from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
 from ..postgresql.pg_dump import Dump
-from ..s3.store import Store
-from ..settings import Settings
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
 from ..verify.reader import Source
@@ -33,29 +32,27 @@ from .preflight import Plan
 _PATIENCE = (0, 1, 2, 4, 8)
 
 
-def load_beside(
-    settings: Settings, store: Store, made: Plan, identities: tuple[str, ...], progress: Progress
-) -> tuple[str, dict]:
+def load_beside(job: Job, made: Plan) -> tuple[str, dict]:
     """Fill and prove a side database.
 
     :return: its name, and ``rows sha256 findings``.
     :raises PostgresBackupError: the backup is not what it should be, or does not load; the side
         database is gone.
     """
-    with connect_maintenance(settings, made.database) as connection:
-        findings = _clear_up(connection, made.database, progress)
+    with connect_maintenance(job.settings, made.database) as connection:
+        findings = _clear_up(connection, made.database, job.progress)
         findings += roles.create(connection, made.missing_roles, made.role_statements)
         if made.missing_roles:
-            progress.step(f"{made.database}: created the roles {', '.join(made.missing_roles)}")
+            job.progress.step(f"{made.database}: created the roles {', '.join(made.missing_roles)}")
         side = replaced.side_name(connection, made.database, utc_now())
-    with discarded_on_failure(settings, made.database, side):
-        with connect_maintenance(settings, made.database) as connection:
+    with discarded_on_failure(job, side):
+        with connect_maintenance(job.settings, made.database) as connection:
             databases.create_database(connection, side, made.facts, _side_comment(made))
             # before the rows: the settings may say how they read (lc_monetary), and a right that is
             # missing shows now
             findings += databases.dress_database(connection, side, made.facts)
-        progress.phase(f"loading {made.backup.name} into {side}")
-        source = Source(store, made.backup, made.tools, identities, progress)
+        job.progress.phase(f"loading {made.backup.name} into {side}")
+        source = Source(job.store, made.backup, made.tools, job.identities, job.progress)
         with Load(
             made.tools, side, cleaning=not _is_ours(made), superusers=made.server["superusers"]
         ) as load:
@@ -63,11 +60,11 @@ def load_beside(
             report = load.inspect()
             require_whole(made.backup, report)
             load.finish()
-        with connect(settings, side) as connection:
-            progress.phase(f"gathering statistics of {side}")
+        with connect(job.settings, side) as connection:
+            job.progress.phase(f"gathering statistics of {side}")
             connection.execute("ANALYZE")
-        findings += _prove(made, side, report, progress)
-        with connect_maintenance(settings, made.database) as connection:
+        findings += _prove(made, side, report, job.progress)
+        with connect_maintenance(job.settings, made.database) as connection:
             databases.limit_connections(connection, side, made.facts.get("connection_limit", -1))
     return side, {
         "rows": report.rows,
@@ -162,7 +159,7 @@ def _only_rows(
     return sides[0], sides[1]
 
 
-def discard_side_database(settings: Settings, database: str, side: str) -> None:
+def discard_side_database(job: Job, side: str) -> None:
     """Remove a side database that will not be used.
 
     :raises DatabaseError: the server does not come back within some seconds.
@@ -170,9 +167,9 @@ def discard_side_database(settings: Settings, database: str, side: str) -> None:
     for pause in _PATIENCE:
         time.sleep(pause)
         try:
-            with connect_maintenance(settings, database) as connection:
+            with connect_maintenance(job.settings, job.database) as connection:
                 if side in replaced.leftovers(
-                    connection, database
+                    connection, job.database
                 ):  # it may be live by now, or never have been ours
                     databases.drop_database(connection, side)
             return
@@ -182,7 +179,7 @@ def discard_side_database(settings: Settings, database: str, side: str) -> None:
 
 
 @contextmanager
-def discarded_on_failure(settings: Settings, database: str, side: str) -> Iterator[None]:
+def discarded_on_failure(job: Job, side: str) -> Iterator[None]:
     """What failed first is what is told; that the side database could not be removed is a finding
     beside it.
     """
@@ -190,7 +187,7 @@ def discarded_on_failure(settings: Settings, database: str, side: str) -> Iterat
         yield
     except BaseException as error:
         try:
-            discard_side_database(settings, database, side)
+            discard_side_database(job, side)
         except DatabaseError as second:
             if isinstance(error, PostgresBackupError):
                 message = (
@@ -200,22 +197,22 @@ def discarded_on_failure(settings: Settings, database: str, side: str) -> Iterat
         raise
 
 
-def swap_in(settings: Settings, database: str, side: str, progress: Progress) -> dict:
+def swap_in(job: Job, side: str) -> dict:
     """Put the side database in the live one's place, in one transaction.
 
     :return: ``kept_database`` (None where there was none), ``downtime_seconds``.
     """
     now = utc_now()
-    progress.step(f"{database}: swapping")
-    with connect_maintenance(settings, database) as connection:
-        facts = replaced.side(connection, database, side)
-        live = database_facts(connection, database)
-        kept = replaced.kept_name(connection, database, now) if live else None
-    renames = ([(database, kept)] if kept else []) + [(side, database)]
-    comments = {database: facts["comment"]}
+    job.progress.step(f"{job.database}: swapping")
+    with connect_maintenance(job.settings, job.database) as connection:
+        facts = replaced.side(connection, job.database, side)
+        live = database_facts(connection, job.database)
+        kept = replaced.kept_name(connection, job.database, now) if live else None
+    renames = ([(job.database, kept)] if kept else []) + [(side, job.database)]
+    comments = {job.database: facts["comment"]}
     if kept:
         comments[kept] = replaced.kept_comment(
-            database, kept, f"restore of {facts['backup']}", live["comment"]
+            job.database, kept, f"restore of {facts['backup']}", live["comment"]
         )
-    downtime = swap.swap(settings, renames, comments)
+    downtime = swap.swap(job.settings, renames, comments)
     return {"kept_database": kept, "downtime_seconds": round(downtime, 3) if kept else 0.0}

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 
 from psycopg import sql
 
 from ..clock import utc_now
 from ..errors import UsageError
 from ..health import outcome
+from ..job import Job
 from ..machine import lock
-from ..machine.progress import Progress
 from ..postgresql import replaced
 from ..postgresql.connection import connect, connect_maintenance
 from ..postgresql.facts import database_facts
@@ -32,19 +31,15 @@ from .tables import restore_tables
 
 
 def perform_step(
-    settings: Settings,
+    job: Job,
     *,
     stage: str = "all",
     backup: str = "",
     tables: list[str] | None = None,
-    database: str = "",
     side_database: str = "",
     kept_database: str = "",
     downtime_seconds: float = 0.0,
     in_place: bool | None = None,
-    identities: Sequence[str] = (),
-    check: bool = False,
-    progress: Progress | None = None,
 ) -> dict:
     """What the module ``postgres_backup_restore`` is asked for: all of a restore, one step of it,
     or chosen tables.
@@ -53,7 +48,6 @@ def perform_step(
     :return: the result of the function that is called.
     :raises UsageError: what is asked for does not go together.
     """
-    keys = tuple(identities)
     if stage in ("all", "load", "swap", "note") and not backup:
         raise UsageError("Which backup?", "Name one of `postgres-backup list`, or latest")
     if tables and (stage != "all" or in_place):
@@ -62,30 +56,25 @@ def perform_step(
             "Leave stage and in_place out",
         )
     if in_place is not None:
-        settings = dataclasses.replace(settings, restore_in_place=in_place)
+        job = dataclasses.replace(
+            job, settings=dataclasses.replace(job.settings, restore_in_place=in_place)
+        )
     if tables:
-        return restore_tables(settings, backup, tables, database, check, keys, progress)
+        return restore_tables(job, backup, tables)
     if stage == "load":
-        return load_step(settings, backup, database, keys, check, progress)
+        return load_step(job, backup)
     if stage == "swap":
-        return swap_step(settings, backup, side_database or None, database, keys, check, progress)
+        return swap_step(job, backup, side_database or None)
     if stage == "discard":
-        return discard_step(settings, side_database or None, database, check, progress)
+        return discard_step(job, side_database or None)
     if stage == "compare":
-        return compare_step(settings, kept_database, database, progress)
+        return compare_step(job, kept_database)
     if stage == "note":
-        return note_step(settings, backup, kept_database or None, downtime_seconds, database, check)
-    return restore_database(settings, backup, database, check, None, keys, progress)
+        return note_step(job, backup, kept_database or None, downtime_seconds)
+    return restore_database(job, backup)
 
 
-def load_step(
-    settings: Settings,
-    backup: str,
-    database: str = "",
-    identities: tuple[str, ...] = (),
-    check: bool = False,
-    progress: Progress | None = None,
-) -> dict:
+def load_step(job: Job, backup: str) -> dict:
     """Everything of a restore up to the swap: the backup loaded beside the live database and
     compared with it.
 
@@ -94,42 +83,33 @@ def load_step(
     :return: ``backup database key bytes rows seconds findings in_place changed`` and
         ``side_database`` (None in place).
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
-    store = Store(settings)
-    store.check()
-    in_place = settings.restore_in_place
-    made = plan(settings, store, backup, database, not in_place, identities)
+    job.require()
+    in_place = job.settings.restore_in_place
+    made = plan(job, backup, not in_place)
     result = made.describe() | {
         "changed": not in_place,
         "side_database": None,
         "in_place": in_place,
         "seconds": 0.0,
     }
-    if check or in_place:
+    if job.check or in_place:
         return result
     with (
-        lock.hold(settings, database, "restore"),
-        outcome.noted(settings, "restore", database, {"backup": str(made.backup.name)}, ends=False),
+        lock.hold(job.settings, job.database, "restore"),
+        outcome.noted(
+            job.settings, "restore", job.database, {"backup": str(made.backup.name)}, ends=False
+        ),
     ):
         began = time.monotonic()
-        side, facts = load_beside(settings, store, made, identities, progress)
+        side, facts = load_beside(job, made)
     seconds = round(time.monotonic() - began, 1)
-    progress.step(
-        f"{database}: {made.backup.name} stands beside it, compared: {facts['rows']} rows, {human_seconds(seconds)}"
+    job.progress.step(
+        f"{job.database}: {made.backup.name} stands beside it, compared: {facts['rows']} rows, {human_seconds(seconds)}"
     )
     return result | facts | {"side_database": side, "seconds": seconds}
 
 
-def swap_step(
-    settings: Settings,
-    backup: str,
-    side: str | None,
-    database: str = "",
-    identities: tuple[str, ...] = (),
-    check: bool = False,
-    progress: Progress | None = None,
-) -> dict:
+def swap_step(job: Job, backup: str, side: str | None) -> dict:
     """The short step: the side database becomes the live one; in place, the whole load in one
     transaction.
 
@@ -141,73 +121,55 @@ def swap_step(
     :param check: say what would be kept, and do nothing.
     :return: ``backup database kept_database downtime_seconds findings changed``.
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
-    if check:
+    if job.check:
         return {
             "changed": True,
             "backup": backup,
-            "database": database,
-            "kept_database": _would_keep(settings, database, side),
+            "database": job.database,
+            "kept_database": _would_keep(job, side),
             "findings": [],
         }
     with (
-        lock.hold(settings, database, "restore"),
-        outcome.noted(settings, "restore", database, {"backup": backup}, ends=False),
+        lock.hold(job.settings, job.database, "restore"),
+        outcome.noted(job.settings, "restore", job.database, {"backup": backup}, ends=False),
     ):
         if side:
-            found = swap_in(settings, database, side, progress)
+            found = swap_in(job, side)
         else:
-            store = Store(settings)
-            found = inside.replace(
-                settings,
-                store,
-                plan(settings, store, backup, database, False, identities),
-                identities,
-                progress,
-            )
-        result = {"changed": True, "backup": backup, "database": database, "findings": []} | found
-    progress.step(
-        f"{database}: is what it was in {backup}, unreachable for {result['downtime_seconds']:.2f} s"
+            found = inside.replace(job, plan(job, backup, False))
+        result = {
+            "changed": True,
+            "backup": backup,
+            "database": job.database,
+            "findings": [],
+        } | found
+    job.progress.step(
+        f"{job.database}: is what it was in {backup}, unreachable for {result['downtime_seconds']:.2f} s"
     )
     return result
 
 
-def _would_keep(settings: Settings, database: str, side: str | None) -> str | None:
-    with connect_maintenance(settings, database) as connection:
-        if not side or database_facts(connection, database) is None:
+def _would_keep(job: Job, side: str | None) -> str | None:
+    with connect_maintenance(job.settings, job.database) as connection:
+        if not side or database_facts(connection, job.database) is None:
             return None
-        replaced.side(connection, database, side)
-        return replaced.kept_name(connection, database, utc_now())
+        replaced.side(connection, job.database, side)
+        return replaced.kept_name(connection, job.database, utc_now())
 
 
-def discard_step(
-    settings: Settings,
-    side: str | None,
-    database: str = "",
-    check: bool = False,
-    progress: Progress | None = None,
-) -> dict:
+def discard_step(job: Job, side: str | None) -> dict:
     """Remove a side database that will not be swapped in.
 
     :return: ``database side_database changed``.
     """
-    database = settings.for_database(database)
-    if side and not check:
-        with lock.hold(settings, database, "restore"):
-            discard_side_database(settings, database, side)
-        (progress or Progress()).step(f"{database}: removed {side}")
-    return {"changed": bool(side), "database": database, "side_database": side, "findings": []}
+    if side and not job.check:
+        with lock.hold(job.settings, job.database, "restore"):
+            discard_side_database(job, side)
+        job.progress.step(f"{job.database}: removed {side}")
+    return {"changed": bool(side), "database": job.database, "side_database": side, "findings": []}
 
 
-def note_step(
-    settings: Settings,
-    backup: str,
-    kept: str | None,
-    downtime: float,
-    database: str = "",
-    check: bool = False,
-) -> dict:
+def note_step(job: Job, backup: str, kept: str | None, downtime: float) -> dict:
     """Tell of a swap that was made: the journal in the bucket, and whoever was told that an earlier
     restore failed.
 
@@ -215,23 +177,20 @@ def note_step(
     :param downtime: ``downtime_seconds`` of it.
     :return: ``backup database kept_database downtime_seconds findings changed``.
     """
-    database = settings.for_database(database)
     told = {
         "backup": backup,
-        "database": database,
+        "database": job.database,
         "downtime_seconds": downtime,
         "kept_database": kept,
     }
     findings: list[dict] = []
-    if not check:
-        with outcome.noted(settings, "restore", database, {"backup": backup}):
-            findings = outcome.restored(settings, Store(settings), told, *told)
+    if not job.check:
+        with outcome.noted(job.settings, "restore", job.database, {"backup": backup}):
+            findings = outcome.restored(job.settings, Store(job.settings), told, *told)
     return {"changed": False, "findings": findings} | told
 
 
-def compare_step(
-    settings: Settings, kept: str, database: str = "", progress: Progress | None = None
-) -> dict:
+def compare_step(job: Job, kept: str) -> dict:
     """Tables whose number of rows differs between a replaced database and the live one: what was
     written after the backup.
 
@@ -239,12 +198,10 @@ def compare_step(
     :return: ``row_differences``: each ``table``, ``kept_rows`` and ``live_rows`` (None where there
         is no such table); ``database kept_database changed``.
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
-    with connect_maintenance(settings, database) as connection:
-        kept = replaced.choose(connection, settings, database, kept)["name"]
-    progress.phase(f"counting rows of {database} and {kept}")
-    live, before = _rows(settings, database), _rows(settings, kept)
+    with connect_maintenance(job.settings, job.database) as connection:
+        kept = replaced.choose(connection, job.settings, job.database, kept)["name"]
+    job.progress.phase(f"counting rows of {job.database} and {kept}")
+    live, before = _rows(job.settings, job.database), _rows(job.settings, kept)
     differences = [
         {"table": table, "kept_rows": before.get(table), "live_rows": live.get(table)}
         for table in sorted(live.keys() | before.keys())
@@ -252,7 +209,7 @@ def compare_step(
     ]
     return {
         "changed": False,
-        "database": database,
+        "database": job.database,
         "kept_database": kept,
         "row_differences": differences,
         "findings": [],

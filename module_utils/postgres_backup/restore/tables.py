@@ -20,11 +20,10 @@ from ..catalog.backups import layout_for
 from ..clock import utc_now
 from ..errors import DatabaseError, UsageError
 from ..health import outcome
+from ..job import Job
 from ..machine import lock
 from ..machine.progress import Progress
 from ..postgresql.connection import connect, first_line
-from ..s3.store import Store
-from ..settings import Settings
 from ..text import human_seconds, nearest
 from .preflight import Plan, plan
 from .side_database import discard_side_database, load_beside
@@ -109,15 +108,7 @@ class Table:
         return facts | {"created": self.live_oid is None}
 
 
-def restore_tables(
-    settings: Settings,
-    backup: str,
-    tables: list[str],
-    database: str = "",
-    check: bool = False,
-    identities: tuple[str, ...] = (),
-    progress: Progress | None = None,
-) -> dict:
+def restore_tables(job: Job, backup: str, tables: list[str]) -> dict:
     """The chosen tables become what they were in a backup.
 
     :param tables: names as in SQL: ``users``, ``public.orders``, ``"My table"``.
@@ -129,58 +120,63 @@ def restore_tables(
     :raises DatabaseError: the result would not fit the other tables; the live database is as it
         was.
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
-    store = Store(settings)
-    store.check()
-    made = plan(settings, store, backup, database, True, identities)
+    job.require()
+    made = plan(job, backup, True)
     if made.live is None:
         raise UsageError(
-            f"There is no database {database} to bring tables back into",
+            f"There is no database {job.database} to bring tables back into",
             "Restore all of it: without tables",
         )
     with (
-        lock.hold(settings, database, "restore of tables"),
+        lock.hold(job.settings, job.database, "restore of tables"),
         outcome.noted(
-            settings, "restore", database, {"backup": str(made.backup.name)}, check=check
+            job.settings,
+            "restore",
+            job.database,
+            {"backup": str(made.backup.name)},
+            check=job.check,
         ),
     ):
         began = time.monotonic()
-        side, facts = load_beside(settings, store, made, identities, progress)
+        side, facts = load_beside(job, made)
         try:
-            chosen, findings = _bring_back(settings, made, side, tables, check, progress)
+            chosen, findings = _bring_back(job, made, side, tables)
         finally:
-            discard_side_database(settings, database, side)
+            discard_side_database(job, side)
         result = {
             "changed": any(
                 t.live_oid is None or t.inserted or t.updated or t.deleted for t in chosen
             ),
             "backup": str(made.backup.name),
-            "database": database,
+            "database": job.database,
             "key": made.backup.key,
             "tables": [table.describe() for table in chosen],
             "rows": sum(table.rows for table in chosen),
             "seconds": round(time.monotonic() - began, 1),
             "findings": facts["findings"] + findings,
         }
-        if not check:
+        if not job.check:
             noted = {key: result[key] for key in ("backup", "database", "tables", "seconds")}
             result["findings"] += journal.record(
-                store, layout_for(settings, database), utc_now(), "restore-tables", noted
+                job.store,
+                layout_for(job.settings, job.database),
+                utc_now(),
+                "restore-tables",
+                noted,
             )
     names = ", ".join(table.label for table in chosen)
-    progress.step(
-        f"{database}: {names} {'would be' if check else 'are'} as in {result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}"
+    job.progress.step(
+        f"{job.database}: {names} {'would be' if job.check else 'are'} as in {result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}"
     )
     return result
 
 
 def _bring_back(
-    settings: Settings, made: Plan, side: str, tables: list[str], check: bool, progress: Progress
+    job: Job, made: Plan, side: str, tables: list[str]
 ) -> tuple[list[Table], list[dict]]:
     with (
-        connect(settings, side) as source,
-        connect(settings, made.database, "READ_COMMITTED") as live,
+        connect(job.settings, side) as source,
+        connect(job.settings, made.database, "READ_COMMITTED") as live,
     ):
         source.execute(_WRITTEN_ALIKE)
         live.execute(_WRITTEN_ALIKE)
@@ -190,11 +186,11 @@ def _bring_back(
         )
         existing = [table for table in chosen if table.live_oid is not None]
         try:
-            if not check and existing:
+            if not job.check and existing:
                 names = sql.SQL(", ").join(table.identifier for table in existing)
                 live.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
             for table in existing:
-                progress.phase(f"comparing {table.label}")
+                job.progress.phase(f"comparing {table.label}")
                 _stage(source, live, table)
                 _count_differences(live, table)
             for table in chosen:
@@ -203,10 +199,10 @@ def _bring_back(
                         sql.SQL("SELECT count(*) AS n FROM {}").format(table.identifier)
                     ).fetchone()["n"]
             _refuse_cascades(live, existing)
-            if check:
+            if job.check:
                 live.rollback()
                 return chosen, []
-            _apply(made, side, source, live, chosen, progress)
+            _apply(made, side, source, live, chosen, job.progress)
             findings = _lost_references(source, live, chosen)
             live.commit()
             return chosen, findings

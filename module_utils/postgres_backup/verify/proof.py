@@ -6,11 +6,9 @@ from ..catalog import manifest
 from ..catalog.backups import Backup
 from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError
-from ..machine.progress import Progress
+from ..job import Job
 from ..postgresql import programs
 from ..postgresql.facts import server_facts
-from ..s3.store import Store
-from ..settings import Settings
 from ..stream.inspector import Inspector, Report
 from .reader import Source
 
@@ -39,32 +37,25 @@ def require_whole(backup: Backup, report: Report) -> None:
             )
 
 
-def prove(
-    settings: Settings,
-    store: Store,
-    backup: Backup,
-    database: str,
-    identities: tuple[str, ...],
-    progress: Progress,
-) -> dict:
+def prove(job: Job, backup: Backup) -> dict:
     """The manifest of a backup that was read to its end, with this proof added; a new one where it
     had none.
 
     :raises BadBackupError: it is not whole.
     """
-    progress.phase(f"reading {backup.name}")
+    job.progress.phase(f"reading {backup.name}")
     inspector = Inspector()
     tools = (
-        programs.find(settings, server_facts(settings, database)["major"])
+        programs.find(job.settings, server_facts(job.settings, job.database)["major"])
         if backup.name.format == "custom"
         else None
     )
-    source = Source(store, backup, tools, identities, progress)
+    source = Source(job.store, backup, tools, job.identities, job.progress)
     source.feed(inspector.feed, lambda: inspector.current_table)
     report = inspector.finish()
     require_whole(backup, report)
-    proof = {"kind": "verify", "at": format_timestamp(utc_now()), "by": settings.server_name}
-    found = dict(backup.manifest or _manifest_of(backup, database, report, source.sha256))
+    proof = {"kind": "verify", "at": format_timestamp(utc_now()), "by": job.settings.server_name}
+    found = dict(backup.manifest or _manifest_of(backup, job.database, report, source.sha256))
     found["proofs"] = [p for p in found.get("proofs", []) if p["kind"] != "verify"] + [proof]
     return found
 

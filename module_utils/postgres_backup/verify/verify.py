@@ -9,45 +9,33 @@ import time
 from ..catalog import manifest
 from ..catalog.backups import Catalog
 from ..errors import BadBackupError
-from ..machine.progress import Progress
-from ..s3.store import Store
-from ..settings import Settings
+from ..job import Job
 from ..text import human_seconds
 from .proof import prove
 
 
-def verify_backup(
-    settings: Settings,
-    backup: str,
-    database: str = "",
-    identities: tuple[str, ...] = (),
-    check: bool = False,
-    progress: Progress | None = None,
-) -> dict:
+def verify_backup(job: Job, backup: str) -> dict:
     """Download, decrypt, decompress and inspect a backup, without a database.
 
     :param check: read it all the same, but write no proof.
     :return: ``backup database key bytes dump_bytes rows seconds sha256 findings changed``.
     :raises BadBackupError: it is cut, altered or not what its manifest says.
     """
-    progress = progress or Progress()
-    database = settings.for_database(database)
-    store = Store(settings)
-    store.check()
+    job.require()
     began = time.monotonic()
-    chosen = Catalog(settings, store, database).resolve(backup)
+    chosen = Catalog(job.settings, job.store, job.database).resolve(backup)
     if chosen.problem and chosen.problem_code != "MANIFEST_DAMAGED":
         raise BadBackupError(
             f"{chosen.name} is not what its manifest says: {chosen.problem}",
             "postgres-backup list shows the others",
             [{"code": chosen.problem_code, "message": chosen.problem}],
         )
-    found = prove(settings, store, chosen, database, identities, progress)
-    if not check:
-        store.put(chosen.layout.manifest(chosen.name), manifest.dump(found), "application/json")
+    found = prove(job, chosen)
+    if not job.check:
+        job.store.put(chosen.layout.manifest(chosen.name), manifest.dump(found), "application/json")
     seconds = round(time.monotonic() - began, 1)
-    progress.step(
-        f"{database}: {chosen.name} is whole: {found['rows']} rows, read to its end in {human_seconds(seconds)}"
+    job.progress.step(
+        f"{job.database}: {chosen.name} is whole: {found['rows']} rows, read to its end in {human_seconds(seconds)}"
     )
     return {
         "changed": not chosen.proven,
@@ -62,6 +50,6 @@ def verify_backup(
         "findings": [
             {"code": chosen.problem_code, "message": f"{chosen.problem}; it has a new one"}
         ]
-        if chosen.problem and not check
+        if chosen.problem and not job.check
         else [],
     }

@@ -1,0 +1,49 @@
+"""What one piece of work is about: which server and database, for whom, and whether it is done or only planned."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from .machine.progress import Progress
+from .s3.store import Store
+from .settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Made once, by whoever is asked, and handed on.
+
+    :param wanted_database: the database as it was asked for; may be empty where the settings name only one.
+    :param identities: private age keys, for what is encrypted.
+    :param check: say what would be done, and do nothing.
+    :param progress: where each step is told.
+    """
+
+    settings: Settings
+    wanted_database: str = ""
+    identities: tuple[str, ...] = ()
+    check: bool = False
+    progress: Progress = dataclasses.field(default_factory=Progress)
+
+    @functools.cached_property
+    def database(self) -> str:
+        """One of the settings' databases.
+
+        :raises UsageError: none of that name is in the settings, or there are several and none was named.
+        """
+        return self.settings.for_database(self.wanted_database)
+
+    def require(self) -> None:
+        """The database is one of ours, and the store lets us in.
+
+        :raises UsageError: there is no such database.
+        :raises StoreError: the store does not answer, or refuses.
+        """
+        _ = self.database
+        self.store.check()
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The object storage; made when it is first asked for."""
+        return Store(self.settings)
