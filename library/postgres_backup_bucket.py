@@ -77,6 +77,7 @@ FINDINGS = {
 
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.errors import StoreError
+    from ansible.module_utils.postgres_backup.findings import finding
     from ansible.module_utils.postgres_backup.s3 import bucket, store
     from ansible.module_utils.postgres_backup.s3.errors import Refused
 
@@ -109,7 +110,7 @@ def perform(call: Call) -> dict:
         "unfinished_uploads": allowed(lambda: target.expire_unfinished_uploads(days, call.check)),
     }
     findings = [
-        {"code": f"{step}_{state}".upper(), "message": FINDINGS[step, state]}
+        finding(f"{step}_{state}".upper(), FINDINGS[step, state])
         for step, state in steps.items()
         if (step, state) in FINDINGS
     ]

@@ -21,5 +21,6 @@ FLOORS = (
     ("stream", "s3"),
     ("machine",),
     ("settings",),
-    ("errors", "clock", "text"),
+    ("errors",),
+    ("findings", "clock", "text"),
 )

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Sequence
+
+from .findings import Finding
 
 
 class PostgresBackupError(Exception):
@@ -15,16 +18,16 @@ class PostgresBackupError(Exception):
 
     :param message: one sentence: ``Failed to <verb> <name>: <cause>``. Never holds a secret.
     :param hint: what to do next, in one or two sentences or as a command to type; may be empty.
-    :param findings: machine-readable findings, each ``{"code": "UPPER_CASE", "message": "..."}``.
+    :param findings: machine-readable findings.
     """
 
     exit_status = 1
 
-    def __init__(self, message: str, hint: str = "", findings: list[dict] | None = None) -> None:
+    def __init__(self, message: str, hint: str = "", findings: Sequence[Finding] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.findings = list(findings or [])
+        self.findings: list[Finding] = list(findings)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message

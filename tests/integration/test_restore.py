@@ -14,8 +14,8 @@ from demo.postgres_server import UNPRIVILEGED, PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.job import Job
-from postgres_backup.postgresql import connection as connection_room
 from postgres_backup.postgresql import replaced
+from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore.database import restore_database, undo_restore
 from tests.conftest import Database
 from tests.integration import engine
@@ -72,7 +72,7 @@ def test_everything_comes_back_and_an_undo_undoes_itself(sample_database, config
     )
     second = undo_restore(Job(settings))
     assert (second["restored_database"], state_of(server, name)) == (first["kept_database"], whole)
-    with connection_room.connect_maintenance(settings, name) as connection:
+    with connect_maintenance(settings, name) as connection:
         assert [row["name"] for row in replaced.kept(connection, name)] == [second["kept_database"]]
 
 
@@ -304,25 +304,25 @@ def test_a_tablespace(tmp_path_factory, postgres, new_database, new_config, s3, 
         shutil.chown(place, UNPRIVILEGED)
         for folder in (place.parent, place.parent.parent):
             folder.chmod(0o711)
-    run_sql(connection_room, "postgres", f"CREATE TABLESPACE elsewhere LOCATION '{place}'")
+    run_sql(postgres, "postgres", f"CREATE TABLESPACE elsewhere LOCATION '{place}'")
     made = new_database(options="TABLESPACE elsewhere")
     try:
-        settings = as_superuser(new_config(made, s3, bucket), connection_room)
-        run_sql(connection_room, made.name, "CREATE TABLE t (id int)")
+        settings = as_superuser(new_config(made, s3, bucket), postgres)
+        run_sql(postgres, made.name, "CREATE TABLE t (id int)")
         create_backup(Job(settings))
         kept = restore_database(Job(settings), "latest")["kept_database"]
-        assert state_of(connection_room, made.name)["tablespace"] == "elsewhere"
+        assert state_of(postgres, made.name)["tablespace"] == "elsewhere"
         for name in (made.name, kept):
-            run_sql(connection_room, "postgres", "DROP DATABASE {name}", name=name)
-        run_sql(connection_room, "postgres", "DROP TABLESPACE elsewhere")
+            run_sql(postgres, "postgres", "DROP DATABASE {name}", name=name)
+        run_sql(postgres, "postgres", "DROP TABLESPACE elsewhere")
         result = restore_database(Job(settings), "latest")
         assert [finding["code"] for finding in result["findings"]] == ["TABLESPACE_MISSING"]
-        assert state_of(connection_room, made.name)["tablespace"] == "pg_default"
+        assert state_of(postgres, made.name)["tablespace"] == "pg_default"
     finally:
-        if connection_room.execute("SELECT 1 FROM pg_tablespace WHERE spcname = 'elsewhere'"):
-            for name in [n for n in databases_of(connection_room) if n.startswith(made.name)]:
-                run_sql(connection_room, "postgres", "DROP DATABASE {name} WITH (FORCE)", name=name)
-            run_sql(connection_room, "postgres", "DROP TABLESPACE elsewhere")
+        if postgres.execute("SELECT 1 FROM pg_tablespace WHERE spcname = 'elsewhere'"):
+            for name in [n for n in databases_of(postgres) if n.startswith(made.name)]:
+                run_sql(postgres, "postgres", "DROP DATABASE {name} WITH (FORCE)", name=name)
+            run_sql(postgres, "postgres", "DROP TABLESPACE elsewhere")
 
 
 def test_memory_does_not_grow_with_the_database(database, config):

@@ -17,6 +17,7 @@ from ..catalog.backups import layout_for
 from ..catalog.names import BackupName, Layout
 from ..clock import format_timestamp, utc_now
 from ..errors import PostgresBackupError, StoreError
+from ..findings import finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock, signals
@@ -236,9 +237,7 @@ class _Run:
                 store.delete([key])
             except StoreError as refused:
                 if isinstance(error, PostgresBackupError):
-                    error.findings.append(
-                        {"code": "LEFT_BEHIND", "message": f"{key}: {refused.message}"}
-                    )
+                    error.findings.append(finding("LEFT_BEHIND", f"{key}: {refused.message}"))
 
     def _save_globals(self, name: BackupName) -> dict:
         """Roles and memberships, beside the backup. Password hashes only where we may read them."""

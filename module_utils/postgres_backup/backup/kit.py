@@ -24,6 +24,7 @@ from ..catalog.names import Layout
 from ..catalog.retention import Policy, plan
 from ..clock import format_time, format_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
+from ..findings import Finding, finding
 from ..job import Job
 from ..machine import lock
 from ..machine.progress import Progress
@@ -70,7 +71,7 @@ def create_kit(job: Job) -> dict:
         job.progress.phase(
             f"saving {len(entries)} files of the server ({human_bytes(expected)}) to {name}"
         )
-        findings: list[dict] = []
+        findings: list[Finding] = []
         with job.store.upload(result["key"], expected + len(entries) * 2 * _BLOCK) as upload:
             pipe = _Packed(Chain("gzip", job.settings.age_recipients), upload, job.progress)
             with tarfile.open(
@@ -209,15 +210,11 @@ def _add(tar: tarfile.TarFile, path: str) -> list[dict]:
             exact = _Exactly(file, info.size)
             tar.addfile(info, exact)
     except FileNotFoundError:
-        return [{"code": "FILE_GONE", "message": f"{path} was removed while the kit was made"}]
+        return [finding("FILE_GONE", f"{path} was removed while the kit was made")]
     except OSError as error:
         error.filename = path
         _refuse(error)
-    return (
-        [{"code": "FILE_CHANGED", "message": f"{path} changed while it was read"}]
-        if exact.short
-        else []
-    )
+    return [finding("FILE_CHANGED", f"{path} changed while it was read")] if exact.short else []
 
 
 class _Exactly(io.RawIOBase):

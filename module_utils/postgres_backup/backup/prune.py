@@ -9,6 +9,7 @@ from ..catalog.backups import Catalog, newest_good
 from ..catalog.names import Layout
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import utc_now
+from ..findings import finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock, state
@@ -79,10 +80,10 @@ def prune_backups(job: Job, allow_many: bool = False) -> dict:
     spared = sum(d.reason.startswith("spared") for d in decisions)
     if spared:
         message = f"{spared} more backups are past their time; no more than half go in one run: postgres-backup prune --allow-many"
-        result["findings"].append({"code": "PRUNE_HELD_BACK", "message": message})
+        result["findings"].append(finding("PRUNE_HELD_BACK", message))
     if result["waiting"]:
         message = f"{result['waiting']} backups without a manifest wait for `postgres-backup adopt`; until then they stay"
-        result["findings"].append({"code": "WAITING_FOR_ADOPTION", "message": message})
+        result["findings"].append(finding("WAITING_FOR_ADOPTION", message))
     job.progress.step(
         f"{job.database}: kept {len(result['kept'])} backups, {'would delete' if job.check else 'deleted'} {len(going)}"
     )

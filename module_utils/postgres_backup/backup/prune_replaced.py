@@ -9,6 +9,7 @@ from datetime import datetime
 from ..catalog.retention import plan_replaced
 from ..clock import parse_timestamp, utc_now
 from ..errors import DatabaseError
+from ..findings import finding
 from ..job import Job
 from ..postgresql import databases, replaced
 from ..postgresql.connection import connect_maintenance
@@ -33,7 +34,7 @@ def prune_replaced(job: Job, newest_good: datetime | None) -> dict:
         message = (
             f"{error.message}; databases that restores have replaced stay until it can be asked"
         )
-        return result | {"findings": [{"code": "DATABASE_UNREACHABLE", "message": message}]}
+        return result | {"findings": [finding("DATABASE_UNREACHABLE", message)]}
     for decision in plan_replaced(kept, newest_good, job.settings.keep_replaced_days, utc_now()):
         line = {"database": decision.name, "reason": decision.reason}
         if decision.keep:
@@ -47,9 +48,9 @@ def prune_replaced(job: Job, newest_good: datetime | None) -> dict:
             result["replaced_deleted"].append(line)
         except DatabaseError as error:
             result["findings"].append(
-                {
-                    "code": "REPLACED_NOT_REMOVED",
-                    "message": f"{decision.name} is past its time and stays: {error.message}",
-                }
+                finding(
+                    "REPLACED_NOT_REMOVED",
+                    f"{decision.name} is past its time and stays: {error.message}",
+                )
             )
     return result

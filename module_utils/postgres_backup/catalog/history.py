@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from ..clock import format_time, utc_now
 from ..errors import StoreError
+from ..findings import Finding, finding
 from ..machine import state
 from ..s3.store import Store
 from ..settings import Settings
@@ -93,7 +94,7 @@ def history(settings: Settings, days: float = 7, database: str = "") -> dict:
     :return: ``events`` (see :func:`events`), ``last_run`` (empty where none is remembered here),
         ``findings``, ``changed``.
     """
-    findings: list[dict] = []
+    findings: list[Finding] = []
     found: list[dict] = []
     remembered = state.read(settings, state.LAST_RUN) if settings.server_name else {}
     try:
@@ -109,10 +110,10 @@ def history(settings: Settings, days: float = 7, database: str = "") -> dict:
         if not remembered:
             raise
         findings.append(
-            {
-                "code": "STORE_FAILS",
-                "message": f"{error.message} What follows is this server's own memory of its last run",
-            }
+            finding(
+                "STORE_FAILS",
+                f"{error.message} What follows is this server's own memory of its last run",
+            )
         )
     return {"changed": False, "events": found, "last_run": remembered, "findings": findings}
 

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from ..clock import format_timestamp
 from ..errors import StoreError
+from ..findings import finding
 from ..s3.store import Store
 from .names import Layout
 
@@ -32,7 +33,7 @@ def record(store: Store, layout: Layout, moment: datetime, event: str, facts: di
     try:
         _write(store, layout, moment, event, facts)
     except StoreError as error:
-        return [{"code": "JOURNAL_NOT_WRITTEN", "message": error.message}]
+        return [finding("JOURNAL_NOT_WRITTEN", error.message)]
     return []
 
 

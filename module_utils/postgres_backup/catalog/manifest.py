@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from ..errors import BadBackupError
+from ..findings import finding
 
 SCHEMA = 1
 #: what every manifest has, and of which kind; whoever reads one relies on it
@@ -39,7 +40,7 @@ def parse(data: bytes, key: str) -> dict:
         raise BadBackupError(
             f"The manifest {key} has schema {version}; this program reads {SCHEMA}",
             "Use the version of postgres-backup that wrote it, or a newer one",
-            [{"code": "MANIFEST_NEWER", "message": f"schema {version}"}],
+            [finding("MANIFEST_NEWER", f"schema {version}")],
         )
     if version != SCHEMA:
         raise _damaged(key, "it is not one of ours")
@@ -66,7 +67,7 @@ def _damaged(key: str, why: str) -> BadBackupError:
     return BadBackupError(
         f"The manifest {key} is damaged: {why}",
         "The backup itself may be whole: postgres-backup verify <file>",
-        [{"code": "MANIFEST_DAMAGED", "message": why}],
+        [finding("MANIFEST_DAMAGED", why)],
     )
 
 
@@ -86,27 +87,20 @@ def differences(expected: dict[str, dict], found: dict[str, dict], limit: int = 
     for name in sorted(expected.keys() | found.keys()):
         want, got = expected.get(name), found.get(name)
         if want is None:
-            findings.append(
-                {"code": "TABLE_UNEXPECTED", "message": f"{name} is not in the manifest"}
-            )
+            findings.append(finding("TABLE_UNEXPECTED", f"{name} is not in the manifest"))
         elif got is None:
-            findings.append(
-                {"code": "TABLE_MISSING", "message": f"{name} with {want['rows']} rows is missing"}
-            )
+            findings.append(finding("TABLE_MISSING", f"{name} with {want['rows']} rows is missing"))
         elif want["rows"] != got["rows"]:
             findings.append(
-                {
-                    "code": "ROWS_DIFFER",
-                    "message": f"{name} has {got['rows']} rows, the manifest says {want['rows']}",
-                }
+                finding(
+                    "ROWS_DIFFER",
+                    f"{name} has {got['rows']} rows, the manifest says {want['rows']}",
+                )
             )
         elif want["sha256"] != got["sha256"]:
             findings.append(
-                {
-                    "code": "DATA_DIFFERS",
-                    "message": f"{name} has the right number of rows, but other data",
-                }
+                finding("DATA_DIFFERS", f"{name} has the right number of rows, but other data")
             )
     if len(findings) > limit:
-        findings[limit:] = [{"code": "MORE", "message": f"and {len(findings) - limit} more tables"}]
+        findings[limit:] = [finding("MORE", f"and {len(findings) - limit} more tables")]
     return findings

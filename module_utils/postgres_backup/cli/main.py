@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from .. import __version__, settings
 from ..errors import PostgresBackupError, UsageError, unexpected
+from ..findings import finding
 from ..machine import config_file, signals
 from ..machine.progress import LogProgress, Progress, TerminalProgress, say
 from ..text import printable
@@ -463,7 +464,7 @@ def _explain(error: PostgresBackupError, hide: Callable[[str], str], as_json: bo
     """Say what failed, why and what to type next; every secret that found its way in is blotted
     out.
     """
-    findings = [{"code": f["code"], "message": hide(f["message"])} for f in error.findings]
+    findings = [finding(f["code"], hide(f["message"])) for f in error.findings]
     if as_json:
         answer = {
             "failed": True,

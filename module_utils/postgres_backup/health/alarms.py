@@ -17,6 +17,7 @@ from datetime import datetime
 
 from ..clock import format_timestamp, parse_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
+from ..findings import finding
 from ..machine import state
 from ..settings import Settings
 from ..text import human_age
@@ -133,7 +134,7 @@ def settle(
             told = look(memory)
     except UsageError as error:  # without a memory it is told all the same
         told = look({}) if told is None else told
-        return [*told, {"code": "STATE_NOT_WRITTEN", "message": error.message}]
+        return [*told, finding("STATE_NOT_WRITTEN", error.message)]
     return told
 
 
@@ -287,10 +288,10 @@ def _kind(url: str) -> str:
 
 
 def _undelivered(number: int, url: str, reason: str) -> dict:
-    return {
-        "code": "ALERT_NOT_DELIVERED",
-        "message": f"Alert address number {number} ({_kind(url)}) could not be told: {reason}",
-    }
+    return finding(
+        "ALERT_NOT_DELIVERED",
+        f"Alert address number {number} ({_kind(url)}) could not be told: {reason}",
+    )
 
 
 class _Listener(logging.Handler):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from ..clock import parse_timestamp
 from ..errors import unexpected
+from ..findings import finding
 from ..machine import state
 from ..settings import Settings
 
@@ -98,12 +99,7 @@ def write(settings: Settings, facts: dict) -> list[dict]:
             if isinstance(any_error, OSError)
             else getattr(any_error, "message", "") or unexpected(any_error).message
         )
-        return [
-            {
-                "code": "METRICS_NOT_WRITTEN",
-                "message": settings.hide(f"Failed to write {path}: {cause}"),
-            }
-        ]
+        return [finding("METRICS_NOT_WRITTEN", settings.hide(f"Failed to write {path}: {cause}"))]
     return []
 
 

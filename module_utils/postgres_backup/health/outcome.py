@@ -11,6 +11,7 @@ from ..catalog import journal
 from ..catalog.backups import layout_for
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, reason, unexpected
+from ..findings import finding
 from ..machine import state
 from ..s3.store import HASTY, Store
 from ..settings import Settings
@@ -129,7 +130,7 @@ def restored(settings: Settings, store: Store, result: dict, *names: str) -> lis
                 "downtime_seconds": result["downtime_seconds"],
             }
     except UsageError as error:
-        findings.append({"code": "STATE_NOT_WRITTEN", "message": error.message})
+        findings.append(finding("STATE_NOT_WRITTEN", error.message))
     return findings
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import urllib.parse
 
+from ..findings import finding
 from ..settings import Settings
 
 #: the service keeps 100 kB of a body; the end of a log says why
@@ -51,10 +52,10 @@ def send(settings: Settings, event: str = "", body: str = "") -> list[dict]:
             except (urllib3.exceptions.HTTPError, ValueError) as error:
                 reason = type(error).__name__  # its text holds the address, which is a secret
     return [
-        {
-            "code": "PING_FAILED",
-            "message": f"The dead-man's switch could not be told {event or 'of success'} (backup_ping_url): {reason}",
-        }
+        finding(
+            "PING_FAILED",
+            f"The dead-man's switch could not be told {event or 'of success'} (backup_ping_url): {reason}",
+        )
     ]
 
 

@@ -12,6 +12,7 @@ from ..catalog.owners import owners
 from ..catalog.retention import Policy, plan
 from ..clock import format_timestamp, parse_timestamp, utc_now
 from ..errors import DatabaseError, UsageError
+from ..findings import Finding, finding
 from ..machine import state
 from ..machine.schedule import next_run
 from ..postgresql import replaced
@@ -106,7 +107,7 @@ def judge(
         ``bytes`` of all that is kept, ``replaced`` (databases kept by restores; None where nobody
         could say), ``waiting``.
     """
-    findings: list[dict] = []
+    findings: list[Finding] = []
     databases = {
         name: _one(settings, name, backups[name], now, kept[name], findings)
         for name in settings.databases
@@ -145,35 +146,28 @@ def _one(
     backups: list[Backup],
     now: datetime,
     kept: list[dict] | DatabaseError,
-    findings: list[dict],
+    findings: list[Finding],
 ) -> dict:
     mine = [b for b in backups if b.ours]
     last = newest_good(backups)
     if last is None:
-        findings.append(
-            {"code": "NO_BACKUP", "message": f"{name} has no good backup", "database": name}
-        )
+        findings.append(finding("NO_BACKUP", f"{name} has no good backup", database=name))
     elif now - last.taken_at > timedelta(hours=settings.fresh_hours):
         age = (now - last.taken_at).total_seconds() / 3600
         message = f"the newest good backup of {name} is {age:.1f} hours old ({last.name}); {settings.fresh_hours} are allowed"
-        findings.append({"code": "BACKUP_STALE", "message": message, "database": name})
+        findings.append(finding("BACKUP_STALE", message, database=name))
     for backup in backups:
         if backup.problem and backup.ours:
             newest = last is None or backup.taken_at > last.taken_at
             findings.append(
-                {
-                    "code": "BACKUP_BAD",
-                    "message": f"{backup.name}: {backup.problem}",
-                    "database": name,
-                    "newest": newest,
-                }
+                finding(
+                    "BACKUP_BAD", f"{backup.name}: {backup.problem}", database=name, newest=newest
+                )
             )
         elif backup.problem and backup.candidate:  # whose it is cannot be told
-            findings.append(
-                {"code": backup.problem_code, "message": f"{backup.name}: {backup.problem}"}
-            )
+            findings.append(finding(backup.problem_code, f"{backup.name}: {backup.problem}"))
     if isinstance(kept, DatabaseError):
-        findings.append({"code": "DATABASE_UNREACHABLE", "message": kept.message})
+        findings.append(finding("DATABASE_UNREACHABLE", kept.message))
     return {
         "last": last.describe(now) if last else None,
         "age_hours": last and round((now - last.taken_at).total_seconds() / 3600, 2),
@@ -213,7 +207,7 @@ def publish(settings: Settings, found: dict | None, watched: bool = False) -> li
             "alarms": alarms.open_troubles(settings),
         }
     except UsageError as error:
-        return [{"code": "STATE_NOT_WRITTEN", "message": error.message}]
+        return [finding("STATE_NOT_WRITTEN", error.message)]
     return metrics.write(settings, facts)
 
 

@@ -10,6 +10,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Sequence
 
+from ..findings import finding
 from ..text import human_bytes
 
 #: so many predecessors make a trend; with fewer, nothing is said
@@ -58,17 +59,17 @@ def _size(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dic
     )
     if drop and now < usual * (1 - drop / 100) and usual - now > SMALL_BYTES:
         return [
-            {
-                "code": "SIZE_DROPPED",
-                "message": f"{newest['name']} is {1 - now / usual:.0%} smaller than usual: {text}",
-            }
+            finding(
+                "SIZE_DROPPED",
+                f"{newest['name']} is {1 - now / usual:.0%} smaller than usual: {text}",
+            )
         ]
     if jump and now > usual * (1 + jump / 100) and now - usual > SMALL_BYTES:
         return [
-            {
-                "code": "SIZE_JUMPED",
-                "message": f"{newest['name']} is {now / usual:.1f} times as large as usual: {text}",
-            }
+            finding(
+                "SIZE_JUMPED",
+                f"{newest['name']} is {now / usual:.1f} times as large as usual: {text}",
+            )
         ]
     return []
 
@@ -100,10 +101,10 @@ def _rows(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dic
         elif jump and now > most * (1 + jump / 100) and now - most > FEW_COME:
             jumped.append((now - most, f"{name} {most:,} -> {now:,}"))
     return [
-        {
-            "code": code,
-            "message": f"{newest['name']} has far {word} rows than the last {len(known)}: {_named(changed)}",
-        }
+        finding(
+            code,
+            f"{newest['name']} has far {word} rows than the last {len(known)}: {_named(changed)}",
+        )
         for code, word, changed in (
             ("ROWS_DROPPED", "fewer", dropped),
             ("ROWS_JUMPED", "more", jumped),

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 
 from ..errors import UsageError
+from ..findings import finding
 from ..settings import Settings
 
 #: the state that tells of the last nightly run: what ``nightly.run`` returns
@@ -127,7 +128,7 @@ def count(
                 numbers, database = numbers.setdefault(database, {}), label
             numbers[database] = numbers.get(database, 0) + number
     except UsageError as error:
-        return [{"code": "STATE_NOT_WRITTEN", "message": error.message}]
+        return [finding("STATE_NOT_WRITTEN", error.message)]
     return []
 
 

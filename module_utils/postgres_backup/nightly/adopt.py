@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..catalog import manifest
 from ..catalog.backups import Catalog
 from ..errors import BadBackupError, UsageError
+from ..findings import finding
 from ..job import Job
 from ..machine import lock
 from ..verify.proof import prove
@@ -37,9 +38,7 @@ def adopt_backups(job: Job) -> dict:
                 UsageError,
             ) as error:  # cut, altered, or encrypted for a key that is not here
                 result["refused"].append({"backup": str(backup.name), "reason": error.message})
-                result["findings"] += error.findings or [
-                    {"code": "NOT_ADOPTED", "message": error.message}
-                ]
+                result["findings"] += error.findings or [finding("NOT_ADOPTED", error.message)]
                 continue
             found |= {"server": {"name": job.settings.server_name}, "adopted": True}
             result["changed"] = True

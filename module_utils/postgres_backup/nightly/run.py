@@ -13,6 +13,7 @@ from ..catalog.backups import Backup
 from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, unexpected
+from ..findings import finding
 from ..health import alarms, outcome, ping, status, trend
 from ..job import Job
 from ..machine import lock, state
@@ -74,14 +75,14 @@ def _run(settings: Settings, progress: Recorder, scheduled: bool) -> dict:
     try:
         state.write(settings, state.LAST_RUN, result)
     except UsageError as error:  # what is in the bucket is there all the same
-        findings.append({"code": "STATE_NOT_WRITTEN", "message": error.message})
+        findings.append(finding("STATE_NOT_WRITTEN", error.message))
     findings += _look_back(settings, databases)
     verdict = _verdict(settings, result)
     findings += ping.send(
         settings, "fail" if result["exit_status"] else "", "\n".join([*progress.lines, verdict])
     )
-    for finding in findings:
-        progress.step(settings.hide(f"{finding['code']}: {finding['message']}"))
+    for one in findings:
+        progress.step(settings.hide(f"{one['code']}: {one['message']}"))
     progress.step(verdict)
     return result
 
@@ -123,7 +124,7 @@ def _look_back(settings: Settings, databases: dict[str, dict]) -> list[dict]:
         found, backups = status.look(settings)
     except StoreError as error:
         return [
-            {"code": "TREND_NOT_KNOWN", "message": error.message},
+            finding("TREND_NOT_KNOWN", error.message),
             *status.publish(settings, None),
         ]
     findings = []
@@ -148,7 +149,7 @@ def _judge(
     found = trend.findings(
         newest.manifest, earlier, settings.size_drop_percent, settings.size_jump_percent
     )
-    troubles = [alarms.Trouble(finding["code"], name, finding["message"]) for finding in found]
+    troubles = [alarms.Trouble(one["code"], name, one["message"]) for one in found]
     return found + alarms.settle(settings, [alarms.key(code, name) for code in _TRENDS], troubles)
 
 

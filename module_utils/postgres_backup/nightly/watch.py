@@ -47,8 +47,8 @@ def look_around(settings: Settings, progress: Progress) -> dict:
             found, refused = None, error
         findings += _judge(settings, found, refused) + status.publish(settings, found, watched=True)
     troubles = alarms.open_troubles(settings)
-    for finding in findings:
-        progress.step(settings.hide(f"watch: {finding['code']}: {finding['message']}"))
+    for one in findings:
+        progress.step(settings.hide(f"watch: {one['code']}: {one['message']}"))
     return {
         "changed": made_up is not None,
         "healthy": not troubles,

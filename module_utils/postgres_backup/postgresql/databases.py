@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from ..errors import DatabaseError
+from ..findings import finding
 from .connection import first_line
 
 
@@ -143,10 +144,10 @@ def dress_database(connection: psycopg.Connection, name: str, facts: dict) -> li
                     psycopg.errors.CantChangeRuntimeParam,
                 ) as error:
                     findings.append(
-                        {
-                            "code": "SETTING_LEFT_OUT",
-                            "message": f"{statement.as_string(connection)}: {first_line(error)}",
-                        }
+                        finding(
+                            "SETTING_LEFT_OUT",
+                            f"{statement.as_string(connection)}: {first_line(error)}",
+                        )
                     )
     except psycopg.errors.InsufficientPrivilege as error:
         user, said = connection.info.user, first_line(error)

@@ -50,9 +50,7 @@ def restore_database(job: Job, backup: str, in_place_wanted: bool | None = None)
         outcome.noted(job.settings, "restore", job.database, {"backup": str(made.backup.name)}),
     ):
         began = time.monotonic()
-        found = (in_place.replace if inside else _replace)(
-            job.settings, job.store, made, job.identities, job.progress
-        )
+        found = (in_place.replace if inside else _replace)(job, made)
         result = (
             made.describe()
             | found

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from ..catalog.kits import Kit, list_kits
 from ..errors import BadBackupError, PostgresBackupError, UsageError
+from ..findings import finding
 from ..job import Job
 from ..machine.progress import Progress
 from ..s3.store import Store
@@ -99,7 +100,7 @@ def _extract(
             raise BadBackupError(
                 f"{kit.name} is damaged: {error}",
                 "Restore another kit",
-                [{"code": "KIT_DAMAGED", "message": str(error)}],
+                [finding("KIT_DAMAGED", str(error))],
             ) from None
         except OSError as error:
             raise PostgresBackupError(
@@ -108,9 +109,9 @@ def _extract(
             ) from None
         reader.drain()
         if kit.manifest and download.sha256 != kit.manifest["sha256"]:
-            finding = {"code": "OBJECT_ALTERED", "message": "the SHA-256 is not the manifest's"}
+            altered = finding("OBJECT_ALTERED", "the SHA-256 is not the manifest's")
             raise BadBackupError(
-                f"{kit.name} is not the object that was uploaded", "Restore another kit", [finding]
+                f"{kit.name} is not the object that was uploaded", "Restore another kit", [altered]
             )
 
 

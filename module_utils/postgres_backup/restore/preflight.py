@@ -11,6 +11,7 @@ import psycopg
 
 from ..catalog.backups import Backup, Catalog
 from ..errors import BadBackupError, DatabaseError, UsageError
+from ..findings import Finding, finding
 from ..job import Job
 from ..postgresql import databases, programs, swap
 from ..postgresql.connection import connect_maintenance
@@ -43,7 +44,7 @@ class Plan:
     sessions: int
     needed_bytes: int
     free_bytes: int | None
-    findings: list[dict] = dataclasses.field(default_factory=list)
+    findings: list[Finding] = dataclasses.field(default_factory=list)
 
     def describe(self) -> dict:
         """The part of it that a result tells."""
@@ -77,7 +78,7 @@ def plan(job: Job, wanted: str, beside: bool = True) -> Plan:
         raise BadBackupError(
             f"{backup.name} is not whole: {backup.problem}",
             "Restore another one: postgres-backup list",
-            [{"code": backup.problem_code, "message": backup.problem}],
+            [finding(backup.problem_code, backup.problem)],
         )
     if backup.name.encrypted and not job.identities:
         raise UsageError(
@@ -129,10 +130,10 @@ def plan(job: Job, wanted: str, beside: bool = True) -> Plan:
         against.raise_all(str(backup.name))
     if not backup.manifest:
         made.findings.append(
-            {
-                "code": "UNPROVEN",
-                "message": f"{backup.name} has no manifest: rows cannot be compared with the day it was made",
-            }
+            finding(
+                "UNPROVEN",
+                f"{backup.name} has no manifest: rows cannot be compared with the day it was made",
+            )
         )
     return made
 
@@ -153,15 +154,15 @@ def _whose(job: Job, backup: Backup, wanted: str) -> list[dict]:
     )
     if "/" in wanted:
         return [
-            {
-                "code": "FOREIGN_BACKUP",
-                "message": f"{backup.name} is a backup of {where}; asked for by its whole key, it goes into {job.database}",
-            }
+            finding(
+                "FOREIGN_BACKUP",
+                f"{backup.name} is a backup of {where}; asked for by its whole key, it goes into {job.database}",
+            )
         ]
     raise UsageError(
         f"{backup.name} is a backup of {where}, not of {job.database} on {job.settings.server_name}",
         f"To put it into {job.database} all the same, name it by its whole key: s3://{job.settings.s3_bucket}/{backup.key}",
-        [{"code": "FOREIGN_BACKUP", "message": f"it is a backup of {where}"}],
+        [finding("FOREIGN_BACKUP", f"it is a backup of {where}")],
     )
 
 
@@ -196,10 +197,10 @@ def _facts_for(
     facts["tablespace"] = wanted if there and not there["usual"] else None
     if wanted and not there:
         return facts, [
-            {
-                "code": "TABLESPACE_MISSING",
-                "message": f"the server has no tablespace {wanted}: the database goes into the default one",
-            }
+            finding(
+                "TABLESPACE_MISSING",
+                f"the server has no tablespace {wanted}: the database goes into the default one",
+            )
         ]
     return facts, []
 
@@ -293,19 +294,11 @@ def _object_by_rights_and_room(
             swap.require_renamable(connection, settings, [made.database], createdb=False)
     if made.free_bytes is None:
         made.findings.append(
-            {
-                "code": "DISK_NOT_CHECKED",
-                "message": "nobody could say how much room the database server has",
-            }
+            finding("DISK_NOT_CHECKED", "nobody could say how much room the database server has")
         )
     elif made.free_bytes < made.needed_bytes:
         against.add(
             f"There is no room for a second copy: {human_bytes(made.needed_bytes)} needed, {human_bytes(made.free_bytes)} free on the database server",
             "Make room, or restore in place, in one transaction: backup_restore_in_place: true (postgres-backup restore --in-place)",
-            [
-                {
-                    "code": "DISK_SHORT",
-                    "message": f"{made.needed_bytes} bytes needed, {made.free_bytes} free",
-                }
-            ],
+            [finding("DISK_SHORT", f"{made.needed_bytes} bytes needed, {made.free_bytes} free")],
         )

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from ..errors import DatabaseError
+from ..findings import finding
 from ..postgresql.connection import first_line
 from ..s3.store import Store
 from ..stream import codec
@@ -179,10 +180,7 @@ def create(connection: psycopg.Connection, roles: list[str], statements: list[st
                     if not _DEFAULT.match(statement):
                         raise
                     findings.append(
-                        {
-                            "code": "ROLE_SETTING_LEFT_OUT",
-                            "message": f"{statement}: {first_line(error)}",
-                        }
+                        finding("ROLE_SETTING_LEFT_OUT", f"{statement}: {first_line(error)}")
                     )
     except psycopg.Error as error:
         raise DatabaseError(

@@ -15,6 +15,7 @@ import psycopg
 from ..catalog import manifest
 from ..clock import utc_now
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError
+from ..findings import finding
 from ..job import Job
 from ..machine.progress import Progress
 from ..postgresql import databases, replaced, swap
@@ -82,10 +83,10 @@ def _clear_up(connection: psycopg.Connection, database: str, progress: Progress)
             databases.drop_database(connection, leftover)
         except psycopg.errors.InsufficientPrivilege as error:
             findings.append(
-                {
-                    "code": "SIDE_DATABASE_LEFT",
-                    "message": f"{leftover} of an earlier restore could not be removed: {first_line(error)}",
-                }
+                finding(
+                    "SIDE_DATABASE_LEFT",
+                    f"{leftover} of an earlier restore could not be removed: {first_line(error)}",
+                )
             )
     return findings
 
@@ -110,10 +111,10 @@ def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[di
     if not _is_ours(made):
         if not went_in and any(table["rows"] for table in came_out.values()):
             return [
-                {
-                    "code": "ROWS_NOT_COMPARED",
-                    "message": "the dump has its rows as INSERT statements; psql loaded them without an error",
-                }
+                finding(
+                    "ROWS_NOT_COMPARED",
+                    "the dump has its rows as INSERT statements; psql loaded them without an error",
+                )
             ]
         went_in, came_out = _only_rows(went_in, came_out)
     differences = manifest.differences(went_in, came_out)
@@ -127,10 +128,10 @@ def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[di
     same_major = found.get("postgresql_version", "").split(".")[0] == str(made.server["major"])
     if expected and same_major and expected != dump.report.schema_sha256:
         return [
-            {
-                "code": "SCHEMA_DIFFERS",
-                "message": "all rows are equal, but the definitions read differently (another minor version, or extensions of another version)",
-            }
+            finding(
+                "SCHEMA_DIFFERS",
+                "all rows are equal, but the definitions read differently (another minor version, or extensions of another version)",
+            )
         ]
     return []
 
@@ -193,7 +194,7 @@ def discarded_on_failure(job: Job, side: str) -> Iterator[None]:
                 message = (
                     f"{side} could not be removed, the next restore removes it: {second.message}"
                 )
-                error.findings.append({"code": "SIDE_DATABASE_LEFT", "message": message})
+                error.findings.append(finding("SIDE_DATABASE_LEFT", message))
         raise
 
 

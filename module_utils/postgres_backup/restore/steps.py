@@ -133,10 +133,7 @@ def swap_step(job: Job, backup: str, side: str | None) -> dict:
         lock.hold(job.settings, job.database, "restore"),
         outcome.noted(job.settings, "restore", job.database, {"backup": backup}, ends=False),
     ):
-        if side:
-            found = swap_in(job, side)
-        else:
-            found = inside.replace(job, plan(job, backup, False))
+        found = swap_in(job, side) if side else inside.replace(job, plan(job, backup, False))
         result = {
             "changed": True,
             "backup": backup,

@@ -19,6 +19,7 @@ from ..catalog import journal
 from ..catalog.backups import layout_for
 from ..clock import utc_now
 from ..errors import DatabaseError, UsageError
+from ..findings import finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock
@@ -546,9 +547,9 @@ def _lost_references(
         if not have:
             statement = f"ALTER TABLE {reference['child_name']} ADD CONSTRAINT {sql.Identifier(reference['name']).as_string(live)} {reference['definition']};"
             findings.append(
-                {
-                    "code": "FOREIGN_KEY_MISSING",
-                    "message": f"{missing[reference['parent']].label} was gone and its foreign key with it: {statement}",
-                }
+                finding(
+                    "FOREIGN_KEY_MISSING",
+                    f"{missing[reference['parent']].label} was gone and its foreign key with it: {statement}",
+                )
             )
     return findings

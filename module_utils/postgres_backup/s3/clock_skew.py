@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import PostgresBackupError
+from ..findings import finding
 from .store import Store
 
 #: seconds that our clock and the store's may be apart; S3 itself refuses requests that are more
@@ -26,5 +27,5 @@ def require_honest_clock(store: Store) -> None:
         raise PostgresBackupError(
             f"Failed to prune: {wrong}, so no age can be trusted",
             "Set the clock (timedatectl set-ntp true), then try again; nothing was deleted",
-            [{"code": "CLOCK_DIFFERS", "message": f"{difference:.0f} seconds"}],
+            [finding("CLOCK_DIFFERS", f"{difference:.0f} seconds")],
         )

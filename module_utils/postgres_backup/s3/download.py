@@ -10,6 +10,7 @@ import botocore.exceptions
 import urllib3.exceptions
 
 from ..errors import BadBackupError, StoreError
+from ..findings import finding
 from .client import S3
 from .errors import Refused
 
@@ -104,7 +105,7 @@ class Download:
                 raise BadBackupError(
                     f"Failed to {doing}: {message}",
                     "Choose another backup",
-                    [{"code": "OBJECT_SIZE", "message": f"{self.key}: {message}"}],
+                    [finding("OBJECT_SIZE", f"{self.key}: {message}")],
                 )
             return body
         # A store that ignores Range starts anew, one that ignores If-Match sends another object.
@@ -121,5 +122,5 @@ class Download:
         return BadBackupError(
             f"Failed to download {self.key}: {message}",
             "Start again",
-            [{"code": "OBJECT_CHANGED", "message": f"{self.key}: {message}"}],
+            [finding("OBJECT_CHANGED", f"{self.key}: {message}")],
         )

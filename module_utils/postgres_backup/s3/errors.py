@@ -9,6 +9,7 @@ import botocore.exceptions
 import botocore.parsers
 
 from ..errors import StoreError
+from ..findings import finding
 from ..settings import Settings
 
 CONNECT_TIMEOUT = 10
@@ -91,7 +92,7 @@ def explain(error: Exception, doing: str, settings: Settings) -> StoreError:
             f"Failed to {doing}: {cause}", hint, _code(error), _status(error), _headers(error)
         )
         if _code(error) in _CLOCK_CODES:
-            refused.findings.append({"code": "CLOCK_DIFFERS", "message": cause})
+            refused.findings.append(finding("CLOCK_DIFFERS", cause))
         return refused
     cause, hint = _unreachable(error, settings)
     return StoreError(f"Failed to {doing}: {cause}", hint)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from ..errors import StoreError
+from ..findings import finding
 from ..machine import signals
 from .client import QUICK, S3, StoredObject, content_md5, md5
 from .errors import Refused
@@ -77,9 +78,7 @@ class Upload:
                 raise
             # The first error is the one to show; sweep_uploads removes what is left.
             if isinstance(error, StoreError):
-                error.findings.append(
-                    {"code": "UPLOAD_NOT_ABORTED", "message": not_aborted.message}
-                )
+                error.findings.append(finding("UPLOAD_NOT_ABORTED", not_aborted.message))
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take these bytes; waits while all buffers are on their way.

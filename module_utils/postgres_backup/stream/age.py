@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import pyrage
 
 from ..errors import BadBackupError, PostgresBackupError, UsageError
+from ..findings import finding
 from ..machine import signals
 from .channel import Channel
 
@@ -217,6 +218,6 @@ def _explain(error: BaseException) -> BaseException:
         return BadBackupError(
             f"Failed to decrypt the backup: {message}",
             "Choose another: postgres-backup list",
-            [{"code": "ENCRYPTION_CORRUPT", "message": message}],
+            [finding("ENCRYPTION_CORRUPT", message)],
         )
     return error

@@ -14,6 +14,7 @@ import zstandard
 from isal import isal_zlib
 
 from ..errors import BadBackupError
+from ..findings import finding
 from .age import PIECE_BYTES, Coder, decrypt, encryptor
 
 __all__ = ["Chain", "compressor", "decompress", "decrypt", "encryptor"]
@@ -207,5 +208,5 @@ def _bad(code: str, cause: str) -> BadBackupError:
     return BadBackupError(
         f"Failed to read the backup: {cause}",
         "Choose another: postgres-backup list",
-        [{"code": code, "message": cause}],
+        [finding(code, cause)],
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from ..errors import BadBackupError
+from ..findings import finding
 from .grammar import CLUSTER, DATABASE, CopyHeader
 from .inspector import Inspector
 
@@ -106,7 +107,7 @@ class Guard(Inspector):
             raise BadBackupError(
                 "Failed to load the dump: it holds a whole server, not one database",
                 "It was made by pg_dumpall. Load it by hand into an empty server, with psql.",
-                [{"code": "CLUSTER_DUMP", "message": "The dump was made by pg_dumpall."}],
+                [finding("CLUSTER_DUMP", "The dump was made by pg_dumpall.")],
             )
 
     def _command(self, buffer: bytes, start: int, end: int) -> None:
@@ -136,6 +137,4 @@ class Guard(Inspector):
 def _refusal(code: str, cause: str) -> BadBackupError:
     message = f"Failed to load the dump: {cause}"
     hint = "Nothing of it was passed on from there. Look at that place of the dump; if you trust it, load it by hand into a server of its own."
-    return BadBackupError(
-        message, hint, [{"code": code, "message": cause[0].upper() + cause[1:] + "."}]
-    )
+    return BadBackupError(message, hint, [finding(code, cause[0].upper() + cause[1:] + ".")])

@@ -13,6 +13,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
+from ..findings import finding
 from .grammar import LARGE_OBJECT, CopyHeader
 from .scanner import Scanner
 
@@ -237,7 +238,7 @@ class Inspector(Scanner):
         return name.decode(codec, "backslashreplace")
 
     def _problem(self, code: str, message: str) -> None:
-        self._findings.append({"code": code, "message": message})
+        self._findings.append(finding(code, message))
 
     def _text(self, buffer: bytes, start: int, end: int) -> None:
         self._schema.update(memoryview(buffer)[start:end])

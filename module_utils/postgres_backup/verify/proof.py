@@ -6,6 +6,7 @@ from ..catalog import manifest
 from ..catalog.backups import Backup
 from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError
+from ..findings import finding
 from ..job import Job
 from ..postgresql import programs
 from ..postgresql.facts import server_facts
@@ -19,9 +20,7 @@ def require_whole(backup: Backup, report: Report) -> None:
     :raises BadBackupError: with a finding per difference.
     """
     if not report.complete:
-        findings = report.findings or [
-            {"code": "TRAILER_MISSING", "message": "the dump has no end"}
-        ]
+        findings = report.findings or [finding("TRAILER_MISSING", "the dump has no end")]
         raise BadBackupError(
             f"{backup.name} is cut: the end of the dump is missing",
             "Restore another one: postgres-backup list",

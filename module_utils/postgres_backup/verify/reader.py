@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from ..catalog.backups import Backup
 from ..errors import BadBackupError, UsageError
+from ..findings import finding
 from ..machine.progress import Progress
 from ..postgresql.pg_dump import ArchiveReader
 from ..postgresql.programs import Programs
@@ -77,10 +78,5 @@ class Source:
             raise BadBackupError(
                 f"{self.backup.name} is not the object that was uploaded: its SHA-256 is {self.sha256[:16]}..., the manifest says {found['sha256'][:16]}...",
                 "Restore another backup: postgres-backup list",
-                [
-                    {
-                        "code": "OBJECT_ALTERED",
-                        "message": "the object's SHA-256 is not the manifest's",
-                    }
-                ],
+                [finding("OBJECT_ALTERED", "the object's SHA-256 is not the manifest's")],
             )

@@ -9,6 +9,7 @@ import time
 from ..catalog import manifest
 from ..catalog.backups import Catalog
 from ..errors import BadBackupError
+from ..findings import finding
 from ..job import Job
 from ..text import human_seconds
 from .proof import prove
@@ -28,7 +29,7 @@ def verify_backup(job: Job, backup: str) -> dict:
         raise BadBackupError(
             f"{chosen.name} is not what its manifest says: {chosen.problem}",
             "postgres-backup list shows the others",
-            [{"code": chosen.problem_code, "message": chosen.problem}],
+            [finding(chosen.problem_code, chosen.problem)],
         )
     found = prove(job, chosen)
     if not job.check:
@@ -47,9 +48,7 @@ def verify_backup(job: Job, backup: str) -> dict:
         "rows": found["rows"],
         "seconds": seconds,
         "sha256": found["sha256"],
-        "findings": [
-            {"code": chosen.problem_code, "message": f"{chosen.problem}; it has a new one"}
-        ]
+        "findings": [finding(chosen.problem_code, f"{chosen.problem}; it has a new one")]
         if chosen.problem and not job.check
         else [],
     }

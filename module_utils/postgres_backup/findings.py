@@ -1,0 +1,250 @@
+"""What is worth knowing although (or because) something happened: findings, each by a name that never changes.
+
+Every code is here, with what it means and what to do; the tables under "Messages" in docs/reference.md
+are these texts (tests/unit/test_findings.py).
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class _Finding(TypedDict):
+    code: str
+    message: str
+
+
+class Finding(_Finding, total=False):
+    """One finding, as it stands in results, errors, the journal and the state.
+
+    ``code`` is one of :data:`CODES`; ``message`` is one sentence, which may name what the code cannot.
+    """
+
+    #: whose it is, where a result tells of several databases
+    database: str
+    #: of a bad backup: there is no newer good one
+    newest: bool
+
+
+#: heading of the documents -> the codes below it, those that mean the same together, and what to do
+GROUPS: dict[str, dict[tuple[str, ...], str]] = {
+    "A backup is not what it should be": {
+        ("SIZE_DIFFERS",): ("The object is larger or smaller than its manifest says."),
+        ("MANIFEST_OF_ANOTHER",): (
+            "The manifest under its name is for another backup: somebody copied or renamed objects."
+        ),
+        ("MANIFEST_DAMAGED",): (
+            "The manifest cannot be read. The backup itself may be whole: `postgres-backup "
+            "verify FILE` finds out, and writes a new manifest."
+        ),
+        ("MANIFEST_NEWER",): (
+            "A newer version of this program wrote the manifest. Upgrade this one."
+        ),
+        ("OBJECT_SIZE",): ("The store delivers another size than it listed."),
+        ("OBJECT_ALTERED",): (
+            "The object's SHA-256 is not the manifest's: changed or swapped after the "
+            "upload. Ask who else has a key to the bucket."
+        ),
+        ("OBJECT_CHANGED",): ("It was replaced while it was being read. Start again."),
+        (
+            "COMPRESSION_TRUNCATED",
+            "COMPRESSION_CORRUPT",
+            "TRAILING_GARBAGE",
+        ): ("The compressed stream is cut, damaged, or something follows its end."),
+        ("ENCRYPTION_CORRUPT",): ("The encrypted stream is cut, damaged, or not encrypted at all."),
+        ("HEADER_MISSING",): ("It does not begin as a dump does."),
+        (
+            "TRAILER_MISSING",
+            "TRAILER_CUT",
+            "TRAILER_NOT_LAST",
+        ): (
+            "The last lines of a dump are missing, cut, or something follows them. Typical "
+            "of a dump whose `pg_dump` died."
+        ),
+        (
+            "COPY_UNFINISHED",
+            "STATEMENT_UNFINISHED",
+        ): ("It ends within the rows of a table, or within a statement."),
+        (
+            "TABLE_MISSING",
+            "TABLE_UNEXPECTED",
+            "ROWS_DIFFER",
+            "DATA_DIFFERS",
+        ): ("What was read is not what the manifest says, table by table."),
+        ("MORE",): ("How many more tables differ; ten are named."),
+    },
+    "A dump that is refused": {
+        ("META_COMMAND",): (
+            "It holds a command for `psql` that `pg_dump` does not write, such as one that "
+            "runs a program (CVE-2025-8714)."
+        ),
+        ("FOREIGN_STATEMENT",): (
+            "It holds a statement about the whole server (roles, tablespaces), or copies "
+            "from or to a file."
+        ),
+        ("CLUSTER_DUMP",): ("It was made by `pg_dumpall`: it holds a whole server."),
+        ("SEVERAL_DATABASES",): ("It changes to a second database."),
+        (
+            "COPY_HEADER",
+            "STATEMENT_TOO_LONG",
+            "META_COMMAND_TOO_LONG",
+        ): ("It is written as `pg_dump` never writes, so what follows cannot be judged."),
+    },
+    "Before and after a restore": {
+        ("UNPROVEN",): (
+            "The backup has no manifest, so its rows cannot be compared with the day it was "
+            "made. What went in and what came out are still compared."
+        ),
+        ("FOREIGN_BACKUP",): (
+            "It is a backup of another database or server. To restore it here all the same, "
+            "name it by its whole key, `s3://bucket/key`."
+        ),
+        ("DISK_NOT_CHECKED",): (
+            "Nobody could say how much room the database server has. Look yourself (`df`), "
+            "or `GRANT pg_read_all_settings` to the user."
+        ),
+        ("TABLESPACE_MISSING",): (
+            "The server has no tablespace of that name. The database lies in the default one."
+        ),
+        (
+            "SETTING_LEFT_OUT",
+            "ROLE_SETTING_LEFT_OUT",
+        ): (
+            "A setting of the database, or of a role, could not be set, for want of a right "
+            "or in another version. Set it by hand if you need it."
+        ),
+        ("SCHEMA_DIFFERS",): (
+            "All rows are equal, but the definitions read differently: another minor "
+            "version, or another version of an extension. Usually harmless."
+        ),
+        ("ROWS_NOT_COMPARED",): (
+            "The dump has its rows as INSERT statements. They were loaded without an error, "
+            "and could not be counted."
+        ),
+        ("FOREIGN_KEY_MISSING",): (
+            "A table was brought back alone, and a foreign key to it was gone: the message "
+            "has the statement that makes it again."
+        ),
+        ("SIDE_DATABASE_LEFT",): (
+            "The database that was being filled could not be removed. The next restore "
+            "removes it; or `dropdb` the one named."
+        ),
+    },
+    "Status and pruning": {
+        ("NO_BACKUP",): (
+            "There is no good backup of this database. Take one, and look at the log for why."
+        ),
+        ("BACKUP_STALE",): (
+            "The newest good one is older than `backup_fresh_hours`. See the log; is cron "
+            "running, is the clock right?"
+        ),
+        ("BACKUP_BAD",): ("A backup of ours is not good; see the first table."),
+        ("DATABASE_UNREACHABLE",): (
+            "The bucket was judged, but the server could not be asked for kept databases."
+        ),
+        ("PRUNE_HELD_BACK",): (
+            "More than half of the backups are past their time. The rest goes at the next "
+            "runs, or at once with `--allow-many`."
+        ),
+        ("NOT_ADOPTED",): ("`adopt` refused a backup; the message says why. It stays where it is."),
+        ("WAITING_FOR_ADOPTION",): ("Backups of other scripts stay until `postgres-backup adopt`."),
+        ("REPLACED_NOT_REMOVED",): (
+            "A replaced database is past its time and could not be dropped; the message says why."
+        ),
+        ("CLOCK_DIFFERS",): (
+            "This machine's clock and the store's differ by more than 15 minutes. Nothing "
+            "was deleted. Set the clock: `timedatectl set-ntp true`."
+        ),
+    },
+    "Alarms": {
+        (
+            "BACKUP_FAILED",
+            "RESTORE_FAILED",
+            "PRUNE_FAILED",
+            "KIT_FAILED",
+        ): ("That failed; the message says why. A restore that failed has changed nothing."),
+        ("NIGHT_SKIPPED",): (
+            "The nightly run did not begin although the server was up, or began and never "
+            "ended. It is made up for at once. `systemctl status cron`"
+        ),
+        ("STORE_FAILS",): ("The store does not answer, or refuses."),
+        ("CLOCK_OFF",): (
+            "This machine's clock and the store's differ by more than 15 minutes. "
+            "`timedatectl set-ntp true`"
+        ),
+        ("DISK_SHORT",): (
+            "A restore beside the live database would have no room. Make room, or set "
+            "`backup_restore_in_place`."
+        ),
+        (
+            "SIZE_DROPPED",
+            "SIZE_JUMPED",
+        ): (
+            "The newest backup is far smaller, or larger, than the last seven "
+            "(`backup_size_drop_percent`, `backup_size_jump_percent`). It is whole; is the "
+            "data?"
+        ),
+        (
+            "ROWS_DROPPED",
+            "ROWS_JUMPED",
+        ): ("The same for the rows of a table; the message names the tables."),
+    },
+    "The bucket and small troubles": {
+        (
+            "PRIVATE_UNSUPPORTED",
+            "PRIVATE_FORBIDDEN",
+        ): (
+            "The store has no public access block, or this key may not see it. A stranger "
+            "was tried and refused, so nothing is open."
+        ),
+        (
+            "UNFINISHED_UPLOADS_UNSUPPORTED",
+            "UNFINISHED_UPLOADS_FORBIDDEN",
+        ): (
+            "The store cannot let unfinished uploads expire, or this key may not tell it "
+            "to. Each backup removes those of its own that died."
+        ),
+        (
+            "FILE_GONE",
+            "FILE_CHANGED",
+        ): ("A file of the server kit was removed, or changed, while it was read."),
+        ("KIT_DAMAGED",): ("A server kit cannot be unpacked. Take another."),
+        ("UPLOAD_NOT_ABORTED",): (
+            "A failed backup could not remove its parts. The next one does, after a day."
+        ),
+        ("LEFT_BEHIND",): (
+            "A failed backup could not remove an object that it had made; it is named. "
+            "Delete it by hand."
+        ),
+        ("JOURNAL_NOT_WRITTEN",): (
+            "What happened has happened, but the note about it could not be written."
+        ),
+        ("STATE_NOT_WRITTEN",): ("The same for the state on the server. Is its disk full?"),
+        ("ALERT_NOT_DELIVERED",): (
+            "An address of `backup_alert_urls` could not be told. The next look tries "
+            "again. `postgres-backup alert-test`"
+        ),
+        ("PING_FAILED",): ("The dead-man's switch (`backup_ping_url`) did not hear of this run."),
+        ("TREND_NOT_KNOWN",): (
+            "The store no longer answered after the backup, so its size was not held "
+            "against the others."
+        ),
+        ("METRICS_NOT_WRITTEN",): (
+            "The same for the numbers for Prometheus. Does the folder of "
+            "`backup_metrics_file` exist, and has its disk room?"
+        ),
+    },
+}
+#: code -> what it means
+CODES = {code: text for group in GROUPS.values() for codes, text in group.items() for code in codes}
+
+
+def finding(code: str, message: str, **more: object) -> Finding:
+    """A finding of a code that is registered here.
+
+    :param more: the fields of :class:`Finding` beside these two.
+    :raises KeyError: nobody has written down what the code means.
+    """
+    if code not in CODES:
+        raise KeyError(f"{code} is not in findings.GROUPS")
+    return Finding(code=code, message=message, **more)  # type: ignore[typeddict-item]
