@@ -17,9 +17,11 @@ test: ## all tests; those that boot servers need root. Some: make test ARGS="tes
 	@sh bootstrap.sh --dev
 	@$(python) -m pytest $(ARGS)
 
-lint: ## ruff, yamllint, ansible-lint (profile production), shell syntax
+lint: ## ruff, mypy, yamllint, ansible-lint (profile production), shell syntax
 	@sh bootstrap.sh --dev
 	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
 	$(python) -m yamllint --strict .
 	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/ansible-lint --strict
 	sh -n bootstrap.sh && bash -n .ci/run

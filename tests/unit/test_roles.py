@@ -274,7 +274,7 @@ def test_the_same_sources_make_the_same_program_and_it_runs_with_nothing_in_the_
         check=True,
     )
     assert done.stdout.startswith("usage: postgres-backup ")
-    (copy / "names.py").write_text((copy / "names.py").read_text() + "\n")
+    (copy / "clock.py").write_text((copy / "clock.py").read_text() + "\n")
     subprocess.run([sys.executable, builder, copy, tmp_path / "two.pyz"], check=True)
     assert (tmp_path / "one.pyz").read_bytes() != (tmp_path / "two.pyz").read_bytes()
 

@@ -3,11 +3,139 @@
 from __future__ import annotations
 
 import json
+from typing import TypedDict
 
 from ..errors import BadBackupError
 from ..findings import finding
 
 SCHEMA = 1
+
+
+class TableRecord(TypedDict):
+    """The rows of one table: how many, their bytes in the dump, and their hash (hexadecimal)."""
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class ServerIdentity(TypedDict, total=False):
+    """Whose backup it is, and where it was taken."""
+
+    name: str
+    host: str
+    port: int
+    container: str
+    system_identifier: str
+
+
+class Locale(TypedDict):
+    """How a database sorts and classifies letters; ``locale`` and ``icu_rules`` of ICU and the
+    builtin provider.
+    """
+
+    provider: str
+    collate: str
+    ctype: str
+    locale: str | None
+    icu_rules: str | None
+
+
+class Extension(TypedDict):
+    name: str
+    version: str
+    schema: str
+
+
+class Privilege(TypedDict):
+    """One grant on a database; ``role`` is empty for everybody."""
+
+    role: str
+    privilege: str
+    grantable: bool
+    grantor: str
+
+
+class DatabaseSetting(TypedDict):
+    """``ALTER DATABASE ...
+
+    SET`` or, with a role, ``ALTER ROLE ... IN DATABASE ... SET``; ``setting`` is ``name=value``.
+    """
+
+    role: str
+    setting: str
+
+
+class Encryption(TypedDict):
+    kind: str
+    recipients: list[str]
+
+
+class GlobalsRecord(TypedDict):
+    """The object with roles and memberships that belongs to a backup; ``passwords``: their hashes
+    are in it.
+    """
+
+    key: str
+    bytes: int
+    passwords: bool
+
+
+class Proof(TypedDict, total=False):
+    """Somebody read the backup to its end, or restored it, and it was what the manifest says."""
+
+    at: str
+    by: str
+    how: str
+    server: str
+
+
+class _Required(TypedDict):
+    name: str
+    database: str
+    server: ServerIdentity
+    bytes: int
+    dump_bytes: int
+    rows: int
+    sha256: str
+    tables: dict[str, TableRecord]
+
+
+class Manifest(_Required, total=False):
+    """A manifest as :func:`parse` returns it: the first eight are always there.
+
+    Backups that were adopted or verified have no more than can be known without their server.
+    """
+
+    schema: int
+    started_at: str
+    ended_at: str
+    seconds: float
+    postgresql_version: str
+    pg_dump_version: str
+    encoding: str
+    locale: Locale
+    owner: str
+    comment: str | None
+    connection_limit: int
+    tablespace: str | None
+    extensions: list[Extension]
+    roles: list[str]
+    settings: list[DatabaseSetting]
+    privileges: list[Privilege] | None
+    format: str
+    compression: str
+    encryption: Encryption | None
+    partial: str
+    database_bytes: int | None
+    dump_sha256: str
+    schema_sha256: str
+    globals: GlobalsRecord | None
+    large_objects: int
+    proofs: list[Proof]
+    adopted: bool
+
+
 #: what every manifest has, and of which kind; whoever reads one relies on it
 _REQUIRED = {
     "name": str,

@@ -18,7 +18,7 @@ from postgres_backup.health import verdict
 from postgres_backup.page import chart, page
 
 NOW = datetime(2026, 1, 27, 9, 2, tzinfo=timezone.utc)
-TEMPLATE = (Path(__file__).resolve().parents[2] / "playbooks/templates/report.html.j2").read_text()
+TEMPLATE = (Path(__file__).resolve().parents[3] / "playbooks/templates/report.html.j2").read_text()
 ODD = 'we "love" <b>\n</script><script>alert(1)</script> {{ 7 * 7 }} \u202e& \x1b[31m'
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 

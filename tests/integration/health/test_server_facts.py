@@ -28,7 +28,7 @@ from postgres_backup.restore.database import restore_database
 from postgres_backup.s3 import store
 from tests.integration import engine
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 
 

@@ -17,7 +17,7 @@ import pytest
 from tests.integration import engine
 from tests.services.proxy import FaultProxy
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def ago(**spans: float) -> datetime:

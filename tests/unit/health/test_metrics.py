@@ -22,7 +22,7 @@ from postgres_backup.health import metrics
 from postgres_backup.settings import Settings
 from tests.conftest import missing
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 1, 27, 12, 0, tzinfo=timezone.utc)
 LAST = {
     "taken_at": "2026-01-27T00:00:02Z",
