@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import secrets
 import urllib.parse
+from collections.abc import Mapping
 from datetime import datetime
 
 from ..clock import format_timestamp
 from ..errors import StoreError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..s3.store import Store
 from .names import Layout
 
@@ -22,7 +23,9 @@ from .names import Layout
 BEGAN, KIT_BEGAN = "backup-began", "kit-began"
 
 
-def record(store: Store, layout: Layout, moment: datetime, event: str, facts: dict) -> list[dict]:
+def record(
+    store: Store, layout: Layout, moment: datetime, event: str, facts: Mapping[str, object]
+) -> list[Finding]:
     """Write one event. What happened has happened, so a store that refuses the note makes a finding
     and no failure.
 
@@ -37,7 +40,13 @@ def record(store: Store, layout: Layout, moment: datetime, event: str, facts: di
     return []
 
 
-def claim(store: Store, layout: Layout, moment: datetime, facts: dict, event: str = BEGAN) -> str:
+def claim(
+    store: Store,
+    layout: Layout,
+    moment: datetime,
+    facts: Mapping[str, object],
+    event: str = BEGAN,
+) -> str:
     """Say that a backup (or a kit) named after this second begins; the key of the note.
 
     :raises StoreError: it could not be written.
@@ -53,14 +62,19 @@ def claims(store: Store, layout: Layout, moment: datetime, event: str = BEGAN) -
 
 
 def _write(
-    store: Store, layout: Layout, moment: datetime, event: str, facts: dict, tag: str = ""
+    store: Store,
+    layout: Layout,
+    moment: datetime,
+    event: str,
+    facts: Mapping[str, object],
+    tag: str = "",
 ) -> str:
     server = store.settings.server_name
     key = layout.journal(
         moment, "-".join(filter(None, (event, urllib.parse.quote(server, safe="._~"), tag)))
     )
     body = json.dumps(
-        {"at": format_timestamp(moment), "event": event, "server": server} | facts,
+        {"at": format_timestamp(moment), "event": event, "server": server, **facts},
         ensure_ascii=False,
         default=str,
     )

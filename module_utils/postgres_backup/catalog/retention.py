@@ -9,19 +9,27 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from ..settings import Settings
 
 
 class Candidate(Protocol):
-    """What :func:`plan` needs to know of a backup; ``catalog.Backup`` is one."""
+    """What :func:`plan` needs to know of a backup; ``backups.Backup`` and ``kits.Kit`` are such."""
 
-    taken_at: datetime
-    ours: bool
-    good: bool
-    proven: bool
-    waits_for_adoption: bool
+    @property
+    def taken_at(self) -> datetime: ...
+    @property
+    def ours(self) -> bool: ...
+    @property
+    def good(self) -> bool: ...
+    @property
+    def proven(self) -> bool: ...
+    @property
+    def waits_for_adoption(self) -> bool: ...
+
+
+C = TypeVar("C", bound=Candidate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +52,13 @@ class Policy:
 
 
 @dataclasses.dataclass(frozen=True)
-class Decision:
-    backup: Candidate
+class Decision(Generic[C]):
+    backup: C
     keep: bool
     reason: str
 
 
-def plan(backups: Sequence[Candidate], policy: Policy, now: datetime) -> list[Decision]:
+def plan(backups: Sequence[C], policy: Policy, now: datetime) -> list[Decision[C]]:
     """A decision for each backup, newest first.
 
     The newest good and the newest proven backup stay whatever their age; what is not ours stays; no
@@ -64,7 +72,7 @@ def plan(backups: Sequence[Candidate], policy: Policy, now: datetime) -> list[De
     good = [b for b in mine if b.good]
     reasons: dict[int, str] = {}
 
-    def keep(backup: Candidate, reason: str) -> None:
+    def keep(backup: C, reason: str) -> None:
         reasons.setdefault(id(backup), reason)
 
     for backup in ordered:
@@ -98,13 +106,13 @@ def plan(backups: Sequence[Candidate], policy: Policy, now: datetime) -> list[De
 
 
 def _newest_of_each(
-    newest_first: Sequence[Candidate], count: int, period: Callable[[Candidate], tuple]
-) -> list[Candidate]:
+    newest_first: Sequence[C], count: int, period: Callable[[C], tuple[int, int]]
+) -> list[C]:
     """The newest backup of each of the ``count`` latest periods that have one."""
-    found: dict[tuple, Candidate] = {}
+    newest: dict[tuple[int, int], C] = {}
     for backup in newest_first:
-        found.setdefault(period(backup), backup)
-    return list(found.values())[:count]
+        newest.setdefault(period(backup), backup)
+    return list(newest.values())[:count]
 
 
 @dataclasses.dataclass(frozen=True)
