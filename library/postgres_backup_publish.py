@@ -61,7 +61,8 @@ ARGUMENT_SPEC = {
 def perform(call: Call) -> dict:
     from ansible.module_utils.postgres_backup.health import publish
 
-    return publish.page(call.settings, call.params["page"], call.params["hours"], check=call.check)
+    params = call.params
+    return publish.publish_page(call.settings, params["page"], params["hours"], check=call.check)
 
 
 if __name__ == "__main__":

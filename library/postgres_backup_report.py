@@ -98,16 +98,16 @@ def perform(call: Call) -> dict:
     )
     if not call.check:
         page.write(call.params["dest"], text)
-    seen = verdict.judge(servers)
+    verdicts = verdict.of_servers(servers)
     states = [
         {"name": one["name"], "state": one["state"], "why": [why["text"] for why in one["why"]]}
-        for one in seen
+        for one in verdicts
     ]
     return {
         "changed": True,
         "file": call.params["dest"],
         "bytes": len(text),
-        "verdict": verdict.line(seen),
+        "verdict": verdict.line(verdicts),
         "states": states,
     }
 

@@ -11,13 +11,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 from ..catalog import journal, manifest
 from ..catalog.backups import layout_for
 from ..catalog.names import BackupName, Layout
 from ..clock import format_timestamp, utc_now
 from ..errors import PostgresBackupError, StoreError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock, signals
@@ -36,14 +37,35 @@ STALE_UPLOAD_HOURS = 24
 LONGEST_PAUSE = 30.0
 
 
-def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = False) -> dict:
+class _Planned(TypedDict):
+    changed: bool
+    backup: str
+    database: str
+    key: str
+    findings: list[Finding]
+
+
+class BackupResult(_Planned, total=False):
+    """A backup; of one that is only planned (``check``) no more is known than the first five.
+
+    ``tables`` says how many have rows in it; ``bytes`` and ``sha256`` are the object's,
+    ``dump_bytes`` those before compression.
+    """
+
+    taken_at: str
+    bytes: int
+    dump_bytes: int
+    rows: int
+    tables: int
+    seconds: float
+    sha256: str
+
+
+def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = False) -> BackupResult:
     """Back up one database.
 
-    :param database: one of the settings' databases; may be empty where there is only one.
     :param tables: patterns as for ``pg_dump --table``; the result is a partial backup.
     :param schema_only: definitions without rows; a partial backup too.
-    :param check: find everything out, change nothing.
-    :return: ``backup database taken_at key bytes dump_bytes rows seconds sha256 findings changed``.
     :raises PostgresBackupError: nothing is left in the bucket under a backup's name.
     """
     what = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
@@ -67,7 +89,7 @@ def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = Fals
         run = _prepare(job, what)
         with lock.hold(job.settings, job.database, "backup"):
             result = run.go(tables, schema_only)
-        note["good"] = {"backup": result["backup"], "taken_at": result["taken_at"]}
+        note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
         return result
 
 
@@ -85,7 +107,7 @@ class _Run:
         self.job, self.tools, self.server, self.what = job, tools, server, what
         self.layout = layout_for(job.settings, job.database)
 
-    def go(self, tables: Sequence[str], schema_only: bool) -> dict:
+    def go(self, tables: Sequence[str], schema_only: bool) -> BackupResult:
         began = time.monotonic()
         swept = self.job.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
         if swept:
@@ -127,7 +149,7 @@ class _Run:
             )
             raise
         seconds = round(time.monotonic() - began, 1)
-        result = {
+        result: BackupResult = {
             "changed": True,
             "backup": found["name"],
             "database": self.job.database,

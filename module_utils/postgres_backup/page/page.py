@@ -60,7 +60,7 @@ def render(servers: Sequence[Mapping], now: datetime, template: str) -> str:
         "until": lambda text: human_age((parse_timestamp(text) - now).total_seconds() / 3600),
         "ago": lambda text: human_age((now - parse_timestamp(text)).total_seconds() / 3600),
     }
-    seen = verdict.judge(servers)
+    seen = verdict.of_servers(servers)
     found = environment.from_string(template).render(
         servers=[
             one
