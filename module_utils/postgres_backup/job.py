@@ -1,4 +1,6 @@
-"""What one piece of work is about: which server and database, for whom, and whether it is done or only planned."""
+"""What one piece of work is about: which server and database, for whom, and whether it is done or
+only planned.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from .settings import Settings
 class Job:
     """Made once, by whoever is asked, and handed on.
 
-    :param wanted_database: the database as it was asked for; may be empty where the settings name only one.
+    :param wanted_database: the database as it was asked for; may be empty where the settings name
+        only one.
     :param identities: private age keys, for what is encrypted.
     :param check: say what would be done, and do nothing.
     :param progress: where each step is told.
@@ -30,7 +33,8 @@ class Job:
     def database(self) -> str:
         """One of the settings' databases.
 
-        :raises UsageError: none of that name is in the settings, or there are several and none was named.
+        :raises UsageError: none of that name is in the settings, or there are several and none was
+            named.
         """
         return self.settings.for_database(self.wanted_database)
 

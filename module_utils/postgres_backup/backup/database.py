@@ -7,10 +7,10 @@ under a backup's name is whole, always. The manifest comes last.
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TypedDict
 
 from ..catalog import journal, manifest
@@ -33,8 +33,6 @@ from ..text import human_bytes, human_seconds
 
 #: hours after which an unfinished upload under our prefix cannot be anybody's work any more
 STALE_UPLOAD_HOURS = 24
-#: longest pause, seconds, before the next try for a name that nobody else has
-LONGEST_PAUSE = 30.0
 
 
 class _Planned(TypedDict):
@@ -177,35 +175,21 @@ class _Run:
         return result
 
     def _claim_name(self) -> BackupName:
-        """A name that nobody has, and that nobody takes at the same time.
+        """A name that nobody has, and that nobody takes at the same time."""
 
-        A name has no smaller unit than a second, and all servers under one prefix begin at
-        midnight. Few stores refuse the second writer of a key, so each says in the journal that it
-        begins, then looks who else did; where both see each other, both go on to another second.
-        """
-        pause = 0.0
-        while True:
-            name = BackupName.of(
-                utc_now(),
-                self.job.settings.format,
-                self.job.settings.compression,
-                bool(self.job.settings.age_recipients),
+        def taken(at: datetime) -> bool:
+            keys = (
+                _key(self.layout, self._name(at), self.what),
+                self._manifest_key(self._name(at)),
             )
-            mine = journal.claim(
-                self.job.store, self.layout, name.taken_at, {"database": self.job.database}
-            )
-            others = [
-                key
-                for key in journal.claims(self.job.store, self.layout, name.taken_at)
-                if key != mine
-            ]
-            if not others and not any(
-                self.job.store.head(key)
-                for key in (_key(self.layout, name, self.what), self._manifest_key(name))
-            ):
-                return name
-            time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, pause))
-            pause = min(pause * 2 or 1.0, LONGEST_PAUSE)
+            return any(self.job.store.head(key) for key in keys)
+
+        facts = {"database": self.job.database}
+        return self._name(journal.claim(self.job.store, self.layout, journal.BEGAN, facts, taken))
+
+    def _name(self, taken_at: datetime) -> BackupName:
+        s = self.job.settings
+        return BackupName.of(taken_at, s.format, s.compression, bool(s.age_recipients))
 
     def _manifest_key(self, name: BackupName) -> str:
         return (

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import random
 import stat
 import tarfile
 import time
@@ -149,21 +148,14 @@ def _name(settings: Settings, moment: datetime) -> str:
 
 
 def _claim_name(settings: Settings, store: Store) -> str:
-    """A name that nobody has, and that nobody takes at the same time: every server under the prefix
-    begins at midnight, as ``Backup`` knows too.
-    """
+    """A name that no kit has, and that no other server takes at the same time."""
+
+    def taken(at: datetime) -> bool:
+        kits = f"{root_of(settings)}postgres-backup-kit-{format_time(at)}."
+        return any(store.list(kits))
+
     layout = Layout(settings.s3_prefix)
-    while True:
-        moment = utc_now()
-        mine = journal.claim(store, layout, moment, {}, journal.KIT_BEGAN)
-        others = [
-            key for key in journal.claims(store, layout, moment, journal.KIT_BEGAN) if key != mine
-        ]
-        if not others and not any(
-            store.list(f"{root_of(settings)}postgres-backup-kit-{format_time(moment)}.")
-        ):
-            return _name(settings, moment)
-        time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, 4.0))
+    return _name(settings, journal.claim(store, layout, journal.KIT_BEGAN, {}, taken))
 
 
 def require_permission(settings: Settings) -> None:

@@ -42,7 +42,8 @@ class Source:
         if backup.name.encrypted and not identities:
             raise UsageError(
                 f"{backup.name} is encrypted and no private key was given",
-                "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)",
+                "Give the age key file: --identity FILE "
+                "(Ansible: -e backup_age_identity_file=FILE)",
             )
 
     def feed(self, sink: Callable[[bytes], None], table: Callable[[], str] = str) -> None:
@@ -55,14 +56,14 @@ class Source:
         packed = self._packed(table)
         if self.backup.name.encrypted:
             packed = codec.decrypt(packed, self.identities)
-        if self.backup.name.format == "plain":
-            for chunk in codec.decompress(packed, self.backup.name.compression):
-                sink(chunk)
-        else:
+        if self.programs is not None and self.backup.name.format == "custom":
             with ArchiveReader(self.programs, sink) as reader:
                 for chunk in packed:
                     reader.write(chunk)
                 reader.finish()
+        else:
+            for chunk in codec.decompress(packed, self.backup.name.compression):
+                sink(chunk)
         self._check()
 
     def _packed(self, table: Callable[[], str]) -> Iterator[bytes]:
@@ -73,10 +74,11 @@ class Source:
 
     def _check(self) -> None:
         self.sha256 = self._download.sha256
-        found = self.backup.manifest
-        if found and self.sha256 != found["sha256"]:
+        manifest = self.backup.manifest
+        if manifest and self.sha256 != manifest["sha256"]:
             raise BadBackupError(
-                f"{self.backup.name} is not the object that was uploaded: its SHA-256 is {self.sha256[:16]}..., the manifest says {found['sha256'][:16]}...",
+                f"{self.backup.name} is not the object that was uploaded: its SHA-256 is "
+                f"{self.sha256[:16]}..., the manifest says {manifest['sha256'][:16]}...",
                 "Restore another backup: postgres-backup list",
                 [finding("OBJECT_ALTERED", "the object's SHA-256 is not the manifest's")],
             )
