@@ -7,7 +7,6 @@ a name means is its line in :data:`METRICS`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
@@ -15,6 +14,7 @@ from ..clock import parse_timestamp
 from ..errors import unexpected
 from ..findings import finding
 from ..machine import state
+from ..machine.files import replace_file, sweep_halves
 from ..settings import Settings
 
 FILE = "postgres-backup.prom"
@@ -92,7 +92,12 @@ def write(settings: Settings, facts: dict) -> list[dict]:
     """
     path = path_of(settings)
     try:
-        _replace(settings, path, _text(facts))
+        text = _text(facts)
+        if not settings.metrics_file:
+            state.directory(settings)
+        sweep_halves(path)
+        # node_exporter is another user, and cron's umask may be anything
+        replace_file(path, text, mode=0o644, sync=True)
     except Exception as any_error:  # noqa: BLE001 - whatever it is, the backup is in the bucket
         cause = (
             any_error.strerror
@@ -101,37 +106,6 @@ def write(settings: Settings, facts: dict) -> list[dict]:
         )
         return [finding("METRICS_NOT_WRITTEN", settings.hide(f"Failed to write {path}: {cause}"))]
     return []
-
-
-def _replace(settings: Settings, path: str, text: bytes) -> None:
-    """The whole file in one step; killed or out of room at any moment, the old one is still there."""
-    if not settings.metrics_file:
-        state.directory(settings)
-    beside = f"{path}.{os.getpid()}"  # no .prom at its end: node_exporter reads nothing that is half there
-    _clear(path)
-    try:
-        with open(beside, "wb") as file:
-            os.fchmod(
-                file.fileno(), 0o644
-            )  # node_exporter is another user, and cron's umask may be anything
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
-        raise
-
-
-def _clear(path: str) -> None:
-    """Remove what runs that were killed in the middle have left."""
-    folder, name = os.path.split(path)
-    for other in os.listdir(folder or "."):
-        stem, _, process = other.rpartition(".")
-        if stem == name and process.isdigit() and not os.path.exists(f"/proc/{process}"):
-            with contextlib.suppress(FileNotFoundError):  # another run clears up too
-                os.unlink(os.path.join(folder, other))
 
 
 def _text(facts: dict) -> bytes:
