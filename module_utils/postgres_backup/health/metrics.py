@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from ..clock import parse_timestamp
-from ..errors import unexpected
+from ..errors import in_words
 from ..findings import finding
 from ..machine import state
 from ..machine.files import replace_file, sweep_halves
@@ -100,9 +100,7 @@ def write(settings: Settings, facts: dict) -> list[dict]:
         replace_file(path, text, mode=0o644, sync=True)
     except Exception as any_error:  # noqa: BLE001 - whatever it is, the backup is in the bucket
         cause = (
-            any_error.strerror
-            if isinstance(any_error, OSError)
-            else getattr(any_error, "message", "") or unexpected(any_error).message
+            any_error.strerror if isinstance(any_error, OSError) else in_words(any_error).message
         )
         return [finding("METRICS_NOT_WRITTEN", settings.hide(f"Failed to write {path}: {cause}"))]
     return []

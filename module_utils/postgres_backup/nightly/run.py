@@ -12,7 +12,7 @@ from ..backup.prune import prune_backups
 from ..catalog.backups import Backup
 from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
-from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, unexpected
+from ..errors import LockedError, StoreError, UsageError, in_words
 from ..findings import finding
 from ..health import alarms, outcome, ping, status, trend
 from ..job import Job
@@ -97,7 +97,7 @@ def _one(settings: Settings, name: str, progress: Progress) -> tuple[dict, list[
             step = "prune"
             one["deleted"] = prune_backups(Job(settings, name, progress=progress))["deleted"]
     except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        error = in_words(any_error)
         if isinstance(
             any_error, (UsageError, LockedError)
         ):  # an answer to whoever asks; at night nobody does
@@ -161,7 +161,7 @@ def _save_kit(job: Job) -> tuple[dict | None, str, list[int]]:
         with outcome.noted(job.settings, "kit", ""):
             return create_kit(job), "", []
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        error = in_words(any_error)
         if isinstance(any_error, (UsageError, LockedError)):
             outcome.failed(job.settings, "kit", "", error)
         job.progress.step(
