@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.postgres_backup.errors import PostgresBackupError, unexpected
+from ansible.module_utils.postgres_backup.errors import PostgresBackupError, in_words
 from ansible.module_utils.postgres_backup.machine.config_file import DEFAULT_CONFIG, load
 from ansible.module_utils.postgres_backup.machine.progress import FileProgress, Progress
 from ansible.module_utils.postgres_backup.settings import Settings
@@ -79,7 +79,7 @@ def run(argument_spec: dict[str, dict], perform: Callable[[Call], dict]) -> None
             msg=f"{sys.executable} lacks {error.name}. {remedy}", exit_status=2, findings=[]
         )
     except Exception as any_error:  # noqa: BLE001 - the last one to hear of it: a sentence, never a traceback
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        error = in_words(any_error)
         findings = [finding | {"message": hide(finding["message"])} for finding in error.findings]
         module.fail_json(
             msg=hide(sentence(error)), exit_status=error.exit_status, findings=findings

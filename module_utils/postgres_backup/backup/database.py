@@ -22,6 +22,7 @@ from ..findings import Finding, finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock, signals
+from ..machine.carried import Carried
 from ..postgresql import programs
 from ..postgresql.connection import connect
 from ..postgresql.facts import database_facts, extensions, server_facts
@@ -320,27 +321,23 @@ class _Sink:
     WAITING = 4 * 1024 * 1024
 
     def __init__(self, chain: Chain, upload) -> None:
-        self._chain, self._upload, self._error = chain, upload, None
+        self._chain, self._upload, self._failure = chain, upload, Carried()
         self._channel = Channel(self.WAITING)
         self._thread = threading.Thread(target=self._work, name="compress-and-upload", daemon=True)
 
     def _work(self) -> None:
         while chunk := self._channel.get():
-            if self._error is None:
-                try:
+            if self._failure.error is None:
+                with self._failure:
                     self._upload.write(self._chain.write(chunk))
-                except BaseException as error:  # noqa: BLE001 - carried to the thread that reads the dump, which raises it
-                    self._error = error
 
     def put(self, chunk) -> None:
-        if self._error:
-            raise self._error
+        self._failure.check()
         self._channel.put(chunk)
 
     def finish(self) -> None:
         self._stop()
-        if self._error:
-            raise self._error
+        self._failure.check()
         self._upload.write(self._chain.finish())
 
     def _stop(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from .. import __version__, settings
-from ..errors import PostgresBackupError, UsageError, unexpected
+from ..errors import PostgresBackupError, UsageError, in_words
 from ..findings import finding
 from ..machine import config_file, signals
 from ..machine.progress import LogProgress, Progress, TerminalProgress, say
@@ -452,7 +452,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as any_error:  # noqa: BLE001 - the last one to hear of it; never a traceback
         progress.close()
         return _explain(
-            any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error),
+            in_words(any_error),
             hide,
             as_json,
         )

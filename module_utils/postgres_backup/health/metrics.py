@@ -7,7 +7,6 @@ a name means is its line in :data:`METRICS`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +15,10 @@ from typing import TypedDict, cast
 
 from ..catalog.history import LastRun
 from ..clock import format_timestamp, parse_timestamp, utc_now
-from ..errors import UsageError, unexpected
+from ..errors import UsageError, in_words
 from ..findings import Finding, finding
 from ..machine import state
+from ..machine.files import replace_file, sweep_halves
 from ..settings import Settings
 from . import alarms
 from .alarm_kinds import OpenAlarm
@@ -165,46 +165,18 @@ def write(settings: Settings, facts: Facts) -> list[Finding]:
     """
     path = path_of(settings)
     try:
-        _replace(settings, path, _text(facts))
+        text = _text(facts)
+        if not settings.metrics_file:
+            state.directory(settings)
+        sweep_halves(path)
+        # node_exporter is another user, and cron's umask may be anything
+        replace_file(path, text, mode=0o644, sync=True)
     except Exception as any_error:  # noqa: BLE001 - whatever it is, the backup is in the bucket
         cause = (
-            any_error.strerror
-            if isinstance(any_error, OSError)
-            else getattr(any_error, "message", "") or unexpected(any_error).message
+            any_error.strerror if isinstance(any_error, OSError) else in_words(any_error).message
         )
         return [finding("METRICS_NOT_WRITTEN", settings.hide(f"Failed to write {path}: {cause}"))]
     return []
-
-
-def _replace(settings: Settings, path: str, text: bytes) -> None:
-    """The whole file in one step; killed or out of room at any moment, the old one is there."""
-    if not settings.metrics_file:
-        state.directory(settings)
-    # no .prom at its end: node_exporter reads nothing that is half there
-    beside = f"{path}.{os.getpid()}"
-    _clear(path)
-    try:
-        with open(beside, "wb") as file:
-            # node_exporter is another user, and cron's umask may be anything
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
-        raise
-
-
-def _clear(path: str) -> None:
-    """Remove what runs that were killed in the middle have left."""
-    folder, name = os.path.split(path)
-    for other in os.listdir(folder or "."):
-        stem, _, process = other.rpartition(".")
-        if stem == name and process.isdigit() and not os.path.exists(f"/proc/{process}"):
-            with contextlib.suppress(FileNotFoundError):  # another run clears up too
-                os.unlink(os.path.join(folder, other))
 
 
 def _text(facts: Facts) -> bytes:

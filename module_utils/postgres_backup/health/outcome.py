@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from ..catalog import journal
 from ..catalog.backups import layout_for
 from ..clock import format_timestamp, utc_now
-from ..errors import LockedError, PostgresBackupError, UsageError, reason, unexpected
+from ..errors import LockedError, PostgresBackupError, UsageError, in_words, reason
 from ..findings import Finding, finding
 from ..machine import state
 from ..s3.store import HASTY, Store
@@ -65,7 +65,7 @@ def noted(
     except (UsageError, LockedError):
         raise
     except Exception as any_error:
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        error = in_words(any_error)
         if not check:
             error.findings += failed(settings, what, database, error, facts, alarm)
         raise

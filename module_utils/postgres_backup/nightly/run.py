@@ -14,7 +14,7 @@ from ..backup.prune import PrunedLine, prune_backups
 from ..catalog.backups import Backup
 from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
-from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, unexpected
+from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, in_words
 from ..findings import Finding, finding
 from ..health import alarms, metrics, outcome, ping, status, trend
 from ..health.alarm_kinds import Alarm, key
@@ -125,7 +125,7 @@ def _back_up_and_prune(job: Job) -> tuple[NightOfDatabase, list[int], list[Findi
             done["deleted"] = prune_backups(job)["deleted"]
     except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
         findings: list[Finding] = []
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        error = in_words(any_error)
         if isinstance(any_error, (UsageError, LockedError)):
             # an answer to whoever asks; at night nobody does
             findings = outcome.failed(job.settings, step, job.database, error)
@@ -188,7 +188,7 @@ def _save_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
         with outcome.noted(job.settings, "kit", ""):
             return create_kit(job), "", []
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        error = in_words(any_error)
         if isinstance(any_error, (UsageError, LockedError)):
             outcome.failed(job.settings, "kit", "", error)
         _tell_failure(job, "kit: failed", error)

@@ -232,7 +232,7 @@ def test_nobody_is_left_out_and_nobody_is_held_up(play, config, tmp_path):
     assert "There is no config /nonexistent/backup-config.env" in text
     assert "Connection refused" in text
     assert config.values["DB_PASSWORD"] not in text + shown
-    assert [path.name for path in tmp_path.glob(".report-*")] == []
+    assert [path.name for path in tmp_path.glob(f"{page.name}?*")] == []
 
 
 def test_the_only_server_cannot_be_reached(play, tmp_path):
