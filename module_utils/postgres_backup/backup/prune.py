@@ -109,3 +109,28 @@ def remove(store: Store, decision: Decision) -> None:
         keys.append(layout.globals(backup.name))
     store.delete(keys)
     store.delete([layout.manifest(backup.name)])
+
+
+def lines(result: dict, check: bool = False) -> list[str]:
+    """:func:`prune_backups` for a person; the first line is what the log ends with.
+
+    :param check: nothing was deleted.
+    """
+    delete, drop = ("would delete", "would drop") if check else ("deleted", "dropped")
+    return [
+        (
+            f"{result['database']}: kept {len(result['kept'])} backups, "
+            f"{delete} {len(result['deleted'])}"
+        ),
+        *(f"{delete}  {one['backup']}  {one['reason']}" for one in result["deleted"]),
+        *(f"kept     {one['backup']}  {one['reason']}" for one in result["kept"]),
+        *(
+            f"{drop}  database {one['database']}  {one['reason']}"
+            for one in result["replaced_deleted"]
+        ),
+        *(
+            f"kept     database {one['database']}  {one['reason']}"
+            for one in result["replaced_kept"]
+        ),
+        *(one["message"] for one in result["findings"]),
+    ]

@@ -196,3 +196,12 @@ def _tables(backups: Sequence[Backup]) -> list[dict]:
 
 def _rows(backup: Backup, table: str) -> int | None:
     return backup.manifest["tables"].get(table, {}).get("rows") if backup.good else None
+
+
+def lines(facts: dict) -> list[str]:
+    """:func:`describe_server` for a person: is all well, and if not, why."""
+    well = "all is well" if facts["healthy"] else "NOT WELL"
+    return [
+        f"{facts['server']}: {well}; next run {facts['next_run']}",
+        *(f"  {one['code']}: {one['message']}" for one in facts["findings"]),
+    ]

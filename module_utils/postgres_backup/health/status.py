@@ -282,3 +282,15 @@ def lines(found: dict) -> list[str]:
         for alarm in found["alarms"]
     ]
     return text + [f"  {f['code']}: {f['message']}" for f in found["findings"]]
+
+
+def info_lines(found: dict) -> list[str]:
+    """:func:`info` for a person: the listing, before it whose backups there are where the settings
+    do not say, and after it how many have no owner.
+    """
+    waiting = f"{found['waiting']} of these wait for `postgres-backup adopt` on the server"
+    return [
+        *(owner_lines(found["owners"]) if found.get("owners") else []),
+        *table(found["backups"]),
+        *([waiting] if found["waiting"] else []),
+    ]

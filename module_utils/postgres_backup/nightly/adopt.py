@@ -49,3 +49,11 @@ def adopt_backups(job: Job) -> dict:
                 )
                 job.progress.step(f"{job.database}: adopted {backup.name}")
     return result
+
+
+def lines(result: dict) -> list[str]:
+    """:func:`adopt_backups` for a person."""
+    return [
+        *(f"adopted  {name}" for name in result["adopted"]),
+        *(f"refused  {one['backup']}: {one['reason']}" for one in result["refused"]),
+    ] or ["Nothing waits for adoption."]

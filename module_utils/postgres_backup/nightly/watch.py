@@ -157,3 +157,8 @@ def _tell_missed(settings: Settings, planned: datetime, progress: Progress) -> l
         return []
     trouble = alarms.Trouble("NIGHT_SKIPPED", "", f"{message}. It is made up for now")
     return alarms.settle(settings, [trouble.key], [trouble])
+
+
+def lines(result: dict) -> list[str]:
+    """:func:`look_around` for a person: what is wrong; nothing where all is well."""
+    return [f"{one['code']}: {one['message']} (since {one['since']})" for one in result["troubles"]]
