@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypedDict
 
 from ..clock import utc_now
 from ..health import verdict
 from . import page
+
+
+class ServerAnswer(TypedDict):
+    """What a server answered: ``facts``, as text, or else why it could not be asked."""
+
+    name: str
+    facts: str | None
+    error: str | None
 
 
 class ServerState(TypedDict):
@@ -29,16 +37,15 @@ class Report(TypedDict):
 
 
 def write_report(
-    answers: Sequence[Mapping[str, str]], template: str, dest: str, check: bool = False
+    answers: Sequence[ServerAnswer], template: str, dest: str, check: bool = False
 ) -> Report:
     """One HTML file of all servers.
 
-    :param answers: per server ``name``, and ``facts`` or ``error`` as ``page.parse`` takes them.
     :param template: the file of the template.
     :param check: make the page and throw it away.
     :raises UsageError: the template cannot be read, or the file not be written.
     """
-    servers = [page.parse(one["name"], one.get("facts"), one.get("error")) for one in answers]
+    servers = [page.parse(one["name"], one["facts"], one["error"]) for one in answers]
     text = page.render(servers, utc_now(), page.read(template)).encode(errors="replace")
     if not check:
         page.write(dest, text)

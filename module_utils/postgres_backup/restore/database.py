@@ -158,7 +158,8 @@ def _plan_lines(made: dict) -> list[str]:
             "and the application waits for all of it"
         )
     elif made["replaces"]:
-        text.append(f"The database as it is would be kept as {made['kept_database']}")
+        kept = made.get("kept_database") or f"{name}_before_<time>"
+        text.append(f"The database as it is would be kept as {kept}")
     else:
         text.append(f"There is no database {name} now")
     if made["free_bytes"] is not None:
