@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from postgres_backup.cli import main as backup_program
+from postgres_backup.cli import commands as backup_commands
+from postgres_backup.cli.parser import build
 from postgres_backup.clock import format_timestamp
 from postgres_backup.health import metrics
 from postgres_backup.settings import Settings
@@ -108,7 +109,7 @@ def test_every_rule_is_tested_and_says_what_to_type():
     tests = (MONITORING / "postgres-backup-rules-test.yml").read_text()
     commands = next(
         action.choices
-        for action in backup_program._parser()._actions
+        for action in build(backup_commands.COMMANDS.values())._actions
         if isinstance(action, argparse._SubParsersAction)
     )
     for rule in RULES:

@@ -364,3 +364,17 @@ def _label(layout: Layout, name: BackupName, what: str) -> str:
 
 def _key(layout: Layout, name: BackupName, what: str) -> str:
     return layout.partial(name, what) if what else layout.backup(name)
+
+
+def lines(result: BackupResult) -> list[str]:
+    """:func:`create_backup` for a person; the first line is what the log ends with."""
+    if "bytes" not in result:
+        return [f"{result['database']}: {result['key']} would be made"]
+    return [
+        (
+            f"{result['database']}: {result['backup']} is in the bucket: {result['rows']} rows in "
+            f"{result['tables']} tables, {human_bytes(result['dump_bytes'])} as "
+            f"{human_bytes(result['bytes'])}, {human_seconds(result['seconds'])}"
+        ),
+        *(found["message"] for found in result["findings"]),
+    ]

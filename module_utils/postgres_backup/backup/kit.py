@@ -291,3 +291,17 @@ def _prune(settings: Settings, store: Store, progress: Progress) -> list[dict]:
             deleted.append({"kit": decision.backup.name, "reason": decision.reason})
             progress.step(f"kit: deleted {decision.backup.name}: {decision.reason}")
     return deleted
+
+
+def lines(result: KitResult) -> list[str]:
+    """:func:`create_kit` for a person; the first line is what the log ends with."""
+    if "bytes" not in result:
+        told = f"kit: {result['kit']} would be made: {result['files']} files, "
+        return [told + human_bytes(result["file_bytes"])]
+    return [
+        (
+            f"kit: {result['kit']} is in the bucket: {result['files']} files, "
+            f"{human_bytes(result['bytes'])}, {human_seconds(result['seconds'])}"
+        ),
+        *(found["message"] for found in result["findings"]),
+    ]

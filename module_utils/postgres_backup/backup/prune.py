@@ -132,3 +132,28 @@ def remove(store: Store, backup: Backup) -> None:
         keys.append(layout.globals(backup.name))
     store.delete(keys)
     store.delete([layout.manifest(backup.name)])
+
+
+def lines(result: Pruned, check: bool = False) -> list[str]:
+    """:func:`prune_backups` for a person; the first line is what the log ends with.
+
+    :param check: nothing was deleted.
+    """
+    delete, drop = ("would delete", "would drop") if check else ("deleted", "dropped")
+    return [
+        (
+            f"{result['database']}: kept {len(result['kept'])} backups, "
+            f"{delete} {len(result['deleted'])}"
+        ),
+        *(f"{delete}  {line['backup']}  {line['reason']}" for line in result["deleted"]),
+        *(f"kept     {line['backup']}  {line['reason']}" for line in result["kept"]),
+        *(
+            f"{drop}  database {line['database']}  {line['reason']}"
+            for line in result["replaced_deleted"]
+        ),
+        *(
+            f"kept     database {line['database']}  {line['reason']}"
+            for line in result["replaced_kept"]
+        ),
+        *(line["message"] for line in result["findings"]),
+    ]

@@ -252,3 +252,9 @@ def _send(settings: Settings, url: str, headline: str, text: str) -> str:
         if len(piece) > 4:  # tokens, passwords and hosts
             said = said.replace(piece, "********")
     return settings.hide(said)
+
+
+def lines(result: Tested) -> list[str]:
+    """:func:`send_test` for a person."""
+    told = "told" if result["sent"] else "would be told"
+    return [f"{told}: {kind}" for kind in result["addresses"]] or ["No address is new."]

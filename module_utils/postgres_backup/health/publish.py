@@ -48,3 +48,13 @@ def publish_page(settings: Settings, text: str, hours: int, check: bool = False)
         return {"changed": True, "key": key, "ends_at": ends}
     store.put(key, text.encode(), "text/html; charset=utf-8")
     return {"changed": True, "key": key, "link": store.link(key, hours * 3600), "ends_at": ends}
+
+
+def lines(result: Published) -> list[str]:
+    """:func:`publish_page` for a person."""
+    if "link" not in result:
+        return [f"It would be put into the bucket as {result['key']}"]
+    return [
+        f"Whoever has this link can read the page, without a key, until {result['ends_at']}:",
+        result["link"],
+    ]

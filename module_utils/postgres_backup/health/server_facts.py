@@ -314,3 +314,12 @@ def _rows(backup: Backup, table: str) -> int | None:
     if not backup.good or not backup.manifest or table not in backup.manifest["tables"]:
         return None
     return backup.manifest["tables"][table]["rows"]
+
+
+def lines(facts: ServerFacts) -> list[str]:
+    """:func:`describe_server` for a person: is all well, and if not, why."""
+    well = "all is well" if facts["healthy"] else "NOT WELL"
+    return [
+        f"{facts['server']}: {well}; next run {facts['next_run']}",
+        *(f"  {found['code']}: {found['message']}" for found in facts["findings"]),
+    ]

@@ -299,3 +299,15 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
     if waiting := database["waiting"]:
         text.append(f"    {waiting} backups without an owner wait for `postgres-backup adopt`")
     return text
+
+
+def info_lines(listing: Listing) -> list[str]:
+    """:func:`info` for a person: the listing, before it whose backups there are where the settings
+    do not say, and after it how many have no owner.
+    """
+    waiting = f"{listing['waiting']} of these wait for `postgres-backup adopt` on the server"
+    return [
+        *(owner_lines(listing["owners"]) if listing.get("owners") else []),
+        *table(listing["backups"]),
+        *([waiting] if listing["waiting"] else []),
+    ]

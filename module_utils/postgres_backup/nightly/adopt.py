@@ -63,3 +63,11 @@ def adopt_backups(job: Job) -> Adopted:
                 )
                 job.progress.step(f"{job.database}: adopted {backup.name}")
     return result
+
+
+def lines(result: Adopted) -> list[str]:
+    """:func:`adopt_backups` for a person."""
+    return [
+        *(f"adopted  {name}" for name in result["adopted"]),
+        *(f"refused  {line['backup']}: {line['reason']}" for line in result["refused"]),
+    ] or ["Nothing waits for adoption."]

@@ -174,3 +174,11 @@ def _tell_missed(settings: Settings, planned: datetime, progress: Progress) -> l
         return []
     skipped = Alarm("NIGHT_SKIPPED", "", f"{message}. It is made up for now")
     return alarms.settle(settings, [skipped.key], [skipped])
+
+
+def lines(result: Watched) -> list[str]:
+    """:func:`look_around` for a person: what is wrong; nothing where all is well."""
+    return [
+        f"{alarm['code']}: {alarm['message']} (since {alarm['since']})"
+        for alarm in result["troubles"]
+    ]

@@ -15,7 +15,7 @@ from ..machine import lock
 from ..postgresql import replaced, swap
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import database_facts
-from ..text import human_seconds
+from ..text import human_bytes, human_seconds
 from . import in_place
 from .preflight import Plan, plan
 from .side_database import discarded_on_failure, load_beside, swap_in
@@ -123,3 +123,64 @@ def _plan_undo(job: Job, kept: str) -> tuple[dict, dict | None, str | None]:
         "findings": [],
     }
     return result, live, chosen["comment"]
+
+
+def lines(result: dict) -> list[str]:
+    """:func:`restore_database` for a person; of one that was done the first line is what the log
+    ends with.
+    """
+    if "downtime_seconds" not in result:
+        return _plan_lines(result)
+    kept = result["kept_database"]
+    return [
+        f"{result['database']}: restored from {result['backup']}: {result['rows']} rows, "
+        f"{human_seconds(result['seconds'])}, unreachable for {result['downtime_seconds']:.2f} s"
+        + (f"; the database as it was is kept as {kept}" if kept else ""),
+        *(["Undo: postgres-backup undo-restore"] if kept else []),
+        *(one["message"] for one in result["findings"]),
+    ]
+
+
+def _plan_lines(made: dict) -> list[str]:
+    """What is going to happen, and in which state the rest is."""
+    rows = "an unknown number of" if made["rows"] is None else made["rows"]
+    proven = "proven" if made["proven"] else "not yet read to its end by anybody: that comes first"
+    name = made["database"]
+    text = [
+        (
+            f"{name} would become what it was in {made['backup']} "
+            f"({rows} rows, {human_bytes(made['bytes'])}, {proven})"
+        )
+    ]
+    if made["in_place"]:
+        text.append(
+            "In place, in one transaction: nothing is kept to go back to, "
+            "and the application waits for all of it"
+        )
+    elif made["replaces"]:
+        kept = made.get("kept_database") or f"{name}_before_<time>"
+        text.append(f"The database as it is would be kept as {kept}")
+    else:
+        text.append(f"There is no database {name} now")
+    if made["free_bytes"] is not None:
+        needed, free = human_bytes(made["needed_bytes"]), human_bytes(made["free_bytes"])
+        text.append(f"Room for a second copy: {needed} needed, {free} free")
+    if made["missing_roles"]:
+        text.append(f"Roles that are made first: {', '.join(made['missing_roles'])}")
+    if made["sessions"]:
+        text.append(f"Connections that the swap closes: {made['sessions']}")
+    return [*text, *(one["message"] for one in made["findings"])]
+
+
+def undo_lines(result: dict) -> list[str]:
+    """:func:`undo_restore` for a person; of one that was done the first line is what the log ends
+    with.
+    """
+    name, back, kept = result["database"], result["restored_database"], result["kept_database"]
+    if "downtime_seconds" not in result:
+        told = f"{name}: {back} would be live again"
+        told += f"; the one it replaces would be kept as {kept}" if kept else ""
+    else:
+        told = f"{name}: {back} is live again, unreachable for {result['downtime_seconds']:.2f} s"
+        told += f"; the one it replaced is kept as {kept}" if kept else ""
+    return [told, *(one["message"] for one in result["findings"])]

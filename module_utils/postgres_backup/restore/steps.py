@@ -24,9 +24,11 @@ from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_seconds
 from . import in_place as inside
+from .database import lines as database_lines
 from .database import restore_database
 from .preflight import plan
 from .side_database import discard_side_database, load_beside, swap_in
+from .tables import lines as table_lines
 from .tables import restore_tables
 
 
@@ -228,3 +230,79 @@ def _rows(settings: Settings, database: str) -> dict[str, int]:
             )
             counts[f"{table['schema']}.{table['name']}"] = connection.execute(query).fetchone()["n"]
         return counts
+
+
+def lines(result: dict, stage: str = "all", check: bool = False) -> list[str]:
+    """:func:`perform_step` for a person; the first line is what the log ends with, where it says
+    something.
+
+    :param stage: the step that was asked for.
+    :param check: nothing was changed.
+    """
+    if "tables" in result:
+        return table_lines(result, check)
+    if stage == "all" or (stage == "load" and not result["side_database"]):
+        return database_lines(result)
+    told = _STEP_LINES[stage](result, check)
+    return [*told, *(one["message"] for one in result["findings"])]
+
+
+def _load_lines(result: dict, _check: bool) -> list[str]:
+    return [
+        (
+            f"{result['database']}: {result['backup']} stands beside it, compared: "
+            f"{result['rows']} rows, {human_seconds(result['seconds'])}"
+        )
+    ]
+
+
+def _swap_lines(result: dict, check: bool) -> list[str]:
+    if check:
+        kept = result["kept_database"]
+        told = f"; as it is it would be kept as {kept}" if kept else ""
+        return [f"{result['database']}: would be what it was in {result['backup']}{told}"]
+    return [
+        (
+            f"{result['database']}: is what it was in {result['backup']}, "
+            f"unreachable for {result['downtime_seconds']:.2f} s"
+        )
+    ]
+
+
+def _discard_lines(result: dict, check: bool) -> list[str]:
+    side = result["side_database"]
+    done = "would remove" if check else "removed"
+    return [f"{result['database']}: {done} {side}"] if side else []
+
+
+def _note_lines(_result: dict, _check: bool) -> list[str]:
+    return []
+
+
+def _compare_lines(result: dict, _check: bool) -> list[str]:
+    kept = result["kept_database"]
+    if not result["row_differences"]:
+        return [f"Every table has as many rows as in {kept}."]
+
+    def rows(number: int | None) -> str:
+        return "no table" if number is None else str(number)
+
+    return [
+        (
+            f"What was written after the backup is in {kept}. "
+            "Tables with another number of rows (until now -> now):"
+        ),
+        *(
+            f"  {one['table']}  {rows(one['kept_rows'])} -> {rows(one['live_rows'])}"
+            for one in result["row_differences"]
+        ),
+    ]
+
+
+_STEP_LINES = {
+    "load": _load_lines,
+    "swap": _swap_lines,
+    "discard": _discard_lines,
+    "note": _note_lines,
+    "compare": _compare_lines,
+}

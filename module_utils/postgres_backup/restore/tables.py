@@ -553,3 +553,24 @@ def _lost_references(
                 )
             )
     return findings
+
+
+def lines(result: dict, check: bool = False) -> list[str]:
+    """:func:`restore_tables` for a person; the first line is what the log ends with.
+
+    :param check: nothing was changed in the live database.
+    """
+    names = ", ".join(table["table"] for table in result["tables"])
+    return [
+        (
+            f"{result['database']}: {names} {'would be' if check else 'are'} as in "
+            f"{result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}"
+        ),
+        *(
+            f"{table['table']}: {table['rows']} rows: {table['inserted']} inserted, "
+            f"{table['updated']} set back, {table['deleted']} later ones deleted"
+            + (", the table created" if table["created"] else "")
+            for table in result["tables"]
+        ),
+        *(one["message"] for one in result["findings"]),
+    ]

@@ -71,3 +71,14 @@ def verify_backup(job: Job, backup: str) -> Verified:
         if chosen.problem and not job.check
         else [],
     }
+
+
+def lines(result: dict) -> list[str]:
+    """:func:`verify_backup` for a person; the first line is what the log ends with."""
+    return [
+        (
+            f"{result['database']}: {result['backup']} is whole: {result['rows']} rows, "
+            f"read to its end in {human_seconds(result['seconds'])}"
+        ),
+        *(one["message"] for one in result["findings"]),
+    ]
