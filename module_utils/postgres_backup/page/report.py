@@ -10,7 +10,7 @@ from ..health import verdict
 from . import page
 
 
-class ServerAnswer(TypedDict):
+class Answer(TypedDict):
     """What a server answered: ``facts``, as text, or else why it could not be asked."""
 
     name: str
@@ -37,7 +37,7 @@ class Report(TypedDict):
 
 
 def write_report(
-    answers: Sequence[ServerAnswer], template: str, dest: str, check: bool = False
+    answers: Sequence[Answer], template: str, dest: str, check: bool = False
 ) -> Report:
     """One HTML file of all servers.
 
