@@ -59,6 +59,8 @@ client_version:
   sample: "16.3"
 """
 
+import dataclasses
+
 from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
 
 ARGUMENT_SPEC = {**CONFIG_OPTION}
@@ -72,14 +74,14 @@ def perform(call: Call) -> dict:
 
     # beside the database, which a lost server's new one does not have yet
     with connect_maintenance(call.settings, call.settings.databases[0]) as connection:
-        facts = facts_of(connection)
+        server = facts_of(connection)
     try:
-        client = programs.find(call.settings, facts["major"]).version
+        client = programs.find(call.settings, server.major).version
     except errors.DatabaseError:
         client = ""  # an answer, not a failure: the caller installs it
     return {
         "changed": False,
-        **facts,
+        **dataclasses.asdict(server),
         "tables": table_counts(call.settings),
         "client_version": client,
     }

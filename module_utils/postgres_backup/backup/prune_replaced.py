@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..catalog.retention import plan_replaced
-from ..clock import parse_timestamp, utc_now
+from ..clock import utc_now
 from ..errors import DatabaseError
 from ..findings import finding
 from ..job import Job
@@ -27,8 +27,7 @@ def prune_replaced(job: Job, newest_good: datetime | None) -> dict:
     try:
         with connect_maintenance(job.settings, job.database) as connection:
             kept = [
-                (row["name"], parse_timestamp(row["replaced_at"]))
-                for row in replaced.kept(connection, job.database)
+                (there.name, there.replaced_at) for there in replaced.kept(connection, job.database)
             ]
     except DatabaseError as error:
         message = (

@@ -133,8 +133,13 @@ def _replaced(settings: Settings, name: str) -> list[dict] | DatabaseError:
     try:
         with connect_maintenance(settings, name) as connection:
             return [
-                {key: row[key] for key in ("name", "replaced_at", "by", "bytes")}
-                for row in replaced.kept(connection, name)
+                {
+                    "name": there.name,
+                    "replaced_at": format_timestamp(there.replaced_at),
+                    "by": there.by,
+                    "bytes": there.bytes,
+                }
+                for there in replaced.kept(connection, name)
             ]
     except DatabaseError as error:  # the backups can be judged without the server
         return error

@@ -18,7 +18,8 @@ from .proof import prove
 def verify_backup(job: Job, backup: str) -> dict:
     """Download, decrypt, decompress and inspect a backup, without a database.
 
-    :param check: read it all the same, but write no proof.
+    In check mode it is read all the same, but no proof is written.
+
     :return: ``backup database key bytes dump_bytes rows seconds sha256 findings changed``.
     :raises BadBackupError: it is cut, altered or not what its manifest says.
     """
@@ -36,7 +37,8 @@ def verify_backup(job: Job, backup: str) -> dict:
         job.store.put(chosen.layout.manifest(chosen.name), manifest.dump(found), "application/json")
     seconds = round(time.monotonic() - began, 1)
     job.progress.step(
-        f"{job.database}: {chosen.name} is whole: {found['rows']} rows, read to its end in {human_seconds(seconds)}"
+        f"{job.database}: {chosen.name} is whole: {found['rows']} rows, "
+        f"read to its end in {human_seconds(seconds)}"
     )
     return {
         "changed": not chosen.proven,

@@ -65,11 +65,14 @@ def test_in_place_there_is_no_side_database(filled, config):
 def age(database, settings, kept: str, days: float) -> None:
     """Make a replaced database one that was replaced so long ago."""
     with connect_maintenance(settings, database.name) as connection:
-        facts = replaced.choose(connection, settings, database.name, kept)
-    comment = {key: facts[key] for key in ("database", "by", "comment")} | {
-        "postgres-backup": "replaced"
+        it = replaced.choose(connection, settings, database.name, kept)
+    comment = {
+        "postgres-backup": "replaced",
+        "database": database.name,
+        "by": it.by,
+        "comment": it.comment,
+        "replaced_at": format_timestamp(utc_now() - timedelta(days=days)),
     }
-    comment["replaced_at"] = format_timestamp(utc_now() - timedelta(days=days))
     run_sql(
         database.server,
         "postgres",
