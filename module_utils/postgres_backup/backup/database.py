@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypedDict
 
 import psycopg
 
@@ -20,10 +21,11 @@ from ..catalog.backups import layout_for
 from ..catalog.names import BackupName, Layout
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, PostgresBackupError, StoreError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock, signals
+from ..machine.carried import Carried
 from ..postgresql import programs
 from ..postgresql.connection import connect, value
 from ..postgresql.facts import (
@@ -42,18 +44,37 @@ from ..text import human_bytes, human_seconds
 
 #: hours after which an unfinished upload under our prefix cannot be anybody's work any more
 STALE_UPLOAD_HOURS = 24
-#: longest pause, seconds, before the next try for a name that nobody else has
-LONGEST_PAUSE = 30.0
 
 
-def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = False) -> dict:
+class _Planned(TypedDict):
+    changed: bool
+    backup: str
+    database: str
+    key: str
+    findings: list[Finding]
+
+
+class BackupResult(_Planned, total=False):
+    """A backup; of one that is only planned (``check``) no more is known than the first five.
+
+    ``tables`` says how many have rows in it; ``bytes`` and ``sha256`` are the object's,
+    ``dump_bytes`` those before compression.
+    """
+
+    taken_at: str
+    bytes: int
+    dump_bytes: int
+    rows: int
+    tables: int
+    seconds: float
+    sha256: str
+
+
+def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = False) -> BackupResult:
     """Back up one database.
 
-    :param database: one of the settings' databases; may be empty where there is only one.
     :param tables: patterns as for ``pg_dump --table``; the result is a partial backup.
     :param schema_only: definitions without rows; a partial backup too.
-    :param check: find everything out, change nothing.
-    :return: ``backup database taken_at key bytes dump_bytes rows seconds sha256 findings changed``.
     :raises PostgresBackupError: nothing is left in the bucket under a backup's name.
     """
     what = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
@@ -77,7 +98,7 @@ def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = Fals
         run = _prepare(job, what)
         with lock.hold(job.settings, job.database, "backup"):
             result = run.go(tables, schema_only)
-        note["good"] = {"backup": result["backup"], "taken_at": result["taken_at"]}
+        note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
         return result
 
 
@@ -95,7 +116,7 @@ class _Run:
         self.job, self.tools, self.server, self.what = job, tools, server, what
         self.layout = layout_for(job.settings, job.database)
 
-    def go(self, tables: Sequence[str], schema_only: bool) -> dict:
+    def go(self, tables: Sequence[str], schema_only: bool) -> BackupResult:
         began = time.monotonic()
         swept = self.job.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
         if swept:
@@ -145,7 +166,7 @@ class _Run:
             )
             raise
         seconds = round(time.monotonic() - began, 1)
-        result = {
+        result: BackupResult = {
             "changed": True,
             "backup": found["name"],
             "database": self.job.database,
@@ -173,35 +194,21 @@ class _Run:
         return result
 
     def _claim_name(self) -> BackupName:
-        """A name that nobody has, and that nobody takes at the same time.
+        """A name that nobody has, and that nobody takes at the same time."""
 
-        A name has no smaller unit than a second, and all servers under one prefix begin at
-        midnight. Few stores refuse the second writer of a key, so each says in the journal that it
-        begins, then looks who else did; where both see each other, both go on to another second.
-        """
-        pause = 0.0
-        while True:
-            name = BackupName.of(
-                utc_now(),
-                self.job.settings.format,
-                self.job.settings.compression,
-                bool(self.job.settings.age_recipients),
+        def taken(at: datetime) -> bool:
+            keys = (
+                _key(self.layout, self._name(at), self.what),
+                self._manifest_key(self._name(at)),
             )
-            mine = journal.claim(
-                self.job.store, self.layout, name.taken_at, {"database": self.job.database}
-            )
-            others = [
-                key
-                for key in journal.claims(self.job.store, self.layout, name.taken_at)
-                if key != mine
-            ]
-            if not others and not any(
-                self.job.store.head(key)
-                for key in (_key(self.layout, name, self.what), self._manifest_key(name))
-            ):
-                return name
-            time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, pause))
-            pause = min(pause * 2 or 1.0, LONGEST_PAUSE)
+            return any(self.job.store.head(key) for key in keys)
+
+        facts = {"database": self.job.database}
+        return self._name(journal.claim(self.job.store, self.layout, journal.BEGAN, facts, taken))
+
+    def _name(self, taken_at: datetime) -> BackupName:
+        s = self.job.settings
+        return BackupName.of(taken_at, s.format, s.compression, bool(s.age_recipients))
 
     def _manifest_key(self, name: BackupName) -> str:
         return (
@@ -342,27 +349,23 @@ class _Sink:
     WAITING = 4 * 1024 * 1024
 
     def __init__(self, chain: Chain, upload) -> None:
-        self._chain, self._upload, self._error = chain, upload, None
+        self._chain, self._upload, self._failure = chain, upload, Carried()
         self._channel = Channel(self.WAITING)
         self._thread = threading.Thread(target=self._work, name="compress-and-upload", daemon=True)
 
     def _work(self) -> None:
         while chunk := self._channel.get():
-            if self._error is None:
-                try:
+            if self._failure.error is None:
+                with self._failure:
                     self._upload.write(self._chain.write(chunk))
-                except BaseException as error:  # noqa: BLE001 - carried to the thread that reads the dump, which raises it
-                    self._error = error
 
     def put(self, chunk) -> None:
-        if self._error:
-            raise self._error
+        self._failure.check()
         self._channel.put(chunk)
 
     def finish(self) -> None:
         self._stop()
-        if self._error:
-            raise self._error
+        self._failure.check()
         self._upload.write(self._chain.finish())
 
     def _stop(self) -> None:
@@ -389,3 +392,17 @@ def _label(layout: Layout, name: BackupName, what: str) -> str:
 
 def _key(layout: Layout, name: BackupName, what: str) -> str:
     return layout.partial(name, what) if what else layout.backup(name)
+
+
+def lines(result: BackupResult) -> list[str]:
+    """:func:`create_backup` for a person; the first line is what the log ends with."""
+    if "bytes" not in result:
+        return [f"{result['database']}: {result['key']} would be made"]
+    return [
+        (
+            f"{result['database']}: {result['backup']} is in the bucket: {result['rows']} rows in "
+            f"{result['tables']} tables, {human_bytes(result['dump_bytes'])} as "
+            f"{human_bytes(result['bytes'])}, {human_seconds(result['seconds'])}"
+        ),
+        *(found["message"] for found in result["findings"]),
+    ]

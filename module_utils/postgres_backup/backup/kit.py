@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import random
 import stat
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from typing import TypedDict
 
 from ..catalog import journal, manifest
 from ..catalog.kits import list_kits, root_of
@@ -40,10 +40,32 @@ _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 
 
-def create_kit(job: Job) -> dict:
+class DeletedKit(TypedDict):
+    kit: str
+    reason: str
+
+
+class _Planned(TypedDict):
+    changed: bool
+    kit: str
+    key: str
+    files: int
+    file_bytes: int
+    findings: list[Finding]
+
+
+class KitResult(_Planned, total=False):
+    """A server kit; of one that is only planned (``check``) no more is known than the first six."""
+
+    bytes: int
+    sha256: str
+    seconds: float
+    deleted: list[DeletedKit]
+
+
+def create_kit(job: Job) -> KitResult:
     """Save the files of ``backup_paths``.
 
-    :return: ``kit key bytes files file_bytes seconds sha256 findings changed``.
     :raises UsageError: there are no paths, one is missing, or the kit would hold secrets in the
         clear.
     :raises PostgresBackupError: a file cannot be read, or the store refuses; nothing of the kit is
@@ -126,21 +148,14 @@ def _name(settings: Settings, moment: datetime) -> str:
 
 
 def _claim_name(settings: Settings, store: Store) -> str:
-    """A name that nobody has, and that nobody takes at the same time: every server under the prefix
-    begins at midnight, as ``Backup`` knows too.
-    """
+    """A name that no kit has, and that no other server takes at the same time."""
+
+    def taken(at: datetime) -> bool:
+        kits = f"{root_of(settings)}postgres-backup-kit-{format_time(at)}."
+        return any(store.list(kits))
+
     layout = Layout(settings.s3_prefix)
-    while True:
-        moment = utc_now()
-        mine = journal.claim(store, layout, moment, {}, journal.KIT_BEGAN)
-        others = [
-            key for key in journal.claims(store, layout, moment, journal.KIT_BEGAN) if key != mine
-        ]
-        if not others and not any(
-            store.list(f"{root_of(settings)}postgres-backup-kit-{format_time(moment)}.")
-        ):
-            return _name(settings, moment)
-        time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, 4.0))
+    return _name(settings, journal.claim(store, layout, journal.KIT_BEGAN, {}, taken))
 
 
 def require_permission(settings: Settings) -> None:
@@ -276,3 +291,17 @@ def _prune(settings: Settings, store: Store, progress: Progress) -> list[dict]:
             deleted.append({"kit": decision.backup.name, "reason": decision.reason})
             progress.step(f"kit: deleted {decision.backup.name}: {decision.reason}")
     return deleted
+
+
+def lines(result: KitResult) -> list[str]:
+    """:func:`create_kit` for a person; the first line is what the log ends with."""
+    if "bytes" not in result:
+        told = f"kit: {result['kit']} would be made: {result['files']} files, "
+        return [told + human_bytes(result["file_bytes"])]
+    return [
+        (
+            f"kit: {result['kit']} is in the bucket: {result['files']} files, "
+            f"{human_bytes(result['bytes'])}, {human_seconds(result['seconds'])}"
+        ),
+        *(found["message"] for found in result["findings"]),
+    ]

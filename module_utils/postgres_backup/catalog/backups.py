@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Literal, TypedDict, cast
 
@@ -159,36 +158,37 @@ class Catalog:
         return sorted(backups, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
 
     def _under(self, layout: Layout) -> list[Backup]:
-        objects, keys = {}, set()
+        objects = {}
         for item in self.store.list(layout.root, delimiter="/"):
             name = BackupName.parse(item.key[len(layout.root) :])
             if name:
                 objects[name] = item
-        for item in self.store.list(layout.root + "manifests/"):
-            keys.add(item.key)
-        self._lonely += [
-            (layout, key) for key in keys - {layout.manifest(name) for name in objects}
+        keys = {item.key for item in self.store.list(layout.root + "manifests/")}
+        wanted = {layout.manifest(name) for name in objects}
+        self._lonely += [(layout, key) for key in keys - wanted]
+        manifests = dict(self.store.get_many(keys & wanted, _parsed))
+        return [
+            self._join(layout, name, item, manifests.get(layout.manifest(name)))
+            for name, item in objects.items()
         ]
-        with ThreadPoolExecutor(8) as pool:
-            return list(
-                pool.map(lambda pair: self._join(layout, pair[0], pair[1], keys), objects.items())
-            )
 
-    def _join(self, layout: Layout, name: BackupName, item: StoredObject, keys: set[str]) -> Backup:
-        key = layout.manifest(name)
-        data = self.store.get(key) if key in keys else None
+    def _join(
+        self,
+        layout: Layout,
+        name: BackupName,
+        item: StoredObject,
+        manifest: Manifest | BadBackupError | None,
+    ) -> Backup:
         here = layout == self.layout or layout.database == self.database
-        if data is None:
+        if manifest is None:
             return Backup(name, layout, item.bytes, candidate=here)
-        try:
-            manifest = parse(data, key)
-        except BadBackupError as error:
+        if isinstance(manifest, BadBackupError):
             return Backup(
                 name,
                 layout,
                 item.bytes,
-                problem=error.message,
-                problem_code=error.findings[0]["code"],
+                problem=manifest.message,
+                problem_code=manifest.findings[0]["code"],
                 candidate=here,
             )
         problem = code = ""
@@ -271,6 +271,16 @@ class Catalog:
 
     def _where(self) -> str:
         return f"s3://{self.settings.s3_bucket}/{self.layout.root}"
+
+
+def _parsed(key: str, data: bytes | None) -> tuple[str, Manifest | BadBackupError | None]:
+    """A key with its manifest, with what is wrong with that, or with None where it has gone."""
+    if data is None:
+        return key, None
+    try:
+        return key, parse(data, key)
+    except BadBackupError as error:
+        return key, error
 
 
 def layout_for(settings: Settings, database: str) -> Layout:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TypedDict, cast
 
@@ -88,21 +87,18 @@ class History(TypedDict):
 
 
 def events(settings: Settings, store: Store, since: datetime, database: str = "") -> list[Event]:
-    """What happened since then, newest first.
+    """What happened since then, newest first; what cannot be read is left out.
 
     :param database: only what happened to this one. A server without a name in the settings
         (nothing but a bucket is known) hears of all servers.
-    :return: what cannot be read is left out.
     """
     keys = [key for root in _roots(settings) for key in _keys(store, root, since)]
-    with ThreadPoolExecutor(8) as pool:
-        told = [
-            event for event in pool.map(lambda key: _read(store, key), dict.fromkeys(keys)) if event
-        ]
     wanted = [
         event
-        for event in told
-        if settings.server_name in ("", event["server"]) and database in ("", event["database"])
+        for event in store.get_many(dict.fromkeys(keys), _parse)
+        if event
+        and settings.server_name in ("", event["server"])
+        and database in ("", event["database"])
     ]
     return sorted(wanted, key=lambda event: (event["at"], event["event"]), reverse=True)
 
@@ -136,9 +132,9 @@ def _keys(store: Store, root: str, since: datetime) -> list[str]:
     ]
 
 
-def _read(store: Store, key: str) -> Event | None:
+def _parse(_key: str, data: bytes | None) -> Event | None:
     try:
-        fields: object = json.loads(store.get(key) or b"")
+        fields: object = json.loads(data or b"")
     except ValueError:
         return None
     if not isinstance(fields, dict):
@@ -187,7 +183,7 @@ def lines(told: History) -> list[str]:
             event["server"],
             event["database"] or "-",
             event["event"],
-            _facts(event),
+            _summary(event),
         )
         text.append("  ".join(words).rstrip())
     if not told["events"] and told["last_run"]:
@@ -195,8 +191,8 @@ def lines(told: History) -> list[str]:
     return text or ["Nothing happened in this time."]
 
 
-def _facts(event: Event) -> str:
-    """The facts of an event in a few words."""
+def _summary(event: Event) -> str:
+    """What else is known of an event, in a few words."""
     words = [str(event["backup"])] if event.get("backup") else []
     if isinstance(event.get("deleted"), list):
         words.append(f"{len(event['deleted'])} deleted")

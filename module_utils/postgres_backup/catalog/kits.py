@@ -64,28 +64,31 @@ def root_of(settings: Settings) -> str:
 def list_kits(settings: Settings, store: Store) -> list[Kit]:
     """The kits of every server under the prefix, newest first."""
     root = root_of(settings)
-    objects = {item.key: item for item in store.list(root)}
+    objects = {item.key.removeprefix(root): item for item in store.list(root)}
+    names = [name for name in map(_NAME.fullmatch, objects) if name]
+    described = objects.keys() & {_manifest_name(name[0]) for name in names}
+    manifests = dict(store.get_many([root + name for name in described], _parse))
     kits = []
-    for key, item in objects.items():
-        match = _NAME.fullmatch(key[len(root) :])
-        if not match:
-            continue
-        manifest_key = f"{root}{match.string.split('.')[0]}.json"
-        data = store.get(manifest_key) if manifest_key in objects else None
-        manifest = _parse(data or b"")
+    for name in names:
+        item, taken_at = objects[name[0]], parse_time(name["time"])
+        manifest = manifests.get(root + _manifest_name(name[0]))
         ours = manifest is not None and manifest["server"]["name"] == settings.server_name
-        kits.append(Kit(match.string, key, item.bytes, parse_time(match["time"]), manifest, ours))
+        kits.append(Kit(name[0], item.key, item.bytes, taken_at, manifest, ours))
     return sorted(kits, key=lambda kit: kit.taken_at, reverse=True)
 
 
-def _parse(data: bytes) -> KitManifest | None:
-    """What a manifest says; None where it is damaged, so that one spoiled object does not hide the
-    other kits. Such a kit is nobody's, and stays.
+def _manifest_name(kit: str) -> str:
+    return f"{kit.split('.')[0]}.json"
+
+
+def _parse(key: str, data: bytes | None) -> tuple[str, KitManifest | None]:
+    """A key with what its manifest says; with None where that is damaged, so that one spoiled
+    object does not hide the other kits. Such a kit is nobody's, and stays.
     """
     try:
-        fields: object = json.loads(data)
+        fields: object = json.loads(data or b"")
     except (ValueError, RecursionError):
-        return None
+        return key, None
     right = (
         isinstance(fields, dict)
         and isinstance(fields.get("server"), dict)
@@ -93,7 +96,7 @@ def _parse(data: bytes) -> KitManifest | None:
         and isinstance(fields.get("bytes"), int)
         and isinstance(fields.get("sha256"), str)
     )
-    return cast(KitManifest, fields) if right else None
+    return key, cast(KitManifest, fields) if right else None
 
 
 def newest_kit(settings: Settings) -> KitLine | None:

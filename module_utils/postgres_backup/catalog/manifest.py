@@ -61,9 +61,9 @@ class Privilege(TypedDict):
 
 
 class DatabaseSetting(TypedDict):
-    """``ALTER DATABASE ...
+    """``ALTER DATABASE ... SET`` or, with a role, ``ALTER ROLE ... IN DATABASE ... SET``.
 
-    SET`` or, with a role, ``ALTER ROLE ... IN DATABASE ... SET``; ``setting`` is ``name=value``.
+    ``setting`` is ``name=value``.
     """
 
     role: str
@@ -230,22 +230,22 @@ def _damaged(key: str, why: str) -> BadBackupError:
 
 
 def tables_of(report: Report) -> dict[str, TableRecord]:
-    """The facts of an inspector's report as they stand in a manifest, by qualified table name."""
+    """The tables of an inspector's report as they stand in a manifest, by qualified name."""
     return {
-        name: {"rows": facts.rows, "bytes": facts.bytes, "sha256": facts.sha256}
-        for name, facts in sorted(report.tables.items())
+        name: {"rows": table.rows, "bytes": table.bytes, "sha256": table.sha256}
+        for name, table in sorted(report.tables.items())
     }
 
 
 def differences(
-    expected: Mapping[str, TableRecord], found: Mapping[str, TableRecord], limit: int = 10
+    expected: Mapping[str, TableRecord], actual: Mapping[str, TableRecord], limit: int = 10
 ) -> list[Finding]:
     """Where two sets of tables differ, as findings; at most ``limit``, then one that counts the
     rest.
     """
     findings = []
-    for name in sorted(expected.keys() | found.keys()):
-        want, got = expected.get(name), found.get(name)
+    for name in sorted(expected.keys() | actual.keys()):
+        want, got = expected.get(name), actual.get(name)
         if want is None:
             findings.append(finding("TABLE_UNEXPECTED", f"{name} is not in the manifest"))
         elif got is None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypedDict
 
 from ..errors import BadBackupError
@@ -34,24 +33,23 @@ def owners(settings: Settings, store: Store) -> list[Owner]:
     root = Layout(settings.s3_prefix).root
     keys = [item.key for item in store.list(root) if _MANIFEST.fullmatch(item.key[len(root) :])]
     known: dict[tuple[str, str], Owner] = {}
-    with ThreadPoolExecutor(8) as pool:
-        for about in pool.map(lambda key: _read(store, key), keys):
-            if about is None:
-                continue
-            server, database, name = about
-            owner = known.setdefault(
-                (server, database),
-                {"server": server, "database": database, "backups": 0, "newest": name},
-            )
-            owner["backups"] += 1
-            owner["newest"] = max(owner["newest"], name)
+    for whose in store.get_many(keys, _whose):
+        if whose is None:
+            continue
+        server, database, name = whose
+        owner = known.setdefault(
+            (server, database),
+            {"server": server, "database": database, "backups": 0, "newest": name},
+        )
+        owner["backups"] += 1
+        owner["newest"] = max(owner["newest"], name)
     return sorted(known.values(), key=lambda owner: owner["newest"], reverse=True)
 
 
-def _read(store: Store, key: str) -> tuple[str, str, str] | None:
+def _whose(key: str, data: bytes | None) -> tuple[str, str, str] | None:
     """Server, database and name in a manifest; None where it cannot be told."""
     try:
-        manifest = parse(store.get(key) or b"", key)
+        manifest = parse(data or b"", key)
     except BadBackupError:
         return None
     if BackupName.parse(manifest["name"]) is None or not manifest["server"].get("name"):

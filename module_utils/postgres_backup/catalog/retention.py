@@ -34,7 +34,8 @@ C = TypeVar("C", bound=Candidate)
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """
+    """How long backups stay.
+
     :param days: backups of this age or younger stay.
     :param weekly: so many weeks, and ``monthly`` so many months, keep their newest good backup on
         top.
@@ -133,12 +134,12 @@ def plan_replaced(
     :param days: databases replaced so many days ago, or less, stay.
     """
     decisions = []
-    for name, moment in sorted(replaced, key=lambda pair: (pair[1], pair[0]), reverse=True):
-        if moment > now:
+    for name, replaced_at in sorted(replaced, key=lambda pair: (pair[1], pair[0]), reverse=True):
+        if replaced_at > now:
             keep, reason = True, "replaced in the future: one of the clocks is wrong"
-        elif now - moment <= timedelta(days=days):
+        elif now - replaced_at <= timedelta(days=days):
             keep, reason = True, f"replaced not more than {days} days ago"
-        elif newest_good is None or newest_good <= moment:
+        elif newest_good is None or newest_good <= replaced_at:
             keep, reason = True, "no good backup is newer than it: it may hold the only newer data"
         else:
             keep, reason = False, f"replaced more than {days} days ago"

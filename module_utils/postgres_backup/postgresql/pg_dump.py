@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 
 from ..errors import DatabaseError
 from ..machine import signals
+from ..machine.carried import Carried
 from ..stream.inspector import Inspector, Report
 from .programs import Process, Programs
 
@@ -106,29 +107,25 @@ class ArchiveReader:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self._sink = sink
-        self._error: BaseException | None = None
+        self._sink, self._failure = sink, Carried()
         self._thread = threading.Thread(target=self._drain, name="pg_restore-stdout", daemon=True)
         with signals.hold:
             self._thread.start()
 
     def _drain(self) -> None:
-        try:
+        with self._failure:
             for chunk in _read(self._process):
                 self._sink(chunk)
-        except BaseException as error:  # noqa: BLE001 - the thread that writes raises it
-            self._error = error
+        if self._failure.error is not None:
             self._process.stdout.close()
 
     def write(self, chunk: bytes) -> None:
-        if self._error:
-            raise self._error
+        self._failure.check()
         try:
             write_all(self._process.stdin.fileno(), chunk)
         except BrokenPipeError:
             self._thread.join()
-            if self._error:
-                raise self._error from None
+            self._failure.check()
             self._process.check()
             raise DatabaseError("pg_restore stopped reading the archive", "") from None
 
@@ -139,8 +136,7 @@ class ArchiveReader:
         """
         self._process.stdin.close()
         self._thread.join()
-        if self._error:
-            raise self._error
+        self._failure.check()
         self._process.check()
 
     def __enter__(self) -> ArchiveReader:

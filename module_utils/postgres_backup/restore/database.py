@@ -6,7 +6,7 @@ Until the swap the live database does not notice. Whatever fails before it leave
 from __future__ import annotations
 
 import time
-from typing import TypedDict
+from typing import TypedDict, final
 
 from ..clock import utc_now
 from ..errors import UsageError
@@ -19,20 +19,24 @@ from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import DatabaseFacts, database_facts
 from ..text import human_seconds
 from . import in_place
-from .plan import Plan, PlanResult, Restored
+from .plan import Plan, PlanResult, Restored, plan_lines
 from .preflight import make_plan
 from .side_database import discarded_on_failure, load_side_database, swap_in
 
 
-class RestorePlanned(PlanResult):
-    """A restore that is not made yet; ``kept_database`` is what the live one would be called."""
-
+class _RestoreKnown(PlanResult):
     changed: bool
     kept_database: str | None
     in_place: bool
 
 
-class RestoreResult(RestorePlanned):
+@final
+class RestorePlanned(_RestoreKnown):
+    """A restore that is not made yet; ``kept_database`` is what the live one would be called."""
+
+
+@final
+class RestoreResult(_RestoreKnown):
     """A restore; ``sha256``: of the object."""
 
     sha256: str
@@ -40,9 +44,7 @@ class RestoreResult(RestorePlanned):
     seconds: float
 
 
-class UndoPlanned(TypedDict):
-    """An undo that is not made yet."""
-
+class _UndoKnown(TypedDict):
     changed: bool
     database: str
     restored_database: str
@@ -50,7 +52,13 @@ class UndoPlanned(TypedDict):
     findings: list[Finding]
 
 
-class UndoResult(UndoPlanned):
+@final
+class UndoPlanned(_UndoKnown):
+    """An undo that is not made yet."""
+
+
+@final
+class UndoResult(_UndoKnown):
     """An undo."""
 
     downtime_seconds: float
@@ -103,11 +111,7 @@ def restore_database(
         result["findings"] = result["findings"] + outcome.restored(
             job.settings, job.store, result, *told
         )
-    kept = f"; the database as it was is kept as {done.kept_database}" if done.kept_database else ""
-    job.progress.step(
-        f"{job.database}: restored from {plan.name}: {done.rows} rows, "
-        f"{human_seconds(result['seconds'])}, unreachable for {done.downtime_seconds:.2f} s{kept}"
-    )
+    job.progress.step(lines(result)[0])
     return result
 
 
@@ -143,11 +147,8 @@ def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
             )
         seconds = swap.swap(job.settings, renames, comments)
         downtime = round(seconds, 3) if live else 0.0
-    job.progress.step(
-        f"{job.database}: {chosen} is live again, unreachable for {downtime:.2f} s"
-        + (f"; the one it replaced is kept as {new_kept}" if new_kept else "")
-    )
     done: UndoResult = {**result, "downtime_seconds": downtime}
+    job.progress.step(undo_lines(done)[0])
     return done
 
 
@@ -168,3 +169,33 @@ def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, 
         "findings": [],
     }
     return result, live, chosen.comment
+
+
+def lines(result: RestorePlanned | RestoreResult) -> list[str]:
+    """:func:`restore_database` for a person; of one that was done the first line is what the log
+    ends with.
+    """
+    if "downtime_seconds" not in result:
+        return plan_lines(result, result["in_place"], result["kept_database"] or "")
+    kept = result["kept_database"]
+    return [
+        f"{result['database']}: restored from {result['backup']}: {result['rows']} rows, "
+        f"{human_seconds(result['seconds'])}, unreachable for {result['downtime_seconds']:.2f} s"
+        + (f"; the database as it was is kept as {kept}" if kept else ""),
+        *(["Undo: postgres-backup undo-restore"] if kept else []),
+        *(found["message"] for found in result["findings"]),
+    ]
+
+
+def undo_lines(result: UndoPlanned | UndoResult) -> list[str]:
+    """:func:`undo_restore` for a person; of one that was done the first line is what the log ends
+    with.
+    """
+    name, back, kept = result["database"], result["restored_database"], result["kept_database"]
+    if "downtime_seconds" not in result:
+        told = f"{name}: {back} would be live again"
+        told += f"; the one it replaces would be kept as {kept}" if kept else ""
+    else:
+        told = f"{name}: {back} is live again, unreachable for {result['downtime_seconds']:.2f} s"
+        told += f"; the one it replaced is kept as {kept}" if kept else ""
+    return [told, *(found["message"] for found in result["findings"])]

@@ -17,7 +17,7 @@ from ..machine.progress import Progress
 from ..s3.store import Store
 from ..settings import Settings
 from ..stream import codec
-from ..text import nearest
+from ..text import human_bytes, human_seconds, nearest
 
 #: bytes read from the archive at once
 _CHUNK = 1 << 20
@@ -170,3 +170,17 @@ class _Reader(io.RawIOBase):
         self._rest = b""
         for _ in self._chunks:
             continue
+
+
+def lines(result: KitResult, check: bool = False) -> list[str]:
+    """:func:`restore_kit` for a person.
+
+    :param check: it was read, and nothing was written.
+    """
+    files = "files" if result["files"] is None else f"{result['files']} files"
+    done = "is whole, and its files would come back" if check else "is back"
+    told = f"kit: {result['kit']} {done}: {files}, {human_bytes(result['bytes'])}, "
+    return [
+        told + human_seconds(result["seconds"]),
+        *(found["message"] for found in result["findings"]),
+    ]

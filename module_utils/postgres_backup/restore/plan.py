@@ -9,6 +9,7 @@ from ..catalog.backups import Backup
 from ..findings import Finding
 from ..postgresql.facts import DatabaseFacts, ServerFacts
 from ..postgresql.programs import Programs
+from ..text import human_bytes
 
 
 class PlanResult(TypedDict):
@@ -100,3 +101,36 @@ class Restored:
     kept_database: str | None
     downtime_seconds: float
     findings: list[Finding]
+
+
+def plan_lines(plan: PlanResult, in_place: bool, kept: str = "") -> list[str]:
+    """What is going to happen, and in which state the rest is, for a person.
+
+    :param kept: what the database as it is would be called; empty where that is not known yet.
+    """
+    name = plan["database"]
+    rows = "an unknown number of" if plan["rows"] is None else plan["rows"]
+    proven = "proven" if plan["proven"] else "not yet read to its end by anybody: that comes first"
+    told = [
+        (
+            f"{name} would become what it was in {plan['backup']} "
+            f"({rows} rows, {human_bytes(plan['bytes'])}, {proven})"
+        )
+    ]
+    if in_place:
+        told.append(
+            "In place, in one transaction: nothing is kept to go back to, "
+            "and the application waits for all of it"
+        )
+    elif plan["replaces"]:
+        told.append(f"The database as it is would be kept as {kept or f'{name}_before_<time>'}")
+    else:
+        told.append(f"There is no database {name} now")
+    if plan["free_bytes"] is not None:
+        needed, free = human_bytes(plan["needed_bytes"]), human_bytes(plan["free_bytes"])
+        told.append(f"Room for a second copy: {needed} needed, {free} free")
+    if plan["missing_roles"]:
+        told.append(f"Roles that are made first: {', '.join(plan['missing_roles'])}")
+    if plan["sessions"]:
+        told.append(f"Connections that the swap closes: {plan['sessions']}")
+    return [*told, *(found["message"] for found in plan["findings"])]

@@ -10,9 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import TypeAlias, TypedDict
-
-from psycopg import sql
+from typing import TypeAlias, TypedDict, final
 
 from ..clock import utc_now
 from ..errors import UsageError
@@ -21,34 +19,41 @@ from ..health import outcome
 from ..job import Job
 from ..machine import lock
 from ..postgresql import replaced
-from ..postgresql.connection import connect, connect_maintenance, rows, value
+from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import database_facts
-from ..settings import Settings
 from ..text import human_seconds
 from .database import RestorePlanned, RestoreResult, restore_database
-from .in_place import replace
-from .plan import PlanResult
+from .database import lines as database_lines
+from .in_place import replace as replace_in_place
+from .plan import PlanResult, plan_lines
 from .preflight import make_plan
+from .row_counts import CompareResult, compare_step
+from .row_counts import lines as compare_lines
 from .side_database import discard_side_database, load_side_database, swap_in
 from .tables import TablesResult, restore_tables
+from .tables import lines as table_lines
 
 
-class LoadPlanned(PlanResult):
-    """A load that is not made yet, or not before the swap: ``side_database`` is None."""
-
+class _LoadKnown(PlanResult):
     changed: bool
     side_database: str | None
     in_place: bool
     seconds: float
 
 
-class LoadResult(LoadPlanned):
+@final
+class LoadPlanned(_LoadKnown):
+    """A load that is not made yet, or not before the swap: ``side_database`` is None."""
+
+
+@final
+class LoadResult(_LoadKnown):
     """A load; ``sha256``: of the object."""
 
     sha256: str
 
 
-class _SwapPlanned(TypedDict):
+class _SwapKnown(TypedDict):
     changed: bool
     backup: str
     database: str
@@ -56,9 +61,10 @@ class _SwapPlanned(TypedDict):
     findings: list[Finding]
 
 
-class SwapResult(_SwapPlanned, total=False):
-    """What :func:`swap_step` did; in check mode without a downtime. ``rows`` and ``sha256``: in
-    place, where this is the step that loads.
+@final
+class SwapResult(_SwapKnown, total=False):
+    """A swap; in check mode without a downtime. ``rows`` and ``sha256``: in place, where this is
+    the step that loads.
     """
 
     downtime_seconds: float
@@ -66,8 +72,9 @@ class SwapResult(_SwapPlanned, total=False):
     sha256: str
 
 
+@final
 class DiscardResult(TypedDict):
-    """What :func:`discard_step` did."""
+    """A side database that was removed; None where there was none to remove."""
 
     changed: bool
     database: str
@@ -75,8 +82,9 @@ class DiscardResult(TypedDict):
     findings: list[Finding]
 
 
+@final
 class NoteResult(TypedDict):
-    """What :func:`note_step` told."""
+    """A swap that was told of."""
 
     changed: bool
     findings: list[Finding]
@@ -84,24 +92,6 @@ class NoteResult(TypedDict):
     database: str
     downtime_seconds: float
     kept_database: str | None
-
-
-class RowDifference(TypedDict):
-    """A table with another number of rows before and after; None where there is no such table."""
-
-    table: str
-    kept_rows: int | None
-    live_rows: int | None
-
-
-class CompareResult(TypedDict):
-    """What :func:`compare_step` saw."""
-
-    changed: bool
-    database: str
-    kept_database: str
-    row_differences: list[RowDifference]
-    findings: list[Finding]
 
 
 StepResult: TypeAlias = (
@@ -186,19 +176,15 @@ def load_step(job: Job, backup: str) -> LoadPlanned | LoadResult:
     ):
         began = time.monotonic()
         loaded = load_side_database(job, plan)
-    seconds = round(time.monotonic() - began, 1)
-    job.progress.step(
-        f"{job.database}: {plan.name} stands beside it, compared: "
-        f"{loaded.rows} rows, {human_seconds(seconds)}"
-    )
     result: LoadResult = {
         **planned,
         "rows": loaded.rows,
         "sha256": loaded.sha256,
         "findings": loaded.findings,
         "side_database": loaded.side_database,
-        "seconds": seconds,
+        "seconds": round(time.monotonic() - began, 1),
     }
+    job.progress.step(_load_line(result))
     return result
 
 
@@ -230,14 +216,11 @@ def swap_step(job: Job, backup: str, side: str | None) -> SwapResult:
             result["kept_database"] = swapped.kept_database
             result["downtime_seconds"] = swapped.downtime_seconds
         else:
-            done = replace(job, make_plan(job, backup, in_place=True))
+            done = replace_in_place(job, make_plan(job, backup, in_place=True))
             result["rows"], result["sha256"] = done.rows, done.sha256
             result["downtime_seconds"] = done.downtime_seconds
             result["findings"] = done.findings
-    job.progress.step(
-        f"{job.database}: is what it was in {backup}, "
-        f"unreachable for {result['downtime_seconds']:.2f} s"
-    )
+    job.progress.step(_swap_line(result, job.check))
     return result
 
 
@@ -251,11 +234,17 @@ def _would_keep(job: Job, side: str | None) -> str | None:
 
 def discard_step(job: Job, side: str | None) -> DiscardResult:
     """Remove a side database that will not be swapped in."""
+    result: DiscardResult = {
+        "changed": bool(side),
+        "database": job.database,
+        "side_database": side,
+        "findings": [],
+    }
     if side and not job.check:
         with lock.hold(job.settings, job.database, "restore"):
             discard_side_database(job, side)
-        job.progress.step(f"{job.database}: removed {side}")
-    return {"changed": bool(side), "database": job.database, "side_database": side, "findings": []}
+        job.progress.step(*_discard_lines(result, job.check))
+    return result
 
 
 def note_step(job: Job, backup: str, kept: str | None, downtime: float) -> NoteResult:
@@ -280,54 +269,49 @@ def note_step(job: Job, backup: str, kept: str | None, downtime: float) -> NoteR
     return result
 
 
-def compare_step(job: Job, kept: str) -> CompareResult:
-    """Tables whose number of rows differs between a kept database and the live one: what was
-    written after the backup.
+def lines(result: StepResult, stage: str = "all", check: bool = False) -> list[str]:
+    """:func:`perform_step` for a person; the first line is what the log ends with, where it says
+    something.
 
-    :param kept: ``kept_database`` of a restore.
+    :param stage: the step that was asked for.
+    :param check: nothing was changed.
     """
-    with connect_maintenance(job.settings, job.database) as connection:
-        kept = replaced.choose(connection, job.settings, job.database, kept).name
-    job.progress.phase(f"counting rows of {job.database} and {kept}")
-    live, before = _rows(job.settings, job.database), _rows(job.settings, kept)
-    differences: list[RowDifference] = [
-        {"table": table, "kept_rows": before.get(table), "live_rows": live.get(table)}
-        for table in sorted(live.keys() | before.keys())
-        if live.get(table) != before.get(table)
-    ]
-    return {
-        "changed": False,
-        "database": job.database,
-        "kept_database": kept,
-        "row_differences": differences,
-        "findings": [],
-    }
+    if "needed_bytes" in result:  # a plan, or what became of one
+        if "side_database" not in result:
+            return database_lines(result)
+        if result["side_database"] is None:
+            return plan_lines(result, result["in_place"])
+        told = [_load_line(result)]
+    elif "tables" in result:
+        return table_lines(result, check)
+    elif "row_differences" in result:
+        return compare_lines(result)
+    elif "side_database" in result:
+        told = _discard_lines(result, check)
+    else:
+        told = [] if stage == "note" else [_swap_line(result, check)]
+    return [*told, *(found["message"] for found in result["findings"])]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Table:
-    schema: str
-    name: str
+def _load_line(result: LoadPlanned | LoadResult) -> str:
+    return (
+        f"{result['database']}: {result['backup']} stands beside it, compared: "
+        f"{result['rows']} rows, {human_seconds(result['seconds'])}"
+    )
 
 
-_TABLES = """
-SELECT n.nspname AS schema, c.relname AS name
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
+def _swap_line(result: SwapResult | NoteResult, check: bool) -> str:
+    if check or "downtime_seconds" not in result:
+        kept = result["kept_database"]
+        told = f"; as it is it would be kept as {kept}" if kept else ""
+        return f"{result['database']}: would be what it was in {result['backup']}{told}"
+    return (
+        f"{result['database']}: is what it was in {result['backup']}, "
+        f"unreachable for {result['downtime_seconds']:.2f} s"
+    )
 
 
-def _rows(settings: Settings, database: str) -> dict[str, int]:
-    """Rows of every ordinary table, by qualified name."""
-    with connect(settings, database) as connection:
-        connection.execute("SET row_security = off")
-        return {
-            f"{table.schema}.{table.name}": value(
-                connection,
-                int,
-                sql.SQL("SELECT count(*) FROM ONLY {}").format(
-                    sql.Identifier(table.schema, table.name)
-                ),
-            )
-            for table in rows(connection, _Table, _TABLES)
-        }
+def _discard_lines(result: DiscardResult, check: bool) -> list[str]:
+    side = result["side_database"]
+    done = "would remove" if check else "removed"
+    return [f"{result['database']}: {done} {side}"] if side else []

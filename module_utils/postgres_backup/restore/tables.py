@@ -12,7 +12,7 @@ import dataclasses
 import subprocess
 import time
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TypedDict, final
 
 import psycopg
 from psycopg import sql
@@ -36,6 +36,7 @@ from .side_database import discard_side_database, load_side_database
 from .table_rows import Change, Table, TableResult
 
 
+@final
 class TablesResult(TypedDict):
     """Tables that were brought back; ``rows``: those of the backup in all of them."""
 
@@ -99,11 +100,7 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
             result["findings"] += journal.record(
                 job.store, layout, utc_now(), "restore-tables", told
             )
-    names = ", ".join(change.table.label for change in changes)
-    job.progress.step(
-        f"{job.database}: {names} {'would be' if job.check else 'are'} as in {plan.name}: "
-        f"{result['rows']} rows, {human_seconds(result['seconds'])}"
-    )
+    job.progress.step(lines(result, job.check)[0])
     return result
 
 
@@ -270,3 +267,24 @@ def _move_sequences_on(live: psycopg.Connection, table: Table) -> None:
                     sequence=sql.SQL(owned),
                 )
             )
+
+
+def lines(result: TablesResult, check: bool = False) -> list[str]:
+    """:func:`restore_tables` for a person; the first line is what the log ends with.
+
+    :param check: nothing was changed in the live database.
+    """
+    names = ", ".join(table["table"] for table in result["tables"])
+    return [
+        (
+            f"{result['database']}: {names} {'would be' if check else 'are'} as in "
+            f"{result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}"
+        ),
+        *(
+            f"{table['table']}: {table['rows']} rows: {table['inserted']} inserted, "
+            f"{table['updated']} set back, {table['deleted']} later ones deleted"
+            + (", the table created" if table["created"] else "")
+            for table in result["tables"]
+        ),
+        *(found["message"] for found in result["findings"]),
+    ]

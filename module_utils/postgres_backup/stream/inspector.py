@@ -13,7 +13,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from ..findings import finding
+from ..findings import Finding, finding
 from .grammar import LARGE_OBJECT, CopyHeader
 from .scanner import Scanner
 
@@ -109,7 +109,7 @@ class Report:
     bytes: int
     server_version: str = ""
     program_version: str = ""
-    findings: list[dict[str, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -151,7 +151,7 @@ class Inspector(Scanner):
         self._large_objects = 0
         self._whole, self._schema = hashlib.sha256(), hashlib.sha256()
         self._versions: dict[bytes, str] = {}
-        self._findings: list[dict[str, str]] = []
+        self._findings: list[Finding] = []
         self._header = self._cluster = False
         self._restricted = b""
         self._statement_at = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..catalog import manifest
 from ..catalog.backups import Backup
+from ..catalog.manifest import Manifest, Proof
 from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError
 from ..findings import finding
@@ -36,7 +37,7 @@ def require_whole(backup: Backup, report: Report) -> None:
             )
 
 
-def prove(job: Job, backup: Backup) -> dict:
+def prove(job: Job, backup: Backup) -> Manifest:
     """The manifest of a backup that was read to its end, with this proof added; a new one where it
     had none.
 
@@ -53,13 +54,17 @@ def prove(job: Job, backup: Backup) -> dict:
     reader.feed(inspector.feed, lambda: inspector.current_table)
     report = inspector.finish()
     require_whole(backup, report)
-    proof = {"kind": "verify", "at": format_timestamp(utc_now()), "by": job.settings.server_name}
-    found = dict(backup.manifest or _manifest_of(backup, job.database, report, reader.sha256))
-    found["proofs"] = [p for p in found.get("proofs", []) if p["kind"] != "verify"] + [proof]
-    return found
+    proof: Proof = {
+        "kind": "verify",
+        "at": format_timestamp(utc_now()),
+        "by": job.settings.server_name,
+    }
+    known = backup.manifest or _manifest_of(backup, job.database, report, reader.sha256)
+    others = [other for other in known.get("proofs", []) if other["kind"] != "verify"]
+    return {**known, "proofs": [*others, proof]}
 
 
-def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> dict:
+def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> Manifest:
     """For a backup that came without one; what only its maker could know is None or empty.
 
     That it is whole does not say whose it is: it stays unclaimed until ``adopt``.

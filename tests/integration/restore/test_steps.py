@@ -16,7 +16,8 @@ from postgres_backup.job import Job
 from postgres_backup.postgresql import replaced
 from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore.database import restore_database
-from postgres_backup.restore.steps import compare_step, load_step, perform_step, swap_step
+from postgres_backup.restore.row_counts import compare_step
+from postgres_backup.restore.steps import load_step, perform_step, swap_step
 from tests.integration import engine
 from tests.integration.restoring import databases_of, run_sql
 
