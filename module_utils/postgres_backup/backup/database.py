@@ -7,25 +7,35 @@ under a backup's name is whole, always. The manifest comes last.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypedDict
 
+import psycopg
+
 from ..catalog import journal, manifest
 from ..catalog.backups import layout_for
 from ..catalog.names import BackupName, Layout
 from ..clock import format_timestamp, utc_now
-from ..errors import PostgresBackupError, StoreError
+from ..errors import DatabaseError, PostgresBackupError, StoreError
 from ..findings import Finding, finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock, signals
 from ..machine.carried import Carried
 from ..postgresql import programs
-from ..postgresql.connection import connect
-from ..postgresql.facts import database_facts, extensions, server_facts
+from ..postgresql.connection import connect, value
+from ..postgresql.facts import (
+    DatabaseFacts,
+    Extension,
+    ServerFacts,
+    database_facts,
+    extensions,
+    server_facts,
+)
 from ..postgresql.pg_dump import Dump, dump_globals
 from ..s3.store import HASTY, Store
 from ..stream.channel import Channel
@@ -96,13 +106,13 @@ def _prepare(job: Job, what: str) -> _Run:
     """See that all is there that a backup takes; nothing is touched."""
     job.require()
     server = server_facts(job.settings, job.database)
-    return _Run(job, programs.find(job.settings, server["major"]), server, what)
+    return _Run(job, programs.find(job.settings, server.major), server, what)
 
 
 class _Run:
     """One backup under way."""
 
-    def __init__(self, job: Job, tools: programs.Programs, server: dict, what: str) -> None:
+    def __init__(self, job: Job, tools: programs.Programs, server: ServerFacts, what: str) -> None:
         self.job, self.tools, self.server, self.what = job, tools, server, what
         self.layout = layout_for(job.settings, job.database)
 
@@ -118,7 +128,8 @@ class _Run:
         globals_facts = stored = None
         try:
             with connect(self.job.settings, self.job.database, "REPEATABLE_READ") as connection:
-                snapshot, facts = self._look(connection)
+                snapshot, facts, extended = self._look(connection)
+                expected = facts.database_bytes or 0  # whoever may connect may know it
                 dump = Dump(
                     self.tools,
                     self.job.database,
@@ -129,15 +140,22 @@ class _Run:
                 )
                 self.job.progress.phase(
                     f"dumping {self.job.database}",
-                    f" ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}",
+                    f" ({human_bytes(expected)}) to {_label(self.layout, name, self.what)}",
                 )
-                with self.job.store.upload(key, facts["database_bytes"]) as upload:
+                with self.job.store.upload(key, expected) as upload:
                     self._pump(dump, upload, connection.close)
                     globals_facts = None if self.what else self._save_globals(name)
                     stored = upload.complete()
             report = dump.report
             found = self._manifest(
-                name, facts, report, stored, upload.sha256, globals_facts, time.monotonic() - began
+                name,
+                facts,
+                extended,
+                report,
+                stored,
+                upload.sha256,
+                globals_facts,
+                time.monotonic() - began,
             )
             self.job.store.put(manifest_key, manifest.dump(found), "application/json")
         except BaseException as error:
@@ -199,19 +217,22 @@ class _Run:
             else self.layout.manifest(name)
         )
 
-    def _look(self, connection) -> tuple[str, dict]:
+    def _look(self, connection: psycopg.Connection) -> tuple[str, DatabaseFacts, list[Extension]]:
         """A snapshot for pg_dump to share, and the facts of the database as of then.
 
         A server may end transactions that are idle or long; this one is both until pg_dump has
         taken the snapshot over.
         """
         connection.execute(
-            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'"
+            """
+            SELECT set_config(name, '0', false) FROM pg_settings
+            WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'"""
         )
-        snapshot = connection.execute("SELECT pg_export_snapshot() AS id").fetchone()["id"]
+        snapshot = value(connection, str, "SELECT pg_export_snapshot()")
         facts = database_facts(connection, self.job.database)
-        facts["extensions"] = extensions(connection)
-        return snapshot, facts
+        if facts is None:  # we are in it
+            raise DatabaseError(f"The database {self.job.database} is gone", "Back up again")
+        return snapshot, facts, extensions(connection)
 
     def _pump(self, dump: Dump, upload, begun: Callable[[], None]) -> None:
         """Dump and inspect in this thread, compress and upload in another, a few chunks apart.
@@ -248,17 +269,18 @@ class _Run:
 
     def _save_globals(self, name: BackupName) -> dict:
         """Roles and memberships, beside the backup. Password hashes only where we may read them."""
-        text = dump_globals(self.tools, self.job.database, passwords=self.server["superuser"])
+        text = dump_globals(self.tools, self.job.database, passwords=self.server.superuser)
         chain = Chain("gzip", self.job.settings.age_recipients)
         data = chain.write(text) + chain.finish()
         key = self.layout.globals(name)
         self.job.store.put(key, data)
-        return {"key": key, "bytes": len(data), "passwords": self.server["superuser"]}
+        return {"key": key, "bytes": len(data), "passwords": self.server.superuser}
 
     def _manifest(
         self,
         name: BackupName,
-        facts: dict,
+        facts: DatabaseFacts,
+        extended: Sequence[Extension],
         report,
         stored,
         sha256: str,
@@ -275,25 +297,31 @@ class _Run:
                 "host": s.db_host,
                 "port": s.db_port,
                 "container": s.db_container,
-                "system_identifier": self.server["system_identifier"],
+                "system_identifier": self.server.system_identifier,
             },
             "started_at": format_timestamp(name.taken_at),
             "ended_at": format_timestamp(utc_now()),
             "seconds": round(seconds, 1),
-            "postgresql_version": self.server["version"],
+            "postgresql_version": self.server.version,
             "pg_dump_version": self.tools.version,
-            "encoding": facts["encoding"],
+            "encoding": facts.encoding,
             "locale": {
-                key: facts[key] for key in ("provider", "collate", "ctype", "locale", "icu_rules")
+                "provider": facts.provider,
+                "collate": facts.collate,
+                "ctype": facts.ctype,
+                "locale": facts.locale,
+                "icu_rules": facts.icu_rules,
             },
-            "owner": facts["owner"],
-            "comment": facts["comment"],
-            "connection_limit": facts["connection_limit"],
-            "tablespace": facts["tablespace"],
-            "extensions": facts["extensions"],
-            "roles": facts["roles"],
-            "settings": facts["settings"],
-            "privileges": facts["privileges"],
+            "owner": facts.owner,
+            "comment": facts.comment,
+            "connection_limit": facts.connection_limit,
+            "tablespace": facts.tablespace,
+            "extensions": [dataclasses.asdict(extension) for extension in extended],
+            "roles": list(facts.roles),
+            "settings": [dataclasses.asdict(setting) for setting in facts.settings],
+            "privileges": None
+            if facts.grants is None
+            else [dataclasses.asdict(grant) for grant in facts.grants],
             "format": name.format,
             "compression": name.compression,
             "encryption": {"kind": "age", "recipients": list(s.age_recipients)}
@@ -302,7 +330,7 @@ class _Run:
             "partial": self.what,
             "bytes": stored.bytes,
             "dump_bytes": report.bytes,
-            "database_bytes": facts["database_bytes"],
+            "database_bytes": facts.database_bytes,
             "sha256": sha256,
             "dump_sha256": report.sha256,
             "schema_sha256": report.schema_sha256,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from ..catalog.retention import plan_replaced
-from ..clock import parse_timestamp, utc_now
+from ..clock import utc_now
 from ..errors import DatabaseError
 from ..findings import Finding, finding
 from ..job import Job
@@ -41,8 +41,8 @@ def prune_replaced(job: Job, newest_good: datetime | None) -> PrunedReplaced:
     try:
         with connect_maintenance(job.settings, job.database) as connection:
             there = [
-                (row["name"], parse_timestamp(row["replaced_at"]))
-                for row in replaced.kept(connection, job.database)
+                (database.name, database.replaced_at)
+                for database in replaced.kept(connection, job.database)
             ]
     except DatabaseError as error:
         message = (

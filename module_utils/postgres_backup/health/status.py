@@ -197,12 +197,12 @@ def _replaced(settings: Settings, name: str) -> list[ReplacedDatabase] | Databas
         with connect_maintenance(settings, name) as connection:
             return [
                 {
-                    "name": row["name"],
-                    "replaced_at": row["replaced_at"],
-                    "by": row["by"],
-                    "bytes": row["bytes"],
+                    "name": there.name,
+                    "replaced_at": format_timestamp(there.replaced_at),
+                    "by": there.by,
+                    "bytes": there.bytes,
                 }
-                for row in replaced.kept(connection, name)
+                for there in replaced.kept(connection, name)
             ]
     except DatabaseError as error:  # the backups can be judged without the server
         return error

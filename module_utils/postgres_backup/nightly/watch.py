@@ -125,12 +125,12 @@ def _short_of_room(settings: Settings, name: str) -> str | None:
     try:
         with connect_maintenance(settings, name) as connection:
             live = database_facts(connection, name)
-            if live is None:
+            if live is None or live.database_bytes is None:
                 return None
-            free = free_bytes(settings, connection, facts_of(connection), live["tablespace"])
+            free = free_bytes(settings, connection, facts_of(connection), live.tablespace)
     except DatabaseError:  # a backup says so at night, loud enough
         return None
-    needed = int(live["database_bytes"] * SPARE)
+    needed = int(live.database_bytes * SPARE)
     if free is None or free >= needed:
         return None if free is None else ""
     return (

@@ -73,7 +73,7 @@ def verify_backup(job: Job, backup: str) -> Verified:
     }
 
 
-def lines(result: dict) -> list[str]:
+def lines(result: Verified) -> list[str]:
     """:func:`verify_backup` for a person; the first line is what the log ends with."""
     return [
         (
