@@ -57,7 +57,7 @@ class Privilege(TypedDict):
     role: str
     privilege: str
     grantable: bool
-    grantor: str
+    grantor: str | None
 
 
 class DatabaseSetting(TypedDict):
