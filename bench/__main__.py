@@ -33,7 +33,7 @@ class Bench:
         self.s3 = SeaweedFS(folder / "s3", "bench-key", os.urandom(16).hex())
 
     def measure(self, what: str, command: list[str], environment: dict[str, str]) -> float:
-        """Run to its end; its seconds, and the peak memory of the process itself (``ru_maxrss``)."""
+        """Run to its end; its seconds, and the peak memory of the process (``ru_maxrss``)."""
         began = time.monotonic()
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -53,10 +53,19 @@ class Bench:
         path = self.folder / "backup-config.env"
         path.touch(mode=0o600)
         values = {
-            "SERVER_NAME": "bench", "DB_HOST": self.server.host, "DB_PORT": self.server.port, "DB_NAME": DATABASE, "DB_USER": self.server.superuser,
-            "DB_PASSWORD": self.server.password, "PG_BIN_DIR": self.server.bin_dir, "S3_ENDPOINT_URL": self.s3.endpoint_url, "S3_BUCKET_NAME": BUCKET,
-            "AWS_ACCESS_KEY_ID": self.s3.access_key, "AWS_SECRET_ACCESS_KEY": self.s3.secret_key, "STATE_DIR": self.folder / "state",
-        }  # fmt: skip
+            "SERVER_NAME": "bench",
+            "DB_HOST": self.server.host,
+            "DB_PORT": self.server.port,
+            "DB_NAME": DATABASE,
+            "DB_USER": self.server.superuser,
+            "DB_PASSWORD": self.server.password,
+            "PG_BIN_DIR": self.server.bin_dir,
+            "S3_ENDPOINT_URL": self.s3.endpoint_url,
+            "S3_BUCKET_NAME": BUCKET,
+            "AWS_ACCESS_KEY_ID": self.s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
+            "STATE_DIR": self.folder / "state",
+        }
         path.write_text("".join(f"{name}='{value}'\n" for name, value in values.items()))
         return path
 
@@ -89,12 +98,16 @@ class Bench:
             self.measure("pg_dump > /dev/null", ["sh", "-c", "pg_dump"], plain)
             self.measure("backup: postgres-backup", [*ours, "backup"], own)
             file = self.folder / "dump.sql.gz"
-            script = f"set -e; pg_dump | gzip > {file}; {aws} cp --quiet {file} s3://{BUCKET}/script.sql.gz; rm {file}"
+            there = f"s3://{BUCKET}/script.sql.gz"
+            script = f"set -e; pg_dump | gzip > {file}; {aws} cp --quiet {file} {there}; rm {file}"
             self.measure("backup: the shell script", ["sh", "-c", script], plain)
             for name in (f"{DATABASE}_plain", f"{DATABASE}_script"):
                 self.server.execute(f"DROP DATABASE IF EXISTS {name}")
                 self.server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-            pipe = f"{aws} cp --quiet s3://{BUCKET}/script.sql.gz - | gunzip | psql -q -v ON_ERROR_STOP=1 -o /dev/null -d {DATABASE}_script"
+            pipe = (
+                f"{aws} cp --quiet {there} - | gunzip | "
+                f"psql -q -v ON_ERROR_STOP=1 -o /dev/null -d {DATABASE}_script"
+            )
             self.measure(
                 "restore: the shell script (the application waits)", ["sh", "-c", pipe], plain
             )
@@ -153,10 +166,9 @@ def main() -> None:
         bench = Bench(Path(folder), arguments.scale)
         try:
             bench.run(arguments.rounds)
-            print(
-                f"\n{os.cpu_count()} CPUs, {platform.machine()}, PostgreSQL {bench.server.major}\n\n"
-                + "\n".join(bench.table())
-            )
+            machine = f"{os.cpu_count()} CPUs, {platform.machine()}"
+            print(f"\n{machine}, PostgreSQL {bench.server.major}\n")
+            print("\n".join(bench.table()))
         finally:
             bench.s3.stop()
             bench.server.remove()

@@ -1,4 +1,4 @@
-"""Servers that are not there: what ``report.facts`` would say of them, made from a seed, for the
+"""Servers that are not there: what ``server_facts`` would say of them, made from a seed, for the
 page's tests and bench.
 
 Their backups and events are made up; all that is said of them goes through the same rooms as for a
@@ -21,6 +21,7 @@ from postgres_backup.settings import Settings
 
 #: what a server can be: ``well`` and its troubles, by how the page is to show it
 KINDS = ("well", "stale", "failed", "first day", "no backup", "damaged", "unreachable", "unasked")
+PRICES = {"price_gb_month": 0.02, "price_requests_1000": 0.005, "price_currency": "USD"}
 TABLES = (
     "public.order_items",
     "public.orders",
@@ -52,13 +53,16 @@ def server(
     if kind == "unasked":
         return {
             "name": name,
-            "error": f"Failed to connect to the host via ssh: ssh: connect to host {name} port 22: No route to host",
+            "error": (
+                "Failed to connect to the host via ssh: "
+                f"ssh: connect to host {name} port 22: No route to host"
+            ),
         }
     chance = random.Random(seed)
     made = Settings(
         name, tuple(databases), "crm", "https://object.example.com", "backups", "key", "secret",
         retention_days=keep, schedule_time="08:00" if kind == "failed" else "00:00",
-        **({"price_gb_month": 0.02, "price_requests_1000": 0.005, "price_currency": "USD", "state_dir": "/nonexistent"} | settings),
+        **({"state_dir": "/nonexistent"} | PRICES | settings),
     )  # fmt: skip
     backups: dict[str, list[Backup]] = {}
     events: list[dict] = []
@@ -124,9 +128,11 @@ def _nights(
             for table, count in rows.items()
         }
         about = {
-            "bytes": int(size * 0.2 * ago), "dump_bytes": int(size * ago), "rows": sum(t["rows"] for t in tables.values()),
+            "bytes": int(size * 0.2 * ago),
+            "dump_bytes": int(size * ago),
+            "rows": sum(table["rows"] for table in tables.values()),
             "seconds": round(size * ago / 4e7 * chance.uniform(0.9, 1.4) + 0.8, 1),
-        }  # fmt: skip
+        }
         backup = BackupName(at)
         proofs = (
             [{"kind": "verify", "at": format_timestamp(at + timedelta(minutes=1))}]

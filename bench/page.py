@@ -24,8 +24,10 @@ def main() -> None:
     )
     began = time.monotonic()
     text = page.render(servers, now, TEMPLATE.read_text(encoding="utf-8"))
+    seconds, size = time.monotonic() - began, len(text.encode()) / 1e6
     print(
-        f"The page of {len(servers)} servers with {backups:,} backups: {time.monotonic() - began:.1f} s, {len(text.encode()) / 1e6:.1f} MB"
+        f"The page of {len(servers)} servers with {backups:,} backups: "
+        f"{seconds:.1f} s, {size:.1f} MB"
     )
 
 

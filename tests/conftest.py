@@ -25,6 +25,7 @@ from demo.postgres_server import PostgresServer, available_majors, find_programs
 from demo.s3_server import SeaweedFS
 from postgres_backup import settings as package_settings
 from postgres_backup.machine import config_file
+from tests.services.secure_s3 import SecureSeaweedFS
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ansible's modules import the package under the name that Ansible ships it by; here that is the
@@ -119,11 +120,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 @pytest.fixture(scope="session")
 def s3_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """Another one, over HTTPS with its own CA (``ca_bundle``)."""
-    with SeaweedFS(
+    with SecureSeaweedFS(
         tmp_path_factory.mktemp("s3tls"),
         "test-access-key",
         secrets.token_urlsafe(24),
-        tls=True,
         dies_with_parent=True,
     ) as server:
         yield server

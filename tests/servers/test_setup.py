@@ -166,7 +166,7 @@ def day(lab, web, lab_s3, lab_s3_tls, new_module_server, tmp_path_factory) -> Da
             backup_s3_bucket=site.bucket,
             backup_s3_access_key=site.store.access_key,
             backup_s3_secret_key=site.store.secret_key,
-            backup_s3_ca_bundle=CA_FILE if site.store.tls else "",
+            backup_s3_ca_bundle=CA_FILE if site.store.ca_bundle else "",
             backup_alert_urls=[f"json://{lab.address}:{web.port}/{site.token}"],
         )
     controller.variables()

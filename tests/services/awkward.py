@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from demo.s3_server import make_certificate
+from tests.services.secure_s3 import make_certificate
 
 from .proxy import TlsFront
 

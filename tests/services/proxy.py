@@ -113,7 +113,7 @@ class _Proxy:
 class TlsFront(_Proxy):
     """TLS towards the client, none towards the server, for servers that cannot do it themselves.
 
-    :param certificates: a directory as :func:`demo.s3_server.make_certificate` makes it.
+    :param certificates: a directory as :func:`secure_s3.make_certificate` makes it.
     """
 
     scheme = "https"

@@ -120,7 +120,8 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(
     plain = gzip.decompress(packed)
     found = engine.manifest_of(s3_client, bucket, taken)
     facts = server.execute(
-        "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate FROM pg_database WHERE datname = current_database()",
+        "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate "
+        "FROM pg_database WHERE datname = current_database()",
         sample_database.name,
     )[0]
     assert found["schema"] == 1
@@ -196,7 +197,8 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(
     with subprocess.Popen(["gunzip", "-c", file], stdout=subprocess.PIPE) as unpack:
         loaded = subprocess.run(
             [server.bin_dir / "psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "-d", other.name],
-            stdin=unpack.stdout, env=server.environment(), capture_output=True, text=True, check=False,
+            stdin=unpack.stdout, env=server.environment(), capture_output=True, text=True,
+            check=False,
         )  # fmt: skip
     assert (loaded.returncode, loaded.stderr, unpack.returncode) == (0, "", 0)
     assert sample.fingerprint(server.dsn(other.name)) == tables
@@ -637,7 +639,8 @@ def test_without_room_on_the_disk_a_backup_is_taken_all_the_same(sample_config):
     os.makedirs(sample_config.settings.state_dir)
     done = subprocess.run(
         ["prlimit", "--fsize=0", *engine.command(sample_config.path, "backup", "--json")],
-        capture_output=True, text=True, check=False, env=engine.environment(PYTHONDONTWRITEBYTECODE="1"),
+        capture_output=True, text=True, check=False,
+        env=engine.environment(PYTHONDONTWRITEBYTECODE="1"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert engine.answer(done)["rows"] > 0
@@ -645,7 +648,8 @@ def test_without_room_on_the_disk_a_backup_is_taken_all_the_same(sample_config):
 
 def test_row_level_security_and_missing_rights_are_explained(config, database):
     database.execute(
-        "CREATE TABLE private (x int); CREATE TABLE filtered (x int); ALTER TABLE filtered ENABLE ROW LEVEL SECURITY"
+        "CREATE TABLE private (x int); CREATE TABLE filtered (x int);"
+        "ALTER TABLE filtered ENABLE ROW LEVEL SECURITY"
     )
     with pytest.raises(DatabaseError, match="permission denied for table") as caught:
         backup_room.create_backup(Job(config.settings))
@@ -671,7 +675,7 @@ def test_check_mode_says_the_same_and_writes_nothing(sample_config, s3_client, b
 def test_over_tls_everything_from_backup_to_prune(
     request, sample_database, new_config, new_bucket, tmp_path_factory, kind
 ):
-    """Against our usual store, and an old MinIO layer that refuses much of what newer clients send."""
+    """Against our usual store, and an old MinIO layer that refuses much of what clients send."""
     with contextlib.ExitStack() as stack:
         if kind == "seaweedfs":
             server = request.getfixturevalue("s3_tls")

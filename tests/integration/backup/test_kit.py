@@ -1,4 +1,4 @@
-"""The server kit: files in, the same files out, and nothing in the bucket that anybody could read."""
+"""The server kit: files in, the same files out; nothing in the bucket that anybody could read."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_kits_go_as_backups_do(keyed, s3, s3_client, bucket):
 def test_two_servers_under_one_prefix_never_take_the_same_name(
     keyed, key, tmp_path, s3_client, bucket, monkeypatch
 ):
-    """Both begin at the same second, as crons do at midnight; neither loses its kit to the other."""
+    """Both begin at the same second, as crons do at midnight; neither loses its kit to another."""
     real, made = utc_now, []
     monkeypatch.setattr(journal, "utc_now", lambda: real() - timedelta(seconds=real().second % 5))
     servers = [

@@ -4,8 +4,6 @@ go.
 
 from __future__ import annotations
 
-import gzip
-import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from postgres_backup.backup.prune import prune_backups
 from postgres_backup.errors import PostgresBackupError, StoreError
 from postgres_backup.job import Job
-from postgres_backup.nightly.adopt import adopt_backups
 from tests.integration import engine
 from tests.services.proxy import FaultProxy, ShiftedClock
 
@@ -205,68 +202,6 @@ def test_a_backup_dated_in_the_future_stays(config, s3_client, bucket):
     assert {line["reason"] for line in result["kept"] if line["backup"] != now} == {
         "dated in the future"
     }
-
-
-# --- adoption ---
-
-
-def test_adoption_reads_to_the_end_and_refuses_what_is_cut(config, s3_client, bucket):
-    whole = [
-        engine.forge(s3_client, bucket, days_ago(day), with_manifest=False) for day in (1, 9, 10)
-    ]
-    packed = gzip.compress(engine.SMALL_DUMP)
-    cut_dump = engine.SMALL_DUMP[: engine.SMALL_DUMP.index(b"2\n")]
-    refused = {
-        engine.forge(s3_client, bucket, days_ago(11), with_manifest=False, body=packed[:-20]): "COMPRESSION_TRUNCATED",
-        engine.forge(s3_client, bucket, days_ago(12), with_manifest=False, body=gzip.compress(cut_dump)): "COPY_UNFINISHED",
-        engine.forge(s3_client, bucket, days_ago(13), with_manifest=False, body=b""): "COMPRESSION_TRUNCATED",
-        engine.forge(s3_client, bucket, days_ago(14), with_manifest=False, body=b"<html>" * 100): "COMPRESSION_CORRUPT",
-        engine.forge(s3_client, bucket, days_ago(15), with_manifest=False, body=gzip.compress(b"")): "TRAILER_MISSING",
-        engine.forge(s3_client, bucket, days_ago(16), with_manifest=False, suffix=".sql", body=b""): "TRAILER_MISSING",
-    }  # fmt: skip
-    foreign = engine.forge(s3_client, bucket, days_ago(17), server="other-server")
-    before = without_journal(s3_client, bucket)
-    assert names_of(prune_backups(Job(config.settings), allow_many=True)["deleted"]) == []
-
-    planned = adopt_backups(Job(config.settings, check=True))
-    assert without_journal(s3_client, bucket) == before
-    result = adopt_backups(Job(config.settings))
-    assert (
-        (result["adopted"], names_of(result["refused"]))
-        == (planned["adopted"], names_of(planned["refused"]))
-        == (whole, list(refused))
-    )
-    assert {f["code"] for f in result["findings"]} >= set(refused.values())
-    assert foreign not in str(result)
-    again = adopt_backups(Job(config.settings))
-    assert (again["changed"], again["adopted"]) == (False, [])
-
-    pruned = prune_backups(Job(config.settings), allow_many=True)
-    assert names_of(pruned["deleted"]) == whole[1:]
-    assert {f"postgres-backup/{name}" for name in refused} <= set(engine.keys(s3_client, bucket))
-
-
-def test_adoption_says_what_it_did(config, s3_client, bucket):
-    good = engine.forge(s3_client, bucket, days_ago(1), with_manifest=False)
-    bad = engine.forge(s3_client, bucket, days_ago(2), with_manifest=False, body=b"")
-    done = engine.run(config.path, "adopt")
-    assert done.returncode == 0, done.stderr
-    assert f"adopted  {good}" in done.stdout
-    assert f"refused  {bad}: " in done.stdout
-    listed = engine.run(config.path, "list").stdout
-    assert re.search(rf"{good} .* proven ", listed)
-    assert re.search(rf"{bad} .* unproven .*postgres-backup adopt", listed)
-
-
-def test_a_store_that_goes_away_is_no_reason_to_refuse_a_backup(config, s3, s3_client, bucket):
-    engine.forge(s3_client, bucket, days_ago(1), with_manifest=False)
-    with FaultProxy(s3.endpoint_url) as between:
-        settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
-        between.plan(
-            "status", "GET", "postgres-backup-", times=1000, status=403, code="AccessDenied"
-        )
-        with pytest.raises(StoreError):
-            adopt_backups(Job(settings))
 
 
 def test_a_lock_is_held_while_pruning(config, ten, s3_client, bucket):

@@ -1,5 +1,5 @@
-"""Messages that arrive: one when an alarm is raised, one when it is over, at real receivers, some of
-which are bad ones.
+"""Messages that arrive: one when an alarm is raised, one when it is over, at real receivers, some
+of which are bad ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FAILED = key("BACKUP_FAILED", "crm")
 
 @pytest.fixture
 def told(new_config, s3, web, mail):
-    """A config without anything behind it but people who want to know: a web address and a mailbox."""
+    """A config without anything behind it but people who want to know: a web address, a mailbox."""
     database = _Nowhere()
     return new_config(
         database,
@@ -264,7 +264,10 @@ def test_a_state_that_a_power_loss_cut_is_begun_anew(told, web):
 
 def test_no_secret_in_a_message_or_in_the_state(told, web, mail):
     settings = told.settings
-    said = f"Failed with {settings.db_password} and {settings.s3_secret_key} at json://127.0.0.1:{web.port}/a-secret-token"
+    said = (
+        f"Failed with {settings.db_password} and {settings.s3_secret_key} "
+        f"at json://127.0.0.1:{web.port}/a-secret-token"
+    )
     alarms.settle(settings, [FAILED], [alarm(message=said, hint=said)])
     web.status = 500
     findings = alarms.settle(settings, [FAILED, "x"], [alarm("RESTORE_FAILED", message=said)])

@@ -20,7 +20,6 @@ import pytest
 from postgres_backup.backup.database import create_backup
 from postgres_backup.catalog import history, journal
 from postgres_backup.catalog.names import Layout
-from postgres_backup.errors import UsageError
 from postgres_backup.health import status
 from postgres_backup.health.server_facts import describe_server
 from postgres_backup.job import Job
@@ -36,10 +35,12 @@ NOW = datetime.now(timezone.utc).replace(microsecond=0)
 def filled(database):
     """``database`` with a table of 1,000 rows and one of 10."""
     database.execute(
-        "CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 1000) n; CREATE TABLE teams AS SELECT n AS id FROM generate_series(1, 10) n"
+        "CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 1000) n;"
+        "CREATE TABLE teams AS SELECT n AS id FROM generate_series(1, 10) n"
     )
     database.execute(
-        f'ALTER TABLE users OWNER TO "{database.owner}"; ALTER TABLE teams OWNER TO "{database.owner}"'
+        f'ALTER TABLE users OWNER TO "{database.owner}";'
+        f'ALTER TABLE teams OWNER TO "{database.owner}"'
     )
     return database
 
@@ -275,12 +276,3 @@ def test_published_by_the_first_that_could_be_asked_and_read_by_whoever_has_the_
             config.settings, store.Store(config.settings), NOW - timedelta(days=1)
         )
     ] == ["backup"]
-
-
-@pytest.mark.parametrize("hours", [0, 169])
-def test_no_link_lasts_longer_than_a_week(config, hours, s3_client, bucket):
-    from postgres_backup.health import publish
-
-    with pytest.raises(UsageError, match="cannot be good"):
-        publish.publish_page(config.settings, "<p>", hours)
-    assert engine.keys(s3_client, bucket) == []

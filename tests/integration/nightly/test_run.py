@@ -99,8 +99,11 @@ def test_cron_gives_nothing(crm, tmp_path):
     """No PATH, no HOME, no LANG, the root directory, no standard input."""
     database, config = crm
     assert database.name
-    script = f"import runpy, sys; sys.path.insert(0, {str(ROOT / 'module_utils')!r}); sys.argv = {['postgres-backup', '--config', str(config.path), 'run']!r}; "
-    script += "runpy.run_module('postgres_backup', run_name='__main__')"
+    argv = ["postgres-backup", "--config", str(config.path), "run"]
+    script = (
+        f"import runpy, sys; sys.path.insert(0, {str(ROOT / 'module_utils')!r});"
+        f"sys.argv = {argv!r}; runpy.run_module('postgres_backup', run_name='__main__')"
+    )
     done = subprocess.run(
         ["env", "-i", sys.executable, "-c", script],
         cwd="/",
@@ -118,9 +121,11 @@ def test_cron_gives_nothing(crm, tmp_path):
 def test_a_confusing_environment_changes_nothing(crm, tmp_path):
     _, config = crm
     evil = {
-        "PGHOST": "192.0.2.1", "PGHOSTADDR": "192.0.2.1", "PGPORT": "1", "PGUSER": "nobody", "PGPASSWORD": "x", "PGDATABASE": "x", "PGSSLMODE": "verify-full",
-        "PGOPTIONS": "-c search_path=evil", "PGSERVICE": "evil", "PGCLIENTENCODING": "LATIN1", "PGTARGETSESSIONATTRS": "standby",
-        "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_ENDPOINT_URL": "http://192.0.2.1", "AWS_PROFILE": "evil", "AWS_DEFAULT_REGION": "mars",
+        "PGHOST": "192.0.2.1", "PGHOSTADDR": "192.0.2.1", "PGPORT": "1", "PGUSER": "nobody",
+        "PGPASSWORD": "x", "PGDATABASE": "x", "PGSSLMODE": "verify-full",
+        "PGOPTIONS": "-c search_path=evil", "PGSERVICE": "evil", "PGCLIENTENCODING": "LATIN1",
+        "PGTARGETSESSIONATTRS": "standby", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_ENDPOINT_URL": "http://192.0.2.1", "AWS_PROFILE": "evil", "AWS_DEFAULT_REGION": "mars",
         "TZ": "Asia/Almaty", "LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii",
     }  # fmt: skip
     done = night(config, env=engine.environment(**evil))
@@ -257,7 +262,10 @@ def test_a_damaged_state_is_no_obstacle(crm):
 def everybodys_python() -> str:
     """An interpreter of this version that any user may run, this one if it is."""
     for candidate in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
-        code = "import os, pwd\nos.setgroups([])\nos.setuid(pwd.getpwnam('nobody').pw_uid)\nimport queue"
+        code = (
+            "import os, pwd; os.setgroups([]); os.setuid(pwd.getpwnam('nobody').pw_uid);"
+            "import queue"
+        )
         if (
             os.path.exists(candidate)
             and subprocess.run([candidate, "-c", code], capture_output=True, check=False).returncode
@@ -285,8 +293,10 @@ def test_root_becomes_the_owner_of_the_config(crm):
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
         paths = [str(ROOT / "module_utils"), sysconfig.get_path("purelib")]
         code = (
-            f"import os, runpy, sys; sys.path[:0] = {paths!r}; sys.argv = ['postgres-backup', '--config', '{place}/c.env', 'run']\n"
-            "try:\n    runpy.run_module('postgres_backup', run_name='__main__')\nfinally:\n    print(os.getuid(), os.getegid(), os.environ['HOME'])"
+            f"import os, runpy, sys; sys.path[:0] = {paths!r};"
+            f"sys.argv = ['postgres-backup', '--config', '{place}/c.env', 'run']\n"
+            "try:\n    runpy.run_module('postgres_backup', run_name='__main__')\n"
+            "finally:\n    print(os.getuid(), os.getegid(), os.environ['HOME'])"
         )
         done = subprocess.run(
             [python, "-c", code],

@@ -101,7 +101,8 @@ def test_a_hundred_ordinary_nights_raise_no_alarm(crm):
     for night in range(100):
         added, gone = rng.randint(0, 150), rng.randint(0, 60)
         crm.database.execute(
-            f"INSERT INTO orders SELECT n, repeat('x', {rng.randint(1, 60)}) FROM generate_series(1, {added}) AS n"
+            f"INSERT INTO orders SELECT n, repeat('x', {rng.randint(1, 60)}) "
+            f"FROM generate_series(1, {added}) AS n"
         )
         crm.database.execute(
             f"DELETE FROM orders WHERE ctid IN (SELECT ctid FROM orders LIMIT {gone})"
@@ -336,7 +337,8 @@ def test_a_disk_without_room_for_a_restore_is_told(crm, small_disk):
     crm.at(0, 55)
     assert crm.told == []
     crm.database.execute(
-        "CREATE TABLE big AS SELECT repeat(md5(n::text), 30) AS x FROM generate_series(1, 27000) AS n"
+        "CREATE TABLE big AS SELECT repeat(md5(n::text), 30) AS x "
+        "FROM generate_series(1, 27000) AS n"
     )
     crm.at(1, 55)
     assert crm.told == ["the disk has no room to restore crm"]

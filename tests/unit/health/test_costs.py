@@ -149,13 +149,19 @@ def test_a_sentence_for_a_person():
     requests = f"{found['requests_month']:,}"
     room = "70.0 GB now for 1.40 EUR a month, about 70.0 GB for 1.40 EUR in the long run"
     assert costs.lines(found) == [
-        f"costs: {room}; about {requests} requests a month for 0.28 EUR; 304.4 GB a month are uploaded"
+        (
+            f"costs: {room}; about {requests} requests a month for 0.28 EUR; "
+            "304.4 GB a month are uploaded"
+        )
     ]
     only_room = costs.estimate(
         dataclasses.replace(PRICED, price_requests_1000=0.0, price_currency=""), [line(0, 1000)]
     )
     assert costs.lines(only_room) == [
-        "costs: 1.0 kB now for under 0.01 a month, about 7.0 kB for under 0.01 in the long run; 30.4 kB a month are uploaded"
+        (
+            "costs: 1.0 kB now for under 0.01 a month, about 7.0 kB for under 0.01 in the long "
+            "run; 30.4 kB a month are uploaded"
+        )
     ]
 
 

@@ -322,7 +322,7 @@ def test_killed_in_the_middle(settings, moment):
 
 def test_without_the_library(settings):
     done = python(
-        "sys.modules['prometheus_client'] = None; print(json.dumps(metrics.write(settings, facts)))",
+        "sys.modules['prometheus_client'] = None;print(json.dumps(metrics.write(settings, facts)))",
         settings,
         FACTS,
     )

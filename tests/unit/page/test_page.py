@@ -6,7 +6,7 @@ import html.parser
 import json
 import re
 import shlex
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench import fleet
 from postgres_backup.health import verdict
-from postgres_backup.page import chart, page
+from postgres_backup.page import page
 
 NOW = datetime(2026, 1, 27, 9, 2, tzinfo=timezone.utc)
 TEMPLATE = (Path(__file__).resolve().parents[3] / "playbooks/templates/report.html.j2").read_text()
@@ -83,8 +83,10 @@ def test_what_is_shown_of_a_well_server():
     newest = one["backups"][0]
     assert f"ansible-playbook restore.yml -e backup={newest['backup']} --limit db1" in said
     for expected in (
-        "9.0 h ago", "27 Jan 2026 00:00 UTC", f"{newest['rows']:,}", "7 backups", "in 15.0 h", "not older than 7 days", "The next prune takes nothing",
-        "public.order_items", "Restores", "failed: There is no room for a second copy", one["restores"][0]["backup"], one["replaced"][0]["name"],
+        "9.0 h ago", "27 Jan 2026 00:00 UTC", f"{newest['rows']:,}", "7 backups", "in 15.0 h",
+        "not older than 7 days", "The next prune takes nothing", "public.order_items", "Restores",
+        "failed: There is no room for a second copy", one["restores"][0]["backup"],
+        one["replaced"][0]["name"],
         "No alarm is open", "USD a month",
     ):  # fmt: skip
         assert expected in said, expected
@@ -141,8 +143,8 @@ def test_the_worst_comes_first_and_nobody_is_left_out():
         "well",
     ]
     assert (
-        line(*servers)
-        == "5 of 8 servers need you: db-4 (no good backup), db-1 (stale), db-2 (last backup failed) and 2 more"
+        line(*servers) == "5 of 8 servers need you: db-4 (no good backup), db-1 (stale), "
+        "db-2 (last backup failed) and 2 more"
     )
     text = render(*servers)
     reader = Reader(text)
@@ -225,7 +227,8 @@ def test_three_hundred_servers_fit_into_five_megabytes(capsys):
     size = len(render(*servers).encode())
     with capsys.disabled():
         print(
-            f"\n300 servers, {sum(kept)} backups: {size / 1e6:.2f} MB, {size / sum(kept):.0f} bytes a backup"
+            f"\n300 servers, {sum(kept)} backups: {size / 1e6:.2f} MB, "
+            f"{size / sum(kept):.0f} bytes a backup"
         )
     assert size < 5_000_000
 
@@ -261,44 +264,3 @@ def test_what_a_day_was():
         page._days(one, facts | {"schedule_time": "23:00"}, NOW)[NOW.date()] == "later"
     )  # it is still to come
     assert len(days) == 90
-
-
-@given(
-    st.dates(date(2000, 1, 1), date(2100, 1, 1)),
-    st.lists(st.sampled_from(sorted(chart.MARKS)), min_size=1, max_size=120),
-)
-def test_a_calendar_draws_each_day_once(first, states):
-    days = {first + timedelta(days=n): state for n, state in enumerate(states)}
-    drawn = {}
-    for kind, path in re.findall(r'<path class=(\w+) d="([^"]*)"', chart.calendar(days, "x")):
-        if kind == "cross":
-            continue
-        for x, y, length in re.findall(r"M(\d+) ([\d.]+)v(\d+)", path):
-            for n in range((int(length) - chart.MARKS[kind]) // chart.STEP + 1):
-                place = (
-                    int(x) // chart.STEP,
-                    round((float(y) - (chart.STEP - chart.MARKS[kind]) / 2 - 13) / chart.STEP) + n,
-                )
-                assert place not in drawn
-                drawn[place] = kind
-    monday = first - timedelta(days=first.weekday())
-    wanted = {
-        ((26 + (day - monday).days // 7 * 14 + 7) // 14, day.weekday()): state
-        for day, state in days.items()
-    }
-    assert drawn == wanted
-
-
-@given(st.floats(1e-6, 1e15))
-def test_the_top_of_a_chart_is_round_and_not_far_above(largest):
-    top = chart.nice_top(largest)
-    assert largest <= top * (1 + 1e-9)
-    assert top <= largest * 2.01
-
-
-def test_a_line_that_goes_straight_on_is_one_piece():
-    scale = chart.Scale(date(2026, 1, 1), date(2026, 1, 30), 100)
-    points = [(datetime(2026, 1, day, tzinfo=timezone.utc), 50) for day in range(1, 31)]
-    assert scale.line(points) == '<path class=line d="M2 50l116 0"/>'
-    assert "h0" in scale.line(points[:1])
-    assert scale.line([]) == ""
