@@ -80,8 +80,8 @@ def in_words(error: Exception) -> PostgresBackupError:
     """
     if isinstance(error, PostgresBackupError):
         return error
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f" at {os.path.basename(place[0].filename)}:{place[0].lineno}" if place else ""
+    frames = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" at {os.path.basename(frames[0].filename)}:{frames[0].lineno}" if frames else ""
     said = " ".join(str(error).split())[:300]
     return PostgresBackupError(
         f"Failed unexpectedly: {type(error).__name__}{where}" + (f": {said}" if said else ""),

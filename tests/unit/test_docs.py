@@ -17,7 +17,8 @@ import yaml
 
 from postgres_backup import errors, settings
 from postgres_backup.catalog import retention
-from postgres_backup.cli import main as program
+from postgres_backup.cli import commands as program
+from postgres_backup.cli.parser import build
 from postgres_backup.health import alarms, metrics
 from tests import documents
 from tests.documents import ROOT
@@ -119,7 +120,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     """The subcommands of the command line."""
     return next(
         action.choices
-        for action in program._parser()._actions
+        for action in build(program.COMMANDS.values())._actions
         if isinstance(action, argparse._SubParsersAction)
     )
 

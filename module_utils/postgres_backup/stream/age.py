@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-import pyrage  # type: ignore[import-untyped]  # it brings no types
+import pyrage
 
 from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import finding

@@ -282,5 +282,5 @@ def test_no_link_lasts_longer_than_a_week(config, hours, s3_client, bucket):
     from postgres_backup.health import publish
 
     with pytest.raises(UsageError, match="cannot be good"):
-        publish.page(config.settings, "<p>", hours)
+        publish.publish_page(config.settings, "<p>", hours)
     assert engine.keys(s3_client, bucket) == []
