@@ -222,8 +222,8 @@ class Settings:
 
 @functools.cache
 def variables() -> dict[str, tuple[Variable[object], object]]:
-    """What :class:`Settings` reads, in the order of its lines: field -> its variable and the kind of its
-    value (``int``, ``tuple[str, ...]``).
+    """What :class:`Settings` reads, in the order of its lines: field -> its variable, and the kind
+    of its value (``int``, ``tuple[str, ...]``).
     """
     found: dict[str, tuple[Variable[object], object]] = {}
     for field, hint in get_type_hints(Settings, include_extras=True).items():

@@ -9,7 +9,8 @@ from typing import Literal, TypedDict, cast
 
 from ..clock import format_timestamp
 from ..errors import BadBackupError, UsageError
-from ..s3.store import Store, StoredObject
+from ..s3.client import StoredObject
+from ..s3.store import Store
 from ..settings import Settings
 from ..text import nearest
 from .manifest import Manifest, Proof, ServerIdentity, parse

@@ -16,8 +16,7 @@ from typing import TypedDict
 
 from ..catalog.backups import BackupLine
 from ..catalog.retention import Policy
-from ..s3.parts import MOST_BUFFER_BYTES
-from ..s3.store import plan_parts
+from ..s3.parts import MOST_BUFFER_BYTES, plan_parts
 from ..settings import Settings
 from ..text import human_bytes
 

@@ -1,4 +1,4 @@
-"""Files that are replaced whole: whoever reads one finds the old content or the new, never a half."""
+"""Files that are replaced whole: who reads one finds the old content or the new, never a half."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyrage
 
@@ -52,18 +52,19 @@ def decrypt(chunks: Iterable[bytes], identities: Sequence[str]) -> Iterator[byte
     return _decrypted(chunks, [_identity(text) for text in identities])
 
 
-def _recipient(text: str) -> Any:
+def _recipient(text: str) -> object:
     kind = pyrage.ssh if text.startswith("ssh-") else pyrage.x25519
     try:
         return kind.Recipient.from_str(text)
     except pyrage.RecipientError as error:
         raise UsageError(
             f"Failed to encrypt for {text!r}: {error}",
-            "Check backup_age_recipients: public keys such as age1..., as `age-keygen -y` prints them",
+            "Check backup_age_recipients: "
+            "public keys such as age1..., as `age-keygen -y` prints them",
         ) from error
 
 
-def _identity(text: str) -> Any:
+def _identity(text: str) -> object:
     try:
         return (
             pyrage.ssh.Identity.from_buffer(text.encode())
@@ -127,7 +128,7 @@ class _Encryptor:
     behind.
     """
 
-    def __init__(self, recipients: list) -> None:
+    def __init__(self, recipients: Sequence[object]) -> None:
         self._input = Channel(4 * PIECE_BYTES)
         self._output: deque[bytes] = deque()
         self._failure = Carried()
@@ -164,7 +165,9 @@ class _Encryptor:
             raise PostgresBackupError(f"Failed to encrypt: {error}") from error
 
 
-def _encrypt(source: Channel, output: deque[bytes], failure: Carried, recipients: list) -> None:
+def _encrypt(
+    source: Channel, output: deque[bytes], failure: Carried, recipients: Sequence[object]
+) -> None:
     sink = _PushingFile(output.append)
     with failure:
         pyrage.encrypt_io(_PullingFile(source.get), sink, recipients)
@@ -173,7 +176,7 @@ def _encrypt(source: Channel, output: deque[bytes], failure: Carried, recipients
         source.close()
 
 
-def _decrypted(chunks: Iterable[bytes], identities: list) -> Iterator[bytes]:
+def _decrypted(chunks: Iterable[bytes], identities: Sequence[object]) -> Iterator[bytes]:
     source = iter(chunks)
     reader = _PullingFile(lambda: next((chunk for chunk in source if chunk), b""))
     output = Channel(4 * PIECE_BYTES)

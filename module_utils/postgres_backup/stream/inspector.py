@@ -22,7 +22,8 @@ _TRAILERS = tuple(header + b" complete" for header in _HEADERS)
 #: what pg_dump writes last (RestoreArchive in src/bin/pg_dump/pg_backup_archiver.c);
 #: ``\unrestrict`` since the minor releases of August 2025 (CVE-2025-8714)
 _CLOSING = re.compile(
-    rb"-- PostgreSQL database (?:cluster )?dump complete\r?\n--\r?\n\r?\n(\\unrestrict \S+\r?\n\r?\n)?"
+    rb"-- PostgreSQL database (?:cluster )?dump complete\r?\n--\r?\n\r?\n"
+    rb"(\\unrestrict \S+\r?\n\r?\n)?"
 )
 _RESTRICT = re.compile(rb"\\(un)?restrict ([A-Za-z0-9]+)\s*")
 _VERSIONS = (b"-- Dumped from database version ", b"-- Dumped by pg_dump version ")
@@ -98,8 +99,7 @@ class Report:
     :ivar server_version: of the server it was taken from, e.g. ``16.14``; empty where the dump does
         not say.
     :ivar program_version: of the pg_dump that took it, likewise.
-    :ivar findings: what is wrong, each ``{"code": ..., "message": ...}``; empty when the dump is
-        whole.
+    :ivar findings: what is wrong; empty when the dump is whole.
     """
 
     tables: dict[str, TableFacts]
@@ -213,7 +213,8 @@ class Inspector(Scanner):
         if not self._header:
             self._problem(
                 "HEADER_MISSING",
-                f'The line "{_HEADERS[0].decode()}" is missing: this is no plain dump, or its beginning is lost.',
+                f'The line "{_HEADERS[0].decode()}" is missing: '
+                "this is no plain dump, or its beginning is lost.",
             )
         if self._trailer:
             closing = _CLOSING.match(self._tail)
