@@ -78,8 +78,8 @@ def unexpected(error: Exception) -> PostgresBackupError:
     """A mistake of this program as one sentence that says where it happened; a person at three in
     the morning is not helped by a traceback.
     """
-    frames = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f" at {os.path.basename(frames[0].filename)}:{frames[0].lineno}" if frames else ""
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" at {os.path.basename(place[0].filename)}:{place[0].lineno}" if place else ""
     said = " ".join(str(error).split())[:300]
     return PostgresBackupError(
         f"Failed unexpectedly: {type(error).__name__}{where}" + (f": {said}" if said else ""),
