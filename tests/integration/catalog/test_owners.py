@@ -24,7 +24,7 @@ def test_each_server_and_database_once_the_newest_first(config, s3_client, bucke
         return engine.forge(s3_client, bucket, taken_at, server=server, database=database, **more)
 
     forge(9, "db1", "crm")
-    newest = forge(3, "db1", "crm")
+    newest = forge(3, "db1", "crm", folder="crm")  # before there were fewer databases; listed first
     shop = forge(1, "db1", "shop", folder="shop")
     other = forge(2, "db2", "crm", folder="crm")
     forge(0.5, "", "crm")  # proven by verify, claimed by nobody
