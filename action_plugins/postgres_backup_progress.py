@@ -1,10 +1,10 @@
 """Shows what a long module does while it does it.
 
 The module runs in the background of its host and writes its state into a file (``FileProgress`` in
-module_utils/postgres_backup/progress.py); this looks at the file about once a second and prints
-what is new, until the module has ended. The result is the module's own. In check mode the module
-runs as any other, and so does the step of a restore that swaps: it takes a moment, in which an
-application is down, and the way over the background costs more than that.
+module_utils/postgres_backup/machine/progress.py); this looks at the file about once a second and
+prints what is new, until the module has ended. The result is the module's own. In check mode the
+module runs as any other, and so does the step of a restore that swaps: it takes a moment, in which
+an application is down, and the way over the background costs more than that.
 
 A look is one short shell command, not a module: a module costs the host half a second of a core,
 which the backup needs.
@@ -87,7 +87,8 @@ class ActionModule(ActionBase):
         if not status.get("finished"):
             return {
                 "failed": True,
-                "msg": "The module ended without an answer: it was killed, or memory ran out. What it left behind the next run removes",
+                "msg": "The module ended without an answer: it was killed, or memory ran out. "
+                "What it left behind the next run removes",
             }
         return {key: value for key, value in status.items() if key not in WRAPPING}
 

@@ -19,10 +19,13 @@ options:
     type: path
     default: /etc/postgres-backup/backup-config.env
 notes:
-  - Runs as the owner of O(config), with the Python of C(/opt/postgres-backup/venv), which has the libraries
-    (C(become_user) and C(ansible_python_interpreter) of the task).
-  - A failure carries RV(ignore:exit_status) as the command line would have it (1 failed and nothing was lost, 2 wrong usage
-    or settings, 3 another run holds the lock, 4 a check found the backup bad) and RV(ignore:findings).
+  - Runs as the owner of O(config), with the Python of C(/opt/postgres-backup/venv), which has the
+    libraries (C(become_user) and C(ansible_python_interpreter) of the task).
+  - A failure carries RV(ignore:exit_status) as the command line would have it (1 failed and nothing
+    was lost, 2 wrong usage or settings, 3 another run holds the lock, 4 a check found the backup
+    bad) and RV(ignore:findings).
+  - RV(ignore:lines) says the result to a person, in the words of the command C(postgres-backup) and
+    of its log.
 """
 
     DATABASE = r"""
@@ -36,6 +39,7 @@ options:
     PROGRESS = r"""
 options:
   progress_file:
-    description: Where to write what is being done, for the action plugin of the same name, which sets this and shows it.
+    description: Where to write what is being done, for the action plugin of the same name, which
+      sets this and shows it.
     type: path
 """

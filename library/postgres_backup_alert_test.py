@@ -7,11 +7,14 @@ DOCUMENTATION = r"""
 module: postgres_backup_alert_test
 short_description: Send a test to everybody who is told of trouble
 description:
-  - Sends a message to each address of C(backup_alert_urls), as a failed backup would, so that it is known today whether they arrive.
-  - Fails where one cannot be reached; the message says which by its number and kind, since an address is a secret itself.
+  - Sends a message to each address of C(backup_alert_urls), as a failed backup would, so that it is
+    known today whether they arrive.
+  - Fails where one cannot be reached; the message says which by its number and kind, since an
+    address is a secret itself.
 options:
   only_new:
-    description: Only to addresses that no test has reached yet, so that a second run changes nothing.
+    description: Only to addresses that no test has reached yet, so that a second run changes
+      nothing.
     type: bool
     default: true
 attributes:
@@ -48,17 +51,19 @@ findings:
   type: list
   elements: dict
   returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
 
 ARGUMENT_SPEC = {**CONFIG_OPTION, "only_new": {"type": "bool", "default": True}}
 
 
-def perform(call: Call) -> dict:
+def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.health import alarms
 
-    return alarms.send_test(call.settings, call.params["only_new"], call.check)
+    result = alarms.send_test(call.settings, call.params["only_new"], call.check)
+    return told(result, alarms.lines(result))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ DOCUMENTATION = r"""
 module: postgres_backup_create
 short_description: Back up a PostgreSQL database into S3-compatible object storage
 description:
-  - Streams C(pg_dump) into the bucket; no local file, bounded memory. The backup becomes visible under its name only when it is whole.
+  - Streams C(pg_dump) into the bucket; no local file, bounded memory. The backup becomes visible
+    under its name only when it is whole.
   - Each run makes a new backup, so a run that succeeds is always a change.
 options:
   tables:
     description:
-      - Only these tables, such as V(users,public.orders), into C(partial/); never mistaken for a whole backup.
+      - Only these tables, such as V(users,public.orders), into C(partial/); never mistaken for a
+        whole backup.
     type: list
     elements: str
     default: []
@@ -22,9 +24,13 @@ options:
     default: false
 attributes:
   check_mode:
-    description: Says what would be made; the server and the bucket are asked whether they would let us.
+    description: Says what would be made; the server and the bucket are asked whether they would let
+      us.
     support: full
-extends_documentation_fragment: [postgres_backup, postgres_backup.database, postgres_backup.progress]
+extends_documentation_fragment:
+  - postgres_backup
+  - postgres_backup.database
+  - postgres_backup.progress
 """
 
 EXAMPLES = r"""
@@ -91,6 +97,7 @@ findings:
   type: list
   elements: dict
   returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
 from ansible.module_utils.postgres_backup_module import (
@@ -98,7 +105,9 @@ from ansible.module_utils.postgres_backup_module import (
     DATABASE_OPTION,
     PROGRESS_OPTION,
     Call,
+    Result,
     run,
+    told,
 )
 
 ARGUMENT_SPEC = {
@@ -110,16 +119,11 @@ ARGUMENT_SPEC = {
 }
 
 
-def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.backup.database import create_backup
-    from ansible.module_utils.postgres_backup.job import Job
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.backup import database
 
-    params = call.params
-    return create_backup(
-        Job(call.settings, params["database"], check=call.check, progress=call.progress),
-        params["tables"],
-        params["schema_only"],
-    )
+    result = database.create_backup(call.job, call.params["tables"], call.params["schema_only"])
+    return told(result, database.lines(result))
 
 
 if __name__ == "__main__":

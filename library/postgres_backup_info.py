@@ -11,7 +11,8 @@ description:
   - O(database) left out lists the backups of all databases of the settings.
 options:
   backup:
-    description: Also say which backup this is, a name or V(latest), and fail with the nearest names, or with those of other servers, where there is none.
+    description: Also say which backup this is, a name or V(latest), and fail with the nearest
+      names, or with those of other servers, where there is none.
     type: str
     default: ""
 attributes:
@@ -34,9 +35,11 @@ EXAMPLES = r"""
 RETURN = r"""
 backups:
   description:
-    - The whole-database backups, newest first. Each has C(backup), C(database), C(server), C(key), C(taken_at), C(age_hours), C(bytes),
-      C(dump_bytes), C(rows), C(seconds), C(sha256), C(state) (proven, good, unproven, bad or foreign), C(problem), C(ours), C(proven),
-      C(postgresql_version), C(collate) and C(encrypted), and C(keep) with its C(reason) as the next prune would decide.
+    - The whole-database backups, newest first. Each has C(backup), C(database), C(server), C(key),
+      C(taken_at), C(age_hours), C(bytes), C(dump_bytes), C(rows), C(seconds), C(sha256), C(state)
+      (proven, good, unproven, bad or foreign), C(problem), C(ours), C(proven),
+      C(postgresql_version), C(collate) and C(encrypted), and C(keep) with its C(reason) as the next
+      prune would decide.
   type: list
   elements: dict
   returned: success
@@ -50,28 +53,38 @@ chosen:
   type: dict
   returned: with O(backup)
 kit:
-  description: The newest server kit of this server - C(kit), C(paths), C(files), C(encrypted); none where none was saved.
+  description: The newest server kit of this server - C(kit), C(paths), C(files), C(encrypted); none
+    where none was saved.
   type: dict
   returned: with O(backup)
 waiting:
   description: How many backups without a manifest wait for C(postgres-backup adopt).
   type: int
   returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    DATABASE_OPTION,
+    Call,
+    Result,
+    run,
+    told,
+)
 
 ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "backup": {"type": "str", "default": ""}}
 
 
-def perform(call: Call) -> dict:
+def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.catalog.kits import newest_kit
     from ansible.module_utils.postgres_backup.health import status
 
     result = status.info(call.settings, call.params["database"], call.params["backup"])
     if call.params["backup"]:
         result["kit"] = newest_kit(call.settings)
-    return result | {"table": status.table(result["backups"])}
+    result["table"] = status.table(result["backups"])
+    return told(result, status.info_lines(result))
 
 
 if __name__ == "__main__":

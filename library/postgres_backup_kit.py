@@ -7,11 +7,13 @@ DOCUMENTATION = r"""
 module: postgres_backup_kit
 short_description: Save the server kit, or put its files back
 description:
-  - The kit holds the files named in the settings (C(backup_paths) - compose file, C(.env), uploads) as a tar in the bucket, compressed and encrypted.
+  - The kit holds the files named in the settings (C(backup_paths) - compose file, C(.env), uploads)
+    as a tar in the bucket, compressed and encrypted.
   - All of a kit is read and compared with its manifest before the first file is put back.
 options:
   state:
-    description: V(present) saves a new kit now, and lets the retention remove old ones; V(restored) puts the files of one back.
+    description: V(present) saves a new kit now, and lets the retention remove old ones; V(restored)
+      puts the files of one back.
     type: str
     choices: [present, restored]
     default: present
@@ -20,7 +22,8 @@ options:
     type: str
     default: latest
   to:
-    description: The folder that stands for C(/) when files are put back. Their owners come back where this runs as root.
+    description: The folder that stands for C(/) when files are put back. Their owners come back
+      where this runs as root.
     type: path
     default: /
   identities:
@@ -30,7 +33,8 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Saving says how much it would be; putting back reads the kit to its end and writes nothing.
+    description: Saving says how much it would be; putting back reads the kit to its end and writes
+      nothing.
     support: full
 extends_documentation_fragment: [postgres_backup, postgres_backup.progress]
 """
@@ -46,18 +50,33 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-kit: {description: The name of the kit., type: str, returned: success, sample: postgres-backup-kit-2026-01-27_00-00-00.tar.gz.age}
+kit: {description: The name of the kit., type: str, returned: success,
+  sample: postgres-backup-kit-2026-01-27_00-00-00.tar.gz.age}
 key: {description: The object's key in the bucket., type: str, returned: success}
 files: {description: "Files, folders and links in it.", type: int, returned: success}
 bytes: {description: Size of the object., type: int, returned: when not in check mode}
-sha256: {description: "SHA-256 of the object, hexadecimal.", type: str, returned: when not in check mode}
+sha256: {description: "SHA-256 of the object, hexadecimal.", type: str,
+  returned: when not in check mode}
 seconds: {description: How long it took., type: float, returned: when not in check mode}
 file_bytes: {description: "Size of the files, together.", type: int, returned: "present"}
-deleted: {description: "Kits that the retention let go, each with C(kit), C(reason).", type: list, elements: dict, returned: "present, when not in check mode"}
-findings: {description: "What is worth knowing, such as files that changed meanwhile.", type: list, elements: dict, returned: success}
+deleted:
+  description: Kits that the retention let go, each with C(kit), C(reason).
+  type: list
+  elements: dict
+  returned: present, when not in check mode
+findings: {description: "What is worth knowing, such as files that changed meanwhile.", type: list,
+  elements: dict, returned: success}
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, PROGRESS_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    PROGRESS_OPTION,
+    Call,
+    Result,
+    run,
+    told,
+)
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
@@ -69,19 +88,16 @@ ARGUMENT_SPEC = {
 }
 
 
-def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.backup.kit import create_kit
-    from ansible.module_utils.postgres_backup.job import Job
-    from ansible.module_utils.postgres_backup.restore.kit import restore_kit
-
+def perform(call: Call) -> Result:
     if call.params["state"] == "present":
-        return create_kit(Job(call.settings, check=call.check, progress=call.progress))
-    identities = tuple(call.params["identities"])
-    return restore_kit(
-        Job(call.settings, identities=identities, check=call.check, progress=call.progress),
-        call.params["kit"],
-        call.params["to"],
-    )
+        from ansible.module_utils.postgres_backup.backup import kit
+
+        saved = kit.create_kit(call.job)
+        return told(saved, kit.lines(saved))
+    from ansible.module_utils.postgres_backup.restore import kit as back
+
+    restored = back.restore_kit(call.job, call.params["kit"], call.params["to"])
+    return told(restored, back.lines(restored, call.check))
 
 
 if __name__ == "__main__":

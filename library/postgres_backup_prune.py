@@ -7,8 +7,10 @@ DOCUMENTATION = r"""
 module: postgres_backup_prune
 short_description: Delete the backups that retention no longer keeps
 description:
-  - Follows the retention in the settings (days, weeks, months), and deletes only backups that are this server's and this database's.
-  - Never deletes the newest good backup, the newest proven one, or, unless told to, more than half in one run.
+  - Follows the retention in the settings (days, weeks, months), and deletes only backups that are
+    this server's and this database's.
+  - Never deletes the newest good backup, the newest proven one, or, unless told to, more than half
+    in one run.
 options:
   allow_many:
     description: Delete even where that is more than half of the backups.
@@ -48,17 +50,20 @@ kept:
   elements: dict
   returned: success
 replaced_deleted:
-  description: Databases that restores replaced more than C(backup_keep_replaced_days) ago and that were dropped, each C(database) and the C(reason).
+  description: Databases that restores replaced more than C(backup_keep_replaced_days) ago and that
+    were dropped, each C(database) and the C(reason).
   type: list
   elements: dict
   returned: success
 replaced_kept:
-  description: Those that stay, each C(database) and the C(reason). Never dropped while no good backup is newer.
+  description: Those that stay, each C(database) and the C(reason). Never dropped while no good
+    backup is newer.
   type: list
   elements: dict
   returned: success
 waiting:
-  description: How many backups without a manifest stay until C(postgres-backup adopt) says that they are this server's.
+  description: How many backups without a manifest stay until C(postgres-backup adopt) says that
+    they are this server's.
   type: int
   returned: success
 seconds:
@@ -66,13 +71,22 @@ seconds:
   type: float
   returned: success
 findings:
-  description: What is worth knowing, such as objects of others under the prefix, each with C(code) and C(message).
+  description: What is worth knowing, such as objects of others under the prefix, each with C(code)
+    and C(message).
   type: list
   elements: dict
   returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    DATABASE_OPTION,
+    Call,
+    Result,
+    run,
+    told,
+)
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
@@ -81,18 +95,14 @@ ARGUMENT_SPEC = {
 }
 
 
-def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.backup.prune import prune_backups
-    from ansible.module_utils.postgres_backup.job import Job
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.backup import prune
 
-    result = prune_backups(
-        Job(call.settings, call.params["database"], check=call.check, progress=call.progress),
-        allow_many=call.params["allow_many"],
-    )
-    kept, deleted = ([entry["backup"] for entry in result[key]] for key in ("kept", "deleted"))
+    result = prune.prune_backups(call.job, call.params["allow_many"])
+    kept, deleted = ([one["backup"] for one in result[key]] for key in ("kept", "deleted"))
     before = "".join(f"{name}\n" for name in sorted(kept + deleted))
     after = "".join(f"{name}\n" for name in sorted(kept))
-    return result | {"diff": {"before": before, "after": after}}
+    return told(result, prune.lines(result, call.check), {"before": before, "after": after})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ module: postgres_backup_publish
 short_description: Put the page of playbooks/report.yml into the bucket, for a while
 description:
   - The page is one object, C(<prefix>/report/report.html), replaced each time. It stays private.
-  - Whoever has the link can read it until the link ends, without a key. Give it only to those who may see it.
+  - Whoever has the link can read it until the link ends, without a key. Give it only to those who
+    may see it.
   - A link that was given before leads to the new page until it ends.
 options:
   page:
@@ -47,9 +48,10 @@ ends_at:
   type: str
   returned: success
   sample: "2026-01-28T09:00:00Z"
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
@@ -58,10 +60,12 @@ ARGUMENT_SPEC = {
 }
 
 
-def perform(call: Call) -> dict:
+def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.health import publish
 
-    return publish.page(call.settings, call.params["page"], call.params["hours"], check=call.check)
+    params = call.params
+    result = publish.publish_page(call.settings, params["page"], params["hours"], check=call.check)
+    return told(result, publish.lines(result))
 
 
 if __name__ == "__main__":

@@ -65,13 +65,15 @@ verdict:
   returned: success
   sample: "All is well: every database has a fresh, good backup"
 states:
-  description: What each server is, the worst first, each with C(name), C(state) (none, stale, failed, bad, unasked, look or well) and C(why).
+  description: What each server is, the worst first, each with C(name), C(state) (none, stale,
+    failed, bad, unasked, look or well) and C(why).
   type: list
   elements: dict
   returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import Call, run
+from ansible.module_utils.postgres_backup_module import Call, Result, run, told
 
 SERVER = {
     "name": {"type": "str", "required": True},
@@ -85,31 +87,14 @@ ARGUMENT_SPEC = {
 }
 
 
-def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.clock import utc_now
-    from ansible.module_utils.postgres_backup.health import verdict
-    from ansible.module_utils.postgres_backup.page import page
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.page import report
 
-    servers = [
-        page.parse(one["name"], one["facts"], one["error"]) for one in call.params["servers"]
-    ]
-    text = page.render(servers, utc_now(), page.read(call.params["template"])).encode(
-        errors="replace"
+    params = call.params
+    result = report.write_report(
+        params["servers"], params["template"], params["dest"], check=call.check
     )
-    if not call.check:
-        page.write(call.params["dest"], text)
-    seen = verdict.judge(servers)
-    states = [
-        {"name": one["name"], "state": one["state"], "why": [why["text"] for why in one["why"]]}
-        for one in seen
-    ]
-    return {
-        "changed": True,
-        "file": call.params["dest"],
-        "bytes": len(text),
-        "verdict": verdict.line(seen),
-        "states": states,
-    }
+    return told(result, report.lines(result, call.check))
 
 
 if __name__ == "__main__":

@@ -7,29 +7,36 @@ DOCUMENTATION = r"""
 module: postgres_backup_restore
 short_description: Make a database, or some tables of it, what it was in a backup
 description:
-  - Loads the backup beside the live database, compares it with its manifest, and swaps the two by renaming.
-  - If anything fails before the swap, the live database has not noticed. The old database is kept, and M(postgres_backup_undo_restore) brings it back.
+  - Loads the backup beside the live database, compares it with its manifest, and swaps the two by
+    renaming.
+  - If anything fails before the swap, the live database has not noticed. The old database is kept,
+    and M(postgres_backup_undo_restore) brings it back.
 options:
   backup:
-    description: The name as listed by M(postgres_backup_info), or V(latest). Not for V(discard) and V(compare).
+    description: The name as listed by M(postgres_backup_info), or V(latest). Not for V(discard) and
+      V(compare).
     type: str
     default: ""
   tables:
-    description: Only these tables, named as in SQL, in one transaction of the live database; everything else stays as it is.
+    description: Only these tables, named as in SQL, in one transaction of the live database;
+      everything else stays as it is.
     type: list
     elements: str
     default: []
   stage:
     description:
-      - One step of a restore, for whoever has something to do between them (stop an application before the swap, start it after).
-      - V(load) fills and proves the side database, V(swap) puts it in the live one's place, V(discard) removes it instead;
-        V(compare) says in which tables a kept database and the live one have different numbers of rows; V(note) writes into
-        the bucket's journal that it was done, which V(swap) leaves out because an application is waiting.
+      - One step of a restore, for whoever has something to do between them (stop an application
+        before the swap, start it after).
+      - V(load) fills and proves the side database, V(swap) puts it in the live one's place,
+        V(discard) removes it instead; V(compare) says in which tables a kept database and the live
+        one have different numbers of rows; V(note) writes into the bucket's journal that it was
+        done, which V(swap) leaves out because an application is waiting.
     type: str
     choices: [all, load, swap, discard, compare, note]
     default: all
   side_database:
-    description: What V(load) returned; empty where it restores in place. For V(swap) and V(discard).
+    description: What V(load) returned; empty where it restores in place. For V(swap) and
+      V(discard).
     type: str
     default: ""
   kept_database:
@@ -41,7 +48,8 @@ options:
     type: float
     default: 0.0
   in_place:
-    description: Load inside the live database, in one transaction, where no second copy fits on the disk; nothing is kept. Left out, the settings decide.
+    description: Load inside the live database, in one transaction, where no second copy fits on the
+      disk; nothing is kept. Left out, the settings decide.
     type: bool
   identities:
     description: Private age keys, needed for a backup that is encrypted.
@@ -50,9 +58,13 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Everything is looked at (backup, grants, disk) and the plan returned; with O(tables) the backup is loaded beside to count what differs.
+    description: Everything is looked at (backup, grants, disk) and the plan returned; with
+      O(tables) the backup is loaded beside to count what differs.
     support: full
-extends_documentation_fragment: [postgres_backup, postgres_backup.database, postgres_backup.progress]
+extends_documentation_fragment:
+  - postgres_backup
+  - postgres_backup.database
+  - postgres_backup.progress
 """
 
 EXAMPLES = r"""
@@ -69,25 +81,57 @@ EXAMPLES = r"""
 
 RETURN = r"""
 database: {description: The database., type: str, returned: success, sample: crm}
-findings: {description: "What is worth knowing although all is well, each with C(code) and C(message).", type: list, elements: dict, returned: success}
-backup: {description: The name of the backup., type: str, returned: a backup was named, sample: postgres-backup-2026-01-27_00-00-00.sql.gz}
+findings:
+  description: What is worth knowing although all is well, each with C(code) and C(message).
+  type: list
+  elements: dict
+  returned: success
+backup: {description: The name of the backup., type: str, returned: a backup was named,
+  sample: postgres-backup-2026-01-27_00-00-00.sql.gz}
 key: {description: The object's key in the bucket., type: str, returned: a backup is read}
 bytes: {description: Size of the object., type: int, returned: a backup is read}
-rows: {description: "Rows in all tables; in check mode those of the manifest, if any.", type: int, returned: a backup is read}
-sha256: {description: "SHA-256 of the object, hexadecimal.", type: str, returned: a backup was loaded}
+rows: {description: "Rows in all tables; in check mode those of the manifest, if any.", type: int,
+  returned: a backup is read}
+sha256: {description: "SHA-256 of the object, hexadecimal.", type: str,
+  returned: a backup was loaded}
 seconds: {description: How long it took., type: float, returned: a backup was loaded}
-kept_database: {description: "What the database as it was is kept as; none in place, or where there was none.", type: str, returned: "all, swap, compare, note"}
-downtime_seconds: {description: For how long nobody could use the database., type: float, returned: "all, swap and note, when not in check mode"}
-side_database: {description: The side database; none where it restores in place., type: str, returned: "load and discard"}
-tables: {description: "Each C(table), its C(rows), C(inserted), C(updated), C(deleted), C(created).", type: list, elements: dict, returned: with O(tables)}
-row_differences: {description: "Each C(table), C(kept_rows), C(live_rows); none where there is no such table.", type: list, elements: dict, returned: compare}
+kept_database:
+  description: What the database as it was is kept as; none in place, or where there was none.
+  type: str
+  returned: all, swap, compare, note
+downtime_seconds: {description: For how long nobody could use the database., type: float,
+  returned: "all, swap and note, when not in check mode"}
+side_database: {description: The side database; none where it restores in place., type: str,
+  returned: "load and discard"}
+tables:
+  description: Each C(table), its C(rows), C(inserted), C(updated), C(deleted), C(created).
+  type: list
+  elements: dict
+  returned: with O(tables)
+row_differences:
+  description: Each C(table), C(kept_rows), C(live_rows); none where there is no such table.
+  type: list
+  elements: dict
+  returned: compare
 replaces: {description: There was a database of that name., type: bool, returned: "all and load"}
-in_place: {description: It is loaded inside the live database., type: bool, returned: "all and load"}
-proven: {description: "The backup was read to its end, or restored, before.", type: bool, returned: "all and load"}
-missing_roles: {description: "Roles that the server lacked, made from those saved with the backup.", type: list, elements: str, returned: "all and load"}
-sessions: {description: How many others were connected to the database., type: int, returned: "all and load"}
-needed_bytes: {description: Room that a second copy needs on the database server., type: int, returned: "all and load"}
-free_bytes: {description: Room that there was; none where nobody could say., type: int, returned: "all and load"}
+in_place: {description: It is loaded inside the live database., type: bool,
+  returned: "all and load"}
+proven:
+  description: The backup was read to its end, or restored, before.
+  type: bool
+  returned: all and load
+missing_roles:
+  description: Roles that the server lacked, made from those saved with the backup.
+  type: list
+  elements: str
+  returned: all and load
+sessions: {description: How many others were connected to the database., type: int,
+  returned: "all and load"}
+needed_bytes: {description: Room that a second copy needs on the database server., type: int,
+  returned: "all and load"}
+free_bytes: {description: Room that there was; none where nobody could say., type: int,
+  returned: "all and load"}
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
 from ansible.module_utils.postgres_backup_module import (
@@ -95,7 +139,9 @@ from ansible.module_utils.postgres_backup_module import (
     DATABASE_OPTION,
     PROGRESS_OPTION,
     Call,
+    Result,
     run,
+    told,
 )
 
 ARGUMENT_SPEC = {
@@ -117,15 +163,13 @@ ARGUMENT_SPEC = {
 }
 
 
-def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.job import Job
-    from ansible.module_utils.postgres_backup.restore.steps import perform_step
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.restore import steps
 
     about = ("config", "progress_file", "database", "identities")
     options = {name: value for name, value in call.params.items() if name not in about}
-    identities = tuple(call.params["identities"])
-    job = Job(call.settings, call.params["database"], identities, call.check, call.progress)
-    return perform_step(job, **options)
+    result = steps.perform_step(call.job, **options)
+    return told(result, steps.lines(result, options["stage"], call.check))
 
 
 if __name__ == "__main__":

@@ -48,41 +48,34 @@ createrole:
   description: Our user may create roles.
   type: bool
   returned: success
-version_number: {description: The version as a number., type: int, returned: success, sample: 160003}
-data_directory: {description: Where the server keeps its data; empty where our user may not know., type: str, returned: success}
-system_identifier: {description: What tells this cluster from all others; empty where our user may not know., type: str, returned: success}
-tables: {description: How many tables each database of the settings has; none where there is no such database., type: dict, returned: success}
+version_number: {description: The version as a number., type: int, returned: success,
+  sample: 160003}
+data_directory: {description: Where the server keeps its data; empty where our user may not know.,
+  type: str, returned: success}
+system_identifier: {description: What tells this cluster from all others; empty where our user may
+  not know.,
+  type: str, returned: success}
+tables: {description: How many tables each database of the settings has; none where there is no such
+  database.,
+  type: dict, returned: success}
 client_version:
   description: The version of the installed pg_dump of that major; empty where there is none.
   type: str
   returned: success
   sample: "16.3"
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
 
 ARGUMENT_SPEC = {**CONFIG_OPTION}
 
 
-def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup import errors
-    from ansible.module_utils.postgres_backup.postgresql import programs
-    from ansible.module_utils.postgres_backup.postgresql.connection import connect_maintenance
-    from ansible.module_utils.postgres_backup.postgresql.facts import facts_of, table_counts
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.postgresql import server
 
-    # beside the database, which a lost server's new one does not have yet
-    with connect_maintenance(call.settings, call.settings.databases[0]) as connection:
-        facts = facts_of(connection)
-    try:
-        client = programs.find(call.settings, facts["major"]).version
-    except errors.DatabaseError:
-        client = ""  # an answer, not a failure: the caller installs it
-    return {
-        "changed": False,
-        **facts,
-        "tables": table_counts(call.settings),
-        "client_version": client,
-    }
+    result = server.ask_server(call.settings)
+    return told(result, server.lines(result))
 
 
 if __name__ == "__main__":

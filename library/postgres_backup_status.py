@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: postgres_backup_status
 short_description: Say whether the backups of a server are as they should be
 description:
-  - Last backup, its age and size, next run and what is kept, for every database of the settings, from the bucket itself.
+  - Last backup, its age and size, next run and what is kept, for every database of the settings,
+    from the bucket itself.
   - An unhealthy state is a result (RV(healthy) is false), not a failure of the module.
 attributes:
   check_mode:
@@ -42,8 +43,8 @@ next_run:
   sample: "2026-01-28T00:00:00Z"
 databases:
   description:
-    - For each database C(last) (the newest good backup, or none) and its C(age_hours), C(kept) (how many), their C(bytes), C(oldest), C(replaced) (databases
-      kept by restores) and C(waiting).
+    - For each database C(last) (the newest good backup, or none) and its C(age_hours), C(kept) (how
+      many), their C(bytes), C(oldest), C(replaced) (databases kept by restores) and C(waiting).
   type: dict
   returned: success
 last_run:
@@ -51,38 +52,37 @@ last_run:
   type: dict
   returned: success
 alarms:
-  description: The troubles that are open now, each with C(code), C(database), C(message) and C(since).
+  description: The troubles that are open now, each with C(code), C(database), C(message) and
+    C(since).
   type: list
   elements: dict
   returned: success
 costs:
   description:
-    - What is stored now (C(storage_bytes)) and in the long run (C(steady_bytes)), C(requests_month) and C(upload_bytes_month), and what they cost
-      a month (C(storage_month), C(steady_month), C(requests_cost_month), in C(currency)) where C(backup_price_gb_month) and its like are set.
+    - What is stored now (C(storage_bytes)) and in the long run (C(steady_bytes)), C(requests_month)
+      and C(upload_bytes_month), and what they cost a month (C(storage_month), C(steady_month),
+      C(requests_cost_month), in C(currency)) where C(backup_price_gb_month) and its like are set.
   type: dict
   returned: success
-lines:
-  description: All of it for reading.
-  type: list
-  elements: str
-  returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 findings:
-  description: Why it is not healthy, and what else is worth knowing, each with C(code) and C(message).
+  description: Why it is not healthy, and what else is worth knowing, each with C(code) and
+    C(message).
   type: list
   elements: dict
   returned: success
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
 
 ARGUMENT_SPEC = {**CONFIG_OPTION}
 
 
-def perform(call: Call) -> dict:
+def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.health import status
 
     result = status.status(call.settings)
-    return result | {"lines": status.lines(result)}
+    return told(result, status.lines(result))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: postgres_backup_undo_restore
 short_description: Bring back the database that a restore replaced
 description:
-  - Swaps the live database with the one that M(postgres_backup_restore) kept, in one short moment. What was live is kept in its turn.
+  - Swaps the live database with the one that M(postgres_backup_restore) kept, in one short moment.
+    What was live is kept in its turn.
 options:
   kept:
     description: The kept database to bring back; left out, the newest one of O(database).
@@ -38,7 +39,8 @@ restored_database:
   returned: success
   sample: crm_before_2026-01-27_10-00-00
 kept_database:
-  description: The name under which the database that was live until now is kept; none where there was none.
+  description: The name under which the database that was live until now is kept; none where there
+    was none.
   type: str
   returned: success
 downtime_seconds:
@@ -50,20 +52,26 @@ findings:
   type: list
   elements: dict
   returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, DATABASE_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    DATABASE_OPTION,
+    Call,
+    Result,
+    run,
+    told,
+)
 
 ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "kept": {"type": "str", "default": ""}}
 
 
-def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.job import Job
-    from ansible.module_utils.postgres_backup.restore.database import undo_restore
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.restore import database
 
-    return undo_restore(
-        Job(call.settings, call.params["database"], check=call.check), call.params["kept"]
-    )
+    result = database.undo_restore(call.job, call.params["kept"])
+    return told(result, database.undo_lines(result))
 
 
 if __name__ == "__main__":

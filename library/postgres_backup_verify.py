@@ -7,9 +7,12 @@ DOCUMENTATION = r"""
 module: postgres_backup_verify
 short_description: Prove that a backup is whole
 description:
-  - Reads all of a backup from the bucket and compares it with its manifest, row counts and hashes of every table included.
-  - The proof is written into the manifest; a backup without one (made by older scripts) gets one. The first proof of a backup is a change.
-  - A backup that is not whole is a failure with RV(ignore:exit_status) 4, and the findings say what is wrong with it.
+  - Reads all of a backup from the bucket and compares it with its manifest, row counts and hashes
+    of every table included.
+  - The proof is written into the manifest; a backup without one (made by older scripts) gets one.
+    The first proof of a backup is a change.
+  - A backup that is not whole is a failure with RV(ignore:exit_status) 4, and the findings say what
+    is wrong with it.
 options:
   backup:
     description: The name as listed by M(postgres_backup_info), or V(latest).
@@ -24,7 +27,10 @@ attributes:
   check_mode:
     description: The backup is read all the same; the proof is not written.
     support: full
-extends_documentation_fragment: [postgres_backup, postgres_backup.database, postgres_backup.progress]
+extends_documentation_fragment:
+  - postgres_backup
+  - postgres_backup.database
+  - postgres_backup.progress
 """
 
 EXAMPLES = r"""
@@ -46,7 +52,8 @@ database:
   sample: crm
 key: {description: The object's key in the bucket., type: str, returned: success}
 bytes: {description: Size of the object., type: int, returned: success}
-dump_bytes: {description: Size of the dump before compression and encryption., type: int, returned: success}
+dump_bytes: {description: Size of the dump before compression and encryption., type: int,
+  returned: success}
 rows: {description: Rows in all tables., type: int, returned: success}
 sha256:
   description: SHA-256 of the object, hexadecimal.
@@ -61,6 +68,7 @@ findings:
   type: list
   elements: dict
   returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
 from ansible.module_utils.postgres_backup_module import (
@@ -68,7 +76,9 @@ from ansible.module_utils.postgres_backup_module import (
     DATABASE_OPTION,
     PROGRESS_OPTION,
     Call,
+    Result,
     run,
+    told,
 )
 
 ARGUMENT_SPEC = {
@@ -80,21 +90,11 @@ ARGUMENT_SPEC = {
 }
 
 
-def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.job import Job
-    from ansible.module_utils.postgres_backup.verify.verify import verify_backup
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.verify import verify
 
-    params = call.params
-    return verify_backup(
-        Job(
-            call.settings,
-            params["database"],
-            identities=tuple(params["identities"]),
-            check=call.check,
-            progress=call.progress,
-        ),
-        params["backup"],
-    )
+    result = verify.verify_backup(call.job, call.params["backup"])
+    return told(result, verify.lines(result))
 
 
 if __name__ == "__main__":

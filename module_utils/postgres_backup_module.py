@@ -11,14 +11,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.postgres_backup.errors import PostgresBackupError, unexpected
+from ansible.module_utils.postgres_backup.cli.answers import failure_of, sentence
 from ansible.module_utils.postgres_backup.machine.config_file import DEFAULT_CONFIG, load
 from ansible.module_utils.postgres_backup.machine.progress import FileProgress, Progress
 from ansible.module_utils.postgres_backup.settings import Settings
+
+if TYPE_CHECKING:
+    from ansible.module_utils.postgres_backup.job import Job
+
+#: what a module answers: ``changed``, ``lines`` and the keys of its RETURN
+Result = dict[str, Any]
 
 #: documented in doc_fragments/postgres_backup.py
 CONFIG_OPTION = {"config": {"type": "path", "default": DEFAULT_CONFIG}}
@@ -41,13 +47,38 @@ class Call:
     check: bool
     progress: Progress
 
+    @property
+    def job(self) -> Job:
+        """The work that the options ask for."""
+        from ansible.module_utils.postgres_backup.job import Job
 
-def run(argument_spec: dict[str, dict], perform: Callable[[Call], dict]) -> None:
+        return Job(
+            self.settings,
+            self.params.get("database", ""),
+            tuple(self.params.get("identities", ())),
+            self.check,
+            self.progress,
+        )
+
+
+def told(
+    result: Mapping[str, Any], lines: Sequence[str], diff: Mapping[str, str] | None = None
+) -> Result:
+    """The answer of a module.
+
+    :param result: what the use case has returned.
+    :param lines: what that says to a person.
+    :param diff: ``before`` and ``after``, for ``--diff``.
+    """
+    return {**result, "lines": list(lines), **({"diff": dict(diff)} if diff else {})}
+
+
+def run(argument_spec: dict[str, dict[str, Any]], perform: Callable[[Call], Result]) -> None:
     """Answer one call of a module and end the process.
 
     :param argument_spec: all options of the module; ``config`` is not among them where it runs on
         the controller and has no server's settings.
-    :param perform: does the work; its dict is the module's result and has ``changed``. What it
+    :param perform: does the work; its dict, see :func:`told`, is the module's result. What it
         raises as :class:`PostgresBackupError` becomes ``fail_json(msg="message. hint",
         exit_status=, findings=)``.
     """
@@ -78,16 +109,11 @@ def run(argument_spec: dict[str, dict], perform: Callable[[Call], dict]) -> None
         module.fail_json(
             msg=f"{sys.executable} lacks {error.name}. {remedy}", exit_status=2, findings=[]
         )
-    except Exception as any_error:  # noqa: BLE001 - the last one to hear of it: a sentence, never a traceback
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
-        findings = [finding | {"message": hide(finding["message"])} for finding in error.findings]
+    except Exception as error:  # noqa: BLE001 - the last one to hear of it: never a traceback
+        failure = failure_of(error, hide)
         module.fail_json(
-            msg=hide(sentence(error)), exit_status=error.exit_status, findings=findings
+            msg=sentence(failure),
+            exit_status=failure["exit_status"],
+            findings=failure["findings"],
         )
     module.exit_json(**result)
-
-
-def sentence(error: PostgresBackupError) -> str:
-    """``message. hint`` on one line."""
-    message = error.message.rstrip(". ")
-    return f"{message}. {error.hint}" if error.hint else message

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+from .errors import UsageError
 from .machine.progress import Progress
 from .s3.store import Store
 from .settings import Settings
@@ -46,6 +47,18 @@ class Job:
         """
         _ = self.database
         self.store.check()
+
+    def require_identities(self, name: str) -> None:
+        """A private key was given, for ``name``, which is encrypted.
+
+        :raises UsageError: none was.
+        """
+        if not self.identities:
+            raise UsageError(
+                f"{name} is encrypted and no private key was given",
+                "Give the age key file: --identity FILE "
+                "(Ansible: -e backup_age_identity_file=FILE)",
+            )
 
     @functools.cached_property
     def store(self) -> Store:

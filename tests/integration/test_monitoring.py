@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from postgres_backup.cli import main as backup_program
+from postgres_backup.cli import commands as backup_commands
+from postgres_backup.cli.parser import build
 from postgres_backup.clock import format_timestamp
 from postgres_backup.health import metrics
 from postgres_backup.settings import Settings
@@ -108,7 +109,7 @@ def test_every_rule_is_tested_and_says_what_to_type():
     tests = (MONITORING / "postgres-backup-rules-test.yml").read_text()
     commands = next(
         action.choices
-        for action in backup_program._parser()._actions
+        for action in build(backup_commands.COMMANDS.values())._actions
         if isinstance(action, argparse._SubParsersAction)
     )
     for rule in RULES:
@@ -242,7 +243,7 @@ def fetch(url: str, **parameters: str) -> bytes | None:
         return None
 
 
-def facts(now: datetime) -> dict:
+def facts(now: datetime) -> metrics.Facts:
     """A server whose newest backup is two days old, and everything else that can be told."""
 
     def at(**ago: float) -> str:
@@ -255,20 +256,19 @@ def facts(now: datetime) -> dict:
         "rows": 500,
         "seconds": 2.5,
     }
-    return {
-        "server": "db1",
-        "now": now,
-        "fresh_hours": 26,
-        "run": {"started_at": at(hours=1), "exit_status": 1},
-        "watched_at": now,
-        "databases": {
+    return metrics.Facts(
+        server="db1",
+        fresh_hours=26,
+        run={"started_at": at(hours=1), "exit_status": 1},
+        watched_at=now,
+        databases={
             "crm": {"last": last, "kept": 7, "bytes": 7_000, "oldest": at(days=9)},
             "new": {"last": None, "kept": 0, "bytes": 0, "oldest": None},
         },
-        "counters": {"pruned": {"crm": 12}, "failures": {"crm": {"store": 2}}},
-        "restores": {"crm": {"at": at(days=3), "downtime_seconds": 0.25}},
-        "alarms": [{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}],
-    }
+        counters={"pruned": {"crm": 12}, "failures": {"crm": {"store": 2}}},
+        restores={"crm": {"at": at(days=3), "downtime_seconds": 0.25}},
+        alarms=[{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}],
+    )
 
 
 @pytest.fixture

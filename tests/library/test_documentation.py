@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,20 @@ def test_check_mode_is_documented_and_the_examples_are_of_this_module(name, docu
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_stays_thin(name):
-    assert len((ROOT / "library" / f"{name}.py").read_text().splitlines()) <= 120
+    """It takes options and calls one use case; its documentation may be as long as it must."""
+    text = (ROOT / "library" / f"{name}.py").read_text()
+    code = re.sub(r'^[A-Z]+ = r""".*?^"""$', "", text, flags=re.MULTILINE | re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 50
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_says_its_result_to_a_person(name, documentation):
+    says = documentation[name]["return"].get("lines", {})
+    assert (says.get("type"), says.get("elements"), says.get("returned")) == (
+        "list",
+        "str",
+        "success",
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if takes_config(name)])

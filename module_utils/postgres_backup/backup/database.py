@@ -7,23 +7,35 @@ under a backup's name is whole, always. The manifest comes last.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypedDict
+
+import psycopg
 
 from ..catalog import journal, manifest
 from ..catalog.backups import layout_for
 from ..catalog.names import BackupName, Layout
 from ..clock import format_timestamp, utc_now
-from ..errors import PostgresBackupError, StoreError
-from ..findings import finding
+from ..errors import DatabaseError, PostgresBackupError, StoreError
+from ..findings import Finding, finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock, signals
+from ..machine.carried import Carried
 from ..postgresql import programs
-from ..postgresql.connection import connect
-from ..postgresql.facts import database_facts, extensions, server_facts
+from ..postgresql.connection import connect, value
+from ..postgresql.facts import (
+    DatabaseFacts,
+    Extension,
+    ServerFacts,
+    database_facts,
+    extensions,
+    server_facts,
+)
 from ..postgresql.pg_dump import Dump, dump_globals
 from ..s3.store import HASTY, Store
 from ..stream.channel import Channel
@@ -34,14 +46,35 @@ from ..text import human_bytes, human_seconds
 STALE_UPLOAD_HOURS = 24
 
 
-def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = False) -> dict:
+class _Planned(TypedDict):
+    changed: bool
+    backup: str
+    database: str
+    key: str
+    findings: list[Finding]
+
+
+class BackupResult(_Planned, total=False):
+    """A backup; of one that is only planned (``check``) no more is known than the first five.
+
+    ``tables`` says how many have rows in it; ``bytes`` and ``sha256`` are the object's,
+    ``dump_bytes`` those before compression.
+    """
+
+    taken_at: str
+    bytes: int
+    dump_bytes: int
+    rows: int
+    tables: int
+    seconds: float
+    sha256: str
+
+
+def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = False) -> BackupResult:
     """Back up one database.
 
-    :param database: one of the settings' databases; may be empty where there is only one.
     :param tables: patterns as for ``pg_dump --table``; the result is a partial backup.
     :param schema_only: definitions without rows; a partial backup too.
-    :param check: find everything out, change nothing.
-    :return: ``backup database taken_at key bytes dump_bytes rows seconds sha256 findings changed``.
     :raises PostgresBackupError: nothing is left in the bucket under a backup's name.
     """
     what = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
@@ -65,7 +98,7 @@ def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = Fals
         run = _prepare(job, what)
         with lock.hold(job.settings, job.database, "backup"):
             result = run.go(tables, schema_only)
-        note["good"] = {"backup": result["backup"], "taken_at": result["taken_at"]}
+        note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
         return result
 
 
@@ -73,17 +106,17 @@ def _prepare(job: Job, what: str) -> _Run:
     """See that all is there that a backup takes; nothing is touched."""
     job.require()
     server = server_facts(job.settings, job.database)
-    return _Run(job, programs.find(job.settings, server["major"]), server, what)
+    return _Run(job, programs.find(job.settings, server.major), server, what)
 
 
 class _Run:
     """One backup under way."""
 
-    def __init__(self, job: Job, tools: programs.Programs, server: dict, what: str) -> None:
+    def __init__(self, job: Job, tools: programs.Programs, server: ServerFacts, what: str) -> None:
         self.job, self.tools, self.server, self.what = job, tools, server, what
         self.layout = layout_for(job.settings, job.database)
 
-    def go(self, tables: Sequence[str], schema_only: bool) -> dict:
+    def go(self, tables: Sequence[str], schema_only: bool) -> BackupResult:
         began = time.monotonic()
         swept = self.job.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
         if swept:
@@ -95,7 +128,8 @@ class _Run:
         globals_facts = stored = None
         try:
             with connect(self.job.settings, self.job.database, "REPEATABLE_READ") as connection:
-                snapshot, facts = self._look(connection)
+                snapshot, facts, extended = self._look(connection)
+                expected = facts.database_bytes or 0  # whoever may connect may know it
                 dump = Dump(
                     self.tools,
                     self.job.database,
@@ -106,15 +140,22 @@ class _Run:
                 )
                 self.job.progress.phase(
                     f"dumping {self.job.database}",
-                    f" ({human_bytes(facts['database_bytes'])}) to {_label(self.layout, name, self.what)}",
+                    f" ({human_bytes(expected)}) to {_label(self.layout, name, self.what)}",
                 )
-                with self.job.store.upload(key, facts["database_bytes"]) as upload:
+                with self.job.store.upload(key, expected) as upload:
                     self._pump(dump, upload, connection.close)
                     globals_facts = None if self.what else self._save_globals(name)
                     stored = upload.complete()
             report = dump.report
             found = self._manifest(
-                name, facts, report, stored, upload.sha256, globals_facts, time.monotonic() - began
+                name,
+                facts,
+                extended,
+                report,
+                stored,
+                upload.sha256,
+                globals_facts,
+                time.monotonic() - began,
             )
             self.job.store.put(manifest_key, manifest.dump(found), "application/json")
         except BaseException as error:
@@ -125,7 +166,7 @@ class _Run:
             )
             raise
         seconds = round(time.monotonic() - began, 1)
-        result = {
+        result: BackupResult = {
             "changed": True,
             "backup": found["name"],
             "database": self.job.database,
@@ -176,19 +217,22 @@ class _Run:
             else self.layout.manifest(name)
         )
 
-    def _look(self, connection) -> tuple[str, dict]:
+    def _look(self, connection: psycopg.Connection) -> tuple[str, DatabaseFacts, list[Extension]]:
         """A snapshot for pg_dump to share, and the facts of the database as of then.
 
         A server may end transactions that are idle or long; this one is both until pg_dump has
         taken the snapshot over.
         """
         connection.execute(
-            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'"
+            """
+            SELECT set_config(name, '0', false) FROM pg_settings
+            WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'"""
         )
-        snapshot = connection.execute("SELECT pg_export_snapshot() AS id").fetchone()["id"]
+        snapshot = value(connection, str, "SELECT pg_export_snapshot()")
         facts = database_facts(connection, self.job.database)
-        facts["extensions"] = extensions(connection)
-        return snapshot, facts
+        if facts is None:  # we are in it
+            raise DatabaseError(f"The database {self.job.database} is gone", "Back up again")
+        return snapshot, facts, extensions(connection)
 
     def _pump(self, dump: Dump, upload, begun: Callable[[], None]) -> None:
         """Dump and inspect in this thread, compress and upload in another, a few chunks apart.
@@ -225,17 +269,18 @@ class _Run:
 
     def _save_globals(self, name: BackupName) -> dict:
         """Roles and memberships, beside the backup. Password hashes only where we may read them."""
-        text = dump_globals(self.tools, self.job.database, passwords=self.server["superuser"])
+        text = dump_globals(self.tools, self.job.database, passwords=self.server.superuser)
         chain = Chain("gzip", self.job.settings.age_recipients)
         data = chain.write(text) + chain.finish()
         key = self.layout.globals(name)
         self.job.store.put(key, data)
-        return {"key": key, "bytes": len(data), "passwords": self.server["superuser"]}
+        return {"key": key, "bytes": len(data), "passwords": self.server.superuser}
 
     def _manifest(
         self,
         name: BackupName,
-        facts: dict,
+        facts: DatabaseFacts,
+        extended: Sequence[Extension],
         report,
         stored,
         sha256: str,
@@ -252,25 +297,31 @@ class _Run:
                 "host": s.db_host,
                 "port": s.db_port,
                 "container": s.db_container,
-                "system_identifier": self.server["system_identifier"],
+                "system_identifier": self.server.system_identifier,
             },
             "started_at": format_timestamp(name.taken_at),
             "ended_at": format_timestamp(utc_now()),
             "seconds": round(seconds, 1),
-            "postgresql_version": self.server["version"],
+            "postgresql_version": self.server.version,
             "pg_dump_version": self.tools.version,
-            "encoding": facts["encoding"],
+            "encoding": facts.encoding,
             "locale": {
-                key: facts[key] for key in ("provider", "collate", "ctype", "locale", "icu_rules")
+                "provider": facts.provider,
+                "collate": facts.collate,
+                "ctype": facts.ctype,
+                "locale": facts.locale,
+                "icu_rules": facts.icu_rules,
             },
-            "owner": facts["owner"],
-            "comment": facts["comment"],
-            "connection_limit": facts["connection_limit"],
-            "tablespace": facts["tablespace"],
-            "extensions": facts["extensions"],
-            "roles": facts["roles"],
-            "settings": facts["settings"],
-            "privileges": facts["privileges"],
+            "owner": facts.owner,
+            "comment": facts.comment,
+            "connection_limit": facts.connection_limit,
+            "tablespace": facts.tablespace,
+            "extensions": [dataclasses.asdict(extension) for extension in extended],
+            "roles": list(facts.roles),
+            "settings": [dataclasses.asdict(setting) for setting in facts.settings],
+            "privileges": None
+            if facts.grants is None
+            else [dataclasses.asdict(grant) for grant in facts.grants],
             "format": name.format,
             "compression": name.compression,
             "encryption": {"kind": "age", "recipients": list(s.age_recipients)}
@@ -279,7 +330,7 @@ class _Run:
             "partial": self.what,
             "bytes": stored.bytes,
             "dump_bytes": report.bytes,
-            "database_bytes": facts["database_bytes"],
+            "database_bytes": facts.database_bytes,
             "sha256": sha256,
             "dump_sha256": report.sha256,
             "schema_sha256": report.schema_sha256,
@@ -298,27 +349,23 @@ class _Sink:
     WAITING = 4 * 1024 * 1024
 
     def __init__(self, chain: Chain, upload) -> None:
-        self._chain, self._upload, self._error = chain, upload, None
+        self._chain, self._upload, self._failure = chain, upload, Carried()
         self._channel = Channel(self.WAITING)
         self._thread = threading.Thread(target=self._work, name="compress-and-upload", daemon=True)
 
     def _work(self) -> None:
         while chunk := self._channel.get():
-            if self._error is None:
-                try:
+            if self._failure.error is None:
+                with self._failure:
                     self._upload.write(self._chain.write(chunk))
-                except BaseException as error:  # noqa: BLE001 - carried to the thread that reads the dump, which raises it
-                    self._error = error
 
     def put(self, chunk) -> None:
-        if self._error:
-            raise self._error
+        self._failure.check()
         self._channel.put(chunk)
 
     def finish(self) -> None:
         self._stop()
-        if self._error:
-            raise self._error
+        self._failure.check()
         self._upload.write(self._chain.finish())
 
     def _stop(self) -> None:
@@ -345,3 +392,17 @@ def _label(layout: Layout, name: BackupName, what: str) -> str:
 
 def _key(layout: Layout, name: BackupName, what: str) -> str:
     return layout.partial(name, what) if what else layout.backup(name)
+
+
+def lines(result: BackupResult) -> list[str]:
+    """:func:`create_backup` for a person; the first line is what the log ends with."""
+    if "bytes" not in result:
+        return [f"{result['database']}: {result['key']} would be made"]
+    return [
+        (
+            f"{result['database']}: {result['backup']} is in the bucket: {result['rows']} rows in "
+            f"{result['tables']} tables, {human_bytes(result['dump_bytes'])} as "
+            f"{human_bytes(result['bytes'])}, {human_seconds(result['seconds'])}"
+        ),
+        *(found["message"] for found in result["findings"]),
+    ]

@@ -16,6 +16,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from typing import TypedDict
 
 from ..catalog import journal, manifest
 from ..catalog.kits import list_kits, root_of
@@ -39,10 +40,32 @@ _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 
 
-def create_kit(job: Job) -> dict:
+class DeletedKit(TypedDict):
+    kit: str
+    reason: str
+
+
+class _Planned(TypedDict):
+    changed: bool
+    kit: str
+    key: str
+    files: int
+    file_bytes: int
+    findings: list[Finding]
+
+
+class KitResult(_Planned, total=False):
+    """A server kit; of one that is only planned (``check``) no more is known than the first six."""
+
+    bytes: int
+    sha256: str
+    seconds: float
+    deleted: list[DeletedKit]
+
+
+def create_kit(job: Job) -> KitResult:
     """Save the files of ``backup_paths``.
 
-    :return: ``kit key bytes files file_bytes seconds sha256 findings changed``.
     :raises UsageError: there are no paths, one is missing, or the kit would hold secrets in the
         clear.
     :raises PostgresBackupError: a file cannot be read, or the store refuses; nothing of the kit is
@@ -268,3 +291,17 @@ def _prune(settings: Settings, store: Store, progress: Progress) -> list[dict]:
             deleted.append({"kit": decision.backup.name, "reason": decision.reason})
             progress.step(f"kit: deleted {decision.backup.name}: {decision.reason}")
     return deleted
+
+
+def lines(result: KitResult) -> list[str]:
+    """:func:`create_kit` for a person; the first line is what the log ends with."""
+    if "bytes" not in result:
+        told = f"kit: {result['kit']} would be made: {result['files']} files, "
+        return [told + human_bytes(result["file_bytes"])]
+    return [
+        (
+            f"kit: {result['kit']} is in the bucket: {result['files']} files, "
+            f"{human_bytes(result['bytes'])}, {human_seconds(result['seconds'])}"
+        ),
+        *(found["message"] for found in result["findings"]),
+    ]

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 from ..text import human_bytes, printable
+from .files import replace_file
 
 
 def say(text: str, stream) -> None:
@@ -205,10 +206,7 @@ class FileProgress(Progress):
             "line": line,
             "steps": self.steps,
         }
-        beside = f"{self.path}.{os.getpid()}"
         try:
-            with open(beside, "w", encoding="utf-8") as file:
-                json.dump(state, file)
-            os.replace(beside, self.path)
+            replace_file(self.path, json.dumps(state).encode())
         except OSError:  # a full disk; the work itself needs none
             self.missed += 1

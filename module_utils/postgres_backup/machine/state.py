@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ..errors import UsageError
 from ..findings import finding
 from ..settings import Settings
+from .files import replace_file
 
 #: the state that tells of the last nightly run: what ``nightly.run`` returns
 LAST_RUN = "last-run.json"
@@ -60,11 +61,8 @@ def write(settings: Settings, name: str, facts: dict) -> None:
     :raises UsageError: the directory cannot be written, or its disk is full.
     """
     path = os.path.join(directory(settings), name)
-    beside = f"{path}.{os.getpid()}"
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump(facts, file, indent=1, default=str)
-        os.replace(beside, path)
+        replace_file(path, json.dumps(facts, indent=1, default=str).encode())
     except OSError as error:
         raise _unusable(settings, f"write {path}", error) from None
 

@@ -7,12 +7,9 @@ template.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shlex
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
@@ -21,6 +18,7 @@ import jinja2
 from ..clock import parse_timestamp
 from ..errors import UsageError
 from ..health import verdict
+from ..machine.files import replace_file
 from ..text import human_age, human_bytes, human_seconds, printable
 from . import chart
 
@@ -60,7 +58,7 @@ def render(servers: Sequence[Mapping], now: datetime, template: str) -> str:
         "until": lambda text: human_age((parse_timestamp(text) - now).total_seconds() / 3600),
         "ago": lambda text: human_age((now - parse_timestamp(text)).total_seconds() / 3600),
     }
-    seen = verdict.judge(servers)
+    seen = verdict.of_servers(servers)
     found = environment.from_string(template).render(
         servers=[
             one
@@ -117,17 +115,9 @@ def write(path: str, text: bytes) -> None:
 
     :raises UsageError: it cannot be written.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    beside = ""
     try:
-        handle, beside = tempfile.mkstemp(prefix=".report-", dir=folder)  # mode 0600
-        with open(handle, "wb") as file:
-            file.write(text)
-        os.replace(beside, path)
+        replace_file(path, text, mode=0o600)
     except OSError as error:
-        if beside:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside)
         raise UsageError(
             f"Failed to write {path}: {error.strerror}", "Name another place: -e report_file=FILE"
         ) from None

@@ -12,6 +12,7 @@ from types import TracebackType
 from ..errors import StoreError
 from ..findings import finding
 from ..machine import signals
+from ..machine.carried import Carried
 from .client import QUICK, S3, StoredObject, content_md5, md5
 from .errors import Refused
 from .parts import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PartBody, plan_parts
@@ -51,7 +52,7 @@ class Upload:
         self._free: list[bytearray] = []
         self._held = 0
         self._in_flight = 0
-        self._failure: BaseException | None = None
+        self._failure = Carried()
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(self.plan.workers, thread_name_prefix="upload")
 
@@ -102,7 +103,7 @@ class Upload:
                 self._filled += count
                 done += count
             self.bytes += len(view)
-        self._raise_failure()
+        self._failure.check()
 
     def complete(self) -> StoredObject:
         """Make the object visible, and look at it again.
@@ -117,8 +118,10 @@ class Upload:
             if self._filled:
                 self._send_buffer()
             with self._changed:
-                self._changed.wait_for(lambda: not self._in_flight or self._failure is not None)
-            self._raise_failure()
+                self._changed.wait_for(
+                    lambda: not self._in_flight or self._failure.error is not None
+                )
+            self._failure.check()
             self._begin_finishing()
             self._complete_parts()
         else:
@@ -205,7 +208,7 @@ class Upload:
         found: list[bytearray] = []
 
         def take() -> bool:
-            self._raise_failure()
+            self._failure.check()
             fitting = [buffer for buffer in self._free if len(buffer) == size]
             if fitting:
                 self._free.remove(fitting[0])
@@ -235,7 +238,7 @@ class Upload:
                 ContentType="application/octet-stream",
             )
             self._upload_id = answer["UploadId"]
-        self._raise_failure()
+        self._failure.check()
         self._number += 1
         if self._number > self.max_parts:
             raise StoreError(
@@ -264,30 +267,24 @@ class Upload:
         """In a thread of the pool: one part."""
         body = PartBody(buffer, length, self._stop)
         try:
-            digest = body.md5()
-            answer = self.s3.call(
-                "upload_part",
-                f"upload part {number} of {self.key}",
-                stop=self._stop,
-                Key=self.key,
-                UploadId=self._upload_id,
-                PartNumber=number,
-                Body=body,
-                ContentMD5=content_md5(digest),
-            )
-            self._md5s[number], self._etags[number] = digest, answer["ETag"]
-        except BaseException as error:  # noqa: BLE001 - handed to the writer, who raises it
-            with self._changed:
-                self._failure = self._failure or error
+            with self._failure:
+                digest = body.md5()
+                answer = self.s3.call(
+                    "upload_part",
+                    f"upload part {number} of {self.key}",
+                    stop=self._stop,
+                    Key=self.key,
+                    UploadId=self._upload_id,
+                    PartNumber=number,
+                    Body=body,
+                    ContentMD5=content_md5(digest),
+                )
+                self._md5s[number], self._etags[number] = digest, answer["ETag"]
         finally:
             with self._changed:
                 self._in_flight -= 1
                 self._free.append(buffer)
                 self._changed.notify_all()
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
 
     def _complete_parts(self) -> None:
         parts = [

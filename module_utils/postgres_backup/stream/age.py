@@ -18,6 +18,7 @@ import pyrage
 from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import finding
 from ..machine import signals
+from ..machine.carried import Carried
 from .channel import Channel
 
 #: bytes of a piece that comes out, about
@@ -129,7 +130,7 @@ class _Encryptor:
     def __init__(self, recipients: list) -> None:
         self._input = Channel(4 * PIECE_BYTES)
         self._output: deque[bytes] = deque()
-        self._failure: list[BaseException] = []
+        self._failure = Carried()
         self._thread = threading.Thread(
             target=_encrypt,
             args=(self._input, self._output, self._failure, recipients),
@@ -159,21 +160,16 @@ class _Encryptor:
         return b"".join(self._output.popleft() for _ in range(len(self._output)))
 
     def _raise_failure(self) -> None:
-        if self._failure:
-            raise PostgresBackupError(f"Failed to encrypt: {self._failure[0]}") from self._failure[
-                0
-            ]
+        if error := self._failure.error:
+            raise PostgresBackupError(f"Failed to encrypt: {error}") from error
 
 
-def _encrypt(
-    source: Channel, output: deque[bytes], failure: list[BaseException], recipients: list
-) -> None:
+def _encrypt(source: Channel, output: deque[bytes], failure: Carried, recipients: list) -> None:
     sink = _PushingFile(output.append)
-    try:
+    with failure:
         pyrage.encrypt_io(_PullingFile(source.get), sink, recipients)
         sink.flush()
-    except Exception as error:  # noqa: BLE001 - handed to the other thread, which raises it
-        failure.append(error)
+    if failure.error is not None:
         source.close()
 
 
@@ -181,15 +177,13 @@ def _decrypted(chunks: Iterable[bytes], identities: list) -> Iterator[bytes]:
     source = iter(chunks)
     reader = _PullingFile(lambda: next((chunk for chunk in source if chunk), b""))
     output = Channel(4 * PIECE_BYTES)
-    failure: list[BaseException] = []
+    failure = Carried()
 
     def work() -> None:
         sink = _PushingFile(output.put)
-        try:
+        with failure:
             pyrage.decrypt_io(reader, sink, identities)
             sink.flush()
-        except BaseException as error:  # noqa: BLE001 - handed to the other thread, which raises it
-            failure.append(error)
         output.end()
 
     thread = threading.Thread(target=work, name="decrypt", daemon=True)
@@ -203,8 +197,8 @@ def _decrypted(chunks: Iterable[bytes], identities: list) -> Iterator[bytes]:
         thread.join()
     if reader.error is not None:
         raise reader.error
-    if failure:
-        raise _explain(failure[0]) from failure[0]
+    if failure.error is not None:
+        raise _explain(failure.error) from failure.error
 
 
 def _explain(error: BaseException) -> BaseException:

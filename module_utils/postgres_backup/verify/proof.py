@@ -12,7 +12,7 @@ from ..job import Job
 from ..postgresql import programs
 from ..postgresql.facts import server_facts
 from ..stream.inspector import Inspector, Report
-from .reader import Source
+from .reader import BackupReader
 
 
 def require_whole(backup: Backup, report: Report) -> None:
@@ -46,12 +46,12 @@ def prove(job: Job, backup: Backup) -> Manifest:
     job.progress.phase(f"reading {backup.name}")
     inspector = Inspector()
     tools = (
-        programs.find(job.settings, server_facts(job.settings, job.database)["major"])
+        programs.find(job.settings, server_facts(job.settings, job.database).major)
         if backup.name.format == "custom"
         else None
     )
-    source = Source(job.store, backup, tools, job.identities, job.progress)
-    source.feed(inspector.feed, lambda: inspector.current_table)
+    reader = BackupReader(job, backup, tools)
+    reader.feed(inspector.feed, lambda: inspector.current_table)
     report = inspector.finish()
     require_whole(backup, report)
     proof: Proof = {
@@ -59,7 +59,7 @@ def prove(job: Job, backup: Backup) -> Manifest:
         "at": format_timestamp(utc_now()),
         "by": job.settings.server_name,
     }
-    known = backup.manifest or _manifest_of(backup, job.database, report, source.sha256)
+    known = backup.manifest or _manifest_of(backup, job.database, report, reader.sha256)
     others = [other for other in known.get("proofs", []) if other["kind"] != "verify"]
     return {**known, "proofs": [*others, proof]}
 

@@ -335,7 +335,11 @@ def test_tables_between_commas(sample_config, sample_database):
 
 def test_an_unforeseen_error_is_one_sentence(config, tmp_path):
     """Even a mistake of ours is no traceback."""
-    code = "import sys; from postgres_backup.cli import main as m; m._perform = lambda *a: 1 / 0; sys.exit(m.main())"
+    code = (
+        "import dataclasses, sys; from postgres_backup.cli import commands, main; "
+        "commands.COMMANDS['list'] = dataclasses.replace("
+        "commands.COMMANDS['list'], perform=lambda call: 1 / 0); sys.exit(main.main())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "--config", str(config.path), "list", "--json"],
         env=engine.environment(),

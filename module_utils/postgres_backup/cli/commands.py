@@ -1,0 +1,377 @@
+"""The commands: each with its name, its help, its arguments and the function that does it.
+
+A use case is imported inside the function of its command: what cron calls every quarter of an hour
+must not wait for libraries that it does not need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..machine.progress import Progress
+from ..settings import Settings
+from .parser import Argument, names, private_keys
+
+if TYPE_CHECKING:
+    from ..job import Job
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A command as it was typed, and for whom."""
+
+    arguments: argparse.Namespace
+    settings: Settings
+    progress: Progress
+
+    @property
+    def check(self) -> bool:
+        """Say what would be done, and do nothing."""
+        return getattr(self.arguments, "check", False)
+
+    @property
+    def job(self) -> Job:
+        """The work that is asked for."""
+        from ..job import Job
+
+        asked = self.arguments
+        return Job(
+            self.settings,
+            getattr(asked, "database", ""),
+            getattr(asked, "identity", ()),
+            self.check,
+            self.progress,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came of it: the result, what it says to a person, and the exit status."""
+
+    result: Mapping[str, object]
+    lines: Sequence[str] = ()
+    exit_status: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One command.
+
+    :param stays_root: files return to their owners only by root's hand; nothing of it touches the
+        state.
+    :param bucket_only: settings that name no more than a bucket are enough.
+    :param in_the_background: nobody sits before it: it tells its steps as a log, on a terminal too.
+    """
+
+    name: str
+    help: str
+    arguments: tuple[Argument, ...]
+    perform: Callable[[Call], Answer]
+    stays_root: bool = False
+    bucket_only: bool = False
+    in_the_background: bool = False
+
+
+#: by name, in the order of ``--help``
+COMMANDS: dict[str, Command] = {}
+
+
+def command(
+    name: str,
+    help: str,
+    *arguments: Argument,
+    stays_root: bool = False,
+    bucket_only: bool = False,
+    in_the_background: bool = False,
+) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
+    """Register the function below as the command of that name."""
+
+    def register(perform: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+        COMMANDS[name] = Command(
+            name, help, arguments, perform, stays_root, bucket_only, in_the_background
+        )
+        return perform
+
+    return register
+
+
+def _unlogged(lines: list[str], check: bool = False) -> list[str]:
+    """What standard output has to say when the log has ended with the first line: the rest.
+
+    :param check: the log does not end so.
+    """
+    return lines if check else lines[1:]
+
+
+DATABASE = Argument(
+    "--database",
+    default="",
+    metavar="NAME",
+    help="which database, where the settings name several",
+)
+CHECK = Argument("--check", action="store_true", help="say what would be done, and do nothing")
+IDENTITY = Argument(
+    "--identity",
+    metavar="FILE",
+    type=private_keys,
+    default=(),
+    help="private age key, for an encrypted backup",
+)
+BACKUP = Argument("backup", metavar="FILE", help="a name as listed, or latest")
+
+
+@command(
+    "backup",
+    "back up a database now",
+    DATABASE,
+    CHECK,
+    Argument(
+        "--tables",
+        type=names,
+        default=(),
+        metavar="A,B",
+        help="only these tables (into partial/; patterns as for pg_dump --table)",
+    ),
+    Argument("--schema-only", action="store_true", help="definitions without rows (into partial/)"),
+)
+def _backup(call: Call) -> Answer:
+    from ..backup import database
+
+    result = database.create_backup(call.job, call.arguments.tables, call.arguments.schema_only)
+    return Answer(result, _unlogged(database.lines(result), call.check))
+
+
+@command("list", "list the backups in the bucket, newest first", DATABASE, bucket_only=True)
+def _list(call: Call) -> Answer:
+    from ..health import status
+
+    result = status.info(call.settings, call.arguments.database)
+    return Answer(result, status.info_lines(result))
+
+
+@command(
+    "restore",
+    "make a database what it was in a backup; the one it replaces is kept",
+    DATABASE,
+    CHECK,
+    IDENTITY,
+    BACKUP,
+    Argument(
+        "--in-place",
+        action="store_true",
+        help="no second copy: in one transaction inside the live database; "
+        "nothing is kept to go back to",
+    ),
+    Argument(
+        "--tables",
+        type=names,
+        default=(),
+        metavar="A,B",
+        help="only these tables, in one transaction of the live database; names as in SQL",
+    ),
+)
+def _restore(call: Call) -> Answer:
+    asked = call.arguments
+    in_place = True if asked.in_place else None
+    if asked.tables:
+        from ..restore import steps
+
+        result = steps.perform_step(
+            call.job, backup=asked.backup, tables=asked.tables, in_place=in_place
+        )
+        return Answer(result, _unlogged(steps.lines(result, check=call.check)))
+    from ..restore import database
+
+    result = database.restore_database(call.job, asked.backup, in_place)
+    return Answer(result, _unlogged(database.lines(result), call.check))
+
+
+@command(
+    "undo-restore",
+    "swap the database that a restore replaced back in",
+    DATABASE,
+    CHECK,
+    Argument(
+        "kept",
+        nargs="?",
+        default="",
+        metavar="KEPT_DATABASE",
+        help="which one (default: the newest)",
+    ),
+)
+def _undo_restore(call: Call) -> Answer:
+    from ..restore import database
+
+    result = database.undo_restore(call.job, call.arguments.kept)
+    return Answer(result, _unlogged(database.undo_lines(result), call.check))
+
+
+@command(
+    "prune",
+    "delete the backups that the retention no longer keeps",
+    DATABASE,
+    CHECK,
+    Argument(
+        "--allow-many", action="store_true", help="let this run delete more than half of them"
+    ),
+)
+def _prune(call: Call) -> Answer:
+    from ..backup import prune
+
+    result = prune.prune_backups(call.job, call.arguments.allow_many)
+    return Answer(result, _unlogged(prune.lines(result, call.check)))
+
+
+@command(
+    "status", "say whether the newest backup is fresh, what is kept and when the next one runs"
+)
+def _status(call: Call) -> Answer:
+    from ..health import status
+
+    result = status.status(call.settings)
+    return Answer(result, status.lines(result), 0 if result["healthy"] else 4)
+
+
+@command(
+    "verify",
+    "read a backup to its end and compare it with its manifest",
+    DATABASE,
+    CHECK,
+    IDENTITY,
+    BACKUP,
+)
+def _verify(call: Call) -> Answer:
+    from ..verify import verify
+
+    result = verify.verify_backup(call.job, call.arguments.backup)
+    return Answer(result, _unlogged(verify.lines(result)))
+
+
+@command(
+    "adopt",
+    "take over backups without a manifest (made by older scripts), "
+    "so that the retention counts for them",
+    DATABASE,
+    CHECK,
+)
+def _adopt(call: Call) -> Answer:
+    from ..nightly import adopt
+
+    result = adopt.adopt_backups(call.job)
+    return Answer(result, adopt.lines(result))
+
+
+@command(
+    "kit",
+    "save the server kit now: the files of BACKUP_PATHS that a lost server needs beside its "
+    "database",
+    CHECK,
+)
+def _kit(call: Call) -> Answer:
+    from ..backup import kit
+
+    result = kit.create_kit(call.job)
+    return Answer(result, _unlogged(kit.lines(result), call.check))
+
+
+@command(
+    "restore-kit",
+    "put the files of a server kit back",
+    CHECK,
+    IDENTITY,
+    Argument("kit", metavar="FILE", help="a name under kit/ in the bucket, or latest"),
+    Argument(
+        "--to",
+        required=True,
+        metavar="DIR",
+        help="the folder that stands for /; as root with --to / everything returns to its place",
+    ),
+    stays_root=True,
+)
+def _restore_kit(call: Call) -> Answer:
+    from ..restore import kit
+
+    result = kit.restore_kit(call.job, call.arguments.kit, call.arguments.to)
+    return Answer(result, kit.lines(result, call.check))
+
+
+@command(
+    "history",
+    "say what happened: backups, failures, restores and prunes, newest first",
+    DATABASE,
+    Argument("--days", type=float, default=7, metavar="N", help="how far back (default: 7)"),
+    bucket_only=True,
+)
+def _history(call: Call) -> Answer:
+    from ..catalog import history
+
+    result = history.history(call.settings, call.arguments.days, call.arguments.database)
+    return Answer(result, history.lines(result))
+
+
+@command(
+    "watch",
+    "what cron calls every hour: look whether all is well, tell who should know, "
+    "make up for a run that did not happen",
+    in_the_background=True,
+)
+def _watch(call: Call) -> Answer:
+    from ..nightly import watch
+
+    result = watch.look_around(call.settings, call.progress)
+    return Answer(result, watch.lines(result), 0 if result["healthy"] else 4)
+
+
+@command(
+    "alert-test",
+    "send a test to everybody who is told of trouble",
+    CHECK,
+    Argument(
+        "--only-new", action="store_true", help="only to addresses that no test has reached yet"
+    ),
+)
+def _alert_test(call: Call) -> Answer:
+    from ..health import alarms
+
+    result = alarms.send_test(call.settings, call.arguments.only_new, call.check)
+    return Answer(result, alarms.lines(result))
+
+
+#: of a run that is not due
+NOT_DUE = Answer({"changed": False, "due": False})
+
+
+@command(
+    "run",
+    "what cron calls at night: back up every database, then prune",
+    Argument(
+        "--at",
+        default="",
+        metavar="HH:MM",
+        help="do nothing unless it is this time of day in UTC, or up to 15 minutes later, "
+        "and today's run is still to be done",
+    ),
+    in_the_background=True,
+)
+def _run(call: Call) -> Answer:
+    if call.arguments.at:
+        from ..machine.schedule import begin
+
+        if not begin(call.settings, call.arguments.at):
+            return NOT_DUE
+    from ..nightly.run import run_night
+
+    result = run_night(call.settings, call.progress, bool(call.arguments.at))
+    return Answer(result, exit_status=result["exit_status"])
+
+
+def worth_beginning(arguments: argparse.Namespace) -> bool:
+    """Whether there may be something to do, from what was typed alone: before settings are read."""
+    if arguments.command != "run" or not arguments.at:
+        return True
+    from ..machine.schedule import is_due
+
+    return is_due(arguments.at)

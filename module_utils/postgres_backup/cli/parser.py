@@ -1,0 +1,131 @@
+"""How the command line asks: options, arguments, and what is typed becoming what is meant."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable
+from typing import NoReturn, Protocol
+
+from .. import __version__
+from ..errors import UsageError
+from ..machine import config_file
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is an error like any other, also where JSON was asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            f"Failed to understand the command: {message}",
+            f"{self.prog} --help shows what there is",
+        )
+
+
+class Argument:
+    """One argument of a command, as ``argparse.ArgumentParser.add_argument`` takes it."""
+
+    def __init__(self, *flags: str, **options: object) -> None:
+        self._flags, self._options = flags, options
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Let this parser know the argument."""
+        parser.add_argument(*self._flags, **self._options)  # type: ignore[arg-type]  # one kind each
+
+
+class Command(Protocol):
+    """What the parser wants to know of a command."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def help(self) -> str: ...
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]: ...
+
+
+#: what every command takes, before or after its name
+COMMON = (
+    Argument(
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help=f"settings to use (default: {config_file.DEFAULT_CONFIG})",
+    ),
+    Argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="the result as one JSON object on standard output",
+    ),
+    Argument(
+        "--log-format",
+        choices=("text", "json"),
+        default=argparse.SUPPRESS,
+        help="how each step is told on standard error (default: text; json for machines)",
+    ),
+    Argument(
+        "--journald",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="tell each step to the system's journal too: journalctl -t postgres-backup",
+    ),
+)
+_EPILOG = (
+    "Exit status: 0 done; 1 failed, nothing was lost; 2 wrong usage or settings, nothing was "
+    "touched; 3 another run holds the lock; 4 a check found a backup bad."
+)
+
+
+def build(commands: Iterable[Command]) -> Parser:
+    """The parser of the whole command line."""
+    common = Parser(add_help=False)
+    for argument in COMMON:
+        argument.add_to(common)
+    parser = Parser(
+        prog="postgres-backup",
+        parents=[common],
+        description="Backups of PostgreSQL into S3-compatible object storage, and the way back.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"postgres-backup {__version__}")
+    those = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in commands:
+        one = those.add_parser(
+            command.name,
+            help=command.help,
+            description=command.help[0].upper() + command.help[1:] + ".",
+            parents=[common],
+        )
+        for argument in command.arguments:
+            argument.add_to(one)
+    return parser
+
+
+def names(typed: str) -> list[str]:
+    """Patterns between commas; a comma in double quotes belongs to a name, as in ``'users,"odd,
+    one"'``.
+    """
+    return [name.strip() for name in re.findall(r'(?:"[^"]*"|[^,"]|")+', typed) if name.strip()]
+
+
+def private_keys(path: str) -> tuple[str, ...]:
+    """The private keys in an age key file (lines that begin with AGE-SECRET-KEY-).
+
+    :raises UsageError: it cannot be read, or holds none.
+    """
+    if not path:
+        return ()
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = tuple(line.strip() for line in file if line.startswith("AGE-SECRET-KEY-"))
+    except OSError as error:
+        raise UsageError(f"Failed to read the key file {path}: {error.strerror}") from None
+    if not found:
+        raise UsageError(
+            f"There is no private key in {path}",
+            "A line of it begins with AGE-SECRET-KEY-1; age-keygen makes one",
+        )
+    return found
