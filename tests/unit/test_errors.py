@@ -40,3 +40,19 @@ def test_a_hint_stands_on_the_next_line():
 )
 def test_what_kind_of_failure_it_is(error, word):
     assert errors.reason(error) == word
+
+
+def test_an_error_of_ours_stays_as_it_is():
+    error = errors.UsageError("It failed", "Try again")
+    assert errors.in_words(error) is error
+
+
+def test_a_mistake_is_one_sentence_that_says_where():
+    try:
+        _ = {}["two\nlines"]
+    except KeyError as mistake:
+        said = errors.in_words(mistake)
+    assert said.exit_status == 1
+    assert said.message.startswith("Failed unexpectedly: KeyError at test_errors.py:")
+    assert "\n" not in said.message
+    assert "please report this line" in said.hint
