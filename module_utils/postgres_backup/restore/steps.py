@@ -288,10 +288,8 @@ def _compare_lines(result: dict, _check: bool) -> list[str]:
         return "no table" if number is None else str(number)
 
     return [
-        (
-            f"What was written after the backup is in {kept}. "
-            "Tables with another number of rows (until now -> now):"
-        ),
+        f"What was written after the backup is in {kept}.",
+        "Tables with another number of rows (until now -> now):",
         *(
             f"  {one['table']}  {rows(one['kept_rows'])} -> {rows(one['live_rows'])}"
             for one in result["row_differences"]
