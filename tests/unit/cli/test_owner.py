@@ -39,7 +39,7 @@ def test_root_gives_up_its_groups_first_and_its_user_last(became, monkeypatch):
     assert os.environ["HOME"] == user.pw_dir
 
 
-def test_whoever_is_not_root_stays_what_he_is(became, monkeypatch):
+def test_whoever_is_not_root_stays_so(became, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     owner.become_owner("/nonexistent")
     assert became == []
