@@ -320,10 +320,8 @@ def test_one_table_comes_back_while_everything_else_goes_on(story):
     visits, gaps = int(sql(server, "SELECT count(*) FROM visits")), len(downtimes(server))
     options = ("-e", f"backup={backup}", "-e", "tables=customers")
     checked = story.run("one table, check", "restore.yml", *options, "--check")
-    assert "public.customers would be what it was" in flat(checked.output)
-    assert "0 missing ones inserted, 100 changed ones set back, 1 later ones deleted" in flat(
-        checked.output
-    )
+    assert "public.customers would be as in" in flat(checked.output)
+    assert "0 inserted, 100 set back, 1 later ones deleted" in flat(checked.output)
     assert sql(server, "SELECT count(*) FROM customers WHERE name LIKE 'wrong %'") == "100"
     story.run("one table", "restore.yml", *options)
     assert (
