@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import json
 import re
 import sys
@@ -61,6 +62,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+@functools.cache
 def variables() -> dict[str, dict[str, object]]:
     """Every variable that a user may set, with its specification: those of the roles.
 
@@ -133,6 +135,7 @@ def table_of_variables() -> str:
     )
 
 
+@functools.cache
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     from postgres_backup.cli.main import _parser
