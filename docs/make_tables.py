@@ -24,6 +24,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "module_utils/postgres_backup"
 COMMAND = ".venv/bin/python -m docs.make_tables"
+#: roles whose variables are set by other roles, never by a user
+BETWEEN_ROLES = ("packages",)
 #: the documents that have such tables
 WITH_TABLES = ("docs/reference.md", "CONTRIBUTING.md")
 
@@ -64,19 +66,23 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 @functools.cache
 def variables() -> dict[str, dict[str, object]]:
-    """Every variable that a user may set, with its specification: those of the roles.
+    """Every variable that a user may set, with its specification.
 
-    What tasks hand to each other (``__x``) and what one call is given (``backup``, ``database``) is
-    not among them: such names do not begin with a role's.
+    The main entry point of a role has them all. What only one call is given (``backup``,
+    ``database``) does not begin with a role's name and is not among them.
     """
-    paths = sorted(ROOT.glob("roles/*/meta/argument_specs.yml"), key=_in_order_of_interest)
+    paths = [
+        path
+        for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml"), key=_in_order_of_interest)
+        if path.parent.parent.name not in BETWEEN_ROLES
+    ]
     roles = tuple(f"{path.parent.parent.name}_" for path in paths)
     found: dict[str, dict[str, object]] = {}
     for path in paths:
-        for point in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
-            for name, option in point.get("options", {}).items():
-                if name.startswith(roles):
-                    found.setdefault(name, option)
+        main = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]
+        found |= {
+            name: it for name, it in main.get("options", {}).items() if name.startswith(roles)
+        }
     return found
 
 
