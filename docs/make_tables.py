@@ -16,6 +16,7 @@ import functools
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -250,8 +251,10 @@ def picture_of_the_house() -> str:
         for place, folder in enumerate(folders):
             floor = "" if place else str(len(FLOORS) - 1 - number)
             lines.append(f"{floor:>2}  {folder + '/' * bool(rooms()[folder]):<13}{KNOWS[folder]}")
-            if rooms()[folder]:
-                lines.append(f"{'':19}{' '.join(rooms()[folder])}")
+            indent = " " * 19
+            lines += textwrap.wrap(
+                " ".join(rooms()[folder]), 98, initial_indent=indent, subsequent_indent=indent
+            )
     return "```text\n" + "\n".join(line.rstrip() for line in lines) + "\n```\n"
 
 
