@@ -38,42 +38,55 @@ from tests import documents
 from tests.documents import ROOT, Block
 from tests.services.receivers import HttpReceiver
 
-#: commands that act on a whole machine (or take minutes), and the test that runs each
-_SETUP, _HERE = "tests/servers/test_setup.py", "tests/integration/test_readme.py"
-ELSEWHERE = {
-    "make demo": "tests/integration/test_demo.py::test_make_demo_as_a_newcomer_types_it",
-    "make demo-clean": "tests/integration/test_demo.py::test_make_demo_as_a_newcomer_types_it",
-    "make lint": f"{_HERE}::test_the_targets_of_make_are_there",
-    "make test": f"{_HERE}::test_the_targets_of_make_are_there",
-    'make test ARGS="tests/unit"': f"{_HERE}::test_the_targets_of_make_are_there",
-    "make bench": f"{_HERE}::test_the_bench_runs",
-    "make server": "tests/servers/test_lab.py::test_a_new_server_is_a_whole_debian",
-    "make server-clean": "tests/servers/test_lab.py::test_nothing_stays_behind",
-    "sh bootstrap.sh": "tests/servers/test_bootstrap.py::test_a_bare_server_becomes_a_controller",
-    "ansible-playbook setup.yml": f"{_SETUP}::test_setup_makes_backups_that_are_proven",
-    "ansible-playbook setup.yml --check --diff": f"{_SETUP}::test_check_mode_on_the_untouched_server_touches_nothing",
-    "ansible-playbook rebuild.yml --limit db1": "tests/servers/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one",
-    "apt install prometheus-node-exporter": "tests/servers/test_metrics.py::test_node_exporter_serves_what_a_night_wrote",
-    "curl -s http://localhost:9100/metrics | grep ^postgres_backup_": "tests/servers/test_metrics.py::test_node_exporter_serves_what_a_night_wrote",
-    "promtool check rules docs/monitoring/postgres-backup-rules.yml": "tests/integration/test_monitoring.py::test_promtool_accepts_the_rules",
-    "promtool test rules docs/monitoring/postgres-backup-rules-test.yml": "tests/integration/test_monitoring.py::test_the_rules_do_what_they_say",
-    "age-keygen -o backup.key": f"{_HERE}::test_commands_work_and_print_what_is_shown",
-    "cat /etc/cron.d/postgres-backup": "tests/servers/test_documents.py::test_a_server_by_the_book_and_its_removal",
-} | dict.fromkeys(
-    (
+_HERE, _DEMO = "tests/integration/test_readme.py", "tests/integration/test_demo.py"
+_MONITORING, _SERVERS = "tests/integration/test_monitoring.py", "tests/servers"
+_BOOK = f"{_SERVERS}/test_documents.py::test_a_server_by_the_book_and_its_removal"
+_NAME, _RULES = "postgres-backup", "docs/monitoring/postgres-backup-rules"
+#: commands that act on a whole machine (or take minutes), by the test that runs them
+_RUN_BY = {
+    f"{_DEMO}::test_make_demo_as_a_newcomer_types_it": ("make demo", "make demo-clean"),
+    f"{_HERE}::test_the_targets_of_make_are_there": (
+        "make lint",
+        "make test",
+        'make test ARGS="tests/unit"',
+    ),
+    f"{_HERE}::test_the_bench_runs": ("make bench",),
+    f"{_HERE}::test_commands_work_and_print_what_is_shown": ("age-keygen -o backup.key",),
+    f"{_MONITORING}::test_promtool_accepts_the_rules": (f"promtool check rules {_RULES}.yml",),
+    f"{_MONITORING}::test_the_rules_do_what_they_say": (f"promtool test rules {_RULES}-test.yml",),
+    f"{_SERVERS}/test_lab.py::test_a_new_server_is_a_whole_debian": ("make server",),
+    f"{_SERVERS}/test_lab.py::test_nothing_stays_behind": ("make server-clean",),
+    f"{_SERVERS}/test_bootstrap.py::test_a_bare_server_becomes_a_controller": ("sh bootstrap.sh",),
+    f"{_SERVERS}/test_setup.py::test_setup_makes_backups_that_are_proven": (
+        "ansible-playbook setup.yml",
+    ),
+    f"{_SERVERS}/test_setup.py::test_check_mode_on_the_untouched_server_touches_nothing": (
+        "ansible-playbook setup.yml --check --diff",
+    ),
+    f"{_SERVERS}/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one": (
+        "ansible-playbook rebuild.yml --limit db1",
+    ),
+    f"{_SERVERS}/test_metrics.py::test_node_exporter_serves_what_a_night_wrote": (
+        "apt install prometheus-node-exporter",
+        "curl -s http://localhost:9100/metrics | grep ^postgres_backup_",
+    ),
+    _BOOK: (
+        "cat /etc/cron.d/postgres-backup",
         "systemctl disable --quiet --now postgres-backup-watch.timer",
         "rm -f /etc/systemd/system/postgres-backup-watch.* && systemctl daemon-reload",
-        "rm -f /etc/cron.d/postgres-backup /etc/logrotate.d/postgres-backup /usr/local/bin/postgres-backup",
-        "rm -rf /opt/postgres-backup /etc/postgres-backup /var/lib/postgres-backup /var/log/postgres-backup.log*",
+        f"rm -f /etc/cron.d/{_NAME} /etc/logrotate.d/{_NAME} /usr/local/bin/{_NAME}",
+        f"rm -rf /opt/{_NAME} /etc/{_NAME} /var/lib/{_NAME} /var/log/{_NAME}.log*",
         "deluser --quiet postgres-backup",
     ),
-    "tests/servers/test_documents.py::test_a_server_by_the_book_and_its_removal",
-)
+}
+ELSEWHERE = {command: test for test, commands in _RUN_BY.items() for command in commands}
 
 MARK = "@@command@@"
 CRM = """
 CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL, balance numeric NOT NULL);
-CREATE TABLE orders (id int PRIMARY KEY, user_id int NOT NULL REFERENCES users, total numeric NOT NULL);
+CREATE TABLE orders (
+    id int PRIMARY KEY, user_id int NOT NULL REFERENCES users, total numeric NOT NULL
+);
 INSERT INTO users SELECT n, 'user ' || n, n * 10 FROM generate_series(1, 2000) n;
 INSERT INTO orders SELECT n, n % 2000 + 1, n / 7.0 FROM generate_series(1, 5000) n;
 """
@@ -147,7 +160,8 @@ class Stage:
             printed[blocks[int(number)]] = printed.get(blocks[int(number)], "") + output
         if done.returncode:
             pytest.fail(
-                f"{blocks[int(parts[-3])].where} shows: {parts[-2]}\nIt ended with {done.returncode}:\n{parts[-1]}",
+                f"{blocks[int(parts[-3])].where} shows: {parts[-2]}\n"
+                f"It ended with {done.returncode}:\n{parts[-1]}",
                 pytrace=False,
             )
         return printed
@@ -203,9 +217,10 @@ def stage(
     }
     (checkout / "group_vars/all.yml").write_text(yaml.safe_dump(variables))
     _write_commands(checkout, programs, etc / "backup-config.env")
+    places = (find_programs(database.server.major), Path(sys.prefix) / "bin")
     environment = {
         # the documents take an activated .venv for given after their first lines
-        "PATH": f"{programs}:{find_programs(database.server.major)}:{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
+        "PATH": ":".join(map(str, (programs, *places, os.environ["PATH"]))),
         "HOME": str(tmp_path),
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible"),
@@ -216,7 +231,8 @@ def stage(
     }
     (tmp_path / "vault-password").write_text("not a real password either\n")
     (checkout / "stage.yml").write_text(
-        "- hosts: all\n  gather_facts: false\n  tasks:\n    - import_role: {name: backup, tasks_from: config}\n"
+        "- hosts: all\n  gather_facts: false\n  tasks:\n"
+        "    - import_role: {name: backup, tasks_from: config}\n"
     )
     _output([Path(sys.prefix) / "bin/ansible-playbook", "stage.yml"], cwd=checkout, env=environment)
     replacements = {
@@ -248,7 +264,8 @@ def _output(argv: list, **how) -> bytes:
     )
     if done.returncode:
         pytest.fail(
-            f"{argv} ended with {done.returncode}:\n{(done.stdout + done.stderr).decode(errors='replace')}",
+            f"{argv} ended with {done.returncode}:\n"
+            + (done.stdout + done.stderr).decode(errors="replace"),
             pytrace=False,
         )
     return done.stdout
@@ -260,10 +277,11 @@ def _write_commands(checkout: Path, programs: Path, config: Path) -> None:
     venv = checkout / ".venv/bin"
     venv.mkdir(parents=True)
     (venv / "activate").write_text(f"PATH={shlex.quote(str(Path(sys.prefix) / 'bin'))}:$PATH\n")
+    modules = shlex.quote(str(checkout / "module_utils"))
     for path, call in (
         (
             programs / "postgres-backup",
-            f"PYTHONPATH={shlex.quote(str(checkout / 'module_utils'))} exec {sys.executable} -m postgres_backup --config {config}",
+            f"PYTHONPATH={modules} exec {sys.executable} -m postgres_backup --config {config}",
         ),
         (venv / "python", f"exec {sys.executable}"),
     ):
@@ -339,7 +357,8 @@ def test_commands_work_and_print_what_is_shown(stage: Stage, web: HttpReceiver, 
                 if line == "...":
                     continue
                 assert any(line in one for one in output), (
-                    f"{block.where}: {line!r} is not printed after the line before it:\n{printed[before]}"
+                    f"{block.where}: {line!r} is not printed after the line before it:\n"
+                    + printed[before]
                 )
                 output = output[next(n for n, one in enumerate(output) if line in one) + 1 :]
 

@@ -29,7 +29,8 @@ def traces(server) -> list[str]:
     found = server.inside(
         "sh",
         "-c",
-        f"find {places} -xdev -name '*postgres-backup*' -not -path '*/.ansible*'; getent passwd | grep postgres-backup",
+        f"find {places} -xdev -name '*postgres-backup*' -not -path '*/.ansible*';"
+        " getent passwd | grep postgres-backup",
         check=False,
     )
     return found.stdout.splitlines()

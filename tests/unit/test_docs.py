@@ -1,104 +1,102 @@
-"""The documents say what the code does: every variable with its true default, every option, file,
-finding and status; links lead somewhere.
+"""The documents say what the code says: their tables are made from it, and what is written by hand
+names files, commands, variables, rooms and statuses that exist; links lead somewhere.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import dataclasses
 import inspect
 import re
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 import yaml
 
-from postgres_backup import errors, settings
+from docs import make_tables
+from postgres_backup import errors, findings, settings
 from postgres_backup.catalog import retention
-from postgres_backup.cli import commands as program
-from postgres_backup.cli.parser import build
 from postgres_backup.health import alarms, metrics
 from tests import documents
 from tests.documents import ROOT
 
-PACKAGE = ROOT / "module_utils/postgres_backup"
+PACKAGE = make_tables.PACKAGE
 LINKED = (*documents.DOCUMENTS, "tests/servers/README.md")
 
 
-def role_options() -> dict[str, dict]:
-    """Every variable that a user may set, with its specification.
-
-    The main entry point of a role has them all; the role ``packages`` is set by other roles.
-    """
-    found = {}
-    for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
-        if path.parts[-3] != "packages":
-            found |= yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
-    return found
+@pytest.mark.parametrize("document", documents.DOCUMENTS)
+def test_the_tables_are_what_the_code_says(document):
+    text = documents.text_of(document)
+    if make_tables.filled(text) != text:
+        pytest.fail(f"{document} is out of date. Type: {make_tables.COMMAND}", pytrace=False)
 
 
-def documented(document: str) -> dict[str, str]:
-    """Variable -> default, as the table of a document has it."""
-    rows = documents.table_rows(documents.section(document, "Variables"))
-    return {row[0].strip("`"): row[1] for row in rows if re.fullmatch(r"`[a-z0-9_]+`", row[0])}
+def test_every_table_is_shown_once():
+    shown = {
+        document: make_tables.names_in(documents.text_of(document))
+        for document in documents.DOCUMENTS
+    }
+    assert sorted(name for names in shown.values() for name in names) == sorted(
+        make_tables.makers()
+    )
+    assert {document for document, names in shown.items() if names} == set(make_tables.WITH_TABLES)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/reference.md"])
-def test_every_variable_is_there_with_its_true_default(document):
-    options, table = role_options(), documented(document)
-    assert sorted(table) == sorted(options)
-    for name, option in options.items():
-        shown = table[name]
-        if shown == "must be set":
-            assert "default" not in option, name
-        elif shown == "from that file":
-            assert "backup_age_identity_file" in option["default"]
-        elif shown == "empty":
-            assert option.get("default") == "", name
-        else:
-            assert shown.startswith("`"), f"{name}: {shown}"
-            text = shown.strip("`")
-            assert (text if text.startswith("{{") else yaml.safe_load(text)) == option.get(
-                "default"
-            ), name
+def test_a_table_that_is_out_of_date_is_seen():
+    text = documents.text_of("docs/reference.md")
+    for change in (("| `7` |", "| `8` |"), ("`--allow-many`", "`--allow-most`")):
+        assert text.replace(*change) != text
+        assert make_tables.filled(text.replace(*change, 1)) == text
+    with pytest.raises(KeyError):
+        make_tables.filled("<!-- table: nobody makes it -->\n<!-- /table -->")
 
 
 def test_the_defaults_of_the_roles_are_those_of_their_specifications():
     defaults = {}
     for path in ROOT.glob("roles/*/defaults/main.yml"):
-        if path.parts[-3] != "packages":
-            defaults |= yaml.safe_load(path.read_text()) or {}
+        if path.parts[-3] in make_tables.BETWEEN_ROLES:
+            continue
+        defaults |= yaml.safe_load(path.read_text()) or {}
     assert {
-        name: option["default"] for name, option in role_options().items() if "default" in option
+        name: option["default"]
+        for name, option in make_tables.variables().items()
+        if "default" in option
     } == defaults
 
 
-def test_the_variable_that_each_becomes():
-    template = (ROOT / "roles/backup/templates/backup-config.env.j2").read_text()
-    written = {
-        match[1]: match[2]
-        for match in re.finditer(r"^(?:export )?([A-Z0-9_]+)=(.*)$", template, re.MULTILINE)
+def fields_by_name() -> dict[str, str]:
+    """Name in the config -> field of the settings."""
+    return dict(settings._FIELDS)
+
+
+def test_every_variable_of_the_config_is_in_the_table():
+    """The table has it beside the variable that it is made from; AWS_* are for stock tools."""
+    shown = [name for names in make_tables.config_names().values() for name in names]
+    stock = {"AWS_DEFAULT_REGION", "AWS_CA_BUNDLE"}
+    assert sorted(shown) == sorted({*fields_by_name(), "DB_NAME", "DB_NAMES", *stock})
+
+
+def test_a_config_by_hand_has_the_same_defaults():
+    """What docs/reference.md says under "The config file"."""
+    text = documents.section("docs/reference.md", "The config file")
+    needed = set(re.findall(r"`([A-Z0-9_]+)`", text.split("needs ")[1].split(". The others")[0]))
+    fields = {field.name: field for field in dataclasses.fields(settings.Settings)}
+    without = {
+        name
+        for name, field in fields_by_name().items()
+        if fields[field].default is dataclasses.MISSING
     }
-    for row in documents.table_rows(documents.section("docs/reference.md", "Variables")):
-        for variable in re.findall(r"`([A-Z0-9_]+)`", row[2]) if len(row) == 4 else []:
-            assert row[0].strip("`") in written[variable]
-
-
-def test_every_variable_of_the_config():
-    rows = documents.table_rows(documents.section("docs/reference.md", "The config file"))
-    shown = {row[0].strip("`") for row in rows if row[0].startswith("`")}
-    by_variable = {variable.name: field for field, (variable, _) in settings.variables().items()}
-    assert shown == {*by_variable, "DB_NAMES"}
-    fields = {field.name: field.default for field in dataclasses.fields(settings.Settings)}
-    for row in rows:
-        if found := re.search(r"default `?([^`,; ]+)`?", row[1]):
-            assert found[1] == str(fields[by_variable[row[0].strip("`")]]), row[0]
+    assert needed - {"DB_NAME", "DB_NAMES"} == without
+    for variable, names in make_tables.config_names().items():
+        option = make_tables.variables()[variable]
+        if names[0] in without or names[0].startswith("DB_NAME") or "default" not in option:
+            continue
+        default, ours = option["default"], fields[fields_by_name()[names[0]]].default
+        assert ours == (tuple(default) if isinstance(default, list) else default), variable
 
 
 def test_variables_in_examples_exist():
-    known = {*role_options(), "ansible_host", "ansible_user"}
+    known = {*make_tables.variables(), "ansible_host", "ansible_user"}
     for document in documents.DOCUMENTS:
         for block in documents.blocks(document):
             if block.language != "yaml":
@@ -116,47 +114,36 @@ def test_examples_of_the_variables_are_all_in_the_reference():
                 r"^(?:#   )?((?:backup|bucket|postgres_client|aws_cli)_\w+)", example, re.MULTILINE
             )
         )
-        <= role_options().keys()
+        <= make_tables.variables().keys()
     )
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    """The subcommands of the command line."""
-    return next(
-        action.choices
-        for action in build(program.COMMANDS.values())._actions
-        if isinstance(action, argparse._SubParsersAction)
-    )
+def test_commands_that_are_named_exist():
+    """In prose and in blocks: the word behind ``postgres-backup``, and options behind a command."""
+    commands = make_tables.commands()
+    for document in documents.DOCUMENTS:
+        text = documents.text_of(document)
+        shown = re.findall(r"`postgres-backup ([a-z][a-z-]*)([^`\n]*)", text)
+        shown += re.findall(r"^postgres-backup ([a-z][a-z-]*)(.*)$", text, re.MULTILINE)
+        for name, rest in shown:
+            assert name in commands, f"{document}: postgres-backup {name}"
+            known = {
+                option for action in commands[name]._actions for option in action.option_strings
+            }
+            assert set(re.findall(r"(?<= )--[a-z-]+", rest)) <= known, f"{document}: {name}{rest}"
 
 
-def test_every_command_and_every_option_of_it():
-    rows = {}
-    for row in documents.table_rows(documents.section("docs/reference.md", "Commands")):
-        if found := re.match(r"`([a-z-]+)[ `]", row[0]):
-            rows[found[1]] = row
-    assert rows.keys() == commands().keys()
-    common = {"--help", "--config", "--json", "--log-format", "--journald"}
-    for name, parser in commands().items():
-        options = {action.option_strings[-1] for action in parser._actions if action.option_strings}
-        assert set(re.findall(r"--[a-z-]+", rows[name][1])) == options - common, name
-        for action in parser._actions:
-            if not action.option_strings:
-                assert action.metavar in rows[name][0], name
-
-
-def test_readme_names_every_command_and_playbook():
+def test_readme_names_every_playbook():
     text = documents.section("README.md", "Commands")
-    assert set(re.findall(r"\| `postgres-backup ([a-z-]+)", text)) == commands().keys()
     playbooks = {
         str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.yml"), *ROOT.glob("playbooks/*.yml"))
     }
-    assert {name for name in playbooks if f"`{name}`" in text} == playbooks
     assert set(re.findall(r"`((?:playbooks/)?[a-z_]+\.yml)`", text)) == playbooks
 
 
 def test_extra_variables_of_the_playbooks():
     """What a playbook takes with -e is in the reference, and nothing else is."""
-    rows = documents.table_rows(documents.section("docs/reference.md", "Variables"))
+    rows = documents.table_rows(documents.section("docs/reference.md", "Variables of one call"))
     shown = {re.match(r"`(\w+)=", row[0])[1]: row[1] for row in rows if re.match(r"`\w+=", row[0])}
     taken: dict[str, set[str]] = {}
     for path in ROOT.glob("playbooks/*.yml"):
@@ -184,59 +171,14 @@ def test_extra_variables_of_the_playbooks():
         assert shown[name] == "all" or set(shown[name].split(", ")) == playbooks, name
 
 
-def test_every_module():
-    rows = documents.table_rows(documents.section("docs/reference.md", "Modules"))
-    assert {row[0].strip("`") for row in rows if row[0].startswith("`")} == {
-        path.stem for path in ROOT.glob("library/*.py")
-    }
-
-
-def findings() -> tuple[set[str], set[str]]:
-    """The names of the findings in the code: those that surely are, and every string that looks
-    like one.
-    """
-    sure, like = set(), set()
-    for path in (*PACKAGE.rglob("*.py"), *ROOT.glob("library/*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            values: list[ast.expr] = []
-            if isinstance(node, ast.Dict):
-                values = [
-                    value
-                    for key, value in zip(node.keys, node.values, strict=True)
-                    if isinstance(key, ast.Constant) and key.value == "code"
-                ]
-            elif isinstance(node, ast.Call) and node.args:
-                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-                values = [node.args[0]] if name in ("_problem", "_refusal", "_bad") else []
-            elif isinstance(node, ast.Assign) and "code" in {
-                name.id for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name)
-            }:
-                values = list(ast.walk(node.value))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                like.add(node.value)
-            sure |= {
-                v.value
-                for v in values
-                if isinstance(v, ast.Constant)
-                and isinstance(v.value, str)
-                and re.fullmatch(r"[A-Z]+(_[A-Z]+)*", v.value)
-            }
-    module = ast.parse((ROOT / "library/postgres_backup_bucket.py").read_text())
-    table = next(
-        node.value
-        for node in module.body
-        if isinstance(node, ast.Assign) and node.targets[0].id == "FINDINGS"
-    )
-    sure |= {"_".join(key).upper() for key in ast.literal_eval(table)}
-    return sure, sure | like
-
-
-def test_every_finding():
-    rows = documents.table_rows(documents.section("docs/reference.md", "Messages"))
-    shown = {name for row in rows for name in re.findall(r"`([A-Z]+(?:_[A-Z]+)*)`", row[0])}
-    sure, like = findings()
-    assert sorted(sure - shown) == []
-    assert sorted(shown - like) == []
+def test_every_finding_is_raised_somewhere():
+    """What is in the registry, and so in the documents, can happen."""
+    sources = [*PACKAGE.rglob("*.py"), *ROOT.glob("library/*.py")]
+    text = "".join(path.read_text() for path in sources if path.stem != "findings")
+    for code in findings.CODES:
+        # some are put together: ("private", "forbidden")
+        pair = '",\\s*"'.join(code.lower().rsplit("_", 1))
+        assert f'"{code}"' in text or re.search(f'"{pair}"', text), code
 
 
 def test_every_alarm_and_every_metric():
@@ -263,22 +205,68 @@ def test_every_exit_status():
         for _, c in inspect.getmembers(errors, inspect.isclass)
         if issubclass(c, errors.PostgresBackupError)
     }
-    for document, heading in (
-        ("README.md", "Exit statuses and messages"),
-        ("docs/reference.md", "Exit statuses"),
+    rows = documents.table_rows(documents.section("docs/reference.md", "Exit statuses"))
+    assert {int(row[0]) for row in rows if row[0].isdigit()} == statuses
+
+
+def test_every_folder_is_explained():
+    """In the picture of the house, which is made from the folders; a folder that is gone is not."""
+    assert make_tables.KNOWS.keys() == make_tables.rooms().keys()
+
+
+def names_defined(room: str) -> set[str]:
+    """What a room offers: its functions, classes and constants."""
+    found: set[str] = set()
+    for node in ast.parse((PACKAGE / f"{room}.py").read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        for target in getattr(node, "targets", [getattr(node, "target", None)]):
+            if isinstance(target, ast.Name):
+                found.add(target.id)
+    return found
+
+
+@pytest.mark.parametrize("document", documents.DOCUMENTS)
+def test_rooms_and_functions_that_are_named_exist(document):
+    """`folder/room` and `folder/room.function` in backticks; the other direction, that every room
+    is shown, is the picture's.
+    """
+    rooms = make_tables.rooms()
+    folders, ground = (sorted(f for f, r in rooms.items() if bool(r) == full) for full in (1, 0))
+    text = documents.prose(document)
+    for folder, room, name in re.findall(rf"`({'|'.join(folders)})/(\w*)(?:\.(\w+))?`", text):
+        assert not room or room in rooms[folder], f"{document}: {folder}/{room}"
+        if name:
+            assert name in names_defined(f"{folder}/{room}"), f"{document}: {folder}/{room}.{name}"
+    for room, name in re.findall(rf"`({'|'.join(ground)})\.(\w+)`", text):
+        assert name in names_defined(room), f"{document}: {room}.{name}"
+
+
+def test_the_roads_name_what_does_the_work():
+    """Of the folders of the way out and of the way back, each is met on its road."""
+    out = documents.section("CONTRIBUTING.md", "The road of a backup")
+    back = documents.section("CONTRIBUTING.md", "The road of a restore")
+    for text, folders in (
+        (out, "cli nightly backup health postgresql catalog stream s3 machine"),
+        (back, "restore verify health postgresql catalog stream s3 nightly"),
     ):
-        rows = documents.table_rows(documents.section(document, heading))
-        assert {int(row[0]) for row in rows if row[0].isdigit()} == statuses
+        for folder in folders.split():
+            assert f"`{folder}/" in text, folder
 
 
-def test_the_rooms_of_the_package_that_contributors_are_told_exist():
-    table = documents.section("CONTRIBUTING.md", "The house")
-    rooms = {
-        room
-        for row in documents.table_rows(table)[2:]
-        for room in re.findall(r"`([a-z_]+)`", row[1])
-    }
-    assert rooms - {path.stem for path in PACKAGE.rglob("*.py")} == set()
+def test_a_word_of_the_glossary_is_used():
+    others = "\n".join(
+        documents.text_of(name) for name in documents.DOCUMENTS if name != "docs/glossary.md"
+    ).lower()
+    words = [
+        word
+        for row in documents.table_rows(documents.text_of("docs/glossary.md"))
+        if row[0] not in ("word", "---")
+        for word in row[0].split(", ")
+    ]
+    assert len(words) == len(set(words))
+    for word in words:
+        assert re.search(rf"\b{word.lower()}", others), word
 
 
 @pytest.mark.parametrize("document", LINKED)
@@ -351,6 +339,5 @@ def test_documents_are_plain():
 
 def test_this_looks_at_every_document():
     assert {
-        str(path.relative_to(ROOT))
-        for path in (*ROOT.glob("*.md"), *Path(ROOT / "docs").glob("*.md"))
+        str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
     } == set(documents.DOCUMENTS)
