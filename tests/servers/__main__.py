@@ -7,6 +7,8 @@ import os
 import shlex
 import sys
 
+from tests.waiting import WaitedInVain
+
 from . import golden, host, layers
 from .lab import Lab
 
@@ -54,7 +56,7 @@ def main() -> int:
         return 1
     try:
         return _act(arguments)
-    except host.LabError as error:
+    except (host.LabError, WaitedInVain) as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -8,9 +8,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+
+from tests.waiting import wait_for
 
 #: everything of every lab on this machine; a reboot of the machine empties it, as it empties the
 #: network
@@ -54,19 +55,6 @@ def run(
             f"{' '.join(words)} ended with {done.returncode}: {(done.stdout + done.stderr)[-3000:]}"
         )
     return done
-
-
-def wait_for(what: str, condition: Callable[[], object], timeout: float, interval: float = 0.05):
-    """What ``condition()`` returns as soon as it is true.
-
-    :raises LabError: it was not true within ``timeout`` seconds; ``what`` says for what was waited.
-    """
-    end = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise LabError(f"Waited {timeout} s in vain for {what}")
-        time.sleep(interval)
-    return value
 
 
 def missing_programs() -> dict[str, str]:

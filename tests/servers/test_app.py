@@ -13,8 +13,8 @@ import urllib.request
 import pytest
 
 from tests.servers import layers
-from tests.servers.host import wait_for
 from tests.servers.server import Server
+from tests.waiting import wait_for
 
 # images and packages may have to be made first
 pytestmark = pytest.mark.timeout(1800)

@@ -26,8 +26,8 @@ from botocore.config import Config
 from demo.s3_server import SeaweedFS
 from tests.servers import layers
 from tests.servers.controller import Controller, Play
-from tests.servers.host import wait_for
 from tests.servers.server import Server
+from tests.waiting import wait_for
 
 # packages are installed on servers that share a machine, which may have two cores
 pytestmark = pytest.mark.timeout(1800)

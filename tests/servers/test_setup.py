@@ -25,9 +25,9 @@ from botocore.config import Config
 
 from demo.s3_server import SeaweedFS
 from tests.servers.controller import Controller, Play
-from tests.servers.host import wait_for
 from tests.servers.server import Server
 from tests.services.receivers import HttpReceiver
+from tests.waiting import wait_for
 
 # two servers install their packages at the same time, on a machine that may have two cores
 pytestmark = pytest.mark.timeout(900)
