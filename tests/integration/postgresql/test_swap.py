@@ -61,6 +61,7 @@ def nothing_changed(server, before: set[str], name: str, count: int) -> None:
     assert books(server, name) == count
 
 
+@pytest.mark.alone
 @pytest.mark.every_major
 def test_an_application_at_work_loses_its_connection_for_a_moment(library, config):
     """Eight clients that write all the time and come back at once, as their owner, who is no
@@ -97,6 +98,7 @@ def test_an_application_at_work_loses_its_connection_for_a_moment(library, confi
     assert there >= sum(client.written for client in working)
 
 
+@pytest.mark.alone
 def test_whoever_idles_in_a_transaction_is_cut_off(library, config):
     server, name = library.server, library.name
     create_backup(Job(config.settings))
@@ -175,6 +177,7 @@ def test_a_session_that_comes_too_late_to_be_known_stops_the_swap_and_nothing_el
     nothing_changed(server, before, name, 10)
 
 
+@pytest.mark.alone
 def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
     """A superuser looks in while we are about to swap; hours of loading are not thrown away for
     that.

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from postgres_backup.errors import BadBackupError, StoreError, UsageError
 from postgres_backup.stream import codec
+from tests.properties import examples
 
 COMPRESSIONS = ("gzip", "zstd", "none")
 TEXT = b"".join(
@@ -60,7 +61,7 @@ def identity():
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     data=st.binary(max_size=5000),
     repeat=st.integers(1, 40),
@@ -239,7 +240,7 @@ def test_half_a_gigabyte_of_zeros_unpacks_in_little_memory(compression):
 # --- encryption
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(
     length=st.integers(0, 400_000),
     inward=st.integers(1000, 200_000),
