@@ -20,6 +20,7 @@ from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore.database import restore_database, undo_restore
 from tests.integration import engine
 from tests.integration.restoring import clients, databases_of, run_sql
+from tests.waiting import wait_for
 
 TABLES = (
     "CREATE TABLE public.pulse (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz)",
@@ -71,15 +72,15 @@ def test_an_application_at_work_loses_its_connection_for_a_moment(library, confi
     taken = create_backup(Job(config.settings))
     server.execute("DELETE FROM book WHERE id > 10", name)
     with clients(library.dsn(), 8) as working:
-        engine.wait_for(lambda: all(client.written > 5 for client in working), "the clients")
+        wait_for("the clients", lambda: all(client.written > 5 for client in working))
         assert restore_database(Job(config.settings, check=True), "latest")["sessions"] >= 8
         result = restore_database(Job(config.settings), "latest")
         written = [client.written for client in working]
-        engine.wait_for(
+        wait_for(
+            "the clients to come back",
             lambda: all(
                 client.written > old + 5 for client, old in zip(working, written, strict=True)
             ),
-            "the clients to come back",
         )
     assert books(server, name) == 1000
     assert taken["rows"] == 1000
@@ -304,13 +305,13 @@ def test_killed_at_any_moment_around_the_swap(library, config):
             running.send_signal(signal.SIGKILL)
             running.communicate(timeout=30)
         # a rename under way ends or is undone without us
-        engine.wait_for(
+        wait_for(
+            "the server to notice",
             lambda: (
                 not server.execute(
                     "SELECT 1 FROM pg_stat_activity WHERE application_name = 'postgres-backup'"
                 )
             ),
-            "the server to notice",
         )
         count = books(server, name)
         assert count in (10, 1000)
@@ -337,7 +338,7 @@ def test_the_ejector_leaves_the_others_alone(library, new_database, config):
     ):
         ejector = swap.Ejector(config.settings, library.name)
         ejector.start()
-        engine.wait_for(lambda: ejector.closed, "the ejector")
+        wait_for("the ejector", lambda: ejector.closed)
         ejector.stop()
         assert ejector.error is None
         assert elsewhere.execute("SELECT 1").fetchone() == (1,)
