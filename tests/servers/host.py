@@ -69,8 +69,10 @@ def missing_programs() -> dict[str, str]:
 
 def install_programs() -> None:
     """Install from the distribution what :func:`missing_programs` names."""
-    packages = sorted(set(missing_programs().values()))
-    if packages:
+    with locked(STATE / "install.lock"):  # dpkg does not wait for another worker's
+        packages = sorted(set(missing_programs().values()))
+        if not packages:
+            return
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run("apt-get", "update", "-qq", timeout=300, env=environment)
         run(
