@@ -223,7 +223,7 @@ class Lab:
 
 
 def _room_for_disks() -> str:
-    """``/dev/shm`` where it has 6 GB to spare, and 2 GB for each lab beside this one; else the usual
+    """``/dev/shm`` where it has 6 GB to spare, and 2 GB for each further worker; else the usual
     place for temporary files.
     """
     others = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) - 1

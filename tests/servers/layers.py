@@ -186,7 +186,7 @@ def image(lab: Lab, suite: str, name: str) -> Path:
 
 
 def make_all(lab: Lab) -> None:
-    """Make every image that :data:`TESTED` names, in a lab of its own; nothing where they are there."""
+    """Make those images of :data:`TESTED` that are not there, in a lab that nobody else uses."""
     if not lab.claim():
         raise LabError(f"Somebody makes images in the lab {lab.bridge} already")
     lab.stop()  # what one that was killed left
