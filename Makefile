@@ -1,7 +1,9 @@
 # What can be typed here; `make` alone lists it. Each target first sets up what it needs in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test lint bench server server-clean
+.PHONY: help demo demo-clean test fuzz lint bench server server-clean
 python := .venv/bin/python
+# one worker more than there are processors, see tests/parallel.py; one by one: ARGS="-n0"
+parallel := -n auto --dist loadgroup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -15,7 +17,11 @@ demo-clean: ## stop what the demo started and remove every trace of it
 
 test: ## all tests; those that boot servers need root. Some: make test ARGS="tests/unit -k retention"
 	@sh bootstrap.sh --dev
-	@$(python) -m pytest $(ARGS)
+	@$(python) -m pytest $(parallel) --durations=10 $(ARGS)
+
+fuzz: ## the property tests, looking twenty times as long as in make test
+	@sh bootstrap.sh --dev
+	@$(python) -m pytest $(parallel) -m hypothesis --hypothesis-profile=long --timeout=3600 $(ARGS)
 
 lint: ## ruff, mypy, yamllint, ansible-lint (profile production), shell syntax
 	@sh bootstrap.sh --dev

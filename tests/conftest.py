@@ -25,6 +25,7 @@ from demo.postgres_server import PostgresServer, available_majors, find_programs
 from demo.s3_server import SeaweedFS
 from postgres_backup import settings as package_settings
 from postgres_backup.machine import config_file
+from tests import parallel, properties
 from tests.services.secure_s3 import SecureSeaweedFS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,11 +33,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # same folder.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
+properties.load()
+
 #: the majors that every_major runs a test on; 16 and 18 come from a wheel, 15 from Debian
 MAJORS = (15, 16, 18)
 DEFAULT_MAJOR = 16
-#: cheap ones first: a slip in a pure function shows before any server starts
-_ORDER = ("unit", "integration", "servers")
 
 
 def missing(reason: str) -> None:
@@ -53,19 +54,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def floor(item: pytest.Item) -> int:
-        folder = (
-            item.path.relative_to(ROOT / "tests").parts[0]
-            if item.path.is_relative_to(ROOT / "tests")
-            else ""
-        )
-        return _ORDER.index(folder) if folder in _ORDER else 1
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than processors: most tests wait for something most of the time."""
+    return len(os.sched_getaffinity(0)) + 1
 
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> parallel.Scheduling | None:
+    return parallel.Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if floor(item) == _ORDER.index("servers"):
+        if item.path.is_relative_to(ROOT / "tests/servers"):
             item.add_marker(pytest.mark.servers)
-    items.sort(key=floor)
+    parallel.arrange(config, items, ROOT / "tests")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # the wait is no part of the test's time
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with parallel.turn(
+        item.config.cache.mkdir("turn"), alone=bool(item.get_closest_marker(parallel.ALONE))
+    ):
+        return (yield)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

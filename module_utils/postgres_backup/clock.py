@@ -5,6 +5,7 @@ Everything is UTC, to the second: names of backups have no smaller unit.
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timezone
 
 #: in names of objects and databases
@@ -36,6 +37,7 @@ def format_timestamp(at: datetime) -> str:
     return at.astimezone(timezone.utc).strftime(_TIMESTAMP_FORMAT)
 
 
+@functools.lru_cache(maxsize=4096)  # a page asks for the same moments five times over
 def parse_timestamp(text: str) -> datetime:
     """``2026-01-27T00:00:00Z`` as a time, UTC.
 

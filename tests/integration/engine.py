@@ -10,9 +10,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -114,16 +113,6 @@ def failed_well(done, status: int, *words: str) -> str:
     for word in words:
         assert word.lower() in text.lower(), (word, text)
     return text
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 30):
-    """The first true answer of ``condition``."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
 
 
 def processes(*words: str) -> list[int]:

@@ -4,6 +4,7 @@ installed.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from tests import documents
 from tests.conftest import ROOT
 
 NOBODY = 65534
+#: how the folders of this test begin
+NAME = "postgres-backup-demo-"
 
 
 @pytest.fixture
@@ -27,7 +30,13 @@ def checkout() -> Iterator[Path]:
     """A copy that an ordinary user may read and write; not below pytest's own folder, which only we
     may enter.
     """
-    folder = Path(tempfile.mkdtemp(prefix="demo-", dir="/var/tmp"))
+    for left in Path("/var/tmp").glob(f"{NAME}*"):  # by a run that was killed
+        if os.access(left, os.W_OK) and (handle := claim(left)) is not None:
+            remove(left)
+            os.close(handle)
+    folder = Path(tempfile.mkdtemp(prefix=NAME, dir="/var/tmp"))
+    handle = claim(folder)
+    assert handle is not None
     copy = folder / "checkout"
     shutil.copytree(
         ROOT,
@@ -39,7 +48,23 @@ def checkout() -> Iterator[Path]:
         for path in (folder, copy, *copy.rglob("*")):
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     yield copy
-    clean.clean(copy / ".demo")
+    remove(folder)
+    os.close(handle)
+
+
+def claim(folder: Path) -> int | None:
+    """A descriptor that holds the folder for this process; None where another holds it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def remove(folder: Path) -> None:
+    clean.clean(folder / "checkout/.demo")
     shutil.rmtree(folder)
 
 

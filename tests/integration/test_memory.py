@@ -28,6 +28,7 @@ def wide(database):
     return database
 
 
+@pytest.mark.alone
 def test_three_gigabytes_in_bounded_memory(wide, new_config, s3, bucket, tmp_path):
     config = new_config(
         wide, s3, bucket, DB_USER=wide.server.superuser, DB_PASSWORD=wide.server.password

@@ -11,7 +11,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from postgres_backup.health import metrics
 from postgres_backup.settings import Settings
 from tests import documents
 from tests.conftest import missing
-from tests.integration import engine
+from tests.waiting import wait_for
 
 MONITORING = documents.ROOT / "docs/monitoring"
 RULES = yaml.safe_load((MONITORING / "postgres-backup-rules.yml").read_text())["groups"][0]["rules"]
@@ -324,9 +323,7 @@ def ask(prometheus: str, query: str) -> list[dict]:
 
 
 def test_prometheus_answers_every_panel_and_raises_the_alarms(prometheus):
-    engine.wait_for(
-        lambda: ask(prometheus, "postgres_backup_fresh_limit_seconds"), "the first scrape"
-    )
+    wait_for("the first scrape", lambda: ask(prometheus, "postgres_backup_fresh_limit_seconds"))
     assert ask(prometheus, "node_textfile_scrape_error")[0]["value"][1] == "0"
     for title, query in queries().items():
         found = ask(prometheus, query)
@@ -354,8 +351,12 @@ def test_prometheus_answers_every_panel_and_raises_the_alarms(prometheus):
         "PostgresBackupFailed",
         "PostgresBackupOpenAlarm",
     }
-    engine.wait_for(lambda: wanted <= fired(), "the alarms")
-    time.sleep(1.5)
+    wait_for("the alarms", lambda: wanted <= fired())
+
+    def rules() -> list[dict]:
+        return json.loads(fetch(f"{prometheus}/api/v1/rules"))["data"]["groups"][0]["rules"]
+
+    looked = {rule["lastEvaluation"] for rule in rules()}
+    wait_for("another look", lambda: looked.isdisjoint(rule["lastEvaluation"] for rule in rules()))
     assert fired() == wanted
-    rules = json.loads(fetch(f"{prometheus}/api/v1/rules"))["data"]["groups"][0]["rules"]
-    assert {rule["health"] for rule in rules} == {"ok"}, rules
+    assert {rule["health"] for rule in rules()} == {"ok"}, rules()

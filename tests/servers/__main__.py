@@ -7,6 +7,8 @@ import os
 import shlex
 import sys
 
+from tests.waiting import WaitedInVain
+
 from . import golden, host, layers
 from .lab import Lab
 
@@ -35,6 +37,7 @@ def main() -> int:
         help="let Docker run inside (implied by layers that need it)",
     )
     up.add_argument("--timezone", default="Etc/UTC")
+    commands.add_parser("images", help="make every image that the tests' servers start from")
     commands.add_parser("list", help="the servers that there are")
     for verb, text in {
         "reboot": "reboot it",
@@ -54,12 +57,15 @@ def main() -> int:
         return 1
     try:
         return _act(arguments)
-    except host.LabError as error:
+    except (host.LabError, WaitedInVain) as error:
         print(error, file=sys.stderr)
         return 1
 
 
 def _act(arguments: argparse.Namespace) -> int:
+    if arguments.command == "images":
+        layers.make_all(Lab("pgbimages", "10.77.100"))
+        return 0
     wanted = getattr(arguments, "name", "")
     lab = Lab(os.environ.get("LAB_BRIDGE", "pgbplay"), os.environ.get("LAB_NETWORK", "10.78.0"))
     servers = {server.name: server for server in lab.servers()}

@@ -8,9 +8,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+
+from tests.waiting import wait_for
 
 #: everything of every lab on this machine; a reboot of the machine empties it, as it empties the
 #: network
@@ -57,19 +58,6 @@ def run(
     return done
 
 
-def wait_for(what: str, condition: Callable[[], object], timeout: float, interval: float = 0.05):
-    """What ``condition()`` returns as soon as it is true.
-
-    :raises LabError: it was not true within ``timeout`` seconds; ``what`` says for what was waited.
-    """
-    end = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise LabError(f"Waited {timeout} s in vain for {what}")
-        time.sleep(interval)
-    return value
-
-
 def missing_programs() -> dict[str, str]:
     """The programs that are not installed, with the packages that have them."""
     sbin = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
@@ -82,8 +70,10 @@ def missing_programs() -> dict[str, str]:
 
 def install_programs() -> None:
     """Install from the distribution what :func:`missing_programs` names."""
-    packages = sorted(set(missing_programs().values()))
-    if packages:
+    with locked(STATE / "install.lock"):  # dpkg does not wait for another worker's
+        packages = sorted(set(missing_programs().values()))
+        if not packages:
+            return
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run("apt-get", "update", "-qq", timeout=300, env=environment)
         run(

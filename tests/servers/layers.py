@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import golden
+from .host import LabError
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -154,6 +155,14 @@ LAYERS = {
     "registry": Layer(_registry, "app", docker=True),
 }
 NAMES = ["bare", *LAYERS]
+#: suite and layer of the tests' servers, the first that is needed first
+TESTED = (
+    ("trixie", "app"),
+    ("bookworm", "postgres"),
+    ("trixie", "postgres"),
+    ("trixie", "registry"),
+    ("bookworm", "docker"),
+)
 
 
 def needs_docker(name: str) -> bool:
@@ -177,6 +186,20 @@ def image(lab: Lab, suite: str, name: str) -> Path:
         layer.provision,
         layer.made_of,
     )
+
+
+def make_all(lab: Lab) -> None:
+    """Make those images of :data:`TESTED` that are not there, in a lab that nobody else uses."""
+    if not lab.claim():
+        raise LabError(f"Somebody makes images in the lab {lab.bridge} already")
+    lab.stop()  # what one that was killed left
+    lab.start()
+    try:
+        for suite, name in TESTED:
+            image(lab, suite, name)
+    finally:
+        lab.stop()
+        lab.release()
 
 
 def use_registry(server: Server, registry: Server) -> None:

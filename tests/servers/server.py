@@ -15,7 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .host import LabError, kill, processes_of, run, wait_for
+from tests.waiting import WaitedInVain, wait_for
+
+from .host import LabError, kill, processes_of, run
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -180,7 +182,7 @@ class Server:
             state = self.inside(
                 "systemctl", "is-system-running", "--wait", check=False, timeout=BOOT_TIMEOUT
             ).stdout.strip()
-        except LabError as error:
+        except (LabError, WaitedInVain) as error:
             console = (
                 self.console_log.read_text(errors="replace")[-2000:]
                 if self.console_log.exists()

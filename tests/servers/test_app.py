@@ -13,8 +13,8 @@ import urllib.request
 import pytest
 
 from tests.servers import layers
-from tests.servers.host import wait_for
 from tests.servers.server import Server
+from tests.waiting import wait_for
 
 # images and packages may have to be made first
 pytestmark = pytest.mark.timeout(1800)
@@ -57,7 +57,7 @@ def test_it_writes_all_the_time_and_knows_its_downtime(new_server):
     assert _downtimes(server) == []
     stopped = time.monotonic()
     server.inside(*COMPOSE, "stop", "web")
-    time.sleep(2)
+    time.sleep(2)  # the downtime itself
     server.inside(*COMPOSE, "start", "web")
     [gap] = wait_for(
         "the application's own word on its downtime", lambda: _downtimes(server), timeout=30

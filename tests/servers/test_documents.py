@@ -9,7 +9,7 @@ import secrets
 import pytest
 
 from tests import documents
-from tests.servers.host import wait_for
+from tests.waiting import wait_for
 
 DOCUMENT = "docs/setup.md"
 

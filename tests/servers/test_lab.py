@@ -132,6 +132,7 @@ def test_wait(new_server):
 """
 
 
+@pytest.mark.xdist_group("labtrace")  # the name of the lab that each of them makes
 @pytest.mark.parametrize("how", ["leave", "terminate", "kill"])
 def test_nothing_stays_behind(tmp_path, lab, how):
     """Neither after a run that ends, nor after one that is terminated; what a killed one leaves,

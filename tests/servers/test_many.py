@@ -44,10 +44,17 @@ def pair(lab, lab_s3, new_module_server, tmp_path_factory):
     return controller, *servers
 
 
-def test_a_server_without_its_database_does_not_keep_the_other_from_its_setup(pair):
-    controller, broken, sound = pair
+@pytest.fixture(scope="module")
+def both_set_up(pair):
+    """What a setup of both said, while the database of one was away."""
+    controller, broken, _ = pair
     broken.inside("systemctl", "stop", "postgresql")
-    play = controller.run("setup.yml", check=False, timeout=1400)
+    return controller.run("setup.yml", check=False, timeout=1400)
+
+
+def test_a_server_without_its_database_does_not_keep_the_other_from_its_setup(pair, both_set_up):
+    _, _, sound = pair
+    play = both_set_up
     assert play.status == 2
     assert play.recap["broken"]["failed"] == 1
     assert play.recap["sound"] == play.recap["sound"] | {"failed": 0, "unreachable": 0}
@@ -55,7 +62,7 @@ def test_a_server_without_its_database_does_not_keep_the_other_from_its_setup(pa
     assert sound.inside("/usr/local/bin/postgres-backup", "status").returncode == 0
 
 
-def test_one_that_cannot_be_reached_does_not_keep_the_other_from_its_backup(pair):
+def test_one_that_cannot_be_reached_does_not_keep_the_other_from_its_backup(pair, both_set_up):
     controller, broken, _ = pair
     broken.link(False)
     try:
@@ -68,7 +75,9 @@ def test_one_that_cannot_be_reached_does_not_keep_the_other_from_its_backup(pair
     assert play.output.count(".sql.gz: 100 rows") == 1
 
 
-def test_a_restore_of_both_is_asked_for_by_name_and_the_broken_one_says_where_it_stands(pair):
+def test_a_restore_of_both_is_asked_for_by_name_and_the_broken_one_says_where_it_stands(
+    pair, both_set_up
+):
     controller, broken, sound = pair
     broken.inside("systemctl", "start", "postgresql")
     refused = controller.run("restore.yml", "-e", "backup=latest", check=False)

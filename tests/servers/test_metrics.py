@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers import layers
-from tests.servers.host import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(900)
 

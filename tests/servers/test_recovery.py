@@ -1,10 +1,11 @@
 """The disasters, rehearsed with a real docker compose application that writes all the time over a
 pool.
 
-The tests are one story and build on one another. Server A runs the application and is backed up,
-kit included. Data is lost and brought back (and the way back from that); then A is lost for good,
-and a bare server B becomes what A was, from the checkout, the inventory, the bucket and the private
-key. What each step took is printed at the end, for docs/DISASTERS.md.
+The tests are one story in their order, and each brings what it needs of the steps before it. Server
+A runs the application and is backed up, kit included. Data is lost and brought back (and the way
+back from that); then A is lost for good, and a bare server B becomes what A was, from the checkout,
+the inventory, the bucket and the private key. What each step took is printed at the end, for
+docs/DISASTERS.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 import secrets
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -26,8 +28,8 @@ from botocore.config import Config
 from demo.s3_server import SeaweedFS
 from tests.servers import layers
 from tests.servers.controller import Controller, Play
-from tests.servers.host import wait_for
 from tests.servers.server import Server
+from tests.waiting import wait_for
 
 # packages are installed on servers that share a machine, which may have two cores
 pytestmark = pytest.mark.timeout(1800)
@@ -102,8 +104,26 @@ class Story:
         return json.loads(self.client().get_object(Bucket=self.bucket, Key=key)["Body"].read())
 
 
+@dataclasses.dataclass
+class Rebuilt:
+    """Server B, what is known of the backup that it was made from, and what was said meanwhile.
+
+    :param before: the backups that there were.
+    :param brought: the programs on B when it came, and after the rebuild under a wrong name.
+    """
+
+    server: Server
+    last: str
+    manifest: dict
+    before: list[str]
+    brought: list[str]
+    misnamed: Play
+    play: Play
+
+
 @pytest.fixture(scope="module")
-def story(lab, lab_s3, new_module_server, tmp_path_factory) -> Story:
+def untouched(lab, lab_s3, new_module_server, tmp_path_factory) -> Iterator[Story]:
+    """Server A and its application, with nothing of ours on it yet."""
     folder = tmp_path_factory.mktemp("recovery")
     key, key_file = str(pyrage.x25519.Identity.generate()), folder / "key.txt"
     key_file.write_text(f"# created by age-keygen\n{key}\n")
@@ -128,6 +148,53 @@ def story(lab, lab_s3, new_module_server, tmp_path_factory) -> Story:
     for title, play in made.plays.items():
         print(f"{title}: {play.seconds:.0f} s")
     print(json.dumps(made.facts, indent=1))
+
+
+@pytest.fixture(scope="module")
+def story(untouched) -> Story:
+    """Server A, set up; its first backups are in ``facts``."""
+    untouched.run("setup", "setup.yml")
+    untouched.facts["first"] = untouched.backups()
+    return untouched
+
+
+@pytest.fixture(scope="module")
+def good(story) -> str:
+    """A backup of A while all was well."""
+    wait_for("some visits", lambda: health(story.server)[1]["visits"] > 100, timeout=60)
+    taken = json.loads(story.server.inside(PROGRAM, "backup", "--json").stdout)
+    story.facts["backup"] = taken["backup"]
+    return taken["backup"]
+
+
+@pytest.fixture(scope="module")
+def rebuilt(story, lab, lab_registry, new_module_server, tmp_path_factory) -> Rebuilt:
+    """A is gone for good, and so is the inventory.
+
+    B has nothing but what a hosting company delivers, and is rebuilt: first under a wrong name.
+    """
+    old = story.server
+    last = json.loads(old.inside(PROGRAM, "run", "--json").stdout)["databases"]["crm"]["backup"][
+        "backup"
+    ]
+    manifest, before = story.manifest(last), story.backups()
+    old.power_off()
+    old.down()
+    bare = new_module_server("trixie", docker=True, layer="bare", name="shop-b")
+    layers.use_registry(bare, lab_registry)
+    look = ("sh", "-c", "command -v docker psql aws")
+    brought = [bare.inside(*look, check=False).stdout]
+    story.controller = Controller(lab, tmp_path_factory.mktemp("recovery") / "controller")
+    story.controller.variables()
+    story.add(bare, backup_server_name="shop-b", backup_db_container="crm-db-1")
+    misnamed = story.run("rebuild under a wrong name", "rebuild.yml", check=False)
+    brought.append(bare.inside(*look, check=False).stdout)
+    # and from now on by the programs of the container
+    story.add(bare, backup_db_container="crm-db-1")
+    story.facts["rebuilt from"] = last
+    play = story.run("rebuild", "rebuild.yml")
+    story.server = bare
+    return Rebuilt(bare, last, manifest, before, brought, misnamed, play)
 
 
 def health(server: Server) -> tuple[int, dict]:
@@ -186,8 +253,7 @@ def flat(text: str) -> str:
 
 
 def test_setup_backs_up_the_application_and_its_files(story):
-    story.run("setup", "setup.yml")
-    [backup] = story.backups()
+    [backup] = story.facts["first"]
     assert backup.endswith(".sql.gz.age")
     rows = story.manifest(backup)["tables"]
     assert rows["public.customers"]["rows"] == 500
@@ -207,12 +273,8 @@ def test_setup_backs_up_the_application_and_its_files(story):
     assert (mode, "user:postgres-backup:r--" in mask, "other::---" in mask) == ("640", True, True)
 
 
-def test_lost_data_comes_back_while_the_application_runs_almost_all_the_time(story):
-    server = story.server
-    wait_for("some visits", lambda: health(server)[1]["visits"] > 100, timeout=60)
-    story.facts["backup"] = backup = json.loads(server.inside(PROGRAM, "backup", "--json").stdout)[
-        "backup"
-    ]
+def test_lost_data_comes_back_while_the_application_runs_almost_all_the_time(story, good):
+    server, backup = story.server, good
     saved = story.manifest(backup)["tables"]["public.visits"]["rows"]
     sql(server, "UPDATE customers SET name = 'nobody ' || id")
     before, gaps = databases(server), len(downtimes(server))
@@ -308,9 +370,8 @@ def test_a_restore_that_fails_before_the_swap_leaves_the_application_alone(story
     assert health(server)[0] == 200
 
 
-def test_one_table_comes_back_while_everything_else_goes_on(story):
-    server = story.server
-    backup = story.facts["backup"]
+def test_one_table_comes_back_while_everything_else_goes_on(story, good):
+    server, backup = story.server, good
     sql(
         server,
         "UPDATE customers SET name = 'wrong ' || id WHERE id <= 100;"
@@ -333,8 +394,10 @@ def test_one_table_comes_back_while_everything_else_goes_on(story):
     assert len(downtimes(server)) == gaps
 
 
-def test_the_private_key_was_only_lent(story):
+def test_the_private_key_was_only_lent(story, good):
     """Restores have read encrypted backups on this server, and the key is nowhere on it."""
+    if not any(title.startswith(("restore", "one table")) for title in story.plays):
+        story.run("restore", "restore.yml", "-e", f"backup={good}")
     found = story.server.inside(
         "grep",
         "-rlsF",
@@ -354,39 +417,15 @@ def test_the_private_key_was_only_lent(story):
         assert story.password not in play.output
 
 
-def test_a_lost_server_is_rebuilt_on_a_bare_one(
-    story, lab, lab_registry, new_module_server, tmp_path_factory
-):
-    """A is gone for good, and so is the inventory.
-
-    B has nothing but what a hosting company delivers.
-    """
-    old = story.server
-    last = json.loads(old.inside(PROGRAM, "run", "--json").stdout)["databases"]["crm"]["backup"][
-        "backup"
-    ]
-    manifest = story.manifest(last)
-    before = story.backups()
-    old.power_off()
-    old.down()
-    bare = new_module_server("trixie", docker=True, layer="bare", name="shop-b")
-    layers.use_registry(bare, lab_registry)
-    assert bare.inside("sh", "-c", "command -v docker psql aws", check=False).stdout == ""
-    story.controller = Controller(lab, tmp_path_factory.mktemp("recovery") / "controller")
-    story.controller.variables()
-    story.add(bare, backup_server_name="shop-b", backup_db_container="crm-db-1")
-
+def test_a_lost_server_is_rebuilt_on_a_bare_one(story, rebuilt):
+    bare, last, manifest, play = rebuilt.server, rebuilt.last, rebuilt.manifest, rebuilt.play
     # nobody remembers the name: the bucket does, before anything big is installed
-    lost = story.run("rebuild under a wrong name", "rebuild.yml", check=False)
+    lost = rebuilt.misnamed
     assert lost.status == 2
     assert f"set backup_server_name: {NAME} and backup_db_name: crm" in flat(lost.output)
     assert "type the same again: ansible-playbook rebuild.yml --limit shop-b" in flat(lost.output)
-    assert bare.inside("sh", "-c", "command -v docker psql aws", check=False).stdout == ""
+    assert rebuilt.brought == ["", ""]
 
-    # and from now on by the programs of the container
-    story.add(bare, backup_db_container="crm-db-1")
-    story.facts["rebuilt from"] = last
-    play = story.run("rebuild", "rebuild.yml")
     print(play.output[-3000:])
     said = flat(play.output)
     assert "is rebuilt; the application answers at http://127.0.0.1:8000/healthz" in said
@@ -417,7 +456,7 @@ def test_a_lost_server_is_rebuilt_on_a_bare_one(
     # the schedule stands, and the first new backup is whole
     assert PROGRAM in bare.inside("cat", "/etc/cron.d/postgres-backup").stdout
     assert bare.inside("systemctl", "is-active", "cron").stdout == "active\n"
-    [new] = set(story.backups()) - set(before)
+    [new] = set(story.backups()) - set(rebuilt.before)
     assert story.manifest(new)["server"]["name"] == NAME
     assert story.manifest(new)["proofs"]
     assert story.manifest(new)["server"]["container"] == "crm-db-1"
@@ -438,12 +477,11 @@ def test_a_lost_server_is_rebuilt_on_a_bare_one(
         ).stdout
         == ""
     )
-    story.server = bare
 
 
-def test_with_the_programs_of_the_container_data_comes_back_too(story):
+def test_with_the_programs_of_the_container_data_comes_back_too(story, rebuilt):
     """psql and pg_dump run inside; one of several formats, and a table alone."""
-    server = story.server
+    server = rebuilt.server
     key = ("--identity", "/root/key.txt")
     server.write("/root/key.txt", story.key + "\n", "0600")
     sql(server, "UPDATE customers SET name = 'nobody ' || id")
@@ -456,9 +494,9 @@ def test_with_the_programs_of_the_container_data_comes_back_too(story):
     wait_for("the application", lambda: health(server)[0] == 200, timeout=30)
 
 
-def test_a_rebuild_of_a_machine_with_data_is_refused(story):
+def test_a_rebuild_of_a_machine_with_data_is_refused(story, rebuilt):
     refused = story.run("rebuild again", "rebuild.yml", check=False)
     assert refused.status == 2
     assert "has data: crm with tables in it" in flat(refused.output)
     assert "restore.yml -e backup=latest --limit shop-b" in flat(refused.output)
-    assert health(story.server)[0] == 200
+    assert health(rebuilt.server)[0] == 200

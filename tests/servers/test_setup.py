@@ -1,8 +1,8 @@
 """``ansible-playbook setup.yml`` from this machine onto brand-new servers, and what must come of it
 by itself.
 
-The tests stand in the order of a server's first day and build on one another: a check of the
-untouched server, the setup, a second run, the schedule, a power loss. Two servers go through it in
+The tests stand in the order of a server's first day: a check of the untouched server, the setup, a
+second run, the schedule, a power loss. Each brings the setup if none was there. Two servers go through it in
 the same runs: Debian 12 in Kathmandu (+05:45) by an ordinary user with sudo and a store over TLS
 with its own CA, Debian 13 in Berlin (summer time) by root and a store over HTTP.
 """
@@ -25,9 +25,9 @@ from botocore.config import Config
 
 from demo.s3_server import SeaweedFS
 from tests.servers.controller import Controller, Play
-from tests.servers.host import wait_for
 from tests.servers.server import Server
 from tests.services.receivers import HttpReceiver
+from tests.waiting import wait_for
 
 # two servers install their packages at the same time, on a machine that may have two cores
 pytestmark = pytest.mark.timeout(900)
@@ -175,8 +175,15 @@ def day(lab, web, lab_s3, lab_s3_tls, new_module_server, tmp_path_factory) -> Da
     return Day(sites, controller, [], web)
 
 
+@pytest.fixture(scope="module")
+def first_setup(day) -> Play:
+    """Both servers are set up: what the first run said."""
+    return day.run()
+
+
 @pytest.fixture(params=[0, 1], ids=["bookworm", "trixie"])
-def site(request, day) -> Site:
+def site(request, day, first_setup) -> Site:
+    """One of the two, set up."""
     return day.sites[request.param]
 
 
@@ -214,8 +221,8 @@ def test_check_mode_on_the_untouched_server_touches_nothing(day):
     assert "postgres-backup run --at 00:00" in play.output  # the schedule, in the diff
 
 
-def test_setup_makes_backups_that_are_proven(day):
-    play = day.run()
+def test_setup_makes_backups_that_are_proven(day, first_setup):
+    play = first_setup
     for site in day.sites:
         assert (
             play.recap[site.server.name]["failed"]
@@ -229,7 +236,7 @@ def test_setup_makes_backups_that_are_proven(day):
         assert site.program("verify", "latest").returncode == 0
 
 
-def test_a_second_run_changes_nothing(day):
+def test_a_second_run_changes_nothing(day, first_setup):
     before = [_state(site.server) for site in day.sites]
     play = day.run("--diff")
     assert {name: counts["changed"] for name, counts in play.recap.items()} == {
@@ -308,7 +315,7 @@ def test_log_rotation(site):
     assert site.server.inside("cat", f"{LOG}.1").stdout.endswith("line\n")
 
 
-def test_cron_fires_by_itself_at_the_time_in_utc(day):
+def test_cron_fires_by_itself_at_the_time_in_utc(day, first_setup):
     """Whatever the server's zone is; a run outside its time does nothing."""
     before = [site.backups() for site in day.sites]
     files, timer = (
@@ -356,9 +363,13 @@ def test_cron_fires_by_itself_at_the_time_in_utc(day):
         assert due <= taken < due + timedelta(minutes=1)
         assert site.program("verify", new).returncode == 0
         assert site.program("status").returncode == 0
+        # the night is in the system's journal, and in the bucket's
+        told = site.server.inside("journalctl", "-t", "postgres-backup", "--no-pager").stdout
+        assert f" OK {site.server.name}: 1 database(s), " in told
+        assert "  backup  postgres-backup-" in site.program("history", "--days", "1").stdout
 
 
-def test_each_address_had_one_test_message_in_all_these_setups(day):
+def test_each_address_had_one_test_message_in_all_these_setups(day, first_setup):
     assert day.told == [
         f"{name}: a test of the alarms of postgres-backup"
         for name in sorted(site.server.name for site in day.sites)
@@ -382,12 +393,6 @@ def test_the_timer_looks_although_cron_has_stopped(site):
         "postgres_backup_last_watch_timestamp_seconds{"
         in server.inside("cat", "/var/lib/postgres-backup/postgres-backup.prom").stdout
     )
-    # the night that cron ran is in the system's journal, and in the bucket's
-    assert (
-        f" OK {server.name}: 1 database(s), "
-        in server.inside("journalctl", "-t", "postgres-backup", "--no-pager").stdout
-    )
-    assert "  backup  postgres-backup-" in site.program("history", "--days", "1").stdout
 
 
 def test_a_failed_backup_is_told_once_and_once_when_it_is_over(day, site):
@@ -420,7 +425,7 @@ print(json.dumps(sorted(seen)))
 """
 
 
-def test_backup_and_restore_show_no_secret(day):
+def test_backup_and_restore_show_no_secret(day, first_setup):
     """Not in the argument list of any process, a log, the journal, a file that others may read, or
     what ``-vvv`` prints.
     """

@@ -14,12 +14,12 @@ import signal
 import socket
 import subprocess
 import sysconfig
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.services.secure_s3 import make_certificate
+from tests.waiting import wait_for
 
 from .proxy import TlsFront
 
@@ -127,13 +127,15 @@ def _running(
             stderr=file,
         )
     try:
-        deadline = time.monotonic() + _START_TIMEOUT
-        while not _listens(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}"
-                )
-            time.sleep(0.05)
+        wait_for(
+            f"{command[0]} ({log})",
+            lambda: _listens(port) or process.poll() is not None,
+            _START_TIMEOUT,
+        )
+        if process.poll() is not None:
+            raise RuntimeError(
+                f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}"
+            )
         make_certificate(directory / "tls")
         with TlsFront(f"http://127.0.0.1:{port}", directory / "tls") as front:
             yield front

@@ -36,7 +36,11 @@ def play(folder: Path, *words: str, **environment: str) -> subprocess.CompletedP
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
     }
-    inherited |= {"ANSIBLE_LOCALHOST_WARNING": "0", "ANSIBLE_NOCOLOR": "1"} | environment
+    inherited |= {
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_GATHERING": "explicit",
+    } | environment
     return subprocess.run(
         [ANSIBLE_PLAYBOOK, *words],
         cwd=folder,

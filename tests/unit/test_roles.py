@@ -4,6 +4,7 @@ say.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -64,33 +65,63 @@ REQUIRED = {
 }
 
 
-def play(folder: Path, tasks: list[dict], variables: dict, *options: str) -> str:
-    """Run tasks on this machine as whoever runs the test; the output."""
-    (folder / "play.yml").write_text(
-        yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}])
-    )
-    (folder / "variables.json").write_text(
-        json.dumps(
-            variables | {"backup_become": False, "ansible_python_interpreter": sys.executable}
-        )
+#: one of its own for each test that asks for a config: all are written in the same run, for a run
+#: costs more than what is written in it
+SECRET = "hunter2-hunter2"
+SERVERS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "nasty": dict(zip(TEXTS, NASTY, strict=True)),
+    "several": {
+        "backup_databases": ["crm", "my shop"],
+        "backup_retention_days": "30",
+        "backup_restore_in_place": "yes",
+        "backup_age_recipients": ["age1a", "age1b"],
+        "backup_paths": ["/srv/app/.env", "/srv/up loads"],
+    },
+    "secretive": {
+        "backup_db_password": SECRET,
+        "backup_s3_secret_key": SECRET,
+        "backup_alert_urls": [f"tgram://{SECRET}"],
+        "backup_ping_url": f"https://ping/{SECRET}",
+    },
+}
+#: templates that are rendered on the server ``plain``, with the time of the schedule
+TEMPLATES = [
+    *(("cron.j2", time) for time in ("00:00", "03:07", "23:59")),
+    ("watch.timer.j2", "03:50"),
+    ("watch.service.j2", "03:50"),
+]
+CONFIG = {"ansible.builtin.import_role": {"name": "backup", "tasks_from": "config"}}
+
+
+def run(folder: Path, *plays: dict) -> str:
+    """Plays on this machine as whoever runs the tests; the output, with everything that Ansible can
+    say.
+    """
+    hosts = {
+        name: {"backup_config_file": str(folder / name / "backup-config.env")} | variables
+        for name, variables in SERVERS.items()
+    }
+    common = REQUIRED | {
+        "backup_become": False,
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+    }
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": common}}))
+    (folder / "plays.yml").write_text(
+        yaml.safe_dump([{"gather_facts": False, **one} for one in plays])
     )
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
     }
-    environment |= {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    words = [
-        Path(sys.executable).with_name("ansible-playbook"),
-        "-i",
-        "db1,",
-        "-c",
-        "local",
-        "play.yml",
-        "-e",
-        "@variables.json",
-        *options,
-    ]
+    environment |= {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": "1",  # as over ssh
+    }
+    program = Path(sys.executable).with_name("ansible-playbook")
     done = subprocess.run(
-        words,
+        [program, "-i", "hosts.json", "plays.yml", "--diff", "-vvv"],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -102,35 +133,68 @@ def play(folder: Path, tasks: list[dict], variables: dict, *options: str) -> str
     return done.stdout
 
 
-def write_config(folder: Path, *options: str, **variables: object) -> tuple[Path, str]:
-    """The config as the role writes it, and what Ansible said meanwhile."""
-    path = folder / "etc" / "backup-config.env"
-    task = {"ansible.builtin.import_role": {"name": "backup", "tasks_from": "config"}}
-    return path, play(
-        folder, [task], REQUIRED | {"backup_config_file": str(path)} | variables, *options
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What the role has written, and what Ansible said: the first time, and where all is there."""
+
+    folder: Path
+    first: str
+    again: str
+
+    def config(self, server: str) -> Path:
+        return self.folder / server / "backup-config.env"
+
+    def rendered(self, template: str) -> dict[str, str]:
+        """Time of the schedule -> what the template says."""
+        texts = json.loads((self.folder / "rendered.json").read_text())
+        return {
+            time: text
+            for (name, time), text in zip(TEMPLATES, texts, strict=True)
+            if name == template
+        }
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """The config of each of :data:`SERVERS` and each of :data:`TEMPLATES`; then ``several`` a
+    second time, and ``secretive`` in check mode with another password.
+    """
+    folder = tmp_path_factory.mktemp("roles")
+
+    render = {
+        "ansible.builtin.set_fact": {
+            "texts": "{{ texts | default([]) + [lookup('ansible.builtin.template', source)] }}"
+        },
+        "vars": {
+            "source": str(ROOT / "roles/backup/templates/{{ item[0] }}"),
+            "backup_schedule_time": "{{ item[1] }}",
+        },
+        "loop": [list(one) for one in TEMPLATES],
+        "when": "inventory_hostname == 'plain'",
+    }
+    write = {
+        "ansible.builtin.copy": {
+            "content": "{{ texts | ansible.builtin.to_json }}",
+            "dest": str(folder / "rendered.json"),
+            "mode": "0600",
+        },
+        "when": "inventory_hostname == 'plain'",
+    }
+    changed = {"backup_db_password": SECRET + "changed"}
+    return Written(
+        folder,
+        run(folder, {"hosts": "all", "tasks": [CONFIG, render, write]}),
+        run(
+            folder,
+            {"hosts": "several", "tasks": [CONFIG]},
+            {"hosts": "secretive", "tasks": [CONFIG], "vars": changed, "check_mode": True},
+        ),
     )
 
 
-def rendered(folder: Path, *wanted: tuple[str, dict]) -> list[str]:
-    """Templates of the role ``backup`` with the role's defaults and these variables, rendered by
-    Ansible.
-    """
-    tasks: list[dict] = [
-        {"ansible.builtin.import_role": {"name": "backup", "tasks_from": "config"}, "when": False}
-    ]
-    for number, (template, variables) in enumerate(wanted):
-        source, target = (
-            str(ROOT / "roles" / "backup" / "templates" / template),
-            str(folder / str(number)),
-        )
-        tasks.append(
-            {
-                "ansible.builtin.template": {"src": source, "dest": target, "mode": "0600"},
-                "vars": variables,
-            }
-        )
-    play(folder, tasks, REQUIRED)
-    return [(folder / str(number)).read_text() for number in range(len(wanted))]
+def changes(said: str, server: str) -> int:
+    """How many changes the recap counts for a server."""
+    return int(re.search(rf"^{server} .*changed=(\d+)", said, re.MULTILINE)[1])
 
 
 def shell_reads(path: Path, names: list[str], shell: str) -> dict[str, str]:
@@ -143,10 +207,9 @@ def shell_reads(path: Path, names: list[str], shell: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
 
 
-def test_nasty_values_read_back_the_same_by_shells_and_by_the_program(tmp_path):
-    given = dict(zip(TEXTS, NASTY, strict=True))
-    path, _ = write_config(tmp_path, **given)
-    expected = {variable: given[name] for name, variable in TEXTS.items()}
+def test_nasty_values_read_back_the_same_by_shells_and_by_the_program(written):
+    path = written.config("nasty")
+    expected = {variable: SERVERS["nasty"][name] for name, variable in TEXTS.items()}
     read = parse(path.read_text())
     assert {name: read[name] for name in expected} == expected
     shells = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
@@ -155,17 +218,8 @@ def test_nasty_values_read_back_the_same_by_shells_and_by_the_program(tmp_path):
         assert shell_reads(path, list(expected), shell) == expected
 
 
-def test_the_config_becomes_settings_and_a_second_run_changes_nothing(tmp_path):
-    several = {
-        "backup_databases": ["crm", "my shop"],
-        "backup_retention_days": "30",
-        "backup_restore_in_place": "yes",
-    }
-    several |= {
-        "backup_age_recipients": ["age1a", "age1b"],
-        "backup_paths": ["/srv/app/.env", "/srv/up loads"],
-    }
-    path, _ = write_config(tmp_path, **several)
+def test_the_config_becomes_settings_and_a_second_run_changes_nothing(written):
+    path = written.config("several")
     assert path.stat().st_mode & 0o777 == 0o600
     found = config_file.load(str(path))
     assert (found.databases, found.retention_days, found.restore_in_place) == (
@@ -180,14 +234,14 @@ def test_the_config_becomes_settings_and_a_second_run_changes_nothing(tmp_path):
     assert (found.db_password, found.s3_secret_key, found.server_name) == (
         "secret",
         "secret",
-        "db1",
+        "several",
     )
-    _, said = write_config(tmp_path, **several)
-    assert "changed=0" in said
+    assert changes(written.first, "several") == 2  # the folder and the file
+    assert changes(written.again, "several") == 0
 
 
-def test_the_defaults_of_role_and_program_are_the_same(tmp_path):
-    path, _ = write_config(tmp_path)
+def test_the_defaults_of_role_and_program_are_the_same(written):
+    path = written.config("plain")
     values = parse(path.read_text())
     found = config_file.load(str(path))
     bare = config_file.from_values(
@@ -198,48 +252,40 @@ def test_the_defaults_of_role_and_program_are_the_same(tmp_path):
     assert known <= set(values)  # every setting can be given by a variable
 
 
-def test_no_secret_is_shown_not_even_by_a_diff(tmp_path):
-    secret = "hunter2-hunter2"
-    urls = {"backup_alert_urls": [f"tgram://{secret}"], "backup_ping_url": f"https://ping/{secret}"}
-    _, said = write_config(
-        tmp_path, "--diff", "-vvv", backup_db_password=secret, backup_s3_secret_key=secret, **urls
-    )
-    assert secret not in said
-    _, said = write_config(
-        tmp_path,
-        "--diff",
-        "--check",
-        "-vvv",
-        backup_db_password=secret + "changed",
-        backup_s3_secret_key=secret,
-        **urls,
-    )
-    assert secret not in said
-    assert "changed=1" in said
+def test_no_secret_is_shown_not_even_by_a_diff(written):
+    assert written.config("secretive").read_text().count(SECRET) == 4
+    assert changes(written.again, "secretive") == 1
+    assert SECRET not in written.first + written.again
 
 
-def test_the_schedule_calls_every_quarter_so_that_utc_can_be_met_in_every_zone(tmp_path):
+def test_the_schedule_calls_every_quarter_so_that_utc_can_be_met_in_every_zone(written):
     expected = {"00:00": "0,15,30,45", "03:07": "7,22,37,52", "23:59": "14,29,44,59"}
-    files = rendered(tmp_path, *(("cron.j2", {"backup_schedule_time": time}) for time in expected))
-    for (time, minutes), text in zip(expected.items(), files, strict=True):
+    files = written.rendered("cron.j2")
+    assert list(files) == list(expected)
+    for time, text in files.items():
         assert text.endswith("\n")  # cron ignores a file whose last line has no end
         night, hourly = [line for line in text.splitlines() if not line.startswith("#")]
-        called = "* * * * postgres-backup /usr/local/bin/postgres-backup"
-        rest = "--journald --config /etc/postgres-backup/backup-config.env"
-        rest += " >> /var/log/postgres-backup.log 2>&1"
-        assert night == f"{minutes} {called} run --at {time} {rest}"
+        rest = f"--journald --config {written.config('plain')} >> /var/log/postgres-backup.log 2>&1"
+        assert (
+            night == f"{expected[time]} * * * * postgres-backup"
+            f" /usr/local/bin/postgres-backup run --at {time} {rest}"
+        )
         # after the quarter of an hour in which the run is due, and within the hour
-        assert hourly == f"{(int(time[3:]) + 55) % 60} {called} watch {rest}"
+        assert (
+            hourly == f"{(int(time[3:]) + 55) % 60} * * * * postgres-backup"
+            f" /usr/local/bin/postgres-backup watch {rest}"
+        )
 
 
-def test_the_timer_that_does_not_depend_on_cron(tmp_path):
-    timer, service = rendered(
-        tmp_path, ("watch.timer.j2", {"backup_schedule_time": "03:50"}), ("watch.service.j2", {})
-    )
+def test_the_timer_that_does_not_depend_on_cron(written):
+    (timer,) = written.rendered("watch.timer.j2").values()
+    (service,) = written.rendered("watch.service.j2").values()
     assert "OnCalendar=*-*-* *:15:00 UTC" in timer
     assert "OnBootSec=" in timer
-    words = "watch --journald --config /etc/postgres-backup/backup-config.env"
-    assert f"ExecStart=/usr/local/bin/postgres-backup {words}" in service
+    assert (
+        "ExecStart=/usr/local/bin/postgres-backup watch --journald"
+        f" --config {written.config('plain')}" in service
+    )
     assert "User=postgres-backup" in service
 
 

@@ -39,6 +39,7 @@ from postgres_backup.verify.verify import verify_backup
 from tests.integration import engine
 from tests.services import awkward
 from tests.services.proxy import FaultProxy
+from tests.waiting import wait_for
 
 
 def as_superuser(config, database):
@@ -86,8 +87,8 @@ def slow(proxy):
 
 def half_way(client, bucket: str, server) -> int:
     """Wait until parts are on their way and pg_dump is at work; the process number of pg_dump."""
-    engine.wait_for(lambda: engine.unfinished(client, bucket), "the upload to begin")
-    return engine.wait_for(lambda: engine.programs_at_work(server), "pg_dump")[0]
+    wait_for("the upload to begin", lambda: engine.unfinished(client, bucket))
+    return wait_for("pg_dump", lambda: engine.programs_at_work(server))[0]
 
 
 @pytest.fixture
@@ -480,7 +481,7 @@ def test_killed_in_the_middle_and_the_next_run(
         half_way(s3_client, bucket, postgres)
         process.kill()
         assert finished(process).returncode == -signal.SIGKILL
-    engine.wait_for(lambda: not engine.programs_at_work(postgres), "pg_dump to end by itself", 20)
+    wait_for("pg_dump to end by itself", lambda: not engine.programs_at_work(postgres), 20)
     assert engine.keys(s3_client, bucket, "postgres-backup/postgres-backup-") == []
     orphans = engine.unfinished(s3_client, bucket)
     assert orphans
@@ -562,7 +563,7 @@ def test_a_table_that_is_locked_is_waited_for(config, database, s3_client, bucke
         )
         thread.start()
         waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
-        engine.wait_for(lambda: database.execute(waiting), "pg_dump to wait for the lock")
+        wait_for("pg_dump to wait for the lock", lambda: database.execute(waiting))
         other.rollback()
         thread.join()
     assert taken[0]["rows"] == 10
@@ -721,10 +722,10 @@ def test_stopped_while_the_store_is_silent(noise_config, postgres, s3, s3_client
     """Nobody waits minutes for a program that was asked to end."""
     with FaultProxy(s3.endpoint_url) as between:
         noise_config.change(S3_ENDPOINT_URL=between.endpoint_url)
-        between.plan("status", "PUT", "partNumber=", times=10_000)
+        refused = between.plan("status", "PUT", "partNumber=", times=10_000)
         with engine.started(noise_config.path, "backup") as process:
             half_way(s3_client, bucket, postgres)
-            time.sleep(1)
+            wait_for("parts that are refused", lambda: refused.done > 1)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             done = finished(process)

@@ -20,6 +20,7 @@ from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore.database import restore_database, undo_restore
 from tests.integration import engine
 from tests.integration.restoring import clients, databases_of, run_sql
+from tests.waiting import wait_for
 
 TABLES = (
     "CREATE TABLE public.pulse (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz)",
@@ -61,6 +62,7 @@ def nothing_changed(server, before: set[str], name: str, count: int) -> None:
     assert books(server, name) == count
 
 
+@pytest.mark.alone
 @pytest.mark.every_major
 def test_an_application_at_work_loses_its_connection_for_a_moment(library, config):
     """Eight clients that write all the time and come back at once, as their owner, who is no
@@ -70,15 +72,15 @@ def test_an_application_at_work_loses_its_connection_for_a_moment(library, confi
     taken = create_backup(Job(config.settings))
     server.execute("DELETE FROM book WHERE id > 10", name)
     with clients(library.dsn(), 8) as working:
-        engine.wait_for(lambda: all(client.written > 5 for client in working), "the clients")
+        wait_for("the clients", lambda: all(client.written > 5 for client in working))
         assert restore_database(Job(config.settings, check=True), "latest")["sessions"] >= 8
         result = restore_database(Job(config.settings), "latest")
         written = [client.written for client in working]
-        engine.wait_for(
+        wait_for(
+            "the clients to come back",
             lambda: all(
                 client.written > old + 5 for client, old in zip(working, written, strict=True)
             ),
-            "the clients to come back",
         )
     assert books(server, name) == 1000
     assert taken["rows"] == 1000
@@ -97,6 +99,7 @@ def test_an_application_at_work_loses_its_connection_for_a_moment(library, confi
     assert there >= sum(client.written for client in working)
 
 
+@pytest.mark.alone
 def test_whoever_idles_in_a_transaction_is_cut_off(library, config):
     server, name = library.server, library.name
     create_backup(Job(config.settings))
@@ -175,6 +178,7 @@ def test_a_session_that_comes_too_late_to_be_known_stops_the_swap_and_nothing_el
     nothing_changed(server, before, name, 10)
 
 
+@pytest.mark.alone
 def test_monitoring_that_comes_and_goes_is_waited_for(library, config):
     """A superuser looks in while we are about to swap; hours of loading are not thrown away for
     that.
@@ -301,13 +305,13 @@ def test_killed_at_any_moment_around_the_swap(library, config):
             running.send_signal(signal.SIGKILL)
             running.communicate(timeout=30)
         # a rename under way ends or is undone without us
-        engine.wait_for(
+        wait_for(
+            "the server to notice",
             lambda: (
                 not server.execute(
                     "SELECT 1 FROM pg_stat_activity WHERE application_name = 'postgres-backup'"
                 )
             ),
-            "the server to notice",
         )
         count = books(server, name)
         assert count in (10, 1000)
@@ -334,7 +338,7 @@ def test_the_ejector_leaves_the_others_alone(library, new_database, config):
     ):
         ejector = swap.Ejector(config.settings, library.name)
         ejector.start()
-        engine.wait_for(lambda: ejector.closed, "the ejector")
+        wait_for("the ejector", lambda: ejector.closed)
         ejector.stop()
         assert ejector.error is None
         assert elsewhere.execute("SELECT 1").fetchone() == (1,)

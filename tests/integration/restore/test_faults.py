@@ -24,6 +24,7 @@ from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql
 from tests.services.proxy import FaultProxy
+from tests.waiting import wait_for
 
 SCRIPT = "postgres-backup/postgres-backup-2020-01-01_00-00-00.sql.gz"
 
@@ -69,7 +70,7 @@ def restoring(config, s3, *arguments: str, seconds: float = 20):
         config.change(S3_ENDPOINT_URL=between.endpoint_url)
         hang = between.plan("hang", "GET", ".sql.gz", times=100, skip=0, seconds=seconds)
         with engine.started(config.path, "restore", "latest", *arguments) as running:
-            engine.wait_for(lambda: hang.done or running.poll() is not None, "the download")
+            wait_for("the download", lambda: hang.done or running.poll() is not None)
             yield running, hang
         config.change(S3_ENDPOINT_URL=s3.endpoint_url)
 
@@ -216,7 +217,7 @@ def test_killed_outright_the_next_restore_clears_up(shop, config, s3):
         owner=shop.owner,
     )
     assert rows_of(server, name) == rows
-    engine.wait_for(lambda: not engine.programs_at_work(server, name), "psql to end")
+    wait_for("psql to end", lambda: not engine.programs_at_work(server, name))
     done = engine.run(config.path, "restore", "latest", "--json")
     assert done.returncode == 0, done.stderr
     kept = engine.answer(done)["kept_database"]
@@ -229,9 +230,7 @@ def test_psql_killed(shop, config, s3):
     create_backup(Job(config.settings))
     with unnoticed(shop):
         with restoring(config, s3, seconds=3) as (running, hang):
-            (psql,) = engine.wait_for(
-                lambda: engine.programs_at_work(server, f"{name}_restore_"), "psql"
-            )
+            (psql,) = wait_for("psql", lambda: engine.programs_at_work(server, f"{name}_restore_"))
             os.kill(psql, signal.SIGKILL)
             hang.times = hang.done
             done = ended(running)

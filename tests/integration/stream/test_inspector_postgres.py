@@ -15,6 +15,7 @@ from psycopg import sql
 from postgres_backup.errors import BadBackupError
 from postgres_backup.stream.guard import Guard
 from postgres_backup.stream.inspector import Inspector
+from tests.properties import examples
 
 #: what a dump's own lines look like, where a user may write them
 TRAPS = [
@@ -294,7 +295,9 @@ tables = st.tuples(
 
 @pytest.mark.every_major
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     made=st.lists(tables, min_size=1, max_size=4, unique_by=lambda table: table[0][:15]),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from postgres_backup.errors import BadBackupError, StoreError, UsageError
 from postgres_backup.stream import codec
+from tests.properties import examples
 from tests.unit.stream.packing import TEXT, pack, peak_of, pieces, unpack
 
 
@@ -20,7 +21,7 @@ def identity():
     return pyrage.x25519.Identity.generate()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(
     length=st.integers(0, 400_000),
     inward=st.integers(1000, 200_000),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from postgres_backup.errors import BadBackupError
 from postgres_backup.stream import codec
+from tests.properties import examples
 from tests.unit.stream.packing import TEXT, pack, peak_of, pieces, unpack
 
 COMPRESSIONS = ("gzip", "zstd", "none")
@@ -27,7 +28,7 @@ def code_of(packed, compression, step=4096):
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     data=st.binary(max_size=5000),
     repeat=st.integers(1, 40),

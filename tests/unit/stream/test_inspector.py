@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from postgres_backup.stream import scanner
 from postgres_backup.stream.guard import Guard
 from postgres_backup.stream.inspector import Inspector
+from tests.properties import examples
 from tests.unit.stream.dumps import HEADER, TRAILER, in_pieces
 
 
@@ -286,19 +287,19 @@ def check(parts, cuts, before=""):
     )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(parts=dumps(), cuts=widths)
 def test_nothing_looks_like_a_dump_but_the_dump(parts, cuts):
     check(parts, cuts)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(parts=dumps(escapes=True), cuts=widths)
 def test_the_same_where_a_backslash_escapes_in_every_string(parts, cuts):
     check(parts, cuts, before="SET standard_conforming_strings = off;\n")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(parts=dumps(), cuts=widths, data=st.data())
 def test_a_part_of_a_dump_is_never_complete(parts, cuts, data):
     whole = HEADER + b"".join(part.dump.encode() for part in parts) + TRAILER
@@ -306,7 +307,7 @@ def test_a_part_of_a_dump_is_never_complete(parts, cuts, data):
     assert codes(inspect(whole[:at], in_pieces(whole[:at], cuts)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(junk=st.binary(max_size=400), cuts=widths)
 def test_bytes_that_are_no_dump_are_read_to_their_end(junk, cuts):
     report = inspect(junk, in_pieces(junk, cuts))

@@ -1,0 +1,113 @@
+"""How the tests are shared out among workers that run at the same time (``-n 3 --dist loadgroup``).
+
+Each worker has servers, buckets and a lab of its own, so that two tests meet nowhere. What needs
+more is said here: which tests stay together, what begins first, and who has the machine to himself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
+
+#: folders of tests in the order in which one process runs them: cheap ones first, for a slip in a
+#: pure function shows before any server starts
+FLOORS = ("unit", "library", "integration", "browser", "servers")
+#: what takes longest, in the order in which workers begin it; then the floors from the top
+LONGEST = (
+    "servers/test_recovery.py",
+    "servers/test_setup.py",
+    "servers/test_rebuild.py",
+    "servers/test_many.py",
+    "servers/test_bootstrap.py",
+    "servers",
+    "integration/test_demo.py",
+    "integration/test_readme.py",
+    "unit/test_roles.py",
+    "unit/test_playbooks.py",
+)
+ALONE = "alone"
+_KEY = "turn/groups"
+
+
+def arrange(config: pytest.Config, items: list[pytest.Item], tests: Path) -> None:
+    """Put tests in order and, where there are workers, into groups: a group runs on one worker.
+
+    A test that shares something made for its module stays with the others of its file, and all that
+    need the machine to themselves are one group, the last.
+    """
+    if not hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _floor(_file(item, tests)))
+        return
+    groups = {item.nodeid: group for item in items if (group := _group(item, tests))}
+    config.cache.set(_KEY, groups)
+    items.sort(key=lambda item: _turn(item, _file(item, tests)))
+
+
+def _group(item: pytest.Item, tests: Path) -> str:
+    """The name of its group; empty where it may run wherever a worker is free."""
+    if item.get_closest_marker(ALONE):
+        return ALONE
+    if mark := item.get_closest_marker("xdist_group"):
+        return mark.args[0]
+    definitions = item._fixtureinfo.name2fixturedefs.values()
+    shares = any(found.scope in ("class", "module") for each in definitions for found in each)
+    return _file(item, tests) if shares else ""
+
+
+def _file(item: pytest.Item, tests: Path) -> str:
+    return str(item.path.relative_to(tests)) if item.path.is_relative_to(tests) else item.path.name
+
+
+def _floor(file: str) -> int:
+    folder = file.partition("/")[0]
+    return FLOORS.index(folder) if folder in FLOORS else FLOORS.index("integration")
+
+
+def _turn(item: pytest.Item, file: str) -> tuple[bool, int, int]:
+    known = (number for number, start in enumerate(LONGEST) if file.startswith(start))
+    alone = item.get_closest_marker(ALONE) is not None
+    return alone, next(known, len(LONGEST)), -_floor(file)
+
+
+class Scheduling(LoadScopeScheduling):
+    """Hands out groups and single tests in the order of the workers' collection.
+
+    xdist's own way leaves the name of a group in the test's id, where pytest 9.2 does not read it
+    any more: every test would be a group of its own, silently.
+    """
+
+    _groups: Mapping[str, str] = types.MappingProxyType({})
+
+    def schedule(self) -> None:
+        self.config.option.loadscopereorder = False  # the order says what takes longest
+        self._groups = self.config.cache.get(_KEY, {})  # the workers have collected, and said so
+        super().schedule()
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self._groups.get(nodeid, nodeid)
+
+
+@contextlib.contextmanager
+def turn(folder: Path, alone: bool) -> Iterator[None]:
+    """Wait until a test may run: beside others, or ``alone``, when no other worker runs one.
+
+    Who comes waits at the door, so that one who wants to be alone is not passed by for ever. The
+    kernel gives back what a killed worker held.
+    """
+    with (
+        open(folder / "door", "w", encoding="utf-8") as door,
+        open(folder / "machine", "w", encoding="utf-8") as machine,
+    ):
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(machine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:  # by name: a process that a test left forked off would hold it on
+            fcntl.flock(machine, fcntl.LOCK_UN)
