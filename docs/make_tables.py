@@ -145,9 +145,10 @@ def table_of_variables() -> str:
 @functools.cache
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    from postgres_backup.cli.main import _parser
+    from postgres_backup.cli.commands import COMMANDS
+    from postgres_backup.cli.parser import build
 
-    return _parser()
+    return build(COMMANDS.values())
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

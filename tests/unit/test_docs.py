@@ -66,7 +66,7 @@ def test_the_defaults_of_the_roles_are_those_of_their_specifications():
 
 def fields_by_name() -> dict[str, str]:
     """Name in the config -> field of the settings."""
-    return dict(settings._FIELDS)
+    return {variable.name: field for field, (variable, _) in settings.variables().items()}
 
 
 def test_every_variable_of_the_config_is_in_the_table():
