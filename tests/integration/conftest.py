@@ -41,7 +41,10 @@ def small_disk(tmp_path, postgres):
         name = f"small_{os.path.basename(tmp_path)[-20:]}".replace("-", "_").lower()
         run_sql(postgres, "postgres", f"CREATE TABLESPACE {{name}} LOCATION '{place}'", name=name)
         yield name
-        inside = "SELECT datname FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE spcname = %s"
+        inside = (
+            "SELECT datname FROM pg_database d"
+            " JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE spcname = %s"
+        )
         for (database,) in postgres.execute(inside, params=(name,)):
             run_sql(
                 postgres, "postgres", "DROP DATABASE {database} WITH (FORCE)", database=database

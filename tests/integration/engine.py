@@ -59,7 +59,8 @@ MEASURED = """
 import json, resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(json.dumps({"status": done.returncode, "peak_kb": peak, "out": done.stdout, "err": done.stderr}))
+said = {"status": done.returncode, "peak_kb": peak, "out": done.stdout, "err": done.stderr}
+print(json.dumps(said))
 """
 
 
@@ -131,7 +132,7 @@ def processes(*words: str) -> list[int]:
 
 
 def programs_at_work(server: PostgresServer, *words: str) -> list[int]:
-    """PostgreSQL's client programs that talk to a server (they carry its port in their arguments)."""
+    """PostgreSQL's client programs that talk to a server (its port is in their arguments)."""
     return [
         pid
         for name in ("pg_dump", "pg_restore", "psql")
@@ -186,12 +187,14 @@ def fill_with_noise(server: PostgresServer, database: str, megabytes: int) -> No
     when packed.
     """
     server.execute(
-        "CREATE TABLE noise (id bigint, body text); ALTER TABLE noise ALTER body SET STORAGE EXTERNAL",
+        "CREATE TABLE noise (id bigint, body text);"
+        " ALTER TABLE noise ALTER body SET STORAGE EXTERNAL",
         database,
     )
     letters = r"translate(encode(sha512(((i * 11 + j)::text)::bytea), 'base64'), E'\n', '')"
     server.execute(
-        f"""INSERT INTO noise SELECT i, (SELECT string_agg({letters}, '') FROM generate_series(1, 11) j)
+        f"""INSERT INTO noise
+            SELECT i, (SELECT string_agg({letters}, '') FROM generate_series(1, 11) j)
             FROM generate_series(1, {megabytes * 1000}) i""",
         database,
     )

@@ -86,7 +86,7 @@ def test_a_config_by_hand_has_the_same_defaults():
         for name, field in fields_by_name().items()
         if fields[field].default is dataclasses.MISSING
     }
-    assert needed - {"DB_NAME", "DB_NAMES"} == without
+    assert needed - {"DB_NAMES"} == without
     for variable, names in make_tables.config_names().items():
         option = make_tables.variables()[variable]
         if names[0] in without or names[0].startswith("DB_NAME") or "default" not in option:
