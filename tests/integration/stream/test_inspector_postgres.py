@@ -19,7 +19,8 @@ from tests.properties import examples
 
 #: what a dump's own lines look like, where a user may write them
 TRAPS = [
-    "COPY public.x (id) FROM stdin;", "\n1\n\\.\n", "\n-- PostgreSQL database dump complete\n--\n\n",
+    "COPY public.x (id) FROM stdin;", "\n1\n\\.\n",
+    "\n-- PostgreSQL database dump complete\n--\n\n",
     "\n\\connect evil\n", "\\! id", "\n\\.\n",
     "\\.", "\\", "'", '"', "''", ";", "$$", "$_$", "$a$", "--", "/*", "*/",
     "\n", "\r\n", "\r", "\t", "(", ")", "E'", "U&'", "begin", "END", " ",
@@ -119,7 +120,8 @@ INSERT INTO public.blank VALUES (''), (NULL), (E'\n'), (E'\\'), ('\.'), (E'\r\n'
 CREATE TABLE public.bytes (id serial PRIMARY KEY, b bytea, wide text);
 ALTER TABLE public.bytes ALTER wide SET STORAGE EXTERNAL;
 INSERT INTO public.bytes (b, wide)
-  SELECT decode(repeat(md5(i::text), 400), 'hex'), repeat(E'line \\. ' || i || E'\n\\.\n', 30000) FROM generate_series(1, 4) i;
+  SELECT decode(repeat(md5(i::text), 400), 'hex'),
+         repeat(E'line \\. ' || i || E'\n\\.\n', 30000) FROM generate_series(1, 4) i;
 CREATE TABLE public.parts (id int, v text) PARTITION BY RANGE (id);
 CREATE TABLE public.parts_1 PARTITION OF public.parts FOR VALUES FROM (0) TO (10);
 CREATE TABLE public.parts_2 PARTITION OF public.parts FOR VALUES FROM (10) TO (20);
