@@ -54,6 +54,24 @@ def test_a_change_is_written_also_where_the_block_raised(settings):
     assert state.read(settings, "x.json") == {"a": "b"}, "and a shorter one leaves no rest"
 
 
+def test_who_changes_waits_for_who_is_changing(settings):
+    begun = threading.Event()
+
+    def work():
+        begun.set()
+        with state.changing(settings, "x.json") as found:
+            found["second"] = "first" in found
+
+    thread = threading.Thread(target=work)
+    with state.changing(settings, "x.json") as found:
+        thread.start()
+        assert begun.wait(5)
+        thread.join(0.3)
+        found["first"] = True
+    thread.join(5)
+    assert state.read(settings, "x.json") == {"first": True, "second": True}
+
+
 def test_many_count_at_once_and_nothing_is_lost(settings):
     def work():
         for _ in range(20):
