@@ -496,7 +496,8 @@ def test_the_server_dies_in_the_middle(proxy, noise_config, postgres, s3_client,
     slow(proxy)
     with engine.started(noise_config.path, "backup") as process:
         half_way(s3_client, bucket, postgres)
-        postgres.restart("immediate")
+        postgres.stop("immediate")
+        postgres.start()
         done = finished(process)
     text = engine.failed_well(done, 1, "pg_dump failed", "look at its log")
     assert "closed the connection" in text or "terminating connection" in text
