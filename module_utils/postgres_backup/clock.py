@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 #: in names of objects and databases
-TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
+_TIME_FORMAT = "%Y-%m-%d_%H-%M-%S"
 #: in manifests, results and messages
 _TIMESTAMP_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -20,7 +20,7 @@ def utc_now() -> datetime:
 
 def format_time(at: datetime) -> str:
     """``2026-01-27_00-00-00`` for a time of any time zone."""
-    return at.astimezone(timezone.utc).strftime(TIME_FORMAT)
+    return at.astimezone(timezone.utc).strftime(_TIME_FORMAT)
 
 
 def parse_time(text: str) -> datetime:
@@ -28,7 +28,7 @@ def parse_time(text: str) -> datetime:
 
     :raises ValueError: the text is not such a time, or no such day exists.
     """
-    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)
+    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=timezone.utc)
 
 
 def format_timestamp(at: datetime) -> str:

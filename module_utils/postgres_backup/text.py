@@ -5,14 +5,15 @@ Pure.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 
-def nearest(wanted: str, existing: list[str], count: int = 3) -> list[str]:
-    """The ``count`` names most like ``wanted``, best first (newest first among equals)."""
+def nearest(wanted: str, existing: Iterable[str]) -> list[str]:
+    """The three names most like ``wanted``, best first (newest first among equals)."""
     newest_first = sorted(existing, reverse=True)
     return sorted(
         newest_first, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio()
-    )[:count]
+    )[:3]
 
 
 def human_bytes(count: float) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # listings need no inspector
     from ..stream.inspector import Report
 
 SCHEMA = 1
+#: tables that are named where two manifests differ
+_MOST_NAMED = 10
 
 
 class TableRecord(TypedDict):
@@ -238,11 +240,9 @@ def tables_of(report: Report) -> dict[str, TableRecord]:
 
 
 def differences(
-    expected: Mapping[str, TableRecord], actual: Mapping[str, TableRecord], limit: int = 10
+    expected: Mapping[str, TableRecord], actual: Mapping[str, TableRecord]
 ) -> list[Finding]:
-    """Where two sets of tables differ, as findings; at most ``limit``, then one that counts the
-    rest.
-    """
+    """Where two sets of tables differ, as findings: a few, then one that counts the rest."""
     findings = []
     for name in sorted(expected.keys() | actual.keys()):
         want, got = expected.get(name), actual.get(name)
@@ -261,6 +261,6 @@ def differences(
             findings.append(
                 finding("DATA_DIFFERS", f"{name} has the right number of rows, but other data")
             )
-    if len(findings) > limit:
-        findings[limit:] = [finding("MORE", f"and {len(findings) - limit} more tables")]
+    if len(findings) > _MOST_NAMED:
+        findings[_MOST_NAMED:] = [finding("MORE", f"and {len(findings) - _MOST_NAMED} more tables")]
     return findings

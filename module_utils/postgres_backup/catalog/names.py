@@ -33,9 +33,9 @@ _NAME = re.compile(
 )
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True)
 class BackupName:
-    """The name of a whole-database backup; ordered by time.
+    """The name of a whole-database backup; as text, names order as their times do.
 
     :param taken_at: when the snapshot was taken, UTC, whole seconds.
     :param suffix: one of :data:`SUFFIXES`.

@@ -52,12 +52,7 @@ def verify_backup(job: Job, backup: str) -> Verified:
     if not job.check:
         key = chosen.layout.manifest(chosen.name)
         job.store.put(key, manifest.dump(proven), "application/json")
-    seconds = round(time.monotonic() - began, 1)
-    job.progress.step(
-        f"{job.database}: {chosen.name} is whole: {proven['rows']} rows, "
-        f"read to its end in {human_seconds(seconds)}"
-    )
-    return {
+    result: Verified = {
         "changed": not chosen.proven,
         "backup": str(chosen.name),
         "database": proven["database"],
@@ -65,12 +60,14 @@ def verify_backup(job: Job, backup: str) -> Verified:
         "bytes": chosen.bytes,
         "dump_bytes": proven["dump_bytes"],
         "rows": proven["rows"],
-        "seconds": seconds,
+        "seconds": round(time.monotonic() - began, 1),
         "sha256": proven["sha256"],
         "findings": [finding(chosen.problem_code, f"{chosen.problem}; it has a new one")]
         if chosen.problem and not job.check
         else [],
     }
+    job.progress.step(lines(result)[0])
+    return result
 
 
 def lines(result: Verified) -> list[str]:
@@ -80,5 +77,5 @@ def lines(result: Verified) -> list[str]:
             f"{result['database']}: {result['backup']} is whole: {result['rows']} rows, "
             f"read to its end in {human_seconds(result['seconds'])}"
         ),
-        *(one["message"] for one in result["findings"]),
+        *(finding["message"] for finding in result["findings"]),
     ]

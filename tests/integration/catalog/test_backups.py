@@ -173,8 +173,8 @@ def test_a_name_that_does_not_exist_names_the_three_nearest(config, s3_client, b
     assert foreign not in text
 
 
-NEARLY = """LATEST latest.sql.gz postgres-backup-2026-01-27_00-00-00 postgres-backup-2026-01-27 * 2026-01-27 {}.tmp
-../{} other/{} s3://other/postgres-backup/{}""".split()
+NEARLY = """LATEST latest.sql.gz postgres-backup-2026-01-27_00-00-00 postgres-backup-2026-01-27 *
+2026-01-27 {}.tmp ../{} other/{} s3://other/postgres-backup/{}""".split()
 
 
 @pytest.mark.parametrize("wanted", ["", *NEARLY])

@@ -5,21 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postgres_backup.catalog.names import SUFFIXES, BackupName, Layout
-from postgres_backup.text import nearest
 
 NIGHT = datetime(2026, 1, 27, tzinfo=timezone.utc)
-moments = st.datetimes(
+times = st.datetimes(
     min_value=datetime(2000, 1, 1), max_value=datetime(2099, 1, 1), timezones=st.just(timezone.utc)
 ).map(lambda m: m.replace(microsecond=0))
 
 
-@given(moments, st.sampled_from(sorted(SUFFIXES)), st.booleans())
-def test_a_name_reads_back_as_what_it_was(moment, suffix, encrypted):
-    name = BackupName(moment, suffix, encrypted)
+@given(times, st.sampled_from(sorted(SUFFIXES)), st.booleans())
+def test_a_name_reads_back_as_what_it_was(taken_at, suffix, encrypted):
+    name = BackupName(taken_at, suffix, encrypted)
     assert BackupName.parse(str(name)) == name
 
 
-@given(moments, moments)
+@given(times, times)
 def test_names_order_as_their_times_do(one, other):
     assert (str(BackupName(one)) < str(BackupName(other))) == (one < other)
 
@@ -44,7 +43,7 @@ def test_what_is_not_exactly_a_name_is_none(text):
     assert BackupName.parse(text) is None
 
 
-def test_the_name_is_of_the_moment_in_utc():
+def test_the_name_is_of_the_time_in_utc():
     almaty = timezone(timedelta(hours=5))
     assert (
         str(BackupName(datetime(2026, 1, 27, 5, 0, 0, tzinfo=almaty)))
@@ -105,13 +104,3 @@ def test_two_databases_never_share_a_root_and_none_escapes_the_prefix(one, other
     assert (first == second) == (one == other)
     assert not first.startswith(second) or one == other
     assert first.count("/") == 2
-
-
-def test_the_nearest_names_come_best_first():
-    existing = [f"postgres-backup-2026-01-{day:02d}_00-00-00.sql.gz" for day in range(1, 20)]
-    assert nearest("postgres-backup-2026-01-7_00-00-00.sql.gz", existing)[0] in existing
-    assert (
-        nearest("postgres-backup-2026-01-17_00-00-00.sql", existing)[0]
-        == "postgres-backup-2026-01-17_00-00-00.sql.gz"
-    )
-    assert len(nearest("x", existing)) == 3

@@ -179,8 +179,8 @@ def test_what_goes_is_old_and_in_a_good_backup_that_is_newer(hours, newest, days
     newest_good = None if newest is None else NOW - timedelta(hours=newest)
     decisions = plan_replaced(replaced, newest_good, days, NOW)
     assert sorted(d.name for d in decisions) == sorted(name for name, _ in replaced)
-    moments = dict(replaced)
+    replaced_at = dict(replaced)
     for gone in (d for d in decisions if not d.keep):
         assert newest_good is not None
-        assert newest_good > moments[gone.name]
-        assert NOW - moments[gone.name] > timedelta(days=days)
+        assert newest_good > replaced_at[gone.name]
+        assert NOW - replaced_at[gone.name] > timedelta(days=days)
