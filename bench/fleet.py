@@ -80,7 +80,7 @@ def server(
             made,
             now,
             backups,
-            status.judge(made, backups, now, kept),
+            status.bucket_status(made, backups, now, kept),
             events,
             _alarms(kind, made, events),
         ),

@@ -64,7 +64,7 @@ def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.health import publish
 
     params = call.params
-    result = publish.page(call.settings, params["page"], params["hours"], check=call.check)
+    result = publish.publish_page(call.settings, params["page"], params["hours"], check=call.check)
     return told(result, publish.lines(result))
 
 

@@ -1,4 +1,4 @@
-"""Moments: the time now, and the two ways in which moments are written.
+"""The time now, and the two ways in which times are written.
 
 Everything is UTC, to the second: names of backups have no smaller unit.
 """
@@ -18,26 +18,26 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc).replace(microsecond=0)
 
 
-def format_time(moment: datetime) -> str:
-    """``2026-01-27_00-00-00`` for a moment with a time zone."""
-    return moment.astimezone(timezone.utc).strftime(TIME_FORMAT)
+def format_time(at: datetime) -> str:
+    """``2026-01-27_00-00-00`` for a time of any time zone."""
+    return at.astimezone(timezone.utc).strftime(TIME_FORMAT)
 
 
 def parse_time(text: str) -> datetime:
-    """The UTC moment of ``2026-01-27_00-00-00``.
+    """``2026-01-27_00-00-00`` as a time, UTC.
 
     :raises ValueError: the text is not such a time, or no such day exists.
     """
     return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)
 
 
-def format_timestamp(moment: datetime) -> str:
-    """``2026-01-27T00:00:00Z``."""
-    return moment.astimezone(timezone.utc).strftime(_TIMESTAMP_FORMAT)
+def format_timestamp(at: datetime) -> str:
+    """``2026-01-27T00:00:00Z`` for a time of any time zone."""
+    return at.astimezone(timezone.utc).strftime(_TIMESTAMP_FORMAT)
 
 
 def parse_timestamp(text: str) -> datetime:
-    """The UTC moment of ``2026-01-27T00:00:00Z``.
+    """``2026-01-27T00:00:00Z`` as a time, UTC.
 
     :raises ValueError: it is not such a time.
     """

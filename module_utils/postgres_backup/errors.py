@@ -46,7 +46,9 @@ class LockedError(PostgresBackupError):
 
 
 class BadBackupError(PostgresBackupError):
-    """A check found a backup cut, altered or otherwise not what its manifest says (exit status 4)."""
+    """A check found a backup cut, altered or otherwise not what its manifest says (exit status
+    4).
+    """
 
     exit_status = 4
 
@@ -72,14 +74,17 @@ def reason(error: PostgresBackupError) -> str:
     return next((word for kind, word in kinds.items() if isinstance(error, kind)), "other")
 
 
-def unexpected(error: Exception) -> PostgresBackupError:
-    """A mistake of this program as one sentence that says where it happened; a person at three in
-    the morning is not helped by a traceback.
+def in_words(error: Exception) -> PostgresBackupError:
+    """An error of ours as it is; any other, a mistake of this program, as one sentence that says
+    where it happened: a person at three in the morning is not helped by a traceback.
     """
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f" at {os.path.basename(place[0].filename)}:{place[0].lineno}" if place else ""
+    if isinstance(error, PostgresBackupError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" at {os.path.basename(frames[0].filename)}:{frames[0].lineno}" if frames else ""
     said = " ".join(str(error).split())[:300]
     return PostgresBackupError(
         f"Failed unexpectedly: {type(error).__name__}{where}" + (f": {said}" if said else ""),
-        "This is a mistake in postgres-backup; please report this line. Nothing is left under a backup's name",
+        "This is a mistake in postgres-backup; please report this line. "
+        "Nothing is left under a backup's name",
     )

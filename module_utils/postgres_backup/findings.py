@@ -1,7 +1,8 @@
-"""What is worth knowing although (or because) something happened: findings, each by a name that never changes.
+"""What is worth knowing although (or because) something happened: findings, each by a name that
+never changes.
 
-Every code is here, with what it means and what to do; the tables under "Messages" in docs/reference.md
-are these texts (tests/unit/test_findings.py).
+Every code is here, with what it means and what to do; the tables under "Messages" in
+docs/reference.md are these texts (tests/unit/test_findings.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ class _Finding(TypedDict):
 class Finding(_Finding, total=False):
     """One finding, as it stands in results, errors, the journal and the state.
 
-    ``code`` is one of :data:`CODES`; ``message`` is one sentence, which may name what the code cannot.
+    ``code`` is one of :data:`CODES`; ``message`` is one sentence, which may name what the code
+    cannot.
     """
 
     #: whose it is, where a result tells of several databases
@@ -239,12 +241,16 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
 CODES = {code: text for group in GROUPS.values() for codes, text in group.items() for code in codes}
 
 
-def finding(code: str, message: str, **more: object) -> Finding:
-    """A finding of a code that is registered here.
+def finding(code: str, message: str, database: str = "", newest: bool | None = None) -> Finding:
+    """A finding of a code that is registered here; ``database`` and ``newest`` only where given.
 
-    :param more: the fields of :class:`Finding` beside these two.
     :raises KeyError: nobody has written down what the code means.
     """
     if code not in CODES:
         raise KeyError(f"{code} is not in findings.GROUPS")
-    return Finding(code=code, message=message, **more)  # type: ignore[typeddict-item]
+    made: Finding = {"code": code, "message": message}
+    if database:
+        made["database"] = database
+    if newest is not None:
+        made["newest"] = newest
+    return made

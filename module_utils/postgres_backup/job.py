@@ -1,10 +1,13 @@
-"""What one piece of work is about: which server and database, for whom, and whether it is done or only planned."""
+"""What one piece of work is about: which server and database, for whom, and whether it is done or
+only planned.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 
+from .errors import UsageError
 from .machine.progress import Progress
 from .s3.store import Store
 from .settings import Settings
@@ -14,7 +17,8 @@ from .settings import Settings
 class Job:
     """Made once, by whoever is asked, and handed on.
 
-    :param wanted_database: the database as it was asked for; may be empty where the settings name only one.
+    :param wanted_database: the database as it was asked for; may be empty where the settings name
+        only one.
     :param identities: private age keys, for what is encrypted.
     :param check: say what would be done, and do nothing.
     :param progress: where each step is told.
@@ -30,7 +34,8 @@ class Job:
     def database(self) -> str:
         """One of the settings' databases.
 
-        :raises UsageError: none of that name is in the settings, or there are several and none was named.
+        :raises UsageError: none of that name is in the settings, or there are several and none was
+            named.
         """
         return self.settings.for_database(self.wanted_database)
 
@@ -42,6 +47,18 @@ class Job:
         """
         _ = self.database
         self.store.check()
+
+    def require_identities(self, name: str) -> None:
+        """A private key was given, for ``name``, which is encrypted.
+
+        :raises UsageError: none was.
+        """
+        if not self.identities:
+            raise UsageError(
+                f"{name} is encrypted and no private key was given",
+                "Give the age key file: --identity FILE "
+                "(Ansible: -e backup_age_identity_file=FILE)",
+            )
 
     @functools.cached_property
     def store(self) -> Store:

@@ -1,85 +1,191 @@
 """The settings of one server: read from the config file that the role ``backup`` writes.
 
 The file is a list of shell assignments, so that a person may ``source`` it and use stock tools. It
-is read here without a shell. Names and meanings: ``CONTRACT`` in docs/reference.md.
+is read by ``machine/config_file.py``. Names and meanings: ``CONTRACT`` in docs/reference.md.
+
+A setting is one line of :class:`Settings`: its field, the kind of its value, the variable that it
+comes from, what a value must be, and what holds where the file says nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
+from collections.abc import Callable
+from typing import Annotated, Generic, TypeVar, get_args, get_type_hints
 
 from .errors import UsageError
 
 #: S3 allows at most this many parts in one upload
 S3_MAX_PARTS = 10_000
 
+_Value = TypeVar("_Value")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule(Generic[_Value]):
+    """What a value must be.
+
+    :ivar holds: tells it, by something true or not.
+    :ivar says: what is wrong with a value that is not, which stands in its braces.
+    :ivar hint: what to write instead; may be empty.
+    """
+
+    holds: Callable[[_Value], object]
+    says: str
+    hint: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable(Generic[_Value]):
+    """Where a setting comes from.
+
+    :ivar name: of the variable in the config file.
+    :ivar rule: what its value must be.
+    :ivar or_empty: ``NAME=`` is a value of its own; elsewhere it is as if the line were missing.
+    """
+
+    name: str
+    rule: Rule[_Value] | None = None
+    or_empty: bool = False
+
+
+def _like(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern).fullmatch
+
+
+def _one_of(*allowed: str) -> Rule[str]:
+    return Rule(lambda value: value in allowed, f"{{!r}} is none of {', '.join(allowed)}")
+
+
+_ENDPOINT = Rule(
+    _like(r"https?://[^/\s]+(/.*)?"),
+    "The S3 endpoint {!r} is not an address",
+    "It begins with https:// (or http://), such as https://object.pscloud.io",
+)
+_BUCKET = Rule(
+    _like(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"),
+    "The bucket name {!r} is not one that S3 allows",
+    "Small letters, digits, dots and hyphens; without s3:// and without a path",
+)
+_PORT = Rule[int](lambda port: 1 <= port <= 65535, "The port {} is not between 1 and 65535")
+_NAMED = Rule[tuple[str, ...]](all, "No database is named")
+_TIME_OF_DAY = Rule(
+    _like(r"([01]\d|2[0-3]):[0-5]\d"),
+    "The schedule {!r} is not a time of day",
+    "Write HH:MM in UTC, such as 00:00",
+)
+_KEEPS_ANY = Rule[int](
+    lambda days: days >= 1,
+    "A retention of {} days would keep nothing",
+    "Keep at least 1 day; 7 is the default",
+)
+_ANY_FRESH = Rule[int](
+    lambda hours: hours >= 1,
+    "{} hours: every backup would be too old",
+    "26 is the default: a day, and two hours for a long night",
+)
+_DROP = Rule[int](
+    lambda percent: 0 <= percent < 100,
+    "A drop by {} percent cannot be",
+    "1 to 99; 0 is never told of",
+)
+_NOT_NEGATIVE = Rule[float](lambda number: number >= 0, "{} is below zero")
+_PARTS = Rule[int](
+    lambda parts: 1 <= parts <= S3_MAX_PARTS, f"{{}} parts: S3 allows 1 to {S3_MAX_PARTS}"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything a run needs to know; secrets are left out of its ``repr``."""
+    """Everything a run needs to know; secrets are left out of its ``repr``.
 
-    server_name: str
-    databases: tuple[str, ...]
-    db_user: str
-    s3_endpoint_url: str
-    s3_bucket: str
-    s3_access_key: str = dataclasses.field(repr=False)
-    s3_secret_key: str = dataclasses.field(repr=False)
-    db_host: str = "localhost"
-    db_port: int = 5432
-    db_password: str = dataclasses.field(default="", repr=False)
+    The first line whose value breaks its rule is the one that is told.
+    """
+
+    server_name: Annotated[str, Variable("SERVER_NAME")]
+    #: the file has DB_NAME for one, or DB_NAMES for several
+    databases: Annotated[tuple[str, ...], Variable("DB_NAME", _NAMED)]
+    db_user: Annotated[str, Variable("DB_USER")]
+    s3_endpoint_url: Annotated[str, Variable("S3_ENDPOINT_URL", _ENDPOINT)]
+    s3_bucket: Annotated[str, Variable("S3_BUCKET_NAME", _BUCKET)]
+    s3_access_key: Annotated[str, Variable("AWS_ACCESS_KEY_ID")] = dataclasses.field(repr=False)
+    s3_secret_key: Annotated[str, Variable("AWS_SECRET_ACCESS_KEY")] = dataclasses.field(repr=False)
+
+    # the database
+    db_host: Annotated[str, Variable("DB_HOST")] = "localhost"
+    db_port: Annotated[int, Variable("DB_PORT", _PORT)] = 5432
+    db_password: Annotated[str, Variable("DB_PASSWORD")] = dataclasses.field(default="", repr=False)
     #: name of the container whose own programs dump and load; empty: this machine's
-    db_container: str = ""
+    db_container: Annotated[str, Variable("DB_CONTAINER")] = ""
     #: folder of pg_dump and psql; empty: the newest installed one that fits the server
-    pg_bin_dir: str = ""
-    s3_region: str = "us-east-1"
-    s3_prefix: str = "postgres-backup"
-    #: "path" or "virtual"
-    s3_addressing_style: str = "path"
+    pg_bin_dir: Annotated[str, Variable("PG_BIN_DIR")] = ""
+
+    # the bucket
+    s3_region: Annotated[str, Variable("S3_REGION")] = "us-east-1"
+    s3_prefix: Annotated[str, Variable("S3_PREFIX", or_empty=True)] = "postgres-backup"
     #: file of CA certificates to trust instead of the system's
-    s3_ca_bundle: str = ""
-    s3_max_parts: int = S3_MAX_PARTS
-    format: str = "plain"
-    compression: str = "gzip"
-    retention_days: int = 7
-    keep_weekly: int = 0
-    keep_monthly: int = 0
-    #: the nightly run deletes what the retention no longer keeps; not so where its key may not
-    #: delete, and somebody else does
-    prune_nightly: bool = True
-    #: days for which databases replaced by a restore are kept
-    keep_replaced_days: int = 7
-    age_recipients: tuple[str, ...] = ()
-    #: restore inside the live database, in one transaction, where there is no room for a second
-    #: copy
-    restore_in_place: bool = False
-    #: files and folders of the server kit
-    paths: tuple[str, ...] = ()
-    #: the kit may lie in the bucket unencrypted
-    kit_plain: bool = False
+    s3_ca_bundle: Annotated[str, Variable("S3_CA_BUNDLE")] = ""
+
+    # when a backup is taken, of what, and how it is written
     #: daily, UTC, HH:MM
-    schedule_time: str = "00:00"
+    schedule_time: Annotated[str, Variable("SCHEDULE_TIME", _TIME_OF_DAY)] = "00:00"
+    #: files and folders of the server kit
+    paths: Annotated[tuple[str, ...], Variable("BACKUP_PATHS")] = ()
+    #: the kit may lie in the bucket unencrypted
+    kit_plain: Annotated[bool, Variable("KIT_PLAIN")] = False
+    age_recipients: Annotated[tuple[str, ...], Variable("AGE_RECIPIENTS")] = ()
+    format: Annotated[str, Variable("BACKUP_FORMAT", _one_of("plain", "custom"))] = "plain"
+    compression: Annotated[str, Variable("BACKUP_COMPRESSION", _one_of("gzip", "zstd"))] = "gzip"
+    #: how the bucket is named to the store
+    s3_addressing_style: Annotated[
+        str, Variable("S3_ADDRESSING_STYLE", _one_of("path", "virtual"))
+    ] = "path"
+
+    # what is kept, what is told of, what it costs
+    retention_days: Annotated[int, Variable("RETENTION_DAYS", _KEEPS_ANY)] = 7
     #: hours after which the newest good backup is too old: a day, and two for a night that took
     #: long
-    fresh_hours: int = 26
-    #: a backup or a table that is so many percent smaller, or larger, than the last ones used to be
-    #: is told of; 0: never
-    size_drop_percent: int = 30
-    size_jump_percent: int = 200
+    fresh_hours: Annotated[int, Variable("FRESH_HOURS", _ANY_FRESH)] = 26
+    #: a backup or a table that is so many percent smaller than the last ones used to be is told of;
+    #: 0: never
+    size_drop_percent: Annotated[int, Variable("SIZE_DROP_PERCENT", _DROP)] = 30
+    keep_weekly: Annotated[int, Variable("KEEP_WEEKLY", _NOT_NEGATIVE)] = 0
+    keep_monthly: Annotated[int, Variable("KEEP_MONTHLY", _NOT_NEGATIVE)] = 0
+    #: days for which databases replaced by a restore are kept
+    keep_replaced_days: Annotated[int, Variable("KEEP_REPLACED_DAYS", _NOT_NEGATIVE)] = 7
+    #: so many percent larger; 0: never
+    size_jump_percent: Annotated[int, Variable("SIZE_JUMP_PERCENT", _NOT_NEGATIVE)] = 200
     #: what a GB costs a month, what 1,000 requests cost, and in which currency; 0: costs are not
     #: told
-    price_gb_month: float = 0.0
-    price_requests_1000: float = 0.0
-    price_currency: str = ""
-    alert_urls: tuple[str, ...] = dataclasses.field(default=(), repr=False)
-    ping_url: str = dataclasses.field(default="", repr=False)
-    state_dir: str = "/var/lib/postgres-backup"
-    metrics_file: str = ""
+    price_gb_month: Annotated[float, Variable("PRICE_GB_MONTH", _NOT_NEGATIVE)] = 0.0
+    price_requests_1000: Annotated[float, Variable("PRICE_REQUESTS_1000", _NOT_NEGATIVE)] = 0.0
+    price_currency: Annotated[str, Variable("PRICE_CURRENCY")] = ""
+    s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
+
+    # what is done, and to whom it is told
+    #: the nightly run deletes what the retention no longer keeps; not so where its key may not
+    #: delete, and somebody else does
+    prune_nightly: Annotated[bool, Variable("PRUNE_NIGHTLY")] = True
+    #: restore inside the live database, in one transaction, where there is no room for a second
+    #: copy
+    restore_in_place: Annotated[bool, Variable("RESTORE_IN_PLACE")] = False
+    alert_urls: Annotated[tuple[str, ...], Variable("ALERT_URLS")] = dataclasses.field(
+        default=(), repr=False
+    )
+    ping_url: Annotated[str, Variable("PING_URL")] = dataclasses.field(default="", repr=False)
+    state_dir: Annotated[str, Variable("STATE_DIR")] = "/var/lib/postgres-backup"
+    metrics_file: Annotated[str, Variable("METRICS_FILE")] = ""
 
     def __post_init__(self) -> None:
-        for problem, hint in _problems(self):
-            raise UsageError(problem, hint)
+        for field, (variable, _kind) in variables().items():
+            value = getattr(self, field)
+            if variable.rule is not None and not variable.rule.holds(value):
+                raise UsageError(
+                    f"{variable.rule.says.format(value)} (in the config: {variable.name})",
+                    variable.rule.hint,
+                )
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -114,108 +220,13 @@ class Settings:
         raise UsageError(f"The database {name!r} is not in the settings", f"These are: {known}")
 
 
-#: variable of the file -> field; what is not here is unknown to us and left alone
-_FIELDS = {
-    "SERVER_NAME": "server_name",
-    "DB_HOST": "db_host",
-    "DB_PORT": "db_port",
-    "DB_USER": "db_user",
-    "DB_PASSWORD": "db_password",
-    "DB_CONTAINER": "db_container",
-    "PG_BIN_DIR": "pg_bin_dir",
-    "S3_ENDPOINT_URL": "s3_endpoint_url",
-    "S3_REGION": "s3_region",
-    "S3_BUCKET_NAME": "s3_bucket",
-    "S3_PREFIX": "s3_prefix",
-    "S3_ADDRESSING_STYLE": "s3_addressing_style",
-    "S3_CA_BUNDLE": "s3_ca_bundle",
-    "S3_MAX_PARTS": "s3_max_parts",
-    "AWS_ACCESS_KEY_ID": "s3_access_key",
-    "AWS_SECRET_ACCESS_KEY": "s3_secret_key",
-    "BACKUP_FORMAT": "format",
-    "BACKUP_COMPRESSION": "compression",
-    "RETENTION_DAYS": "retention_days",
-    "KEEP_WEEKLY": "keep_weekly",
-    "KEEP_MONTHLY": "keep_monthly",
-    "PRUNE_NIGHTLY": "prune_nightly",
-    "KEEP_REPLACED_DAYS": "keep_replaced_days",
-    "AGE_RECIPIENTS": "age_recipients",
-    "RESTORE_IN_PLACE": "restore_in_place",
-    "BACKUP_PATHS": "paths",
-    "KIT_PLAIN": "kit_plain",
-    "SCHEDULE_TIME": "schedule_time",
-    "FRESH_HOURS": "fresh_hours",
-    "SIZE_DROP_PERCENT": "size_drop_percent",
-    "SIZE_JUMP_PERCENT": "size_jump_percent",
-    "PRICE_GB_MONTH": "price_gb_month",
-    "PRICE_REQUESTS_1000": "price_requests_1000",
-    "PRICE_CURRENCY": "price_currency",
-    "ALERT_URLS": "alert_urls",
-    "PING_URL": "ping_url",
-    "STATE_DIR": "state_dir",
-    "METRICS_FILE": "metrics_file",
-}
-_VARIABLES = {field: variable for variable, field in _FIELDS.items()}
-
-
-def _problems(s: Settings):
-    def variable(field: str) -> str:
-        return f"(in the config: {_VARIABLES[field]})"
-
-    if not re.fullmatch(r"https?://[^/\s]+(/.*)?", s.s3_endpoint_url):
-        yield (
-            f"The S3 endpoint {s.s3_endpoint_url!r} is not an address {variable('s3_endpoint_url')}",
-            "It begins with https:// (or http://), such as https://object.pscloud.io",
-        )
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", s.s3_bucket):
-        yield (
-            f"The bucket name {s.s3_bucket!r} is not one that S3 allows {variable('s3_bucket')}",
-            "Small letters, digits, dots and hyphens; without s3:// and without a path",
-        )
-    if not 1 <= s.db_port <= 65535:
-        yield f"The port {s.db_port} is not between 1 and 65535 {variable('db_port')}", ""
-    if not all(s.databases):
-        yield "No database is named (in the config: DB_NAME)", ""
-    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", s.schedule_time):
-        yield (
-            f"The schedule {s.schedule_time!r} is not a time of day {variable('schedule_time')}",
-            "Write HH:MM in UTC, such as 00:00",
-        )
-    choices = {
-        "format": ("plain", "custom"),
-        "compression": ("gzip", "zstd"),
-        "s3_addressing_style": ("path", "virtual"),
-    }
-    for field, allowed in choices.items():
-        if getattr(s, field) not in allowed:
-            yield f"{getattr(s, field)!r} is none of {', '.join(allowed)} {variable(field)}", ""
-    if s.retention_days < 1:
-        yield (
-            f"A retention of {s.retention_days} days would keep nothing {variable('retention_days')}",
-            "Keep at least 1 day; 7 is the default",
-        )
-    if s.fresh_hours < 1:
-        yield (
-            f"{s.fresh_hours} hours: every backup would be too old {variable('fresh_hours')}",
-            "26 is the default: a day, and two hours for a long night",
-        )
-    if not 0 <= s.size_drop_percent < 100:
-        yield (
-            f"A drop by {s.size_drop_percent} percent cannot be {variable('size_drop_percent')}",
-            "1 to 99; 0 is never told of",
-        )
-    for field in (
-        "keep_weekly",
-        "keep_monthly",
-        "keep_replaced_days",
-        "size_jump_percent",
-        "price_gb_month",
-        "price_requests_1000",
-    ):
-        if getattr(s, field) < 0:
-            yield f"{getattr(s, field)} is below zero {variable(field)}", ""
-    if not 1 <= s.s3_max_parts <= S3_MAX_PARTS:
-        yield (
-            f"{s.s3_max_parts} parts: S3 allows 1 to {S3_MAX_PARTS} {variable('s3_max_parts')}",
-            "",
-        )
+@functools.cache
+def variables() -> dict[str, tuple[Variable[object], object]]:
+    """What :class:`Settings` reads, in the order of its lines: field -> its variable, and the kind
+    of its value (``int``, ``tuple[str, ...]``).
+    """
+    found: dict[str, tuple[Variable[object], object]] = {}
+    for field, hint in get_type_hints(Settings, include_extras=True).items():
+        kind, variable = get_args(hint)
+        found[field] = (variable, kind)
+    return found

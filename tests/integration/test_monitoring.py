@@ -243,7 +243,7 @@ def fetch(url: str, **parameters: str) -> bytes | None:
         return None
 
 
-def facts(now: datetime) -> dict:
+def facts(now: datetime) -> metrics.Facts:
     """A server whose newest backup is two days old, and everything else that can be told."""
 
     def at(**ago: float) -> str:
@@ -256,20 +256,19 @@ def facts(now: datetime) -> dict:
         "rows": 500,
         "seconds": 2.5,
     }
-    return {
-        "server": "db1",
-        "now": now,
-        "fresh_hours": 26,
-        "run": {"started_at": at(hours=1), "exit_status": 1},
-        "watched_at": now,
-        "databases": {
+    return metrics.Facts(
+        server="db1",
+        fresh_hours=26,
+        run={"started_at": at(hours=1), "exit_status": 1},
+        watched_at=now,
+        databases={
             "crm": {"last": last, "kept": 7, "bytes": 7_000, "oldest": at(days=9)},
             "new": {"last": None, "kept": 0, "bytes": 0, "oldest": None},
         },
-        "counters": {"pruned": {"crm": 12}, "failures": {"crm": {"store": 2}}},
-        "restores": {"crm": {"at": at(days=3), "downtime_seconds": 0.25}},
-        "alarms": [{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}],
-    }
+        counters={"pruned": {"crm": 12}, "failures": {"crm": {"store": 2}}},
+        restores={"crm": {"at": at(days=3), "downtime_seconds": 0.25}},
+        alarms=[{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}],
+    )
 
 
 @pytest.fixture

@@ -1,32 +1,49 @@
-"""Remove what the retention lets go; take over what old scripts left."""
+"""Remove what the retention lets go."""
 
 from __future__ import annotations
 
 import time
+from typing import TypedDict
 
 from ..catalog import journal
-from ..catalog.backups import Catalog, newest_good
-from ..catalog.names import Layout
+from ..catalog.backups import Backup, Catalog, newest_good
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import utc_now
-from ..findings import finding
+from ..findings import Finding, finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock, state
 from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
-from .prune_replaced import prune_replaced
+from .prune_replaced import ReplacedLine, prune_replaced
 
 
-def prune_backups(job: Job, allow_many: bool = False) -> dict:
+class PrunedLine(TypedDict):
+    backup: str
+    reason: str
+
+
+class Pruned(TypedDict):
+    """What stays and what went (or would go), each with the reason; ``waiting`` counts what waits
+    for ``adopt``; ``replaced_...`` list databases that restores have replaced.
+    """
+
+    changed: bool
+    database: str
+    kept: list[PrunedLine]
+    deleted: list[PrunedLine]
+    waiting: int
+    replaced_kept: list[ReplacedLine]
+    replaced_deleted: list[ReplacedLine]
+    findings: list[Finding]
+    seconds: float
+
+
+def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
     """Delete the backups of one database that the policy no longer keeps, each with its manifest
     and globals, and databases replaced long ago.
 
     :param allow_many: let this run delete more than half.
-    :param check: the same plan, nothing deleted.
-    :return: ``database deleted kept findings seconds changed``; ``deleted`` and ``kept`` list
-        ``backup`` and ``reason``; ``waiting`` counts what waits for ``adopt``; ``replaced_deleted``
-        and ``replaced_kept`` list databases that restores have replaced.
     :raises PostgresBackupError: the clocks disagree, or the store refuses; nothing more is deleted.
     """
     began = time.monotonic()
@@ -40,32 +57,16 @@ def prune_backups(job: Job, allow_many: bool = False) -> dict:
         backups = catalog.backups()
         decisions = plan(backups, Policy.of(job.settings, allow_many), utc_now())
         going = [d for d in decisions if not d.keep]
-        result = {
-            "changed": bool(going),
-            "database": job.database,
-            "kept": [_line(d) for d in decisions if d.keep],
-            "deleted": [_line(d) for d in going],
-            "waiting": sum(d.backup.waits_for_adoption for d in decisions),
-            "findings": [],
-        }
+        findings: list[Finding] = []
         if going and not job.check:
-            for decision in reversed(
-                going
-            ):  # the oldest first: cut short, the newer ones are still there
-                remove(job.store, decision)
-                job.progress.step(
-                    f"{job.database}: deleted {decision.backup.name}: {decision.reason}"
-                )
-            result["findings"] += journal.record(
-                job.store,
-                catalog.layout,
-                utc_now(),
-                "prune",
-                {"database": job.database, "deleted": result["deleted"]},
-            )
-            result["findings"] += state.count(
-                job.settings, "pruned", job.database, number=len(going)
-            )
+            # the oldest first: cut short, the newer ones are still there
+            for decision in reversed(going):
+                remove(job.store, decision.backup)
+                name, reason = decision.backup.name, decision.reason
+                job.progress.step(f"{job.database}: deleted {name}: {reason}")
+            told = {"database": job.database, "deleted": [_line(d) for d in going]}
+            findings += journal.record(job.store, catalog.layout, utc_now(), "prune", told)
+            findings += state.count(job.settings, "pruned", job.database, number=len(going))
         leftovers = catalog.leftovers()
         if leftovers and not job.check:
             job.store.delete(leftovers)
@@ -73,37 +74,59 @@ def prune_backups(job: Job, allow_many: bool = False) -> dict:
                 f"{job.database}: deleted {len(leftovers)} leftovers of a prune that was cut short"
             )
         newest = newest_good(backups)
-        outdated = prune_replaced(job, newest.taken_at if newest else None)
-        result["findings"] += outdated.pop("findings")
-        result |= outdated
-        result["changed"] = bool(going or leftovers or result["replaced_deleted"])
+        databases = prune_replaced(job, newest.taken_at if newest else None)
     spared = sum(d.reason.startswith("spared") for d in decisions)
+    waiting = sum(d.backup.waits_for_adoption for d in decisions)
+    findings += databases.findings + _advice(spared, waiting)
+    kept = [d for d in decisions if d.keep]
+    done = "would delete" if job.check else "deleted"
+    job.progress.step(f"{job.database}: kept {len(kept)} backups, {done} {len(going)}")
+    return {
+        "changed": bool(going or leftovers or databases.deleted),
+        "database": job.database,
+        "kept": [_line(d) for d in kept],
+        "deleted": [_line(d) for d in going],
+        "waiting": waiting,
+        "replaced_kept": databases.kept,
+        "replaced_deleted": databases.deleted,
+        "findings": findings,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def _advice(spared: int, waiting: int) -> list[Finding]:
+    """What a person may do about backups that stay although they are past their time, or that
+    nobody owns.
+    """
+    findings = []
     if spared:
-        message = f"{spared} more backups are past their time; no more than half go in one run: postgres-backup prune --allow-many"
-        result["findings"].append(finding("PRUNE_HELD_BACK", message))
-    if result["waiting"]:
-        message = f"{result['waiting']} backups without a manifest wait for `postgres-backup adopt`; until then they stay"
-        result["findings"].append(finding("WAITING_FOR_ADOPTION", message))
-    job.progress.step(
-        f"{job.database}: kept {len(result['kept'])} backups, {'would delete' if job.check else 'deleted'} {len(going)}"
-    )
-    return result | {"seconds": round(time.monotonic() - began, 1)}
+        message = (
+            f"{spared} more backups are past their time; no more than half go in one run: "
+            "postgres-backup prune --allow-many"
+        )
+        findings.append(finding("PRUNE_HELD_BACK", message))
+    if waiting:
+        message = (
+            f"{waiting} backups without a manifest wait for `postgres-backup adopt`; "
+            "until then they stay"
+        )
+        findings.append(finding("WAITING_FOR_ADOPTION", message))
+    return findings
 
 
-def _line(decision: Decision) -> dict:
+def _line(decision: Decision[Backup]) -> PrunedLine:
     return {"backup": str(decision.backup.name), "reason": decision.reason}
 
 
-def remove(store: Store, decision: Decision) -> None:
+def remove(store: Store, backup: Backup) -> None:
     """One backup and what belongs to it.
 
     The manifest goes last: cut short, the next run still knows whose the rest is
     (``Catalog.leftovers``).
     """
-    backup = decision.backup
-    layout: Layout = backup.layout
+    layout = backup.layout
     keys = [backup.key]
-    if (backup.manifest or {}).get("globals"):
+    if backup.manifest and backup.manifest.get("globals"):
         # by its place, not by the key in the manifest, which still names the old place after a
         # bucket was copied elsewhere
         keys.append(layout.globals(backup.name))
@@ -111,7 +134,7 @@ def remove(store: Store, decision: Decision) -> None:
     store.delete([layout.manifest(backup.name)])
 
 
-def lines(result: dict, check: bool = False) -> list[str]:
+def lines(result: Pruned, check: bool = False) -> list[str]:
     """:func:`prune_backups` for a person; the first line is what the log ends with.
 
     :param check: nothing was deleted.
@@ -122,15 +145,15 @@ def lines(result: dict, check: bool = False) -> list[str]:
             f"{result['database']}: kept {len(result['kept'])} backups, "
             f"{delete} {len(result['deleted'])}"
         ),
-        *(f"{delete}  {one['backup']}  {one['reason']}" for one in result["deleted"]),
-        *(f"kept     {one['backup']}  {one['reason']}" for one in result["kept"]),
+        *(f"{delete}  {line['backup']}  {line['reason']}" for line in result["deleted"]),
+        *(f"kept     {line['backup']}  {line['reason']}" for line in result["kept"]),
         *(
-            f"{drop}  database {one['database']}  {one['reason']}"
-            for one in result["replaced_deleted"]
+            f"{drop}  database {line['database']}  {line['reason']}"
+            for line in result["replaced_deleted"]
         ),
         *(
-            f"kept     database {one['database']}  {one['reason']}"
-            for one in result["replaced_kept"]
+            f"kept     database {line['database']}  {line['reason']}"
+            for line in result["replaced_kept"]
         ),
-        *(one["message"] for one in result["findings"]),
+        *(line["message"] for line in result["findings"]),
     ]

@@ -4,19 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import Literal, TypedDict, cast
 
 from ..clock import format_timestamp
 from ..errors import BadBackupError, UsageError
+from ..s3.client import StoredObject
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import nearest
-from . import manifest as manifests
+from .manifest import Manifest, Proof, ServerIdentity, parse
 from .names import BackupName, Layout
 from .owners import advice, owners
 
 LATEST = "latest"
+#: bad: not what its manifest says; foreign: of another database or server; proven: read to its end,
+#: or restored; good: has a manifest; unproven: has none
+State = Literal["bad", "foreign", "proven", "good", "unproven"]
+
+
+class BackupLine(TypedDict):
+    """A backup in a listing. What only a manifest knows is None, or empty, where there is none."""
+
+    backup: str
+    key: str
+    database: str
+    server: str
+    taken_at: str
+    age_hours: float
+    bytes: int
+    dump_bytes: int | None
+    rows: int | None
+    seconds: float | None
+    sha256: str
+    state: State
+    problem: str
+    ours: bool
+    proven: bool
+    postgresql_version: str
+    collate: str
+    encrypted: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +62,7 @@ class Backup:
     name: BackupName
     layout: Layout
     bytes: int
-    manifest: dict | None = dataclasses.field(default=None, repr=False)
+    manifest: Manifest | None = dataclasses.field(default=None, repr=False)
     problem: str = ""
     problem_code: str = ""
     ours: bool = False
@@ -57,8 +84,8 @@ class Backup:
         return self.manifest is not None and not self.problem
 
     @property
-    def proofs(self) -> list[dict]:
-        return list((self.manifest or {}).get("proofs", []))
+    def proofs(self) -> list[Proof]:
+        return list(self.manifest.get("proofs", [])) if self.manifest else []
 
     @property
     def proven(self) -> bool:
@@ -73,40 +100,39 @@ class Backup:
         """
         return self.candidate and not self.ours and not self.problem
 
-    def describe(self, now: datetime) -> dict:
-        """For a listing; ``age_hours`` and ``bytes`` are numbers, ``state`` is one of proven, good,
-        unproven, bad, foreign.
-        """
-        found = self.manifest or {}
-        state = (
-            "bad"
-            if self.problem
-            else "foreign"
-            if not self.candidate
-            else "proven"
-            if self.proven
-            else "good"
-            if found
-            else "unproven"
-        )
+    @property
+    def state(self) -> State:
+        if self.problem:
+            return "bad"
+        if not self.candidate:
+            return "foreign"
+        if self.proven:
+            return "proven"
+        return "good" if self.manifest else "unproven"
+
+    def describe(self, now: datetime) -> BackupLine:
+        """For a listing."""
+        known = self.manifest or cast(Manifest, {})
+        server: ServerIdentity = known.get("server") or {}
+        locale = known.get("locale")
         return {
             "backup": str(self.name),
             "key": self.key,
-            "database": found.get("database", ""),
-            "server": (found.get("server") or {}).get("name", ""),
+            "database": known.get("database", ""),
+            "server": server.get("name", ""),
             "taken_at": format_timestamp(self.taken_at),
             "age_hours": round((now - self.taken_at).total_seconds() / 3600, 2),
             "bytes": self.bytes,
-            "dump_bytes": found.get("dump_bytes"),
-            "rows": found.get("rows"),
-            "seconds": found.get("seconds"),
-            "sha256": found.get("sha256", ""),
-            "state": state,
+            "dump_bytes": known.get("dump_bytes"),
+            "rows": known.get("rows"),
+            "seconds": known.get("seconds"),
+            "sha256": known.get("sha256", ""),
+            "state": self.state,
             "problem": self.problem,
             "ours": self.ours,
             "proven": self.proven,
-            "postgresql_version": found.get("postgresql_version", ""),
-            "collate": (found.get("locale") or {}).get("collate", ""),
+            "postgresql_version": known.get("postgresql_version", ""),
+            "collate": locale.get("collate", "") if locale else "",
             "encrypted": self.name.encrypted,
         }
 
@@ -129,70 +155,73 @@ class Catalog:
         # also where they were while the settings named fewer databases, or more
         layouts = (Layout(self.settings.s3_prefix), Layout(self.settings.s3_prefix, self.database))
         self._lonely = []
-        found = [backup for layout in layouts for backup in self._under(layout)]
-        return sorted(found, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
+        backups = [backup for layout in layouts for backup in self._under(layout)]
+        return sorted(backups, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
 
     def _under(self, layout: Layout) -> list[Backup]:
-        objects, keys = {}, set()
+        objects = {}
         for item in self.store.list(layout.root, delimiter="/"):
             name = BackupName.parse(item.key[len(layout.root) :])
             if name:
                 objects[name] = item
-        for item in self.store.list(layout.root + "manifests/"):
-            keys.add(item.key)
-        self._lonely += [
-            (layout, key) for key in keys - {layout.manifest(name) for name in objects}
+        keys = {item.key for item in self.store.list(layout.root + "manifests/")}
+        wanted = {layout.manifest(name) for name in objects}
+        self._lonely += [(layout, key) for key in keys - wanted]
+        manifests = dict(self.store.get_many(keys & wanted, _parsed))
+        return [
+            self._join(layout, name, item, manifests.get(layout.manifest(name)))
+            for name, item in objects.items()
         ]
-        with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(lambda pair: self._join(layout, *pair, keys), objects.items()))
 
-    def _join(self, layout: Layout, name: BackupName, item, keys: set[str]) -> Backup:
-        key = layout.manifest(name)
-        data = self.store.get(key) if key in keys else None
+    def _join(
+        self,
+        layout: Layout,
+        name: BackupName,
+        item: StoredObject,
+        manifest: Manifest | BadBackupError | None,
+    ) -> Backup:
         here = layout == self.layout or layout.database == self.database
-        if data is None:
+        if manifest is None:
             return Backup(name, layout, item.bytes, candidate=here)
-        try:
-            found = manifests.parse(data, key)
-        except BadBackupError as error:
+        if isinstance(manifest, BadBackupError):
             return Backup(
                 name,
                 layout,
                 item.bytes,
-                problem=error.message,
-                problem_code=error.findings[0]["code"],
+                problem=manifest.message,
+                problem_code=manifest.findings[0]["code"],
                 candidate=here,
             )
         problem = code = ""
-        if found["name"] != str(name):
-            problem, code = f"its manifest is for {found['name']}", "MANIFEST_OF_ANOTHER"
-        elif found["bytes"] != item.bytes:
+        if manifest["name"] != str(name):
+            problem, code = f"its manifest is for {manifest['name']}", "MANIFEST_OF_ANOTHER"
+        elif manifest["bytes"] != item.bytes:
             problem, code = (
-                f"it has {item.bytes} bytes, its manifest says {found['bytes']}",
+                f"it has {item.bytes} bytes, its manifest says {manifest['bytes']}",
                 "SIZE_DIFFERS",
             )
         ours = (
-            found["database"] == self.database
-            and found["server"].get("name") == self.settings.server_name
+            manifest["database"] == self.database
+            and manifest["server"].get("name") == self.settings.server_name
         )
-        unclaimed = found.get("adopted") is False and found["database"] == self.database
+        unclaimed = manifest.get("adopted") is False and manifest["database"] == self.database
         return Backup(
-            name, layout, item.bytes, found, problem, code, ours, candidate=ours or unclaimed
+            name, layout, item.bytes, manifest, problem, code, ours, candidate=ours or unclaimed
         )
 
     def leftovers(self) -> list[str]:
         """Keys of globals and manifests of ours whose backup is gone: a prune was cut short. As of
         the last :meth:`backups`; in the order to delete them.
         """
-        found = []
+        keys = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
             data = self.store.get(key)
             try:
-                about = manifests.parse(data or b"", key)
+                manifest = parse(data or b"", key)
             except BadBackupError:  # whose it is cannot be told
                 continue
-            name = BackupName.parse(about["name"])
-            whose = (about["database"], about["server"].get("name"))
+            name = BackupName.parse(manifest["name"])
+            whose = (manifest["database"], manifest["server"].get("name"))
             if (
                 name is None
                 or layout.manifest(name) != key
@@ -200,8 +229,8 @@ class Catalog:
             ):
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
-                found += [layout.globals(name), key]
-        return found
+                keys += [layout.globals(name), key]
+        return keys
 
     def resolve(self, wanted: str) -> Backup:
         """The backup of exactly that name, or the newest of this database for ``latest``.
@@ -220,7 +249,8 @@ class Catalog:
             if newest:
                 return newest
             raise UsageError(
-                f"There is no backup of {self.database} of {self.settings.server_name} under {self._where()}",
+                f"There is no backup of {self.database} of {self.settings.server_name} "
+                f"under {self._where()}",
                 advice(owners(self.settings, self.store))
                 or "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)",
             )
@@ -242,6 +272,16 @@ class Catalog:
 
     def _where(self) -> str:
         return f"s3://{self.settings.s3_bucket}/{self.layout.root}"
+
+
+def _parsed(key: str, data: bytes | None) -> tuple[str, Manifest | BadBackupError | None]:
+    """A key with its manifest, with what is wrong with that, or with None where it has gone."""
+    if data is None:
+        return key, None
+    try:
+        return key, parse(data, key)
+    except BadBackupError as error:
+        return key, error
 
 
 def layout_for(settings: Settings, database: str) -> Layout:

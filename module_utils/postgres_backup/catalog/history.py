@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TypedDict, cast
 
 from ..clock import format_time, utc_now
 from ..errors import StoreError
@@ -24,23 +25,80 @@ _KEY = re.compile(
 )
 
 
-def events(settings: Settings, store: Store, since: datetime, database: str = "") -> list[dict]:
-    """What happened since then, newest first.
+class _Event(TypedDict):
+    at: str
+    event: str
+    server: str
+    database: str
+
+
+class Event(_Event, total=False):
+    """What happened, as the journal tells of it: when, what, to whom, and the facts of its kind.
+
+    ``event`` is a verb (``backup``, ``backup-failed``, ``restore``, ``restore-tables``, ``prune``).
+    ``database`` is empty for the kit.
+    """
+
+    backup: str
+    bytes: int
+    dump_bytes: int
+    rows: int
+    seconds: float
+    downtime_seconds: float
+    kept_database: str
+    #: of a prune: each ``backup`` and ``reason``
+    deleted: list[Mapping[str, str]]
+    #: of a restore of tables: each at least ``table``
+    tables: list[Mapping[str, object]]
+    #: of a failure: the message, its kind (see ``errors.reason``), and its findings
+    reason: str
+    kind: str
+    findings: list[Finding]
+
+
+class RunOfDatabase(TypedDict):
+    """What the nightly run did with one database; ``backup`` is None where there was none."""
+
+    backup: Mapping[str, object] | None
+    deleted: list[Mapping[str, str]]
+    error: str
+
+
+class LastRun(TypedDict, total=False):
+    """The last nightly run as this server remembers it: all of it, or nothing."""
+
+    changed: bool
+    started_at: str
+    seconds: float
+    databases: dict[str, RunOfDatabase]
+    kit: Mapping[str, object] | None
+    kit_error: str
+    exit_status: int
+    findings: list[Finding]
+
+
+class History(TypedDict):
+    """What happened, newest first; ``last_run`` is empty where none is remembered here."""
+
+    changed: bool
+    events: list[Event]
+    last_run: LastRun
+    findings: list[Finding]
+
+
+def events(settings: Settings, store: Store, since: datetime, database: str = "") -> list[Event]:
+    """What happened since then, newest first; what cannot be read is left out.
 
     :param database: only what happened to this one. A server without a name in the settings
         (nothing but a bucket is known) hears of all servers.
-    :return: each ``at event server database`` and the facts of that event; what cannot be read is
-        left out.
     """
     keys = [key for root in _roots(settings) for key in _keys(store, root, since)]
-    with ThreadPoolExecutor(8) as pool:
-        found = [
-            event for event in pool.map(lambda key: _read(store, key), dict.fromkeys(keys)) if event
-        ]
     wanted = [
-        e
-        for e in found
-        if settings.server_name in ("", e["server"]) and database in ("", e.get("database", ""))
+        event
+        for event in store.get_many(dict.fromkeys(keys), _parse)
+        if event
+        and settings.server_name in ("", event["server"])
+        and database in ("", event["database"])
     ]
     return sorted(wanted, key=lambda event: (event["at"], event["event"]), reverse=True)
 
@@ -74,33 +132,31 @@ def _keys(store: Store, root: str, since: datetime) -> list[str]:
     ]
 
 
-def _read(store: Store, key: str) -> dict | None:
+def _parse(_key: str, data: bytes | None) -> Event | None:
     try:
-        event = json.loads(store.get(key) or b"")
+        fields: object = json.loads(data or b"")
     except ValueError:
         return None
-    there = isinstance(event, dict) and all(
-        isinstance(event.get(name), str) for name in ("at", "event", "server")
-    )
-    return {"database": ""} | event if there else None
+    if not isinstance(fields, dict):
+        return None
+    if not all(isinstance(fields.get(name), str) for name in ("at", "event", "server")):
+        return None
+    return cast(Event, {"database": ""} | fields)
 
 
-def history(settings: Settings, days: float = 7, database: str = "") -> dict:
+def history(settings: Settings, days: float = 7, database: str = "") -> History:
     """What happened in the last days, from the bucket, and the last run as this server remembers
     it.
 
     A store that cannot be reached leaves what the server itself knows.
-
-    :return: ``events`` (see :func:`events`), ``last_run`` (empty where none is remembered here),
-        ``findings``, ``changed``.
     """
     findings: list[Finding] = []
-    found: list[dict] = []
-    remembered = state.read(settings, state.LAST_RUN) if settings.server_name else {}
+    happened: list[Event] = []
+    remembered = cast(LastRun, state.read(settings, state.LAST_RUN) if settings.server_name else {})
     try:
         store = Store(settings)
         store.check()
-        found = events(
+        happened = events(
             settings,
             store,
             utc_now() - timedelta(days=days),
@@ -115,23 +171,28 @@ def history(settings: Settings, days: float = 7, database: str = "") -> dict:
                 f"{error.message} What follows is this server's own memory of its last run",
             )
         )
-    return {"changed": False, "events": found, "last_run": remembered, "findings": findings}
+    return {"changed": False, "events": happened, "last_run": remembered, "findings": findings}
 
 
-def lines(found: dict) -> list[str]:
+def lines(told: History) -> list[str]:
     """:func:`history` for a person: one line an event, the newest first."""
-    text = [f"{finding['code']}: {finding['message']}" for finding in found["findings"]]
-    text += [
-        f"{event['at']}  {event['server']}  {event['database'] or '-'}  {event['event']}  {tell(event)}".rstrip()
-        for event in found["events"]
-    ]
-    if not found["events"] and found["last_run"]:
-        text.append(last_run_line(found["last_run"]))
+    text = [f"{finding['code']}: {finding['message']}" for finding in told["findings"]]
+    for event in told["events"]:
+        words = (
+            event["at"],
+            event["server"],
+            event["database"] or "-",
+            event["event"],
+            _summary(event),
+        )
+        text.append("  ".join(words).rstrip())
+    if not told["events"] and told["last_run"]:
+        text.append(last_run_line(told["last_run"]))
     return text or ["Nothing happened in this time."]
 
 
-def tell(event: dict) -> str:
-    """The facts of an event in a few words."""
+def _summary(event: Event) -> str:
+    """What else is known of an event, in a few words."""
     words = [str(event["backup"])] if event.get("backup") else []
     if isinstance(event.get("deleted"), list):
         words.append(f"{len(event['deleted'])} deleted")
@@ -148,11 +209,14 @@ def tell(event: dict) -> str:
     return ", ".join(words)
 
 
-def last_run_line(run: dict) -> str:
-    """The last nightly run as a server remembers it, in one line; empty where none is remembered."""
+def last_run_line(run: LastRun) -> str:
+    """The last nightly run as a server remembers it, in one line; empty where there is none."""
     if not run:
         return ""
     failed = [
-        f"{name}: {one['error']}" for name, one in run["databases"].items() if one["error"]
+        f"{name}: {database['error']}"
+        for name, database in run["databases"].items()
+        if database["error"]
     ] + ([f"kit: {run['kit_error']}"] if run["kit_error"] else [])
-    return f"the run of {run['started_at']} {'FAILED: ' + '; '.join(failed) if failed else 'was OK'}, {human_seconds(run['seconds'])}"
+    outcome = "FAILED: " + "; ".join(failed) if failed else "was OK"
+    return f"the run of {run['started_at']} {outcome}, {human_seconds(run['seconds'])}"

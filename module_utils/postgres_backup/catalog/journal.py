@@ -8,21 +8,28 @@ overwrite each other's.
 from __future__ import annotations
 
 import json
+import random
 import secrets
+import time
 import urllib.parse
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from ..clock import format_timestamp
+from ..clock import format_timestamp, utc_now
 from ..errors import StoreError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..s3.store import Store
 from .names import Layout
 
 #: events that claim a name
 BEGAN, KIT_BEGAN = "backup-began", "kit-began"
+#: longest pause, seconds, before the next try for a name that nobody else has
+LONGEST_PAUSE = 30.0
 
 
-def record(store: Store, layout: Layout, moment: datetime, event: str, facts: dict) -> list[dict]:
+def record(
+    store: Store, layout: Layout, at: datetime, event: str, facts: Mapping[str, object]
+) -> list[Finding]:
     """Write one event. What happened has happened, so a store that refuses the note makes a finding
     and no failure.
 
@@ -31,36 +38,53 @@ def record(store: Store, layout: Layout, moment: datetime, event: str, facts: di
     :return: findings; empty when it is written.
     """
     try:
-        _write(store, layout, moment, event, facts)
+        _write(store, layout, at, event, facts)
     except StoreError as error:
         return [finding("JOURNAL_NOT_WRITTEN", error.message)]
     return []
 
 
-def claim(store: Store, layout: Layout, moment: datetime, facts: dict, event: str = BEGAN) -> str:
-    """Say that a backup (or a kit) named after this second begins; the key of the note.
+def claim(
+    store: Store,
+    layout: Layout,
+    event: str,
+    facts: Mapping[str, object],
+    taken: Callable[[datetime], bool],
+) -> datetime:
+    """A second to name a backup or a kit after, that nobody has and nobody takes at the same time.
 
-    :raises StoreError: it could not be written.
+    A name has no smaller unit, and all servers under one prefix begin at midnight. Few stores
+    refuse the second writer of a key, so each says in the journal that it begins, then looks who
+    else did; where both see each other, both go on to another second.
+
+    :param event: :data:`BEGAN` or :data:`KIT_BEGAN`.
+    :param taken: whether the bucket already has something of that name.
+    :raises StoreError: the note could not be written.
     """
-    return _write(store, layout, moment, event, facts, secrets.token_hex(4))
-
-
-def claims(store: Store, layout: Layout, moment: datetime, event: str = BEGAN) -> list[str]:
-    """The keys of all notes, by whomever, that say that a backup (or a kit) named after this second
-    begins.
-    """
-    return [item.key for item in store.list(layout.journal(moment, event).removesuffix(".json"))]
+    pause = 0.0
+    while True:
+        at = utc_now()
+        mine = _write(store, layout, at, event, facts, secrets.token_hex(4))
+        notes = store.list(layout.journal(at, event).removesuffix(".json"))
+        if all(note.key == mine for note in notes) and not taken(at):
+            return at
+        time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, pause))
+        pause = min(pause * 2 or 1.0, LONGEST_PAUSE)
 
 
 def _write(
-    store: Store, layout: Layout, moment: datetime, event: str, facts: dict, tag: str = ""
+    store: Store,
+    layout: Layout,
+    at: datetime,
+    event: str,
+    facts: Mapping[str, object],
+    tag: str = "",
 ) -> str:
     server = store.settings.server_name
-    key = layout.journal(
-        moment, "-".join(filter(None, (event, urllib.parse.quote(server, safe="._~"), tag)))
-    )
+    words = (event, urllib.parse.quote(server, safe="._~"), tag)
+    key = layout.journal(at, "-".join(filter(None, words)))
     body = json.dumps(
-        {"at": format_timestamp(moment), "event": event, "server": server} | facts,
+        {"at": format_timestamp(at), "event": event, "server": server, **facts},
         ensure_ascii=False,
         default=str,
     )

@@ -6,15 +6,26 @@ import dataclasses
 import json
 import re
 from datetime import datetime
+from typing import TypedDict, cast
 
 from ..clock import parse_time
 from ..s3.store import Store
 from ..settings import Settings
+from .manifest import KitManifest
 
 _NAME = re.compile(
     r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?",
     re.ASCII,
 )
+
+
+class KitLine(TypedDict):
+    """The newest kit, for a listing; ``files`` is None where its manifest does not say."""
+
+    kit: str
+    paths: list[str]
+    files: int | None
+    encrypted: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +36,7 @@ class Kit:
     key: str
     bytes: int
     taken_at: datetime
-    manifest: dict | None
+    manifest: KitManifest | None
     ours: bool
 
     @property
@@ -53,42 +64,43 @@ def root_of(settings: Settings) -> str:
 def list_kits(settings: Settings, store: Store) -> list[Kit]:
     """The kits of every server under the prefix, newest first."""
     root = root_of(settings)
-    objects = {item.key: item for item in store.list(root)}
-    found = []
-    for key, item in objects.items():
-        match = _NAME.fullmatch(key[len(root) :])
-        if not match:
-            continue
-        manifest_key = f"{root}{match.string.split('.')[0]}.json"
-        data = store.get(manifest_key) if manifest_key in objects else None
-        facts = _facts(data or b"")
-        ours = facts is not None and facts["server"]["name"] == settings.server_name
-        found.append(Kit(match.string, key, item.bytes, parse_time(match["time"]), facts, ours))
-    return sorted(found, key=lambda kit: kit.taken_at, reverse=True)
+    objects = {item.key.removeprefix(root): item for item in store.list(root)}
+    names = [name for name in map(_NAME.fullmatch, objects) if name]
+    described = objects.keys() & {_manifest_name(name[0]) for name in names}
+    manifests = dict(store.get_many([root + name for name in described], _parse))
+    kits = []
+    for name in names:
+        item, taken_at = objects[name[0]], parse_time(name["time"])
+        manifest = manifests.get(root + _manifest_name(name[0]))
+        ours = manifest is not None and manifest["server"]["name"] == settings.server_name
+        kits.append(Kit(name[0], item.key, item.bytes, taken_at, manifest, ours))
+    return sorted(kits, key=lambda kit: kit.taken_at, reverse=True)
 
 
-def _facts(data: bytes) -> dict | None:
-    """What a manifest says; None where it is damaged, so that one spoiled object does not hide the
-    other kits. Such a kit is nobody's, and stays.
+def _manifest_name(kit: str) -> str:
+    return f"{kit.split('.')[0]}.json"
+
+
+def _parse(key: str, data: bytes | None) -> tuple[str, KitManifest | None]:
+    """A key with what its manifest says; with None where that is damaged, so that one spoiled
+    object does not hide the other kits. Such a kit is nobody's, and stays.
     """
     try:
-        found = json.loads(data)
+        fields: object = json.loads(data or b"")
     except (ValueError, RecursionError):
-        return None
+        return key, None
     right = (
-        isinstance(found, dict)
-        and isinstance(found.get("server"), dict)
-        and isinstance(found["server"].get("name"), str)
+        isinstance(fields, dict)
+        and isinstance(fields.get("server"), dict)
+        and isinstance(fields["server"].get("name"), str)
+        and isinstance(fields.get("bytes"), int)
+        and isinstance(fields.get("sha256"), str)
     )
-    return (
-        found
-        if right and isinstance(found.get("bytes"), int) and isinstance(found.get("sha256"), str)
-        else None
-    )
+    return key, cast(KitManifest, fields) if right else None
 
 
-def newest_kit(settings: Settings) -> dict | None:
-    """The newest kit of this server: ``kit paths files encrypted``; None where none was saved."""
+def newest_kit(settings: Settings) -> KitLine | None:
+    """The newest kit of this server; None where none was saved."""
     for kit in list_kits(settings, Store(settings)):
         if kit.ours and kit.manifest:
             return {

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from ..errors import BadBackupError
-from ..findings import finding
+from ..findings import Finding, finding
+
+if TYPE_CHECKING:  # listings need no inspector
+    from ..stream.inspector import Report
 
 SCHEMA = 1
 
@@ -53,13 +57,13 @@ class Privilege(TypedDict):
     role: str
     privilege: str
     grantable: bool
-    grantor: str
+    grantor: str | None
 
 
 class DatabaseSetting(TypedDict):
-    """``ALTER DATABASE ...
+    """``ALTER DATABASE ... SET`` or, with a role, ``ALTER ROLE ... IN DATABASE ... SET``.
 
-    SET`` or, with a role, ``ALTER ROLE ... IN DATABASE ... SET``; ``setting`` is ``name=value``.
+    ``setting`` is ``name=value``.
     """
 
     role: str
@@ -81,13 +85,15 @@ class GlobalsRecord(TypedDict):
     passwords: bool
 
 
-class Proof(TypedDict, total=False):
-    """Somebody read the backup to its end, or restored it, and it was what the manifest says."""
+class Proof(TypedDict):
+    """Somebody read the backup to its end, and it was what the manifest says.
 
+    ``kind``: how it was proven, ``verify``. ``by``: the server that did it.
+    """
+
+    kind: str
     at: str
     by: str
-    how: str
-    server: str
 
 
 class _Required(TypedDict):
@@ -109,8 +115,8 @@ class Manifest(_Required, total=False):
 
     schema: int
     started_at: str
-    ended_at: str
-    seconds: float
+    ended_at: str | None
+    seconds: float | None
     postgresql_version: str
     pg_dump_version: str
     encoding: str
@@ -136,6 +142,30 @@ class Manifest(_Required, total=False):
     adopted: bool
 
 
+class _KitRequired(TypedDict):
+    server: ServerIdentity
+    bytes: int
+    sha256: str
+
+
+class KitManifest(_KitRequired, total=False):
+    """The manifest of a server kit: the first three, and the server's name, are always there.
+
+    ``file_bytes``: of the files; ``tar_bytes``: of the archive; ``bytes``: of the object.
+    """
+
+    schema: int
+    name: str
+    paths: list[str]
+    started_at: str
+    ended_at: str
+    files: int
+    file_bytes: int
+    tar_bytes: int
+    tar_sha256: str
+    encryption: Encryption | None
+
+
 #: what every manifest has, and of which kind; whoever reads one relies on it
 _REQUIRED = {
     "name": str,
@@ -149,21 +179,23 @@ _REQUIRED = {
 }
 
 
-def dump(manifest: dict) -> bytes:
+def dump(manifest: Manifest | KitManifest) -> bytes:
     """As bytes for the store; the same manifest gives the same bytes."""
-    return (json.dumps({"schema": SCHEMA} | manifest, indent=1, ensure_ascii=False) + "\n").encode()
+    whole = {"schema": SCHEMA, **manifest}
+    return (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def parse(data: bytes, key: str) -> dict:
+def parse(data: bytes, key: str) -> Manifest:
     """A manifest from the store.
 
     :raises BadBackupError: it is not JSON, of a newer schema, or lacks what every manifest has.
     """
     try:
-        found = json.loads(data)
+        read: object = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise _damaged(key, str(error)) from None
-    version = found.get("schema") if isinstance(found, dict) else None
+    fields = read if isinstance(read, dict) else {}
+    version = fields.get("schema")
     if isinstance(version, int) and version > SCHEMA:
         raise BadBackupError(
             f"The manifest {key} has schema {version}; this program reads {SCHEMA}",
@@ -172,22 +204,20 @@ def parse(data: bytes, key: str) -> dict:
         )
     if version != SCHEMA:
         raise _damaged(key, "it is not one of ours")
-    wrong = [name for name, kind in _REQUIRED.items() if not isinstance(found.get(name), kind)]
-    wrong += (
-        [f"tables.{name}" for name, facts in found["tables"].items() if not _is_table(facts)][:3]
-        if "tables" not in wrong
-        else []
-    )
+    wrong = [name for name, kind in _REQUIRED.items() if not isinstance(fields.get(name), kind)]
+    if "tables" not in wrong:
+        tables = fields["tables"].items()
+        wrong += [f"tables.{name}" for name, record in tables if not _is_table(record)][:3]
     if wrong:
         raise _damaged(key, f"no sensible {', '.join(wrong)}")
-    return found
+    return cast(Manifest, fields)  # what whoever reads one relies on was looked at
 
 
-def _is_table(facts: object) -> bool:
+def _is_table(record: object) -> bool:
     return (
-        isinstance(facts, dict)
-        and isinstance(facts.get("rows"), int)
-        and isinstance(facts.get("sha256"), str)
+        isinstance(record, dict)
+        and isinstance(record.get("rows"), int)
+        and isinstance(record.get("sha256"), str)
     )
 
 
@@ -199,21 +229,23 @@ def _damaged(key: str, why: str) -> BadBackupError:
     )
 
 
-def tables_of(report) -> dict[str, dict]:
-    """The facts of an inspector's report as they stand in a manifest, by qualified table name."""
+def tables_of(report: Report) -> dict[str, TableRecord]:
+    """The tables of an inspector's report as they stand in a manifest, by qualified name."""
     return {
-        name: {"rows": facts.rows, "bytes": facts.bytes, "sha256": facts.sha256}
-        for name, facts in sorted(report.tables.items())
+        name: {"rows": table.rows, "bytes": table.bytes, "sha256": table.sha256}
+        for name, table in sorted(report.tables.items())
     }
 
 
-def differences(expected: dict[str, dict], found: dict[str, dict], limit: int = 10) -> list[dict]:
+def differences(
+    expected: Mapping[str, TableRecord], actual: Mapping[str, TableRecord], limit: int = 10
+) -> list[Finding]:
     """Where two sets of tables differ, as findings; at most ``limit``, then one that counts the
     rest.
     """
     findings = []
-    for name in sorted(expected.keys() | found.keys()):
-        want, got = expected.get(name), found.get(name)
+    for name in sorted(expected.keys() | actual.keys()):
+        want, got = expected.get(name), actual.get(name)
         if want is None:
             findings.append(finding("TABLE_UNEXPECTED", f"{name} is not in the manifest"))
         elif got is None:

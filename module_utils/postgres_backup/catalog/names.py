@@ -27,7 +27,8 @@ SUFFIXES = {
 #: what lies beside the backups under a prefix
 _RESERVED = ("manifests", "globals", "partial", "journal", "kit", "report")
 _NAME = re.compile(
-    r"postgres-backup-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?",
+    r"postgres-backup-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})"
+    r"(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?",
     re.ASCII,
 )
 
@@ -50,20 +51,22 @@ class BackupName:
         """The name in ``text``, or None where it is not exactly one (a date that does not exist is
         none).
         """
-        found = _NAME.fullmatch(text)
-        if not found:
+        match = _NAME.fullmatch(text)
+        if not match:
             return None
         try:
-            taken_at = parse_time(found["time"])
+            taken_at = parse_time(match["time"])
         except ValueError:
             return None
-        return cls(taken_at, found["suffix"], bool(found["age"]))
+        return cls(taken_at, match["suffix"], bool(match["age"]))
 
     @classmethod
     def of(
         cls, taken_at: datetime, format: str, compression: str, encrypted: bool = False
     ) -> BackupName:
-        """The name for a backup taken now in a format (plain, custom) and compression (gzip, zstd)."""
+        """The name for a backup taken then in a format (plain, custom) and compression (gzip,
+        zstd).
+        """
         wanted = ("custom", "none") if format == "custom" else (format, compression)
         suffix = next(s for s, kind in SUFFIXES.items() if kind == wanted)
         return cls(taken_at, suffix, encrypted)
@@ -125,8 +128,8 @@ class Layout:
             ".age" if name.encrypted else ""
         )
 
-    def journal(self, moment: datetime, event: str) -> str:
-        return f"{self.root}journal/{format_time(moment)}-{event}.json"
+    def journal(self, at: datetime, event: str) -> str:
+        return f"{self.root}journal/{format_time(at)}-{event}.json"
 
     @property
     def report(self) -> str:

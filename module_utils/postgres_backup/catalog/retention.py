@@ -9,24 +9,33 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from ..settings import Settings
 
 
 class Candidate(Protocol):
-    """What :func:`plan` needs to know of a backup; ``catalog.Backup`` is one."""
+    """What :func:`plan` needs to know of a backup; ``backups.Backup`` and ``kits.Kit`` are such."""
 
-    taken_at: datetime
-    ours: bool
-    good: bool
-    proven: bool
-    waits_for_adoption: bool
+    @property
+    def taken_at(self) -> datetime: ...
+    @property
+    def ours(self) -> bool: ...
+    @property
+    def good(self) -> bool: ...
+    @property
+    def proven(self) -> bool: ...
+    @property
+    def waits_for_adoption(self) -> bool: ...
+
+
+C = TypeVar("C", bound=Candidate)
 
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """
+    """How long backups stay.
+
     :param days: backups of this age or younger stay.
     :param weekly: so many weeks, and ``monthly`` so many months, keep their newest good backup on
         top.
@@ -44,13 +53,13 @@ class Policy:
 
 
 @dataclasses.dataclass(frozen=True)
-class Decision:
-    backup: Candidate
+class Decision(Generic[C]):
+    backup: C
     keep: bool
     reason: str
 
 
-def plan(backups: Sequence[Candidate], policy: Policy, now: datetime) -> list[Decision]:
+def plan(backups: Sequence[C], policy: Policy, now: datetime) -> list[Decision[C]]:
     """A decision for each backup, newest first.
 
     The newest good and the newest proven backup stay whatever their age; what is not ours stays; no
@@ -64,7 +73,7 @@ def plan(backups: Sequence[Candidate], policy: Policy, now: datetime) -> list[De
     good = [b for b in mine if b.good]
     reasons: dict[int, str] = {}
 
-    def keep(backup: Candidate, reason: str) -> None:
+    def keep(backup: C, reason: str) -> None:
         reasons.setdefault(id(backup), reason)
 
     for backup in ordered:
@@ -98,13 +107,13 @@ def plan(backups: Sequence[Candidate], policy: Policy, now: datetime) -> list[De
 
 
 def _newest_of_each(
-    newest_first: Sequence[Candidate], count: int, period: Callable[[Candidate], tuple]
-) -> list[Candidate]:
+    newest_first: Sequence[C], count: int, period: Callable[[C], tuple[int, int]]
+) -> list[C]:
     """The newest backup of each of the ``count`` latest periods that have one."""
-    found: dict[tuple, Candidate] = {}
+    newest: dict[tuple[int, int], C] = {}
     for backup in newest_first:
-        found.setdefault(period(backup), backup)
-    return list(found.values())[:count]
+        newest.setdefault(period(backup), backup)
+    return list(newest.values())[:count]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,12 +134,12 @@ def plan_replaced(
     :param days: databases replaced so many days ago, or less, stay.
     """
     decisions = []
-    for name, moment in sorted(replaced, key=lambda pair: (pair[1], pair[0]), reverse=True):
-        if moment > now:
+    for name, replaced_at in sorted(replaced, key=lambda pair: (pair[1], pair[0]), reverse=True):
+        if replaced_at > now:
             keep, reason = True, "replaced in the future: one of the clocks is wrong"
-        elif now - moment <= timedelta(days=days):
+        elif now - replaced_at <= timedelta(days=days):
             keep, reason = True, f"replaced not more than {days} days ago"
-        elif newest_good is None or newest_good <= moment:
+        elif newest_good is None or newest_good <= replaced_at:
             keep, reason = True, "no good backup is newer than it: it may hold the only newer data"
         else:
             keep, reason = False, f"replaced more than {days} days ago"

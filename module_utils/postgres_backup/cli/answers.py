@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypedDict
 
-from ..errors import PostgresBackupError, unexpected
+from ..errors import in_words
 from ..findings import Finding
 from ..machine.progress import say
 from ..text import printable
@@ -32,7 +32,7 @@ def failure_of(any_error: Exception, hide: Callable[[str], str] = str) -> Failur
     :param any_error: a mistake of this program becomes a sentence as well, never a traceback.
     :param hide: blots out every secret that found its way in.
     """
-    error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+    error = in_words(any_error)
     return {
         "failed": True,
         "error": hide(error.message),

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
+from typing import TypedDict
 
+from ..catalog.backups import BackupLine
 from ..catalog.retention import Policy
-from ..s3.parts import MOST_BUFFER_BYTES
-from ..s3.store import plan_parts
+from ..s3.parts import MOST_BUFFER_BYTES, plan_parts
 from ..settings import Settings
 from ..text import human_bytes
 
@@ -27,24 +28,29 @@ LATEST = 7
 PAGE = 1000
 #: times a day that the watch looks into the bucket: hourly, called by cron and by a timer
 LOOKS_A_DAY = 48
-_NUMBERS = (
-    "storage_bytes",
-    "steady_bytes",
-    "requests_month",
-    "upload_bytes_month",
-    "storage_month",
-    "steady_month",
-    "requests_cost_month",
-)
 
 
-def estimate(settings: Settings, kept: list[dict]) -> dict:
+class Estimate(TypedDict):
+    """What is stored and asked for in a month, and what that costs.
+
+    ``steady`` is once the retention has run its whole length. The costs are in ``currency``, None
+    where the settings have no price for it.
+    """
+
+    storage_bytes: int
+    steady_bytes: int
+    requests_month: int
+    upload_bytes_month: int
+    storage_month: float | None
+    steady_month: float | None
+    requests_cost_month: float | None
+    currency: str
+
+
+def estimate(settings: Settings, kept: Sequence[BackupLine]) -> Estimate:
     """The costs of one database.
 
-    :param kept: its backups that stay, each as of ``catalog.Backup.describe``.
-    :return: ``storage_bytes`` now and ``steady_bytes`` once the retention has run its whole length;
-        ``requests_month`` and ``upload_bytes_month``; ``storage_month``, ``steady_month`` and
-        ``requests_cost_month`` in ``currency``, None where the settings have no price for it.
+    :param kept: its backups that stay.
     """
     latest = sorted(
         (line for line in kept if line["state"] != "bad"),
@@ -78,23 +84,36 @@ def estimate(settings: Settings, kept: list[dict]) -> dict:
     }
 
 
-def total(estimates: Iterable[dict]) -> dict:
-    """Several databases, or servers of one currency, together; the same keys. What is None in one
-    is None in all: a sum without it would look complete.
-    """
-    found = list(estimates)
-    summed = {
-        name: None if any(one[name] is None for one in found) else sum(one[name] for one in found)
-        for name in _NUMBERS
+def total(estimates: Iterable[Estimate]) -> Estimate:
+    """Several databases, or servers of one currency, together."""
+    parts = list(estimates)
+    return {
+        "storage_bytes": sum(part["storage_bytes"] for part in parts),
+        "steady_bytes": sum(part["steady_bytes"] for part in parts),
+        "requests_month": sum(part["requests_month"] for part in parts),
+        "upload_bytes_month": sum(part["upload_bytes_month"] for part in parts),
+        "storage_month": _sum(part["storage_month"] for part in parts),
+        "steady_month": _sum(part["steady_month"] for part in parts),
+        "requests_cost_month": _sum(part["requests_cost_month"] for part in parts),
+        "currency": next((part["currency"] for part in parts), ""),
     }
-    return summed | {"currency": next((one["currency"] for one in found), "")}
 
 
-def lines(estimate: dict) -> list[str]:
+def _sum(amounts: Iterable[float | None]) -> float | None:
+    """What is not known in one is not known of all: a sum without it would look complete."""
+    summed: float = 0
+    for amount in amounts:
+        if amount is None:
+            return None
+        summed += amount
+    return summed
+
+
+def lines(estimate: Estimate) -> list[str]:
     """An estimate as one sentence for a person; no line where no price is set."""
     currency = estimate["currency"]
     parts = []
-    if estimate["storage_month"] is not None:
+    if estimate["storage_month"] is not None and estimate["steady_month"] is not None:
         now, steady = (
             _money(estimate["storage_month"], currency),
             _money(estimate["steady_month"], currency),
@@ -105,9 +124,8 @@ def lines(estimate: dict) -> list[str]:
         )
         parts.append(f"{stored} now for {now} a month, about {later} for {steady} in the long run")
     if estimate["requests_cost_month"] is not None:
-        parts.append(
-            f"about {estimate['requests_month']:,} requests a month for {_money(estimate['requests_cost_month'], currency)}"
-        )
+        amount = _money(estimate["requests_cost_month"], currency)
+        parts.append(f"about {estimate['requests_month']:,} requests a month for {amount}")
     if not parts:
         return []
     return [
@@ -124,8 +142,8 @@ def _money(amount: float, currency: str) -> str:
 
 
 def _mean(numbers: Iterable[int]) -> float:
-    found = list(numbers)
-    return sum(found) / len(found) if found else 0.0
+    sizes = list(numbers)
+    return sum(sizes) / len(sizes) if sizes else 0.0
 
 
 @functools.lru_cache(
@@ -167,7 +185,7 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
     backup = (
         1  # is the store there
         + 2  # its clock, and the unfinished uploads of earlier runs
-        + 4  # a name: the note that we begin, who else has, and that neither backup nor manifest is there
+        + 4  # a name: the note that we begin, who else has, and that nothing is there under it
         + _upload_requests(settings, size, plain_bytes)
         + 3  # roles, manifest, the note in the journal
     )
@@ -194,8 +212,9 @@ def look_requests(settings: Settings, kept: int) -> float:
 
 def _catalog_requests(backups: int) -> int:
     """To know what lies there: the listing of backups and that of manifests, both where this
-    database's backups lie and where they would lie if the
-    settings named more databases, or fewer; and every manifest is read."""
+    database's backups lie and where they would lie if the settings named more databases, or fewer;
+    and every manifest is read.
+    """
     pages = math.ceil(backups / PAGE) or 1
     return 2 * pages + 2 + backups
 

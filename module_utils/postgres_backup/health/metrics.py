@@ -7,15 +7,22 @@ a name means is its line in :data:`METRICS`.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TypedDict, cast
 
-from ..clock import parse_timestamp
-from ..errors import unexpected
-from ..findings import finding
+from ..catalog.history import LastRun
+from ..clock import format_timestamp, parse_timestamp, utc_now
+from ..errors import UsageError, in_words
+from ..findings import Finding, finding
 from ..machine import state
+from ..machine.files import replace_file, sweep_halves
 from ..settings import Settings
+from . import alarms
+from .alarm_kinds import OpenAlarm
+from .status import BucketStatus, DatabaseStatus
 
 FILE = "postgres-backup.prom"
 #: name -> its labels after ``server``, and what it is; names that end in _total only ever grow
@@ -79,82 +86,117 @@ def path_of(settings: Settings) -> str:
     return settings.metrics_file or os.path.join(settings.state_dir, FILE)
 
 
-def write(settings: Settings, facts: dict) -> list[dict]:
+class Counters(TypedDict, total=False):
+    """What the state has counted: backups removed, for each database; failures, by reason."""
+
+    pruned: dict[str, int]
+    failures: dict[str, dict[str, int]]
+
+
+class LastRestore(TypedDict):
+    at: str
+    downtime_seconds: float
+
+
+class _Look(TypedDict, total=False):
+    """What the last look into the bucket has found, as the state keeps it."""
+
+    watched_at: str | None
+    databases: dict[str, DatabaseStatus]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What the numbers tell of; nothing is told of what is left out.
+
+    :param run: the last nightly run; may be empty.
+    :param watched_at: when the watch last looked.
+    :param restores: the last one of each database.
+    """
+
+    server: str
+    fresh_hours: int | None = None
+    run: LastRun = dataclasses.field(default_factory=LastRun)
+    watched_at: datetime | None = None
+    databases: Mapping[str, DatabaseStatus] = dataclasses.field(default_factory=dict)
+    counters: Counters = dataclasses.field(default_factory=Counters)
+    restores: Mapping[str, LastRestore] = dataclasses.field(default_factory=dict)
+    alarms: Sequence[OpenAlarm] = ()
+
+
+def renew(settings: Settings, seen: BucketStatus | None, watched: bool = False) -> list[Finding]:
+    """Write the numbers as they are now.
+
+    :param seen: what ``status`` says; None where the store does not answer: what was last known of
+        the bucket stays.
+    :param watched: it is the hourly look that has seen it.
+    :return: findings: what could not be written.
+    """
+    try:
+        last = cast(_Look, state.read(settings, state.LAST_LOOK))
+        look: _Look = {
+            "watched_at": format_timestamp(utc_now()) if watched else last.get("watched_at"),
+            "databases": seen["databases"] if seen else last.get("databases", {}),
+        }
+        state.write(settings, state.LAST_LOOK, {**look})
+        facts = Facts(
+            server=settings.server_name,
+            fresh_hours=settings.fresh_hours,
+            run=cast(LastRun, state.read(settings, state.LAST_RUN)),
+            watched_at=parse_timestamp(look["watched_at"]) if look["watched_at"] else None,
+            databases=look["databases"],
+            counters=cast(Counters, state.read(settings, state.COUNTERS)),
+            restores=cast(
+                Mapping[str, LastRestore],
+                state.read(settings, state.LAST_RESTORE),
+            ),
+            alarms=alarms.open_alarms(settings),
+        )
+    except UsageError as error:
+        return [finding("STATE_NOT_WRITTEN", error.message)]
+    return write(settings, facts)
+
+
+def write(settings: Settings, facts: Facts) -> list[Finding]:
     """Replace the file. What it tells of has happened, so a file that cannot be written makes a
     finding and no failure.
 
-    :param facts: ``server``, ``now``, ``fresh_hours``; ``run``: the last nightly run's result, or
-        empty; ``watched_at`` (datetime or None); ``databases``: per name ``last``
-        (``catalog.Backup.describe`` or None), ``kept``, ``bytes``, ``oldest``; ``counters``:
-        ``pruned`` and ``failures``; ``restores``: per name ``at`` and ``downtime_seconds``;
-        ``alarms``: each with its ``code``. Any but ``server`` may be missing.
     :return: findings: METRICS_NOT_WRITTEN, or none.
     """
     path = path_of(settings)
     try:
-        _replace(settings, path, _text(facts))
+        text = _text(facts)
+        if not settings.metrics_file:
+            state.directory(settings)
+        sweep_halves(path)
+        # node_exporter is another user, and cron's umask may be anything
+        replace_file(path, text, mode=0o644, sync=True)
     except Exception as any_error:  # noqa: BLE001 - whatever it is, the backup is in the bucket
         cause = (
-            any_error.strerror
-            if isinstance(any_error, OSError)
-            else getattr(any_error, "message", "") or unexpected(any_error).message
+            any_error.strerror if isinstance(any_error, OSError) else in_words(any_error).message
         )
         return [finding("METRICS_NOT_WRITTEN", settings.hide(f"Failed to write {path}: {cause}"))]
     return []
 
 
-def _replace(settings: Settings, path: str, text: bytes) -> None:
-    """The whole file in one step; killed or out of room at any moment, the old one is still there."""
-    if not settings.metrics_file:
-        state.directory(settings)
-    beside = f"{path}.{os.getpid()}"  # no .prom at its end: node_exporter reads nothing that is half there
-    _clear(path)
-    try:
-        with open(beside, "wb") as file:
-            os.fchmod(
-                file.fileno(), 0o644
-            )  # node_exporter is another user, and cron's umask may be anything
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
-        raise
-
-
-def _clear(path: str) -> None:
-    """Remove what runs that were killed in the middle have left."""
-    folder, name = os.path.split(path)
-    for other in os.listdir(folder or "."):
-        stem, _, process = other.rpartition(".")
-        if stem == name and process.isdigit() and not os.path.exists(f"/proc/{process}"):
-            with contextlib.suppress(FileNotFoundError):  # another run clears up too
-                os.unlink(os.path.join(folder, other))
-
-
-def _text(facts: dict) -> bytes:
+def _text(facts: Facts) -> bytes:
     """The file's content, in Prometheus' text format."""
-    from prometheus_client import (
-        CollectorRegistry,
-        generate_latest,
-    )  # only here: most calls of the program need none of it
+    # only here: most calls of the program need none of it
+    from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    values: dict[str, list] = {}
+    samples: dict[str, list[tuple[list[str], float]]] = {}
     for name, labels, value in _samples(facts):
         if value is not None:
-            values.setdefault(name, []).append(([facts["server"], *labels], value))
+            samples.setdefault(name, []).append(([facts.server, *labels], value))
 
     class Collector:
-        def collect(self) -> Iterator:
-            for name, found in values.items():
+        def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+            for name, values in samples.items():
                 labels, help_text = METRICS[name]
-                family = (CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily)(
-                    name, help_text, labels=("server", *labels)
-                )
-                for texts, value in found:
+                kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+                family = kind(name, help_text, labels=("server", *labels))
+                for texts, value in values:
                     family.add_metric(texts, value)
                 yield family
 
@@ -163,67 +205,55 @@ def _text(facts: dict) -> bytes:
     return generate_latest(registry)
 
 
-def _samples(facts: dict) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
-    """Name, labels after ``server``, value; None where there is nothing to tell."""
-    for database, one in facts.get("databases", {}).items():
-        last = one.get("last") or {}
-        seconds, dump_bytes = last.get("seconds"), last.get("dump_bytes")
-        yield (
-            "postgres_backup_last_success_timestamp_seconds",
-            (database,),
-            _moment(last.get("taken_at")),
-        )
-        yield "postgres_backup_last_size_bytes", (database,), last.get("bytes")
-        yield "postgres_backup_last_dump_bytes", (database,), dump_bytes
-        yield "postgres_backup_last_rows", (database,), last.get("rows")
-        yield "postgres_backup_last_duration_seconds", (database,), seconds
-        yield (
-            "postgres_backup_last_rate_bytes_per_second",
-            (database,),
-            dump_bytes / seconds if dump_bytes is not None and seconds else None,
-        )
-        yield "postgres_backup_kept_backups", (database,), one.get("kept")
-        yield "postgres_backup_kept_bytes", (database,), one.get("bytes")
-        yield "postgres_backup_oldest_timestamp_seconds", (database,), _moment(one.get("oldest"))
-    counters = facts.get("counters", {})
-    for database, count in counters.get("pruned", {}).items():
+#: name, labels after ``server``, value; None where there is nothing to tell
+_Sample = tuple[str, tuple[str, ...], "float | None"]
+
+
+def _samples(facts: Facts) -> Iterator[_Sample]:
+    for database, status in facts.databases.items():
+        yield from _of_a_database((database,), status)
+    for database, count in facts.counters.get("pruned", {}).items():
         yield "postgres_backup_pruned_total", (database,), count
-    for database, reasons in counters.get("failures", {}).items():
+    for database, reasons in facts.counters.get("failures", {}).items():
         for why, count in reasons.items():
             yield "postgres_backup_failures_total", (database, why), count
-    for database, restored in facts.get("restores", {}).items():
-        yield (
-            "postgres_backup_last_restore_timestamp_seconds",
-            (database,),
-            _moment(restored.get("at")),
-        )
-        yield (
-            "postgres_backup_last_restore_downtime_seconds",
-            (database,),
-            restored.get("downtime_seconds"),
-        )
+    for database, restore in facts.restores.items():
+        at, downtime = _seconds(restore["at"]), restore["downtime_seconds"]
+        yield "postgres_backup_last_restore_timestamp_seconds", (database,), at
+        yield "postgres_backup_last_restore_downtime_seconds", (database,), downtime
     yield from _of_the_server(facts)
 
 
-def _of_the_server(facts: dict) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
-    watched, run, hours = facts.get("watched_at"), facts.get("run") or {}, facts.get("fresh_hours")
-    yield "postgres_backup_fresh_limit_seconds", (), hours and hours * 3600
-    yield "postgres_backup_last_watch_timestamp_seconds", (), watched and watched.timestamp()
-    yield "postgres_backup_last_run_timestamp_seconds", (), _moment(run.get("started_at"))
-    yield (
-        "postgres_backup_last_run_success",
-        (),
-        int(run["exit_status"] == 0) if "exit_status" in run else None,
-    )
-    yield from ((name, (code,), count) for name, code, count in _open(facts.get("alarms", [])))
+def _of_a_database(label: tuple[str], status: DatabaseStatus) -> Iterator[_Sample]:
+    if last := status["last"]:
+        seconds, dump_bytes = last["seconds"], last["dump_bytes"]
+        rate = dump_bytes / seconds if dump_bytes is not None and seconds else None
+        taken_at = _seconds(last["taken_at"])
+        yield "postgres_backup_last_success_timestamp_seconds", label, taken_at
+        yield "postgres_backup_last_size_bytes", label, last["bytes"]
+        yield "postgres_backup_last_dump_bytes", label, dump_bytes
+        yield "postgres_backup_last_rows", label, last["rows"]
+        yield "postgres_backup_last_duration_seconds", label, seconds
+        yield "postgres_backup_last_rate_bytes_per_second", label, rate
+    yield "postgres_backup_kept_backups", label, status["kept"]
+    yield "postgres_backup_kept_bytes", label, status["bytes"]
+    yield "postgres_backup_oldest_timestamp_seconds", label, _seconds(status["oldest"])
 
 
-def _open(alarms: Iterable[dict]) -> Iterator[tuple[str, str, int]]:
-    codes = [alarm["code"] for alarm in alarms]
+def _of_the_server(facts: Facts) -> Iterator[_Sample]:
+    limit = facts.fresh_hours * 3600 if facts.fresh_hours else None
+    yield "postgres_backup_fresh_limit_seconds", (), limit
+    watched = facts.watched_at.timestamp() if facts.watched_at else None
+    yield "postgres_backup_last_watch_timestamp_seconds", (), watched
+    if facts.run:
+        began, well = _seconds(facts.run["started_at"]), facts.run["exit_status"] == 0
+        yield "postgres_backup_last_run_timestamp_seconds", (), began
+        yield "postgres_backup_last_run_success", (), int(well)
+    codes = [alarm["code"] for alarm in facts.alarms]
     for code in sorted(set(codes)):
-        yield "postgres_backup_open_alarms", code, codes.count(code)
+        yield "postgres_backup_open_alarms", (code,), codes.count(code)
 
 
-def _moment(text: str | None) -> float | None:
-    """Seconds since 1970 of a timestamp as manifests have them."""
-    return parse_timestamp(text).timestamp() if text else None
+def _seconds(timestamp: str | None) -> float | None:
+    """Since 1970, as Prometheus counts."""
+    return parse_timestamp(timestamp).timestamp() if timestamp else None

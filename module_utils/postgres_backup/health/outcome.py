@@ -5,23 +5,23 @@ numbers, whoever reads the alarms.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 
 from ..catalog import journal
 from ..catalog.backups import layout_for
 from ..clock import format_timestamp, utc_now
-from ..errors import LockedError, PostgresBackupError, UsageError, reason, unexpected
-from ..findings import finding
+from ..errors import LockedError, PostgresBackupError, UsageError, in_words, reason
+from ..findings import Finding, finding
 from ..machine import state
 from ..s3.store import HASTY, Store
 from ..settings import Settings
 from . import alarms
+from .alarm_kinds import Alarm, GoodBackup, key
 
-#: causes that several troubles may share, so that one message is enough
+#: causes that several alarms may share, so that one message is enough
 _SHARED = ("store", "clock")
-
-
-#: troubles that the success of some work ends
+#: alarms that the success of some work ends
 _ENDED_BY = {
     "backup": ("BACKUP_FAILED", "BACKUP_STALE", "BACKUP_BAD"),
     "restore": ("RESTORE_FAILED",),
@@ -30,18 +30,25 @@ _ENDED_BY = {
 }
 
 
+@dataclasses.dataclass
+class Note:
+    """What the work itself has to say: the newest good backup, where it made one."""
+
+    good: GoodBackup | None = None
+
+
 @contextlib.contextmanager
 def noted(
     settings: Settings,
     what: str,
     database: str,
-    facts: dict | None = None,
+    facts: Mapping[str, object] | None = None,
     ends: bool = True,
     alarm: bool = True,
     check: bool = False,
-) -> Iterator[dict]:
-    """Note how the ``with`` block ends: a failure is told, a success ends the trouble that an
-    earlier failure began.
+) -> Iterator[Note]:
+    """Note how the ``with`` block ends: a failure is told, a success ends the alarm that an earlier
+    failure raised.
 
     Wrong usage and a lock that another run holds are answers to whoever asked, and nothing failed.
 
@@ -51,24 +58,22 @@ def noted(
     :param ends: the block is the last step of the work.
     :param alarm: somebody else than who asked should hear of it.
     :param check: nothing is done, so nothing is noted.
-    :return: a dict for ``good``: the newest good backup (``backup`` and ``taken_at``), where the
-        work made one.
     """
-    note: dict = {}
+    note = Note()
     try:
         yield note
     except (UsageError, LockedError):
         raise
     except Exception as any_error:
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        error = in_words(any_error)
         if not check:
             error.findings += failed(settings, what, database, error, facts, alarm)
         raise
     if ends and alarm and not check:
         alarms.settle(
             settings,
-            [alarms.key(code, database) for code in _ENDED_BY[what]],
-            good={database: note.get("good")},
+            [key(code, database) for code in _ENDED_BY[what]],
+            good={database: note.good},
         )
 
 
@@ -77,9 +82,9 @@ def failed(
     what: str,
     database: str,
     error: PostgresBackupError,
-    facts: dict | None = None,
+    facts: Mapping[str, object] | None = None,
     alarm: bool = True,
-) -> list[dict]:
+) -> list[Finding]:
     """Tell of a failure.
 
     :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
@@ -87,11 +92,13 @@ def failed(
     :return: findings: what could not be noted or told.
     """
     why = reason(error)
-    event = (
-        {"database": database}
-        | (facts or {})
-        | {"reason": settings.hide(error.message), "kind": why, "findings": error.findings}
-    )
+    event = {
+        "database": database,
+        **(facts or {}),
+        "reason": settings.hide(error.message),
+        "kind": why,
+        "findings": error.findings,
+    }
     findings = journal.record(
         Store(settings, patience=HASTY),
         layout_for(settings, database),
@@ -101,20 +108,22 @@ def failed(
     )
     if alarm:
         findings += state.count(settings, "failures", database, why)
-        trouble = alarms.Trouble(
-            _code(what), database, error.message, error.hint, why if why in _SHARED else ""
-        )
-        findings += alarms.settle(settings, [trouble.key], [trouble])
+        cause = why if why in _SHARED else ""
+        raised = Alarm(f"{what.upper()}_FAILED", database, error.message, error.hint, cause)
+        findings += alarms.settle(settings, [raised.key], [raised])
     return findings
 
 
-def restored(settings: Settings, store: Store, result: dict, *names: str) -> list[dict]:
+def restored(
+    settings: Settings, store: Store, result: Mapping[str, object], *names: str
+) -> list[Finding]:
     """Note a restore that ended well.
 
+    :param result: at least ``database backup downtime_seconds``.
     :param names: the keys of the result that the journal is to hold.
     :return: findings: what could not be noted.
     """
-    now, database = utc_now(), result["database"]
+    now, database = utc_now(), str(result["database"])
     findings = journal.record(
         store,
         layout_for(settings, database),
@@ -132,7 +141,3 @@ def restored(settings: Settings, store: Store, result: dict, *names: str) -> lis
     except UsageError as error:
         findings.append(finding("STATE_NOT_WRITTEN", error.message))
     return findings
-
-
-def _code(what: str) -> str:
-    return f"{what.upper()}_FAILED"

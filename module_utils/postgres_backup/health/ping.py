@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import urllib.parse
 
-from ..findings import finding
+from ..findings import Finding, finding
 from ..settings import Settings
 
 #: the service keeps 100 kB of a body; the end of a log says why
@@ -20,7 +20,7 @@ CONNECT, ANSWER = 5.0, 10.0
 _TRIES = 2
 
 
-def send(settings: Settings, event: str = "", body: str = "") -> list[dict]:
+def send(settings: Settings, event: str = "", body: str = "") -> list[Finding]:
     """Send one sign of life. A backup that is in the bucket is there whether or not somebody hears
     of it, so nothing is raised.
 
@@ -51,12 +51,9 @@ def send(settings: Settings, event: str = "", body: str = "") -> list[dict]:
                 reason = f"HTTP status {answer.status}"
             except (urllib3.exceptions.HTTPError, ValueError) as error:
                 reason = type(error).__name__  # its text holds the address, which is a secret
-    return [
-        finding(
-            "PING_FAILED",
-            f"The dead-man's switch could not be told {event or 'of success'} (backup_ping_url): {reason}",
-        )
-    ]
+    what = event or "of success"
+    message = f"The dead-man's switch could not be told {what} (backup_ping_url): {reason}"
+    return [finding("PING_FAILED", message)]
 
 
 def _address(url: str, event: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypedDict
 
 from ..catalog.names import Layout
 from ..clock import format_timestamp, utc_now
@@ -14,12 +15,23 @@ from ..settings import Settings
 MOST_HOURS = 168
 
 
-def page(settings: Settings, text: str, hours: int, check: bool = False) -> dict:
+class _Published(TypedDict):
+    changed: bool
+    key: str
+    ends_at: str
+
+
+class Published(_Published, total=False):
+    """Where the page lies, and until when its ``link`` is good; none with ``check``."""
+
+    link: str
+
+
+def publish_page(settings: Settings, text: str, hours: int, check: bool = False) -> Published:
     """Put the page under the prefix, in place of the one before, and make a link to it.
 
     :param text: the page, HTML.
     :param hours: for how long the link is good, at most :data:`MOST_HOURS`.
-    :return: ``key link ends_at changed``; no ``link`` with ``check``.
     :raises UsageError: no link lasts so long.
     :raises StoreError: the store refused the page.
     """
@@ -38,8 +50,8 @@ def page(settings: Settings, text: str, hours: int, check: bool = False) -> dict
     return {"changed": True, "key": key, "link": store.link(key, hours * 3600), "ends_at": ends}
 
 
-def lines(result: dict) -> list[str]:
-    """:func:`page` for a person."""
+def lines(result: Published) -> list[str]:
+    """:func:`publish_page` for a person."""
     if "link" not in result:
         return [f"It would be put into the bucket as {result['key']}"]
     return [

@@ -6,15 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TypedDict
 
-from ..catalog import history
-from ..catalog.backups import Backup
+from ..catalog.backups import Backup, State
+from ..catalog.history import Event, events
 from ..catalog.names import BackupName
 from ..catalog.retention import Decision, Policy, plan
-from ..clock import format_timestamp, parse_timestamp, utc_now
+from ..clock import format_timestamp, utc_now
+from ..findings import Finding
 from ..s3.store import Store
 from ..settings import Settings
-from . import alarms, costs, status
+from . import costs, verdict
+from .alarm_kinds import OpenAlarm
+from .status import BucketStatus, DatabaseStatus, ReplacedDatabase, look
 
 #: days that the page looks back
 DAYS = 90
@@ -25,38 +29,142 @@ _DRILLS = ("drill", "drill-failed")
 _FAILURES = ("backup-failed", "prune-failed")
 
 
-def describe_server(settings: Settings) -> dict:
+class Retention(TypedDict):
+    days: int
+    weekly: int
+    monthly: int
+
+
+class ProofFacts(TypedDict):
+    kind: str
+    at: str
+
+
+class PastBackup(TypedDict):
+    """A backup that the journal remembers and the bucket no longer has."""
+
+    backup: str
+    taken_at: str
+    bytes: int | None
+    dump_bytes: int | None
+    rows: int | None
+    seconds: float | None
+
+
+class BackupFacts(TypedDict):
+    """A backup in the bucket, whether it stays and why, and the last of its proofs."""
+
+    backup: str
+    taken_at: str
+    bytes: int
+    dump_bytes: int | None
+    rows: int | None
+    seconds: float | None
+    state: State
+    keep: bool
+    reason: str
+    problem: str
+    proofs: list[ProofFacts]
+
+
+class TableFacts(TypedDict):
+    """The rows of a table in each backup; None where it had no such table."""
+
+    table: str
+    rows: list[int | None]
+
+
+class _Outcome(TypedDict):
+    at: str
+    ok: bool
+    backup: str | None
+    seconds: float | None
+    downtime_seconds: float | None
+    tables: list[str]
+
+
+class Outcome(_Outcome, total=False):
+    """What became of a restore or a drill; ``reason`` where it failed."""
+
+    reason: str
+
+
+class Failure(_Outcome):
+    """A backup or a prune (``what``) that failed."""
+
+    reason: str
+    what: str
+
+
+class DatabaseFacts(TypedDict):
+    """One database."""
+
+    database: str
+    state: verdict.DatabaseState
+    #: the newest good backup
+    last: str | None
+    age_hours: float | None
+    kept: int
+    bytes: int
+    #: newest first
+    backups: list[BackupFacts]
+    past: list[PastBackup]
+    #: the largest, with their rows in each of ``backups``
+    tables: list[TableFacts]
+    #: what the next prune takes
+    going: list[str]
+    failures: list[Failure]
+    restores: list[Outcome]
+    drills: list[Outcome]
+    replaced: list[ReplacedDatabase] | None
+    waiting: int
+
+
+class ServerFacts(TypedDict):
+    """One server, JSON throughout; times are UTC, sizes bytes."""
+
+    server: str
+    at: str
+    days: int
+    next_run: str
+    schedule_time: str
+    fresh_hours: int
+    retention: Retention
+    healthy: bool
+    findings: list[Finding]
+    alarms: list[OpenAlarm]
+    costs: costs.Estimate
+    databases: list[DatabaseFacts]
+
+
+def describe_server(settings: Settings) -> ServerFacts:
     """What :func:`describe` makes of this server as it is now: each listing of the bucket, and each
     manifest, is asked for once.
 
     :raises StoreError: the bucket cannot be read.
     """
     now = utc_now()
-    found, backups = status.look(settings)
-    events = history.events(settings, Store(settings), now - timedelta(days=DAYS))
-    return describe(settings, now, backups, found, events, alarms.open_troubles(settings))
+    seen, backups = look(settings)
+    happened = events(settings, Store(settings), now - timedelta(days=DAYS))
+    return describe(settings, now, backups, seen, happened, seen["alarms"])
 
 
 def describe(
     settings: Settings,
     now: datetime,
     backups: Mapping[str, Sequence[Backup]],
-    found: dict,
-    events: Sequence[dict],
-    alarms: Sequence[dict],
-) -> dict:
-    """One server, JSON throughout; times are UTC, sizes bytes.
+    seen: BucketStatus,
+    happened: Sequence[Event],
+    alarms: Sequence[OpenAlarm],
+) -> ServerFacts:
+    """Everything of one server, from what was read. Pure.
 
     :param backups: per database, newest first, as ``status.look`` gives them.
-    :param found: what ``status.look`` says of them.
-    :param events: of the last :data:`DAYS` days, newest first, as ``history.events`` gives them.
-    :param alarms: as ``alerts.open_troubles`` gives them.
-    :return: ``server at next_run schedule_time fresh_hours retention healthy findings alarms costs
-        databases``; each database has ``database state last age_hours backups past tables going
-        failures restores drills replaced waiting kept bytes`` (see :func:`_database`).
+    :param seen: what ``status`` says of them.
+    :param happened: in the last :data:`DAYS` days, newest first.
     """
     decisions = {
-        name: [d for d in plan(list(backups[name]), Policy.of(settings), now) if d.backup.candidate]
+        name: [d for d in plan(backups[name], Policy.of(settings), now) if d.backup.candidate]
         for name in settings.databases
     }
     stays = {
@@ -67,7 +175,7 @@ def describe(
         "server": settings.server_name,
         "at": format_timestamp(now),
         "days": DAYS,
-        "next_run": found["next_run"],
+        "next_run": seen["next_run"],
         "schedule_time": settings.schedule_time,
         "fresh_hours": settings.fresh_hours,
         "retention": {
@@ -75,12 +183,19 @@ def describe(
             "weekly": settings.keep_weekly,
             "monthly": settings.keep_monthly,
         },
-        "healthy": found["healthy"],
-        "findings": [one | {"message": settings.hide(one["message"])} for one in found["findings"]],
-        "alarms": [one | {"message": settings.hide(one["message"])} for one in alarms],
+        "healthy": seen["healthy"],
+        "findings": [{**f, "message": settings.hide(f["message"])} for f in seen["findings"]],
+        "alarms": [{**a, "message": settings.hide(a["message"])} for a in alarms],
         "costs": costs.total(costs.estimate(settings, kept) for kept in stays.values()),
         "databases": [
-            _database(settings, now, name, decisions[name], found["databases"][name], events)
+            _database(
+                settings,
+                now,
+                decisions[name],
+                seen["databases"][name],
+                [event for event in happened if event["database"] == name],
+                name,
+            )
             for name in settings.databases
         ],
     }
@@ -89,105 +204,106 @@ def describe(
 def _database(
     settings: Settings,
     now: datetime,
+    decisions: Sequence[Decision[Backup]],
+    seen: DatabaseStatus,
+    happened: Sequence[Event],
     name: str,
-    decisions: Sequence[Decision],
-    found: dict,
-    events: Sequence[dict],
-) -> dict:
-    """``state``: none (no good backup), stale, failed (the last attempt), bad (one that is kept is
-    damaged) or well. ``backups``: newest first, with ``keep`` and ``reason``. ``past``: those that
-    the journal remembers and the bucket no longer has. ``tables``: the largest, with their rows in
-    each of
-    ``backups`` (None where it had no such table). ``going``: what the next prune takes."""
-    mine = [event for event in events if event["database"] == name]
-    lines = [_line(d, now) for d in decisions]
-    there = {line["backup"] for line in lines}
-    failures = [
-        _outcome(settings, e) | {"what": e["event"].removesuffix("-failed")}
-        for e in mine
-        if e["event"] in _FAILURES
-    ]
+) -> DatabaseFacts:
+    backups = [_backup(decision, now) for decision in decisions]
+    there = {backup["backup"] for backup in backups}
+    failures = [_failure(settings, event) for event in happened if event["event"] in _FAILURES]
+    last = seen["last"]
     return {
         "database": name,
-        "state": _state(settings, now, lines, found["last"], failures),
-        "last": found["last"] and found["last"]["backup"],
-        "age_hours": found["age_hours"],
-        "kept": found["kept"],
-        "bytes": found["bytes"],
-        "backups": lines,
+        "state": verdict.database_state(
+            last["taken_at"] if last else None,
+            settings.fresh_hours,
+            failures,
+            any(backup["state"] == "bad" for backup in backups),
+            now,
+        ),
+        "last": last["backup"] if last else None,
+        "age_hours": seen["age_hours"],
+        "kept": seen["kept"],
+        "bytes": seen["bytes"],
+        "backups": backups,
         "past": [
-            _past(e)
-            for e in mine
-            if e["event"] == "backup"
-            and e.get("backup") not in there
-            and BackupName.parse(str(e.get("backup")))
+            _past(event)
+            for event in happened
+            if event["event"] == "backup"
+            and event.get("backup") not in there
+            and BackupName.parse(str(event.get("backup")))
         ],
-        "tables": _tables([d.backup for d in decisions]),
-        "going": [line["backup"] for line in lines if not line["keep"]],
+        "tables": _tables([decision.backup for decision in decisions]),
+        "going": [backup["backup"] for backup in backups if not backup["keep"]],
         "failures": failures,
-        "restores": [_outcome(settings, e) for e in mine if e["event"] in _RESTORES],
-        "drills": [_outcome(settings, e) for e in mine if e["event"] in _DRILLS],
-        "replaced": found["replaced"],
-        "waiting": found["waiting"],
+        "restores": [_outcome(settings, e) for e in happened if e["event"] in _RESTORES],
+        "drills": [_outcome(settings, e) for e in happened if e["event"] in _DRILLS],
+        "replaced": seen["replaced"],
+        "waiting": seen["waiting"],
     }
 
 
-def _state(
-    settings: Settings,
-    now: datetime,
-    lines: Sequence[dict],
-    last: dict | None,
-    failures: Sequence[dict],
-) -> str:
-    if last is None:
-        return "none"
-    if now - parse_timestamp(last["taken_at"]) > timedelta(hours=settings.fresh_hours):
-        return "stale"
-    if any(one["what"] == "backup" and one["at"] > last["taken_at"] for one in failures):
-        return "failed"
-    return "bad" if any(line["state"] == "bad" for line in lines) else "well"
-
-
-def _line(decision: Decision, now: datetime) -> dict:
-    about = decision.backup.describe(now)
-    names = ("backup", "taken_at", "bytes", "dump_bytes", "rows", "seconds", "state")
-    proofs = [{"kind": proof["kind"], "at": proof["at"]} for proof in decision.backup.proofs][-1:]
-    return {name: about[name] for name in names} | {
+def _backup(decision: Decision[Backup], now: datetime) -> BackupFacts:
+    line = decision.backup.describe(now)
+    return {
+        "backup": line["backup"],
+        "taken_at": line["taken_at"],
+        "bytes": line["bytes"],
+        "dump_bytes": line["dump_bytes"],
+        "rows": line["rows"],
+        "seconds": line["seconds"],
+        "state": line["state"],
         "keep": decision.keep,
         "reason": decision.reason,
-        "problem": about["problem"],
-        "proofs": proofs,
+        "problem": line["problem"],
+        "proofs": [
+            {"kind": proof["kind"], "at": proof["at"]} for proof in decision.backup.proofs[-1:]
+        ],
     }
 
 
-def _past(event: dict) -> dict:
-    return {"taken_at": event["at"]} | {
-        name: event.get(name) for name in ("backup", "bytes", "dump_bytes", "rows", "seconds")
+def _past(event: Event) -> PastBackup:
+    return {
+        "taken_at": event["at"],
+        "backup": event["backup"],
+        "bytes": event.get("bytes"),
+        "dump_bytes": event.get("dump_bytes"),
+        "rows": event.get("rows"),
+        "seconds": event.get("seconds"),
     }
 
 
-def _outcome(settings: Settings, event: dict) -> dict:
-    """What became of a backup, a restore or a drill: ``at ok reason`` and what else the journal has
-    of it.
-    """
-    found = {name: event.get(name) for name in ("backup", "seconds", "downtime_seconds")}
-    tables = [
-        str(one["table"] if isinstance(one, dict) else one) for one in event.get("tables") or []
-    ]
+def _outcome(settings: Settings, event: Event) -> Outcome:
     ok = not event["event"].endswith("-failed")
-    return (
-        {"at": event["at"], "ok": ok}
-        | found
-        | {"tables": tables}
-        | ({} if ok else {"reason": settings.hide(str(event.get("reason", "")))})
-    )
+    outcome: Outcome = {
+        "at": event["at"],
+        "ok": ok,
+        "backup": event.get("backup"),
+        "seconds": event.get("seconds"),
+        "downtime_seconds": event.get("downtime_seconds"),
+        "tables": _table_names(event),
+    }
+    if not ok:
+        outcome["reason"] = settings.hide(str(event.get("reason", "")))
+    return outcome
 
 
-def _tables(backups: Sequence[Backup]) -> list[dict]:
-    """Of the newest good backup those with most rows, the largest first: ``table`` and ``rows``, a
-    number for each backup.
-    """
-    newest = next((b.manifest["tables"] for b in backups if b.ours and b.good), {})
+def _failure(settings: Settings, event: Event) -> Failure:
+    what, reason = event["event"].removesuffix("-failed"), str(event.get("reason", ""))
+    return {**_outcome(settings, event), "reason": settings.hide(reason), "what": what}
+
+
+def _table_names(event: Event) -> list[str]:
+    """Of a restore of tables: a failed one names what was asked for."""
+    tables: Sequence[object] = event.get("tables") or []
+    return [str(table["table"] if isinstance(table, dict) else table) for table in tables]
+
+
+def _tables(backups: Sequence[Backup]) -> list[TableFacts]:
+    """Of the newest good backup those with most rows, the largest first."""
+    good = (b.manifest["tables"] for b in backups if b.ours and b.good and b.manifest)
+    newest = next(good, {})
     largest = sorted(newest, key=lambda table: (-newest[table]["rows"], table))[:TABLES]
     return [
         {"table": table, "rows": [_rows(backup, table) for backup in backups]} for table in largest
@@ -195,13 +311,15 @@ def _tables(backups: Sequence[Backup]) -> list[dict]:
 
 
 def _rows(backup: Backup, table: str) -> int | None:
-    return backup.manifest["tables"].get(table, {}).get("rows") if backup.good else None
+    if not backup.good or not backup.manifest or table not in backup.manifest["tables"]:
+        return None
+    return backup.manifest["tables"][table]["rows"]
 
 
-def lines(facts: dict) -> list[str]:
+def lines(facts: ServerFacts) -> list[str]:
     """:func:`describe_server` for a person: is all well, and if not, why."""
     well = "all is well" if facts["healthy"] else "NOT WELL"
     return [
         f"{facts['server']}: {well}; next run {facts['next_run']}",
-        *(f"  {one['code']}: {one['message']}" for one in facts["findings"]),
+        *(f"  {found['code']}: {found['message']}" for found in facts["findings"]),
     ]

@@ -6,11 +6,11 @@ of a disaster.
 
 from __future__ import annotations
 
-import itertools
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from ..findings import finding
+from ..catalog.manifest import Manifest
+from ..findings import Finding, finding
 from ..text import human_bytes
 
 #: so many predecessors make a trend; with fewer, nothing is said
@@ -27,8 +27,8 @@ _NAMED = 3
 
 
 def findings(
-    newest: dict, earlier: Sequence[dict], drop_percent: int, jump_percent: int
-) -> list[dict]:
+    newest: Manifest, earlier: Sequence[Manifest], drop_percent: int, jump_percent: int
+) -> list[Finding]:
     """What is out of the ordinary in the newest backup.
 
     Its size (of the dump, so that another compression changes nothing) is held against the median
@@ -36,14 +36,12 @@ def findings(
     since some tables fill and empty as a matter of course. Both are told of for some nights, until
     the change is what is usual.
 
-    :param newest: a manifest.
-    :param earlier: manifests of good backups of the same database before it, newest first.
+    :param earlier: those of good backups of the same database before it, newest first.
     :param drop_percent: smaller by more than this is told of; ``jump_percent``: larger by more than
         this; 0: never.
-    :return: ``code`` (SIZE_DROPPED, SIZE_JUMPED, ROWS_DROPPED, ROWS_JUMPED) and ``message``; at
-        most one of each.
+    :return: SIZE_DROPPED, SIZE_JUMPED, ROWS_DROPPED, ROWS_JUMPED; at most one of each.
     """
-    known = [one for one in earlier if one.get("format") == newest.get("format")][:MOST]
+    known = [m for m in earlier if m.get("format") == newest.get("format")][:MOST]
     if len(known) < FEWEST:
         return []
     return [
@@ -52,8 +50,8 @@ def findings(
     ]
 
 
-def _size(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dict]:
-    now, usual = newest["dump_bytes"], statistics.median(one["dump_bytes"] for one in known)
+def _size(newest: Manifest, known: Sequence[Manifest], drop: int, jump: int) -> list[Finding]:
+    now, usual = newest["dump_bytes"], statistics.median(m["dump_bytes"] for m in known)
     text = (
         f"{human_bytes(now)} of dump, the last {len(known)} had {human_bytes(usual)} (their median)"
     )
@@ -74,21 +72,17 @@ def _size(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dic
     return []
 
 
-def _rows(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dict]:
+def _rows(newest: Manifest, known: Sequence[Manifest], drop: int, jump: int) -> list[Finding]:
     dropped, jumped = [], []
-    for name in sorted(set(newest["tables"]).union(*(one["tables"] for one in known))):
-        before = [one["tables"][name]["rows"] for one in known if name in one["tables"]]
+    for name in sorted(set(newest["tables"]).union(*(m["tables"] for m in known))):
+        before = [m["tables"][name]["rows"] for m in known if name in m["tables"]]
         if len(before) < FEWEST:
             continue  # a new table, or one that comes and goes
-        now = newest["tables"].get(name, {}).get("rows", 0)
-        least = min(
-            _before_the_change(before, lambda rows, now=now: now >= rows * (1 - drop / 100)),
-            default=0,
-        )
-        most = max(
-            _before_the_change(before, lambda rows, now=now: now <= rows * (1 + jump / 100)),
-            default=now,
-        )
+        now = newest["tables"][name]["rows"] if name in newest["tables"] else 0
+        lost = [now < rows * (1 - drop / 100) for rows in before]
+        gained = [now > rows * (1 + jump / 100) for rows in before]
+        least = min(_before_the_change(before, lost), default=0)
+        most = max(_before_the_change(before, gained), default=now)
         emptied = now == 0 and least >= WAS_NOT_EMPTY
         if drop and now < least * (1 - drop / 100) and (least - now > FEW_GONE or emptied):
             dropped.append(
@@ -113,11 +107,13 @@ def _rows(newest: dict, known: Sequence[dict], drop: int, jump: int) -> list[dic
     ]
 
 
-def _before_the_change(before: Sequence[int], is_like_now: Callable[[int], bool]) -> Sequence[int]:
+def _before_the_change(before: Sequence[int], differs: Sequence[bool]) -> Sequence[int]:
     """The predecessors from before a change, which may be some nights old; none where too few of
     them are left to tell by: it is usual by now.
+
+    :param differs: which of them are not like the newest.
     """
-    older = list(itertools.dropwhile(is_like_now, before))
+    older = before[differs.index(True) :] if True in differs else []
     return older if len(older) >= FEWEST else []
 
 

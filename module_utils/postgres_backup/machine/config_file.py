@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import re
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import UsageError
-from ..settings import _FIELDS, Settings
+from ..settings import Settings, variables
 
 DEFAULT_CONFIG = "/etc/postgres-backup/backup-config.env"
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
@@ -20,7 +19,8 @@ _BUCKET = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET
 _REQUIRED = ("SERVER_NAME", "DB_NAME", "DB_USER", *_BUCKET)
 #: a piece of a word: in single quotes, in double quotes, after a backslash, or as it stands
 _PIECE = re.compile(
-    r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)|(?P<bare>[^ \t\r\n'"\\]+)""",
+    r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""
+    r"""|(?P<bare>[^ \t\r\n'"\\]+)""",
     re.DOTALL,
 )
 
@@ -30,7 +30,8 @@ def _words(text: str) -> list[str] | None:
 
     ``shlex`` would take a ``#`` in the middle of a word for a comment, and cut a password short.
     """
-    words, at = [], 0
+    words: list[str] = []
+    at = 0
     while at < len(text):
         if text[at] in " \t\r\n":
             at += 1
@@ -44,12 +45,13 @@ def _words(text: str) -> list[str] | None:
             if not piece:
                 return None
             at = piece.end()
-            if piece.lastgroup == "double":
-                word += re.sub(r'\\([$`"\\])|\\\n', lambda found: found[1] or "", piece["double"])
-            elif piece.lastgroup == "escaped":
-                word += piece["escaped"].replace("\n", "")
+            kind = piece.lastgroup or ""
+            if kind == "double":
+                word += re.sub(r'\\([$`"\\])|\\\n', lambda found: found[1] or "", piece[kind])
+            elif kind == "escaped":
+                word += piece[kind].replace("\n", "")
             else:
-                word += piece[piece.lastgroup]
+                word += piece[kind]
         words.append(word)
     return words
 
@@ -104,15 +106,11 @@ def from_values(
             f"Missing in {source}: {', '.join(missing)}",
             "Run `ansible-playbook setup.yml`, or add them to the file",
         )
-    fields: dict[str, object] = {}
-    types = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
-    for variable, field in _FIELDS.items():
-        value = values.get(variable, "")
-        if value == "" and field not in ("s3_prefix", "db_password"):
-            continue
-        if variable not in values:
-            continue
-        fields[field] = _convert(variable, value, types[field], source)
+    fields: dict[str, object] = {"server_name": "", "db_user": ""}
+    for field, (variable, kind) in variables().items():
+        value = values.get(variable.name)
+        if field != "databases" and value is not None and (value or variable.or_empty):
+            fields[field] = _convert(variable.name, value, kind, source)
     several = _words(values.get("DB_NAMES", ""))
     if several is None:
         raise UsageError(
@@ -122,28 +120,27 @@ def from_values(
     fields["databases"] = tuple(dict.fromkeys(several)) or tuple(
         filter(None, [values.get("DB_NAME")])
     )
-    fields = {"server_name": "", "db_user": ""} | fields
-    return Settings(**fields)  # type: ignore[arg-type]
+    return Settings(**fields)  # type: ignore[arg-type]  # each is of its line's kind: _convert
 
 
-def _convert(variable: str, value: str, kind: str, source: str) -> object:
-    if kind == "int":
+def _convert(variable: str, value: str, kind: object, source: str) -> object:
+    if kind is int:
         if not re.fullmatch(r"-?\d+", value.strip()):
             raise UsageError(f"{variable} in {source} is {value!r}, not a whole number", "")
         return int(value)
-    if kind == "float":
+    if kind is float:
         if not re.fullmatch(r"-?\d+(\.\d*)?", value.strip()):
             raise UsageError(
                 f"{variable} in {source} is {value!r}, not a number", "Write it with a point: 0.02"
             )
         return float(value)
-    if kind == "bool":
+    if kind is bool:
         if value.lower() not in ("true", "false", "yes", "no", "1", "0"):
             raise UsageError(f"{variable} in {source} is {value!r}, neither true nor false", "")
         return value.lower() in ("true", "yes", "1")
-    if kind.startswith("tuple"):
-        return tuple(shlex.split(value)) if variable == "BACKUP_PATHS" else tuple(value.split())
-    return value
+    if kind is str:
+        return value
+    return tuple(shlex.split(value)) if variable == "BACKUP_PATHS" else tuple(value.split())
 
 
 def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:

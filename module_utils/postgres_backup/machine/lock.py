@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
@@ -33,7 +33,8 @@ def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             f"Failed to open the lock {path}: {error.strerror}",
-            f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}",
+            "STATE_DIR in the config must name a directory that this user may write: "
+            + settings.state_dir,
         ) from None
     try:
         try:
@@ -59,7 +60,7 @@ def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _sign(handle: int, facts: dict) -> None:
+def _sign(handle: int, facts: Mapping[str, object]) -> None:
     """Say who is at work.
 
     The lock holds without it: a full disk must not keep a backup from being taken.

@@ -7,18 +7,21 @@ decided once, by whoever starts the program.
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import sys
 import syslog
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from typing import TextIO
 
 from ..text import human_bytes, printable
+from .files import replace_file
 
 
-def say(text: str, stream) -> None:
+def say(text: str, stream: TextIO) -> None:
     """Write to a stream whose reader may have left (``| head``), or whose disk may be full: neither
     is a reason to lose a backup.
     """
@@ -36,25 +39,19 @@ class Progress:
     interval = 0.2
 
     def __init__(self) -> None:
-        self.name, self.started, self.done, self.table, self._next = (
-            "",
-            time.monotonic(),
-            0,
-            "",
-            0.0,
-        )
+        self._begin("")
+
+    def _begin(self, name: str) -> None:
+        self.name, self.started, self.done = name, time.monotonic(), 0
+        #: the table in hand, as the last report told it
+        self.table = ""
+        self._next = 0.0
 
     def phase(self, name: str, detail: str = "") -> None:
         """A new step begins, such as ``dumping crm``; ``detail`` is told once, and would leave no
         room for numbers in the line that renews itself.
         """
-        self.name, self.started, self.done, self.table, self._next = (
-            name,
-            time.monotonic(),
-            0,
-            "",
-            0.0,
-        )
+        self._begin(name)
         self.step(name + detail)
 
     def advance(self, count: int, table: str | Callable[[], str] = "") -> None:
@@ -89,7 +86,8 @@ class Recorder(Progress):
 
     def __init__(self, to: Progress, most: int = 50) -> None:
         super().__init__()
-        self._to, self.lines = to, collections.deque(maxlen=most)
+        self._to = to
+        self.lines: collections.deque[str] = collections.deque(maxlen=most)
 
     def phase(self, name: str, detail: str = "") -> None:
         self.lines.append(name + detail)
@@ -117,7 +115,9 @@ class LogProgress(Progress):
 
     interval = 60.0
 
-    def __init__(self, stream=None, as_json: bool = False, journal: bool = False) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, as_json: bool = False, journal: bool = False
+    ) -> None:
         super().__init__()
         self.stream, self.as_json, self.journal = stream or sys.stderr, as_json, journal
         if journal:
@@ -133,10 +133,10 @@ class LogProgress(Progress):
     def report(self) -> None:
         self._write(self.line(), {"phase": self.name, "bytes": self.done, "table": self.table})
 
-    def _write(self, text: str, numbers: dict) -> None:
+    def _write(self, text: str, numbers: Mapping[str, object]) -> None:
         now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
         line = (
-            json.dumps({"at": now, "message": text} | numbers, ensure_ascii=False)
+            json.dumps({"at": now, "message": text, **numbers}, ensure_ascii=False)
             if self.as_json
             else f"{now} {printable(text)}"
         )
@@ -151,7 +151,7 @@ class LogProgress(Progress):
 class TerminalProgress(Progress):
     """One line on a terminal that renews itself."""
 
-    def __init__(self, stream=None) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
         self.stream = stream or sys.stderr
         self._shown = False
@@ -185,8 +185,6 @@ class FileProgress(Progress):
         super().__init__()
         self.path = path
         self.steps: list[str] = []
-        #: states that could not be written
-        self.missed = 0
         self._write("")
 
     def step(self, text: str) -> None:
@@ -205,10 +203,5 @@ class FileProgress(Progress):
             "line": line,
             "steps": self.steps,
         }
-        beside = f"{self.path}.{os.getpid()}"
-        try:
-            with open(beside, "w", encoding="utf-8") as file:
-                json.dump(state, file)
-            os.replace(beside, self.path)
-        except OSError:  # a full disk; the work itself needs none
-            self.missed += 1
+        with contextlib.suppress(OSError):  # a full disk; the work itself needs none
+            replace_file(self.path, json.dumps(state).encode())

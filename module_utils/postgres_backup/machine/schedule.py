@@ -79,7 +79,5 @@ def up_since() -> datetime:
 
 
 def next_run(schedule_time: str, now: datetime) -> datetime:
-    """The next moment, UTC, at which the schedule fires."""
-    hour, minute = map(int, schedule_time.split(":"))
-    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return today if today > now else today + timedelta(days=1)
+    """When the schedule fires next, UTC."""
+    return last_planned(schedule_time, now) + timedelta(days=1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 #: seconds that the way out may take; what still holds it up then is ended by the system, and the
@@ -37,7 +38,7 @@ def listen() -> None:
             signal.signal(number, _stop)
 
 
-def _stop(number: int, _frame) -> None:
+def _stop(number: int, _frame: FrameType | None) -> None:
     """Once: ``timeout`` and a nervous hand send two, and the second must not interrupt the cleaning
     up.
     """
@@ -62,7 +63,7 @@ def deaf() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _again(_number: int, _frame) -> None:
+def _again(_number: int, _frame: FrameType | None) -> None:
     """We are on our way out."""
 
 
@@ -108,8 +109,13 @@ class Condition:
         self._condition.__enter__()
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._condition.__exit__(*exc_info)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._condition.__exit__(kind, error, trace)
         hold.__exit__()
 
     def wait_for(self, predicate: Callable[[], object]) -> None:

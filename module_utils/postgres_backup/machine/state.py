@@ -1,4 +1,4 @@
-"""What a server remembers of its own runs: small JSON files under STATE_DIR, each replaced whole."""
+"""What a server remembers of its own runs: small JSON files under STATE_DIR."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import cast
 
 from ..errors import UsageError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..settings import Settings
+from .files import replace_file
 
 #: the state that tells of the last nightly run: what ``nightly.run`` returns
 LAST_RUN = "last-run.json"
@@ -39,7 +41,7 @@ def directory(settings: Settings) -> str:
     return settings.state_dir
 
 
-def read(settings: Settings, name: str) -> dict:
+def read(settings: Settings, name: str) -> dict[str, object]:
     """What was written under a name; empty where nothing was, or where a power loss cut it short.
 
     :raises UsageError: it is there and cannot be read.
@@ -54,23 +56,20 @@ def read(settings: Settings, name: str) -> dict:
         raise _unusable(settings, f"read {path}", error) from None
 
 
-def write(settings: Settings, name: str, facts: dict) -> None:
+def write(settings: Settings, name: str, facts: Mapping[str, object]) -> None:
     """Replace what was written under a name.
 
     :raises UsageError: the directory cannot be written, or its disk is full.
     """
     path = os.path.join(directory(settings), name)
-    beside = f"{path}.{os.getpid()}"
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump(facts, file, indent=1, default=str)
-        os.replace(beside, path)
+        replace_file(path, json.dumps(facts, indent=1, default=str).encode())
     except OSError as error:
         raise _unusable(settings, f"write {path}", error) from None
 
 
 @contextlib.contextmanager
-def changing(settings: Settings, name: str) -> Iterator[dict]:
+def changing(settings: Settings, name: str) -> Iterator[dict[str, object]]:
     """A state to change in a ``with`` block, by one process at a time; written at its end, also
     where the block raised.
 
@@ -105,7 +104,7 @@ def changing(settings: Settings, name: str) -> Iterator[dict]:
         os.close(handle)
 
 
-def _parse(text: bytes) -> dict:
+def _parse(text: bytes) -> dict[str, object]:
     try:
         found = json.loads(text)
     except ValueError:
@@ -115,18 +114,18 @@ def _parse(text: bytes) -> dict:
 
 def count(
     settings: Settings, kind: str, database: str, label: str = "", number: int = 1
-) -> list[dict]:
+) -> list[Finding]:
     """Count something for the metrics: ``count(settings, "failures", "crm", "store")``. A number
     that is lost fails nothing.
 
     :return: findings, code STATE_NOT_WRITTEN.
     """
     try:
-        with changing(settings, COUNTERS) as counters:
-            numbers = counters.setdefault(kind, {})
-            if label:
-                numbers, database = numbers.setdefault(database, {}), label
-            numbers[database] = numbers.get(database, 0) + number
+        with changing(settings, COUNTERS) as numbers:
+            *folders, last = [kind, database] + ([label] if label else [])
+            for name in folders:
+                numbers = cast("dict[str, object]", numbers.setdefault(name, {}))
+            numbers[last] = cast(int, numbers.get(last, 0)) + number
     except UsageError as error:
         return [finding("STATE_NOT_WRITTEN", error.message)]
     return []
@@ -135,5 +134,6 @@ def count(
 def _unusable(settings: Settings, doing: str, error: OSError) -> UsageError:
     return UsageError(
         f"Failed to {doing}: {error.strerror}",
-        f"STATE_DIR in the config must name a directory that this user may write: {settings.state_dir}",
+        "STATE_DIR in the config must name a directory that this user may write: "
+        + settings.state_dir,
     )

@@ -5,16 +5,19 @@ server kit; then tell all who should know how it went.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
-from ..backup.database import create_backup
-from ..backup.kit import create_kit
-from ..backup.prune import prune_backups
+from ..backup.database import BackupResult, create_backup
+from ..backup.kit import KitResult, create_kit
+from ..backup.prune import PrunedLine, prune_backups
 from ..catalog.backups import Backup
 from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
-from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, unexpected
-from ..findings import finding
-from ..health import alarms, outcome, ping, status, trend
+from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, in_words
+from ..findings import Finding, finding
+from ..health import alarms, metrics, outcome, ping, status, trend
+from ..health.alarm_kinds import Alarm, key
 from ..job import Job
 from ..machine import lock, state
 from ..machine.progress import Progress, Recorder
@@ -27,14 +30,36 @@ _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 _LOCK = "the nightly run"
 
 
-def run_night(settings: Settings, progress: Progress, scheduled: bool = False) -> dict:
+class NightOfDatabase(TypedDict):
+    """What became of one database; ``backup`` is None where there is none, ``error`` is empty where
+    all went well.
+    """
+
+    backup: BackupResult | None
+    deleted: list[PrunedLine]
+    error: str
+
+
+class Night(TypedDict):
+    """How a night went, as the state keeps it too; ``kit`` is None where there are no paths, or
+    where it failed.
+    """
+
+    changed: bool
+    started_at: str
+    seconds: float
+    databases: dict[str, NightOfDatabase]
+    kit: KitResult | None
+    kit_error: str
+    exit_status: int
+    findings: list[Finding]
+
+
+def run_night(settings: Settings, progress: Progress, scheduled: bool = False) -> Night:
     """One night. A database that fails does not keep the others from their backup, and is not
     pruned; nor does a kit that fails.
 
     :param scheduled: the schedule itself has called, at its time.
-    :return: ``databases``: per database ``backup``, ``deleted``, ``error``; ``kit``: its result
-        (None where there are no paths) and ``kit_error``; ``exit_status``, ``findings``,
-        ``seconds``, ``changed``.
     :raises LockedError: another such run is at work.
     """
     with lock.hold(settings, _LOCK, "nightly run"):
@@ -50,70 +75,72 @@ def is_running(settings: Settings) -> bool:
         return True
 
 
-def _run(settings: Settings, progress: Recorder, scheduled: bool) -> dict:
+def _run(settings: Settings, progress: Recorder, scheduled: bool) -> Night:
     began, started = time.monotonic(), utc_now()
     findings = ping.send(settings, "start")
-    databases: dict[str, dict] = {}
-    statuses = []
+    databases: dict[str, NightOfDatabase] = {}
+    failures = []
     for name in settings.databases:
-        databases[name], failures = _one(settings, name, progress)
-        statuses += failures
-        findings += databases[name].pop("findings")
-    saved, kit_error, kit_status = _save_kit(Job(settings, progress=progress))
+        databases[name], failed, told = _back_up_and_prune(Job(settings, name, progress=progress))
+        failures += failed
+        findings += told
+    saved, kit_error, failed = _save_kit(Job(settings, progress=progress))
+    failures += failed
     if scheduled:
-        findings += alarms.settle(settings, [alarms.key("NIGHT_SKIPPED")])
-    result = {
+        findings += alarms.settle(settings, [key("NIGHT_SKIPPED")])
+    night: Night = {
         "changed": True,
         "started_at": format_timestamp(started),
         "seconds": round(time.monotonic() - began, 1),
         "databases": databases,
         "kit": saved,
         "kit_error": kit_error,
-        "exit_status": _exit_status(statuses + kit_status, len(databases) + bool(settings.paths)),
+        "exit_status": _exit_status(failures, len(databases) + bool(settings.paths)),
         "findings": findings,
     }
     try:
-        state.write(settings, state.LAST_RUN, result)
+        state.write(settings, state.LAST_RUN, {**night})
     except UsageError as error:  # what is in the bucket is there all the same
         findings.append(finding("STATE_NOT_WRITTEN", error.message))
     findings += _look_back(settings, databases)
-    verdict = _verdict(settings, result)
-    findings += ping.send(
-        settings, "fail" if result["exit_status"] else "", "\n".join([*progress.lines, verdict])
-    )
-    for one in findings:
-        progress.step(settings.hide(f"{one['code']}: {one['message']}"))
-    progress.step(verdict)
-    return result
+    last_line = _last_line(settings, night)
+    event, body = "fail" if night["exit_status"] else "", "\n".join([*progress.lines, last_line])
+    findings += ping.send(settings, event, body)
+    for found in findings:
+        progress.step(settings.hide(f"{found['code']}: {found['message']}"))
+    progress.step(last_line)
+    return night
 
 
-def _one(settings: Settings, name: str, progress: Progress) -> tuple[dict, list[int]]:
-    """One database: ``backup deleted error findings``, and the exit status of what failed."""
-    one: dict = {"backup": None, "deleted": [], "error": "", "findings": []}
+def _back_up_and_prune(job: Job) -> tuple[NightOfDatabase, list[int], list[Finding]]:
+    """One database: what became of it, the exit status of what failed, and what could not be told
+    of that.
+    """
+    done: NightOfDatabase = {"backup": None, "deleted": [], "error": ""}
     step = "backup"
     try:
-        one["backup"] = create_backup(Job(settings, name, progress=progress))
-        if settings.prune_nightly:
+        done["backup"] = create_backup(job)
+        if job.settings.prune_nightly:
             step = "prune"
-            one["deleted"] = prune_backups(Job(settings, name, progress=progress))["deleted"]
+            done["deleted"] = prune_backups(job)["deleted"]
     except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
-        if isinstance(
-            any_error, (UsageError, LockedError)
-        ):  # an answer to whoever asks; at night nobody does
-            one["findings"] += outcome.failed(settings, step, name, error)
-        one["error"] = settings.hide(f"{step}: {error.message}")
-        progress.step(
-            settings.hide(
-                f"{name}: {step} failed: {error.message}"
-                + (f" ({error.hint})" if error.hint else "")
-            )
-        )
-        return one, [error.exit_status]
-    return one, []
+        findings: list[Finding] = []
+        error = in_words(any_error)
+        if isinstance(any_error, (UsageError, LockedError)):
+            # an answer to whoever asks; at night nobody does
+            findings = outcome.failed(job.settings, step, job.database, error)
+        done["error"] = job.settings.hide(f"{step}: {error.message}")
+        _tell_failure(job, f"{job.database}: {step} failed", error)
+        return done, [error.exit_status], findings
+    return done, [], []
 
 
-def _look_back(settings: Settings, databases: dict[str, dict]) -> list[dict]:
+def _tell_failure(job: Job, what: str, error: PostgresBackupError) -> None:
+    hint = f" ({error.hint})" if error.hint else ""
+    job.progress.step(job.settings.hide(f"{what}: {error.message}{hint}"))
+
+
+def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:
     """What the night has left in the bucket, looked at once: is each new backup what its
     predecessors let one expect, and the metrics.
 
@@ -121,73 +148,72 @@ def _look_back(settings: Settings, databases: dict[str, dict]) -> list[dict]:
         answers leaves the questions for tomorrow.
     """
     try:
-        found, backups = status.look(settings)
+        seen, backups = status.look(settings)
     except StoreError as error:
         return [
             finding("TREND_NOT_KNOWN", error.message),
-            *status.publish(settings, None),
+            *metrics.renew(settings, None),
         ]
-    findings = []
-    for name, one in databases.items():
-        if one["backup"]:
-            findings += _judge(
-                settings,
-                name,
-                BackupName.parse(one["backup"]["backup"]),
-                [b for b in backups[name] if b.ours and b.good],
-            )
-    return findings + status.publish(settings, found)
+    findings: list[Finding] = []
+    for name, done in databases.items():
+        if done["backup"]:
+            taken = BackupName.parse(done["backup"]["backup"])
+            good = [backup for backup in backups[name] if backup.ours and backup.good]
+            findings += _hold_against_the_others(settings, name, taken, good)
+    return findings + metrics.renew(settings, seen)
 
 
-def _judge(
-    settings: Settings, name: str, taken: BackupName | None, good: list[Backup]
-) -> list[dict]:
+def _hold_against_the_others(
+    settings: Settings, name: str, taken: BackupName | None, good: Sequence[Backup]
+) -> list[Finding]:
+    """What is out of the ordinary in the backup just taken, and told as such."""
     newest = next((backup for backup in good if backup.name == taken), None)
-    if newest is None:
+    if newest is None or newest.manifest is None:
         return []
-    earlier = [backup.manifest for backup in good if backup.taken_at < newest.taken_at]
-    found = trend.findings(
-        newest.manifest, earlier, settings.size_drop_percent, settings.size_jump_percent
+    unusual = trend.findings(
+        newest.manifest,
+        [b.manifest for b in good if b.manifest and b.taken_at < newest.taken_at],
+        settings.size_drop_percent,
+        settings.size_jump_percent,
     )
-    troubles = [alarms.Trouble(one["code"], name, one["message"]) for one in found]
-    return found + alarms.settle(settings, [alarms.key(code, name) for code in _TRENDS], troubles)
+    raised = [Alarm(found["code"], name, found["message"]) for found in unusual]
+    return unusual + alarms.settle(settings, [key(code, name) for code in _TRENDS], raised)
 
 
-def _save_kit(job: Job) -> tuple[dict | None, str, list[int]]:
-    """:return: the kit's result, what failed, and its exit status if it failed."""
+def _save_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
+    """:return: the kit's result, why it failed, and the exit status of that."""
     if not job.settings.paths:
         return None, "", []
     try:
         with outcome.noted(job.settings, "kit", ""):
             return create_kit(job), "", []
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
-        error = any_error if isinstance(any_error, PostgresBackupError) else unexpected(any_error)
+        error = in_words(any_error)
         if isinstance(any_error, (UsageError, LockedError)):
             outcome.failed(job.settings, "kit", "", error)
-        job.progress.step(
-            job.settings.hide(
-                f"kit: failed: {error.message}" + (f" ({error.hint})" if error.hint else "")
-            )
-        )
+        _tell_failure(job, "kit: failed", error)
         return None, job.settings.hide(error.message), [error.exit_status]
 
 
-def _exit_status(failures: list[int], parts: int) -> int:
+def _exit_status(failures: Sequence[int], parts: int) -> int:
     """What all parts of a night have in common (each was locked, say), else 1: not all was done."""
     if not failures:
         return 0
     return failures[0] if len(failures) == parts and len(set(failures)) == 1 else 1
 
 
-def _verdict(settings: Settings, result: dict) -> str:
+def _last_line(settings: Settings, night: Night) -> str:
     """The last line of the log of a night: OK or FAILED, and why."""
     failed = [
-        f"{name}: {one['error']}"
-        + (f" (its backup {one['backup']['backup']} is in the bucket)" if one["backup"] else "")
-        for name, one in result["databases"].items()
-        if one["error"]
-    ] + ([f"kit: {result['kit_error']}"] if result["kit_error"] else [])
+        f"{name}: {done['error']}"
+        + (f" (its backup {done['backup']['backup']} is in the bucket)" if done["backup"] else "")
+        for name, done in night["databases"].items()
+        if done["error"]
+    ] + ([f"kit: {night['kit_error']}"] if night["kit_error"] else [])
     if failed:
         return f"FAILED {settings.server_name}: " + "; ".join(failed)
-    size = sum(one["backup"]["bytes"] for one in result["databases"].values())
-    return f"OK {settings.server_name}: {len(result['databases'])} database(s), {human_bytes(size)} in {human_seconds(result['seconds'])}"
+    size = sum(done["backup"]["bytes"] for done in night["databases"].values() if done["backup"])
+    return (
+        f"OK {settings.server_name}: {len(night['databases'])} database(s), "
+        f"{human_bytes(size)} in {human_seconds(night['seconds'])}"
+    )

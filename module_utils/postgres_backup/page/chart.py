@@ -61,7 +61,7 @@ def swatch(state: str) -> Markup:
 
 
 def _columns(days: Mapping[date, str], state: str, monday: date, size: int) -> str:
-    """One stroke for each run of days of a state in a column; the style sheet cuts it into marks."""
+    """One stroke for each run of days of a state in a column; the style sheet cuts them up."""
     parts = []
     for (column, known), days_of_run in itertools.groupby(
         days.items(), lambda pair: ((pair[0] - monday).days // 7, pair[1])
@@ -107,32 +107,34 @@ class Scale:
         self.start, self.top = datetime(start.year, start.month, start.day), top or 1.0
         self.width = ((end - start).days + 1) * DAY
 
-    def x(self, moment: datetime) -> int:
+    def x(self, at: datetime) -> int:
         """The middle of its day."""
-        return (moment.replace(tzinfo=None) - self.start).days * DAY + DAY // 2
+        return (at.replace(tzinfo=None) - self.start).days * DAY + DAY // 2
 
     def y(self, value: float) -> int:
         return round(value / self.top * HEIGHT)
 
     def svg(self, title: str, *shapes: str) -> Markup:
-        head = f"<svg role=img preserveAspectRatio=none viewBox='0 0 {self.width} {HEIGHT}'><title>{escape(title)}</title>"
+        box = f"viewBox='0 0 {self.width} {HEIGHT}'"
+        head = f"<svg role=img preserveAspectRatio=none {box}><title>{escape(title)}</title>"
         return Markup(head + "".join(shapes) + "</svg>")
 
     def bars(self, kind: str, points: Sequence[tuple[datetime, float]]) -> str:
         """One bar for each point, in the middle of its day; ``points`` the oldest first."""
         parts = []
-        at = None
-        for moment, value in points:
-            x, y = self.x(moment), max(self.y(value), 1)
-            parts.append(f"M{x} {HEIGHT}v-{y}" if at is None else f"m{x - at[0]} {at[1]}v-{y}")
-            at = (x, y)
+        before = None
+        for at, value in points:
+            x, y = self.x(at), max(self.y(value), 1)
+            begin = f"m{x - before[0]} {before[1]}" if before else f"M{x} {HEIGHT}"
+            parts.append(f"{begin}v-{y}")
+            before = (x, y)
         return f'<path class={kind} d="{"".join(parts)}"/>' if parts else ""
 
     def line(self, points: Sequence[tuple[datetime, float]]) -> str:
         """A line through the points, the oldest first; pieces that go straight on are one."""
         path: list[list[int]] = []
-        for moment, value in points:
-            here = [self.x(moment), HEIGHT - self.y(value)]
+        for at, value in points:
+            here = [self.x(at), HEIGHT - self.y(value)]
             if len(path) > 1 and _straight(path[-2], path[-1], here):
                 path[-1] = here
             elif not path or path[-1] != here:

@@ -7,22 +7,34 @@ template.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import json
-import os
 import re
 import shlex
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, cast
 
 import jinja2
 
 from ..clock import parse_timestamp
 from ..errors import UsageError
 from ..health import verdict
+from ..machine.files import replace_file
 from ..text import human_age, human_bytes, human_seconds, printable
 from . import chart
+
+if TYPE_CHECKING:  # the page is made where there is no store to be asked
+    from markupsafe import Markup
+
+    from ..health.server_facts import (
+        BackupFacts,
+        DatabaseFacts,
+        PastBackup,
+        ServerFacts,
+        TableFacts,
+    )
+    from ..health.verdict import ServerAnswer, ServerVerdict
 
 #: what a day of the calendar can be, and how that is called
 DAYS = {
@@ -37,11 +49,40 @@ DAYS = {
 _FEW = 4
 
 
-def render(servers: Sequence[Mapping], now: datetime, template: str) -> str:
+@dataclasses.dataclass(frozen=True)
+class _Drawing:
+    """A chart with the words around it.
+
+    :param now: the newest value.
+    :param begins: the first day.
+    :param top: the value of its upper edge.
+    :param change: how many rows of a table have come, or gone, since then.
+    """
+
+    title: str
+    now: str
+    begins: str
+    top: str
+    svg: Markup
+    change: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Group:
+    """Backups that stay, or go, for one reason."""
+
+    keep: bool
+    reason: str
+    backups: list[BackupFacts]
+
+    @property
+    def bytes(self) -> int:
+        return sum(backup["bytes"] for backup in self.backups)
+
+
+def render(servers: Sequence[ServerAnswer], now: datetime, template: str) -> str:
     """The page.
 
-    :param servers: each ``name`` (as the inventory has it) and either ``facts`` (what
-        ``report.facts`` says) or ``error`` (why it could not be asked).
     :param now: UTC.
     :param template: the text of ``playbooks/templates/report.html.j2``.
     """
@@ -60,44 +101,36 @@ def render(servers: Sequence[Mapping], now: datetime, template: str) -> str:
         "until": lambda text: human_age((parse_timestamp(text) - now).total_seconds() / 3600),
         "ago": lambda text: human_age((now - parse_timestamp(text)).total_seconds() / 3600),
     }
-    seen = verdict.judge(servers)
-    found = environment.from_string(template).render(
-        servers=[
-            one
-            | {
-                "databases": [
-                    _database(one, d, now) for d in (one["facts"] or {}).get("databases", [])
-                ]
-            }
-            for one in seen
-        ],
-        verdict=verdict.line(seen),
+    verdicts = verdict.of_servers(servers)
+    text = environment.from_string(template).render(
+        servers=[_server(server, now) for server in verdicts],
+        verdict=verdict.line(verdicts),
         kinds=[
-            (kind, [one for one in seen if one["kind"] == kind])
+            (kind, [server for server in verdicts if server["kind"] == kind])
             for kind in ("bad", "unknown", "warn", "good")
         ],
-        kind=seen[0]["kind"] if seen else "unknown",
+        kind=verdicts[0]["kind"] if verdicts else "unknown",
         days=DAYS,
         swatch=chart.swatch,
         now=now,
-        few=len(seen) <= _FEW,
+        few=len(verdicts) <= _FEW,
     )
-    return re.sub(r"\n\s*", "\n", found)
+    return re.sub(r"\n\s*", "\n", text)
 
 
-def parse(name: str, facts: str | None, error: str | None) -> dict:
+def parse(name: str, facts: str | None, error: str | None) -> ServerAnswer:
     """A server for :func:`render`, from what it answered, as text; one whose answer cannot be read
     could not be asked.
     """
     if not facts:
         return {"name": name, "error": error or "it gave no answer"}
     try:
-        found = json.loads(facts)
+        answer: object = json.loads(facts)
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or "databases" not in found:
+        answer = None
+    if not isinstance(answer, dict) or "databases" not in answer:
         return {"name": name, "error": "its answer cannot be read"}
-    return {"name": name, "facts": found}
+    return {"name": name, "facts": cast("ServerFacts", answer)}
 
 
 def read(template: str) -> str:
@@ -117,17 +150,9 @@ def write(path: str, text: bytes) -> None:
 
     :raises UsageError: it cannot be written.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    beside = ""
     try:
-        handle, beside = tempfile.mkstemp(prefix=".report-", dir=folder)  # mode 0600
-        with open(handle, "wb") as file:
-            file.write(text)
-        os.replace(beside, path)
+        replace_file(path, text, mode=0o600)
     except OSError as error:
-        if beside:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside)
         raise UsageError(
             f"Failed to write {path}: {error.strerror}", "Name another place: -e report_file=FILE"
         ) from None
@@ -144,77 +169,88 @@ def restore_line(server: str, database: str, several: bool, backup: str) -> str:
     return f"ansible-playbook restore.yml -e backup={backup}{chosen} --limit {shlex.quote(server)}"
 
 
-def _database(server: Mapping, one: Mapping, now: datetime) -> dict:
+def _server(server: ServerVerdict, now: datetime) -> dict[str, object]:
+    """A server as the template takes it."""
+    facts = server["facts"]
+    if not facts:
+        return {**server, "databases": []}
+    shown = [_database(server["name"], facts, one, now) for one in facts["databases"]]
+    return {**server, "databases": shown}
+
+
+def _database(
+    server: str, facts: ServerFacts, database: DatabaseFacts, now: datetime
+) -> dict[str, object]:
     """A database's facts with what the template shows of them: calendar, charts, groups of backups,
     the line to type.
     """
-    facts = server["facts"]
-    days = _days(one, facts, now)
-    made = sorted([*one["past"], *one["backups"]], key=lambda backup: backup["taken_at"])
+    days = _days(database, facts, now)
+    name, last, backups = database["database"], database["last"], database["backups"]
     start = _window(
         min((day for day, state in days.items() if state != "later"), default=now.date()), now
     )
+    made: list[PastBackup | BackupFacts] = [*database["past"], *backups]
     made = [
         backup
-        for backup in made
+        for backup in sorted(made, key=lambda backup: backup["taken_at"])
         if start <= parse_timestamp(backup["taken_at"]).date() <= now.date()
     ]
-    several = len(facts["databases"]) > 1
-    there = {backup["backup"] for backup in one["backups"]}
-    return one | {
+    there = {backup["backup"] for backup in backups}
+    sizes = [(backup, backup["bytes"]) for backup in made]
+    durations = [(backup, backup["seconds"]) for backup in made]
+    return {
+        **database,
         "days": {state: [day for day, known in days.items() if known == state] for state in DAYS},
-        "calendar": chart.calendar(days, f"{printable(one['database'])}: {facts['days']} days"),
+        "calendar": chart.calendar(days, f"{printable(name)}: {facts['days']} days"),
         "charts": [
-            _bars("Size", "bytes", human_bytes, made, there, start, now),
-            _bars("Duration", "seconds", human_seconds, made, there, start, now),
+            _bars("Size", human_bytes, sizes, there, start, now),
+            _bars("Duration", human_seconds, durations, there, start, now),
         ],
-        "tables": [_growth(table, one["backups"], start, now) for table in one["tables"]],
+        "tables": [_growth(table, backups, start, now) for table in database["tables"]],
         "to": verdict.day(now.date()),
-        "groups": _groups(one["backups"]),
-        "newest": next(
-            (backup for backup in one["backups"] if backup["backup"] == one["last"]), None
-        ),
-        "restore": restore_line(server["name"], one["database"], several, one["last"] or "latest"),
-        "label": verdict.STATES[one["state"]][1],
-        "kind": verdict.STATES[one["state"]][0],
+        "groups": _groups(backups),
+        "newest": next((backup for backup in backups if backup["backup"] == last), None),
+        "restore": restore_line(server, name, len(facts["databases"]) > 1, last or "latest"),
+        "label": verdict.STATES[database["state"]].label,
+        "kind": verdict.STATES[database["state"]].kind,
     }
 
 
-def _days(one: Mapping, facts: Mapping, now: datetime) -> dict[date, str]:
+def _days(database: DatabaseFacts, facts: ServerFacts, now: datetime) -> dict[date, str]:
     """What each of the last days was. A good backup outweighs a failure of the same day."""
-    found: dict[date, str] = {}
-    marks = [(f["at"], "failed") for f in one["failures"] if f["what"] == "backup"]
-    marks += [(b["taken_at"], "gone") for b in one["past"]]
+    marks = [(f["at"], "failed") for f in database["failures"] if f["what"] == "backup"]
+    marks += [(past["taken_at"], "gone") for past in database["past"]]
     marks += [
         (b["taken_at"], {"bad": "failed", "unproven": "unproven"}.get(b["state"], "good"))
-        for b in one["backups"]
+        for b in database["backups"]
     ]
-    order = list(DAYS)
+    order, states = list(DAYS), dict[date, str]()
     for text, state in marks:
         day = parse_timestamp(text).date()
-        found[day] = min(state, found.get(day, "later"), key=order.index)
-    first, today = min(found, default=now.date() + timedelta(days=1)), now.date()
+        states[day] = min(state, states.get(day, "later"), key=order.index)
+    first, today = min(states, default=now.date() + timedelta(days=1)), now.date()
     due_today = now.strftime("%H:%M") > facts["schedule_time"]
+
+    def without_a_mark(day: date) -> str:
+        return "later" if day < first or (day == today and not due_today) else "none"
+
     shown = [today - timedelta(days=n) for n in range(facts["days"] - 1, -1, -1)]
-    return {
-        day: found.get(day, "later" if day < first or (day == today and not due_today) else "none")
-        for day in shown
-    }
+    return {day: states.get(day) or without_a_mark(day) for day in shown}
 
 
 def _bars(
     title: str,
-    field: str,
-    tell,
-    made: Sequence[Mapping],
+    tell: Callable[[float], str],
+    made: Sequence[tuple[PastBackup | BackupFacts, float | None]],
     there: set[str],
     start: date,
     now: datetime,
-) -> dict | None:
+) -> _Drawing | None:
+    """A bar for each backup of which the number is known; pale where it is gone."""
     points = [
-        (parse_timestamp(backup["taken_at"]), backup[field], backup["backup"] in there)
-        for backup in made
-        if backup[field] is not None
+        (parse_timestamp(backup["taken_at"]), value, backup["backup"] in there)
+        for backup, value in made
+        if value is not None
     ]
     if not points:
         return None
@@ -224,15 +260,12 @@ def _bars(
     gone, kept = (
         [(at, value) for at, value, still in points if still is wanted] for wanted in (False, True)
     )
-    words = f"{title} of {len(points)} backups: from {tell(min(values))} to {tell(max(values))}, the newest {tell(values[-1])}"
+    words = (
+        f"{title} of {len(points)} backups: from {tell(min(values))} to {tell(max(values))}, "
+        f"the newest {tell(values[-1])}"
+    )
     svg = scale.svg(words, scale.bars("old", gone), scale.bars("bar", kept))
-    return {
-        "title": title,
-        "from": verdict.day(start),
-        "now": tell(values[-1]),
-        "top": tell(top),
-        "svg": svg,
-    }
+    return _Drawing(title, tell(values[-1]), verdict.day(start), tell(top), svg)
 
 
 def _window(first: date, now: datetime) -> date:
@@ -242,41 +275,30 @@ def _window(first: date, now: datetime) -> date:
     return min(first, now.date() - timedelta(days=6))
 
 
-def _growth(table: Mapping, backups: Sequence[Mapping], start: date, now: datetime) -> dict:
-    points = [
-        (parse_timestamp(b["taken_at"]), rows)
-        for b, rows in zip(backups, table["rows"], strict=True)
+def _growth(
+    table: TableFacts, backups: Sequence[BackupFacts], start: date, now: datetime
+) -> _Drawing:
+    known = [
+        (parse_timestamp(backup["taken_at"]), rows)
+        for backup, rows in zip(backups, table["rows"], strict=True)
         if rows is not None
     ]
-    points = sorted((at, rows) for at, rows in points if start <= at.date() <= now.date())
+    points = sorted((at, rows) for at, rows in known if start <= at.date() <= now.date())
     start = _window(points[0][0].date() if points else start, now)
     first, last = points[0][1] if points else 0, points[-1][1] if points else 0
-    top = chart.nice_top(
-        max((rows for _, rows in points), default=0) * 1.35
-    )  # low charts; the label of the top stands there
+    # low charts; the label of the top stands there
+    top = chart.nice_top(max((rows for _, rows in points), default=0) * 1.35)
     scale = chart.Scale(start, now.date(), top)
     words = f"Rows of {printable(table['table'])}: {first:,} at first, {last:,} now"
-    about = {"title": table["table"], "now": f"{last:,}", "change": last - first}
-    return about | {
-        "from": verdict.day(start),
-        "top": f"{top:,.0f}",
-        "svg": scale.svg(words, scale.line(points)),
-    }
+    svg = scale.svg(words, scale.line(points))
+    return _Drawing(
+        table["table"], f"{last:,}", verdict.day(start), f"{top:,.0f}", svg, last - first
+    )
 
 
-def _groups(backups: Sequence[Mapping]) -> list[dict]:
-    """Backups by the reason why they stay or go, in the order of the newest of each: ``reason keep
-    backups bytes``.
-    """
-    groups: dict[tuple, list[Mapping]] = {}
+def _groups(backups: Sequence[BackupFacts]) -> list[_Group]:
+    """Backups by the reason why they stay or go, in the order of the newest of each."""
+    groups: dict[tuple[bool, str], list[BackupFacts]] = {}
     for backup in backups:
         groups.setdefault((backup["keep"], backup["reason"]), []).append(backup)
-    return [
-        {
-            "keep": keep,
-            "reason": reason,
-            "backups": members,
-            "bytes": sum(b["bytes"] for b in members),
-        }
-        for (keep, reason), members in groups.items()
-    ]
+    return [_Group(keep, reason, members) for (keep, reason), members in groups.items()]

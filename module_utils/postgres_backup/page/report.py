@@ -10,7 +10,7 @@ from ..health import verdict
 from . import page
 
 
-class ServerAnswer(TypedDict):
+class Answer(TypedDict):
     """What a server answered: ``facts``, as text, or else why it could not be asked."""
 
     name: str
@@ -37,7 +37,7 @@ class Report(TypedDict):
 
 
 def write_report(
-    answers: Sequence[ServerAnswer], template: str, dest: str, check: bool = False
+    answers: Sequence[Answer], template: str, dest: str, check: bool = False
 ) -> Report:
     """One HTML file of all servers.
 
@@ -49,15 +49,15 @@ def write_report(
     text = page.render(servers, utc_now(), page.read(template)).encode(errors="replace")
     if not check:
         page.write(dest, text)
-    seen = verdict.judge(servers)
+    verdicts = verdict.of_servers(servers)
     return {
         "changed": True,
         "file": dest,
         "bytes": len(text),
-        "verdict": verdict.line(seen),
+        "verdict": verdict.line(verdicts),
         "states": [
             {"name": one["name"], "state": one["state"], "why": [why["text"] for why in one["why"]]}
-            for one in seen
+            for one in verdicts
         ],
     }
 

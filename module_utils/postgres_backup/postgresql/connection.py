@@ -10,12 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias, TypeVar
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg import sql
+from psycopg.abc import Params
+from psycopg.rows import class_row, scalar_row
 
 from ..errors import DatabaseError
 from ..settings import Settings
+
+T = TypeVar("T")
+Query: TypeAlias = str | bytes | sql.SQL | sql.Composed
 
 MAINTENANCE_DATABASES = ("postgres", "template1")
 #: whatever the server, the role or the database say by default: our work is neither cut short nor
@@ -34,7 +40,7 @@ OPTIONS = " ".join(
 
 @contextmanager
 def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[psycopg.Connection]:
-    """A connection with rows as dicts; autocommit unless an isolation level is named.
+    """A connection; autocommit unless an isolation level is named.
 
     :raises DatabaseError: the server cannot be reached or refuses; says what to check.
     """
@@ -49,14 +55,15 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
             application_name="postgres-backup",
             options=OPTIONS,
             autocommit=True,
-            row_factory=dict_row,
         )
     except psycopg.OperationalError as error:
         raise _explained(settings, database, error) from None
     try:
         # newer majors only, so they cannot stand in OPTIONS
         connection.execute(
-            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout')"
+            """
+            SELECT set_config(name, '0', false) FROM pg_settings
+            WHERE name IN ('transaction_timeout', 'idle_session_timeout')"""
         )
         if isolation:
             connection.autocommit = False
@@ -72,8 +79,8 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
 
 @contextmanager
 def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.Connection]:
-    """A connection to a database beside ``database``, from which that one can be made, renamed and
-    dropped.
+    """A connection to another database than ``database``, from which that one can be made, renamed
+    and dropped.
 
     :raises DatabaseError: there is none that we may connect to.
     """
@@ -98,10 +105,56 @@ def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.C
         finally:
             connection.close()
         return
+    why = refused.message if refused else "no other database"
     raise DatabaseError(
-        f"Failed to connect beside {database!r}: {refused.message if refused else 'no other database'}",
-        f'{settings.db_user} needs to connect to the database postgres: GRANT CONNECT ON DATABASE postgres TO "{settings.db_user}";',
+        f"Failed to connect beside {database!r}: {why}",
+        f"{settings.db_user} needs to connect to the database postgres: "
+        f'GRANT CONNECT ON DATABASE postgres TO "{settings.db_user}";',
     )
+
+
+def rows(
+    connection: psycopg.Connection, kind: type[T], query: Query, parameters: Params | None = None
+) -> list[T]:
+    """Every row as a ``kind``, whose fields are called as the query's columns."""
+    with connection.cursor(row_factory=class_row(kind)) as cursor:
+        return cursor.execute(query, parameters).fetchall()
+
+
+def row(
+    connection: psycopg.Connection, kind: type[T], query: Query, parameters: Params | None = None
+) -> T | None:
+    """The first row as a ``kind``; None where there is none."""
+    with connection.cursor(row_factory=class_row(kind)) as cursor:
+        return cursor.execute(query, parameters).fetchone()
+
+
+def values(
+    connection: psycopg.Connection, kind: type[T], query: Query, parameters: Params | None = None
+) -> list[T]:
+    """The first column of every row.
+
+    :raises TypeError: a value is not a ``kind``; the query is wrong.
+    """
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        found: list[object] = cursor.execute(query, parameters).fetchall()
+    checked = [value for value in found if isinstance(value, kind)]
+    if len(checked) != len(found):
+        raise TypeError(f"{kind.__name__} expected of {query!r}")
+    return checked
+
+
+def value(
+    connection: psycopg.Connection, kind: type[T], query: Query, parameters: Params | None = None
+) -> T:
+    """The first column of the only row.
+
+    :raises TypeError: it is not a ``kind``, or there is none; the query is wrong.
+    """
+    found = values(connection, kind, query, parameters)
+    if not found:
+        raise TypeError(f"{kind.__name__} expected of {query!r}")
+    return found[0]
 
 
 def first_line(error: BaseException) -> str:

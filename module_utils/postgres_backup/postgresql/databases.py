@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 from psycopg import sql
 
 from ..errors import DatabaseError
-from ..findings import finding
-from .connection import first_line
+from ..findings import Finding, finding
+from .connection import first_line, value
+from .facts import DatabaseFacts, DatabaseSetting, Grant
 
 
-def create_database(connection: psycopg.Connection, name: str, facts: dict, comment: str) -> None:
-    """An empty database with the owner, encoding, locale and tablespace in ``facts`` (see
-    :func:`postgres.database_facts`).
+def create_database(
+    connection: psycopg.Connection, name: str, wanted: DatabaseFacts, comment: str
+) -> None:
+    """An empty database with the owner, encoding, locale and tablespace that are wanted.
 
     It opens for connections only once its comment stands, so that a closed one without a comment
     was never more than begun, and is empty.
@@ -26,13 +28,13 @@ def create_database(connection: psycopg.Connection, name: str, facts: dict, comm
     try:
         connection.execute(
             sql.SQL("CREATE DATABASE {} {} ALLOW_CONNECTIONS false").format(
-                database, sql.SQL(" ").join(_options(connection, facts))
+                database, sql.SQL(" ").join(_options(connection, wanted))
             )
         )
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseError(
             f"Failed to create the database {name!r}: {first_line(error)}",
-            _missing_right(connection, facts, first_line(error)),
+            _missing_right(connection, wanted, first_line(error)),
         ) from None
     except (
         psycopg.errors.WrongObjectType,
@@ -40,7 +42,7 @@ def create_database(connection: psycopg.Connection, name: str, facts: dict, comm
         psycopg.errors.FeatureNotSupported,
     ) as error:
         raise DatabaseError(
-            f"Failed to create the database {name!r}: {first_line(error)}", _missing_locale(facts)
+            f"Failed to create the database {name!r}: {first_line(error)}", _missing_locale(wanted)
         ) from None
     connection.execute(
         sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(comment))
@@ -48,24 +50,27 @@ def create_database(connection: psycopg.Connection, name: str, facts: dict, comm
     connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(database))
 
 
-def require_locale(connection: psycopg.Connection, facts: dict) -> None:
-    """Let the server try the locale in ``facts`` (as for :func:`create_database`), in a transaction
-    that is undone.
+def require_locale(connection: psycopg.Connection, wanted: DatabaseFacts) -> None:
+    """Let the server try the locale that is wanted, in a transaction that is undone.
 
     It tries by a collation, which must fit the encoding of the connected database; where that is
     another one, only making the database tells, which comes before its first row.
 
     :raises DatabaseError: the server does not have it; the hint says what to do.
     """
-    encoding = connection.execute(
-        "SELECT pg_encoding_to_char(encoding) AS e FROM pg_database WHERE datname = current_database()"
-    ).fetchone()["e"]
-    if not facts.get("collate") or facts.get("encoding") != encoding:
+    encoding = value(
+        connection,
+        str,
+        """
+        SELECT pg_encoding_to_char(encoding) FROM pg_database
+        WHERE datname = current_database()""",
+    )
+    if not wanted.collate or wanted.encoding != encoding:
         return
-    pair = (sql.Literal(facts["collate"]), sql.Literal(facts.get("ctype") or facts["collate"]))
+    pair = (sql.Literal(wanted.collate), sql.Literal(wanted.ctype or wanted.collate))
     tries = [sql.SQL("LC_COLLATE = {}, LC_CTYPE = {}").format(*pair)]
-    if facts.get("provider") == "i" and facts.get("locale"):
-        tries.append(sql.SQL("PROVIDER = icu, LOCALE = {}").format(sql.Literal(facts["locale"])))
+    if wanted.provider == "i" and wanted.locale:
+        tries.append(sql.SQL("PROVIDER = icu, LOCALE = {}").format(sql.Literal(wanted.locale)))
     try:
         for options in tries:
             with connection.transaction(force_rollback=True):
@@ -81,49 +86,54 @@ def require_locale(connection: psycopg.Connection, facts: dict) -> None:
     ) as error:
         raise DatabaseError(
             f"The server lacks the locale that the backup needs: {first_line(error)}",
-            _missing_locale(facts),
+            _missing_locale(wanted),
         ) from None
 
 
-def _missing_locale(facts: dict) -> str:
+def _missing_locale(wanted: DatabaseFacts) -> str:
     return (
-        f"The backup's locale is {facts.get('collate')} / {facts.get('locale') or facts.get('ctype')}. On the database server: locale-gen or "
-        "`dpkg-reconfigure locales`, then restart PostgreSQL"
+        f"The backup's locale is {wanted.collate} / {wanted.locale or wanted.ctype}. "
+        "On the database server: locale-gen or `dpkg-reconfigure locales`, then restart PostgreSQL"
     )
 
 
-def _options(connection: psycopg.Connection, facts: dict) -> Iterator[sql.Composable]:
+def _options(connection: psycopg.Connection, wanted: DatabaseFacts) -> Iterator[sql.Composable]:
     yield sql.SQL("TEMPLATE template0")
-    if facts.get("owner"):
-        yield sql.SQL("OWNER {}").format(sql.Identifier(facts["owner"]))
-    for word, key in (("ENCODING", "encoding"), ("LC_COLLATE", "collate"), ("LC_CTYPE", "ctype")):
-        if facts.get(key):
-            yield sql.SQL(f"{word} {{}}").format(sql.Literal(facts[key]))
-    if facts.get("tablespace"):
-        yield sql.SQL("TABLESPACE {}").format(sql.Identifier(facts["tablespace"]))
-    provider = {"c": "libc", "i": "icu", "b": "builtin"}.get(facts.get("provider") or "")
+    if wanted.owner:
+        yield sql.SQL("OWNER {}").format(sql.Identifier(wanted.owner))
+    if wanted.encoding:
+        yield sql.SQL("ENCODING {}").format(sql.Literal(wanted.encoding))
+    if wanted.collate:
+        yield sql.SQL("LC_COLLATE {}").format(sql.Literal(wanted.collate))
+    if wanted.ctype:
+        yield sql.SQL("LC_CTYPE {}").format(sql.Literal(wanted.ctype))
+    if wanted.tablespace:
+        yield sql.SQL("TABLESPACE {}").format(sql.Identifier(wanted.tablespace))
+    provider = {"c": "libc", "i": "icu", "b": "builtin"}.get(wanted.provider)
     # said aloud even where it is libc: the cluster's own default may be another
     if provider and connection.info.server_version >= 150000:
         yield sql.SQL(f"LOCALE_PROVIDER {provider}")
-        if provider != "libc" and facts.get("locale"):
+        if provider != "libc" and wanted.locale:
             yield sql.SQL(f"{'ICU' if provider == 'icu' else 'BUILTIN'}_LOCALE {{}}").format(
-                sql.Literal(facts["locale"])
+                sql.Literal(wanted.locale)
             )
-        if facts.get("icu_rules"):
-            yield sql.SQL("ICU_RULES {}").format(sql.Literal(facts["icu_rules"]))
+        if wanted.icu_rules:
+            yield sql.SQL("ICU_RULES {}").format(sql.Literal(wanted.icu_rules))
 
 
-def _missing_right(connection: psycopg.Connection, facts: dict, said: str) -> str:
+def _missing_right(connection: psycopg.Connection, wanted: DatabaseFacts, said: str) -> str:
     user = connection.info.user
     if "tablespace" in said:
-        return f'As a superuser: GRANT CREATE ON TABLESPACE "{facts["tablespace"]}" TO "{user}";'
+        return f'As a superuser: GRANT CREATE ON TABLESPACE "{wanted.tablespace}" TO "{user}";'
     if "SET ROLE" in said or "member of role" in said:
-        return f'As a superuser: GRANT "{facts.get("owner")}" TO "{user}";'
+        return f'As a superuser: GRANT "{wanted.owner}" TO "{user}";'
     return f'As a superuser: ALTER ROLE "{user}" CREATEDB;'
 
 
-def dress_database(connection: psycopg.Connection, name: str, facts: dict) -> list[dict]:
-    """Give a database the settings and privileges in ``facts``, in one transaction.
+def dress_database(
+    connection: psycopg.Connection, name: str, wanted: DatabaseFacts
+) -> list[Finding]:
+    """Give a database the settings and privileges that are wanted, in one transaction.
 
     :return: findings: settings that this server does not take (any more).
     :raises DatabaseError: a right is missing; names the statement.
@@ -131,10 +141,10 @@ def dress_database(connection: psycopg.Connection, name: str, facts: dict) -> li
     findings = []
     try:
         with connection.transaction():
-            if facts.get("privileges") is not None:
-                _grant(connection, name, facts["privileges"])
-            for entry in facts.get("settings") or []:
-                statement = _setting(name, entry)
+            if wanted.grants is not None:
+                _grant(connection, name, wanted.grants)
+            for setting in wanted.settings:
+                statement = _set(name, setting)
                 try:
                     with connection.transaction():
                         connection.execute(statement)
@@ -152,7 +162,10 @@ def dress_database(connection: psycopg.Connection, name: str, facts: dict) -> li
     except psycopg.errors.InsufficientPrivilege as error:
         user, said = connection.info.user, first_line(error)
         parameter = re.search(r'permission denied to set parameter "(.+)"', said)
-        hint = f"{user} lacks a right that a superuser once used for this database. Restore as a superuser (backup_db_user)"
+        hint = (
+            f"{user} lacks a right that a superuser once used for this database. "
+            "Restore as a superuser (backup_db_user)"
+        )
         if parameter:
             names = sql.Identifier(*parameter[1].split(".")), sql.Identifier(user)
             hint = (
@@ -166,61 +179,69 @@ def dress_database(connection: psycopg.Connection, name: str, facts: dict) -> li
     return findings
 
 
-def _grant(connection: psycopg.Connection, name: str, privileges: list[dict]) -> None:
+def _grant(connection: psycopg.Connection, name: str, grants: Sequence[Grant]) -> None:
     """The same access list, each right given by whoever gave it (manifests before grantors were
     noted: by the owner).
     """
     database = sql.Identifier(name)
-    owner = connection.execute(
-        "SELECT pg_get_userbyid(datdba) AS owner FROM pg_database WHERE datname = %s", (name,)
-    ).fetchone()["owner"]
+    owner = value(
+        connection,
+        str,
+        "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s",
+        (name,),
+    )
     connection.execute(
         sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(database, sql.Identifier(owner))
     )
-    waiting, may_grant = list(privileges), set()
+    waiting = list(grants)
+    may_grant: set[tuple[str, str]] = set()
     while waiting:
         # who may give it must have got it before; what is left in a circle, or by a grantor unknown
         # here, the owner gives
         ready = [
-            g
-            for g in waiting
-            if g.get("grantor", owner) == owner or (g["grantor"], g["privilege"]) in may_grant
+            grant
+            for grant in waiting
+            if grant.grantor in (None, owner) or (grant.grantor, grant.privilege) in may_grant
         ] or waiting
-        waiting = [g for g in waiting if g not in ready]
+        waiting = [grant for grant in waiting if grant not in ready]
         for grant in ready:
-            grantee = sql.Identifier(grant["role"]) if grant["role"] else sql.SQL("PUBLIC")
-            option = sql.SQL(" WITH GRANT OPTION" if grant["grantable"] else "")
+            grantee = sql.Identifier(grant.role) if grant.role else sql.SQL("PUBLIC")
+            option = sql.SQL(" WITH GRANT OPTION" if grant.grantable else "")
             statement = sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(grant["privilege"]), database, grantee, option
+                sql.SQL(grant.privilege), database, grantee, option
             )
-            if grant.get("grantor", owner) != owner and _is_member(connection, grant["grantor"]):
+            if grant.grantor not in (None, owner) and _is_member(connection, grant.grantor):
                 statement = sql.SQL("SET LOCAL ROLE {}; {}; RESET ROLE").format(
-                    sql.Identifier(grant["grantor"]), statement
+                    sql.Identifier(grant.grantor), statement
                 )
             connection.execute(statement)
-            if grant["grantable"]:
-                may_grant.add((grant["role"], grant["privilege"]))
+            if grant.grantable:
+                may_grant.add((grant.role, grant.privilege))
 
 
 def _is_member(connection: psycopg.Connection, role: str) -> bool:
     right = "SET" if connection.info.server_version >= 160000 else "MEMBER"
-    return connection.execute(
-        "SELECT coalesce((SELECT pg_has_role(oid, %s) FROM pg_roles WHERE rolname = %s), false) AS may",
+    return value(
+        connection,
+        bool,
+        """
+        SELECT coalesce(
+            (SELECT pg_has_role(oid, %s) FROM pg_roles WHERE rolname = %s), false)""",
         (right, role),
-    ).fetchone()["may"]
+    )
 
 
-def _setting(name: str, entry: dict) -> sql.Composed:
-    variable, _, value = entry["setting"].partition("=")
+def _set(name: str, setting: DatabaseSetting) -> sql.Composed:
+    variable, _, text = setting.setting.partition("=")
     whom = sql.SQL("ALTER DATABASE {}").format(sql.Identifier(name))
-    if entry["role"]:
+    if setting.role:
         whom = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(
-            sql.Identifier(entry["role"]), sql.Identifier(name)
+            sql.Identifier(setting.role), sql.Identifier(name)
         )
     return sql.SQL("{} SET {} TO {}").format(
         whom,
         sql.SQL(".").join(map(sql.Identifier, variable.split("."))),
-        _setting_value(variable, value),
+        _setting_value(variable, text),
     )
 
 
@@ -238,12 +259,12 @@ _LIST_SETTINGS = frozenset(
 )
 
 
-def _setting_value(variable: str, value: str) -> sql.Composable:
+def _setting_value(variable: str, text: str) -> sql.Composable:
     if variable.lower() not in _LIST_SETTINGS:
-        return sql.Literal(value)
+        return sql.Literal(text)
     items = [
         match[0] if match[0].startswith('"') else match[0].strip()
-        for match in re.finditer(r'"(?:[^"]|"")*"|[^,\s][^,]*', value)
+        for match in re.finditer(r'"(?:[^"]|"")*"|[^,\s][^,]*', text)
     ]
     return (
         sql.SQL(", ").join(

@@ -65,7 +65,7 @@ class Load:
         :raises DatabaseError: psql has stopped.
         """
         try:
-            write_all(self._process.child.stdin.fileno(), statements)
+            write_all(self._process.stdin.fileno(), statements)
         except BrokenPipeError:
             self._explain()
             raise DatabaseError(
@@ -90,7 +90,7 @@ class Load:
         """
         if self._transaction:
             self.send(b"\nCOMMIT;\n")
-        self._process.child.stdin.close()
+        self._process.stdin.close()
         self._explain()
 
     def _explain(self) -> None:
@@ -128,7 +128,7 @@ class Load:
     def __enter__(self) -> Load:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.end()
 
 
@@ -146,7 +146,10 @@ _HINTS = (
     (r'must be (?:able to SET ROLE|member of role) "(.+?)"', _GRANT),
     (
         r'permission denied to set session authorization "(.+?)"',
-        "What {0} granted can be granted again by a superuser only: restore as one (backup_db_user)",
+        (
+            "What {0} granted can be granted again by a superuser only: "
+            "restore as one (backup_db_user)"
+        ),
     ),
     (
         r'tablespace "(.+?)" does not exist',
@@ -154,7 +157,10 @@ _HINTS = (
     ),
     (
         r'collation "(.+?)" for encoding',
-        "The server's operating system lacks the locale of {0}: install it, restart PostgreSQL, try again",
+        (
+            "The server's operating system lacks the locale of {0}: "
+            "install it, restart PostgreSQL, try again"
+        ),
     ),
     (r"No space left on device", "The database server's disk is full: make room there"),
     (
@@ -163,7 +169,10 @@ _HINTS = (
     ),
     (
         r"due to lock timeout",
-        "Somebody holds a lock in the database for a minute: stop the application, end prepared transactions, then try again",
+        (
+            "Somebody holds a lock in the database for a minute: stop the application, "
+            "end prepared transactions, then try again"
+        ),
     ),
     (
         r"cannot (?:run|be executed) inside a transaction block|DROP SUBSCRIPTION",
@@ -171,7 +180,10 @@ _HINTS = (
     ),
     (
         r'unrecognized configuration parameter "(.+?)"',
-        "The backup was made by a newer PostgreSQL than this server: restore into that version or newer",
+        (
+            "The backup was made by a newer PostgreSQL than this server: "
+            "restore into that version or newer"
+        ),
     ),
     (
         r"permission denied|must be |only superusers",

@@ -8,10 +8,11 @@ import fcntl
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from ..errors import DatabaseError
 from ..machine import signals
+from ..machine.carried import Carried
 from ..stream.inspector import Inspector, Report
 from .programs import Process, Programs
 
@@ -54,7 +55,7 @@ class Dump:
             ["--schema-only"] if schema_only else []
         )
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """The dump as it comes.
 
         :raises DatabaseError: pg_dump did not end with 0, or it did, but what came is no whole
@@ -95,7 +96,7 @@ class ArchiveReader:
     :param sink: takes the plain dump, chunk by chunk, in a thread of its own.
     """
 
-    def __init__(self, programs: Programs, sink) -> None:
+    def __init__(self, programs: Programs, sink: Callable[[bytes], object]) -> None:
         self._argv = [os.path.join(programs.directory, "pg_restore"), "--file=-"]
         if programs.settings.db_container:
             self._argv = ["docker", "exec", "-i", programs.settings.db_container, *self._argv]
@@ -106,28 +107,25 @@ class ArchiveReader:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self._sink, self._error = sink, None
+        self._sink, self._failure = sink, Carried()
         self._thread = threading.Thread(target=self._drain, name="pg_restore-stdout", daemon=True)
         with signals.hold:
             self._thread.start()
 
     def _drain(self) -> None:
-        try:
+        with self._failure:
             for chunk in _read(self._process):
                 self._sink(chunk)
-        except BaseException as error:  # noqa: BLE001 - carried to the thread that writes, which raises it
-            self._error = error
-            self._process.child.stdout.close()
+        if self._failure.error is not None:
+            self._process.stdout.close()
 
-    def write(self, chunk) -> None:
-        if self._error:
-            raise self._error
+    def write(self, chunk: bytes) -> None:
+        self._failure.check()
         try:
-            write_all(self._process.child.stdin.fileno(), chunk)
+            write_all(self._process.stdin.fileno(), chunk)
         except BrokenPipeError:
             self._thread.join()
-            if self._error:
-                raise self._error from None
+            self._failure.check()
             self._process.check()
             raise DatabaseError("pg_restore stopped reading the archive", "") from None
 
@@ -136,16 +134,15 @@ class ArchiveReader:
 
         :raises DatabaseError: pg_restore found the archive damaged.
         """
-        self._process.child.stdin.close()
+        self._process.stdin.close()
         self._thread.join()
-        if self._error:
-            raise self._error
+        self._failure.check()
         self._process.check()
 
     def __enter__(self) -> ArchiveReader:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.end()
         self._thread.join()
 
@@ -171,25 +168,38 @@ def _check(process: Process) -> None:
 
 
 _HINTS = {
-    "canceling statement due to statement timeout": f"A table was locked for {LOCK_WAIT}: see who holds it in pg_stat_activity and pg_locks, then try again",
-    "no matching tables were found": "Patterns are those of pg_dump --table: schema.table, and names with capitals in double quotes: 'public.\"Users\"'",
-    "row-level security": "The user of the backup needs BYPASSRLS, or must be a superuser or the owner of the tables",
-    "permission denied": "The user of the backup must be the owner, or may read everything: GRANT pg_read_all_data TO <user>",
+    "canceling statement due to statement timeout": (
+        f"A table was locked for {LOCK_WAIT}: see who holds it in pg_stat_activity and pg_locks, "
+        "then try again"
+    ),
+    "no matching tables were found": (
+        "Patterns are those of pg_dump --table: schema.table, and names with capitals in double "
+        "quotes: 'public.\"Users\"'"
+    ),
+    "row-level security": (
+        "The user of the backup needs BYPASSRLS, or must be a superuser or the owner of the tables"
+    ),
+    "permission denied": (
+        "The user of the backup must be the owner, or may read everything: "
+        "GRANT pg_read_all_data TO <user>"
+    ),
     "server closed the connection": "The server went away: look at its log",
 }
 
 
 def _read(process: Process) -> Iterator[bytes]:
-    handle = process.child.stdout.fileno()
+    handle = process.stdout.fileno()
     try:
         fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, CHUNK)
-    except OSError:  # over the user's share of pipe memory (fs.pipe-user-pages-soft): a small pipe is only slower
+    except OSError:
+        # over the user's share of pipe memory (fs.pipe-user-pages-soft); a small pipe is only
+        # slower
         os.set_blocking(handle, True)
     while data := os.read(handle, CHUNK):
         yield data
 
 
-def write_all(handle: int, data) -> None:
+def write_all(handle: int, data: bytes) -> None:
     """Write every byte of ``data`` to a descriptor (a pipe takes less than all of it at a time)."""
     view = memoryview(data)
     while view:

@@ -13,7 +13,8 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import IO
 
 from ..errors import DatabaseError
 from ..machine import signals
@@ -75,9 +76,17 @@ class Programs:
             "HOME": "/nonexistent",
         } | _variables(self.settings)
 
-    def start(self, program: str, database: str, *arguments: str, **pipes) -> Process:
+    def start(
+        self,
+        program: str,
+        database: str,
+        *arguments: str,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.DEVNULL,
+    ) -> Process:
+        """A program at work; ``stdin`` and ``stdout`` are as for :mod:`subprocess`."""
         return Process(
-            program, self.argv(program, database, *arguments), self.environment(), **pipes
+            program, self.argv(program, database, *arguments), self.environment(), stdin, stdout
         )
 
     @property
@@ -101,18 +110,19 @@ _OPTIONS = (
 
 
 def _variables(settings: Settings) -> dict[str, str]:
-    found = {
+    variables = {
         "PGTZ": "UTC",
         "PGCONNECT_TIMEOUT": "10",
         "PGAPPNAME": "postgres-backup",
         "PGOPTIONS": " ".join(f"-c {option}" for option in _OPTIONS),
     }
-    return found | ({"PGPASSWORD": settings.db_password} if settings.db_password else {})
+    return variables | ({"PGPASSWORD": settings.db_password} if settings.db_password else {})
 
 
 def _numbers(version: str) -> tuple[int, int]:
     major, _, minor = version.partition(".")
-    return int(major), int(re.match(r"\d*", minor)[0] or 0)
+    digits = re.match(r"\d+", minor)
+    return int(major), int(digits[0]) if digits else 0
 
 
 def find(settings: Settings, major: int) -> Programs:
@@ -168,7 +178,8 @@ def _version(argv: list[str], what: str) -> str:
     found = re.search(r"(\d+(?:\.\d+)?)", done.stdout)
     if done.returncode or not found:
         raise DatabaseError(
-            f"Failed to run {what}: {(done.stderr or done.stdout).strip() or f'exit status {done.returncode}'}",
+            f"Failed to run {what}: "
+            + ((done.stderr or done.stdout).strip() or f"exit status {done.returncode}"),
             "",
         )
     return found[1]
@@ -187,9 +198,9 @@ class Process:
         self,
         name: str,
         argv: Sequence[str],
-        environment: dict[str, str],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        environment: Mapping[str, str],
+        stdin: int = subprocess.DEVNULL,
+        stdout: int = subprocess.DEVNULL,
     ) -> None:
         self.name, self._complaints = name, bytearray()
         try:
@@ -210,9 +221,20 @@ class Process:
             self._reader.start()
 
     def _listen(self) -> None:
-        while data := self.child.stderr.read(65_536):
+        stderr = _piped(self.child.stderr)
+        while data := stderr.read(65_536):
             self._complaints += data
             del self._complaints[: -self.KEPT]
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """Where it reads; it was started with ``stdin=subprocess.PIPE``."""
+        return _piped(self.child.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """What it writes; it was started with ``stdout=subprocess.PIPE``."""
+        return _piped(self.child.stdout)
 
     @property
     def complaints(self) -> str:
@@ -261,5 +283,12 @@ class Process:
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def _piped(stream: IO[bytes] | None) -> IO[bytes]:
+    """:raises ValueError: a mistake of ours: no pipe was asked for."""
+    if stream is None:
+        raise ValueError("no pipe was asked for")
+    return stream

@@ -1,13 +1,15 @@
-"""Databases beside the live one: the side database that a restore fills, and those that a restore
-has replaced.
+"""Side databases, which restores fill, and kept databases, which restores have replaced.
 
-A replaced database is called ``<name>_before_<time>``. What it is stands in its comment as JSON,
-because a name alone, cut to 63 bytes, does not always say whose it is.
+A kept database is called ``<name>_before_<time>``, a side database ``<name>_restore_<time>``. What
+each is stands in its comment as JSON, because a name alone, cut to 63 bytes, does not always say
+whose it is.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import psycopg
@@ -16,11 +18,41 @@ from ..clock import format_time, format_timestamp, parse_time, parse_timestamp
 from ..errors import UsageError
 from ..settings import Settings
 from ..text import nearest
+from .connection import rows, values
 from .databases import shorten
 
 _MARK = "postgres-backup"
 _KEPT, _SIDE = "replaced", "being restored"
 _KEPT_TAIL, _SIDE_TAIL = "_before_", "_restore_"
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptDatabase:
+    """A database that a restore, or an undo, has replaced.
+
+    :param by: what replaced it.
+    :param bytes: its size; None where we may not know.
+    :param comment: its own, from when it was live.
+    """
+
+    name: str
+    replaced_at: datetime
+    by: str
+    bytes: int | None
+    comment: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class SideDatabase:
+    """A database that is being restored.
+
+    :param backup: the backup that is loaded into it.
+    :param comment: what it gets for its own once it is live.
+    """
+
+    name: str
+    backup: str
+    comment: str | None
 
 
 def side_name(connection: psycopg.Connection, database: str, moment: datetime) -> str:
@@ -30,24 +62,17 @@ def side_name(connection: psycopg.Connection, database: str, moment: datetime) -
 
 def kept_name(connection: psycopg.Connection, database: str, moment: datetime) -> str:
     """``<name>_before_<time>``, of a second after every other that is kept (two swaps within a
-    second, a clock that went back): the newest is what an
-    undo brings back, so which one that is must never be in doubt."""
-    latest = max((row["replaced_at"] for row in kept(connection, database)), default="")
-    return _free(
-        connection,
-        database,
-        _KEPT_TAIL,
-        max(moment, parse_timestamp(latest) + timedelta(seconds=1)) if latest else moment,
-    )
+    second, a clock that went back): the newest is what an undo brings back, so which one that is
+    must never be in doubt.
+    """
+    after = [other.replaced_at + timedelta(seconds=1) for other in kept(connection, database)]
+    return _free(connection, database, _KEPT_TAIL, max([moment, *after]))
 
 
 def _free(connection: psycopg.Connection, database: str, tail: str, moment: datetime) -> str:
     while True:
         name = shorten(database, tail + format_time(moment))
-        if (
-            connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
-            is None
-        ):
+        if not values(connection, int, "SELECT 1 FROM pg_database WHERE datname = %s", (name,)):
             return name
         moment += timedelta(seconds=1)
 
@@ -77,45 +102,66 @@ def kept_comment(database: str, name: str, reason: str, comment: str | None) -> 
     )
 
 
-def _marked(connection: psycopg.Connection, database: str, mark: str) -> list[dict]:
-    rows = connection.execute(
-        """SELECT d.datname AS name, c.comment,
-                  CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_database_size(d.oid) END AS bytes
-           FROM pg_database d, LATERAL (SELECT shobj_description(d.oid, 'pg_database')) AS c(comment)
-           WHERE c.comment LIKE '{%%' AND d.datname <> %s""",
-        (database,),
-    ).fetchall()
-    found = []
-    for row in rows:
+@dataclasses.dataclass(frozen=True)
+class _Commented:
+    name: str
+    comment: str
+    bytes: int | None
+
+
+_COMMENTED = """
+SELECT d.datname AS name, c.comment,
+       CASE WHEN has_database_privilege(d.oid, 'CONNECT')
+                 OR pg_has_role('pg_read_all_stats', 'USAGE')
+            THEN pg_database_size(d.oid) END AS bytes
+FROM pg_database d, LATERAL (SELECT shobj_description(d.oid, 'pg_database')) AS c(comment)
+WHERE c.comment LIKE '{%%' AND d.datname <> %s"""
+
+
+def _marked(
+    connection: psycopg.Connection, database: str, mark: str
+) -> Iterator[tuple[_Commented, dict[str, object]]]:
+    """The databases whose comment is ours, says ``mark`` and names ``database``, and what else it
+    says.
+    """
+    for row in rows(connection, _Commented, _COMMENTED, (database,)):
         try:
-            facts = json.loads(row["comment"])
+            said = json.loads(row.comment)
         except ValueError:  # somebody else's comment that begins with a brace
             continue
-        if (
-            facts.get(_MARK) == mark
-            and facts.get("database") == database
-            and (mark == _SIDE or _is_timestamp(facts.get("replaced_at")))
-        ):
-            found.append({"comment": None} | facts | {"name": row["name"], "bytes": row["bytes"]})
-    return found
+        if said.get(_MARK) == mark and said.get("database") == database:
+            yield row, said
 
 
-def _is_timestamp(text: object) -> bool:
+def _text(said: object) -> str | None:
+    return said if isinstance(said, str) else None
+
+
+def _moment(said: object) -> datetime | None:
     try:
-        return isinstance(text, str) and format_timestamp(parse_timestamp(text)) == text
+        moment = parse_timestamp(said) if isinstance(said, str) else None
     except ValueError:
-        return False
+        return None
+    return moment if moment and format_timestamp(moment) == said else None
 
 
-def kept(connection: psycopg.Connection, database: str) -> list[dict]:
-    """The databases that restores have replaced, newest first: ``name replaced_at by bytes
-    comment``.
-    """
-    return sorted(
-        _marked(connection, database, _KEPT),
-        key=lambda row: (row["replaced_at"], row["name"]),
-        reverse=True,
-    )
+def kept(connection: psycopg.Connection, database: str) -> list[KeptDatabase]:
+    """The databases that restores have replaced, newest first."""
+    found = [
+        KeptDatabase(
+            row.name, moment, _text(said.get("by")) or "", row.bytes, _text(said.get("comment"))
+        )
+        for row, said in _marked(connection, database, _KEPT)
+        if (moment := _moment(said.get("replaced_at")))
+    ]
+    return sorted(found, key=lambda other: (other.replaced_at, other.name), reverse=True)
+
+
+def _sides(connection: psycopg.Connection, database: str) -> list[SideDatabase]:
+    return [
+        SideDatabase(row.name, _text(said.get("backup")) or "", _text(said.get("comment")))
+        for row, said in _marked(connection, database, _SIDE)
+    ]
 
 
 def leftovers(connection: psycopg.Connection, database: str) -> list[str]:
@@ -124,11 +170,16 @@ def leftovers(connection: psycopg.Connection, database: str) -> list[str]:
     They say so in their comment, or were never more than begun: closed, without a comment, and
     called as none but we call one.
     """
-    begun = connection.execute(
-        "SELECT datname AS name FROM pg_database WHERE NOT datallowconn AND shobj_description(oid, 'pg_database') IS NULL AND datname LIKE '%\\_restore\\_%'"
-    ).fetchall()
-    return [row["name"] for row in _marked(connection, database, _SIDE)] + [
-        row["name"] for row in begun if _is_side_name(row["name"], database)
+    begun = values(
+        connection,
+        str,
+        """
+        SELECT datname FROM pg_database
+        WHERE NOT datallowconn AND shobj_description(oid, 'pg_database') IS NULL
+          AND datname LIKE '%\\_restore\\_%'""",
+    )
+    return [side.name for side in _sides(connection, database)] + [
+        name for name in begun if _is_side_name(name, database)
     ]
 
 
@@ -141,14 +192,14 @@ def _is_side_name(name: str, database: str) -> bool:
     return name == shorten(database, _SIDE_TAIL + time)
 
 
-def side(connection: psycopg.Connection, database: str, name: str) -> dict:
-    """What the side database of that name is: ``backup``, ``comment``.
+def side(connection: psycopg.Connection, database: str, name: str) -> SideDatabase:
+    """The side database of that name.
 
     :raises UsageError: there is none.
     """
-    for row in _marked(connection, database, _SIDE):
-        if row["name"] == name:
-            return row
+    for there in _sides(connection, database):
+        if there.name == name:
+            return there
     raise UsageError(
         f"There is no side database {name} of {database} to swap in",
         "Another restore has removed it, or it is live already: begin anew",
@@ -157,23 +208,23 @@ def side(connection: psycopg.Connection, database: str, name: str) -> dict:
 
 def choose(
     connection: psycopg.Connection, settings: Settings, database: str, wanted: str = ""
-) -> dict:
-    """The replaced database of that name, or the newest.
+) -> KeptDatabase:
+    """The kept database of that name, or the newest.
 
     :raises UsageError: there is none.
     """
-    found = kept(connection, database)
-    if not found:
+    newest_first = kept(connection, database)
+    if not newest_first:
         raise UsageError(
             f"Nothing to undo: no replaced database of {database} is kept on {settings.db_host}",
             "postgres-backup list shows the backups",
         )
     if not wanted:
-        return found[0]
-    for row in found:
-        if row["name"] == wanted:
-            return row
+        return newest_first[0]
+    for there in newest_first:
+        if there.name == wanted:
+            return there
     raise UsageError(
         f"No replaced database {wanted!r} is kept",
-        "The nearest: " + ", ".join(nearest(wanted, [row["name"] for row in found])),
+        "The nearest: " + ", ".join(nearest(wanted, [there.name for there in newest_first])),
     )

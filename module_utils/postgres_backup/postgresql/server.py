@@ -12,7 +12,7 @@ from .facts import facts_of, table_counts
 
 
 class ServerInfo(TypedDict):
-    """What :func:`ask_server` found; see ``facts.facts_of`` for what the server says itself."""
+    """What :func:`ask_server` found; see ``facts.ServerFacts`` for what the server says itself."""
 
     changed: bool
     version: str
@@ -37,21 +37,21 @@ def ask_server(settings: Settings) -> ServerInfo:
     :raises DatabaseError: it does not answer, or does not let us in.
     """
     with connect_maintenance(settings, settings.databases[0]) as connection:
-        facts = facts_of(connection)
+        server = facts_of(connection)
     try:
-        client = programs.find(settings, facts["major"]).version
+        client = programs.find(settings, server.major).version
     except DatabaseError:
         client = ""  # an answer, not a failure: the caller installs it
     return {
         "changed": False,
-        "version": facts["version"],
-        "version_number": facts["version_number"],
-        "major": facts["major"],
-        "superuser": facts["superuser"],
-        "createdb": facts["createdb"],
-        "createrole": facts["createrole"],
-        "data_directory": facts["data_directory"],
-        "system_identifier": facts["system_identifier"],
+        "version": server.version,
+        "version_number": server.version_number,
+        "major": server.major,
+        "superuser": server.superuser,
+        "createdb": server.createdb,
+        "createrole": server.createrole,
+        "data_directory": server.data_directory,
+        "system_identifier": server.system_identifier,
         "tables": table_counts(settings),
         "client_version": client,
     }

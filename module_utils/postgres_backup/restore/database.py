@@ -1,4 +1,4 @@
-"""Bring a backup back: load it beside the live database, prove it, swap it in; the old one is kept.
+"""Bring a backup back: load it into a side database, prove it, swap it in; the old one is kept.
 
 Until the swap the live database does not notice. Whatever fails before it leaves nothing behind.
 """
@@ -6,173 +6,188 @@ Until the swap the live database does not notice. Whatever fails before it leave
 from __future__ import annotations
 
 import time
+from typing import TypedDict, final
 
 from ..clock import utc_now
 from ..errors import UsageError
+from ..findings import Finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock
 from ..postgresql import replaced, swap
 from ..postgresql.connection import connect_maintenance
-from ..postgresql.facts import database_facts
-from ..text import human_bytes, human_seconds
+from ..postgresql.facts import DatabaseFacts, database_facts
+from ..text import human_seconds
 from . import in_place
-from .preflight import Plan, plan
-from .side_database import discarded_on_failure, load_beside, swap_in
+from .plan import Plan, PlanResult, Restored, plan_lines
+from .preflight import make_plan
+from .side_database import discarded_on_failure, load_side_database, swap_in
 
 
-def restore_database(job: Job, backup: str, in_place_wanted: bool | None = None) -> dict:
-    """The database becomes what it was in that backup.
+class _RestoreKnown(PlanResult):
+    changed: bool
+    kept_database: str | None
+    in_place: bool
+
+
+@final
+class RestorePlanned(_RestoreKnown):
+    """A restore that is not made yet; ``kept_database`` is what the live one would be called."""
+
+
+@final
+class RestoreResult(_RestoreKnown):
+    """A restore; ``sha256``: of the object."""
+
+    sha256: str
+    downtime_seconds: float
+    seconds: float
+
+
+class _UndoKnown(TypedDict):
+    changed: bool
+    database: str
+    restored_database: str
+    kept_database: str | None
+    findings: list[Finding]
+
+
+@final
+class UndoPlanned(_UndoKnown):
+    """An undo that is not made yet."""
+
+
+@final
+class UndoResult(_UndoKnown):
+    """An undo."""
+
+    downtime_seconds: float
+
+
+def restore_database(
+    job: Job, backup: str, in_place_wanted: bool | None = None
+) -> RestorePlanned | RestoreResult:
+    """The database becomes what it was in that backup; in check mode the plan, nothing applied.
 
     :param backup: a name as listed, or ``latest``.
     :param in_place_wanted: load inside the live database in one transaction; None: as the settings
         say.
-    :param check: the plan, nothing applied.
-    :param identities: private age keys.
-    :return: ``backup database key bytes rows seconds sha256 kept_database downtime_seconds findings
-        changed``.
     """
     inside = job.settings.restore_in_place if in_place_wanted is None else in_place_wanted
     if not backup:
         raise UsageError("Which backup?", "Name one of `postgres-backup list`, or latest")
     job.require()
-    made = plan(job, backup, not inside)
+    plan = make_plan(job, backup, inside)
     if job.check:
-        with connect_maintenance(job.settings, job.database) as connection:
-            kept = (
-                None
-                if inside or not made.live
-                else replaced.kept_name(connection, job.database, utc_now())
-            )
-        return made.describe() | {"changed": True, "kept_database": kept, "in_place": inside}
+        kept = None
+        if plan.live and not inside:
+            with connect_maintenance(job.settings, job.database) as connection:
+                kept = replaced.kept_name(connection, job.database, utc_now())
+        planned: RestorePlanned = {
+            **plan.describe(),
+            "changed": True,
+            "kept_database": kept,
+            "in_place": inside,
+        }
+        return planned
     with (
         lock.hold(job.settings, job.database, "restore"),
-        outcome.noted(job.settings, "restore", job.database, {"backup": str(made.backup.name)}),
+        outcome.noted(job.settings, "restore", job.database, {"backup": plan.name}),
     ):
         began = time.monotonic()
-        found = (in_place.replace if inside else _replace)(job, made)
-        result = (
-            made.describe()
-            | found
-            | {"changed": True, "in_place": inside, "seconds": round(time.monotonic() - began, 1)}
-        )
+        done = in_place.replace(job, plan) if inside else _replace(job, plan)
+        result: RestoreResult = {
+            **plan.describe(),
+            "rows": done.rows,
+            "sha256": done.sha256,
+            "findings": done.findings,
+            "kept_database": done.kept_database,
+            "downtime_seconds": done.downtime_seconds,
+            "changed": True,
+            "in_place": inside,
+            "seconds": round(time.monotonic() - began, 1),
+        }
         told = ("backup", "database", "rows", "seconds", "downtime_seconds", "kept_database")
         result["findings"] = result["findings"] + outcome.restored(
             job.settings, job.store, result, *told
         )
-    job.progress.step(
-        f"{job.database}: restored from {result['backup']}: {result['rows']} rows, {human_seconds(result['seconds'])}, "
-        f"unreachable for {result['downtime_seconds']:.2f} s"
-        + (
-            f"; the database as it was is kept as {result['kept_database']}"
-            if result["kept_database"]
-            else ""
-        )
-    )
+    job.progress.step(lines(result)[0])
     return result
 
 
-def _replace(job: Job, made: Plan) -> dict:
-    side, facts = load_beside(job, made)
-    with discarded_on_failure(job, side):
-        return facts | swap_in(job, side)
+def _replace(job: Job, plan: Plan) -> Restored:
+    loaded = load_side_database(job, plan)
+    with discarded_on_failure(job, loaded.side_database):
+        swapped = swap_in(job, loaded.side_database)
+    return Restored(
+        loaded.rows,
+        loaded.sha256,
+        swapped.kept_database,
+        swapped.downtime_seconds,
+        loaded.findings,
+    )
 
 
-def undo_restore(job: Job, kept: str = "") -> dict:
+def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
     """Swap the database that a restore replaced back in; the restored one is kept in turn, so an
     undo can be undone.
 
     :param kept: which one; empty: the newest.
-    :return: ``database kept_database restored_database downtime_seconds findings changed``.
     """
     if job.check:
         return _plan_undo(job, kept)[0]
     with lock.hold(job.settings, job.database, "undo-restore"):
         result, live, comment = _plan_undo(job, kept)
         chosen, new_kept = result["restored_database"], result["kept_database"]
-        comments = {job.database: comment}
-        if live:
+        renames, comments = [(chosen, job.database)], {job.database: comment}
+        if live and new_kept:
+            renames.insert(0, (job.database, new_kept))
             comments[new_kept] = replaced.kept_comment(
-                job.database, new_kept, f"undo, which brought {chosen} back", live["comment"]
+                job.database, new_kept, f"undo, which brought {chosen} back", live.comment
             )
-        seconds = swap.swap(
-            job.settings,
-            ([(job.database, new_kept)] if live else []) + [(chosen, job.database)],
-            comments,
-        )
+        seconds = swap.swap(job.settings, renames, comments)
         downtime = round(seconds, 3) if live else 0.0
-    job.progress.step(
-        f"{job.database}: {chosen} is live again, unreachable for {downtime:.2f} s"
-        + (f"; the one it replaced is kept as {new_kept}" if new_kept else "")
-    )
-    return result | {"downtime_seconds": downtime}
+    done: UndoResult = {**result, "downtime_seconds": downtime}
+    job.progress.step(undo_lines(done)[0])
+    return done
 
 
-def _plan_undo(job: Job, kept: str) -> tuple[dict, dict | None, str | None]:
-    """The result to be, the live database's facts, and the comment that the one to come back had."""
+def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, str | None]:
+    """The result to be, the live database's facts, and the comment that the one to come back had
+    when it was live.
+    """
     with connect_maintenance(job.settings, job.database) as connection:
         chosen = replaced.choose(connection, job.settings, job.database, kept)
         live = database_facts(connection, job.database)
-        swap.require_renamable(connection, job.settings, [job.database, chosen["name"]])
+        swap.require_renamable(connection, job.settings, [job.database, chosen.name])
         new_kept = replaced.kept_name(connection, job.database, utc_now()) if live else None
-    result = {
+    result: UndoPlanned = {
         "changed": True,
         "database": job.database,
-        "restored_database": chosen["name"],
+        "restored_database": chosen.name,
         "kept_database": new_kept,
         "findings": [],
     }
-    return result, live, chosen["comment"]
+    return result, live, chosen.comment
 
 
-def lines(result: dict) -> list[str]:
+def lines(result: RestorePlanned | RestoreResult) -> list[str]:
     """:func:`restore_database` for a person; of one that was done the first line is what the log
     ends with.
     """
     if "downtime_seconds" not in result:
-        return _plan_lines(result)
+        return plan_lines(result, result["in_place"], result["kept_database"] or "")
     kept = result["kept_database"]
     return [
         f"{result['database']}: restored from {result['backup']}: {result['rows']} rows, "
         f"{human_seconds(result['seconds'])}, unreachable for {result['downtime_seconds']:.2f} s"
         + (f"; the database as it was is kept as {kept}" if kept else ""),
         *(["Undo: postgres-backup undo-restore"] if kept else []),
-        *(one["message"] for one in result["findings"]),
+        *(found["message"] for found in result["findings"]),
     ]
 
 
-def _plan_lines(made: dict) -> list[str]:
-    """What is going to happen, and in which state the rest is."""
-    rows = "an unknown number of" if made["rows"] is None else made["rows"]
-    proven = "proven" if made["proven"] else "not yet read to its end by anybody: that comes first"
-    name = made["database"]
-    text = [
-        (
-            f"{name} would become what it was in {made['backup']} "
-            f"({rows} rows, {human_bytes(made['bytes'])}, {proven})"
-        )
-    ]
-    if made["in_place"]:
-        text.append(
-            "In place, in one transaction: nothing is kept to go back to, "
-            "and the application waits for all of it"
-        )
-    elif made["replaces"]:
-        kept = made.get("kept_database") or f"{name}_before_<time>"
-        text.append(f"The database as it is would be kept as {kept}")
-    else:
-        text.append(f"There is no database {name} now")
-    if made["free_bytes"] is not None:
-        needed, free = human_bytes(made["needed_bytes"]), human_bytes(made["free_bytes"])
-        text.append(f"Room for a second copy: {needed} needed, {free} free")
-    if made["missing_roles"]:
-        text.append(f"Roles that are made first: {', '.join(made['missing_roles'])}")
-    if made["sessions"]:
-        text.append(f"Connections that the swap closes: {made['sessions']}")
-    return [*text, *(one["message"] for one in made["findings"])]
-
-
-def undo_lines(result: dict) -> list[str]:
+def undo_lines(result: UndoPlanned | UndoResult) -> list[str]:
     """:func:`undo_restore` for a person; of one that was done the first line is what the log ends
     with.
     """
@@ -183,4 +198,4 @@ def undo_lines(result: dict) -> list[str]:
     else:
         told = f"{name}: {back} is live again, unreachable for {result['downtime_seconds']:.2f} s"
         told += f"; the one it replaced is kept as {kept}" if kept else ""
-    return [told, *(one["message"] for one in result["findings"])]
+    return [told, *(found["message"] for found in result["findings"])]

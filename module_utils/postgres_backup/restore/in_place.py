@@ -19,9 +19,9 @@ from ..postgresql.connection import connect, connect_maintenance
 from ..postgresql.load import Load
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
-from ..verify.reader import Source
+from ..verify.reader import BackupReader
 from . import roles
-from .preflight import Plan
+from .plan import Plan, Restored
 
 # What a plain dump creates and therefore must not be there. IF EXISTS: what is dropped takes others
 # with it. The schema public comes back as initdb leaves it (template1 since 15: owned by
@@ -35,33 +35,56 @@ DECLARE
   r record;
   public_is_ours boolean;
 BEGIN
-  FOR r IN SELECT format('DROP EVENT TRIGGER IF EXISTS %I CASCADE', evtname) AS c FROM pg_event_trigger
-    UNION ALL SELECT format('DROP PUBLICATION IF EXISTS %I CASCADE', pubname) FROM pg_publication
-    UNION ALL SELECT format('DROP EXTENSION IF EXISTS %I CASCADE', extname) FROM pg_extension WHERE extname <> 'plpgsql'
+  FOR r IN
+    SELECT format('DROP EVENT TRIGGER IF EXISTS %I CASCADE', evtname) AS c FROM pg_event_trigger
+    UNION ALL
+    SELECT format('DROP PUBLICATION IF EXISTS %I CASCADE', pubname) FROM pg_publication
+    UNION ALL
+    SELECT format('DROP EXTENSION IF EXISTS %I CASCADE', extname) FROM pg_extension
+      WHERE extname <> 'plpgsql'
   LOOP EXECUTE r.c; END LOOP;
-  public_is_ours := coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public'), true);
-  FOR r IN SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) AS c FROM pg_namespace
-      WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND (nspname <> 'public' OR public_is_ours)
-    UNION ALL SELECT format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname) FROM pg_foreign_data_wrapper
-    UNION ALL SELECT format('DROP CAST IF EXISTS (%s AS %s) CASCADE', castsource::regtype, casttarget::regtype) FROM pg_cast WHERE oid >= 16384
-    UNION ALL SELECT format('DROP LANGUAGE IF EXISTS %I CASCADE', lanname) FROM pg_language WHERE oid >= 16384 AND lanname <> 'plpgsql'
+  public_is_ours := coalesce((
+    SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public'), true);
+  FOR r IN
+    SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) AS c FROM pg_namespace
+      WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+        AND (nspname <> 'public' OR public_is_ours)
+    UNION ALL
+    SELECT format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname)
+      FROM pg_foreign_data_wrapper
+    UNION ALL
+    SELECT format(
+        'DROP CAST IF EXISTS (%s AS %s) CASCADE', castsource::regtype, casttarget::regtype)
+      FROM pg_cast WHERE oid >= 16384
+    UNION ALL
+    SELECT format('DROP LANGUAGE IF EXISTS %I CASCADE', lanname) FROM pg_language
+      WHERE oid >= 16384 AND lanname <> 'plpgsql'
   LOOP EXECUTE r.c; END LOOP;
   PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
-  FOR r IN SELECT d.defaclrole::regrole AS role, k.word, a.grantee, a.privilege_type AS privilege, a.given
+  FOR r IN
+    SELECT d.defaclrole::regrole AS role, k.word, a.grantee, a.privilege_type AS privilege, a.given
     FROM pg_default_acl d
-    JOIN (VALUES ('r', 'r', 'TABLES'), ('S', 's', 'SEQUENCES'), ('f', 'f', 'FUNCTIONS'), ('T', 'T', 'TYPES'), ('n', 'n', 'SCHEMAS'),
-      ('L', 'L', 'LARGE OBJECTS')) AS k(kind, built_in, word) ON k.kind = d.defaclobjtype::text,
-    LATERAL (SELECT grantee, privilege_type, false AS given FROM aclexplode(d.defaclacl)
-      UNION ALL SELECT grantee, privilege_type, true FROM aclexplode(acldefault(k.built_in::"char", d.defaclrole))) AS a
+    JOIN (VALUES ('r', 'r', 'TABLES'), ('S', 's', 'SEQUENCES'), ('f', 'f', 'FUNCTIONS'),
+        ('T', 'T', 'TYPES'), ('n', 'n', 'SCHEMAS'), ('L', 'L', 'LARGE OBJECTS'))
+      AS k(kind, built_in, word) ON k.kind = d.defaclobjtype::text,
+    LATERAL (
+      SELECT grantee, privilege_type, false AS given FROM aclexplode(d.defaclacl)
+      UNION ALL
+      SELECT grantee, privilege_type, true
+        FROM aclexplode(acldefault(k.built_in::"char", d.defaclrole))) AS a
     WHERE d.defaclnamespace = 0 ORDER BY a.given
   LOOP
-    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %s %s %s ON %s %s %s', r.role, CASE WHEN r.given THEN 'GRANT' ELSE 'REVOKE' END, r.privilege, r.word,
-      CASE WHEN r.given THEN 'TO' ELSE 'FROM' END, CASE r.grantee WHEN 0 THEN 'PUBLIC' ELSE r.grantee::regrole::text END);
+    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %s %s %s ON %s %s %s',
+      r.role, CASE WHEN r.given THEN 'GRANT' ELSE 'REVOKE' END, r.privilege, r.word,
+      CASE WHEN r.given THEN 'TO' ELSE 'FROM' END,
+      CASE r.grantee WHEN 0 THEN 'PUBLIC' ELSE r.grantee::regrole::text END);
   END LOOP;
   IF NOT public_is_ours THEN
     LOOP
-      SELECT format('DROP %s IF EXISTS %s CASCADE', o.type, o.identity) AS c INTO r FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) AS o
-        WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'public'::regnamespace AND d.deptype = 'n'
+      SELECT format('DROP %s IF EXISTS %s CASCADE', o.type, o.identity) AS c INTO r
+        FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) AS o
+        WHERE d.refclassid = 'pg_namespace'::regclass
+          AND d.refobjid = 'public'::regnamespace AND d.deptype = 'n'
           AND o.type NOT IN ('default acl', 'publication namespace') LIMIT 1;
       EXIT WHEN NOT FOUND;
       EXECUTE r.c;
@@ -82,43 +105,33 @@ RESET client_min_messages;
 """
 
 
-def replace(job: Job, made: Plan) -> dict:
+def replace(job: Job, plan: Plan) -> Restored:
     """Empty the live database and load the backup into it. Its owner, settings and privileges stay
     as they are.
 
-    :param made: a ``preflight.Plan``.
-    :return: ``rows sha256 kept_database downtime_seconds findings``.
     :raises PostgresBackupError: the transaction was rolled back; the database is as it was.
     """
-    with connect_maintenance(job.settings, made.database) as connection:
-        findings = roles.create(connection, made.missing_roles, made.role_statements)
-    job.progress.phase(f"loading {made.backup.name} inside {made.database}, in one transaction")
+    with connect_maintenance(job.settings, plan.database) as connection:
+        findings = roles.create(connection, plan.missing_roles, plan.role_statements)
+    job.progress.phase(f"loading {plan.name} inside {plan.database}, in one transaction")
     began = time.monotonic()
-    ejector = swap.Ejector(job.settings, made.database, spare="postgres-backup")
-    source = Source(job.store, made.backup, made.tools, job.identities, job.progress)
-    with Load(
-        made.tools, made.database, transaction=True, superusers=made.server["superusers"]
-    ) as load:
+    ejector = swap.Ejector(job.settings, plan.database, spare="postgres-backup")
+    reader = BackupReader(job, plan.backup, plan.tools)
+    with Load(plan.tools, plan.database, transaction=True, superusers=plan.superusers) as load:
         ejector.start()
         try:
             load.send(_EMPTY)
-            source.feed(load.feed, lambda: load.guard.current_table)
+            reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
-            require_whole(made.backup, report)
+            require_whole(plan.backup, report)
             load.send(_assertions(report))
             load.finish()
         finally:
             ejector.stop()
     downtime = round(time.monotonic() - began, 3)
-    with connect(job.settings, made.database) as connection:
+    with connect(job.settings, plan.database) as connection:
         connection.execute("ANALYZE")
-    return {
-        "rows": report.rows,
-        "sha256": source.sha256,
-        "kept_database": None,
-        "downtime_seconds": downtime,
-        "findings": made.findings + findings,
-    }
+    return Restored(report.rows, reader.sha256, None, downtime, [*plan.findings, *findings])
 
 
 # The tables of extensions hold rows of their own, which are in no dump. A partitioned table has its
@@ -133,7 +146,9 @@ DECLARE
 BEGIN
   FOR r IN SELECT v.name, v.rows, CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END AS only
     FROM (VALUES {}) AS v(name, rows) JOIN pg_class c ON c.oid = v.name::regclass
-    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+    WHERE NOT EXISTS (
+      SELECT FROM pg_depend d
+      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
   LOOP
     EXECUTE format('SELECT count(*) FROM %s %s', r.only, r.name) INTO found;
     IF found <> r.rows THEN

@@ -6,11 +6,12 @@ import io
 import os
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypedDict
 
 from ..catalog.kits import Kit, list_kits
 from ..errors import BadBackupError, PostgresBackupError, UsageError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..job import Job
 from ..machine.progress import Progress
 from ..s3.store import Store
@@ -20,56 +21,60 @@ from ..text import human_bytes, human_seconds, nearest
 
 #: bytes read from the archive at once
 _CHUNK = 1 << 20
-#: files come back with their modes, group-writable folders of uploads too. Debian 12's Python
-#: (3.11.2) knows no filters, and does as this one
-_AS_IT_WAS = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
 
 
-def restore_kit(job: Job, wanted: str, to: str = "/") -> dict:
+class KitResult(TypedDict):
+    """A kit that was put back. ``files``: None where its manifest does not say how many."""
+
+    changed: bool
+    kit: str
+    key: str
+    bytes: int
+    files: int | None
+    findings: list[Finding]
+    seconds: float
+    sha256: str
+
+
+def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
     """Put the files of a kit back, with their modes and, as root, their owners.
 
     Everything is read and compared with the manifest before the first file is written: twice
-    through the network, but never half a kit.
+    through the network, but never half a kit. In check mode it is read and no more.
 
     :param wanted: a name, or ``latest``.
     :param to: the folder that stands for ``/``.
-    :return: ``kit bytes files seconds sha256 findings changed``.
     :raises BadBackupError: cut, altered, or not decryptable.
     """
     job.store.check()
     chosen = _choose(job.settings, job.store, wanted)
-    if chosen.encrypted and not job.identities:
-        raise UsageError(
-            f"{chosen.name} is encrypted and no private key was given",
-            "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)",
-        )
-    result = {
+    if chosen.encrypted:
+        job.require_identities(chosen.name)
+    began = time.monotonic()
+    job.progress.phase(f"reading {chosen.name}")
+    _extract(job, chosen, None)
+    if not job.check:
+        job.progress.phase(f"putting the files of {chosen.name} back")
+        _extract(job, chosen, to)
+    return {
         "changed": True,
         "kit": chosen.name,
         "key": chosen.key,
         "bytes": chosen.bytes,
-        "files": (chosen.manifest or {}).get("files"),
+        "files": chosen.manifest.get("files") if chosen.manifest else None,
         "findings": [],
-    }
-    began = time.monotonic()
-    job.progress.phase(f"reading {chosen.name}")
-    _extract(job.store, chosen, job.identities, None, job.progress)
-    if not job.check:
-        job.progress.phase(f"putting the files of {chosen.name} back")
-        _extract(job.store, chosen, job.identities, to, job.progress)
-    return result | {
         "seconds": round(time.monotonic() - began, 1),
-        "sha256": (chosen.manifest or {}).get("sha256", ""),
+        "sha256": chosen.manifest["sha256"] if chosen.manifest else "",
     }
 
 
 def _choose(settings: Settings, store: Store, wanted: str) -> Kit:
     everybodys = list_kits(settings, store)
-    found = [kit for kit in everybodys if kit.ours]
-    for kit in found:
+    ours = [kit for kit in everybodys if kit.ours]
+    for kit in ours:
         if wanted in ("latest", kit.name):
             return kit
-    near = nearest(wanted, [kit.name for kit in found])
+    near = nearest(wanted, [kit.name for kit in ours])
     others = sorted({kit.manifest["server"]["name"] for kit in everybodys if kit.manifest})
     hint = (
         f"The nearest: {', '.join(near)}"
@@ -81,21 +86,19 @@ def _choose(settings: Settings, store: Store, wanted: str) -> Kit:
     raise UsageError(f"There is no kit {wanted!r} of {settings.server_name} in the bucket", hint)
 
 
-def _extract(
-    store: Store, kit: Kit, identities: tuple[str, ...], to: str | None, progress: Progress
-) -> None:
+def _extract(job: Job, kit: Kit, to: str | None) -> None:
     """Read a kit to its end; with ``to``, write its files."""
-    with store.download(kit.key, kit.bytes) as download:
-        packed: Iterator[bytes] = _told(download, progress)
+    with job.store.download(kit.key, kit.bytes) as download:
+        packed: Iterator[bytes] = _told(download, job.progress)
         if kit.encrypted:
-            packed = codec.decrypt(packed, identities)
+            packed = codec.decrypt(packed, job.identities)
         reader = _Reader(codec.decompress(packed, "gzip"))
         try:
             with tarfile.open(fileobj=reader, mode="r|", bufsize=_CHUNK) as tar:
                 for member in tar:
                     if to is not None:
                         _require_inside(member, to)
-                        tar.extract(member, to, **_AS_IT_WAS)
+                        _put_back(tar, member, to)
         except tarfile.TarError as error:
             raise BadBackupError(
                 f"{kit.name} is damaged: {error}",
@@ -115,6 +118,16 @@ def _extract(
             )
 
 
+def _put_back(tar: tarfile.TarFile, member: tarfile.TarInfo, to: str) -> None:
+    """With its mode, which a filter would change for group-writable folders of uploads. Debian 12's
+    Python (3.11.2) knows no filters, and does as this one.
+    """
+    if hasattr(tarfile, "fully_trusted_filter"):
+        tar.extract(member, to, filter="fully_trusted")
+    else:
+        tar.extract(member, to)
+
+
 def _require_inside(member: tarfile.TarInfo, to: str) -> None:
     """:raises tarfile.ExtractError: the entry would be written elsewhere; no kit of ours has such a
     one.
@@ -127,7 +140,7 @@ def _require_inside(member: tarfile.TarInfo, to: str) -> None:
         raise tarfile.ExtractError(f"{member.name} leads out of {to}")
 
 
-def _told(chunks, progress: Progress) -> Iterator[bytes]:
+def _told(chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
     for chunk in chunks:
         progress.advance(len(chunk))
         yield chunk
@@ -159,7 +172,7 @@ class _Reader(io.RawIOBase):
             continue
 
 
-def lines(result: dict, check: bool = False) -> list[str]:
+def lines(result: KitResult, check: bool = False) -> list[str]:
     """:func:`restore_kit` for a person.
 
     :param check: it was read, and nothing was written.
@@ -169,5 +182,5 @@ def lines(result: dict, check: bool = False) -> list[str]:
     told = f"kit: {result['kit']} {done}: {files}, {human_bytes(result['bytes'])}, "
     return [
         told + human_seconds(result["seconds"]),
-        *(one["message"] for one in result["findings"]),
+        *(found["message"] for found in result["findings"]),
     ]

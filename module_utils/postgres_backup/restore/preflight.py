@@ -5,20 +5,29 @@ now. Nothing is touched.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import psycopg
 
 from ..catalog.backups import Backup, Catalog
-from ..errors import BadBackupError, DatabaseError, UsageError
+from ..catalog.manifest import Manifest
+from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
 from ..postgresql import databases, programs, swap
-from ..postgresql.connection import connect_maintenance
-from ..postgresql.facts import database_facts, facts_of, free_bytes
-from ..settings import Settings
+from ..postgresql.connection import connect_maintenance, row, rows, values
+from ..postgresql.facts import (
+    DatabaseFacts,
+    DatabaseSetting,
+    Grant,
+    ServerFacts,
+    database_facts,
+    facts_of,
+    free_bytes,
+)
 from ..text import human_bytes
 from . import roles
+from .objections import Objections
+from .plan import Plan
 
 #: room asked for beyond the size the database had: indexes are built through temporary files
 SPARE = 1.2
@@ -26,50 +35,11 @@ SPARE = 1.2
 _UNPACKED = 5
 
 
-@dataclasses.dataclass
-class Plan:
-    """What a restore is going to do."""
-
-    backup: Backup
-    database: str
-    server: dict
-    tools: programs.Programs | None
-    #: facts of the live database; None where there is none
-    live: dict | None
-    #: owner, encoding, locale, settings and privileges the restored database gets
-    facts: dict
-    missing_roles: list[str]
-    #: the statements that make them
-    role_statements: list[str]
-    sessions: int
-    needed_bytes: int
-    free_bytes: int | None
-    findings: list[Finding] = dataclasses.field(default_factory=list)
-
-    def describe(self) -> dict:
-        """The part of it that a result tells."""
-        return {
-            "backup": str(self.backup.name),
-            "database": self.database,
-            "key": self.backup.key,
-            "bytes": self.backup.bytes,
-            "rows": (self.backup.manifest or {}).get("rows"),
-            "proven": self.backup.proven,
-            "replaces": self.live is not None,
-            "missing_roles": self.missing_roles,
-            "sessions": self.sessions,
-            "needed_bytes": self.needed_bytes,
-            "free_bytes": self.free_bytes,
-            "findings": self.findings,
-        }
-
-
-def plan(job: Job, wanted: str, beside: bool = True) -> Plan:
+def make_plan(job: Job, wanted: str, in_place: bool = False) -> Plan:
     """Find everything out; touch nothing.
 
     :param wanted: a name as listed, a whole key, or ``latest``.
-    :param beside: a second copy is to stand beside the live one, so there must be room for it.
-    :param identities: private age keys.
+    :param in_place: there will be no side database, which would need room and rights.
     :raises PostgresBackupError: it would fail; says what to do about it. What the server has
         against it is told all at once.
     """
@@ -80,65 +50,75 @@ def plan(job: Job, wanted: str, beside: bool = True) -> Plan:
             "Restore another one: postgres-backup list",
             [finding(backup.problem_code, backup.problem)],
         )
-    if backup.name.encrypted and not job.identities:
-        raise UsageError(
-            f"{backup.name} is encrypted and no private key was given",
-            "Give the age key file: --identity FILE (Ansible: -e backup_age_identity_file=FILE)",
-        )
+    if backup.name.encrypted:
+        job.require_identities(str(backup.name))
     findings = _whose(job, backup, wanted)
-    found = backup.manifest or {}
+    known = _known(backup)
     with connect_maintenance(job.settings, job.database) as connection:
         server = facts_of(connection)
-        server["superusers"] = tuple(
-            row["rolname"]
-            for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper")
-        )
         live = database_facts(connection, job.database)
-        facts, more = _facts_for(found, live, job.settings, connection)
-        missing = roles.missing(
-            connection, sorted({*found.get("roles", []), *filter(None, [facts["owner"]])})
-        )
-        against = Objections()
-        with against:
-            tools = programs.find(job.settings, server["major"])
-        made = Plan(
-            backup,
-            job.database,
-            server,
-            None if against else tools,
-            live,
-            facts,
-            missing,
-            [],
-            len(swap.sessions(connection, job.database)),
-            int((found.get("database_bytes") or backup.bytes * _UNPACKED) * SPARE),
-            free_bytes(job.settings, connection, server, facts["tablespace"]),
-            findings + more,
-        )
-        _object_by_server(made, found, connection, job.settings, against)
-        if beside:
-            _object_by_rights_and_room(made, connection, job.settings, against)
+        restored, more = _restored(job, connection, known, live)
+        findings += more
+        needed = int((known.get("database_bytes") or backup.bytes * _UNPACKED) * SPARE)
+        free = free_bytes(job.settings, connection, server, restored.tablespace)
+        objections = Objections()
+        with objections:
+            tools = programs.find(job.settings, server.major)
+        _object_by_server(job, connection, backup, server, objections)
+        if not in_place:
+            _object_by_rights(job, connection, server, live, restored, objections)
+            findings += _object_by_room(needed, free, objections)
         elif live is None:
-            against.add(
+            objections.add(
                 f"There is no database {job.database} to restore in place",
                 "Restore without --in-place: it is made anew",
             )
-        with against:
-            made.missing_roles, made.role_statements = roles.prepare(
-                connection, job.store, found, missing, job.identities, server
+        named = {*known.get("roles", []), restored.owner} - {""}
+        missing = roles.missing(connection, sorted(named))
+        statements: list[str] = []
+        with objections:
+            missing, statements = roles.prepare(connection, job, known, missing, server)
+        objections.raise_all(str(backup.name))
+        if not backup.manifest:
+            findings.append(
+                finding(
+                    "UNPROVEN",
+                    f"{backup.name} has no manifest: "
+                    "rows cannot be compared with the day it was made",
+                )
             )
-        against.raise_all(str(backup.name))
-    if not backup.manifest:
-        made.findings.append(
-            finding(
-                "UNPROVEN",
-                f"{backup.name} has no manifest: rows cannot be compared with the day it was made",
-            )
+        return Plan(
+            backup,
+            job.database,
+            server,
+            tuple(values(connection, str, "SELECT rolname FROM pg_roles WHERE rolsuper")),
+            tools,
+            live,
+            restored,
+            tuple(missing),
+            tuple(statements),
+            len(swap.sessions(connection, job.database)),
+            needed,
+            free,
+            tuple(findings),
         )
-    return made
 
 
-def _whose(job: Job, backup: Backup, wanted: str) -> list[dict]:
+def _known(backup: Backup) -> Manifest:
+    """What its manifest says; of a backup without one only whose name it bears."""
+    return backup.manifest or Manifest(
+        name=str(backup.name),
+        database="",
+        server={},
+        bytes=backup.bytes,
+        dump_bytes=0,
+        rows=0,
+        sha256="",
+        tables={},
+    )
+
+
+def _whose(job: Job, backup: Backup, wanted: str) -> list[Finding]:
     """A backup of another database or server is restored only by its whole key: a name alone may be
     a slip of the hand.
 
@@ -146,55 +126,55 @@ def _whose(job: Job, backup: Backup, wanted: str) -> list[dict]:
     """
     if backup.candidate:
         return []
-    found = backup.manifest or {}
-    where = (
-        f"the database {found['database']} on {found['server'].get('name') or 'an unknown server'}"
-        if found
-        else "nobody knows which database"
-    )
+    manifest = backup.manifest
+    where = "nobody knows which database"
+    if manifest:
+        server = manifest["server"].get("name") or "an unknown server"
+        where = f"the database {manifest['database']} on {server}"
     if "/" in wanted:
         return [
             finding(
                 "FOREIGN_BACKUP",
-                f"{backup.name} is a backup of {where}; asked for by its whole key, it goes into {job.database}",
+                f"{backup.name} is a backup of {where}; "
+                f"asked for by its whole key, it goes into {job.database}",
             )
         ]
     raise UsageError(
-        f"{backup.name} is a backup of {where}, not of {job.database} on {job.settings.server_name}",
-        f"To put it into {job.database} all the same, name it by its whole key: s3://{job.settings.s3_bucket}/{backup.key}",
+        f"{backup.name} is a backup of {where}, "
+        f"not of {job.database} on {job.settings.server_name}",
+        f"To put it into {job.database} all the same, name it by its whole key: "
+        f"s3://{job.settings.s3_bucket}/{backup.key}",
         [finding("FOREIGN_BACKUP", f"it is a backup of {where}")],
     )
 
 
-def _facts_for(
-    found: dict, live: dict | None, settings: Settings, connection: psycopg.Connection
-) -> tuple[dict, list[dict]]:
-    """As in the manifest; for backups without one as the live database; for neither, the server's
-    defaults. And findings.
+@dataclasses.dataclass(frozen=True)
+class _Tablespace:
+    usual: bool
+
+
+_TABLESPACE = """
+SELECT t.oid = d.dattablespace AS usual FROM pg_tablespace t, pg_database d
+WHERE t.spcname = %s AND d.datname = 'template0'"""
+
+
+def _restored(
+    job: Job, connection: psycopg.Connection, known: Manifest, live: DatabaseFacts | None
+) -> tuple[DatabaseFacts, list[Finding]]:
+    """What the restored database is going to be: as in the manifest; for backups without one as the
+    live database; for neither, the server's defaults. And findings.
 
     It lies in the live database's tablespace, where there is a live one: that is where this server
     has room for it.
     """
-    facts = dict(live) if live else {"owner": settings.db_user, "comment": None}
-    if found.get("locale"):
-        facts = {
-            key: found[key]
-            for key in (
-                "owner",
-                "encoding",
-                "comment",
-                "connection_limit",
-                "settings",
-                "privileges",
-            )
-        } | found["locale"]
-    wanted = live["tablespace"] if live else found.get("tablespace")
-    there = connection.execute(
-        "SELECT t.oid = d.dattablespace AS usual FROM pg_tablespace t, pg_database d WHERE t.spcname = %s AND d.datname = 'template0'",
-        (wanted,),
-    ).fetchone()
+    facts = live or DatabaseFacts(owner=job.settings.db_user)
+    if known.get("locale"):
+        facts = _of_manifest(known)
+    wanted = live.tablespace if live else known.get("tablespace")
+    there = row(connection, _Tablespace, _TABLESPACE, (wanted,))
     # the usual one goes without saying: who names it needs a right to it
-    facts["tablespace"] = wanted if there and not there["usual"] else None
+    tablespace = wanted if there and not there.usual else None
+    facts = dataclasses.replace(facts, tablespace=tablespace)
     if wanted and not there:
         return facts, [
             finding(
@@ -205,100 +185,112 @@ def _facts_for(
     return facts, []
 
 
-class Objections:
-    """What stands in the way of a restore, gathered, so that whoever mends one thing does not learn
-    of the next only then.
-    """
+def _of_manifest(known: Manifest) -> DatabaseFacts:
+    locale, privileges = known["locale"], known["privileges"]
+    return DatabaseFacts(
+        owner=known["owner"],
+        encoding=known["encoding"],
+        collate=locale.get("collate", ""),
+        ctype=locale.get("ctype", ""),
+        provider=locale.get("provider", ""),
+        locale=locale.get("locale"),
+        icu_rules=locale.get("icu_rules"),
+        comment=known["comment"],
+        connection_limit=known["connection_limit"],
+        grants=None
+        if privileges is None
+        else tuple(
+            Grant(right["role"], right["privilege"], right["grantable"], right.get("grantor"))
+            for right in privileges
+        ),
+        settings=tuple(
+            DatabaseSetting(setting["role"], setting["setting"]) for setting in known["settings"]
+        ),
+    )
 
-    def __init__(self) -> None:
-        self.found: list[DatabaseError] = []
 
-    def __bool__(self) -> bool:
-        return bool(self.found)
+@dataclasses.dataclass(frozen=True)
+class _Available:
+    name: str
+    needs_superuser: bool
 
-    def add(self, message: str, hint: str, findings: Sequence[dict] = ()) -> None:
-        self.found.append(DatabaseError(message, hint, list(findings)))
 
-    def __enter__(self) -> Objections:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
-        if not isinstance(error, DatabaseError):
-            return False
-        self.found.append(error)
-        return True
-
-    def raise_all(self, backup: str) -> None:
-        """:raises DatabaseError: there is one; several are numbered, and so are their ways out."""
-        if len(self.found) == 1:
-            raise self.found[0]
-        if self.found:
-            messages, hints = (
-                "; ".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
-                for texts in zip(*self._told, strict=True)
-            )
-            raise DatabaseError(
-                f"{len(self.found)} things stand in the way of {backup}: {messages}",
-                hints,
-                [f for e in self.found for f in e.findings],
-            )
-
-    @property
-    def _told(self) -> list[tuple[str, str]]:
-        return [(error.message, error.hint or "(see above)") for error in self.found]
+_EXTENSIONS = """
+SELECT a.name, bool_and(v.superuser AND NOT v.trusted) AS needs_superuser
+FROM pg_available_extensions a
+JOIN pg_available_extension_versions v ON v.name = a.name AND v.version = a.default_version
+WHERE a.name = ANY(%s) GROUP BY 1"""
 
 
 def _object_by_server(
-    made: Plan, found: dict, connection: psycopg.Connection, settings: Settings, against: Objections
+    job: Job,
+    connection: psycopg.Connection,
+    backup: Backup,
+    server: ServerFacts,
+    objections: Objections,
 ) -> None:
-    theirs = int((found.get("postgresql_version") or "0").split(".")[0])
-    if theirs > made.server["major"]:
-        message = f"{made.backup.name} was made by PostgreSQL {theirs}, this server is {made.server['major']}"
-        against.add(message, f"Restore it into PostgreSQL {theirs} or newer")
-    wanted = [extension["name"] for extension in found.get("extensions", [])]
-    there = {
-        row["name"]: row["needs_superuser"]
-        for row in connection.execute(
-            """SELECT a.name, bool_and(v.superuser AND NOT v.trusted) AS needs_superuser FROM pg_available_extensions a
-               JOIN pg_available_extension_versions v ON v.name = a.name AND v.version = a.default_version WHERE a.name = ANY(%s) GROUP BY 1""",
-            (wanted,),
+    known, user = _known(backup), job.settings.db_user
+    theirs = int((known.get("postgresql_version") or "0").split(".")[0])
+    if theirs > server.major:
+        objections.add(
+            f"{backup.name} was made by PostgreSQL {theirs}, this server is {server.major}",
+            f"Restore it into PostgreSQL {theirs} or newer",
         )
+    wanted = [extension["name"] for extension in known.get("extensions", [])]
+    there = {
+        extension.name: extension.needs_superuser
+        for extension in rows(connection, _Available, _EXTENSIONS, (wanted,))
     }
     lacking = [name for name in wanted if name not in there]
     if lacking:
-        against.add(
+        objections.add(
             f"The server lacks the extensions {', '.join(lacking)} that the backup needs",
             "Install their packages on the database server, then try again",
         )
     forbidden = [name for name in wanted if there.get(name) and name != "plpgsql"]
-    if forbidden and not made.server["superuser"]:
-        against.add(
-            f"The backup needs the extensions {', '.join(forbidden)}, which only a superuser may create, and {settings.db_user} is none",
-            "Restore as a superuser: name one in backup_db_user and backup_db_password (in the config: DB_USER, DB_PASSWORD)",
+    if forbidden and not server.superuser:
+        objections.add(
+            f"The backup needs the extensions {', '.join(forbidden)}, "
+            f"which only a superuser may create, and {user} is none",
+            "Restore as a superuser: name one in backup_db_user and backup_db_password "
+            "(in the config: DB_USER, DB_PASSWORD)",
         )
 
 
-def _object_by_rights_and_room(
-    made: Plan, connection: psycopg.Connection, settings: Settings, against: Objections
+def _object_by_rights(
+    job: Job,
+    connection: psycopg.Connection,
+    server: ServerFacts,
+    live: DatabaseFacts | None,
+    restored: DatabaseFacts,
+    objections: Objections,
 ) -> None:
-    if not made.server["createdb"]:
-        against.add(
-            f"{settings.db_user} may not create databases, and a restore is loaded beside the live one",
-            f'As a superuser: ALTER ROLE "{settings.db_user}" CREATEDB; (or restore in place: backup_restore_in_place: true)',
+    user = job.settings.db_user
+    if not server.createdb:
+        objections.add(
+            f"{user} may not create databases, and a restore is loaded beside the live one",
+            f'As a superuser: ALTER ROLE "{user}" CREATEDB; '
+            "(or restore in place: backup_restore_in_place: true)",
         )
-    with against:
-        databases.require_locale(connection, made.facts)
-    if made.live:
-        with against:
+    with objections:
+        databases.require_locale(connection, restored)
+    if live:
+        with objections:
             # the right to create databases was asked for above
-            swap.require_renamable(connection, settings, [made.database], createdb=False)
-    if made.free_bytes is None:
-        made.findings.append(
+            swap.require_renamable(connection, job.settings, [job.database], createdb=False)
+
+
+def _object_by_room(needed: int, free: int | None, objections: Objections) -> list[Finding]:
+    if free is None:
+        return [
             finding("DISK_NOT_CHECKED", "nobody could say how much room the database server has")
+        ]
+    if free < needed:
+        objections.add(
+            f"There is no room for a second copy: {human_bytes(needed)} needed, "
+            f"{human_bytes(free)} free on the database server",
+            "Make room, or restore in place, in one transaction: "
+            "backup_restore_in_place: true (postgres-backup restore --in-place)",
+            [finding("DISK_SHORT", f"{needed} bytes needed, {free} free")],
         )
-    elif made.free_bytes < made.needed_bytes:
-        against.add(
-            f"There is no room for a second copy: {human_bytes(made.needed_bytes)} needed, {human_bytes(made.free_bytes)} free on the database server",
-            "Make room, or restore in place, in one transaction: backup_restore_in_place: true (postgres-backup restore --in-place)",
-            [finding("DISK_SHORT", f"{made.needed_bytes} bytes needed, {made.free_bytes} free")],
-        )
+    return []

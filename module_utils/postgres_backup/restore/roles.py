@@ -8,14 +8,17 @@ backup's day. They get back nothing but their memberships in roles that had gone
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Sequence
 
 import psycopg
 from psycopg import sql
 
+from ..catalog.manifest import Manifest
 from ..errors import DatabaseError
-from ..findings import finding
-from ..postgresql.connection import first_line
-from ..s3.store import Store
+from ..findings import Finding, finding
+from ..job import Job
+from ..postgresql.connection import first_line, values
+from ..postgresql.facts import ServerFacts
 from ..stream import codec
 
 #: attributes that only a superuser may mention, even to say no (PostgreSQL: "only roles with the
@@ -32,34 +35,34 @@ _DEFAULT = re.compile(rf"ALTER ROLE (?:{_NAME}) SET ")
 _MEMBERSHIP = re.compile(rf"GRANT ({_NAME}) TO ({_NAME})( WITH .*?)?( GRANTED BY (?:{_NAME}))?")
 
 
-def missing(connection: psycopg.Connection, wanted: list[str]) -> list[str]:
+def missing(connection: psycopg.Connection, wanted: Sequence[str]) -> list[str]:
     """Those of ``wanted`` that this server does not have."""
-    have = {
-        row["rolname"]
-        for row in connection.execute(
-            "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", (wanted,)
-        )
-    }
+    have = values(
+        connection,
+        str,
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)",
+        (list(wanted),),
+    )
     return [role for role in wanted if role not in have]
 
 
-def read_globals(store: Store, manifest: dict, identities: tuple[str, ...]) -> str:
+def read_globals(job: Job, manifest: Manifest) -> str:
     """What pg_dumpall wrote beside the backup; empty where there is none."""
-    key = (manifest.get("globals") or {}).get("key")
-    data = store.get(key) if key else None
-    if data is None:
+    record = manifest.get("globals")
+    data = job.store.get(record["key"]) if record else None
+    if record is None or data is None:
         return ""
-    packed = codec.decrypt([data], identities) if key.endswith(".age") else [data]
+    encrypted = record["key"].endswith(".age")
+    packed = codec.decrypt([data], job.identities) if encrypted else [data]
     return b"".join(codec.decompress(packed, "gzip")).decode()
 
 
 def prepare(
     connection: psycopg.Connection,
-    store: Store,
-    manifest: dict,
+    job: Job,
+    manifest: Manifest,
     wanted: list[str],
-    identities: tuple[str, ...],
-    server: dict,
+    server: ServerFacts,
 ) -> tuple[list[str], list[str]]:
     """How the missing roles ``wanted`` can be made again; nothing is done yet.
 
@@ -74,7 +77,7 @@ def prepare(
         sql.SQL("CREATE ROLE {};").format(sql.Identifier(role)).as_string(connection)
         for role in wanted
     )
-    statements = _statements(read_globals(store, manifest, identities))
+    statements = _statements(read_globals(job, manifest))
     saved = {
         _unquoted(match[2])
         for match in map(_ROLE.match, statements)
@@ -83,12 +86,14 @@ def prepare(
     lost = [role for role in wanted if role not in saved]
     if lost:
         raise DatabaseError(
-            f"The server lacks the roles {', '.join(lost)}, and they were not saved with the backup",
+            f"The server lacks the roles {', '.join(lost)}, "
+            "and they were not saved with the backup",
             by_hand,
         )
-    if not server["createrole"]:
+    if not server.createrole:
         raise DatabaseError(
-            f"The server lacks the roles {', '.join(wanted)}, and {connection.info.user} may not create roles",
+            f"The server lacks the roles {', '.join(wanted)}, "
+            f"and {connection.info.user} may not create roles",
             f'{by_hand} (or let us: ALTER ROLE "{connection.info.user}" CREATEROLE;)',
         )
     roles = _with_their_groups(statements, wanted, lambda names: missing(connection, names))
@@ -98,13 +103,17 @@ def prepare(
     )
 
 
-def _with_their_groups(statements: list[str], wanted: list[str], missing_of) -> list[str]:
+def _with_their_groups(
+    statements: Sequence[str],
+    wanted: Sequence[str],
+    missing_of: Callable[[Sequence[str]], list[str]],
+) -> list[str]:
     roles, new = list(wanted), list(wanted)
     while new:
         groups = {
-            _unquoted(m[1])
-            for m in map(_MEMBERSHIP.fullmatch, statements)
-            if m and _unquoted(m[2]) in new
+            _unquoted(match[1])
+            for match in map(_MEMBERSHIP.fullmatch, statements)
+            if match and _unquoted(match[2]) in new
         }
         new = missing_of(sorted(groups - set(roles)))
         roles += new
@@ -112,14 +121,14 @@ def _with_their_groups(statements: list[str], wanted: list[str], missing_of) -> 
 
 
 def _chosen(
-    statements: list[str], roles: list[str], strangers: set[str], server: dict
+    statements: Sequence[str], roles: Sequence[str], strangers: Collection[str], server: ServerFacts
 ) -> list[str]:
     """The statements that make the roles, say what is known of them, and their memberships, in
     their order.
 
     :param strangers: roles that are missing and stay so; they are members of nothing.
     """
-    found = []
+    chosen = []
     for statement in statements:
         if match := _ROLE.match(statement):
             # settings for one database alone come with that database, from the manifest
@@ -127,8 +136,8 @@ def _chosen(
                 rf"ALTER ROLE (?:{_NAME}) IN DATABASE ", statement
             ):
                 head, password, rest = statement.partition(" PASSWORD ")
-                attributes = match[1] == "ALTER ROLE" and not server["superuser"]
-                found.append(
+                attributes = match[1] == "ALTER ROLE" and not server.superuser
+                chosen.append(
                     (_SUPERUSER_ONLY.sub("", head) if attributes else head) + password + rest
                 )
         elif (
@@ -137,10 +146,8 @@ def _chosen(
             and _unquoted(match[2]) not in strangers
         ):
             # whoever granted it may not exist here; we do
-            found.append(
-                f"GRANT {match[1]} TO {match[2]}{_options(match[3] or '', server['major'])}"
-            )
-    return found
+            chosen.append(f"GRANT {match[1]} TO {match[2]}{_options(match[3] or '', server.major)}")
+    return chosen
 
 
 def _options(options: str, major: int) -> str:
@@ -158,7 +165,9 @@ def _unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
-def create(connection: psycopg.Connection, roles: list[str], statements: list[str]) -> list[dict]:
+def create(
+    connection: psycopg.Connection, roles: Sequence[str], statements: Sequence[str]
+) -> list[Finding]:
     """Make the roles, all or none.
 
     :return: findings: defaults of theirs (``ALTER ROLE ... SET``) that we may not set, or this

@@ -6,16 +6,18 @@ Until the swap the live database does not notice. Whatever fails before it leave
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import psycopg
 
 from ..catalog import manifest
+from ..catalog.manifest import TableRecord
 from ..clock import utc_now
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..job import Job
 from ..machine.progress import Progress
 from ..postgresql import databases, replaced, swap
@@ -25,56 +27,77 @@ from ..postgresql.load import Load
 from ..postgresql.pg_dump import Dump
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
-from ..verify.reader import Source
+from ..verify.reader import BackupReader
 from . import roles
-from .preflight import Plan
+from .plan import Plan
 
 #: seconds between attempts to remove a side database: a server that has just crashed needs a moment
 _PATIENCE = (0, 1, 2, 4, 8)
 
 
-def load_beside(job: Job, made: Plan) -> tuple[str, dict]:
-    """Fill and prove a side database.
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A backup that stands in a side database, compared with what went in.
 
-    :return: its name, and ``rows sha256 findings``.
+    :param sha256: of the object.
+    """
+
+    side_database: str
+    rows: int
+    sha256: str
+    findings: list[Finding]
+
+
+@dataclasses.dataclass(frozen=True)
+class Swapped:
+    """A side database that is live now.
+
+    :param kept_database: what the one it replaced is called; None where there was none.
+    :param downtime_seconds: for how long nobody could use the database.
+    """
+
+    kept_database: str | None
+    downtime_seconds: float
+
+
+def load_side_database(job: Job, plan: Plan) -> Loaded:
+    """Fill a side database and compare it with the backup.
+
     :raises PostgresBackupError: the backup is not what it should be, or does not load; the side
         database is gone.
     """
-    with connect_maintenance(job.settings, made.database) as connection:
-        findings = _clear_up(connection, made.database, job.progress)
-        findings += roles.create(connection, made.missing_roles, made.role_statements)
-        if made.missing_roles:
-            job.progress.step(f"{made.database}: created the roles {', '.join(made.missing_roles)}")
-        side = replaced.side_name(connection, made.database, utc_now())
+    with connect_maintenance(job.settings, plan.database) as connection:
+        findings = _clear_up(connection, plan.database, job.progress)
+        findings += roles.create(connection, plan.missing_roles, plan.role_statements)
+        if plan.missing_roles:
+            job.progress.step(f"{plan.database}: created the roles {', '.join(plan.missing_roles)}")
+        side = replaced.side_name(connection, plan.database, utc_now())
     with discarded_on_failure(job, side):
-        with connect_maintenance(job.settings, made.database) as connection:
-            databases.create_database(connection, side, made.facts, _side_comment(made))
+        with connect_maintenance(job.settings, plan.database) as connection:
+            comment = replaced.side_comment(plan.database, plan.name, plan.wanted.comment)
+            databases.create_database(connection, side, plan.wanted, comment)
             # before the rows: the settings may say how they read (lc_monetary), and a right that is
             # missing shows now
-            findings += databases.dress_database(connection, side, made.facts)
-        job.progress.phase(f"loading {made.backup.name} into {side}")
-        source = Source(job.store, made.backup, made.tools, job.identities, job.progress)
+            findings += databases.dress_database(connection, side, plan.wanted)
+        job.progress.phase(f"loading {plan.name} into {side}")
+        reader = BackupReader(job, plan.backup, plan.tools)
         with Load(
-            made.tools, side, cleaning=not _is_ours(made), superusers=made.server["superusers"]
+            plan.tools, side, cleaning=not plan.dumped_by_us, superusers=plan.superusers
         ) as load:
-            source.feed(load.feed, lambda: load.guard.current_table)
+            reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
-            require_whole(made.backup, report)
+            require_whole(plan.backup, report)
             load.finish()
         with connect(job.settings, side) as connection:
             job.progress.phase(f"gathering statistics of {side}")
             connection.execute("ANALYZE")
-        findings += _prove(made, side, report, job.progress)
-        with connect_maintenance(job.settings, made.database) as connection:
-            databases.limit_connections(connection, side, made.facts.get("connection_limit", -1))
-    return side, {
-        "rows": report.rows,
-        "sha256": source.sha256,
-        "findings": made.findings + findings,
-    }
+        findings += _compare(plan, side, report, job.progress)
+        with connect_maintenance(job.settings, plan.database) as connection:
+            databases.limit_connections(connection, side, plan.wanted.connection_limit)
+    return Loaded(side, report.rows, reader.sha256, [*plan.findings, *findings])
 
 
-def _clear_up(connection: psycopg.Connection, database: str, progress: Progress) -> list[dict]:
+def _clear_up(connection: psycopg.Connection, database: str, progress: Progress) -> list[Finding]:
     """Remove what restores that died have left; findings for what another user's restore left."""
     findings = []
     for leftover in replaced.leftovers(connection, database):
@@ -91,11 +114,7 @@ def _clear_up(connection: psycopg.Connection, database: str, progress: Progress)
     return findings
 
 
-def _side_comment(made: Plan) -> str:
-    return replaced.side_comment(made.database, str(made.backup.name), made.facts.get("comment"))
-
-
-def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[dict]:
+def _compare(plan: Plan, side: str, report: Report, progress: Progress) -> list[Finding]:
     """Dump the side database through the same inspector: what went in must come out, row by row.
 
     A dump that was not ours may have been written under other settings (time zone) and by other
@@ -103,12 +122,11 @@ def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[di
     there are only INSERT statements, nothing can be compared.
     """
     progress.phase(f"comparing {side} with the backup")
-    dump = Dump(made.tools, side)
+    dump = Dump(plan.tools, side)
     for chunk in dump.chunks():
         progress.advance(len(chunk), lambda: dump.inspector.current_table)
     went_in, came_out = manifest.tables_of(report), manifest.tables_of(dump.report)
-    found = made.backup.manifest or {}
-    if not _is_ours(made):
+    if not plan.dumped_by_us:
         if not went_in and any(table["rows"] for table in came_out.values()):
             return [
                 finding(
@@ -116,7 +134,7 @@ def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[di
                     "the dump has its rows as INSERT statements; psql loaded them without an error",
                 )
             ]
-        went_in, came_out = _only_rows(went_in, came_out)
+        went_in, came_out = _only_rows(went_in, came_out), _only_rows(came_out, went_in)
     differences = manifest.differences(went_in, came_out)
     if differences:
         raise BadBackupError(
@@ -124,40 +142,44 @@ def _prove(made: Plan, side: str, report: Report, progress: Progress) -> list[di
             "The live database is untouched. Please report this with the server's log",
             differences,
         )
-    expected = found.get("schema_sha256") if _is_ours(made) else None
-    same_major = found.get("postgresql_version", "").split(".")[0] == str(made.server["major"])
-    if expected and same_major and expected != dump.report.schema_sha256:
+    if _schema_differs(plan, dump.report):
         return [
             finding(
                 "SCHEMA_DIFFERS",
-                "all rows are equal, but the definitions read differently (another minor version, or extensions of another version)",
+                "all rows are equal, but the definitions read differently "
+                "(another minor version, or extensions of another version)",
             )
         ]
     return []
 
 
-def _is_ours(made: Plan) -> bool:
-    """Our pg_dump wrote it, not somebody's script: when it ended is known to its maker only."""
-    return bool((made.backup.manifest or {}).get("ended_at"))
+def _schema_differs(plan: Plan, came_out: Report) -> bool:
+    """Whether the definitions read differently although they should not: another major writes them
+    otherwise, and other programs than ours do.
+    """
+    known = plan.backup.manifest
+    if known is None or not plan.dumped_by_us:
+        return False
+    same_major = known.get("postgresql_version", "").split(".")[0] == str(plan.server.major)
+    expected = known.get("schema_sha256")
+    return bool(expected) and same_major and expected != came_out.schema_sha256
 
 
 def _only_rows(
-    went_in: dict[str, dict], came_out: dict[str, dict]
-) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Both sides with nothing but numbers of rows, tables that only one of them names added up."""
-    sides = []
-    for one, other in ((went_in, came_out), (came_out, went_in)):
-        rows = {
-            name: {"rows": table["rows"], "sha256": ""}
-            for name, table in one.items()
-            if name in other
-        }
-        rows["tables of other names"] = {
-            "rows": sum(table["rows"] for name, table in one.items() if name not in other),
-            "sha256": "",
-        }
-        sides.append(rows)
-    return sides[0], sides[1]
+    tables: Mapping[str, TableRecord], others: Mapping[str, TableRecord]
+) -> dict[str, TableRecord]:
+    """Nothing but numbers of rows; those of tables that the other side does not name added up."""
+    rows: dict[str, TableRecord] = {
+        name: _counted(table["rows"]) for name, table in tables.items() if name in others
+    }
+    rows["tables of other names"] = _counted(
+        sum(table["rows"] for name, table in tables.items() if name not in others)
+    )
+    return rows
+
+
+def _counted(rows: int) -> TableRecord:
+    return {"rows": rows, "bytes": 0, "sha256": ""}
 
 
 def discard_side_database(job: Job, side: str) -> None:
@@ -169,9 +191,8 @@ def discard_side_database(job: Job, side: str) -> None:
         time.sleep(pause)
         try:
             with connect_maintenance(job.settings, job.database) as connection:
-                if side in replaced.leftovers(
-                    connection, job.database
-                ):  # it may be live by now, or never have been ours
+                # it may be live by now, or never have been ours
+                if side in replaced.leftovers(connection, job.database):
                     databases.drop_database(connection, side)
             return
         except DatabaseError as error:
@@ -198,22 +219,19 @@ def discarded_on_failure(job: Job, side: str) -> Iterator[None]:
         raise
 
 
-def swap_in(job: Job, side: str) -> dict:
-    """Put the side database in the live one's place, in one transaction.
-
-    :return: ``kept_database`` (None where there was none), ``downtime_seconds``.
-    """
+def swap_in(job: Job, side: str) -> Swapped:
+    """Put the side database in the live one's place, in one transaction."""
     now = utc_now()
     job.progress.step(f"{job.database}: swapping")
     with connect_maintenance(job.settings, job.database) as connection:
-        facts = replaced.side(connection, job.database, side)
+        ready = replaced.side(connection, job.database, side)
         live = database_facts(connection, job.database)
         kept = replaced.kept_name(connection, job.database, now) if live else None
-    renames = ([(job.database, kept)] if kept else []) + [(side, job.database)]
-    comments = {job.database: facts["comment"]}
-    if kept:
+    renames, comments = [(side, job.database)], {job.database: ready.comment}
+    if live and kept:
+        renames.insert(0, (job.database, kept))
         comments[kept] = replaced.kept_comment(
-            job.database, kept, f"restore of {facts['backup']}", live["comment"]
+            job.database, kept, f"restore of {ready.backup}", live.comment
         )
     downtime = swap.swap(job.settings, renames, comments)
-    return {"kept_database": kept, "downtime_seconds": round(downtime, 3) if kept else 0.0}
+    return Swapped(kept, round(downtime, 3) if kept else 0.0)

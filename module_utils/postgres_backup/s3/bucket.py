@@ -10,15 +10,34 @@ answers with one of
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, cast
+
 import botocore.exceptions
 
 from ..errors import StoreError
 from .client import QUICK, S3, anonymous
 from .errors import FAILURES, Refused, explain
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.literals import (
+        BucketLocationConstraintType,
+        TransitionDefaultMinimumObjectSizeType,
+    )
+    from mypy_boto3_s3.type_defs import (
+        LifecycleRuleFilterTypeDef,
+        LifecycleRuleOutputTypeDef,
+        LifecycleRuleTypeDef,
+        LifecycleRuleUnionTypeDef,
+        ListObjectsV2OutputTypeDef,
+        PublicAccessBlockConfigurationTypeDef,
+        PutBucketLifecycleConfigurationRequestTypeDef,
+    )
+
 #: ID of our lifecycle rule; rules with another are not ours
 RULE_ID = "postgres-backup-unfinished-uploads"
-_PRIVATE = {
+_PRIVATE: PublicAccessBlockConfigurationTypeDef = {
     "BlockPublicAcls": True,
     "IgnorePublicAcls": True,
     "BlockPublicPolicy": True,
@@ -49,7 +68,11 @@ def probe(s3: S3) -> None:
     """
     doing = f"reach the bucket {s3.bucket}"
     answer = s3.call(
-        "list_objects_v2", doing, patience=QUICK, Prefix=s3.settings.s3_prefix, MaxKeys=1
+        doing,
+        lambda client: client.list_objects_v2(
+            Bucket=s3.bucket, Prefix=s3.settings.s3_prefix, MaxKeys=1
+        ),
+        patience=QUICK,
     )
     if not {"Name", "KeyCount", "MaxKeys", "Contents"} & set(answer):
         hint = "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console"
@@ -82,7 +105,7 @@ def create(s3: S3) -> bool:
         return False
     doing = f"create the bucket {s3.bucket}"
     try:
-        s3.call("create_bucket", doing)
+        s3.call(doing, lambda client: client.create_bucket(Bucket=s3.bucket))
     except Refused as error:
         if error.code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
             if exists(s3):
@@ -95,10 +118,13 @@ def create(s3: S3) -> bool:
             raise
         # Only where the store asks for it (AWS outside us-east-1): others refuse a location they do
         # not know.
+        # the SDK's list of regions is Amazon's; other stores have theirs
+        region = cast("BucketLocationConstraintType", s3.settings.s3_region)
         s3.call(
-            "create_bucket",
             doing,
-            CreateBucketConfiguration={"LocationConstraint": s3.settings.s3_region},
+            lambda client: client.create_bucket(
+                Bucket=s3.bucket, CreateBucketConfiguration={"LocationConstraint": region}
+            ),
         )
     return True
 
@@ -113,7 +139,8 @@ def make_private(s3: S3, check: bool = False) -> str:
     open_to_all = [] if check and state == "set" else strangers_may(s3)
     if open_to_all:
         raise StoreError(
-            f"Failed to make the bucket {s3.bucket} private: anybody may {' and '.join(open_to_all)} it without a key",
+            f"Failed to make the bucket {s3.bucket} private: "
+            f"anybody may {' and '.join(open_to_all)} it without a key",
             "Remove its public policy or ACL in the provider's console, then run this again",
         )
     return state
@@ -122,7 +149,7 @@ def make_private(s3: S3, check: bool = False) -> str:
 def _block_public_access(s3: S3, check: bool) -> str:
     doing = f"read whether the bucket {s3.bucket} is private"
     try:
-        answer = s3.call("get_public_access_block", doing)
+        answer = s3.call(doing, lambda client: client.get_public_access_block(Bucket=s3.bucket))
         if answer.get("PublicAccessBlockConfiguration") == _PRIVATE:
             return "unchanged"
     except Refused as error:
@@ -134,11 +161,12 @@ def _block_public_access(s3: S3, check: bool) -> str:
         return "set"
     try:
         s3.call(
-            "put_public_access_block",
             f"make the bucket {s3.bucket} private",
-            PublicAccessBlockConfiguration=_PRIVATE,
+            lambda client: client.put_public_access_block(
+                Bucket=s3.bucket, PublicAccessBlockConfiguration=_PRIVATE
+            ),
         )
-        again = s3.call("get_public_access_block", doing)
+        again = s3.call(doing, lambda client: client.get_public_access_block(Bucket=s3.bucket))
     except Refused as error:
         if _cannot(error):
             return "unsupported"
@@ -153,12 +181,19 @@ def strangers_may(s3: S3) -> list[str]:
     """
     stranger = anonymous(s3.settings)
     may = []
-    found = s3.call("list_objects_v2", f"list {s3.bucket}", MaxKeys=1).get("Contents", [])
-    tries = [("list", "list_objects_v2", {"MaxKeys": 1})]
-    tries += [("read from", "head_object", {"Key": entry["Key"]}) for entry in found]
-    for what, operation, parameters in tries:
+
+    def listing(client: S3Client) -> ListObjectsV2OutputTypeDef:
+        return client.list_objects_v2(Bucket=s3.bucket, MaxKeys=1)
+
+    def reading(key: str) -> Callable[[S3Client], object]:
+        return lambda client: client.head_object(Bucket=s3.bucket, Key=key)
+
+    found = s3.call(f"list {s3.bucket}", listing).get("Contents", [])
+    tries: list[tuple[str, Callable[[S3Client], object]]] = [("list", listing)]
+    tries += [("read from", reading(entry["Key"])) for entry in found]
+    for what, request in tries:
         try:
-            getattr(stranger, operation)(Bucket=s3.bucket, **parameters)
+            request(stranger)
         except botocore.exceptions.ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
                 raise explain(
@@ -187,65 +222,75 @@ def expire_unfinished_uploads(s3: S3, days: int, check: bool = False) -> str:
     if before is None:
         return "unsupported"
     prefix = s3.settings.s3_prefix.strip("/")
-    ours = {
+    ours: LifecycleRuleTypeDef = {
         "ID": RULE_ID,
         "Status": "Enabled",
         "Filter": {"Prefix": f"{prefix}/" if prefix else ""},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days},
     }
-    rules = before.get("Rules", [])
-    if any(_same_rule(rule, ours) for rule in rules):
+    if any(_same_rule(rule, ours) for rule in before.rules):
         return "unchanged"
     if check:
         return "set"
-    others = [rule for rule in rules if rule.get("ID") != RULE_ID]
-    keep = {
-        name: before[name] for name in ("TransitionDefaultMinimumObjectSize",) if name in before
+    others = [rule for rule in before.rules if rule.get("ID") != RULE_ID]
+    wanted: PutBucketLifecycleConfigurationRequestTypeDef = {
+        "Bucket": s3.bucket,
+        "LifecycleConfiguration": {"Rules": [*others, ours]},
     }
+    if before.minimum is not None:
+        wanted["TransitionDefaultMinimumObjectSize"] = before.minimum
     try:
-        s3.call(
-            "put_bucket_lifecycle_configuration",
-            doing,
-            LifecycleConfiguration={"Rules": [*others, ours]},
-            **keep,
-        )
+        s3.call(doing, lambda client: client.put_bucket_lifecycle_configuration(**wanted))
     except Refused as error:
         # MinIO knows lifecycles, but not this rule, and calls it invalid.
         if _cannot(error) or error.code in ("InvalidArgument", "InvalidRequest", "MalformedXML"):
             return "unsupported"
         raise
-    after = (_lifecycle(s3, doing) or {}).get("Rules", [])
+    again = _lifecycle(s3, doing)
+    after = again.rules if again else ()
     lost = [rule for rule in others if not any(_same_rule(rule, other) for other in after)]
     if lost:
         raise StoreError(
-            f"Failed to {doing}: the store changed the rule {lost[0].get('ID', '')!r} that was there before",
+            f"Failed to {doing}: "
+            f"the store changed the rule {lost[0].get('ID', '')!r} that was there before",
             "Look at the bucket's lifecycle rules in the provider's console",
         )
     return "set" if any(_same_rule(rule, ours) for rule in after) else "unsupported"
 
 
-def _lifecycle(s3: S3, doing: str) -> dict | None:
+class _Lifecycle(NamedTuple):
+    """A bucket's rules, and the size from which they move objects, where the store tells one."""
+
+    rules: Sequence[LifecycleRuleOutputTypeDef]
+    minimum: TransitionDefaultMinimumObjectSizeType | None
+
+
+def _lifecycle(s3: S3, doing: str) -> _Lifecycle | None:
     """The rules as they are; None where the store knows no lifecycle."""
     try:
-        return s3.call("get_bucket_lifecycle_configuration", doing)
+        answer = s3.call(
+            doing, lambda client: client.get_bucket_lifecycle_configuration(Bucket=s3.bucket)
+        )
     except Refused as error:
         if _cannot(error):
             return None
         if error.code == "NoSuchLifecycleConfiguration":
-            return {}
+            return _Lifecycle((), None)
         raise
+    return _Lifecycle(answer.get("Rules", []), answer.get("TransitionDefaultMinimumObjectSize"))
 
 
-def _same_rule(one: dict, other: dict) -> bool:
+def _same_rule(one: LifecycleRuleUnionTypeDef, other: LifecycleRuleUnionTypeDef) -> bool:
     """Whether two rules say the same; a prefix may stand in the filter or, as it used to, beside
     it.
     """
 
-    def plain(rule: dict) -> dict:
-        prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
+    def plain(rule: LifecycleRuleUnionTypeDef) -> dict[str, object]:
+        nothing: LifecycleRuleFilterTypeDef = {}
+        condition = rule.get("Filter", nothing)
         return {name: value for name, value in rule.items() if name not in ("Filter", "Prefix")} | {
-            "prefix": prefix,
-            "filter": {n: v for n, v in rule.get("Filter", {}).items() if n != "Prefix"},
+            "prefix": condition.get("Prefix", rule.get("Prefix", "")),
+            "filter": {name: value for name, value in condition.items() if name != "Prefix"},
         }
 
     return plain(one) == plain(other)

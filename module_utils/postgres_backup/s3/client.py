@@ -1,8 +1,8 @@
 """One connection to an S3-compatible store: its client, its patience, and its errors in words.
 
-botocore (boto3's engine; loading it alone saves a third of the time) is told everything explicitly
-and hears nothing from the environment or from ``~/.aws``: cron has none of it, and a laptop has a
-confusing one. Proxies (``HTTPS_PROXY``, ``NO_PROXY``) are the one exception, as everywhere.
+boto3 is loaded when the first client is made. It is told everything explicitly and hears nothing
+from the environment or from ``~/.aws``: cron has none of it, and a laptop has a confusing one.
+Proxies (``HTTPS_PROXY``, ``NO_PROXY``) are the one exception, as everywhere.
 
 What is sent is what the widest range of stores takes: newer checksums only where S3 itself requires
 one, and then Content-MD5 in their place; signature version 4; nothing optional.
@@ -18,19 +18,25 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import botocore
 import botocore.config
 import botocore.exceptions
-import botocore.session
 
 from ..errors import UsageError
 from ..settings import Settings
 from .errors import CONNECT_TIMEOUT, FAILURES, READ_TIMEOUT, Refused, Stopped, explain, is_transient
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListMultipartUploadsRequestTypeDef
+
+_Answer = TypeVar("_Answer")
 
 #: seconds from the first failure of a call for which it is tried again
 PATIENCE = 150.0
@@ -85,17 +91,16 @@ class S3:
 
     def call(
         self,
-        operation: str,
         doing: str,
+        request: Callable[[S3Client], _Answer],
         *,
         patience: float | None = None,
         stop: threading.Event | None = None,
-        **parameters: Any,
-    ) -> dict:
+    ) -> _Answer:
         """One S3 operation, repeated while that may help.
 
-        :param operation: as boto3 calls it, such as ``put_object``; the bucket is added.
         :param doing: for the error: ``Failed to <doing>: ...``.
+        :param request: makes the call of the client, anew each time.
         :param patience: other than that of the connection.
         :param stop: set by another thread to give up.
         :raises Refused: the store said no.
@@ -106,10 +111,8 @@ class S3:
         while True:
             if stop is not None and stop.is_set():
                 raise Stopped(f"Failed to {doing}: the upload was given up")
-            if hasattr(parameters.get("Body"), "seek"):
-                parameters["Body"].seek(0)  # an attempt before may have read some of it
             try:
-                return getattr(self.client, operation)(Bucket=self.bucket, **parameters)
+                return request(self.client)
             except FAILURES as error:
                 if isinstance(error, botocore.exceptions.ParamValidationError):
                     raise  # a mistake of ours, not the store's
@@ -126,7 +129,11 @@ class S3:
     def head(self, key: str, patience: float | None = None) -> StoredObject | None:
         """What the store tells of one object; None when there is none."""
         try:
-            answer = self.call("head_object", f"look at {key}", patience=patience, Key=key)
+            answer = self.call(
+                f"look at {key}",
+                lambda client: client.head_object(Bucket=self.bucket, Key=key),
+                patience=patience,
+            )
         except Refused as error:
             if error.status == 404:
                 return None
@@ -138,20 +145,40 @@ class S3:
             answer.get("ETag", "").strip('"'),
         )
 
+    def delete(self, key: str, doing: str, patience: float | None = None) -> None:
+        """Delete one object."""
+        self.call(
+            doing,
+            lambda client: client.delete_object(Bucket=self.bucket, Key=key),
+            patience=patience,
+        )
+
+    def abort(self, key: str, upload_id: str, doing: str, patience: float | None = None) -> None:
+        """Let go of the parts of an upload; one that is not there counts as aborted."""
+        try:
+            self.call(
+                doing,
+                lambda client: client.abort_multipart_upload(
+                    Bucket=self.bucket, Key=key, UploadId=upload_id
+                ),
+                patience=patience,
+            )
+        except Refused as error:
+            if error.status != 404:
+                raise
+
     def unfinished(
         self, prefix: str, patience: float | None = None
     ) -> Iterator[tuple[str, str, datetime]]:
         """Uploads under a prefix that were neither completed nor aborted: key, upload id, begin
         (UTC).
         """
-        marker: dict[str, str] = {}
+        page: ListMultipartUploadsRequestTypeDef = {"Bucket": self.bucket, "Prefix": prefix}
         while True:
             answer = self.call(
-                "list_multipart_uploads",
                 f"list the unfinished uploads under {prefix}",
+                lambda client: client.list_multipart_uploads(**page),
                 patience=patience,
-                Prefix=prefix,
-                **marker,
             )
             for upload in answer.get("Uploads", []):
                 if upload["Key"].startswith(prefix):
@@ -162,31 +189,29 @@ class S3:
                     )
             if not answer.get("IsTruncated") or not answer.get("NextKeyMarker"):
                 return
-            marker = {
-                "KeyMarker": answer["NextKeyMarker"],
-                "UploadIdMarker": answer.get("NextUploadIdMarker", ""),
-            }
+            page["KeyMarker"] = answer["NextKeyMarker"]
+            page["UploadIdMarker"] = answer.get("NextUploadIdMarker", "")
 
 
-def anonymous(settings: Settings) -> Any:
+def anonymous(settings: Settings) -> S3Client:
     """A client without a key: what it may do, everybody may."""
-    return _client(settings, signature_version=botocore.UNSIGNED)
+    return _client(settings, signed=False)
 
 
-def _client(settings: Settings, signature_version: Any = "s3v4") -> Any:
+def _client(settings: Settings, signed: bool = True) -> S3Client:
     config = botocore.config.Config(
-        signature_version=signature_version,
+        signature_version="s3v4" if signed else botocore.UNSIGNED,
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
         # repeated by S3.call, which knows more damages and can be stopped
         retries={"mode": "standard", "total_max_attempts": 1},
-        s3={"addressing_style": settings.s3_addressing_style},
+        s3={"addressing_style": "virtual" if settings.s3_addressing_style == "virtual" else "path"},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         tcp_keepalive=True,
     )
     with _deaf_to_environment():
-        client = _session().create_client(
+        client = _session().client(
             "s3",
             region_name=settings.s3_region,
             endpoint_url=settings.s3_endpoint_url,
@@ -202,9 +227,11 @@ def _client(settings: Settings, signature_version: Any = "s3v4") -> Any:
 
 
 @functools.cache
-def _session() -> botocore.session.Session:
+def _session() -> Session:
     """Shared: it keeps S3's description, which takes a tenth of a second to read."""
-    return botocore.session.Session()
+    import boto3
+
+    return boto3.Session()
 
 
 def _certificates(settings: Settings) -> str | bool:
@@ -223,7 +250,7 @@ def _certificates(settings: Settings) -> str | bool:
 def _deaf_to_environment() -> Iterator[None]:
     """While a client is made: no AWS_* or BOTO* variable and no ``~/.aws``.
 
-    botocore offers no switch for it, and each of its releases reads a few more of them. A client
+    boto3 offers no switch for it, and each of its releases reads a few more of them. A client
     has read all of them once it is made.
     """
     with _environment_lock:
@@ -240,15 +267,28 @@ def _deaf_to_environment() -> Iterator[None]:
             os.environ.update(kept)
 
 
-def _expect_nothing(params: dict, **_: Any) -> None:
+class _Context(TypedDict, total=False):
+    checksum: dict[str, object]
+
+
+class _Request(TypedDict):
+    """What botocore's event ``before-call`` shows of a request (its Request Parameters)."""
+
+    headers: dict[str, str]
+    body: object
+    context: _Context
+
+
+def _expect_nothing(params: _Request, **_: object) -> None:
     params["headers"].pop("Expect", None)
 
 
-def _content_md5_instead(params: dict, **_: Any) -> None:
+def _content_md5_instead(params: _Request, **_: object) -> None:
     """Where S3 requires a checksum (a bucket's lifecycle, say): Content-MD5, which every store
     knows, not CRC32, which some refuse.
     """
     checksum = params["context"].get("checksum", {})
-    if checksum.pop("request_algorithm", None) and isinstance(params["body"], (bytes, bytearray)):
+    body = params["body"]
+    if checksum.pop("request_algorithm", None) and isinstance(body, (bytes, bytearray)):
         checksum.pop("request_algorithm_header", None)
-        params["headers"]["Content-MD5"] = content_md5(md5(params["body"]))
+        params["headers"]["Content-MD5"] = content_md5(md5(body))

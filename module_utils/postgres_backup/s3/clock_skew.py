@@ -17,7 +17,8 @@ def clock_fault(difference: float) -> str:
     """
     if abs(difference) <= MAX_CLOCK_DIFFERENCE:
         return ""
-    return f"this machine's clock is {abs(difference) / 60:.0f} minutes {'ahead of' if difference > 0 else 'behind'} the store's"
+    where = "ahead of" if difference > 0 else "behind"
+    return f"this machine's clock is {abs(difference) / 60:.0f} minutes {where} the store's"
 
 
 def require_honest_clock(store: Store) -> None:

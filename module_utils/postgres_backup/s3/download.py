@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import botocore.exceptions
 import urllib3.exceptions
@@ -13,6 +14,10 @@ from ..errors import BadBackupError, StoreError
 from ..findings import finding
 from .client import S3
 from .errors import Refused
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 READ_BYTES = 1024 * 1024
 #: times in a row that the link may break without a single byte in between
@@ -39,7 +44,6 @@ class Download:
         self.s3, self.key, self.expected_bytes = s3, key, expected_bytes
         self.bytes = 0
         self.total: int | None = None
-        self.resumed = 0
         self._etag = ""
         self._hash = hashlib.sha256()
         self._chunks = self._read()
@@ -62,14 +66,14 @@ class Download:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _read(self) -> Iterator[bytes]:
+    def _read(self) -> Generator[bytes, None, None]:
         broken = 0
         while True:
-            body = self._open()
+            body, total = self._open()
             before = self.bytes
             try:
-                while self.bytes < self.total:
-                    chunk = body.read(min(READ_BYTES, self.total - self.bytes))
+                while self.bytes < total:
+                    chunk = body.read(min(READ_BYTES, total - self.bytes))
                     self._hash.update(chunk)
                     self.bytes += len(chunk)
                     yield chunk
@@ -81,17 +85,21 @@ class Download:
             broken = 1 if self.bytes > before else broken + 1
             if broken > ATTEMPTS:
                 raise StoreError(
-                    f"Failed to download {self.key}: the connection broke {broken} times at byte {self.bytes} of {self.total}",
+                    f"Failed to download {self.key}: the connection broke {broken} times "
+                    f"at byte {self.bytes} of {total}",
                     "Check the network; nothing was changed",
                 ) from cause
-            self.resumed += 1
             time.sleep(min(2.0 ** (broken - 1) / 2, 15.0))
 
-    def _open(self):
+    def _open(self) -> tuple[StreamingBody, int]:
+        """The object from the next byte on, and its size."""
         doing = f"download {self.key}"
-        parameters = {"Range": f"bytes={self.bytes}-", "IfMatch": self._etag} if self.bytes else {}
+        wanted: GetObjectRequestTypeDef = {"Bucket": self.s3.bucket, "Key": self.key}
+        if self.bytes:
+            wanted["Range"] = f"bytes={self.bytes}-"
+            wanted["IfMatch"] = self._etag
         try:
-            answer = self.s3.call("get_object", doing, Key=self.key, **parameters)
+            answer = self.s3.call(doing, lambda client: client.get_object(**wanted))
         except Refused as error:
             if error.status == 412:
                 raise self._changed() from error
@@ -107,7 +115,7 @@ class Download:
                     "Choose another backup",
                     [finding("OBJECT_SIZE", f"{self.key}: {message}")],
                 )
-            return body
+            return body, length
         # A store that ignores Range starts anew, one that ignores If-Match sends another object.
         skip = self.bytes if "ContentRange" not in answer else 0
         if etag != self._etag or length + (0 if skip else self.bytes) != self.total:
@@ -115,7 +123,7 @@ class Download:
             raise self._changed()
         while skip:
             skip -= len(body.read(min(READ_BYTES, skip)))
-        return body
+        return body, self.total
 
     def _changed(self) -> BadBackupError:
         message = "it was replaced while it was being read"

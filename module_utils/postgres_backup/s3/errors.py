@@ -111,7 +111,10 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
     if code in ("InvalidAccessKeyId", "InvalidAccessKey", "UnrecognizedClientException"):
         return (
             "the store does not know the access key",
-            "Check backup_s3_access_key (in the config: AWS_ACCESS_KEY_ID), and that it belongs to this endpoint",
+            (
+                "Check backup_s3_access_key (in the config: AWS_ACCESS_KEY_ID), "
+                "and that it belongs to this endpoint"
+            ),
         )
     if code == "SignatureDoesNotMatch":
         return (
@@ -163,8 +166,14 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
         and not error.operation_name.startswith("Head")
     ):
         return (
-            f"{url} answers, but not as S3 does ({'with a web page' if is_page else f'HTTP {status}'})",
-            "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console, and without the bucket",
+            (
+                f"{url} answers, but not as S3 does "
+                f"({'with a web page' if is_page else f'HTTP {status}'})"
+            ),
+            (
+                "Check backup_s3_endpoint_url: the address of the S3 service, "
+                "not of its web console, and without the bucket"
+            ),
         )
     answered = f"{status} {code}" if code != str(status) else str(status)
     if is_transient(error):
@@ -187,7 +196,10 @@ def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
             why = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0]
             return (
                 f"the certificate of {url} is not trusted{f' ({why})' if why else ''}",
-                "If its CA is your own, name the CA's file in backup_s3_ca_bundle (in the config: S3_CA_BUNDLE)",
+                (
+                    "If its CA is your own, name the CA's file in backup_s3_ca_bundle "
+                    "(in the config: S3_CA_BUNDLE)"
+                ),
             )
         if "WRONG_VERSION_NUMBER" in text:
             return (
@@ -203,10 +215,8 @@ def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
                 f"the name {address.hostname} cannot be resolved",
                 "Check backup_s3_endpoint_url for a slip, and this machine's DNS",
             )
-        return (
-            f"nothing answers at {url}{' (connection refused)' if 'refused' in str(error.kwargs.get('error')) else ''}",
-            check,
-        )
+        refused = "refused" in str(error.kwargs.get("error"))
+        return f"nothing answers at {url}{' (connection refused)' if refused else ''}", check
     if isinstance(error, botocore.exceptions.ConnectTimeoutError):
         return (
             f"{url} did not answer within {CONNECT_TIMEOUT} seconds",

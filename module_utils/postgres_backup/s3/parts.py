@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
+from typing import IO, cast
 
 from ..errors import StoreError
 from .client import md5
@@ -24,7 +25,9 @@ SPARE = 1.5
 
 @dataclasses.dataclass(frozen=True)
 class PartPlan:
-    """How an object is cut: bytes of each part but the last, parts in flight at once, buffers held."""
+    """How an object is cut: bytes of each part but the last, parts in flight at once, buffers
+    held.
+    """
 
     part_bytes: int
     workers: int
@@ -43,8 +46,10 @@ def plan_parts(expected_bytes: int, max_parts: int) -> PartPlan:
     most = MOST_BUFFER_BYTES * max_parts
     if expected_bytes > most:
         raise StoreError(
-            f"Failed to plan the upload of up to {expected_bytes / 1e9:,.0f} GB: {max_parts} parts hold at most {most / 1e9:,.0f} GB",
-            "Raise backup_s3_max_parts if the store takes more (most take 10000); for a database of this size pgBackRest is the right tool",
+            f"Failed to plan the upload of up to {expected_bytes / 1e9:,.0f} GB: "
+            f"{max_parts} parts hold at most {most / 1e9:,.0f} GB",
+            "Raise backup_s3_max_parts if the store takes more (most take 10000); "
+            "for a database of this size pgBackRest is the right tool",
         )
     wanted = math.ceil(expected_bytes * SPARE / max_parts)
     part_bytes = min(max(PART_BYTES, math.ceil(wanted / MIB) * MIB), MOST_BUFFER_BYTES)
@@ -69,6 +74,11 @@ class PartBody:
 
     def md5(self) -> bytes:
         return md5(self._view)
+
+    def from_start(self) -> IO[bytes]:
+        """Itself, for a request: an attempt before may have read some of it."""
+        self._at = 0
+        return cast("IO[bytes]", self)  # of a file, botocore uses no more than what is here
 
     def read(self, count: int = -1) -> memoryview:
         if self._stop.is_set():

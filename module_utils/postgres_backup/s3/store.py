@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import email.utils
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import StoreError
 from ..settings import Settings
@@ -13,16 +15,20 @@ from . import bucket
 from .client import PATIENCE, S3, StoredObject, content_md5, md5
 from .download import Download
 from .errors import Refused
-from .parts import PartPlan, plan_parts
 from .upload import Upload
 
-__all__ = ["Download", "PartPlan", "Refused", "Store", "StoredObject", "Upload", "plan_parts"]
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ListObjectsV2RequestTypeDef
 
 #: seconds for which a store is asked again when all that is left to do is to clean up, or to note
 #: that something failed
 HASTY = 5.0
 #: bytes of an object that is read into memory at once
 SMALL = 64 * 1024 * 1024
+#: small objects that are asked for at the same time
+_AT_ONCE = 8
+
+T = TypeVar("T")
 
 
 class Store:
@@ -54,13 +60,13 @@ class Store:
         :param after: only keys that come after this one, where the store heeds it; so whoever needs
             that looks again.
         """
-        parameters = (
-            {"Prefix": prefix}
-            | ({"Delimiter": delimiter} if delimiter else {})
-            | ({"StartAfter": after} if after else {})
-        )
+        page: ListObjectsV2RequestTypeDef = {"Bucket": self.s3.bucket, "Prefix": prefix}
+        if delimiter:
+            page["Delimiter"] = delimiter
+        if after:
+            page["StartAfter"] = after
         while True:
-            answer = self.s3.call("list_objects_v2", f"list {prefix}", **parameters)
+            answer = self.s3.call(f"list {prefix}", lambda client: client.list_objects_v2(**page))
             found = answer.get("Contents", [])
             for entry in found:
                 yield StoredObject(
@@ -77,7 +83,7 @@ class Store:
                     f"Failed to list {prefix}: the store says that there is more, and not where",
                     "Ask the provider",
                 )
-            parameters["ContinuationToken"] = token
+            page["ContinuationToken"] = token
 
     def head(self, key: str) -> StoredObject | None:
         """What the store tells of one object; None when there is none."""
@@ -94,7 +100,8 @@ class Store:
                 for piece in download:
                     if download.total is not None and download.total > limit:
                         raise StoreError(
-                            f"Failed to read {key}: it holds {download.total} bytes, more than the {limit} that such an object may have",
+                            f"Failed to read {key}: it holds {download.total} bytes, "
+                            f"more than the {limit} that such an object may have",
                             "",
                         )
                     pieces.append(piece)
@@ -104,15 +111,25 @@ class Store:
                 raise
         return b"".join(pieces)
 
+    def get_many(self, keys: Iterable[str], parse: Callable[[str, bytes | None], T]) -> Sequence[T]:
+        """Many small objects, several at a time: what ``parse`` makes of each key and its bytes (of
+        None where there is no such object), in the order of the keys.
+        """
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(lambda key: parse(key, self.get(key)), keys))
+
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """Write a small object, replacing one of that name."""
+        digest = content_md5(md5(data))
         self.s3.call(
-            "put_object",
             f"write {key}",
-            Key=key,
-            Body=data,
-            ContentMD5=content_md5(md5(data)),
-            ContentType=content_type,
+            lambda client: client.put_object(
+                Bucket=self.s3.bucket,
+                Key=key,
+                Body=data,
+                ContentMD5=digest,
+                ContentType=content_type,
+            ),
         )
 
     def link(self, key: str, seconds: int) -> str:
@@ -123,22 +140,20 @@ class Store:
             "get_object", {"Bucket": self.s3.bucket, "Key": key}, seconds
         )
 
-    def delete(self, keys: Sequence[str]) -> list[str]:
+    def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, in this order; one that is not there counts as deleted.
 
         One by one: the call that deletes many is refused by some stores, and its checksum differs
         between them.
 
-        :returns: the keys deleted.
         :raises StoreError: at the first that cannot be deleted; those before it are gone.
         """
         for key in keys:
             try:
-                self.s3.call("delete_object", f"delete {key}", Key=key)
+                self.s3.delete(key, f"delete {key}")
             except Refused as error:
                 if error.code != "NoSuchKey":
                     raise
-        return list(keys)
 
     def upload(self, key: str, expected_bytes: int) -> Upload:
         """Begin an object of at most about ``expected_bytes``; see :class:`Upload`."""
@@ -153,9 +168,13 @@ class Store:
         doing = "compare the clock with the store's"
         before = time.time()
         try:
-            headers = self.s3.call(
-                "list_objects_v2", doing, Prefix=self.settings.s3_prefix, MaxKeys=1
-            )["ResponseMetadata"]["HTTPHeaders"]
+            answer = self.s3.call(
+                doing,
+                lambda client: client.list_objects_v2(
+                    Bucket=self.s3.bucket, Prefix=self.settings.s3_prefix, MaxKeys=1
+                ),
+            )
+            headers = answer["ResponseMetadata"]["HTTPHeaders"]
         except Refused as error:
             if not error.headers.get("date"):
                 raise
@@ -184,16 +203,7 @@ class Store:
         count = 0
         for key, upload_id, begun in found:
             if begun < oldest:
-                try:
-                    self.s3.call(
-                        "abort_multipart_upload",
-                        f"abort an unfinished upload of {key}",
-                        Key=key,
-                        UploadId=upload_id,
-                    )
-                except Refused as error:
-                    if error.status != 404:
-                        raise
+                self.s3.abort(key, upload_id, f"abort an unfinished upload of {key}")
                 count += 1
         return count
 

@@ -8,13 +8,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..findings import finding
 from ..machine import signals
-from .client import QUICK, S3, StoredObject, content_md5, md5
-from .errors import Refused
+from ..machine.carried import Carried
+from .client import QUICK, S3, StoredObject, content_md5
 from .parts import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PartBody, plan_parts
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 
 class Upload:
@@ -24,9 +28,6 @@ class Upload:
     store. Not for several threads at once.
 
     :ivar bytes: written so far.
-    :ivar etag_confirmed: after ``complete``: whether the store's ETag is what these parts give;
-        None where it is of another make (many stores have their own). Only a note: nothing depends
-        on it.
     """
 
     def __init__(self, s3: S3, key: str, expected_bytes: int) -> None:
@@ -34,7 +35,6 @@ class Upload:
         self.max_parts = s3.settings.s3_max_parts
         self.plan = plan_parts(expected_bytes, self.max_parts)
         self.bytes = 0
-        self.etag_confirmed: bool | None = None
         self._hash = hashlib.sha256()
         self._part_bytes = self.plan.part_bytes
         self._double_at = math.ceil(self.max_parts * 3 / 4)
@@ -43,7 +43,6 @@ class Upload:
         self._upload_id = ""
         self._begun = self._finishing = self._ended = False
         self._before: StoredObject | None = None
-        self._md5s: dict[int, bytes] = {}
         self._etags: dict[int, str] = {}
         self._number = 0
         # shared with the threads, under _changed
@@ -51,7 +50,7 @@ class Upload:
         self._free: list[bytearray] = []
         self._held = 0
         self._in_flight = 0
-        self._failure: BaseException | None = None
+        self._failure = Carried()
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(self.plan.workers, thread_name_prefix="upload")
 
@@ -94,7 +93,8 @@ class Upload:
                 if self._buffer is None:
                     self._buffer = self._acquire()
                 elif self._filled == len(self._buffer):
-                    self._send_buffer()  # only now that more follows: the last part is sent by complete
+                    # only now that more follows: the last part is sent by complete
+                    self._send_buffer()
                     continue
                 count = min(len(view) - done, len(self._buffer) - self._filled)
                 with memoryview(self._buffer) as target:
@@ -102,7 +102,7 @@ class Upload:
                 self._filled += count
                 done += count
             self.bytes += len(view)
-        self._raise_failure()
+        self._failure.check()
 
     def complete(self) -> StoredObject:
         """Make the object visible, and look at it again.
@@ -117,21 +117,25 @@ class Upload:
             if self._filled:
                 self._send_buffer()
             with self._changed:
-                self._changed.wait_for(lambda: not self._in_flight or self._failure is not None)
-            self._raise_failure()
+                self._changed.wait_for(
+                    lambda: not self._in_flight or self._failure.error is not None
+                )
+            self._failure.check()
             self._begin_finishing()
             self._complete_parts()
         else:
             body = PartBody(self._buffer or bytearray(), self._filled, self._stop)
-            self._md5s[0] = body.md5()
+            digest = content_md5(body.md5())
             self._begin_finishing()
             self.s3.call(
-                "put_object",
                 self._doing,
-                Key=self.key,
-                Body=body,
-                ContentMD5=content_md5(self._md5s[0]),
-                ContentType="application/octet-stream",
+                lambda client: client.put_object(
+                    Bucket=self.s3.bucket,
+                    Key=self.key,
+                    Body=body.from_start(),
+                    ContentMD5=digest,
+                    ContentType="application/octet-stream",
+                ),
             )
         stored = self._look()
         self._ended = True
@@ -168,22 +172,12 @@ class Upload:
                 if key == self.key
             ]
         for upload_id in ids:
-            try:
-                self.s3.call(
-                    "abort_multipart_upload",
-                    doing,
-                    patience=QUICK,
-                    Key=self.key,
-                    UploadId=upload_id,
-                )
-            except Refused as error:
-                if error.status != 404:
-                    raise
+            self.s3.abort(self.key, upload_id, doing, patience=QUICK)
         if self._finishing:
             # The store may have finished it although we never heard so.
             stored = self.s3.head(self.key, patience=QUICK)
             if stored is not None and stored != self._before and stored.bytes == self.bytes:
-                self.s3.call("delete_object", doing, patience=QUICK, Key=self.key)
+                self.s3.delete(self.key, doing, patience=QUICK)
         self._ended = True
 
     @property
@@ -205,7 +199,7 @@ class Upload:
         found: list[bytearray] = []
 
         def take() -> bool:
-            self._raise_failure()
+            self._failure.check()
             fitting = [buffer for buffer in self._free if len(buffer) == size]
             if fitting:
                 self._free.remove(fitting[0])
@@ -228,19 +222,21 @@ class Upload:
         if not self._upload_id:
             self._begun = True
             answer = self.s3.call(
-                "create_multipart_upload",
                 self._doing,
+                lambda client: client.create_multipart_upload(
+                    Bucket=self.s3.bucket, Key=self.key, ContentType="application/octet-stream"
+                ),
                 stop=self._stop,
-                Key=self.key,
-                ContentType="application/octet-stream",
             )
             self._upload_id = answer["UploadId"]
-        self._raise_failure()
+        self._failure.check()
         self._number += 1
         if self._number > self.max_parts:
             raise StoreError(
-                f"Failed to {self._doing}: it grew beyond {self.max_parts} parts of {self.plan.part_bytes // MIB} MiB",
-                "Raise backup_s3_max_parts if the store takes more; for a database of this size pgBackRest is the right tool",
+                f"Failed to {self._doing}: it grew beyond {self.max_parts} parts "
+                f"of {self.plan.part_bytes // MIB} MiB",
+                "Raise backup_s3_max_parts if the store takes more; "
+                "for a database of this size pgBackRest is the right tool",
             )
         if self._number == self._double_at:
             # The stream outgrows its plan. Unequal parts are the last resort: most stores take
@@ -264,42 +260,40 @@ class Upload:
         """In a thread of the pool: one part."""
         body = PartBody(buffer, length, self._stop)
         try:
-            digest = body.md5()
-            answer = self.s3.call(
-                "upload_part",
-                f"upload part {number} of {self.key}",
-                stop=self._stop,
-                Key=self.key,
-                UploadId=self._upload_id,
-                PartNumber=number,
-                Body=body,
-                ContentMD5=content_md5(digest),
-            )
-            self._md5s[number], self._etags[number] = digest, answer["ETag"]
-        except BaseException as error:  # noqa: BLE001 - handed to the writer, who raises it
-            with self._changed:
-                self._failure = self._failure or error
+            with self._failure:
+                digest = content_md5(body.md5())
+                answer = self.s3.call(
+                    f"upload part {number} of {self.key}",
+                    lambda client: client.upload_part(
+                        Bucket=self.s3.bucket,
+                        Key=self.key,
+                        UploadId=self._upload_id,
+                        PartNumber=number,
+                        Body=body.from_start(),
+                        ContentMD5=digest,
+                    ),
+                    stop=self._stop,
+                )
+                self._etags[number] = answer["ETag"]
         finally:
             with self._changed:
                 self._in_flight -= 1
                 self._free.append(buffer)
                 self._changed.notify_all()
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
     def _complete_parts(self) -> None:
-        parts = [
+        parts: list[CompletedPartTypeDef] = [
             {"PartNumber": number, "ETag": self._etags[number]} for number in sorted(self._etags)
         ]
         try:
             self.s3.call(
-                "complete_multipart_upload",
                 self._doing,
-                Key=self.key,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": parts},
+                lambda client: client.complete_multipart_upload(
+                    Bucket=self.s3.bucket,
+                    Key=self.key,
+                    UploadId=self._upload_id,
+                    MultipartUpload={"Parts": parts},
+                ),
             )
         except StoreError:
             # The answer to a first, successful attempt may have been lost; then the object is
@@ -320,20 +314,10 @@ class Upload:
                 "Try again; if it lasts, ask the provider",
             )
         if stored.bytes != self.bytes:
-            self.s3.call("delete_object", self._doing, Key=self.key)
+            self.s3.delete(self.key, self._doing)
             raise StoreError(
-                f"Failed to {self._doing}: {self.bytes} bytes were sent, the store shows {stored.bytes}",
+                f"Failed to {self._doing}: {self.bytes} bytes were sent, "
+                f"the store shows {stored.bytes}",
                 "Try again; if it lasts, ask the provider",
             )
-        self.etag_confirmed = self._compare_etag(stored.etag)
         return stored
-
-    def _compare_etag(self, etag: str) -> bool | None:
-        if self._upload_id:
-            together = md5(b"".join(self._md5s[number] for number in sorted(self._md5s)))
-            ours = f"{together.hex()}-{len(self._md5s)}"
-        else:
-            ours = self._md5s[0].hex()
-        if len(etag) != len(ours):
-            return None
-        return etag == ours

@@ -11,13 +11,14 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyrage
 
 from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import finding
 from ..machine import signals
+from ..machine.carried import Carried
 from .channel import Channel
 
 #: bytes of a piece that comes out, about
@@ -51,18 +52,19 @@ def decrypt(chunks: Iterable[bytes], identities: Sequence[str]) -> Iterator[byte
     return _decrypted(chunks, [_identity(text) for text in identities])
 
 
-def _recipient(text: str) -> Any:
+def _recipient(text: str) -> object:
     kind = pyrage.ssh if text.startswith("ssh-") else pyrage.x25519
     try:
         return kind.Recipient.from_str(text)
     except pyrage.RecipientError as error:
         raise UsageError(
             f"Failed to encrypt for {text!r}: {error}",
-            "Check backup_age_recipients: public keys such as age1..., as `age-keygen -y` prints them",
+            "Check backup_age_recipients: "
+            "public keys such as age1..., as `age-keygen -y` prints them",
         ) from error
 
 
-def _identity(text: str) -> Any:
+def _identity(text: str) -> object:
     try:
         return (
             pyrage.ssh.Identity.from_buffer(text.encode())
@@ -126,10 +128,10 @@ class _Encryptor:
     behind.
     """
 
-    def __init__(self, recipients: list) -> None:
+    def __init__(self, recipients: Sequence[object]) -> None:
         self._input = Channel(4 * PIECE_BYTES)
         self._output: deque[bytes] = deque()
-        self._failure: list[BaseException] = []
+        self._failure = Carried()
         self._thread = threading.Thread(
             target=_encrypt,
             args=(self._input, self._output, self._failure, recipients),
@@ -159,37 +161,32 @@ class _Encryptor:
         return b"".join(self._output.popleft() for _ in range(len(self._output)))
 
     def _raise_failure(self) -> None:
-        if self._failure:
-            raise PostgresBackupError(f"Failed to encrypt: {self._failure[0]}") from self._failure[
-                0
-            ]
+        if error := self._failure.error:
+            raise PostgresBackupError(f"Failed to encrypt: {error}") from error
 
 
 def _encrypt(
-    source: Channel, output: deque[bytes], failure: list[BaseException], recipients: list
+    source: Channel, output: deque[bytes], failure: Carried, recipients: Sequence[object]
 ) -> None:
     sink = _PushingFile(output.append)
-    try:
+    with failure:
         pyrage.encrypt_io(_PullingFile(source.get), sink, recipients)
         sink.flush()
-    except Exception as error:  # noqa: BLE001 - handed to the other thread, which raises it
-        failure.append(error)
+    if failure.error is not None:
         source.close()
 
 
-def _decrypted(chunks: Iterable[bytes], identities: list) -> Iterator[bytes]:
+def _decrypted(chunks: Iterable[bytes], identities: Sequence[object]) -> Iterator[bytes]:
     source = iter(chunks)
     reader = _PullingFile(lambda: next((chunk for chunk in source if chunk), b""))
     output = Channel(4 * PIECE_BYTES)
-    failure: list[BaseException] = []
+    failure = Carried()
 
     def work() -> None:
         sink = _PushingFile(output.put)
-        try:
+        with failure:
             pyrage.decrypt_io(reader, sink, identities)
             sink.flush()
-        except BaseException as error:  # noqa: BLE001 - handed to the other thread, which raises it
-            failure.append(error)
         output.end()
 
     thread = threading.Thread(target=work, name="decrypt", daemon=True)
@@ -203,8 +200,8 @@ def _decrypted(chunks: Iterable[bytes], identities: list) -> Iterator[bytes]:
         thread.join()
     if reader.error is not None:
         raise reader.error
-    if failure:
-        raise _explain(failure[0]) from failure[0]
+    if failure.error is not None:
+        raise _explain(failure.error) from failure.error
 
 
 def _explain(error: BaseException) -> BaseException:

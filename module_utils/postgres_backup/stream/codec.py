@@ -172,7 +172,7 @@ def _gzip_member(source: _Input) -> Iterator[bytes]:
             while not member.eof and (member.unconsumed_tail or len(piece) == _GZIP_MOST_OUT):
                 piece = member.decompress(member.unconsumed_tail, _GZIP_MOST_OUT)
                 yield piece
-        except isal_zlib.error as error:
+        except isal_zlib.error as error:  # type: ignore[misc]  # isal's types call it a value
             raise _bad("COMPRESSION_CORRUPT", f"it is damaged: {error}") from error
     source.back(member.unused_data)
 

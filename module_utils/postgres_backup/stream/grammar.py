@@ -90,8 +90,10 @@ BLOCK_WORD = re.compile(rb"begin|case|end", re.IGNORECASE)
 
 #: beginnings of statements of the kind OTHER, as pg_dump writes them
 _COMMON = (
-    rb"INSERT INTO |ALTER (?:TABLE|SEQUENCE|INDEX|VIEW|TYPE|FUNCTION|SCHEMA) |SELECT pg_catalog\.(?:setval|lowrite|lo_close)"
-    rb"|CREATE (?:TABLE|SEQUENCE|VIEW|TYPE|TRIGGER|(?:UNIQUE )?INDEX) |COMMENT ON (?:TABLE|COLUMN|FUNCTION|INDEX|CONSTRAINT) "
+    rb"INSERT INTO |ALTER (?:TABLE|SEQUENCE|INDEX|VIEW|TYPE|FUNCTION|SCHEMA) "
+    rb"|SELECT pg_catalog\.(?:setval|lowrite|lo_close)"
+    rb"|CREATE (?:TABLE|SEQUENCE|VIEW|TYPE|TRIGGER|(?:UNIQUE )?INDEX) "
+    rb"|COMMENT ON (?:TABLE|COLUMN|FUNCTION|INDEX|CONSTRAINT) "
 )
 
 
@@ -196,9 +198,9 @@ def classify(head: Sequence[bytes]) -> str | None:
         return _classify_on(first, more)
     if first == b"REASSIGN":
         return CLUSTER
-    if (
-        first == b"UPDATE"
-    ):  # pg_dump --create --clean of a template: UPDATE pg_catalog.pg_database SET datistemplate = false
+    if first == b"UPDATE":
+        # pg_dump --create --clean of a template:
+        # UPDATE pg_catalog.pg_database SET datistemplate = false
         return DATABASE if b"PG_DATABASE" in more else OTHER if len(more) >= 3 else None
     if first == b"SELECT":
         if b"(" in more:

@@ -87,14 +87,16 @@ class Guard(Inspector):
         if kind == CLUSTER:
             raise _refusal(
                 "FOREIGN_STATEMENT",
-                f"the statement at byte {self._statement_at} concerns every database of the server, not this one",
+                f"the statement at byte {self._statement_at} concerns every database "
+                "of the server, not this one",
             )
 
     def _copy(self, header: CopyHeader | None) -> None:
         if header is None or header.options not in (b"", b"WITH OIDS"):
             raise _refusal(
                 "FOREIGN_STATEMENT",
-                f"the statement at byte {self._statement_at} copies from or to somewhere else than the dump",
+                f"the statement at byte {self._statement_at} copies from or to somewhere else "
+                "than the dump",
             )
         super()._copy(header)
 
@@ -136,5 +138,8 @@ class Guard(Inspector):
 
 def _refusal(code: str, cause: str) -> BadBackupError:
     message = f"Failed to load the dump: {cause}"
-    hint = "Nothing of it was passed on from there. Look at that place of the dump; if you trust it, load it by hand into a server of its own."
+    hint = (
+        "Nothing of it was passed on from there. Look at that place of the dump; "
+        "if you trust it, load it by hand into a server of its own."
+    )
     return BadBackupError(message, hint, [finding(code, cause[0].upper() + cause[1:] + ".")])

@@ -13,7 +13,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from ..findings import finding
+from ..findings import Finding, finding
 from .grammar import LARGE_OBJECT, CopyHeader
 from .scanner import Scanner
 
@@ -22,7 +22,8 @@ _TRAILERS = tuple(header + b" complete" for header in _HEADERS)
 #: what pg_dump writes last (RestoreArchive in src/bin/pg_dump/pg_backup_archiver.c);
 #: ``\unrestrict`` since the minor releases of August 2025 (CVE-2025-8714)
 _CLOSING = re.compile(
-    rb"-- PostgreSQL database (?:cluster )?dump complete\r?\n--\r?\n\r?\n(\\unrestrict \S+\r?\n\r?\n)?"
+    rb"-- PostgreSQL database (?:cluster )?dump complete\r?\n--\r?\n\r?\n"
+    rb"(\\unrestrict \S+\r?\n\r?\n)?"
 )
 _RESTRICT = re.compile(rb"\\(un)?restrict ([A-Za-z0-9]+)\s*")
 _VERSIONS = (b"-- Dumped from database version ", b"-- Dumped by pg_dump version ")
@@ -98,8 +99,7 @@ class Report:
     :ivar server_version: of the server it was taken from, e.g. ``16.14``; empty where the dump does
         not say.
     :ivar program_version: of the pg_dump that took it, likewise.
-    :ivar findings: what is wrong, each ``{"code": ..., "message": ...}``; empty when the dump is
-        whole.
+    :ivar findings: what is wrong; empty when the dump is whole.
     """
 
     tables: dict[str, TableFacts]
@@ -109,7 +109,7 @@ class Report:
     bytes: int
     server_version: str = ""
     program_version: str = ""
-    findings: list[dict[str, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -151,7 +151,7 @@ class Inspector(Scanner):
         self._large_objects = 0
         self._whole, self._schema = hashlib.sha256(), hashlib.sha256()
         self._versions: dict[bytes, str] = {}
-        self._findings: list[dict[str, str]] = []
+        self._findings: list[Finding] = []
         self._header = self._cluster = False
         self._restricted = b""
         self._statement_at = 0
@@ -213,7 +213,8 @@ class Inspector(Scanner):
         if not self._header:
             self._problem(
                 "HEADER_MISSING",
-                f'The line "{_HEADERS[0].decode()}" is missing: this is no plain dump, or its beginning is lost.',
+                f'The line "{_HEADERS[0].decode()}" is missing: '
+                "this is no plain dump, or its beginning is lost.",
             )
         if self._trailer:
             closing = _CLOSING.match(self._tail)

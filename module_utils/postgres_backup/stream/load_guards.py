@@ -1,10 +1,41 @@
-"""Guards for the two ways of a load: within one transaction of ours, and table by table."""
+"""Guards that also say how a dump is loaded: all of it in one transaction, or table by table."""
 
 from __future__ import annotations
 
 import re
 
-from .guard import CopyHeader, Guard
+from .grammar import CopyHeader
+from .guard import Guard
+
+#: first words of statements that begin or end transactions
+_TRANSACTION = (
+    b"BEGIN",
+    b"START",
+    b"COMMIT",
+    b"END",
+    b"ROLLBACK",
+    b"ABORT",
+    b"SAVEPOINT",
+    b"RELEASE",
+    b"PREPARE",
+)
+#: what psql is told before and after the rows of a table: not of those of extensions, which have
+#: rows by now, and not of partitioned ones
+_BEFORE_ROWS = b"""BEGIN;
+DO $postgres_backup$BEGIN
+IF (SELECT relkind = 'r' AND pg_catalog.pg_has_role(relowner, 'USAGE')
+        FROM pg_catalog.pg_class WHERE oid = $table$<table>$table$::pg_catalog.regclass)
+    AND NOT EXISTS (SELECT FROM ONLY <table>)
+THEN TRUNCATE TABLE ONLY <table>; END IF;
+END$postgres_backup$;
+"""
+_AFTER_ROWS = b"COMMIT;\n"
+#: psql stops at an error, or goes on
+_STRICT, LAX = b"\\set ON_ERROR_STOP 1\n", b"\\set ON_ERROR_STOP 0\n"
+#: the beginning of a line that does not drop, in a dump whose beginning does nothing else
+_MAKING = re.compile(
+    rb"^(?:CREATE|COPY|INSERT|COMMENT|GRANT|REVOKE|SELECT pg_catalog\.lo_) ?", re.MULTILINE
+)
 
 
 class Undivided(Guard):
@@ -28,7 +59,8 @@ class Placing(Guard):
     spare the log where wal_level is minimal.
 
     :param cleaning: the dump may begin by dropping what is not there (``pg_dump --clean`` of a
-        script): errors count from the first statement on that makes something.
+        script): psql starts under :data:`LAX`, and errors count from the first statement on that
+        makes something.
     """
 
     def __init__(self, drop_restrict: bool = False, cleaning: bool = False) -> None:
@@ -37,6 +69,7 @@ class Placing(Guard):
 
     def _copy(self, header: CopyHeader | None) -> None:
         super()._copy(header)
+        assert header is not None  # the guard has refused it
         self._cleaning = False
         before = _BEFORE_ROWS.replace(b"<table>", header.table)
         self._pass(before, 0, len(before))
@@ -58,30 +91,3 @@ class Placing(Guard):
             self._pass(_STRICT, 0, len(_STRICT))
             start = making.start()
         super()._text(buffer, start, end)
-
-
-_TRANSACTION = (
-    b"BEGIN",
-    b"START",
-    b"COMMIT",
-    b"END",
-    b"ROLLBACK",
-    b"ABORT",
-    b"SAVEPOINT",
-    b"RELEASE",
-    b"PREPARE",
-)
-# Not the tables of extensions, which have rows by now, and not partitioned ones.
-_BEFORE_ROWS = b"""BEGIN;
-DO $postgres_backup$BEGIN
-IF (SELECT relkind = 'r' AND pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = $table$<table>$table$::pg_catalog.regclass)
-    AND NOT EXISTS (SELECT FROM ONLY <table>)
-THEN TRUNCATE TABLE ONLY <table>; END IF;
-END$postgres_backup$;
-"""
-_AFTER_ROWS = b"COMMIT;\n"
-_STRICT, LAX = b"\\set ON_ERROR_STOP 1\n", b"\\set ON_ERROR_STOP 0\n"
-#: the beginning of a line that does not drop, in a dump whose beginning does nothing else
-_MAKING = re.compile(
-    rb"^(?:CREATE|COPY|INSERT|COMMENT|GRANT|REVOKE|SELECT pg_catalog\.lo_) ?", re.MULTILINE
-)

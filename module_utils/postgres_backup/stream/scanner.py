@@ -74,7 +74,8 @@ class Scanner:
         if self._held and len(self._kept) > HELD_BYTES:
             self._problem(
                 "STATEMENT_TOO_LONG",
-                f"The statement that ends after byte {self.bytes} begins unlike anything pg_dump writes.",
+                f"The statement that ends after byte {self.bytes} "
+                "begins unlike anything pg_dump writes.",
             )
             self._kind, self._held = OTHER, False
 
@@ -138,7 +139,7 @@ class Scanner:
                 if wait:
                     return at
             match = grammar.TOKEN.match(buffer, at)
-            kind, end = match.lastgroup, match.end()  # type: ignore[union-attr]
+            kind, end = match.lastgroup, match.end()  # type: ignore[union-attr]  # any byte is one
             if kind == "space":
                 at = end
             elif kind == "comment":
@@ -168,7 +169,8 @@ class Scanner:
 
     def _stride(self, buffer: bytes, start: int) -> tuple[int, bool]:
         """Pass over what cannot matter; (place, whether to leave it at that for now)."""
-        at = grammar.STRIDE[self._standard_strings].match(buffer, start).end()  # type: ignore[union-attr]
+        stride = grammar.STRIDE[self._standard_strings].match(buffer, start)
+        at = stride.end()  # type: ignore[union-attr]  # it matches nothing too
         if self._kind == ROUTINE and grammar.BLOCK_WORD.search(buffer, start, at):
             self._blocks = True
             return start, False
@@ -184,13 +186,14 @@ class Scanner:
             )
             return at + 1, True
         if buffer[at] == _DOLLAR and grammar.NAME_BYTE.search(word):
-            end = grammar.IN_WORD.match(buffer, at).end()  # type: ignore[union-attr]
+            in_word = grammar.IN_WORD.match(buffer, at)
+            end = in_word.end()  # type: ignore[union-attr]  # it matches nothing too
             if end < len(buffer):
                 return end, False
             return (at - len(word) if end - at < TOKEN_BYTES else end), True
         return at, False
 
-    def _token(self, buffer: bytes, at: int, end: int, kind: str) -> int:
+    def _token(self, buffer: bytes, at: int, end: int, kind: str | None) -> int:
         """One token of a statement; where to go on."""
         token = buffer[at:end]
         if not self._open:
@@ -265,7 +268,8 @@ class Scanner:
                     return at
                 self._problem(
                     "META_COMMAND_TOO_LONG",
-                    f"The meta command at byte {self._offset(buffer, at)} is longer than any of pg_dump's.",
+                    f"The meta command at byte {self._offset(buffer, at)} "
+                    "is longer than any of pg_dump's.",
                 )
                 end = size
         self._meta(buffer, at, end)
@@ -327,7 +331,8 @@ class Scanner:
         if not end or buffer[at:end].strip():
             self._problem(
                 "COPY_HEADER",
-                f"Something follows the COPY statement that ends at byte {self._offset(buffer, at)} on its line.",
+                f"Something follows the COPY statement that ends at byte "
+                f"{self._offset(buffer, at)} on its line.",
             )
         end = end or len(buffer)
         self._flush(buffer, end)

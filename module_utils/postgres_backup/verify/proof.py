@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..catalog import manifest
 from ..catalog.backups import Backup
+from ..catalog.manifest import Manifest, Proof
 from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError
 from ..findings import finding
@@ -11,7 +12,7 @@ from ..job import Job
 from ..postgresql import programs
 from ..postgresql.facts import server_facts
 from ..stream.inspector import Inspector, Report
-from .reader import Source
+from .reader import BackupReader
 
 
 def require_whole(backup: Backup, report: Report) -> None:
@@ -36,7 +37,7 @@ def require_whole(backup: Backup, report: Report) -> None:
             )
 
 
-def prove(job: Job, backup: Backup) -> dict:
+def prove(job: Job, backup: Backup) -> Manifest:
     """The manifest of a backup that was read to its end, with this proof added; a new one where it
     had none.
 
@@ -45,21 +46,25 @@ def prove(job: Job, backup: Backup) -> dict:
     job.progress.phase(f"reading {backup.name}")
     inspector = Inspector()
     tools = (
-        programs.find(job.settings, server_facts(job.settings, job.database)["major"])
+        programs.find(job.settings, server_facts(job.settings, job.database).major)
         if backup.name.format == "custom"
         else None
     )
-    source = Source(job.store, backup, tools, job.identities, job.progress)
-    source.feed(inspector.feed, lambda: inspector.current_table)
+    reader = BackupReader(job, backup, tools)
+    reader.feed(inspector.feed, lambda: inspector.current_table)
     report = inspector.finish()
     require_whole(backup, report)
-    proof = {"kind": "verify", "at": format_timestamp(utc_now()), "by": job.settings.server_name}
-    found = dict(backup.manifest or _manifest_of(backup, job.database, report, source.sha256))
-    found["proofs"] = [p for p in found.get("proofs", []) if p["kind"] != "verify"] + [proof]
-    return found
+    proof: Proof = {
+        "kind": "verify",
+        "at": format_timestamp(utc_now()),
+        "by": job.settings.server_name,
+    }
+    known = backup.manifest or _manifest_of(backup, job.database, report, reader.sha256)
+    others = [other for other in known.get("proofs", []) if other["kind"] != "verify"]
+    return {**known, "proofs": [*others, proof]}
 
 
-def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> dict:
+def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> Manifest:
     """For a backup that came without one; what only its maker could know is None or empty.
 
     That it is whole does not say whose it is: it stays unclaimed until ``adopt``.

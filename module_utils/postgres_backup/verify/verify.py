@@ -5,21 +5,38 @@ manifest, write it.
 from __future__ import annotations
 
 import time
+from typing import TypedDict
 
 from ..catalog import manifest
 from ..catalog.backups import Catalog
 from ..errors import BadBackupError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..job import Job
 from ..text import human_seconds
 from .proof import prove
 
 
-def verify_backup(job: Job, backup: str) -> dict:
+class Verified(TypedDict):
+    """A backup that is whole; ``changed``: this is its first proof."""
+
+    changed: bool
+    backup: str
+    database: str
+    key: str
+    bytes: int
+    dump_bytes: int
+    rows: int
+    seconds: float
+    sha256: str
+    findings: list[Finding]
+
+
+def verify_backup(job: Job, backup: str) -> Verified:
     """Download, decrypt, decompress and inspect a backup, without a database.
 
-    :param check: read it all the same, but write no proof.
-    :return: ``backup database key bytes dump_bytes rows seconds sha256 findings changed``.
+    A job that only plans reads it all the same, but writes no proof.
+
+    :param backup: a name, a key, or ``latest``.
     :raises BadBackupError: it is cut, altered or not what its manifest says.
     """
     job.require()
@@ -31,30 +48,32 @@ def verify_backup(job: Job, backup: str) -> dict:
             "postgres-backup list shows the others",
             [finding(chosen.problem_code, chosen.problem)],
         )
-    found = prove(job, chosen)
+    proven = prove(job, chosen)
     if not job.check:
-        job.store.put(chosen.layout.manifest(chosen.name), manifest.dump(found), "application/json")
+        key = chosen.layout.manifest(chosen.name)
+        job.store.put(key, manifest.dump(proven), "application/json")
     seconds = round(time.monotonic() - began, 1)
     job.progress.step(
-        f"{job.database}: {chosen.name} is whole: {found['rows']} rows, read to its end in {human_seconds(seconds)}"
+        f"{job.database}: {chosen.name} is whole: {proven['rows']} rows, "
+        f"read to its end in {human_seconds(seconds)}"
     )
     return {
         "changed": not chosen.proven,
         "backup": str(chosen.name),
-        "database": found["database"],
+        "database": proven["database"],
         "key": chosen.key,
         "bytes": chosen.bytes,
-        "dump_bytes": found["dump_bytes"],
-        "rows": found["rows"],
+        "dump_bytes": proven["dump_bytes"],
+        "rows": proven["rows"],
         "seconds": seconds,
-        "sha256": found["sha256"],
+        "sha256": proven["sha256"],
         "findings": [finding(chosen.problem_code, f"{chosen.problem}; it has a new one")]
         if chosen.problem and not job.check
         else [],
     }
 
 
-def lines(result: dict) -> list[str]:
+def lines(result: Verified) -> list[str]:
     """:func:`verify_backup` for a person; the first line is what the log ends with."""
     return [
         (

@@ -23,6 +23,7 @@ from psycopg import sql
 from demo import sample
 from postgres_backup.backup import database as backup_room
 from postgres_backup.backup.prune import prune_backups, remove
+from postgres_backup.catalog import journal
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.catalog.names import BackupName
 from postgres_backup.catalog.retention import Decision
@@ -415,9 +416,7 @@ def test_two_servers_under_one_prefix_never_take_the_same_name(
             )
         )
     real = utc_now
-    monkeypatch.setattr(
-        backup_room, "utc_now", lambda: real() - timedelta(seconds=real().second % 5)
-    )
+    monkeypatch.setattr(journal, "utc_now", lambda: real() - timedelta(seconds=real().second % 5))
     taken: list[dict] = []
     threads = [
         threading.Thread(

@@ -18,7 +18,7 @@ import pytest
 
 from postgres_backup.backup import kit
 from postgres_backup.backup.database import create_backup
-from postgres_backup.catalog import owners
+from postgres_backup.catalog import journal, owners
 from postgres_backup.catalog.kits import newest_kit
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import BadBackupError, PostgresBackupError, UsageError
@@ -272,7 +272,7 @@ def test_two_servers_under_one_prefix_never_take_the_same_name(
 ):
     """Both begin at the same second, as crons do at midnight; neither loses its kit to the other."""
     real, made = utc_now, []
-    monkeypatch.setattr(kit, "utc_now", lambda: real() - timedelta(seconds=real().second % 5))
+    monkeypatch.setattr(journal, "utc_now", lambda: real() - timedelta(seconds=real().second % 5))
     servers = [
         dataclasses.replace(
             keyed, server_name=f"server-{number}", state_dir=str(tmp_path / f"state-{number}")

@@ -1,4 +1,4 @@
-"""Messages that arrive: one when a trouble begins, one when it is over, at real receivers, some of
+"""Messages that arrive: one when an alarm is raised, one when it is over, at real receivers, some of
 which are bad ones.
 """
 
@@ -16,7 +16,7 @@ import pytest
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.health import alarms
-from postgres_backup.health.alarms import Trouble, key
+from postgres_backup.health.alarm_kinds import TITLES, Alarm, key
 from tests.conftest import missing
 from tests.integration import engine
 from tests.services.receivers import HttpReceiver, MailReceiver
@@ -57,13 +57,13 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", place], check=True)
 
 
-def trouble(
+def alarm(
     code: str = "BACKUP_FAILED",
     database: str = "crm",
     message: str = "Failed to dump crm: pg_dump was killed",
     **more: str,
-) -> Trouble:
-    return Trouble(code, database, message, **more)
+) -> Alarm:
+    return Alarm(code, database, message, **more)
 
 
 def heads(web: HttpReceiver) -> list[str]:
@@ -85,7 +85,7 @@ def test_one_message_while_it_lasts_and_one_when_it_is_over(told, web, mail):
     assert alarms.settle(settings, [FAILED], good=good) == []
     assert web.requests == []
     for _ in range(5):
-        assert alarms.settle(settings, [FAILED], [trouble(hint="Look at its log")]) == []
+        assert alarms.settle(settings, [FAILED], [alarm(hint="Look at its log")]) == []
     (first,) = web.requests
     assert first.json["title"] == "test-server: the backup of crm failed"
     for line in (
@@ -105,16 +105,16 @@ def test_one_message_while_it_lasts_and_one_when_it_is_over(told, web, mail):
         assert alarms.settle(settings, [FAILED]) == []
     assert heads(web)[1:] == ["test-server: over: the backup of crm failed"]
     assert len(mail.mails) == 2
-    alarms.settle(settings, [FAILED], [trouble()])
+    alarms.settle(settings, [FAILED], [alarm()])
     assert len(web.requests) == 3  # it is a new one
 
 
-@pytest.mark.parametrize("code", alarms.TITLES)
+@pytest.mark.parametrize("code", TITLES)
 def test_every_alarm_arrives_by_web_and_by_mail_once_and_so_does_its_end(told, web, mail, code):
-    database = "crm" if "{database}" in alarms.TITLES[code] else ""
-    what = alarms.TITLES[code].format(database=database)
+    database = "crm" if "{database}" in TITLES[code] else ""
+    what = TITLES[code].format(database=database)
     expected = []
-    for seen, headline in (([trouble(code, database)], what), ([], f"over: {what}")):
+    for seen, headline in (([alarm(code, database)], what), ([], f"over: {what}")):
         expected.append(f"test-server: {headline}")
         for _ in range(3):
             assert alarms.settle(told.settings, [key(code, database)], seen) == []
@@ -122,17 +122,17 @@ def test_every_alarm_arrives_by_web_and_by_mail_once_and_so_does_its_end(told, w
 
 
 def test_what_was_not_looked_at_is_not_over(told, web):
-    alarms.settle(told.settings, [FAILED], [trouble()])
+    alarms.settle(told.settings, [FAILED], [alarm()])
     alarms.settle(told.settings, [key("CLOCK_OFF")])
-    assert [one["code"] for one in alarms.open_troubles(told.settings)] == ["BACKUP_FAILED"]
+    assert [one["code"] for one in alarms.open_alarms(told.settings)] == ["BACKUP_FAILED"]
     assert len(web.requests) == 1
 
 
-def test_a_database_that_is_no_longer_backed_up_has_no_troubles(told, web):
-    alarms.settle(told.settings, [FAILED], [trouble()])
+def test_a_database_that_is_no_longer_backed_up_has_no_alarms(told, web):
+    alarms.settle(told.settings, [FAILED], [alarm()])
     settings = told.change(DB_NAME="other")
     alarms.settle(settings, [])
-    assert alarms.open_troubles(settings) == []
+    assert alarms.open_alarms(settings) == []
 
 
 # --- several at once ---
@@ -140,13 +140,13 @@ def test_a_database_that_is_no_longer_backed_up_has_no_troubles(told, web):
 
 def test_of_one_cause_only_the_first_is_told(told, web):
     settings = told.change(DB_NAMES="crm shop")
-    alarms.settle(settings, [], [trouble(cause="store")])
+    alarms.settle(settings, [], [alarm(cause="store")])
     alarms.settle(
         settings,
         [],
         [
-            trouble(database="shop", cause="store"),
-            trouble("STORE_FAILS", "", "no answer", cause="store"),
+            alarm(database="shop", cause="store"),
+            alarm("STORE_FAILS", "", "no answer", cause="store"),
         ],
     )
     assert heads(web) == ["test-server: the backup of crm failed"]
@@ -160,20 +160,20 @@ def test_of_one_cause_only_the_first_is_told(told, web):
 
 def test_a_refused_prune_never_hides_a_failed_backup(told, web):
     alarms.settle(
-        told.settings, [], [trouble("PRUNE_FAILED", message="may not delete", cause="store")]
+        told.settings, [], [alarm("PRUNE_FAILED", message="may not delete", cause="store")]
     )
-    alarms.settle(told.settings, [], [trouble(cause="store")])
+    alarms.settle(told.settings, [], [alarm(cause="store")])
     assert len(web.requests) == 2
 
 
 def test_a_failed_backup_explains_why_there_is_no_fresh_one_and_not_the_other_way_round(told, web):
-    stale = trouble("BACKUP_STALE", message="30 hours old")
-    alarms.settle(told.settings, [], [trouble()])
+    stale = alarm("BACKUP_STALE", message="30 hours old")
+    alarms.settle(told.settings, [], [alarm()])
     alarms.settle(told.settings, [], [stale])
     assert len(web.requests) == 1
     alarms.settle(told.settings, [FAILED, stale.key])
     alarms.settle(told.settings, [], [stale])
-    alarms.settle(told.settings, [], [trouble()])
+    alarms.settle(told.settings, [], [alarm()])
     assert len(web.requests) == 4
 
 
@@ -182,17 +182,17 @@ def test_a_failed_backup_explains_why_there_is_no_fresh_one_and_not_the_other_wa
 
 def test_an_address_that_is_down_is_told_later_and_only_that_one(told, web, mail):
     web.status = 500
-    (finding,) = alarms.settle(told.settings, [FAILED], [trouble()])
+    (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
     assert finding["code"] == "ALERT_NOT_DELIVERED"
     assert "number 1 (json)" in finding["message"]
     assert len(mail.mails) == 1
     web.status = 200
-    assert alarms.settle(told.settings, [FAILED], [trouble()]) == []
+    assert alarms.settle(told.settings, [FAILED], [alarm()]) == []
     assert (len(mail.mails), heads(web)[-1]) == (1, "test-server: the backup of crm failed")
 
 
 def test_an_end_that_could_not_be_told_is_told_later(told, web, mail):
-    alarms.settle(told.settings, [FAILED], [trouble()])
+    alarms.settle(told.settings, [FAILED], [alarm()])
     web.status = 503
     assert alarms.settle(told.settings, [FAILED])
     web.status = 200
@@ -208,7 +208,7 @@ def test_an_end_that_could_not_be_told_is_told_later(told, web, mail):
 def test_what_nobody_heard_of_is_over_in_silence(told, web, mail):
     settings = told.change(ALERT_URLS=f"json://127.0.0.1:{web.port}/")
     web.status = 500
-    alarms.settle(settings, [FAILED], [trouble()])
+    alarms.settle(settings, [FAILED], [alarm()])
     web.status = 200
     alarms.settle(settings, [FAILED])
     assert len(web.requests) == 1
@@ -216,14 +216,14 @@ def test_what_nobody_heard_of_is_over_in_silence(told, web, mail):
 
 def test_a_silent_receiver_is_given_up(told, web, mail):
     web.silence = 60
-    (finding,) = alarms.settle(told.settings, [FAILED], [trouble()])
+    (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
     assert finding["code"] == "ALERT_NOT_DELIVERED"
     assert len(mail.mails) == 1
 
 
 def test_what_is_no_address_is_said(told):
     settings = told.change(ALERT_URLS="telegramm://nonsense")
-    (finding,) = alarms.settle(settings, [FAILED], [trouble()])
+    (finding,) = alarms.settle(settings, [FAILED], [alarm()])
     assert "number 1 (telegramm)" in finding["message"]
     assert "does not know" in finding["message"]
 
@@ -239,23 +239,23 @@ def test_a_full_disk_is_remembered_all_the_same(told, web, tiny_disk):
     with open(filler, "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         file.writelines(itertools.repeat(b"x" * 4096))
     for _ in range(3):
-        assert alarms.settle(settings, [FAILED], [trouble()]) == []
+        assert alarms.settle(settings, [FAILED], [alarm()]) == []
     assert len(web.requests) == 1
 
 
 def test_a_state_that_cannot_be_written_is_said_and_the_message_goes_out(told, web):
     os.makedirs(told.settings.state_dir)
     Path(told.settings.state_dir, "alarms.json").mkdir()
-    (finding,) = alarms.settle(told.settings, [FAILED], [trouble()])
+    (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
     assert finding["code"] == "STATE_NOT_WRITTEN"
     assert len(web.requests) == 1
 
 
 def test_a_state_that_a_power_loss_cut_is_begun_anew(told, web):
-    alarms.settle(told.settings, [FAILED], [trouble()])
+    alarms.settle(told.settings, [FAILED], [alarm()])
     path = Path(told.settings.state_dir, "alarms.json")
     path.write_bytes(path.read_bytes()[:100])
-    assert alarms.settle(told.settings, [FAILED], [trouble()]) == []
+    assert alarms.settle(told.settings, [FAILED], [alarm()]) == []
     assert len(web.requests) == 2
 
 
@@ -265,9 +265,9 @@ def test_a_state_that_a_power_loss_cut_is_begun_anew(told, web):
 def test_no_secret_in_a_message_or_in_the_state(told, web, mail):
     settings = told.settings
     said = f"Failed with {settings.db_password} and {settings.s3_secret_key} at json://127.0.0.1:{web.port}/a-secret-token"
-    alarms.settle(settings, [FAILED], [trouble(message=said, hint=said)])
+    alarms.settle(settings, [FAILED], [alarm(message=said, hint=said)])
     web.status = 500
-    findings = alarms.settle(settings, [FAILED, "x"], [trouble("RESTORE_FAILED", message=said)])
+    findings = alarms.settle(settings, [FAILED, "x"], [alarm("RESTORE_FAILED", message=said)])
     state = Path(settings.state_dir, "alarms.json").read_text()
     for text in (
         state,
@@ -320,13 +320,13 @@ def test_nobody_to_tell_is_said(told):
     with pytest.raises(UsageError, match="nobody to tell") as caught:
         alarms.send_test(settings)
     assert "backup_alert_urls" in caught.value.hint
-    assert alarms.settle(settings, [FAILED], [trouble()]) == []
-    assert [one["code"] for one in alarms.open_troubles(settings)] == ["BACKUP_FAILED"]
+    assert alarms.settle(settings, [FAILED], [alarm()]) == []
+    assert [one["code"] for one in alarms.open_alarms(settings)] == ["BACKUP_FAILED"]
 
 
-def test_every_trouble_has_words_and_something_to_type(told, web):
-    for code in alarms.TITLES:
-        alarms.settle(told.settings, [], [trouble(code, hint="type this")])
+def test_every_alarm_has_words_and_something_to_type(told, web):
+    for code in TITLES:
+        alarms.settle(told.settings, [], [alarm(code, hint="type this")])
     assert len(set(heads(web))) == len(web.requests)
     for request in web.requests:
         assert "{" not in request.json["title"] + request.json["message"]
@@ -336,7 +336,7 @@ def test_every_trouble_has_words_and_something_to_type(told, web):
 def test_ages_are_told_as_people_tell_them(told, web):
     taken = utc_now() - timedelta(hours=30)
     good = {"crm": {"backup": "b", "taken_at": f"{taken:%Y-%m-%dT%H:%M:%SZ}"}}
-    alarms.settle(told.settings, [], [trouble()], good)
+    alarms.settle(told.settings, [], [alarm()], good)
     assert "Last good backup of crm: b, 30.0 h old" in web.requests[0].json["message"]
 
 

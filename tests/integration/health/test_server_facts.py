@@ -232,7 +232,7 @@ def test_nobody_is_left_out_and_nobody_is_held_up(play, config, tmp_path):
     assert "There is no config /nonexistent/backup-config.env" in text
     assert "Connection refused" in text
     assert config.values["DB_PASSWORD"] not in text + shown
-    assert [path.name for path in tmp_path.glob(".report-*")] == []
+    assert [path.name for path in tmp_path.glob(f"{page.name}?*")] == []
 
 
 def test_the_only_server_cannot_be_reached(play, tmp_path):
@@ -282,5 +282,5 @@ def test_no_link_lasts_longer_than_a_week(config, hours, s3_client, bucket):
     from postgres_backup.health import publish
 
     with pytest.raises(UsageError, match="cannot be good"):
-        publish.page(config.settings, "<p>", hours)
+        publish.publish_page(config.settings, "<p>", hours)
     assert engine.keys(s3_client, bucket) == []

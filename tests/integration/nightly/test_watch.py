@@ -120,7 +120,7 @@ def test_a_hundred_ordinary_nights_raise_no_alarm(crm):
     found = status.status(crm.config.settings)
     assert found["healthy"]
     assert found["databases"]["crm"]["kept"] == 8
-    assert alarms.open_troubles(crm.config.settings) == []
+    assert alarms.open_alarms(crm.config.settings) == []
 
 
 def test_a_first_day_raises_no_alarm_and_no_run(crm):
@@ -296,14 +296,14 @@ def test_rows_that_are_gone_are_told_by_the_next_backup(crm):
     assert crm.told == ["tables of crm have lost many rows"]
     assert "public.orders 3,000 -> 1,000" in crm.web.requests[0].json["message"]
     # the size has dropped too, for the same reason
-    assert [one["code"] for one in alarms.open_troubles(crm.config.settings)] == [
+    assert [one["code"] for one in alarms.open_alarms(crm.config.settings)] == [
         "ROWS_DROPPED",
         "SIZE_DROPPED",
     ]
     for _ in range(7):  # by now it is what is usual
         crm.at(0, 0)
     assert crm.told[1:] == ["over: tables of crm have lost many rows"]
-    assert alarms.open_troubles(crm.config.settings) == []
+    assert alarms.open_alarms(crm.config.settings) == []
 
 
 def test_an_empty_bucket_and_an_old_backup_are_told(crm, s3_client, bucket):

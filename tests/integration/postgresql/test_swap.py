@@ -342,4 +342,4 @@ def test_the_ejector_leaves_the_others_alone(library, new_database, config):
         with pytest.raises(psycopg.OperationalError):
             inside.execute("SELECT 1")
     with connect_maintenance(config.settings, library.name) as connection:
-        assert [s["closable"] for s in swap.sessions(connection, library.name)] == []
+        assert [session.closable for session in swap.sessions(connection, library.name)] == []

@@ -73,7 +73,8 @@ def test_everything_comes_back_and_an_undo_undoes_itself(sample_database, config
     second = undo_restore(Job(settings))
     assert (second["restored_database"], state_of(server, name)) == (first["kept_database"], whole)
     with connect_maintenance(settings, name) as connection:
-        assert [row["name"] for row in replaced.kept(connection, name)] == [second["kept_database"]]
+        [kept] = replaced.kept(connection, name)
+    assert kept.name == second["kept_database"]
 
 
 #: names that a shell, libpq, a format or a cut in the middle of a letter would read as something

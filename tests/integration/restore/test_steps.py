@@ -16,7 +16,8 @@ from postgres_backup.job import Job
 from postgres_backup.postgresql import replaced
 from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore.database import restore_database
-from postgres_backup.restore.steps import compare_step, load_step, perform_step, swap_step
+from postgres_backup.restore.row_counts import compare_step
+from postgres_backup.restore.steps import load_step, perform_step, swap_step
 from tests.integration import engine
 from tests.integration.restoring import databases_of, run_sql
 
@@ -65,11 +66,14 @@ def test_in_place_there_is_no_side_database(filled, config):
 def age(database, settings, kept: str, days: float) -> None:
     """Make a replaced database one that was replaced so long ago."""
     with connect_maintenance(settings, database.name) as connection:
-        facts = replaced.choose(connection, settings, database.name, kept)
-    comment = {key: facts[key] for key in ("database", "by", "comment")} | {
-        "postgres-backup": "replaced"
+        it = replaced.choose(connection, settings, database.name, kept)
+    comment = {
+        "postgres-backup": "replaced",
+        "database": database.name,
+        "by": it.by,
+        "comment": it.comment,
+        "replaced_at": format_timestamp(utc_now() - timedelta(days=days)),
     }
-    comment["replaced_at"] = format_timestamp(utc_now() - timedelta(days=days))
     run_sql(
         database.server,
         "postgres",

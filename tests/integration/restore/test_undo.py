@@ -53,7 +53,7 @@ def comment(made, name: str = "") -> str:
 
 def kept(config, made) -> list[str]:
     with connect_maintenance(config.settings, made.name) as connection:
-        return [row["name"] for row in replaced.kept(connection, made.name)]
+        return [database.name for database in replaced.kept(connection, made.name)]
 
 
 def test_there_and_back_again(diary, config):

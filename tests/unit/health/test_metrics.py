@@ -31,20 +31,21 @@ LAST = {
     "rows": 500,
     "seconds": 2.5,
 }
-FACTS = {
-    "server": "db1",
-    "now": NOW,
-    "fresh_hours": 26,
-    "run": {"started_at": "2026-01-27T00:00:01Z", "exit_status": 0},
-    "watched_at": NOW,
-    "databases": {
-        "crm": {"last": LAST, "kept": 7, "bytes": 7_000, "oldest": "2026-01-21T00:00:02Z"}
-    },
-    "counters": {"pruned": {"crm": 12}, "failures": {"crm": {"store": 2, "disk": 1}}},
-    "restores": {"crm": {"at": "2026-01-20T10:00:00Z", "downtime_seconds": 0.25}},
-    "alarms": [{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}, {"code": "BACKUP_STALE"}],
-}
+FACTS = metrics.Facts(
+    server="db1",
+    fresh_hours=26,
+    run={"started_at": "2026-01-27T00:00:01Z", "exit_status": 0},
+    watched_at=NOW,
+    databases={"crm": {"last": LAST, "kept": 7, "bytes": 7_000, "oldest": "2026-01-21T00:00:02Z"}},
+    counters={"pruned": {"crm": 12}, "failures": {"crm": {"store": 2, "disk": 1}}},
+    restores={"crm": {"at": "2026-01-20T10:00:00Z", "downtime_seconds": 0.25}},
+    alarms=[{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}, {"code": "BACKUP_STALE"}],
+)
 CRM = {"server": "db1", "database": "crm"}
+
+
+def but(**changes) -> metrics.Facts:
+    return dataclasses.replace(FACTS, **changes)
 
 
 @pytest.fixture
@@ -118,29 +119,14 @@ def test_every_number_with_its_labels(settings):
 
 def test_nothing_that_did_not_happen(settings):
     """A new server: no run, no backup, no restore, nothing counted."""
-    facts = {
-        "server": "db1",
-        "now": NOW,
-        "fresh_hours": 26,
-        "run": {},
-        "watched_at": None,
-        "counters": {},
-        "restores": {},
-        "alarms": [],
-    }
-    assert (
-        metrics.write(
-            settings,
-            facts | {"databases": {"crm": {"last": None, "kept": 0, "bytes": 0, "oldest": None}}},
-        )
-        == []
-    )
+    nothing = {"crm": {"last": None, "kept": 0, "bytes": 0, "oldest": None}}
+    assert metrics.write(settings, metrics.Facts("db1", 26, databases=nothing)) == []
     assert read(settings) == {
         "postgres_backup_kept_backups": [(CRM, 0)],
         "postgres_backup_kept_bytes": [(CRM, 0)],
         "postgres_backup_fresh_limit_seconds": [({"server": "db1"}, 26 * 3600)],
     }
-    assert metrics.write(settings, {"server": "db1"}) == []
+    assert metrics.write(settings, metrics.Facts("db1")) == []
     assert read(settings) == {}
 
 
@@ -149,17 +135,9 @@ def test_a_backup_of_which_little_is_known(settings):
     that failed is a 0.
     """
     one = {"last": LAST | {"seconds": None}, "kept": 1, "bytes": 1_000, "oldest": LAST["taken_at"]}
-    assert (
-        metrics.write(
-            settings,
-            FACTS
-            | {
-                "databases": {"crm": one},
-                "run": {"started_at": "2026-01-27T00:00:01Z", "exit_status": 1},
-            },
-        )
-        == []
-    )
+    run = {"started_at": "2026-01-27T00:00:01Z", "exit_status": 1}
+    facts = but(databases={"crm": one}, run=run)
+    assert metrics.write(settings, facts) == []
     found = read(settings)
     assert (
         not {"postgres_backup_last_duration_seconds", "postgres_backup_last_rate_bytes_per_second"}
@@ -185,9 +163,8 @@ def test_odd_names(settings):
         name: {"last": LAST, "kept": number, "bytes": 0, "oldest": None}
         for number, name in enumerate(ODD)
     }
-    assert (
-        metrics.write(settings, FACTS | {"server": 'the\\"server"\n', "databases": databases}) == []
-    )
+    facts = but(server='the\\"server"\n', databases=databases)
+    assert metrics.write(settings, facts) == []
     found = read(settings)["postgres_backup_kept_backups"]
     assert found == [
         ({"server": 'the\\"server"\n', "database": name}, number) for number, name in enumerate(ODD)
@@ -211,7 +188,7 @@ def test_where_it_lies_when_nobody_says(settings):
 
 def test_it_is_replaced_whole(settings):
     metrics.write(settings, FACTS)
-    assert metrics.write(settings, {"server": "db1", "fresh_hours": 1}) == []
+    assert metrics.write(settings, metrics.Facts("db1", 1)) == []
     assert read(settings) == {"postgres_backup_fresh_limit_seconds": [({"server": "db1"}, 3600)]}
     assert os.listdir(Path(settings.metrics_file).parent) == ["postgres-backup.prom"]
 
@@ -241,14 +218,12 @@ def test_facts_that_make_no_sense(settings):
     metrics.write(settings, FACTS)
     before = read(settings)
     assert "Failed to write" in refused(
-        metrics.write(settings, FACTS | {"run": {"started_at": "yesterday", "exit_status": 0}})
+        metrics.write(settings, but(run={"started_at": "yesterday", "exit_status": 0}))
     )
     assert "Failed to write" in refused(
-        metrics.write(settings, FACTS | {"counters": {"pruned": {"crm": "many"}}})
+        metrics.write(settings, but(counters={"pruned": {"crm": "many"}}))
     )
-    assert "Failed to write" in refused(
-        metrics.write(settings, FACTS | {"server": "half a \udce4 letter"})
-    )
+    assert "Failed to write" in refused(metrics.write(settings, but(server="half a \udce4 letter")))
     assert read(settings) == before
     assert os.listdir(Path(settings.metrics_file).parent) == ["postgres-backup.prom"]
 
@@ -258,14 +233,16 @@ import dataclasses, json, sys
 from datetime import datetime
 from postgres_backup.health import metrics
 from postgres_backup.settings import Settings
-settings = Settings("db1", ("crm",), "crm", "https://s3.example.org", "bucket", "key", "secret", metrics_file=sys.argv[1])
+settings = Settings("db1", ("crm",), "crm", "https://s3.example.org", "bucket", "key", "secret")
+settings = dataclasses.replace(settings, metrics_file=sys.argv[1])
 facts = json.loads(sys.argv[2])
 facts["watched_at"] = datetime.fromisoformat(facts["watched_at"])
+facts = metrics.Facts(**facts)
 """
 
 
 def python(
-    code: str, settings: Settings, facts: dict, prefix: tuple[str, ...] = ()
+    code: str, settings: Settings, facts: metrics.Facts, prefix: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess:
     argv = [
         *prefix,
@@ -273,7 +250,7 @@ def python(
         "-c",
         WRITE + code,
         settings.metrics_file,
-        json.dumps(facts, default=str),
+        json.dumps(dataclasses.asdict(facts), default=str),
     ]
     environment = {"PYTHONPATH": str(ROOT / "module_utils"), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
@@ -286,8 +263,11 @@ def test_a_disk_that_is_full_in_the_middle(settings):
     metrics.write(settings, FACTS)
     before = Path(settings.metrics_file).read_bytes()
     assert len(before) > 1000
-    code = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); print(json.dumps(metrics.write(settings, facts)))"
-    done = python(code, settings, FACTS | {"fresh_hours": 1}, ("prlimit", "--fsize=1000"))
+    code = (
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "print(json.dumps(metrics.write(settings, facts)))"
+    )
+    done = python(code, settings, but(fresh_hours=1), ("prlimit", "--fsize=1000"))
     assert "File too large" in refused(json.loads(done.stdout)), done.stderr
     assert Path(settings.metrics_file).read_bytes() == before
     assert os.listdir(Path(settings.metrics_file).parent) == ["postgres-backup.prom"]
@@ -310,9 +290,7 @@ def test_a_full_disk(settings, tmp_path):
             pytest.raises(OSError, match="No space left"),
         ):
             filler.writelines(b"x" * 512 for _ in range(1000))
-        assert "No space left on device" in refused(
-            metrics.write(on_it, FACTS | {"fresh_hours": 1})
-        )
+        assert "No space left on device" in refused(metrics.write(on_it, but(fresh_hours=1)))
         assert read(on_it) == before
         assert sorted(os.listdir(place)) == ["filler", "x.prom"]
     finally:
@@ -326,13 +304,16 @@ def test_killed_in_the_middle(settings, moment):
     """
     metrics.write(settings, FACTS)
     before = Path(settings.metrics_file).read_bytes()
-    code = f"import os, signal; os.{moment} = lambda *_: os.kill(os.getpid(), signal.SIGKILL); metrics.write(settings, facts)"
-    assert python(code, settings, FACTS | {"fresh_hours": 1}).returncode == -signal.SIGKILL
+    code = (
+        f"import os, signal; os.{moment} = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "metrics.write(settings, facts)"
+    )
+    assert python(code, settings, but(fresh_hours=1)).returncode == -signal.SIGKILL
     assert Path(settings.metrics_file).read_bytes() == before
     assert [
         name for name in os.listdir(Path(settings.metrics_file).parent) if name.endswith(".prom")
     ] == ["postgres-backup.prom"]
-    assert metrics.write(settings, FACTS | {"fresh_hours": 2}) == []
+    assert metrics.write(settings, but(fresh_hours=2)) == []
     assert read(settings)["postgres_backup_fresh_limit_seconds"] == [({"server": "db1"}, 7200)]
     assert os.listdir(Path(settings.metrics_file).parent) == ["postgres-backup.prom"], (
         "what the dead one left is cleared away"

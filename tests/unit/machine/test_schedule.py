@@ -69,3 +69,16 @@ def test_a_call_that_comes_late_still_counts_until_the_next(late, due):
 def test_what_is_no_time_of_day_is_refused(at):
     with pytest.raises(UsageError, match="HH:MM"):
         schedule.slot(at, datetime(2026, 1, 27, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("2026-01-27T02:29:59", "2026-01-27T02:30:00"),
+        ("2026-01-27T02:30:00", "2026-01-28T02:30:00"),
+        ("2026-12-31T23:59:59", "2027-01-01T02:30:00"),
+    ],
+)
+def test_the_next_run_is_the_first_one_after_now(now, expected):
+    found = schedule.next_run("02:30", datetime.fromisoformat(f"{now}+00:00"))
+    assert found == datetime.fromisoformat(f"{expected}+00:00")

@@ -51,7 +51,7 @@ def words(text: str) -> str:
 
 
 def line(*servers: dict) -> str:
-    return verdict.line(verdict.judge(servers))
+    return verdict.line(verdict.of_servers(servers))
 
 
 @pytest.mark.parametrize("kind", fleet.KINDS)
@@ -129,7 +129,7 @@ def test_the_worst_comes_first_and_nobody_is_left_out():
         fleet.server(kind, number, NOW, name=f"db-{number}")
         for number, kind in enumerate(fleet.KINDS)
     ]
-    seen = verdict.judge(servers)
+    seen = verdict.of_servers(servers)
     assert [one["state"] for one in seen] == [
         "none",
         "stale",
@@ -164,7 +164,7 @@ def test_the_worst_comes_first_and_nobody_is_left_out():
 
 def test_an_alarm_is_told_with_what_it_is_about_and_only_once():
     server = fleet.server("failed", 4, NOW)
-    (why,) = verdict.judge([server])[0]["why"]
+    (why,) = verdict.of_servers([server])[0]["why"]
     assert why["alarm"]["code"] == "BACKUP_FAILED"
     assert "(alarm BACKUP_FAILED, open since 27 Jan 2026 08:00 UTC)" in words(render(server))
 

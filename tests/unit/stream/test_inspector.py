@@ -1,5 +1,5 @@
-"""The inspector and the guard: no text looks like a dump's own lines to them but those lines,
-however it comes in pieces.
+"""The inspector: no text looks like a dump's own lines to it but those lines, however it comes in
+pieces.
 """
 
 import dataclasses
@@ -11,27 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postgres_backup.errors import BadBackupError
 from postgres_backup.stream import scanner
 from postgres_backup.stream.guard import Guard
 from postgres_backup.stream.inspector import Inspector
-
-HEADER = b"--\n-- PostgreSQL database dump\n--\n\n"
-TRAILER = b"--\n-- PostgreSQL database dump complete\n--\n\n"
+from tests.unit.stream.dumps import HEADER, TRAILER, in_pieces
 
 
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
-
-
-def in_pieces(data, cuts):
-    at = 0
-    for width in cuts:
-        if at >= len(data):
-            return
-        yield data[at : at + width]
-        at += width
-    yield data[at:]
 
 
 def inspect(data, pieces=None, kind=Inspector):
@@ -56,10 +43,13 @@ def facts(report):
 # --- dumps made of everything that could fool a reader, with what is true about them
 
 TRAPS = [
-    "'", '"', "\\", "\n", "\r\n", ";", "$", "$$", "$a$", "$_$", "$1", "--", "-", "/*", "*/", "/", "*", "(", ")", "\\.", "\n\\.\n", "\n\\.\r\n", "E'",
-    "U&", "\nCOPY public.x (id) FROM stdin;\n1\n\\.\n", "\n-- PostgreSQL database dump complete\n--\n\n", "\n\\connect evil\n", "\\restrict x\n",
-    "\n\\! id\n", "\nDROP DATABASE evil;\n", "begin", "END", "case", "BEGIN ATOMIC", "a", "Z", "_", "0", "9", " ", "\t", ":", "::text", "é", "日本",
-    "INSERT INTO ", "\nSET standard_conforming_strings = off;\n",
+    "'", '"', "\\", "\n", "\r\n", ";", "$", "$$", "$a$", "$_$", "$1", "--", "-", "/*", "*/", "/",
+    "*", "(", ")", "\\.", "\n\\.\n", "\n\\.\r\n", "E'", "U&",
+    "\nCOPY public.x (id) FROM stdin;\n1\n\\.\n",
+    "\n-- PostgreSQL database dump complete\n--\n\n", "\n\\connect evil\n", "\\restrict x\n",
+    "\n\\! id\n", "\nDROP DATABASE evil;\n", "begin", "END", "case", "BEGIN ATOMIC", "a", "Z",
+    "_", "0", "9", " ", "\t", ":", "::text", "é", "日本", "INSERT INTO ",
+    "\nSET standard_conforming_strings = off;\n",
 ]  # fmt: skip
 WORDS = [
     "a$b$c",
@@ -166,15 +156,21 @@ def sequences(escapes, depth=2):
 
 
 BEGINNINGS = [
-    "SELECT 1,", "CREATE TABLE public.t", "CREATE INDEX i ON t", "ALTER TABLE ONLY public.t ADD", "INSERT INTO public.t VALUES",
-    "COMMENT ON TABLE t IS", "COMMENT ON SCHEMA s IS", "CREATE FUNCTION public.f() RETURNS int AS", "CREATE OR REPLACE PROCEDURE p() AS",
-    "CREATE RULE r AS ON INSERT TO t DO", "UPDATE public.t SET a =", "GRANT SELECT(a, b) ON TABLE t TO", "DELETE FROM t WHERE", "SET search_path =",
-    "CREATE USER MAPPING FOR", "(SELECT 1) UNION SELECT", "CREATE", "GRANT", "SELECT", "VALUES", "BEGIN", "CREATE TYPE t AS ENUM",
+    "SELECT 1,", "CREATE TABLE public.t", "CREATE INDEX i ON t", "ALTER TABLE ONLY public.t ADD",
+    "INSERT INTO public.t VALUES", "COMMENT ON TABLE t IS", "COMMENT ON SCHEMA s IS",
+    "CREATE FUNCTION public.f() RETURNS int AS", "CREATE OR REPLACE PROCEDURE p() AS",
+    "CREATE RULE r AS ON INSERT TO t DO", "UPDATE public.t SET a =",
+    "GRANT SELECT(a, b) ON TABLE t TO", "DELETE FROM t WHERE", "SET search_path =",
+    "CREATE USER MAPPING FOR", "(SELECT 1) UNION SELECT", "CREATE", "GRANT", "SELECT", "VALUES",
+    "BEGIN", "CREATE TYPE t AS ENUM",
 ]  # fmt: skip
 ABOUT_DATABASES = [
-    'DROP DATABASE IF EXISTS "a;b";', "CREATE DATABASE look WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE = 'C;x';",
-    "alter database look owner TO \"o;p\";", "ALTER DATABASE look SET search_path TO '$user', ';';", "COMMENT ON DATABASE look IS 'x;\ny';",
-    "GRANT CREATE,CONNECT ON DATABASE look TO PUBLIC;", "REVOKE CONNECT,TEMPORARY ON DATABASE look FROM PUBLIC;",
+    'DROP DATABASE IF EXISTS "a;b";',
+    "CREATE DATABASE look WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE = 'C;x';",
+    "alter database look owner TO \"o;p\";",
+    "ALTER DATABASE look SET search_path TO '$user', ';';",
+    "COMMENT ON DATABASE look IS 'x;\ny';", "GRANT CREATE,CONNECT ON DATABASE look TO PUBLIC;",
+    "REVOKE CONNECT,TEMPORARY ON DATABASE look FROM PUBLIC;",
     "SECURITY LABEL FOR x ON DATABASE look IS 'y';", "\\connect look\n",
     "UPDATE pg_catalog.pg_database SET datistemplate = false WHERE datname = 'look';",
 ]  # fmt: skip
@@ -197,8 +193,9 @@ def tables(draw):
     quoted = ["".join(['"', column.replace('"', '""'), '"']) for column in columns]
     table = f'public."{name.replace(chr(34), chr(34) * 2)}"'
     rows = "".join("\t".join(row) + "\n" for row in draw(st.lists(cells, max_size=4)))
+    listed = f"({', '.join(quoted)})" if quoted else ""
     return Part(
-        f"COPY {table} {'(' + ', '.join(quoted) + ')' if quoted else ''} FROM stdin;\n{rows}\\.\n\n\n",
+        f"COPY {table} {listed} FROM stdin;\n{rows}\\.\n\n\n",
         table,
         rows,
     )
@@ -210,7 +207,8 @@ def statements(draw, escapes):
     if draw(st.booleans()):
         return Part(f"{draw(st.sampled_from(BEGINNINGS))} {words};\n")
     return Part(
-        f"CREATE FUNCTION f() RETURNS int\n LANGUAGE sql\n BEGIN ATOMIC\n SELECT CASE WHEN true THEN 1 ELSE {words} 2 END;\n SELECT 2;\nEND;\n"
+        "CREATE FUNCTION f() RETURNS int\n LANGUAGE sql\n BEGIN ATOMIC\n"
+        f" SELECT CASE WHEN true THEN 1 ELSE {words} 2 END;\n SELECT 2;\nEND;\n"
     )
 
 
@@ -320,7 +318,10 @@ def test_bytes_that_are_no_dump_are_read_to_their_end(junk, cuts):
 
 
 def test_a_dump_byte_by_byte():
-    versions = b"-- Dumped from database version 16.14 (Debian 16.14-1)\n-- Dumped by pg_dump version 18.4\n\nSET client_encoding = 'UTF8';\n"
+    versions = (
+        b"-- Dumped from database version 16.14 (Debian 16.14-1)\n"
+        b"-- Dumped by pg_dump version 18.4\n\nSET client_encoding = 'UTF8';\n"
+    )
     rows = b'COPY public.a (id, "b c") FROM stdin;\n1\tx\\\\.y\n2\t\\N\n\\.\n\n\n'
     rows += (
         b"COPY public.empty (id) FROM stdin;\n\\.\n\n\nCOPY public.bare  FROM stdin;\n\n\n\\.\n\n\n"
@@ -446,11 +447,8 @@ def test_copy_headers(header, name, columns):
 )
 def test_names_in_the_encoding_of_the_dump(encoding, codec):
     name = {"EUC_JP": "住所録", "WIN1251": "Учёт", "KOI8R": "Учёт"}.get(encoding, "Größe")
-    report = body(
-        f"SET client_encoding = '{encoding}';\nCOPY public.\"{name}\" (id) FROM stdin;\n1\n\\.\n".encode(
-            codec
-        )
-    )
+    text = f"SET client_encoding = '{encoding}';\nCOPY public.\"{name}\" (id) FROM stdin;\n1\n\\.\n"
+    report = body(text.encode(codec))
     assert list(report.tables) == [f'public."{name}"']
 
 
@@ -464,8 +462,8 @@ def test_names_in_no_encoding():
 def test_standard_conforming_strings_are_followed():
     rows = b"COPY public.t (id) FROM stdin;\n1\n\\.\n"
     dump = (
-        b"SET standard_conforming_strings = off;\nSELECT 'it\\'s; \\\\';\n%bSET standard_conforming_strings = on;\nSELECT 'a\\';\n%b"
-        % (rows, rows)
+        b"SET standard_conforming_strings = off;\nSELECT 'it\\'s; \\\\';\n%b"
+        b"SET standard_conforming_strings = on;\nSELECT 'a\\';\n%b" % (rows, rows)
     )
     assert body(dump).complete
     assert body(dump).tables["public.t"].rows == 2
@@ -534,7 +532,10 @@ def test_what_may_follow_the_trailer(end):
 
 
 def test_a_cluster_dump_ends_with_its_own_trailer():
-    cluster = b"--\n-- PostgreSQL database cluster dump\n--\n\nCREATE ROLE a;\n\n%b--\n-- PostgreSQL database cluster dump complete\n--\n\n"
+    cluster = (
+        b"--\n-- PostgreSQL database cluster dump\n--\n\nCREATE ROLE a;\n\n%b"
+        b"--\n-- PostgreSQL database cluster dump complete\n--\n\n"
+    )
     assert inspect(cluster % (HEADER + TRAILER)).complete
     assert inspect(cluster % b"").complete
 
@@ -611,134 +612,3 @@ def test_memory_is_bounded_whatever_the_statement(statement):
     assert peak < 4 * scanner.HELD_BYTES
     inspector.feed(TRAILER)
     assert inspector.finish().complete == (statement[:4] != b"COPY" and statement[:1] != b"\\")
-
-
-# --- the guard
-
-
-def passed(text, width=0, **options):
-    guard = Guard(**options)
-    dump = HEADER + text + TRAILER
-    return b"".join(
-        [guard.filter(piece) for piece in in_pieces(dump, [width] * len(dump) if width else [])]
-    )[len(HEADER) : -len(TRAILER)]
-
-
-def refusal(text, width=0):
-    """The error of the guard, and what it let pass before."""
-    guard, got = Guard(), b""
-    for piece in in_pieces(HEADER + text, [width] * len(HEADER + text) if width else []):
-        try:
-            got += guard.filter(piece)
-        except BadBackupError as error:
-            return error, got
-    pytest.fail("the guard let everything pass")
-
-
-def refused(text, width=0):
-    error, got = refusal(text, width)
-    assert error.hint
-    assert error.exit_status == 4
-    assert (HEADER + text).startswith(got)
-    assert len(got) <= (HEADER + text).rfind(b"\\")
-    return error.findings[0]["code"]
-
-
-def test_what_pg_dump_create_adds_is_left_out():
-    added = (
-        b"DROP DATABASE IF EXISTS look;\nCREATE DATABASE look WITH TEMPLATE = template0;\n\n\nALTER DATABASE look OWNER TO postgres;\n\n"
-        b"\\unrestrict a\n\\connect look\n\\restrict a\n\nCOMMENT ON DATABASE look IS 'x';\nALTER DATABASE look SET work_mem TO '5MB';\n\\connect look\n"
-    )
-    for width in (0, 1, 7):
-        assert (
-            passed(added + b"SELECT 1;\n", width).split()
-            == b"\\unrestrict a \\restrict a SELECT 1;".split()
-        )
-        assert (
-            passed(added + b"SELECT 1;\n", width, drop_restrict=True).split()
-            == b"SELECT 1;".split()
-        )
-
-
-def test_a_database_with_an_odd_name():
-    odd = b'\\encoding SQL_ASCII\n\\connect -reuse-previous=on "dbname=\'live ""1""; \\\\x\'"\n'
-    for connect in (odd, b"\\c look\n", b"\\connect look\r\n"):
-        assert passed(connect + b"SELECT 1;\n" + connect) == b"SELECT 1;\n"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"COMMENT ON TABLE t IS '\n\\! id\n\\connect evil\nDROP DATABASE live;\n';\n",
-        b"SELECT $x$\n\\! id\nDROP DATABASE live;\n$x$;\n",
-        b'ALTER TABLE "\n\\! id\n;DROP DATABASE live;" OWNER TO x;\n',
-        b"COPY public.t (a) FROM stdin;\n\\\\! id\nDROP DATABASE live;\n\\\\connect live\n\\.\n",
-        b"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC\n SELECT 1;\n SELECT 2;\nEND;\n",
-        b"/* \\! id\nDROP DATABASE live; */ SELECT 1;\n",
-        b"-- \\! id; DROP DATABASE live;\nSELECT 1;\n",
-        b"GRANT SELECT ON TABLE public.database TO x;\nCREATE USER MAPPING FOR x SERVER y;\n",
-        b"ALTER TABLE database RENAME TO role;\nCOMMENT ON COLUMN t.c IS 'ON DATABASE x';\n",
-        b"CREATE TABLE public.t (database text, role text);\nDROP TABLE IF EXISTS public.database;\nSET ROLE x;\nSELECT 1 AS database;\n",
-        b'GRANT ALL("on"),UPDATE(database) ON TABLE public.t TO x;\nREVOKE GRANT OPTION FOR SELECT ON TABLE t FROM x;\n',
-    ],
-)
-def test_what_only_looks_dangerous_passes(text):
-    for width in (0, 1, 3):
-        assert passed(text, width) == text
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        b"\\! id\n", b"\\i /etc/passwd\n", b"\\copy t FROM '/etc/passwd'\n", b"  \\! id\n", b"SELECT 1 \\gexec\n", b"SELECT 1\\; SELECT 2;\n",
-        b"SELECT 1 \\g | sh\n", b"\\set x `id`\n", b"SELECT (1,\n\\! id\n2);\n", b"SELECT \\connect x\n", b"\\o |sh\n", b"\\.\n",
-        b"\\connect a \\! id\n", b"\\restrict a \\! id\n", b"\\encoding SQL_ASCII \\! id\n", b"\\connect \"a\" \\! id\n", b"\\\\\n", b"\\:x\n",
-        b"\\" + b"x" * 100_000, b"SELECT '';\n\\! id\n",
-        b"SELECT 'a\\';\n\\! id\n", b"SELECT a$b$;\n\\! id\n$b$;\n", b"-- x\r\\! id\n", b"/* /* */ */ \\! id\n", b"SELECT E'\\\\';\\! id\n",
-        b'SELECT "";\\! id\n', b"COPY public.t (a) FROM stdin;\n1\n\\.\n\\! id\n", b"COPY public.t (a) FROM stdin;\n\\.\r\n\\! id\n",
-        b"SELECT 'x' \\parse y\n", b"SELECT $$ $$ \\! id\n", b"COPY t TO stdout \\! id\n",
-    ],
-)  # fmt: skip
-def test_no_meta_command_passes(command):
-    for width in (0, 1, 5):
-        assert refused(command, width).startswith("META_COMMAND")
-
-
-@pytest.mark.parametrize(
-    ("statement", "code"),
-    [
-        (b"CREATE ROLE x;", "FOREIGN_STATEMENT"),
-        (b"/* */ drop -- x\n role x;", "FOREIGN_STATEMENT"),
-        (b"ALTER USER x SUPERUSER;", "FOREIGN_STATEMENT"),
-        (b"GRANT a TO b;", "FOREIGN_STATEMENT"),
-        (b"REVOKE ADMIN OPTION FOR a FROM b;", "FOREIGN_STATEMENT"),
-        (b"ALTER SYSTEM SET x = 1;", "FOREIGN_STATEMENT"),
-        (b"DROP TABLESPACE x;", "FOREIGN_STATEMENT"),
-        (b"GRANT CREATE ON TABLESPACE x TO y;", "FOREIGN_STATEMENT"),
-        (b"COMMENT ON ROLE x IS 'y';", "FOREIGN_STATEMENT"),
-        (b"DROP OWNED BY x;", "FOREIGN_STATEMENT"),
-        (b"COPY t FROM PROGRAM 'id';", "FOREIGN_STATEMENT"),
-        (b"COPY t (a) FROM '/etc/passwd';", "FOREIGN_STATEMENT"),
-        (b"COPY t TO PROGRAM 'cat';", "FOREIGN_STATEMENT"),
-        (b"COPY (SELECT 1) TO stdout;", "FOREIGN_STATEMENT"),
-        (b"COPY ) ();", "FOREIGN_STATEMENT"),
-        (b"COPY t FROM stdin WITH (FORMAT csv);\n\\.\n", "FOREIGN_STATEMENT"),
-        (b"COPY t FROM stdin; SELECT 1;\n\\.\n", "COPY_HEADER"),
-        (b"\\connect a\n\\connect b\n", "SEVERAL_DATABASES"),
-        (b"--\n-- PostgreSQL database cluster dump\n--\n", "CLUSTER_DUMP"),
-        (b"COPY t (%b" % (b"a, " * 2_000_000), "STATEMENT_TOO_LONG"),
-    ],
-)
-def test_no_statement_leaves_the_database(statement, code):
-    for width in (0, 4096 if len(statement) > 10_000 else 1):
-        error, got = refusal(statement, width)
-        assert error.findings[0]["code"] == code
-        assert (HEADER + statement).startswith(got)
-        assert b";" not in got.replace(b"FROM stdin;", b"")  # psql sends nothing that could do harm
-
-
-def test_rows_pass_without_being_copied():
-    guard = Guard()
-    guard.filter(HEADER + b"COPY public.t (a) FROM stdin;\n")
-    piece = b"1\n" * 100_000
-    assert guard.filter(piece) is piece

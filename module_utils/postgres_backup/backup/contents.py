@@ -1,0 +1,106 @@
+"""What the manifest of a backup that was just taken says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ..catalog.manifest import GlobalsRecord, Manifest, tables_of
+from ..clock import format_timestamp, utc_now
+from ..job import Job
+from ..postgresql.facts import DatabaseFacts, Extension, ServerFacts
+from ..s3.client import StoredObject
+from ..stream.inspector import Report
+from .place import Place
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """What is known of a backup once its object is in the store.
+
+    :param server: where it was taken, and ``pg_dump_version`` by what.
+    :param database: as it was when the snapshot was taken, and so are its ``extensions``.
+    :param sha256: of the object, hexadecimal.
+    :param globals: of the roles that were saved beside it; None for a part of a database.
+    """
+
+    place: Place
+    server: ServerFacts
+    pg_dump_version: str
+    database: DatabaseFacts
+    extensions: Sequence[Extension]
+    report: Report
+    stored: StoredObject
+    sha256: str
+    globals: GlobalsRecord | None
+
+
+def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
+    """Everything that is known, so that a restore needs nothing else.
+
+    :param seconds: that it took.
+    """
+    settings, database, name, report = job.settings, taken.database, taken.place.name, taken.report
+    tables = tables_of(report)
+    return {
+        "name": taken.place.label,
+        "database": job.database,
+        "server": {
+            "name": settings.server_name,
+            "host": settings.db_host,
+            "port": settings.db_port,
+            "container": settings.db_container,
+            "system_identifier": taken.server.system_identifier,
+        },
+        "started_at": format_timestamp(name.taken_at),
+        "ended_at": format_timestamp(utc_now()),
+        "seconds": round(seconds, 1),
+        "postgresql_version": taken.server.version,
+        "pg_dump_version": taken.pg_dump_version,
+        "encoding": database.encoding,
+        "locale": {
+            "provider": database.provider,
+            "collate": database.collate,
+            "ctype": database.ctype,
+            "locale": database.locale,
+            "icu_rules": database.icu_rules,
+        },
+        "owner": database.owner,
+        "comment": database.comment,
+        "connection_limit": database.connection_limit,
+        "tablespace": database.tablespace,
+        "extensions": [
+            {"name": one.name, "version": one.version, "schema": one.schema}
+            for one in taken.extensions
+        ],
+        "roles": list(database.roles),
+        "settings": [{"role": one.role, "setting": one.setting} for one in database.settings],
+        "privileges": None
+        if database.grants is None
+        else [
+            {
+                "role": grant.role,
+                "privilege": grant.privilege,
+                "grantable": grant.grantable,
+                "grantor": grant.grantor,
+            }
+            for grant in database.grants
+        ],
+        "format": name.format,
+        "compression": name.compression,
+        "encryption": {"kind": "age", "recipients": list(settings.age_recipients)}
+        if settings.age_recipients
+        else None,
+        "partial": taken.place.part,
+        "bytes": taken.stored.bytes,
+        "dump_bytes": report.bytes,
+        "database_bytes": database.database_bytes,
+        "sha256": taken.sha256,
+        "dump_sha256": report.sha256,
+        "schema_sha256": report.schema_sha256,
+        "globals": taken.globals,
+        "rows": sum(table["rows"] for table in tables.values()),
+        "large_objects": report.large_objects,
+        "tables": tables,
+        "proofs": [],
+    }

@@ -1,0 +1,163 @@
+"""What alarms there are, how each reads, and which of them explains another. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypedDict
+
+from ..clock import parse_timestamp
+from ..settings import Settings
+from ..text import human_age
+
+#: what each alarm is, for a headline, the most telling first
+TITLES = {
+    "STORE_FAILS": "the object storage cannot be used",
+    "CLOCK_OFF": "the clock is wrong",
+    "BACKUP_FAILED": "the backup of {database} failed",
+    "RESTORE_FAILED": "the restore of {database} failed",
+    "PRUNE_FAILED": "old backups of {database} could not be deleted",
+    "KIT_FAILED": "the server kit could not be saved",
+    "NIGHT_SKIPPED": "the nightly run did not happen",
+    "BACKUP_BAD": "the newest backup of {database} is bad",
+    "BACKUP_STALE": "{database} has no fresh backup",
+    "ROWS_DROPPED": "tables of {database} have lost many rows",
+    "ROWS_JUMPED": "tables of {database} have many more rows",
+    "SIZE_DROPPED": "the backup of {database} is far smaller than usual",
+    "SIZE_JUMPED": "the backup of {database} is far larger than usual",
+    "DISK_SHORT": "the disk has no room to restore {database}",
+}
+#: what to type, where the alarm itself does not say it
+_ADVICE = {
+    "BACKUP_FAILED": "postgres-backup backup --database {database}",
+    "RESTORE_FAILED": "postgres-backup restore latest --database {database} --check",
+    "PRUNE_FAILED": "postgres-backup prune --database {database}",
+    "KIT_FAILED": "postgres-backup kit",
+    "NIGHT_SKIPPED": (
+        "systemctl status cron; cat /etc/cron.d/postgres-backup; if it is not there: "
+        "ansible-playbook setup.yml"
+    ),
+    "BACKUP_BAD": "postgres-backup backup --database {database}",
+    "BACKUP_STALE": "postgres-backup history; postgres-backup backup --database {database}",
+    "SIZE_DROPPED": (
+        "postgres-backup history --database {database}; if rows were lost: postgres-backup list, "
+        "then restore (docs/DISASTERS.md)"
+    ),
+    "SIZE_JUMPED": "postgres-backup history --database {database}",
+    "ROWS_DROPPED": (
+        "if they were lost: postgres-backup list, then restore the tables (docs/DISASTERS.md)"
+    ),
+    "ROWS_JUMPED": "look whether that is meant",
+    "DISK_SHORT": "make room, or set backup_restore_in_place: true",
+}
+#: an alarm with one of these codes explains others of the same cause; a prune that is refused
+#: explains no failed backup
+_EXPLAIN_THEIR_CAUSE = ("STORE_FAILS", "CLOCK_OFF", "BACKUP_FAILED")
+#: an alarm that somebody has been told of explains another of the same database, which is then not
+#: told
+_EXPLAINED_BY = {
+    "BACKUP_STALE": ("BACKUP_FAILED", "BACKUP_BAD", "NIGHT_SKIPPED"),
+    "NIGHT_SKIPPED": ("BACKUP_FAILED",),
+    "SIZE_DROPPED": ("ROWS_DROPPED",),
+    "SIZE_JUMPED": ("ROWS_JUMPED",),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Alarm:
+    """Something that a person should know.
+
+    :param code: one of :data:`TITLES`.
+    :param database: whose it is; empty: the server's.
+    :param message: why, in one sentence.
+    :param hint: what to type; empty: what is usual for this code.
+    :param cause: ``store``, ``clock`` and the like: of several alarms with one cause only the first
+        is told.
+    """
+
+    code: str
+    database: str
+    message: str
+    hint: str = ""
+    cause: str = ""
+
+    @property
+    def key(self) -> str:
+        return key(self.code, self.database)
+
+
+class OpenAlarm(TypedDict):
+    """An alarm as results tell of it; ``since`` is when it was raised."""
+
+    code: str
+    database: str
+    message: str
+    since: str
+
+
+class GoodBackup(TypedDict):
+    """The newest good backup of a database, as far as a message tells of it."""
+
+    backup: str
+    taken_at: str
+
+
+class _Kept(OpenAlarm):
+    hint: str
+    cause: str
+    #: an address, in letters that tell nothing of it -> when it was told
+    told: dict[str, str]
+
+
+class KeptAlarm(_Kept, total=False):
+    """An alarm as the state keeps it."""
+
+    ended: str
+
+
+def key(code: str, database: str = "") -> str:
+    """Under which an alarm is remembered."""
+    return f"{code}:{database}"
+
+
+def explains(known: KeptAlarm, other: KeptAlarm) -> bool:
+    """Whoever was told of the one needs not be told of the other."""
+    if (
+        known["cause"]
+        and known["cause"] == other["cause"]
+        and known["code"] in _EXPLAIN_THEIR_CAUSE
+    ):
+        return True
+    same = known["database"] == other["database"] or not known["database"] or not other["database"]
+    return same and known["code"] in _EXPLAINED_BY.get(other["code"], ())
+
+
+def message(
+    settings: Settings, alarm: KeptAlarm, good: Mapping[str, GoodBackup], now: datetime
+) -> tuple[str, str]:
+    """Headline and text of what began or, where it has ``ended``, is over.
+
+    :param good: the newest good backup of each database, as far as one is known.
+    """
+    what = TITLES[alarm["code"]].format(database=alarm["database"])
+    over = "ended" in alarm
+    lines = [f"Server: {settings.server_name}"]
+    if over:
+        lines.append(f"Over since {alarm['ended']}; it began {alarm['since']}: {alarm['message']}")
+    else:
+        lines.append(f"Why: {alarm['message']}")
+    for name in [alarm["database"]] if alarm["database"] else settings.databases:
+        last = "none is known here"
+        if name in good:
+            last = f"{good[name]['backup']}, {_age(good[name]['taken_at'], now)} old"
+        lines.append(f"Last good backup of {name}: {last}")
+    if not over:
+        advice = _ADVICE.get(alarm["code"], "").format(database=alarm["database"])
+        lines.append("What to do: " + "; ".join(filter(None, [alarm["hint"], advice])))
+    headline = f"{settings.server_name}: {'over: ' if over else ''}{what}"
+    return settings.hide(headline), settings.hide("\n".join(lines))
+
+
+def _age(taken_at: str, now: datetime) -> str:
+    return human_age((now - parse_timestamp(taken_at)).total_seconds() / 3600)

@@ -1,0 +1,45 @@
+"""What stands in the way of a restore, gathered, so that whoever mends one thing does not learn of
+the next only then. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import DatabaseError
+from ..findings import Finding
+
+
+class Objections:
+    """As a context manager it takes in what a check raises, and lets the next check begin."""
+
+    def __init__(self) -> None:
+        self.errors: list[DatabaseError] = []
+
+    def add(self, message: str, hint: str, findings: Sequence[Finding] = ()) -> None:
+        self.errors.append(DatabaseError(message, hint, findings))
+
+    def __enter__(self) -> Objections:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
+        if not isinstance(error, DatabaseError):
+            return False
+        self.errors.append(error)
+        return True
+
+    def raise_all(self, backup: str) -> None:
+        """:raises DatabaseError: there is one; several are numbered, and so are their ways out."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise DatabaseError(
+                f"{len(self.errors)} things stand in the way of {backup}: "
+                + _numbered([error.message for error in self.errors]),
+                _numbered([error.hint or "(see above)" for error in self.errors]),
+                [finding for error in self.errors for finding in error.findings],
+            )
+
+
+def _numbered(texts: Sequence[str]) -> str:
+    return "; ".join(f"{number}. {text}" for number, text in enumerate(texts, 1))

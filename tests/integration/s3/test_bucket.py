@@ -1,0 +1,89 @@
+"""The bucket itself on real S3 servers: made once, private, and with its rules kept."""
+
+import json
+import secrets
+
+import pytest
+
+from postgres_backup.errors import StoreError
+from postgres_backup.s3 import bucket as bucket_room
+
+
+def test_a_bucket_is_made_once(anywhere):
+    store = anywhere.store(s3_bucket=f"fresh-{secrets.token_hex(6)}")
+    assert not store.bucket_exists()
+    assert store.create_bucket() is True
+    assert store.bucket_exists()
+    assert store.create_bucket() is False
+    store.check()
+    anywhere.client().delete_bucket(Bucket=store.settings.s3_bucket)
+
+
+def test_settings_of_the_bucket_are_tried_and_never_harm(anywhere):
+    store = anywhere.store()
+    store.put("postgres-backup/one", b"x")
+    assert store.make_private() in ("set", "unchanged", "unsupported")
+    first = store.expire_unfinished_uploads(7)
+    assert first in ("set", "unsupported")
+    assert store.expire_unfinished_uploads(7) == ("unchanged" if first == "set" else "unsupported")
+    assert store.get("postgres-backup/one") == b"x"
+
+
+def test_the_rules_of_others_stay(place):
+    client = place.client()
+    theirs = {
+        "ID": "theirs",
+        "Status": "Enabled",
+        "Filter": {"Prefix": "logs/"},
+        "Expiration": {"Days": 30},
+    }
+    client.put_bucket_lifecycle_configuration(
+        Bucket=place.bucket, LifecycleConfiguration={"Rules": [theirs]}
+    )
+    store = place.store()
+    assert store.expire_unfinished_uploads(7, check=True) == "set"
+    assert client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"] == [theirs], (
+        "a look changes nothing"
+    )
+    assert store.expire_unfinished_uploads(7) == "set"
+    assert store.expire_unfinished_uploads(7, check=True) == "unchanged"
+    assert store.expire_unfinished_uploads(3) == "set"
+    rules = {
+        rule["ID"]: rule
+        for rule in client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]
+    }
+    assert rules.pop("theirs") == theirs
+    assert [rule["AbortIncompleteMultipartUpload"] for rule in rules.values()] == [
+        {"DaysAfterInitiation": 3}
+    ]
+    assert [rule["Filter"] for rule in rules.values()] == [{"Prefix": "postgres-backup/"}]
+
+
+def test_a_bucket_that_anybody_may_read_is_not_private(place):
+    store = place.store()
+    store.put("one", b"x")
+    assert bucket_room.strangers_may(store.s3) == []
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:GetObject",
+                "Resource": f"arn:aws:s3:::{place.bucket}/*",
+            },
+            {
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:ListBucket",
+                "Resource": f"arn:aws:s3:::{place.bucket}",
+            },
+        ],
+    }
+    place.client().put_bucket_policy(Bucket=place.bucket, Policy=json.dumps(policy))
+    with pytest.raises(StoreError, match="anybody may list and read from it without a key"):
+        store.make_private()
+    place.client().delete_bucket_policy(Bucket=place.bucket)
+    assert store.make_private() == "unsupported", (
+        "SeaweedFS has no public access block, and is private without"
+    )

@@ -1,0 +1,74 @@
+"""A file is replaced whole or not at all, and a failure leaves nothing beside it."""
+
+import os
+import stat
+
+import pytest
+
+from postgres_backup.machine.files import replace_file, sweep_halves
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "state.json"
+    path.write_bytes(b"old")
+    return path
+
+
+def names(file) -> list[str]:
+    return sorted(os.listdir(file.parent))
+
+
+def test_the_new_content_is_there_and_nothing_beside_it(file):
+    replace_file(str(file), b"new")
+    assert file.read_bytes() == b"new"
+    assert names(file) == ["state.json"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_the_mode_is_the_one_asked_for_whatever_the_umask(file, umask):
+    before = os.umask(umask)
+    try:
+        replace_file(str(file), b"new", mode=0o644)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+        replace_file(str(file), b"new")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~umask
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_leaves_the_old_content_and_nothing_beside_it(file, step, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="No space left"):
+        replace_file(str(file), b"new", sync=True)
+    assert file.read_bytes() == b"old"
+    assert names(file) == ["state.json"]
+
+
+def test_it_is_on_the_disk_before_it_takes_the_place(file, monkeypatch):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(("fsync", file.read_bytes())))
+    replace_file(str(file), b"new", sync=True)
+    assert done == [("fsync", b"old")]
+
+
+def test_a_link_that_somebody_laid_out_is_not_followed(file, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"untouched")
+    os.symlink(victim, f"{file}.{os.getpid()}")
+    replace_file(str(file), b"new")
+    assert (file.read_bytes(), victim.read_bytes()) == (b"new", b"untouched")
+    assert not file.is_symlink()
+
+
+def test_what_the_killed_have_left_is_swept_and_nothing_else(file):
+    dead = 2**22 + 1  # Linux gives out no such id (proc(5), pid_max)
+    kept = [f"state.json.{os.getpid()}", "state.json.bak", f"other.json.{dead}"]
+    for name in [*kept, f"state.json.{dead}"]:
+        (file.parent / name).write_bytes(b"half")
+    sweep_halves(str(file))
+    assert names(file) == sorted([*kept, "state.json"])

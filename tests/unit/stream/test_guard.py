@@ -1,0 +1,147 @@
+"""The guard: nothing passes that could leave the database, and everything else does."""
+
+import pytest
+
+from postgres_backup.errors import BadBackupError
+from postgres_backup.stream.guard import Guard
+from tests.unit.stream.dumps import HEADER, TRAILER, in_pieces
+
+
+def passed(text, width=0, **options):
+    guard = Guard(**options)
+    dump = HEADER + text + TRAILER
+    return b"".join(
+        [guard.filter(piece) for piece in in_pieces(dump, [width] * len(dump) if width else [])]
+    )[len(HEADER) : -len(TRAILER)]
+
+
+def refusal(text, width=0):
+    """The error of the guard, and what it let pass before."""
+    guard, got = Guard(), b""
+    for piece in in_pieces(HEADER + text, [width] * len(HEADER + text) if width else []):
+        try:
+            got += guard.filter(piece)
+        except BadBackupError as error:
+            return error, got
+    pytest.fail("the guard let everything pass")
+
+
+def refused(text, width=0):
+    error, got = refusal(text, width)
+    assert error.hint
+    assert error.exit_status == 4
+    assert (HEADER + text).startswith(got)
+    assert len(got) <= (HEADER + text).rfind(b"\\")
+    return error.findings[0]["code"]
+
+
+def test_what_pg_dump_create_adds_is_left_out():
+    added = (
+        b"DROP DATABASE IF EXISTS look;\nCREATE DATABASE look WITH TEMPLATE = template0;\n\n\n"
+        b"ALTER DATABASE look OWNER TO postgres;\n\n"
+        b"\\unrestrict a\n\\connect look\n\\restrict a\n\nCOMMENT ON DATABASE look IS 'x';\n"
+        b"ALTER DATABASE look SET work_mem TO '5MB';\n\\connect look\n"
+    )
+    for width in (0, 1, 7):
+        assert (
+            passed(added + b"SELECT 1;\n", width).split()
+            == b"\\unrestrict a \\restrict a SELECT 1;".split()
+        )
+        assert (
+            passed(added + b"SELECT 1;\n", width, drop_restrict=True).split()
+            == b"SELECT 1;".split()
+        )
+
+
+def test_a_database_with_an_odd_name():
+    odd = b'\\encoding SQL_ASCII\n\\connect -reuse-previous=on "dbname=\'live ""1""; \\\\x\'"\n'
+    for connect in (odd, b"\\c look\n", b"\\connect look\r\n"):
+        assert passed(connect + b"SELECT 1;\n" + connect) == b"SELECT 1;\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"COMMENT ON TABLE t IS '\n\\! id\n\\connect evil\nDROP DATABASE live;\n';\n",
+        b"SELECT $x$\n\\! id\nDROP DATABASE live;\n$x$;\n",
+        b'ALTER TABLE "\n\\! id\n;DROP DATABASE live;" OWNER TO x;\n',
+        b"COPY public.t (a) FROM stdin;\n\\\\! id\nDROP DATABASE live;\n\\\\connect live\n\\.\n",
+        b"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC\n SELECT 1;\n SELECT 2;\nEND;\n",
+        b"/* \\! id\nDROP DATABASE live; */ SELECT 1;\n",
+        b"-- \\! id; DROP DATABASE live;\nSELECT 1;\n",
+        b"GRANT SELECT ON TABLE public.database TO x;\nCREATE USER MAPPING FOR x SERVER y;\n",
+        b"ALTER TABLE database RENAME TO role;\nCOMMENT ON COLUMN t.c IS 'ON DATABASE x';\n",
+        (
+            b"CREATE TABLE public.t (database text, role text);\n"
+            b"DROP TABLE IF EXISTS public.database;\nSET ROLE x;\nSELECT 1 AS database;\n"
+        ),
+        (
+            b'GRANT ALL("on"),UPDATE(database) ON TABLE public.t TO x;\n'
+            b"REVOKE GRANT OPTION FOR SELECT ON TABLE t FROM x;\n"
+        ),
+    ],
+)
+def test_what_only_looks_dangerous_passes(text):
+    for width in (0, 1, 3):
+        assert passed(text, width) == text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"\\! id\n", b"\\i /etc/passwd\n", b"\\copy t FROM '/etc/passwd'\n", b"  \\! id\n",
+        b"SELECT 1 \\gexec\n", b"SELECT 1\\; SELECT 2;\n", b"SELECT 1 \\g | sh\n",
+        b"\\set x `id`\n", b"SELECT (1,\n\\! id\n2);\n", b"SELECT \\connect x\n", b"\\o |sh\n",
+        b"\\.\n", b"\\connect a \\! id\n", b"\\restrict a \\! id\n",
+        b"\\encoding SQL_ASCII \\! id\n", b"\\connect \"a\" \\! id\n", b"\\\\\n", b"\\:x\n",
+        b"\\" + b"x" * 100_000, b"SELECT '';\n\\! id\n", b"SELECT 'a\\';\n\\! id\n",
+        b"SELECT a$b$;\n\\! id\n$b$;\n", b"-- x\r\\! id\n", b"/* /* */ */ \\! id\n",
+        b"SELECT E'\\\\';\\! id\n", b'SELECT "";\\! id\n',
+        b"COPY public.t (a) FROM stdin;\n1\n\\.\n\\! id\n",
+        b"COPY public.t (a) FROM stdin;\n\\.\r\n\\! id\n", b"SELECT 'x' \\parse y\n",
+        b"SELECT $$ $$ \\! id\n", b"COPY t TO stdout \\! id\n",
+    ],
+)  # fmt: skip
+def test_no_meta_command_passes(command):
+    for width in (0, 1, 5):
+        assert refused(command, width).startswith("META_COMMAND")
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        (b"CREATE ROLE x;", "FOREIGN_STATEMENT"),
+        (b"/* */ drop -- x\n role x;", "FOREIGN_STATEMENT"),
+        (b"ALTER USER x SUPERUSER;", "FOREIGN_STATEMENT"),
+        (b"GRANT a TO b;", "FOREIGN_STATEMENT"),
+        (b"REVOKE ADMIN OPTION FOR a FROM b;", "FOREIGN_STATEMENT"),
+        (b"ALTER SYSTEM SET x = 1;", "FOREIGN_STATEMENT"),
+        (b"DROP TABLESPACE x;", "FOREIGN_STATEMENT"),
+        (b"GRANT CREATE ON TABLESPACE x TO y;", "FOREIGN_STATEMENT"),
+        (b"COMMENT ON ROLE x IS 'y';", "FOREIGN_STATEMENT"),
+        (b"DROP OWNED BY x;", "FOREIGN_STATEMENT"),
+        (b"COPY t FROM PROGRAM 'id';", "FOREIGN_STATEMENT"),
+        (b"COPY t (a) FROM '/etc/passwd';", "FOREIGN_STATEMENT"),
+        (b"COPY t TO PROGRAM 'cat';", "FOREIGN_STATEMENT"),
+        (b"COPY (SELECT 1) TO stdout;", "FOREIGN_STATEMENT"),
+        (b"COPY ) ();", "FOREIGN_STATEMENT"),
+        (b"COPY t FROM stdin WITH (FORMAT csv);\n\\.\n", "FOREIGN_STATEMENT"),
+        (b"COPY t FROM stdin; SELECT 1;\n\\.\n", "COPY_HEADER"),
+        (b"\\connect a\n\\connect b\n", "SEVERAL_DATABASES"),
+        (b"--\n-- PostgreSQL database cluster dump\n--\n", "CLUSTER_DUMP"),
+        (b"COPY t (%b" % (b"a, " * 2_000_000), "STATEMENT_TOO_LONG"),
+    ],
+)
+def test_no_statement_leaves_the_database(statement, code):
+    for width in (0, 4096 if len(statement) > 10_000 else 1):
+        error, got = refusal(statement, width)
+        assert error.findings[0]["code"] == code
+        assert (HEADER + statement).startswith(got)
+        assert b";" not in got.replace(b"FROM stdin;", b"")  # psql sends nothing that could do harm
+
+
+def test_rows_pass_without_being_copied():
+    guard = Guard()
+    guard.filter(HEADER + b"COPY public.t (a) FROM stdin;\n")
+    piece = b"1\n" * 100_000
+    assert guard.filter(piece) is piece
