@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes .venv with everything the playbooks and the program need, at pinned versions. Doing it again does nothing.
+# Makes .venv with everything the playbooks and the program need, at pinned versions. Doing it again
+# does nothing.
 #
 #   sh bootstrap.sh          the controller: ansible-core, boto3, jinja2 and the program's libraries
 #   sh bootstrap.sh --demo   and the demo's own PostgreSQL and S3 server
@@ -13,7 +14,7 @@ case "${1:-}" in
     "") list=controller ;;
     --demo) list=demo ;;
     --dev) list=development ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 
 fail() {
@@ -28,11 +29,14 @@ install_packages() {
     if command -v apt-get > /dev/null && { [ -z "$as_root" ] || $as_root true 2> /dev/null; }; then
         echo "Installing $* ..."
         $as_root apt-get update -qq
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" > /dev/null
+        $as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "$@" > /dev/null
     elif command -v apt-get > /dev/null; then
-        fail "Missing on this machine: $*" "Install it, then run this again:" "    sudo apt-get update && sudo apt-get install -y $*"
+        fail "Missing on this machine: $*" "Install it, then run this again:" \
+            "    sudo apt-get update && sudo apt-get install -y $*"
     else
-        fail "Missing on this machine: Python 3.11 or newer with venv and pip" "Install it with this system's package manager, then run this again"
+        fail "Missing on this machine: Python 3.11 or newer with venv and pip" \
+            "Install it with this system's package manager, then run this again"
     fi
 }
 
@@ -55,29 +59,38 @@ if [ -z "$python" ]; then
     if [ -n "${PYTHON:-}" ]; then fail "PYTHON=$PYTHON is not Python 3.11 or newer"; fi
     if command -v python3 > /dev/null; then
         fail "$(python3 --version) is too old: ansible-core needs 3.11 or newer" \
-            "Use Debian 12 or Ubuntu 24.04 (or newer) as the controller, or name another Python: PYTHON=/path/to/python3.12 sh bootstrap.sh"
+            "Use Debian 12 or Ubuntu 24.04 (or newer) as the controller, or name another Python:\
+ PYTHON=/path/to/python3.12 sh bootstrap.sh"
     fi
     install_packages python3 python3-venv ca-certificates
     python=$(find_python)
-    [ -n "$python" ] || fail "The Python of this system is too old: ansible-core needs 3.11 or newer"
+    if [ -z "$python" ]; then
+        fail "The Python of this system is too old: ansible-core needs 3.11 or newer"
+    fi
 fi
 
-# What .venv was made from and where: scripts in it hold their own path, so a checkout that was moved needs a new one.
+# What .venv was made from and where: scripts in it hold their own path, so a checkout that was
+# moved needs a new one.
 made_with="$python $("$python" --version) $(pwd -P)"
 wanted="$(cat requirements/*.txt | cksum) $made_with"
 # A longer list holds the shorter ones.
 for longer in "$list" demo development; do
     if [ "$longer" = demo ] && [ "$list" = development ]; then continue; fi
-    if [ -f ".venv/installed-$longer" ] && [ "$(cat ".venv/installed-$longer")" = "$wanted" ] && .venv/bin/python -c '' 2> /dev/null; then
+    installed=".venv/installed-$longer"
+    if [ -f "$installed" ] && [ "$(cat "$installed")" = "$wanted" ] &&
+        .venv/bin/python -c '' 2> /dev/null; then
         ready=yes
     fi
 done
 
 if [ -z "${ready:-}" ]; then
     if ! "$python" -c 'import ensurepip, venv' 2> /dev/null; then
-        install_packages "python$("$python" -c 'import sys; print("3" if sys.executable == "/usr/bin/python3" else "%d.%d" % sys.version_info[:2])')-venv" ca-certificates
+        version=$("$python" -c 'import sys
+print("3" if sys.executable == "/usr/bin/python3" else "%d.%d" % sys.version_info[:2])')
+        install_packages "python$version-venv" ca-certificates
     fi
-    if [ ! -f .venv/made-with ] || [ "$(cat .venv/made-with)" != "$made_with" ] || ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
+    if [ ! -f .venv/made-with ] || [ "$(cat .venv/made-with)" != "$made_with" ] ||
+        ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
         "$python" -m venv --clear .venv
         printf '%s' "$made_with" > .venv/made-with
     fi

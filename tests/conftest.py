@@ -77,7 +77,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def postgres_server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[int], PostgresServer]]:
-    """``postgres_server(16)``: the running server of a major, the same one for the whole session."""
+    """``postgres_server(16)``: the running server of a major, the same one all session long."""
     servers: dict[int, PostgresServer] = {}
 
     def running(major: int = DEFAULT_MAJOR) -> PostgresServer:

@@ -97,7 +97,8 @@ def overflowing(page: Page) -> list[str]:
     return page.evaluate(
         """() => [...document.querySelectorAll('body *')].filter(e => {
              const box = e.getBoundingClientRect();
-             return box.right > innerWidth + 1 && box.width && !e.closest('.scroll') && !e.closest('.skip') && !e.closest('svg');
+             return box.right > innerWidth + 1 && box.width
+               && !e.closest('.scroll') && !e.closest('.skip') && !e.closest('svg');
            }).slice(0, 5).map(e => e.outerHTML.slice(0, 120))"""
     )
 

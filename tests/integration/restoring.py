@@ -15,17 +15,23 @@ from psycopg import sql
 from demo import sample
 from demo.postgres_server import PostgresServer
 
-PLAIN = "-c statement_timeout=0 -c default_transaction_read_only=off -c search_path=public -c bytea_output=hex"
+PLAIN = (
+    "-c statement_timeout=0 -c default_transaction_read_only=off"
+    " -c search_path=public -c bytea_output=hex"
+)
 _ATTRIBUTES = """
-SELECT to_jsonb(d) - ARRAY['oid', 'datname', 'datfrozenxid', 'datminmxid', 'dattablespace', 'datdba', 'datacl', 'datcollversion'],
-       pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace)
+SELECT to_jsonb(d) - ARRAY['oid', 'datname', 'datfrozenxid', 'datminmxid', 'dattablespace',
+                           'datdba', 'datacl', 'datcollversion'],
+       pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'),
+       (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace)
 FROM pg_database d WHERE datname = current_database()"""
 _PRIVILEGES = """
 SELECT pg_get_userbyid(a.grantee), pg_get_userbyid(a.grantor), a.privilege_type, a.is_grantable
 FROM pg_database d, aclexplode(d.datacl) a WHERE datname = current_database()"""
 _SETTINGS = """
 SELECT CASE setrole WHEN 0 THEN '' ELSE pg_get_userbyid(setrole) END, unnest(setconfig)
-FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = current_database()"""
+FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+WHERE datname = current_database()"""
 
 
 def as_superuser(config, server: PostgresServer):

@@ -19,7 +19,8 @@ DUMP_MB = 3000
 def wide(database):
     """A table whose dump has three gigabytes and which takes 35 MB on the server's disk."""
     database.execute(
-        "CREATE TABLE wide AS SELECT i AS id, repeat(md5((i % 7)::text), 31250) AS body FROM generate_series(1, 300) i"
+        "CREATE TABLE wide AS SELECT i AS id, repeat(md5((i % 7)::text), 31250) AS body"
+        " FROM generate_series(1, 300) i"
     )
     database.execute(
         "INSERT INTO wide SELECT id + 300 * k, body FROM wide, generate_series(1, 9) k"
@@ -37,7 +38,8 @@ def test_three_gigabytes_in_bounded_memory(wide, new_config, s3, bucket, tmp_pat
     assert done["status"] == 0, done["err"]
     taken = json.loads(done["out"])
     print(
-        f"backup: {taken['dump_bytes'] / 1e6:.0f} MB of dump, {taken['bytes'] / 1e6:.0f} MB stored, {seconds:.1f} s, peak {done['peak_kb'] / 1024:.0f} MiB"
+        f"backup: {taken['dump_bytes'] / 1e6:.0f} MB of dump, {taken['bytes'] / 1e6:.0f} MB stored,"
+        f" {seconds:.1f} s, peak {done['peak_kb'] / 1024:.0f} MiB"
     )
     assert taken["dump_bytes"] > DUMP_MB * 1_000_000
     assert taken["rows"] == 3000

@@ -117,7 +117,7 @@ def test_prune_has_nothing_to_do_twice(play):
     for options in (["--check", "--diff"], [], []):
         shown = play("prune", *options)
         assert "changed=0" in shown
-        assert "1 backups stay" in shown
+        assert "kept 1 backups" in shown
 
 
 def test_a_failure_keeps_the_words_of_the_module(play, config):

@@ -28,7 +28,8 @@ def test_the_seed_and_the_scale_matter(new_database):
 
 
 def test_everything_belongs_to_the_owner_and_a_harm_shows(sample_database):
-    query = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace IN ('public'::regnamespace, 'school'::regnamespace)"
+    query = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class"
+    query += " WHERE relnamespace IN ('public'::regnamespace, 'school'::regnamespace)"
     owners = sample_database.execute(query)
     assert owners == [(sample_database.owner,)]
     dsn = sample_database.dsn()

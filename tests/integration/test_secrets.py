@@ -20,9 +20,8 @@ def guarded(sample_database, new_config, s3, bucket):
     password = (
         f'pass\'word "{secrets.token_hex(8)}"'  # what must be quoted must be hidden all the same
     )
-    server.execute(
-        f"CREATE ROLE guarded_user SUPERUSER LOGIN PASSWORD '{password.replace(chr(39), chr(39) * 2)}'"
-    )
+    quoted = password.replace("'", "''")
+    server.execute(f"CREATE ROLE guarded_user SUPERUSER LOGIN PASSWORD '{quoted}'")
     config = new_config(
         sample_database, s3, bucket, DB_USER="guarded_user", DB_PASSWORD=password,
         ALERT_URLS=f"tgram://{secrets.token_hex(8)}/1", PING_URL=f"https://ping.invalid/{secrets.token_hex(8)}",
@@ -32,7 +31,7 @@ def guarded(sample_database, new_config, s3, bucket):
 
 @pytest.fixture
 def recorder(guarded, tmp_path):
-    """PostgreSQL's programs behind scripts that write down their argument lists, every one of them."""
+    """PostgreSQL's programs, each behind a script that writes down its argument list."""
     config, _ = guarded
     real, folder, log = Path(config.values["PG_BIN_DIR"]), tmp_path / "bin", tmp_path / "arguments"
     folder.mkdir()

@@ -77,14 +77,15 @@ def _act(arguments: argparse.Namespace) -> int:
             timezone=arguments.timezone,
         )
         print(
-            f"{name} is up: {golden.SUITES[arguments.suite]} at {server.address}. Log in:\n  {shlex.join(server.ssh_command())}"
+            f"{name} is up: {golden.SUITES[arguments.suite]} at {server.address}. Log in:\n"
+            f"  {shlex.join(server.ssh_command())}"
         )
         print(f"Remove it:\n  {shlex.join([sys.executable, '-m', 'tests.servers', 'down', name])}")
     elif arguments.command == "list":
         for server in servers.values():
-            print(
-                f"{server.name}\t{server.suite}\t{server.address}\t{'running' if server.running else 'off'}\t{shlex.join(server.ssh_command())}"
-            )
+            state = "running" if server.running else "off"
+            login = shlex.join(server.ssh_command())
+            print(f"{server.name}\t{server.suite}\t{server.address}\t{state}\t{login}")
     elif arguments.command == "down" and not wanted:
         lab.stop()
     elif wanted not in servers:

@@ -70,7 +70,8 @@ def _claim() -> Lab:
             candidate.release()
     if mine is None:
         raise host.LabError(
-            f"Every lab of {[candidate.bridge for candidate in labs]} is in use; set LAB_BRIDGE and LAB_NETWORK"
+            f"Every lab of {[candidate.bridge for candidate in labs]} is in use;"
+            " set LAB_BRIDGE and LAB_NETWORK"
         )
     return mine
 
@@ -163,5 +164,5 @@ def lab_registry(lab: Lab) -> Iterator[Server]:
 
 @pytest.fixture
 def controller(lab: Lab, tmp_path: Path) -> Controller:
-    """This machine as the controller: an inventory of its own, and ``ansible-playbook`` over ssh."""
+    """This machine as the controller: its own inventory, and ``ansible-playbook`` over ssh."""
     return Controller(lab, tmp_path / "controller")

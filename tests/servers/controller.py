@@ -65,7 +65,9 @@ class Controller:
             "ansible_host": server.address,
             "ansible_user": user,
             "ansible_ssh_private_key_file": str(self.lab.key),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={server.known_hosts} -o IdentitiesOnly=yes",
+            "ansible_ssh_common_args": (
+                f"-o UserKnownHostsFile={server.known_hosts} -o IdentitiesOnly=yes"
+            ),
             "ansible_python_interpreter": "/usr/bin/python3",
         }
         (self.inventory / "hosts.yml").write_text(

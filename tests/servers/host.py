@@ -47,7 +47,8 @@ def run(
         done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, **options)
     except subprocess.TimeoutExpired as error:
         raise LabError(
-            f"{' '.join(words)} took more than {timeout} s; so far: {error.stdout!r} {error.stderr!r}"
+            f"{' '.join(words)} took more than {timeout} s;"
+            f" so far: {error.stdout!r} {error.stderr!r}"
         ) from None
     if check and done.returncode:
         raise LabError(

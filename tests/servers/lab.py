@@ -45,7 +45,8 @@ class Lab:
     ) -> None:
         if len(bridge) > 10:
             raise LabError(
-                f"The bridge's name {bridge!r} is longer than 10 letters: its links' names would be too long for the kernel"
+                f"The bridge's name {bridge!r} is longer than 10 letters:"
+                " its links' names would be too long for the kernel"
             )
         self.bridge, self.network, self.address = bridge, network, f"{network}.1"
         self.directory = STATE / bridge
@@ -106,7 +107,8 @@ class Lab:
         if not Path("/sys/class/net", self.bridge).exists():
             if other := self.other_with_network():
                 raise LabError(
-                    f"{other} has an address in {self.network}.0/24 already; choose another network: LAB_NETWORK=10.78.0"
+                    f"{other} has an address in {self.network}.0/24 already;"
+                    " choose another network: LAB_NETWORK=10.78.0"
                 )
             run("ip", "link", "add", self.bridge, "type", "bridge")
             run("ip", "addr", "add", f"{self.address}/24", "dev", self.bridge)
@@ -132,7 +134,7 @@ class Lab:
         ]
 
     def other_with_network(self) -> str:
-        """The interface, not our bridge, that has an address in the network; empty where none has."""
+        """The interface, not our bridge, that has an address in the network, or nothing."""
         for interface in json.loads(run("ip", "-json", "-4", "addr").stdout):
             local = [address.get("local", "") for address in interface.get("addr_info", [])]
             if interface.get("ifname") != self.bridge and any(
@@ -162,7 +164,7 @@ class Lab:
             shutil.rmtree(self.disks)
 
     # -- servers
-    # ------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def servers(self) -> list[Server]:
         """Those that there are, running or not, whoever made them."""

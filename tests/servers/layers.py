@@ -67,9 +67,11 @@ def _docker(server: Server) -> None:
         mirror = next(
             address for address in mirrors if "security" not in address
         )  # the one that the server itself was made from
-        source = f"Types: deb\nURIs: {mirror}\nSuites: trixie\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        source = f"Types: deb\nURIs: {mirror}\nSuites: trixie\nComponents: main\n"
+        source += "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
         server.write("/etc/apt/sources.list.d/trixie.sources", source)
-        pin = "Package: *\nPin: release n=trixie\nPin-Priority: -1\n\nPackage: docker-compose\nPin: release n=trixie\nPin-Priority: 500\n"
+        pin = "Package: *\nPin: release n=trixie\nPin-Priority: -1\n\n"
+        pin += "Package: docker-compose\nPin: release n=trixie\nPin-Priority: 500\n"
         server.write("/etc/apt/preferences.d/docker-compose", pin)
         _install(server, "docker.io", "docker-compose", "iptables")
     else:
@@ -104,11 +106,12 @@ def _app(server: Server) -> None:
 
 
 def _registry(server: Server) -> None:
-    """A registry on port 5000 that has those images, for servers on which nothing is installed yet."""
+    """A registry on port 5000 with those images, for servers on which nothing is installed yet."""
     _install(server, "docker-registry")
     server.write(
         "/etc/docker/registry/config.yml",
-        "version: 0.1\nstorage:\n  filesystem: {rootdirectory: /var/lib/docker-registry}\nhttp: {addr: ':5000'}\n",
+        "version: 0.1\nstorage:\n  filesystem: {rootdirectory: /var/lib/docker-registry}\n"
+        "http: {addr: ':5000'}\n",
     )
     server.inside("systemctl", "restart", "docker-registry")
     for image in IMAGES.values():

@@ -56,7 +56,7 @@ class Server:
         self._process: subprocess.Popen | None = None
 
     # -- life
-    # ---------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def create(self, image: Path, timezone: str) -> None:
         """Give it a disk copied from ``image``, a host key, a name and a place on the bridge; it is
@@ -307,7 +307,7 @@ class Server:
         os.replace(file.name, image)
 
     # -- hands
-    # --------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def ssh_command(self, user: str = "root") -> list[str]:
         """The words that log in, with this server's host key known and nothing of the caller's ssh
@@ -423,7 +423,7 @@ class Server:
         )
 
     # -- faults
-    # -------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def link(self, up: bool) -> None:
         """Plug its network cable in, or pull it."""

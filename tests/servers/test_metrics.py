@@ -85,7 +85,8 @@ def test_node_exporter_serves_what_a_night_wrote(new_server, controller, lab_s3)
         "umask 077; /usr/local/bin/postgres-backup run",
         timeout=120,
     )
-    told = "curl -s http://localhost:9100/metrics | grep ^postgres_backup_"  # as docs/monitoring.md shows it
+    # as docs/monitoring.md shows it
+    told = "curl -s http://localhost:9100/metrics | grep ^postgres_backup_"
     assert "postgres_backup_last_rows{" in wait_for(
         "node_exporter", lambda: server.inside("sh", "-c", told, check=False).stdout, timeout=30
     )

@@ -51,7 +51,8 @@ def _package(folder: Path, programs: Path) -> Path:
     run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", root, target)
     index = folder / "www/dists" / SUITE / "main" / f"binary-{architecture}" / "Packages"
     index.parent.mkdir(parents=True)
-    facts = f"Filename: pool/{target.name}\nSize: {target.stat().st_size}\nSHA256: {hashlib.sha256(target.read_bytes()).hexdigest()}\n"
+    facts = f"Filename: pool/{target.name}\nSize: {target.stat().st_size}\n"
+    facts += f"SHA256: {hashlib.sha256(target.read_bytes()).hexdigest()}\n"
     index.write_text(control + facts)
     return index
 
@@ -75,7 +76,8 @@ def _sign(folder: Path, index: Path) -> None:
     (folder / "www/key.asc").write_text(run(*gpg, "--armor", "--export").stdout)
     dists = folder / "www/dists" / SUITE
     name, architecture = index.relative_to(dists), index.parent.name.removeprefix("binary-")
-    release = f"Suite: {SUITE}\nCodename: {SUITE}\nArchitectures: {architecture}\nComponents: main\nDate: {run('date', '-uR').stdout.strip()}\nSHA256:\n"
+    release = f"Suite: {SUITE}\nCodename: {SUITE}\nArchitectures: {architecture}\n"
+    release += f"Components: main\nDate: {run('date', '-uR').stdout.strip()}\nSHA256:\n"
     release += f" {hashlib.sha256(index.read_bytes()).hexdigest()} {index.stat().st_size} {name}\n"
     (dists / "Release").write_text(release)
     run(*gpg, "--clearsign", "--output", dists / "InRelease", dists / "Release")

@@ -81,7 +81,8 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
         for number, name in enumerate(DATABASES, 1):
             server.execute(f"CREATE DATABASE {name} OWNER desk")
             server.execute(
-                f"SET ROLE desk; CREATE TABLE notes AS SELECT n AS id, md5(n::text) AS text FROM generate_series(1, {1000 * number}) n",
+                "SET ROLE desk; CREATE TABLE notes AS SELECT n AS id, md5(n::text) AS text"
+                f" FROM generate_series(1, {1000 * number}) n",
                 name,
             )
             server.execute("SET ROLE desk; GRANT SELECT ON notes TO readers", name)
@@ -185,7 +186,9 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(
         server,
         **variables
         | {
-            "backup_app_start": f"systemd-run --unit=desk --collect python3 -m http.server 8000 --directory {APP}"
+            "backup_app_start": (
+                f"systemd-run --unit=desk --collect python3 -m http.server 8000 --directory {APP}"
+            )
         },
     )
     play, said = attempt(0)

@@ -264,10 +264,8 @@ def test_an_unhealthy_application_keeps_both_databases_and_the_way_back_is_print
     [kept] = databases(server) - before
     assert "is not healthy" in said
     assert kept in said
-    assert (
-        "4. To go back to the database as it was: ansible-playbook playbooks/undo_restore.yml --limit shop-a"
-        in said
-    )
+    again = "ansible-playbook playbooks/undo_restore.yml --limit shop-a"
+    assert f"4. To go back to the database as it was: {again}" in said
     assert health(server)[0] == 503
 
     back = story.run("undo", "playbooks/undo_restore.yml", "--limit", "shop-a")
@@ -315,15 +313,14 @@ def test_one_table_comes_back_while_everything_else_goes_on(story):
     backup = story.facts["backup"]
     sql(
         server,
-        "UPDATE customers SET name = 'wrong ' || id WHERE id <= 100; INSERT INTO customers (name) VALUES ('later')",
+        "UPDATE customers SET name = 'wrong ' || id WHERE id <= 100;"
+        "INSERT INTO customers (name) VALUES ('later')",
     )
     visits, gaps = int(sql(server, "SELECT count(*) FROM visits")), len(downtimes(server))
     options = ("-e", f"backup={backup}", "-e", "tables=customers")
     checked = story.run("one table, check", "restore.yml", *options, "--check")
-    assert "public.customers would be what it was" in flat(checked.output)
-    assert "0 missing ones inserted, 100 changed ones set back, 1 later ones deleted" in flat(
-        checked.output
-    )
+    assert "public.customers would be as in" in flat(checked.output)
+    assert "0 inserted, 100 set back, 1 later ones deleted" in flat(checked.output)
     assert sql(server, "SELECT count(*) FROM customers WHERE name LIKE 'wrong %'") == "100"
     story.run("one table", "restore.yml", *options)
     assert (

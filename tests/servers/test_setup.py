@@ -151,9 +151,11 @@ def day(lab, web, lab_s3, lab_s3_tls, new_module_server, tmp_path_factory) -> Da
         site.server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{quoted}'")
         site.server.sql("CREATE DATABASE crm OWNER crm")
         site.server.sql(
-            'SET ROLE crm; CREATE TABLE users (id serial PRIMARY KEY, name text NOT NULL); CREATE TABLE "The Orders" (id int, "what; for" text);'
+            "SET ROLE crm; CREATE TABLE users (id serial PRIMARY KEY, name text NOT NULL);"
+            'CREATE TABLE "The Orders" (id int, "what; for" text);'
             "INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 1000) n;"
-            "INSERT INTO \"The Orders\" SELECT n, E'a\\tb\\\\.' || n FROM generate_series(1, 500) n",
+            """INSERT INTO "The Orders" SELECT n, E'a\\tb\\\\.' || n"""
+            " FROM generate_series(1, 500) n",
             "crm",
         )
         controller.add(
@@ -194,7 +196,9 @@ def _state(server: Server) -> list[str]:
     ]
     find = f"find {places} -xdev " + " ".join(f"-not -path '*{pattern}'" for pattern in skipped)
     rest = "dpkg -l; getent passwd; systemctl list-unit-files"
-    script = f"{find} -type d -printf '%p %m %u\\n' | sort; {find} -not -type d -printf '%p %y %m %u %s %T@\\n' | sort; {rest}"
+    folders = f"{find} -type d -printf '%p %m %u\\n' | sort"
+    files = f"{find} -not -type d -printf '%p %y %m %u %s %T@\\n' | sort"
+    script = f"{folders}; {files}; {rest}"
     return server.inside("sh", "-ec", script).stdout.splitlines()
 
 
@@ -245,7 +249,8 @@ def test_what_lies_on_the_server(site):
     assert (
         server.inside("runuser", "-u", "nobody", "--", "cat", CONFIG, check=False).returncode != 0
     )
-    sourced = f'. {CONFIG} && printf "%s\\n" "$DB_PASSWORD" "$AWS_SECRET_ACCESS_KEY" "$AWS_REQUEST_CHECKSUM_CALCULATION" "$RETENTION_DAYS" "$SERVER_NAME"'
+    sourced = f'. {CONFIG} && printf "%s\\n" "$DB_PASSWORD" "$AWS_SECRET_ACCESS_KEY"'
+    sourced += ' "$AWS_REQUEST_CHECKSUM_CALCULATION" "$RETENTION_DAYS" "$SERVER_NAME"'
     expected = [site.password, site.store.secret_key, "when_required", "7", server.name]
     for shell in ("sh", "bash"):
         assert (
@@ -273,14 +278,16 @@ def test_stock_tools_list_and_restore(site):
     """The contract's line after sourcing the config, and the two stock-tool lines that restore
     without us.
     """
-    line = f'. {CONFIG}; aws s3 ls "s3://${{S3_BUCKET_NAME}}/postgres-backup/" --endpoint-url "$S3_ENDPOINT_URL" --region "$S3_REGION" | tail -5'
+    place = '--endpoint-url "$S3_ENDPOINT_URL" --region "$S3_REGION"'
+    line = f'. {CONFIG}; aws s3 ls "s3://${{S3_BUCKET_NAME}}/postgres-backup/" {place} | tail -5'
     listed = site.server.inside("bash", "-ec", f"set -o pipefail; {line}").stdout
     [backup] = site.backups()
     assert listed.count("postgres-backup-") == 1
     assert backup in listed
     site.server.sql("CREATE DATABASE by_hand OWNER crm")
-    copy = f'aws s3 cp "s3://${{S3_BUCKET_NAME}}/postgres-backup/{backup}" - --endpoint-url "$S3_ENDPOINT_URL" --region "$S3_REGION"'
-    load = 'PGPASSWORD="$DB_PASSWORD" psql -X -q -v ON_ERROR_STOP=1 -h "$DB_HOST" -U "$DB_USER" -d by_hand'
+    copy = f'aws s3 cp "s3://${{S3_BUCKET_NAME}}/postgres-backup/{backup}" - {place}'
+    load = 'PGPASSWORD="$DB_PASSWORD" psql -X -q -v ON_ERROR_STOP=1'
+    load += ' -h "$DB_HOST" -U "$DB_USER" -d by_hand'
     site.server.inside("bash", "-ec", f"set -o pipefail; . {CONFIG}; {copy} | gunzip | {load}")
     assert site.server.sql("SELECT count(*) FROM users", "by_hand") == "1000"
     assert site.server.sql('SELECT count(*) FROM "The Orders"', "by_hand") == "500"
@@ -476,7 +483,8 @@ def test_power_loss_in_the_middle_of_a_backup(site):
     """
     before = site.backups()
     site.server.sql(
-        "CREATE TABLE noise AS SELECT n, string_agg(md5(random()::text), '') FROM generate_series(1, 40000) n, generate_series(1, 20) GROUP BY n",
+        "CREATE TABLE noise AS SELECT n, string_agg(md5(random()::text), '')"
+        " FROM generate_series(1, 40000) n, generate_series(1, 20) GROUP BY n",
         "crm",
     )
     site.server.sql("ALTER TABLE noise OWNER TO crm", "crm")
@@ -506,7 +514,9 @@ def test_power_loss_in_the_middle_of_a_backup(site):
     assert site.program("verify", new).returncode == 0
     assert site.manifest(new)["tables"]["public.noise"]["rows"] == 40000
     # a day later the next run removes the parts; the day is not waited for
-    sweep = f"store.Store(settings.load('{CONFIG}')).sweep_uploads('{PREFIX}', older_than_hours=0)"
-    sweep = f"import sys; sys.path.insert(0, '/opt/postgres-backup/postgres-backup.pyz'); from postgres_backup import settings; from postgres_backup.s3 import store; print({sweep})"
+    sweep = "import sys; sys.path.insert(0, '/opt/postgres-backup/postgres-backup.pyz');"
+    sweep += "from postgres_backup.machine.config_file import load;"
+    sweep += "from postgres_backup.s3.store import Store;"
+    sweep += f"print(Store(load('{CONFIG}')).sweep_uploads('{PREFIX}', older_than_hours=0))"
     assert site.server.inside("/opt/postgres-backup/venv/bin/python", "-c", sweep).stdout == "1\n"
     assert "Uploads" not in site.client.list_multipart_uploads(Bucket=site.bucket)

@@ -36,7 +36,7 @@ def find_program(name: str) -> str:
 
 @contextmanager
 def juicefs_gateway(directory: Path, access_key: str, secret_key: str) -> Iterator[TlsFront]:
-    """The gateway over a volume in ``directory``; its buckets are folders, made with CreateBucket."""
+    """The gateway over a volume in ``directory``; CreateBucket makes folders, its buckets."""
     program = find_program("juicefs")
     directory.mkdir(parents=True, exist_ok=True)
     environment = _environment(directory) | {

@@ -231,11 +231,12 @@ def _answer(fault: Fault) -> bytes:
         )
     else:
         status, kind = fault.status, "application/xml"
-        body = f'<?xml version="1.0"?><Error><Code>{fault.code}</Code><Message>made by the test</Message>{fault.more}</Error>'.encode()
-    return (
-        f"HTTP/1.1 {status} Made\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-        + body
-    )
+        body = (
+            f'<?xml version="1.0"?><Error><Code>{fault.code}</Code>'
+            f"<Message>made by the test</Message>{fault.more}</Error>"
+        ).encode()
+    head = f"HTTP/1.1 {status} Made\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body
 
 
 def _pass_body(reader, server: socket.socket, length: int, fault: Fault) -> bool:

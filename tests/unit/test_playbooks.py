@@ -97,7 +97,7 @@ def test_the_root_playbooks_only_import_their_namesakes():
         ("setup.yml", "group_vars/all/mine.yml"),
     ],
 )
-def test_both_ways_of_calling_see_the_variables_and_what_is_missing_is_said_before_anything_is_touched(
+def test_both_ways_of_calling_see_the_variables_and_what_is_missing_is_said_first(
     checkout, playbook, variables
 ):
     (checkout / variables).parent.mkdir(exist_ok=True)

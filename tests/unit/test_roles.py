@@ -135,7 +135,8 @@ def rendered(folder: Path, *wanted: tuple[str, dict]) -> list[str]:
 
 def shell_reads(path: Path, names: list[str], shell: str) -> dict[str, str]:
     """What a shell has after sourcing the file, in an empty environment."""
-    script = f'. "$1"; for name in {" ".join(names)}; do eval "value=\\$$name"; printf "%s=%s\\0" "$name" "$value"; done'
+    script = f'. "$1"; for name in {" ".join(names)}; do '
+    script += 'eval "value=\\$$name"; printf "%s=%s\\0" "$name" "$value"; done'
     done = subprocess.run(
         [shell, "-euc", script, shell, path], env={}, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -223,16 +224,12 @@ def test_the_schedule_calls_every_quarter_so_that_utc_can_be_met_in_every_zone(t
     for (time, minutes), text in zip(expected.items(), files, strict=True):
         assert text.endswith("\n")  # cron ignores a file whose last line has no end
         night, hourly = [line for line in text.splitlines() if not line.startswith("#")]
-        rest = "--journald --config /etc/postgres-backup/backup-config.env >> /var/log/postgres-backup.log 2>&1"
-        assert (
-            night
-            == f"{minutes} * * * * postgres-backup /usr/local/bin/postgres-backup run --at {time} {rest}"
-        )
+        called = "* * * * postgres-backup /usr/local/bin/postgres-backup"
+        rest = "--journald --config /etc/postgres-backup/backup-config.env"
+        rest += " >> /var/log/postgres-backup.log 2>&1"
+        assert night == f"{minutes} {called} run --at {time} {rest}"
         # after the quarter of an hour in which the run is due, and within the hour
-        assert (
-            hourly
-            == f"{(int(time[3:]) + 55) % 60} * * * * postgres-backup /usr/local/bin/postgres-backup watch {rest}"
-        )
+        assert hourly == f"{(int(time[3:]) + 55) % 60} {called} watch {rest}"
 
 
 def test_the_timer_that_does_not_depend_on_cron(tmp_path):
@@ -241,10 +238,8 @@ def test_the_timer_that_does_not_depend_on_cron(tmp_path):
     )
     assert "OnCalendar=*-*-* *:15:00 UTC" in timer
     assert "OnBootSec=" in timer
-    assert (
-        "ExecStart=/usr/local/bin/postgres-backup watch --journald --config /etc/postgres-backup/backup-config.env"
-        in service
-    )
+    words = "watch --journald --config /etc/postgres-backup/backup-config.env"
+    assert f"ExecStart=/usr/local/bin/postgres-backup {words}" in service
     assert "User=postgres-backup" in service
 
 
@@ -296,6 +291,72 @@ def test_the_specification_of_a_role_is_what_its_defaults_say(role):
         assert option["type"], name
 
 
+def called() -> set[tuple[str, str]]:
+    """The roles and entry points that playbooks and other roles call."""
+    found = set()
+    for path in [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")]:
+        for call in re.findall(
+            r"(?:import|include)_role:\n +name: (\w+)(?:\n +tasks_from: (\w+))?|- role: (\w+)",
+            path.read_text(),
+        ):
+            found.add((call[0] or call[2], call[1] or "main"))
+    return found
+
+
+def uses(role: str, entry: str, variables: set[str]) -> set[str]:
+    """Those of the variables that an entry point reads, in its task files, templates and
+    handlers, and by way of the role's other variables.
+    """
+    folder = ROOT / "roles" / role
+    files, todo, text = set(), [folder / "tasks" / f"{entry}.yml"], ""
+    while todo:
+        path = todo.pop()
+        if path in files:
+            continue
+        files.add(path)
+        here = re.sub(r"(?m)^\s*#.*$", "", path.read_text())
+        text += here
+        todo += [
+            folder / "tasks" / name
+            for name in re.findall(r"builtin\.(?:import|include)_tasks: (\S+)", here)
+        ]
+        for name in re.findall(r'src: "?(.+\.j2)', here):
+            todo += (folder / "templates").glob(re.sub(r"{{.*?}}", "*", name))
+        if "notify:" in here:
+            todo.append(folder / "handlers" / "main.yml")
+    made = read(role, "defaults", "main.yml")
+    if (folder / "vars").is_dir():
+        made |= read(role, "vars", "main.yml")
+    found: set[str] = set()
+    words = set(re.findall(r"\w+", text))
+    while new := words & (variables | made.keys()) - found:
+        found |= new
+        words = {word for name in new & made.keys() for word in re.findall(r"\w+", str(made[name]))}
+    return found & variables
+
+
+@pytest.mark.parametrize(("role", "entry"), sorted(called()))
+def test_the_specification_of_an_entry_point_is_what_it_reads(role, entry):
+    points = read(role, "meta", "argument_specs.yml")["argument_specs"]
+    everything = points["main"]["options"]
+    options = points[entry].get("options", {})
+    assert points[entry]["short_description"]
+    for name in options.keys() & everything.keys():
+        assert options[name] == everything[name], name
+    known = {name for point in points.values() for name in point.get("options", {})}
+    read_here = uses(role, entry, known)
+    if entry == "main" or options == everything:
+        assert read_here <= options.keys()
+    else:
+        assert read_here == options.keys()
+
+
+def test_no_entry_point_is_specified_that_nobody_calls():
+    for role in ROLES:
+        specified = set(read(role, "meta", "argument_specs.yml")["argument_specs"]) - {"main"}
+        assert specified == {entry for name, entry in called() if name == role} - {"main"}
+
+
 def test_what_must_be_set_is_what_has_no_default():
     options = read("backup", "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
     asked_for = set(read("backup", "vars", "main.yml")["__backup_required"])
@@ -331,7 +392,7 @@ def test_the_example_names_every_variable_that_a_user_may_set():
         "postgres_client_repository_suite",
     }
     known = set()
-    for role in ROLES:
+    for role in set(ROLES) - {"packages"}:  # which other roles set
         known |= set(read(role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"])
     named = set(
         re.findall(

@@ -30,7 +30,8 @@ class Argument:
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Let this parser know the argument."""
-        parser.add_argument(*self._flags, **self._options)  # type: ignore[arg-type]  # one kind each
+        # argparse has a type for each option, and they come here as one
+        parser.add_argument(*self._flags, **self._options)  # type: ignore[arg-type]
 
 
 class Command(Protocol):

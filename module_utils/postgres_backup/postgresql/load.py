@@ -120,9 +120,9 @@ class Load:
 
     def _hint(self, said: str) -> str:
         for pattern, hint in _HINTS:
-            found = re.search(pattern, said)
-            if found and not (hint is _GRANT and found[1] in self._superusers):
-                return hint.format(*found.groups(), user=self._user)
+            match = re.search(pattern, said)
+            if match and not (hint is _GRANT and match[1] in self._superusers):
+                return hint.format(*match.groups(), user=self._user)
         return "The database server's log has more"
 
     def __enter__(self) -> Load:

@@ -175,14 +175,14 @@ def _version(argv: list[str], what: str) -> str:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DatabaseError(f"Failed to run {what}: {error}", "") from None
-    found = re.search(r"(\d+(?:\.\d+)?)", done.stdout)
-    if done.returncode or not found:
+    version = re.search(r"(\d+(?:\.\d+)?)", done.stdout)
+    if done.returncode or not version:
         raise DatabaseError(
             f"Failed to run {what}: "
             + ((done.stderr or done.stdout).strip() or f"exit status {done.returncode}"),
             "",
         )
-    return found[1]
+    return version[1]
 
 
 class Process:

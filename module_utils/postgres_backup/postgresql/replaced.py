@@ -147,14 +147,14 @@ def _moment(said: object) -> datetime | None:
 
 def kept(connection: psycopg.Connection, database: str) -> list[KeptDatabase]:
     """The databases that restores have replaced, newest first."""
-    found = [
+    there = [
         KeptDatabase(
             row.name, moment, _text(said.get("by")) or "", row.bytes, _text(said.get("comment"))
         )
         for row, said in _marked(connection, database, _KEPT)
         if (moment := _moment(said.get("replaced_at")))
     ]
-    return sorted(found, key=lambda other: (other.replaced_at, other.name), reverse=True)
+    return sorted(there, key=lambda other: (other.replaced_at, other.name), reverse=True)
 
 
 def _sides(connection: psycopg.Connection, database: str) -> list[SideDatabase]:

@@ -13,7 +13,8 @@ from psycopg import sql
 from ..errors import DatabaseError
 from ..findings import Finding, finding
 from ..postgresql.connection import rows, value, values
-from .table_rows import Change, Table
+from .table import Table
+from .table_rows import Change
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,11 +14,9 @@ from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
 from ..postgresql import databases, programs, swap
-from ..postgresql.connection import connect_maintenance, row, rows, values
+from ..postgresql.connection import connect_maintenance, rows, values
 from ..postgresql.facts import (
     DatabaseFacts,
-    DatabaseSetting,
-    Grant,
     ServerFacts,
     database_facts,
     facts_of,
@@ -28,6 +26,7 @@ from ..text import human_bytes
 from . import roles
 from .objections import Objections
 from .plan import Plan
+from .wanted import wanted_facts
 
 #: room asked for beyond the size the database had: indexes are built through temporary files
 SPARE = 1.2
@@ -35,15 +34,15 @@ SPARE = 1.2
 _UNPACKED = 5
 
 
-def make_plan(job: Job, wanted: str, in_place: bool = False) -> Plan:
+def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
     """Find everything out; touch nothing.
 
-    :param wanted: a name as listed, a whole key, or ``latest``.
+    :param asked: a name as listed, a whole key, or ``latest``.
     :param in_place: there will be no side database, which would need room and rights.
     :raises PostgresBackupError: it would fail; says what to do about it. What the server has
         against it is told all at once.
     """
-    backup = Catalog(job.settings, job.store, job.database).resolve(wanted)
+    backup = Catalog(job.settings, job.store, job.database).resolve(asked)
     if backup.problem:
         raise BadBackupError(
             f"{backup.name} is not whole: {backup.problem}",
@@ -52,28 +51,28 @@ def make_plan(job: Job, wanted: str, in_place: bool = False) -> Plan:
         )
     if backup.name.encrypted:
         job.require_identities(str(backup.name))
-    findings = _whose(job, backup, wanted)
+    findings = _whose(job, backup, asked)
     known = _known(backup)
     with connect_maintenance(job.settings, job.database) as connection:
         server = facts_of(connection)
         live = database_facts(connection, job.database)
-        restored, more = _restored(job, connection, known, live)
+        wanted, more = wanted_facts(connection, job.settings, known, live)
         findings += more
         needed = int((known.get("database_bytes") or backup.bytes * _UNPACKED) * SPARE)
-        free = free_bytes(job.settings, connection, server, restored.tablespace)
+        free = free_bytes(job.settings, connection, server, wanted.tablespace)
         objections = Objections()
         with objections:
             tools = programs.find(job.settings, server.major)
         _object_by_server(job, connection, backup, server, objections)
         if not in_place:
-            _object_by_rights(job, connection, server, live, restored, objections)
+            _object_by_rights(job, connection, server, live, wanted, objections)
             findings += _object_by_room(needed, free, objections)
         elif live is None:
             objections.add(
                 f"There is no database {job.database} to restore in place",
                 "Restore without --in-place: it is made anew",
             )
-        named = {*known.get("roles", []), restored.owner} - {""}
+        named = {*known.get("roles", []), wanted.owner} - {""}
         missing = roles.missing(connection, sorted(named))
         statements: list[str] = []
         with objections:
@@ -94,7 +93,7 @@ def make_plan(job: Job, wanted: str, in_place: bool = False) -> Plan:
             tuple(values(connection, str, "SELECT rolname FROM pg_roles WHERE rolsuper")),
             tools,
             live,
-            restored,
+            wanted,
             tuple(missing),
             tuple(statements),
             len(swap.sessions(connection, job.database)),
@@ -118,7 +117,7 @@ def _known(backup: Backup) -> Manifest:
     )
 
 
-def _whose(job: Job, backup: Backup, wanted: str) -> list[Finding]:
+def _whose(job: Job, backup: Backup, asked: str) -> list[Finding]:
     """A backup of another database or server is restored only by its whole key: a name alone may be
     a slip of the hand.
 
@@ -131,7 +130,7 @@ def _whose(job: Job, backup: Backup, wanted: str) -> list[Finding]:
     if manifest:
         server = manifest["server"].get("name") or "an unknown server"
         where = f"the database {manifest['database']} on {server}"
-    if "/" in wanted:
+    if "/" in asked:
         return [
             finding(
                 "FOREIGN_BACKUP",
@@ -145,67 +144,6 @@ def _whose(job: Job, backup: Backup, wanted: str) -> list[Finding]:
         f"To put it into {job.database} all the same, name it by its whole key: "
         f"s3://{job.settings.s3_bucket}/{backup.key}",
         [finding("FOREIGN_BACKUP", f"it is a backup of {where}")],
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tablespace:
-    usual: bool
-
-
-_TABLESPACE = """
-SELECT t.oid = d.dattablespace AS usual FROM pg_tablespace t, pg_database d
-WHERE t.spcname = %s AND d.datname = 'template0'"""
-
-
-def _restored(
-    job: Job, connection: psycopg.Connection, known: Manifest, live: DatabaseFacts | None
-) -> tuple[DatabaseFacts, list[Finding]]:
-    """What the restored database is going to be: as in the manifest; for backups without one as the
-    live database; for neither, the server's defaults. And findings.
-
-    It lies in the live database's tablespace, where there is a live one: that is where this server
-    has room for it.
-    """
-    facts = live or DatabaseFacts(owner=job.settings.db_user)
-    if known.get("locale"):
-        facts = _of_manifest(known)
-    wanted = live.tablespace if live else known.get("tablespace")
-    there = row(connection, _Tablespace, _TABLESPACE, (wanted,))
-    # the usual one goes without saying: who names it needs a right to it
-    tablespace = wanted if there and not there.usual else None
-    facts = dataclasses.replace(facts, tablespace=tablespace)
-    if wanted and not there:
-        return facts, [
-            finding(
-                "TABLESPACE_MISSING",
-                f"the server has no tablespace {wanted}: the database goes into the default one",
-            )
-        ]
-    return facts, []
-
-
-def _of_manifest(known: Manifest) -> DatabaseFacts:
-    locale, privileges = known["locale"], known["privileges"]
-    return DatabaseFacts(
-        owner=known["owner"],
-        encoding=known["encoding"],
-        collate=locale.get("collate", ""),
-        ctype=locale.get("ctype", ""),
-        provider=locale.get("provider", ""),
-        locale=locale.get("locale"),
-        icu_rules=locale.get("icu_rules"),
-        comment=known["comment"],
-        connection_limit=known["connection_limit"],
-        grants=None
-        if privileges is None
-        else tuple(
-            Grant(right["role"], right["privilege"], right["grantable"], right.get("grantor"))
-            for right in privileges
-        ),
-        settings=tuple(
-            DatabaseSetting(setting["role"], setting["setting"]) for setting in known["settings"]
-        ),
     )
 
 
@@ -262,7 +200,7 @@ def _object_by_rights(
     connection: psycopg.Connection,
     server: ServerFacts,
     live: DatabaseFacts | None,
-    restored: DatabaseFacts,
+    wanted: DatabaseFacts,
     objections: Objections,
 ) -> None:
     user = job.settings.db_user
@@ -273,7 +211,7 @@ def _object_by_rights(
             "(or restore in place: backup_restore_in_place: true)",
         )
     with objections:
-        databases.require_locale(connection, restored)
+        databases.require_locale(connection, wanted)
     if live:
         with objections:
             # the right to create databases was asked for above

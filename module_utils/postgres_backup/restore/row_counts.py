@@ -98,10 +98,8 @@ def lines(result: CompareResult) -> list[str]:
         return "no table" if number is None else str(number)
 
     return [
-        (
-            f"What was written after the backup is in {kept}. "
-            "Tables with another number of rows (until now -> now):"
-        ),
+        f"What was written after the backup is in {kept}.",
+        "Tables with another number of rows (until now -> now):",
         *(
             f"  {table['table']}  {told(table['kept_rows'])} -> {told(table['live_rows'])}"
             for table in result["row_differences"]

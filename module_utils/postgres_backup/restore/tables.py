@@ -8,8 +8,6 @@ not fit the other tables is refused.
 
 from __future__ import annotations
 
-import dataclasses
-import subprocess
 import time
 from collections.abc import Sequence
 from typing import TypedDict, final
@@ -26,14 +24,16 @@ from ..health import outcome
 from ..job import Job
 from ..machine import lock
 from ..machine.progress import Progress
-from ..postgresql.connection import connect, first_line, rows, values
+from ..postgresql.connection import connect, first_line
 from ..text import human_seconds
 from . import table_rows
 from .foreign_keys import in_order, lost_with, refuse_cascades
 from .plan import Plan
 from .preflight import make_plan
 from .side_database import discard_side_database, load_side_database
-from .table_rows import Change, Table, TableResult
+from .table import Table, look
+from .table_definitions import move_sequences_on, run_definitions, silence_triggers
+from .table_rows import Change, TableResult
 
 
 @final
@@ -116,7 +116,7 @@ def _bring_back(
         live.execute(table_rows.WRITTEN_ALIKE)
         live.execute("SET LOCAL lock_timeout = '30s'")
         looked_at = [
-            table_rows.look(side, live, plan, number, name) for number, name in enumerate(wanted)
+            look(side, live, plan.backup, number, name) for number, name in enumerate(wanted)
         ]
         tables = in_order(side, looked_at)
         try:
@@ -167,12 +167,12 @@ def _apply(
 ) -> None:
     existing = [change for change in changes if change.table.live_oid is not None]
     gone = [change.table for change in changes if change.table.live_oid is None]
-    triggers = _silence_triggers(live, [change.table for change in existing])
+    triggers = silence_triggers(live, [change.table for change in existing])
     for change in reversed(existing):
         if change.deleted:
             progress.phase(f"deleting {change.deleted} later rows of {change.table.label}")
         table_rows.delete_later(live, change)
-    _run_definitions(plan, side_database, live, gone, "pre-data")
+    run_definitions(plan, side_database, live, gone, "pre-data")
     for change in changes:
         progress.phase(
             f"bringing back {change.table.label}: "
@@ -182,91 +182,13 @@ def _apply(
             table_rows.copy(side, live, change.table, change.table.identifier)
         else:
             table_rows.merge(live, change)
-    _run_definitions(plan, side_database, live, gone, "post-data")
+    run_definitions(plan, side_database, live, gone, "post-data")
     for statement in triggers:
         live.execute(statement)
     for change in changes:
-        _move_sequences_on(live, change.table)
+        move_sequences_on(live, change.table)
     for change in existing:
         table_rows.require_equal(live, change.table)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Trigger:
-    name: str
-    state: str
-
-
-_TRIGGERS = """
-SELECT tgname AS name, tgenabled AS state FROM pg_trigger
-WHERE tgrelid = %s AND NOT tgisinternal AND tgenabled <> 'D' AND tgparentid = 0"""
-_TRIGGER_STATES = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
-
-
-def _silence_triggers(live: psycopg.Connection, tables: Sequence[Table]) -> list[sql.Composed]:
-    """Switch the tables' own triggers off (foreign keys stay on): an audit trail must not record a
-    restore as a day's work.
-
-    :return: the statements that switch them on again, each as it was.
-    """
-    back = []
-    for table in tables:
-        for trigger in rows(live, _Trigger, _TRIGGERS, (table.live_oid,)):
-            names = (table.identifier, sql.Identifier(trigger.name))
-            live.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(*names))
-            enable = f"ALTER TABLE {{}} {_TRIGGER_STATES[trigger.state]} TRIGGER {{}}"
-            back.append(sql.SQL(enable).format(*names))
-    return back
-
-
-def _run_definitions(
-    plan: Plan,
-    side_database: str,
-    live: psycopg.Connection,
-    tables: Sequence[Table],
-    section: str,
-) -> None:
-    """The definitions of tables that are gone, as pg_dump writes them from the side database."""
-    if not tables:
-        return
-    patterns = [f"--table={table.identifier.as_string(live)}" for table in tables]
-    with plan.tools.start(
-        "pg_dump", side_database, f"--section={section}", *patterns, stdout=subprocess.PIPE
-    ) as process:
-        text = process.stdout.read()
-        process.check()
-    lines = [
-        line
-        for line in text.decode().splitlines()
-        if not line.startswith(("\\restrict ", "\\unrestrict "))
-    ]
-    live.execute("\n".join(lines).encode())
-    live.execute("RESET search_path")
-
-
-_MOVE_ON = """
-SELECT setval({name}, top.n) FROM (SELECT max({column}) AS n FROM {table}) top, {sequence} now
-WHERE top.n > now.last_value OR (top.n = now.last_value AND NOT now.is_called)"""
-
-
-def _move_sequences_on(live: psycopg.Connection, table: Table) -> None:
-    """Numbers that the table's rows have used are not given out again."""
-    for column in table.stored:
-        [owned] = values(
-            live,
-            object,
-            "SELECT pg_get_serial_sequence(%s, %s)",
-            (table.identifier.as_string(live), column),
-        )
-        if isinstance(owned, str):
-            live.execute(
-                sql.SQL(_MOVE_ON).format(
-                    name=sql.Literal(owned),
-                    column=sql.Identifier(column),
-                    table=table.identifier,
-                    sequence=sql.SQL(owned),
-                )
-            )
 
 
 def lines(result: TablesResult, check: bool = False) -> list[str]:

@@ -6,16 +6,18 @@ answers with one of
 * ``set``: it was not so, and now is (with ``check``: it would be tried)
 * ``unchanged``: it was so already
 * ``unsupported``: this store cannot do it, or does not let this key
+* ``forbidden``: it does not let this key even ask
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
 
 import botocore.exceptions
 
 from ..errors import StoreError
+from ..findings import Finding, finding
 from .client import QUICK, S3, anonymous
 from .errors import FAILURES, Refused, explain
 
@@ -54,6 +56,112 @@ _UNKNOWN = {
     "BucketAlreadyOwnedByYou",
     "BucketAlreadyExists",
 }
+
+
+#: what is worth knowing about an answer: code -> message
+_FINDINGS = {
+    "PRIVATE_UNSUPPORTED": (
+        "the store has no public access block; a stranger was refused all the same"
+    ),
+    "PRIVATE_FORBIDDEN": (
+        "this key may not see whether public access is blocked; a stranger was refused all the same"
+    ),
+    "UNFINISHED_UPLOADS_UNSUPPORTED": (
+        "the store cannot let unfinished uploads expire; each backup removes those of its own that"
+        " died"
+    ),
+    "UNFINISHED_UPLOADS_FORBIDDEN": (
+        "this key may not set rules for unfinished uploads; each backup removes those of its own"
+        " that died"
+    ),
+}
+
+
+class Readiness(TypedDict):
+    """What :func:`make_ready` did to a bucket.
+
+    ``created`` tells whether it was missing; ``private`` and ``unfinished_uploads`` are answers as
+    above.
+    """
+
+    changed: bool
+    bucket: str
+    created: bool
+    private: str
+    unfinished_uploads: str
+    findings: list[Finding]
+
+
+def make_ready(s3: S3, unfinished_days: int, check: bool = False) -> Readiness:
+    """Create the bucket where it is missing, close it to the public, let unfinished uploads expire.
+
+    :param unfinished_days: after how many days the store removes what nobody finished.
+    :param check: change nothing, say what would be.
+    :raises StoreError: a stranger may list the bucket or read from it, it could not be created, or
+        the store did not answer.
+    """
+    if check and not exists(s3):
+        return {
+            "changed": True,
+            "bucket": s3.bucket,
+            "created": True,
+            "private": "set",
+            "unfinished_uploads": "set",
+            "findings": [],
+        }
+    created = False if check else create(s3)
+    private = _allowed(lambda: make_private(s3, check))
+    if private == "forbidden" and strangers_may(s3):
+        raise StoreError(
+            f"Failed to make the bucket {s3.bucket} private: anybody may read it, and this key may"
+            " not change that",
+            "Close it to the public in the provider's console",
+        )
+    unfinished = _allowed(lambda: expire_unfinished_uploads(s3, unfinished_days, check))
+    codes = (f"PRIVATE_{private}".upper(), f"UNFINISHED_UPLOADS_{unfinished}".upper())
+    return {
+        "changed": created or "set" in (private, unfinished),
+        "bucket": s3.bucket,
+        "created": created,
+        "private": private,
+        "unfinished_uploads": unfinished,
+        "findings": [finding(code, _FINDINGS[code]) for code in codes if code in _FINDINGS],
+    }
+
+
+def lines(result: Readiness, check: bool = False) -> list[str]:
+    """:func:`make_ready` for a person.
+
+    :param check: nothing was changed.
+    """
+    changed = [
+        told
+        for told, done in (
+            ("created", result["created"]),
+            ("closed to the public", result["private"] == "set"),
+            ("told to forget unfinished uploads", result["unfinished_uploads"] == "set"),
+        )
+        if done
+    ]
+    what = (
+        f"{'would be' if check else 'was'} {', '.join(changed)}"
+        if changed
+        else "is as it should be"
+    )
+    return [
+        f"The bucket {result['bucket']} {what}",
+        *(one["message"] for one in result["findings"]),
+    ]
+
+
+def _allowed(ask: Callable[[], str]) -> str:
+    """The answer, or ``forbidden`` where this key may not ask."""
+    try:
+        return ask()
+    except Refused as error:
+        if error.status != 403:
+            raise
+        return "forbidden"
 
 
 def _cannot(error: Refused) -> bool:

@@ -121,7 +121,7 @@ def test_no_secret_in_its_arguments_and_nothing_of_ours_in_its_environment(
 
 
 def test_settings_of_server_and_role_do_not_reach_the_dump(database, config):
-    """Each of these would cut a dump short, refuse a load, or write the same value in another way."""
+    """Each of these would cut a dump short, refuse a load, or write a value in another way."""
     run_sql(
         database.server,
         "postgres",
@@ -141,7 +141,10 @@ def test_settings_of_server_and_role_do_not_reach_the_dump(database, config):
         owner=database.owner,
     )
     found = programs.find(config.settings, database.server.major)
-    query = "SELECT '\\x01ff'::bytea, '2026-02-03'::date, '2026-02-03 00:00+00'::timestamptz, interval '-1 day 2 hours'; CREATE TABLE t (id int)"
+    query = (
+        "SELECT '\\x01ff'::bytea, '2026-02-03'::date, '2026-02-03 00:00+00'::timestamptz,"
+        " interval '-1 day 2 hours'; CREATE TABLE t (id int)"
+    )
     done = subprocess.run(
         found.argv("psql", database.name, "-XAqtc", query),
         env=found.environment(),
@@ -172,7 +175,8 @@ def test_how_it_ended_is_always_seen(database, config, tmp_path):
         process.check()
     # more complaints than a pipe holds do not stop it, and only their end is kept
     with started(
-        "i=0; while [ $i -lt 20000 ]; do echo line $i of many complaints >&2; i=$((i+1)); done; exit 1"
+        "i=0; while [ $i -lt 20000 ]; do echo line $i of many complaints >&2; i=$((i+1)); done\n"
+        "exit 1"
     ) as process:
         assert process.wait() == 1
         assert len(process.complaints) <= programs.Process.KEPT
@@ -212,7 +216,10 @@ def test_an_error_names_the_cause_and_never_a_row(database, config):
         owner=database.owner,
     )
     found = programs.find(config.settings, database.server.major)
-    rows = b"--\n-- PostgreSQL database dump\n--\n\nCOPY public.t (id, who) FROM stdin;\n1\tprivate matter\n1\tprivate matter\n\\.\n\n"
+    rows = (
+        b"--\n-- PostgreSQL database dump\n--\n\n"
+        b"COPY public.t (id, who) FROM stdin;\n1\tprivate matter\n1\tprivate matter\n\\.\n\n"
+    )
     with Load(found, database.name) as load:
         load.feed(rows)
         with pytest.raises(DatabaseError, match="duplicate key") as caught:

@@ -1,4 +1,4 @@
-"""The moment in which a restored database takes the live one's place, while the live one is in use."""
+"""The moment in which a restored database takes the place of the live one, which is in use."""
 
 from __future__ import annotations
 

@@ -139,7 +139,8 @@ def test_rows_of_very_different_widths_come_out_as_they_went_in(database, config
         name,
         "SET ROLE {owner}",
         "CREATE TABLE \"wide; 'one'\" (id int, text text)",
-        "INSERT INTO \"wide; 'one'\" SELECT i, left(repeat(md5(i::text) || md5((-i)::text), 40), CASE WHEN i % 7 = 0 THEN 1900 ELSE 50 + i % 150 END)"
+        "INSERT INTO \"wide; 'one'\" SELECT i, left(repeat(md5(i::text) || md5((-i)::text), 40),"
+        " CASE WHEN i % 7 = 0 THEN 1900 ELSE 50 + i % 150 END)"
         " FROM generate_series(1, 20000) i",
         owner=database.owner,
     )
@@ -206,7 +207,8 @@ def test_encoding_and_locale_come_back(major, kind, postgres_server, new_config,
         run_sql(
             server,
             "locale",
-            "CREATE TABLE t AS SELECT chr(i) AS letter FROM generate_series(65, 120) i ORDER BY chr(i)",
+            "CREATE TABLE t AS"
+            " SELECT chr(i) AS letter FROM generate_series(65, 120) i ORDER BY chr(i)",
         )
         before = state_of(server, "locale")
         create_backup(Job(config.settings))
@@ -262,8 +264,11 @@ def test_tables_of_extensions_are_no_false_alarm(tmp_path_factory, new_config, s
         "default_version = '1'\nrelocatable = false\nschema = public\n"
     )
     (folder / "extension" / "cities--1.sql").write_text(
-        "CREATE TABLE city (name text, ours boolean DEFAULT true);\nINSERT INTO city SELECT 'city ' || i, true FROM generate_series(1, 500) i;\n"
-        "SELECT pg_extension_config_dump('city', 'WHERE NOT ours');\nCREATE TABLE empty (id int);\nSELECT pg_extension_config_dump('empty', '');\n"
+        "CREATE TABLE city (name text, ours boolean DEFAULT true);\n"
+        "INSERT INTO city SELECT 'city ' || i, true FROM generate_series(1, 500) i;\n"
+        "SELECT pg_extension_config_dump('city', 'WHERE NOT ours');\n"
+        "CREATE TABLE empty (id int);\n"
+        "SELECT pg_extension_config_dump('empty', '');\n"
     )
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)

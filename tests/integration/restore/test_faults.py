@@ -1,4 +1,4 @@
-"""Restores that fail on the way: the live database has not noticed, and nothing is left beside it."""
+"""Restores that fail on the way: the live database has not noticed, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -33,20 +33,23 @@ def shop(database):
     """A database of a few thousand rows, all its owner's."""
     with psycopg.connect(database.dsn(), autocommit=True) as connection:
         connection.execute(
-            "CREATE TABLE goods (id int PRIMARY KEY, name text); CREATE TABLE sold (id int, at timestamptz)"
+            "CREATE TABLE goods (id int PRIMARY KEY, name text);"
+            "CREATE TABLE sold (id int, at timestamptz)"
         )
         connection.execute(
-            "INSERT INTO goods SELECT i, md5(i::text) || md5((-i)::text) FROM generate_series(1, 5000) i"
+            "INSERT INTO goods SELECT i, md5(i::text) || md5((-i)::text)"
+            " FROM generate_series(1, 5000) i"
         )
         connection.execute(
-            "INSERT INTO sold SELECT i, timestamptz '2026-01-01' + i * interval '1 hour' FROM generate_series(1, 500) i"
+            "INSERT INTO sold SELECT i, timestamptz '2026-01-01' + i * interval '1 hour'"
+            " FROM generate_series(1, 500) i"
         )
     return database
 
 
 @contextlib.contextmanager
 def unnoticed(made: Database):
-    """Whatever happens inside: the same databases, the same rows, and a connection that stays open."""
+    """Whatever happens inside: the same databases, the same rows, a connection that stays open."""
     server, name = made.server, made.name
     before, rows = databases_of(server), rows_of(server, name)
     with psycopg.connect(made.dsn(), autocommit=True) as connection:

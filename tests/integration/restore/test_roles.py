@@ -11,17 +11,25 @@ from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError
 from postgres_backup.job import Job
-from postgres_backup.restore import roles
 from postgres_backup.restore.database import restore_database
 from tests.conftest import Database
 from tests.integration.restoring import as_superuser, databases_of, run_sql, state_of
 
-ROLES = "SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil FROM pg_roles"
+ROLES = """
+SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
+       rolbypassrls, rolconnlimit, rolvaliduntil FROM pg_roles"""
 HASHES = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname !~ '^pg_'"
-SETTINGS = "SELECT r.rolname, s.setconfig FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = 0"
-MEMBERS = """SELECT g.rolname, m.rolname, a.admin_option, to_jsonb(a)->>'inherit_option', to_jsonb(a)->>'set_option'
-    FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member WHERE g.rolname !~ '^pg_'"""
-COMMENTS = "SELECT r.rolname, shobj_description(r.oid, 'pg_authid') FROM pg_roles r WHERE shobj_description(r.oid, 'pg_authid') IS NOT NULL AND rolname !~ '^pg_'"
+SETTINGS = """
+SELECT r.rolname, s.setconfig FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
+WHERE s.setdatabase = 0"""
+MEMBERS = """
+SELECT g.rolname, m.rolname, a.admin_option,
+       to_jsonb(a)->>'inherit_option', to_jsonb(a)->>'set_option'
+FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+WHERE g.rolname !~ '^pg_'"""
+COMMENTS = """
+SELECT r.rolname, shobj_description(r.oid, 'pg_authid') FROM pg_roles r
+WHERE shobj_description(r.oid, 'pg_authid') IS NOT NULL AND rolname !~ '^pg_'"""
 ODD = 'o\'dd; "role"\nof two lines'
 
 
@@ -44,7 +52,8 @@ def office(cluster, new_config, s3, bucket):
         "CREATE ROLE readers",
         "CREATE ROLE staff ROLE boss",
         "GRANT readers TO staff WITH ADMIN OPTION",
-        "CREATE ROLE clerk LOGIN PASSWORD 'clerk-of-a-test' CONNECTION LIMIT 7 VALID UNTIL '2031-01-01 00:00+00' NOINHERIT IN ROLE staff",
+        "CREATE ROLE clerk LOGIN PASSWORD 'clerk-of-a-test' CONNECTION LIMIT 7"
+        " VALID UNTIL '2031-01-01 00:00+00' NOINHERIT IN ROLE staff",
         "CREATE ROLE {odd} IN ROLE readers",
         'ALTER ROLE clerk SET search_path TO "$user", public',
         "ALTER ROLE clerk SET app.note TO 'it''s; -- \"odd\"\nand long'",
@@ -203,29 +212,8 @@ def test_with_createrole_and_no_more(office, cluster):
         ("ROLE_SETTING_LEFT_OUT", True),
     ]
     assert cluster.execute(
-        "SELECT rolsuper, rolcanlogin, rolconnlimit, rolinherit FROM pg_roles WHERE rolname = 'clerk'"
+        "SELECT rolsuper, rolcanlogin, rolconnlimit, rolinherit FROM pg_roles"
+        " WHERE rolname = 'clerk'"
     ) == [(False, True, 7, False)]
     with psycopg.connect(cluster.dsn("office", "clerk", "clerk-of-a-test")) as connection:
         assert connection.execute("SELECT count(*) FROM letters").fetchone() == (0,)
-
-
-def test_statements_are_read_whole():
-    """Names and texts may hold anything."""
-    text = (
-        "--\n-- It's a comment; with 'quotes\n--\n\n\\restrict abc'd\nSET x = on;\n\nCREATE ROLE \"a;b\";\nCOMMENT ON ROLE \"a;b\" IS 'one;\n-- two''s';\n"
-        'GRANT "g""x" TO "a;b" WITH ADMIN OPTION, INHERIT FALSE GRANTED BY postgres;\n\n\\unrestrict abc\'d\n'
-    )
-    found = roles._statements(text)
-    assert found == [
-        "SET x = on",
-        'CREATE ROLE "a;b"',
-        "COMMENT ON ROLE \"a;b\" IS 'one;\n-- two''s'",
-        'GRANT "g""x" TO "a;b" WITH ADMIN OPTION, INHERIT FALSE GRANTED BY postgres',
-    ]
-    wanted = [*found[1:3], 'GRANT "g""x" TO "a;b" WITH ADMIN OPTION, INHERIT FALSE']
-    assert roles._chosen(found, ["a;b", 'g"x'], set(), {"major": 18, "superuser": True}) == wanted
-    assert (
-        roles._chosen(found, ["a;b"], set(), {"major": 15, "superuser": True})[-1]
-        == 'GRANT "g""x" TO "a;b" WITH ADMIN OPTION'
-    )
-    assert roles._chosen(found, ['g"x'], {"a;b"}, {"major": 18, "superuser": True}) == []

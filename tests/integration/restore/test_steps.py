@@ -20,7 +20,8 @@ from tests.integration.restoring import databases_of
 @pytest.fixture
 def filled(database):
     database.execute(
-        f'CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 100) n; ALTER TABLE users OWNER TO "{database.owner}"'
+        "CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 100) n; "
+        f'ALTER TABLE users OWNER TO "{database.owner}"'
     )
     return database
 

@@ -12,17 +12,35 @@ from tests.integration import engine
 from tests.integration.restoring import databases_of
 
 SHOP = (
-    "CREATE TABLE users (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, tags text[])",
-    "CREATE TABLE orders (id serial PRIMARY KEY, buyer int NOT NULL REFERENCES users, total numeric(12,2), note json)",
+    (
+        "CREATE TABLE users ("
+        "id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, tags text[])"
+    ),
+    (
+        "CREATE TABLE orders (id serial PRIMARY KEY, buyer int NOT NULL REFERENCES users,"
+        " total numeric(12,2), note json)"
+    ),
     "CREATE TABLE log (line text)",
     'CREATE TABLE "Odd, one" (id int PRIMARY KEY, "The Value" bytea)',
     "CREATE TABLE audit (what text)",
-    "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.audit VALUES (TG_TABLE_NAME); RETURN NULL; END'",
-    "INSERT INTO users (name, tags) SELECT 'user ' || n, ARRAY['a', NULL, E'b\\\\,\"c'] FROM generate_series(1, 200) n",
-    "INSERT INTO orders (buyer, total, note) SELECT n, n * 1.5, '{\"a\": 1}' FROM generate_series(1, 200) n",
+    (
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN INSERT INTO public.audit VALUES (TG_TABLE_NAME); RETURN NULL; END'"
+    ),
+    (
+        "INSERT INTO users (name, tags)"
+        " SELECT 'user ' || n, ARRAY['a', NULL, E'b\\\\,\"c'] FROM generate_series(1, 200) n"
+    ),
+    (
+        "INSERT INTO orders (buyer, total, note)"
+        " SELECT n, n * 1.5, '{\"a\": 1}' FROM generate_series(1, 200) n"
+    ),
     "INSERT INTO log SELECT 'line ' || n % 7 FROM generate_series(1, 100) n",
     """INSERT INTO "Odd, one" VALUES (1, '\\xdeadbeef'), (2, NULL)""",
-    "CREATE TRIGGER watch AFTER INSERT OR UPDATE OR DELETE ON users FOR EACH STATEMENT EXECUTE FUNCTION note()",
+    (
+        "CREATE TRIGGER watch AFTER INSERT OR UPDATE OR DELETE ON users"
+        " FOR EACH STATEMENT EXECUTE FUNCTION note()"
+    ),
 )
 EVERY = ("users", "orders", "log", '"Odd, one"')
 
@@ -108,7 +126,8 @@ def test_a_dropped_table_comes_back_with_all_that_belongs_to_it(shop, config):
     assert done["tables"][0]["created"]
     assert content(shop, "orders") == before
     assert shop.execute(
-        "SELECT count(*) FROM pg_constraint WHERE conrelid = 'orders'::regclass AND contype IN ('p', 'f')"
+        "SELECT count(*) FROM pg_constraint"
+        " WHERE conrelid = 'orders'::regclass AND contype IN ('p', 'f')"
     ) == [(2,)]
     as_owner(shop, "INSERT INTO orders (buyer) VALUES (1)")
     assert shop.execute("SELECT max(id) FROM orders") == [(201,)]

@@ -33,9 +33,11 @@ SCHEMA = """
     CREATE TABLE IF NOT EXISTS schema_version (version int NOT NULL);
     INSERT INTO schema_version SELECT 2 WHERE NOT EXISTS (SELECT FROM schema_version);
     CREATE TABLE IF NOT EXISTS customers (id serial PRIMARY KEY, name text NOT NULL UNIQUE);
-    INSERT INTO customers (name) SELECT 'customer ' || n FROM generate_series(1, 500) n ON CONFLICT DO NOTHING;
+    INSERT INTO customers (name) SELECT 'customer ' || n FROM generate_series(1, 500) n
+        ON CONFLICT DO NOTHING;
     CREATE TABLE IF NOT EXISTS visits (
-        id bigserial PRIMARY KEY, customer int NOT NULL REFERENCES customers, at timestamptz NOT NULL DEFAULT clock_timestamp(), note text NOT NULL);
+        id bigserial PRIMARY KEY, customer int NOT NULL REFERENCES customers,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(), note text NOT NULL);
 """
 
 
@@ -74,10 +76,9 @@ class Diary:
             os.replace(self.new_file, self.last_file)
 
     def failed(self, error: Exception) -> None:
+        first = next(iter(str(error).strip().splitlines()), "")
         with self.lock:
-            self.errors[
-                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-            ] += 1
+            self.errors[f"{type(error).__name__}: {first}"] += 1
 
 
 class Database:
@@ -153,7 +154,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         known["ok"] = known["version"] == SCHEMA_VERSION
         if not known["ok"]:
             known["reason"] = (
-                f"the database has schema version {known['version']}, this code needs {SCHEMA_VERSION}"
+                f"the database has schema version {known['version']},"
+                f" this code needs {SCHEMA_VERSION}"
             )
         self._answer(200 if known["ok"] or self.path != "/healthz" else 503, known)
 

@@ -1,0 +1,76 @@
+"""What a restored database is going to be beside its content: owner, encoding, locale, tablespace,
+settings and privileges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import psycopg
+
+from ..catalog.manifest import Manifest
+from ..findings import Finding, finding
+from ..postgresql.connection import row
+from ..postgresql.facts import DatabaseFacts, DatabaseSetting, Grant
+from ..settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tablespace:
+    usual: bool
+
+
+_TABLESPACE = """
+SELECT t.oid = d.dattablespace AS usual FROM pg_tablespace t, pg_database d
+WHERE t.spcname = %s AND d.datname = 'template0'"""
+
+
+def wanted_facts(
+    connection: psycopg.Connection, settings: Settings, known: Manifest, live: DatabaseFacts | None
+) -> tuple[DatabaseFacts, list[Finding]]:
+    """As in the manifest; for backups without one as the live database; for neither, the server's
+    defaults. And findings.
+
+    It lies in the live database's tablespace, where there is a live one: that is where this server
+    has room for it.
+    """
+    facts = live or DatabaseFacts(owner=settings.db_user)
+    if known.get("locale"):
+        facts = _of_manifest(known)
+    place = live.tablespace if live else known.get("tablespace")
+    there = row(connection, _Tablespace, _TABLESPACE, (place,))
+    # the usual one goes without saying: who names it needs a right to it
+    tablespace = place if there and not there.usual else None
+    facts = dataclasses.replace(facts, tablespace=tablespace)
+    if place and not there:
+        return facts, [
+            finding(
+                "TABLESPACE_MISSING",
+                f"the server has no tablespace {place}: the database goes into the default one",
+            )
+        ]
+    return facts, []
+
+
+def _of_manifest(known: Manifest) -> DatabaseFacts:
+    locale, privileges = known["locale"], known["privileges"]
+    return DatabaseFacts(
+        owner=known["owner"],
+        encoding=known["encoding"],
+        collate=locale.get("collate", ""),
+        ctype=locale.get("ctype", ""),
+        provider=locale.get("provider", ""),
+        locale=locale.get("locale"),
+        icu_rules=locale.get("icu_rules"),
+        comment=known["comment"],
+        connection_limit=known["connection_limit"],
+        grants=None
+        if privileges is None
+        else tuple(
+            Grant(right["role"], right["privilege"], right["grantable"], right.get("grantor"))
+            for right in privileges
+        ),
+        settings=tuple(
+            DatabaseSetting(setting["role"], setting["setting"]) for setting in known["settings"]
+        ),
+    )
