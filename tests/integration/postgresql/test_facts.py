@@ -18,13 +18,13 @@ def test_what_a_server_is_and_what_we_may_there(database, config):
     assert (ours.major, ours.version_number // 10000) == (server.major, server.major)
     assert ours.version.startswith(f"{server.major}.")
     assert (ours.superuser, ours.createdb, ours.createrole) == (False, True, False)
-    assert (ours.data_directory, ours.system_identifier) == ("", "")
     theirs = facts.server_facts(as_superuser(config, server))
     assert (theirs.superuser, theirs.createdb, theirs.createrole) == (True, True, True)
     [(directory, identifier)] = server.execute(
         "SELECT current_setting('data_directory'), system_identifier::text FROM pg_control_system()"
     )
-    assert (theirs.data_directory, theirs.system_identifier) == (directory, identifier)
+    assert (ours.data_directory, theirs.data_directory) == ("", directory)
+    assert ours.system_identifier == theirs.system_identifier == identifier
 
 
 @pytest.mark.every_major

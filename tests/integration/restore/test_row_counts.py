@@ -21,7 +21,8 @@ def test_tables_with_another_number_of_rows_are_named(database, config):
     job = Job(config.settings)
     create_backup(job)
     database.execute("INSERT INTO more VALUES (3), (4), (5)")
-    database.execute("DROP TABLE gone; CREATE TABLE new_one (id int)")
+    database.execute("DROP TABLE gone")
+    database.execute(f'SET ROLE "{database.owner}"; CREATE TABLE new_one (id int)')
     kept = restore_database(job, "latest")["kept_database"]
     found = compare_step(job, kept)
     assert found["kept_database"] == kept

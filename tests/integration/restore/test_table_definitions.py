@@ -20,7 +20,7 @@ SHOP = (
     "ALTER TABLE users ENABLE ALWAYS TRIGGER every",
     "ALTER TABLE users DISABLE TRIGGER never",
 )
-STATES = "SELECT string_agg(tgname || ' ' || tgenabled, ', ' ORDER BY tgname) FROM pg_trigger"
+STATES = "SELECT string_agg(tgname || ' ' || tgenabled::text, ', ' ORDER BY tgname) FROM pg_trigger"
 
 
 def test_triggers_are_silent_and_then_as_they_were(pair):

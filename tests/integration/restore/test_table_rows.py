@@ -11,7 +11,7 @@ from postgres_backup.restore.table_rows import Change
 
 TABLES = (
     "CREATE TABLE users (id int PRIMARY KEY, name text, note json)",
-    "INSERT INTO users SELECT n, 'user ' || n, '{\"a\": 1}' FROM generate_series(1, 20) n",
+    "INSERT INTO users SELECT n, 'user ' || n, '{{\"a\": 1}}' FROM generate_series(1, 20) n",
     "CREATE TABLE log (line text)",
     "INSERT INTO log SELECT 'line ' || n % 3 FROM generate_series(1, 9) n",
 )
