@@ -1,14 +1,26 @@
 """One run per server and database; the second one is told who is at work."""
 
-import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 
 import pytest
 
 from postgres_backup.errors import LockedError, UsageError
 from postgres_backup.machine import lock
 from postgres_backup.settings import Settings
+
+HOLD = """
+import sys
+from postgres_backup.machine import lock
+from postgres_backup.settings import Settings
+settings = Settings(
+    "db1", ("crm",), "crm", "https://s3.example.org", "bucket", "key", "x", state_dir=sys.argv[1]
+)
+with lock.hold(settings, "crm", "backup"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -25,23 +37,18 @@ def settings(tmp_path) -> Settings:
     )
 
 
-def held_elsewhere(settings: Settings, database: str, ready, leave) -> None:
-    with lock.hold(settings, database, "backup"):
-        ready.set()
-        leave.wait(30)
-
-
 @pytest.fixture
 def other(settings):
     """Another process that holds the lock of ``crm``."""
-    context = multiprocessing.get_context("spawn")
-    ready, leave = context.Event(), context.Event()
-    process = context.Process(target=held_elsewhere, args=(settings, "crm", ready, leave))
-    process.start()
-    assert ready.wait(30)
-    yield process
-    leave.set()
-    process.join(30)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, settings.state_dir],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
 
 
 def test_the_second_one_is_told_who_is_at_work(settings, other):
@@ -55,12 +62,11 @@ def test_the_second_one_is_told_who_is_at_work(settings, other):
 
 
 def test_a_process_that_is_killed_leaves_nothing_to_clean_up(settings, other):
-    os.kill(other.pid, signal.SIGKILL)
-    other.join(30)
-    with lock.hold(settings, "crm", "prune"):
-        pass
-    with lock.hold(settings, "crm", "prune"):
-        """Given back, and taken again."""
+    other.kill()
+    other.wait(30)
+    for _ in range(2):
+        with lock.hold(settings, "crm", "prune"):
+            """Free, given back, and free again."""
 
 
 def test_a_place_that_cannot_be_written_is_named(settings, tmp_path):
