@@ -258,11 +258,6 @@ class PostgresServer:
             os.close(handle)
         return handle is not None
 
-    def restart(self, mode: str = "fast") -> None:
-        """Stop and start again, on the same port."""
-        self.stop(mode)
-        self.start()
-
     def remove(self) -> None:
         """Stop the server and delete its directory."""
         self.stop()

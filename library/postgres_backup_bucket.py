@@ -51,18 +51,21 @@ findings:
   type: list
   elements: dict
   returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, run
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
 
 ARGUMENT_SPEC = {**CONFIG_OPTION, "unfinished_uploads_days": {"type": "int", "default": 3}}
 
 
-def perform(call: Call) -> dict:
-    from ansible.module_utils.postgres_backup.s3.bucket import make_ready
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.s3 import bucket
     from ansible.module_utils.postgres_backup.s3.client import S3
 
-    return make_ready(S3(call.settings), call.params["unfinished_uploads_days"], call.check)
+    days = call.params["unfinished_uploads_days"]
+    result = bucket.make_ready(S3(call.settings), days, call.check)
+    return told(result, bucket.lines(result, call.check))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ def test_the_config_reads_back(config, database, bucket):
 def test_the_server_survives_a_power_cut(postgres, database):
     database.execute("CREATE TABLE t (x int)")
     port = postgres.port
-    postgres.restart("immediate")
+    postgres.stop("immediate")
+    postgres.start()
     assert postgres.port == port
     assert database.execute("SELECT count(*) FROM t") == [(0,)]

@@ -12,6 +12,7 @@ from postgres_backup.page import report
 from postgres_backup.postgresql import server
 from postgres_backup.restore import database, steps, tables
 from postgres_backup.restore import kit as restore_kit
+from postgres_backup.s3 import bucket
 
 NAME = "postgres-backup-2026-01-27_00-00-00.sql.gz"
 KEPT = "crm_before_2026-01-27_10-00-00"
@@ -83,7 +84,7 @@ def test_a_prune_names_what_goes_and_what_stays_and_why(check, delete, drop):
 def test_a_restore_that_is_planned():
     assert database.lines(PLAN) == [
         f"crm would become what it was in {NAME} (7000 rows, 83.5 kB, proven)",
-        f"The database as it is would be kept as {KEPT}",
+        "The database as it is would be kept as crm_before_<time>",
         "Room for a second copy: 12.0 MB needed, 5.0 GB free",
         "Roles that are made first: app, reader",
         "Connections that the swap closes: 3",
@@ -153,7 +154,7 @@ def test_tables():
 
 def test_the_steps_of_a_restore():
     about = {"database": "crm", "backup": NAME, "findings": FINDINGS}
-    loaded = about | {"side_database": "crm_side", "rows": 9, "seconds": 1.0}
+    loaded = PLAN | {"side_database": "crm_side", "rows": 9, "seconds": 1.0}
     assert steps.lines(loaded, "load") == [
         f"crm: {NAME} stands beside it, compared: 9 rows, 1.0 s",
         "it has no manifest",
@@ -164,8 +165,10 @@ def test_the_steps_of_a_restore():
         f"crm: is what it was in {NAME}, unreachable for 0.20 s"
     )
     assert f"it would be kept as {KEPT}" in steps.lines(swapped, "swap", check=True)[0]
-    assert steps.lines(loaded, "discard")[0] == "crm: removed crm_side"
-    assert steps.lines(loaded, "discard", check=True)[0] == "crm: would remove crm_side"
+    gone = {"database": "crm", "side_database": "crm_side", "findings": []}
+    assert steps.lines(gone, "discard") == ["crm: removed crm_side"]
+    assert steps.lines(gone, "discard", check=True) == ["crm: would remove crm_side"]
+    assert steps.lines(gone | {"side_database": None}, "discard") == []
     assert steps.lines(swapped, "note") == ["it has no manifest"]
 
 
@@ -239,6 +242,18 @@ def test_a_report():
     }
     assert report.lines(result) == ["All is well", "The page: r.html"]
     assert report.lines(result, check=True) == ["All is well", "The page would be r.html"]
+
+
+def test_a_bucket_that_is_made_ready():
+    result = {"bucket": "b", "created": True, "private": "set", "findings": FINDINGS}
+    done = result | {"unfinished_uploads": "unchanged"}
+    assert bucket.lines(done) == [
+        "The bucket b was created, closed to the public",
+        "it has no manifest",
+    ]
+    assert bucket.lines(done, check=True)[0].startswith("The bucket b would be created")
+    ready = done | {"created": False, "private": "unsupported", "findings": []}
+    assert bucket.lines(ready) == ["The bucket b is as it should be"]
 
 
 def test_a_server_that_is_asked_for_the_page():

@@ -70,11 +70,11 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
         "connection_limit": database.connection_limit,
         "tablespace": database.tablespace,
         "extensions": [
-            {"name": one.name, "version": one.version, "schema": one.schema}
-            for one in taken.extensions
+            {"name": extension.name, "version": extension.version, "schema": extension.schema}
+            for extension in taken.extensions
         ],
         "roles": list(database.roles),
-        "settings": [{"role": one.role, "setting": one.setting} for one in database.settings],
+        "settings": [{"role": s.role, "setting": s.setting} for s in database.settings],
         "privileges": None
         if database.grants is None
         else [

@@ -23,7 +23,6 @@ from ..findings import Finding
 from ..job import Job
 from ..machine import lock
 from ..s3.clock_skew import require_honest_clock
-from ..s3.store import Store
 from ..settings import Settings
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
@@ -69,11 +68,11 @@ def create_kit(job: Job) -> KitResult:
     file_bytes = sum(size for _, size in entries)
     job.store.check()
     if job.check:
-        return _planned(job.settings, _name(job.settings, utc_now()), len(entries), file_bytes)
+        return _planned(job, _name(job.settings, utc_now()), len(entries), file_bytes)
     with lock.hold(job.settings, "kit", "kit"):
         began, started = time.monotonic(), utc_now()
-        name = _claim_name(job.settings, job.store)
-        result = _planned(job.settings, name, len(entries), file_bytes)
+        name = _claim_name(job)
+        result = _planned(job, name, len(entries), file_bytes)
         job.progress.phase(
             f"saving {len(entries)} files of the server ({human_bytes(file_bytes)}) to {name}"
         )
@@ -115,11 +114,11 @@ def create_kit(job: Job) -> KitResult:
     return result
 
 
-def _planned(settings: Settings, name: str, files: int, file_bytes: int) -> KitResult:
+def _planned(job: Job, name: str, files: int, file_bytes: int) -> KitResult:
     return {
         "changed": True,
         "kit": name,
-        "key": root_of(settings) + name,
+        "key": root_of(job.settings) + name,
         "files": files,
         "file_bytes": file_bytes,
         "findings": [],
@@ -131,15 +130,15 @@ def _name(settings: Settings, at: datetime) -> str:
     return f"{name}.age" if settings.age_recipients else name
 
 
-def _claim_name(settings: Settings, store: Store) -> str:
+def _claim_name(job: Job) -> str:
     """A name that no kit has, and that no other server takes at the same time."""
 
     def taken(at: datetime) -> bool:
-        kits = f"{root_of(settings)}postgres-backup-kit-{format_time(at)}."
-        return any(store.list(kits))
+        kits = f"{root_of(job.settings)}postgres-backup-kit-{format_time(at)}."
+        return any(job.store.list(kits))
 
-    layout = Layout(settings.s3_prefix)
-    return _name(settings, journal.claim(store, layout, journal.KIT_BEGAN, {}, taken))
+    layout = Layout(job.settings.s3_prefix)
+    return _name(job.settings, journal.claim(job.store, layout, journal.KIT_BEGAN, {}, taken))
 
 
 def _require_permission(settings: Settings) -> None:

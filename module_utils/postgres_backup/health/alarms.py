@@ -189,8 +189,8 @@ def send_test(settings: Settings, only_new: bool = False, check: bool = False) -
         else:
             sent.append(_id(url))
     if sent:
-        with state.changing(settings, _STATE) as found:
-            memory = cast("_Memory", found)
+        with state.changing(settings, _STATE) as kept:
+            memory = cast("_Memory", kept)
             there = {_id(url) for url in settings.alert_urls}
             memory["tested"] = sorted((there & set(memory.get("tested", []))) | set(sent))
     if failed:

@@ -236,7 +236,7 @@ def _kit_requests(settings: Settings, kept: int) -> float:
     """
     if not settings.paths:
         return 0
-    one = (
+    requests = (
         1  # is the store there
         + 3  # a name: the note that we begin, who else has, and that no kit has it
         + 3  # what lies there before and after, and the kit
@@ -246,4 +246,4 @@ def _kit_requests(settings: Settings, kept: int) -> float:
         + (kept + 1)  # every manifest is read
         + 2  # one goes, with its manifest
     )
-    return one / len(settings.databases)
+    return requests / len(settings.databases)

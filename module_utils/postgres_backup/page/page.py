@@ -77,6 +77,7 @@ class _Group:
 
     @property
     def bytes(self) -> int:
+        """Of all of them."""
         return sum(backup["bytes"] for backup in self.backups)
 
 
@@ -174,8 +175,8 @@ def _server(server: ServerVerdict, now: datetime) -> dict[str, object]:
     facts = server["facts"]
     if not facts:
         return {**server, "databases": []}
-    shown = [_database(server["name"], facts, one, now) for one in facts["databases"]]
-    return {**server, "databases": shown}
+    databases = [_database(server["name"], facts, database, now) for database in facts["databases"]]
+    return {**server, "databases": databases}
 
 
 def _database(

@@ -45,7 +45,7 @@ def write_report(
     :param check: make the page and throw it away.
     :raises UsageError: the template cannot be read, or the file not be written.
     """
-    servers = [page.parse(one["name"], one["facts"], one["error"]) for one in answers]
+    servers = [page.parse(said["name"], said["facts"], said["error"]) for said in answers]
     text = page.render(servers, utc_now(), page.read(template)).encode(errors="replace")
     if not check:
         page.write(dest, text)
@@ -56,8 +56,8 @@ def write_report(
         "bytes": len(text),
         "verdict": verdict.line(verdicts),
         "states": [
-            {"name": one["name"], "state": one["state"], "why": [why["text"] for why in one["why"]]}
-            for one in verdicts
+            {"name": v["name"], "state": v["state"], "why": [why["text"] for why in v["why"]]}
+            for v in verdicts
         ],
     }
 

@@ -176,7 +176,7 @@ def lines(result: RestorePlanned | RestoreResult) -> list[str]:
     ends with.
     """
     if "downtime_seconds" not in result:
-        return plan_lines(result, result["in_place"], result["kept_database"] or "")
+        return plan_lines(result, result["in_place"])
     kept = result["kept_database"]
     return [
         f"{result['database']}: restored from {result['backup']}: {result['rows']} rows, "

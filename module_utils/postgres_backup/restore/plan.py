@@ -103,10 +103,10 @@ class Restored:
     findings: list[Finding]
 
 
-def plan_lines(plan: PlanResult, in_place: bool, kept: str = "") -> list[str]:
+def plan_lines(plan: PlanResult, in_place: bool) -> list[str]:
     """What is going to happen, and in which state the rest is, for a person.
 
-    :param kept: what the database as it is would be called; empty where that is not known yet.
+    The name of what is kept has the time of the swap, which nobody knows before.
     """
     name = plan["database"]
     rows = "an unknown number of" if plan["rows"] is None else plan["rows"]
@@ -123,7 +123,7 @@ def plan_lines(plan: PlanResult, in_place: bool, kept: str = "") -> list[str]:
             "and the application waits for all of it"
         )
     elif plan["replaces"]:
-        told.append(f"The database as it is would be kept as {kept or f'{name}_before_<time>'}")
+        told.append(f"The database as it is would be kept as {name}_before_<time>")
     else:
         told.append(f"There is no database {name} now")
     if plan["free_bytes"] is not None:

@@ -129,6 +129,31 @@ def make_ready(s3: S3, unfinished_days: int, check: bool = False) -> Readiness:
     }
 
 
+def lines(result: Readiness, check: bool = False) -> list[str]:
+    """:func:`make_ready` for a person.
+
+    :param check: nothing was changed.
+    """
+    changed = [
+        told
+        for told, done in (
+            ("created", result["created"]),
+            ("closed to the public", result["private"] == "set"),
+            ("told to forget unfinished uploads", result["unfinished_uploads"] == "set"),
+        )
+        if done
+    ]
+    what = (
+        f"{'would be' if check else 'was'} {', '.join(changed)}"
+        if changed
+        else "is as it should be"
+    )
+    return [
+        f"The bucket {result['bucket']} {what}",
+        *(one["message"] for one in result["findings"]),
+    ]
+
+
 def _allowed(ask: Callable[[], str]) -> str:
     """The answer, or ``forbidden`` where this key may not ask."""
     try:

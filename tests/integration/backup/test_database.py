@@ -26,7 +26,6 @@ from postgres_backup.backup.prune import prune_backups, remove
 from postgres_backup.catalog import journal
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.catalog.names import BackupName
-from postgres_backup.catalog.retention import Decision
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import DatabaseError, LockedError, StoreError, UsageError
 from postgres_backup.health import status
@@ -498,7 +497,8 @@ def test_the_server_dies_in_the_middle(proxy, noise_config, postgres, s3_client,
     slow(proxy)
     with engine.started(noise_config.path, "backup") as process:
         half_way(s3_client, bucket, postgres)
-        postgres.restart("immediate")
+        postgres.stop("immediate")
+        postgres.start()
         done = finished(process)
     text = engine.failed_well(done, 1, "pg_dump failed", "look at its log")
     assert "closed the connection" in text or "terminating connection" in text
@@ -703,17 +703,8 @@ def test_over_tls_everything_from_backup_to_prune(
         assert verify_backup(Job(settings), "latest")["sha256"] == taken["sha256"]
         assert [line["state"] for line in status.info(settings)["backups"]] == ["proven"]
         assert prune_backups(Job(settings))["kept"][0]["backup"] == taken["backup"]
-        assert (
-            remove(
-                Store(settings),
-                Decision(
-                    Catalog(settings, Store(settings), sample_database.name).resolve("latest"),
-                    False,
-                    "a test",
-                ),
-            )
-            is None
-        )
+        catalog = Catalog(settings, Store(settings), sample_database.name)
+        remove(Store(settings), catalog.resolve("latest"))
         assert status.info(settings)["backups"] == []
         assert [item.key for item in Store(settings).list("postgres-backup/manifests/")] == []
 

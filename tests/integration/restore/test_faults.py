@@ -287,7 +287,8 @@ def test_the_server_dies_on_the_way(tmp_path, new_config, s3, bucket):
         assert len(databases_of(server) - before) == 1
         # up again within seconds, it clears up by itself
         with restoring(config, s3, seconds=2) as (running, hang):
-            server.restart("immediate")
+            server.stop("immediate")
+            server.start()
             hang.times = hang.done
             done = ended(running)
         engine.failed_well(done, 1)

@@ -24,7 +24,10 @@ TAKEN = Taken(
     database=DatabaseFacts("owner", "UTF8", grants=(Grant("", "CONNECT", False, "owner"),)),
     extensions=[Extension("citext", "1.6", "public")],
     report=Report(
-        {"public.users": TableFacts(3, 30, "a" * 64), "public.orders": TableFacts(4, 40, "b" * 64)},
+        {
+            "public.users": TableFacts(3, 30, "a" * 64, "id"),
+            "public.orders": TableFacts(4, 40, "b" * 64, "id"),
+        },
         large_objects=1,
         sha256="c" * 64,
         schema_sha256="d" * 64,
