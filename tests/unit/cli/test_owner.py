@@ -24,7 +24,12 @@ def became(monkeypatch) -> list:
 
 
 def owned_by(monkeypatch, number: int) -> None:
-    monkeypatch.setattr(os, "stat", lambda _path: types.SimpleNamespace(st_uid=number))
+    real = os.stat
+
+    def stat(path, *more, **how):
+        return types.SimpleNamespace(st_uid=number) if path == "x.env" else real(path, *more, **how)
+
+    monkeypatch.setattr(os, "stat", stat)
 
 
 def test_root_gives_up_its_groups_first_and_its_user_last(became, monkeypatch):
