@@ -2,9 +2,9 @@
 by itself.
 
 The tests stand in the order of a server's first day: a check of the untouched server, the setup, a
-second run, the schedule, a power loss. Each brings the setup if none was there. Two servers go through it in
-the same runs: Debian 12 in Kathmandu (+05:45) by an ordinary user with sudo and a store over TLS
-with its own CA, Debian 13 in Berlin (summer time) by root and a store over HTTP.
+second run, the schedule, a power loss. Each brings the setup if none was there. Two servers go
+through it in the same runs: Debian 12 in Kathmandu (+05:45) by an ordinary user with sudo and a
+store over TLS with its own CA, Debian 13 in Berlin (summer time) by root and a store over HTTP.
 """
 
 from __future__ import annotations
