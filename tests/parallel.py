@@ -18,16 +18,19 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 #: folders of tests in the order in which one process runs them: cheap ones first, for a slip in a
 #: pure function shows before any server starts
 FLOORS = ("unit", "library", "integration", "browser", "servers")
-#: what takes longest, in the order in which workers begin it; then the floors from the top
+#: what takes longest, in the order in which workers begin it; then the floors from the top. Two
+#: labs at first: servers that install packages keep processors busy, other tests mostly wait
 LONGEST = (
     "servers/test_recovery.py",
     "servers/test_setup.py",
-    "servers/test_rebuild.py",
-    "servers/test_many.py",
-    "servers/test_bootstrap.py",
-    "servers",
     "integration/test_demo.py",
     "integration/test_readme.py",
+    "integration/nightly/test_watch.py",
+    "servers/test_rebuild.py",
+    "servers/test_many.py",
+    "servers/test_app.py",
+    "servers",
+    "browser",
     "unit/test_roles.py",
     "unit/test_playbooks.py",
 )
