@@ -76,9 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    with parallel.turn(
-        item.config.cache.mkdir("turn"), alone=bool(item.get_closest_marker(parallel.ALONE))
-    ):
+    with parallel.turn(item.config, alone=bool(item.get_closest_marker(parallel.ALONE))):
         return (yield)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import types
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,21 +18,32 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 #: folders of tests in the order in which one process runs them: cheap ones first, for a slip in a
 #: pure function shows before any server starts
 FLOORS = ("unit", "library", "integration", "browser", "servers")
-#: what takes longest, in the order in which workers begin it; then the floors from the top
+#: what takes longest, in the order in which workers begin it; then the floors from the top. Two
+#: labs at first: servers that install packages keep processors busy, other tests mostly wait
 LONGEST = (
     "servers/test_recovery.py",
     "servers/test_setup.py",
-    "servers/test_rebuild.py",
-    "servers/test_many.py",
-    "servers/test_bootstrap.py",
-    "servers",
     "integration/test_demo.py",
     "integration/test_readme.py",
+    "integration/nightly/test_watch.py",
+    "servers/test_rebuild.py",
+    "servers/test_many.py",
+    "servers/test_app.py",
+    "servers",
+    "browser",
     "unit/test_roles.py",
     "unit/test_playbooks.py",
 )
 ALONE = "alone"
-_KEY = "turn/groups"
+
+
+def folder(config: pytest.Config) -> Path:
+    """What the workers of all runs in this checkout share."""
+    return config.cache.mkdir("turn")
+
+
+def _groups_of(config: pytest.Config, workerinput: Mapping[str, str]) -> Path:
+    return folder(config) / f"groups-{workerinput['testrunuid']}.json"
 
 
 def arrange(config: pytest.Config, items: list[pytest.Item], tests: Path) -> None:
@@ -45,7 +56,10 @@ def arrange(config: pytest.Config, items: list[pytest.Item], tests: Path) -> Non
         items.sort(key=lambda item: _floor(_file(item, tests)))
         return
     groups = {item.nodeid: group for item in items if (group := _group(item, tests))}
-    config.cache.set(_KEY, groups)
+    path = _groups_of(config, config.workerinput)
+    mine = path.with_name(f"{path.name}-{config.workerinput['workerid']}")
+    mine.write_text(json.dumps(groups))
+    mine.replace(path)  # every worker says the same
     items.sort(key=lambda item: _turn(item, _file(item, tests)))
 
 
@@ -82,27 +96,30 @@ class Scheduling(LoadScopeScheduling):
     any more: every test would be a group of its own, silently.
     """
 
-    _groups: Mapping[str, str] = types.MappingProxyType({})
+    _groups: Mapping[str, str] | None = None
 
     def schedule(self) -> None:
         self.config.option.loadscopereorder = False  # the order says what takes longest
-        self._groups = self.config.cache.get(_KEY, {})  # the workers have collected, and said so
+        if self._groups is None:  # the workers have collected, and said so
+            path = _groups_of(self.config, self.nodes[0].workerinput)
+            self._groups = json.loads(path.read_text())
+            path.unlink()
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
-        return self._groups.get(nodeid, nodeid)
+        return (self._groups or {}).get(nodeid, nodeid)
 
 
 @contextlib.contextmanager
-def turn(folder: Path, alone: bool) -> Iterator[None]:
+def turn(config: pytest.Config, alone: bool) -> Iterator[None]:
     """Wait until a test may run: beside others, or ``alone``, when no other worker runs one.
 
     Who comes waits at the door, so that one who wants to be alone is not passed by for ever. The
     kernel gives back what a killed worker held.
     """
     with (
-        open(folder / "door", "w", encoding="utf-8") as door,
-        open(folder / "machine", "w", encoding="utf-8") as machine,
+        open(folder(config) / "door", "w", encoding="utf-8") as door,
+        open(folder(config) / "machine", "w", encoding="utf-8") as machine,
     ):
         fcntl.flock(door, fcntl.LOCK_EX)
         fcntl.flock(machine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
