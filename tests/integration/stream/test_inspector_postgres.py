@@ -18,9 +18,11 @@ from postgres_backup.stream.inspector import Inspector
 
 #: what a dump's own lines look like, where a user may write them
 TRAPS = [
-    "COPY public.x (id) FROM stdin;", "\n1\n\\.\n", "\n-- PostgreSQL database dump complete\n--\n\n", "\n\\connect evil\n", "\\! id", "\n\\.\n",
-    "\\.", "\\", "'", '"', "''", ";", "$$", "$_$", "$a$", "--", "/*", "*/", "\n", "\r\n", "\r", "\t", "(", ")", "E'", "U&'", "begin", "END", " ",
-    "x", "Ж", "日本", "\\N", "\v", "\x01", "\x7f",
+    "COPY public.x (id) FROM stdin;", "\n1\n\\.\n",
+    "\n-- PostgreSQL database dump complete\n--\n\n", "\n\\connect evil\n", "\\! id", "\n\\.\n",
+    "\\.", "\\", "'", '"', "''", ";", "$$", "$_$", "$a$", "--", "/*", "*/", "\n", "\r\n", "\r",
+    "\t", "(", ")", "E'", "U&'", "begin", "END", " ", "x", "Ж", "日本", "\\N", "\v", "\x01",
+    "\x7f",
 ]  # fmt: skip
 text = st.lists(st.sampled_from(TRAPS), max_size=6).map("".join)
 names = st.lists(
@@ -33,7 +35,10 @@ names = st.lists(
 cells = st.one_of(st.none(), text, text.map(lambda value: value * 300))
 TYPES = ["text", "bytea", "text[]", "json"]
 
-SESSION = "SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3; SET search_path = ''; SET bytea_output = hex"
+SESSION = (
+    "SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3; "
+    "SET search_path = ''; SET bytea_output = hex"
+)
 
 
 def pg_dump(server, database, *options, program="pg_dump", **environment):
@@ -59,7 +64,8 @@ def truth(server, database):
     TO STDOUT).
     """
     query = """SELECT quote_ident(nspname) || '.' || quote_ident(relname),
-            (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_catalog.pg_attribute
+            (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum)
+             FROM pg_catalog.pg_attribute
              WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '')
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
         WHERE relkind = 'r' AND nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%'"""
@@ -91,7 +97,8 @@ CREATE SCHEMA "a;b
 CREATE TABLE "a;b
 \connect evil"."t ""x"" (id) FROM stdin;
 1" ("c, ""d"")
-FROM stdin;" text, "E" text DEFAULT E'it''s \\ $x$ ; \n\\.\n', g int GENERATED ALWAYS AS (1 + 1) STORED, dropped int);
+FROM stdin;" text, "E" text DEFAULT E'it''s \\ $x$ ; \n\\.\n',
+    g int GENERATED ALWAYS AS (1 + 1) STORED, dropped int);
 ALTER TABLE "a;b
 \connect evil"."t ""x"" (id) FROM stdin;
 1" DROP COLUMN dropped;
@@ -100,7 +107,8 @@ INSERT INTO "a;b
 1" SELECT E'\\.', E'\n\\.\n' || i FROM generate_series(1, 50) i;
 COMMENT ON TABLE "a;b
 \connect evil"."t ""x"" (id) FROM stdin;
-1" IS E'x\nCOPY public.x (id) FROM stdin;\n1\n\\.\n--\n-- PostgreSQL database dump complete\n--\n\n\\connect evil\n\\! id\n';
+1" IS E'x\nCOPY public.x (id) FROM stdin;\n1\n\\.\n--\n'
+'-- PostgreSQL database dump complete\n--\n\n\\connect evil\n\\! id\n';
 CREATE TABLE public.bare ();
 INSERT INTO public.bare DEFAULT VALUES;
 INSERT INTO public.bare DEFAULT VALUES;
@@ -109,7 +117,8 @@ CREATE TABLE public.blank (a text);
 INSERT INTO public.blank VALUES (''), (NULL), (E'\n'), (E'\\'), ('\.'), (E'\r\n'), (E'\b\f\v\t');
 CREATE TABLE public.bytes (id serial PRIMARY KEY, b bytea, wide text);
 ALTER TABLE public.bytes ALTER wide SET STORAGE EXTERNAL;
-INSERT INTO public.bytes (b, wide) SELECT decode(repeat(md5(i::text), 400), 'hex'), repeat(E'line \\. ' || i || E'\n\\.\n', 30000) FROM generate_series(1, 4) i;
+INSERT INTO public.bytes (b, wide) SELECT decode(repeat(md5(i::text), 400), 'hex'),
+    repeat(E'line \\. ' || i || E'\n\\.\n', 30000) FROM generate_series(1, 4) i;
 CREATE TABLE public.parts (id int, v text) PARTITION BY RANGE (id);
 CREATE TABLE public.parts_1 PARTITION OF public.parts FOR VALUES FROM (0) TO (10);
 CREATE TABLE public.parts_2 PARTITION OF public.parts FOR VALUES FROM (10) TO (20);
@@ -132,14 +141,19 @@ BEGIN ATOMIC
   SELECT 'x; -- COPY public.x (id) FROM stdin;' AS unnamed_ones_get_a_name_at_each_dump;
   SELECT CASE WHEN x > 1 THEN (SELECT max(id) FROM public.bytes) ELSE CASE x WHEN 1 THEN 2 END END;
 END;
-CREATE PROCEDURE public.proc() LANGUAGE sql BEGIN ATOMIC INSERT INTO public.empty VALUES (1); INSERT INTO public.empty VALUES (2); END;
-CREATE VIEW public.view AS SELECT 'a\.' AS "b;", $$ ' \ $$ AS c, id FROM public.bytes WHERE id > 1 AND b <> '\x00';
+CREATE PROCEDURE public.proc() LANGUAGE sql BEGIN ATOMIC INSERT INTO public.empty VALUES (1);
+  INSERT INTO public.empty VALUES (2); END;
+CREATE VIEW public.view AS SELECT 'a\.' AS "b;", $$ ' \ $$ AS c, id
+    FROM public.bytes WHERE id > 1 AND b <> '\x00';
 CREATE RULE rule AS ON INSERT TO public.empty DO ALSO (SELECT 1; SELECT ';(');
 CREATE TYPE public."enum;" AS ENUM ('a''b', E'\\', ';', $$'"$$);
 CREATE DOMAIN public.mail AS text CHECK (VALUE ~ '^[^@\s'';]+@\S+$');
 CREATE OPERATOR public.@#/ (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl);
 """
-LARGE_OBJECTS = "SELECT lo_from_bytea(0, '\\x00ff5c2e0a'), lo_from_bytea(0, convert_to(repeat(E'\\n\\\\.\\n''', 20000), 'UTF8')), lo_create(0)"
+LARGE_OBJECTS = (
+    "SELECT lo_from_bytea(0, '\\x00ff5c2e0a'), "
+    "lo_from_bytea(0, convert_to(repeat(E'\\n\\\\.\\n''', 20000), 'UTF8')), lo_create(0)"
+)
 
 
 @pytest.fixture
@@ -333,7 +347,8 @@ def test_whatever_users_write(postgres, schema, made, bodies, options):
             )
             connection.execute(
                 sql.SQL(
-                    "CREATE FUNCTION public.{}() RETURNS SETOF text LANGUAGE sql BEGIN ATOMIC SELECT {}; SELECT CASE WHEN true THEN {} END; END"
+                    "CREATE FUNCTION public.{}() RETURNS SETOF text LANGUAGE sql "
+                    "BEGIN ATOMIC SELECT {}; SELECT CASE WHEN true THEN {} END; END"
                 ).format(sql.Identifier(f"a{number}"), sql.Literal(content), sql.Literal(content))
             )
     dump = pg_dump(postgres, schema, *filter(None, [options]))
@@ -354,7 +369,8 @@ def test_a_routine_that_psql_cannot_load(postgres, new_database):
     """
     database, side = new_database(), new_database()
     database.execute(
-        "CREATE FUNCTION public.begin() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE public.later AS SELECT 1 AS id"
+        "CREATE FUNCTION public.begin() RETURNS int LANGUAGE sql AS 'SELECT 1'; "
+        "CREATE TABLE public.later AS SELECT 1 AS id"
     )
     dump = pg_dump(postgres, database.name)
     assert "begin: rename it" in inspect(dump).findings[0]["message"]
@@ -390,7 +406,8 @@ def load(server, database, dump, *options, pieces=65536, **guard_options):
 def everything_about(server, name):
     """What a dump of the live database could have changed."""
     return server.execute(
-        """SELECT d.oid, d.datname, d.datdba, d.datacl, d.datconnlimit, d.datistemplate, shobj_description(d.oid, 'pg_database'),
+        """SELECT d.oid, d.datname, d.datdba, d.datacl, d.datconnlimit, d.datistemplate,
+            shobj_description(d.oid, 'pg_database'),
             (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid)
         FROM pg_database d WHERE datname = %s""",
         params=[name],
@@ -478,9 +495,10 @@ def test_psql_and_the_scanner_agree_on_where_statements_end(postgres, database):
         ],
     )
     words = [
-        "'a;\\'", "''", "'it''s;'", "E'\\';'", "e'\\\\'", "$$;$$", "$a$;$$;$a$", "a$b$c", "1$b$;$b$", "$1", '"a;b"', '"a"";"', "/* ; /* */ ; */",
-        "-- ;'\n", "(", ")", "(;)", "x", "E", "-", "*", "/", "::", "begin", "END", "CASE", "BEGIN ATOMIC", "U&'\\'", 'U&";"', "@-", "b'1'",
-        "note'", "'", "\n", ":x", "1e5", "0x1",
+        "'a;\\'", "''", "'it''s;'", "E'\\';'", "e'\\\\'", "$$;$$", "$a$;$$;$a$", "a$b$c",
+        "1$b$;$b$", "$1", '"a;b"', '"a"";"', "/* ; /* */ ; */", "-- ;'\n", "(", ")", "(;)", "x",
+        "E", "-", "*", "/", "::", "begin", "END", "CASE", "BEGIN ATOMIC", "U&'\\'", 'U&";"',
+        "@-", "b'1'", "note'", "'", "\n", ":x", "1e5", "0x1",
     ]  # fmt: skip
     compared = 0
     for _ in range(100):
