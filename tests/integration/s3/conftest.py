@@ -39,14 +39,14 @@ def _awkward(name, tmp_path_factory):
     return serve(tmp_path_factory.mktemp(name), key, secret), key, secret
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def juicefs(tmp_path_factory):
     running, key, secret = _awkward("juicefs", tmp_path_factory)
     with running as front:
         yield front, key, secret
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def nanio(tmp_path_factory):
     running, key, secret = _awkward("nanio", tmp_path_factory)
     with running as front:

@@ -24,6 +24,7 @@ from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3 import errors
 from postgres_backup.s3.errors import Refused
 from tests.integration.s3.places import MIB, PART, bytes_of, place_at, written
+from tests.waiting import wait_for
 
 
 @pytest.mark.parametrize("size", [0, PART, 2 * PART + 3])
@@ -254,10 +255,10 @@ def test_the_answer_to_the_beginning_is_lost_and_the_run_ends(behind, proxy, pla
 
 
 def test_giving_up_does_not_wait_for_a_slow_link(behind, proxy, place):
-    proxy.plan("slow", "PUT", times=99, seconds=120)
+    slow = proxy.plan("slow", "PUT", times=99, seconds=120)
     with contextlib.suppress(KeyboardInterrupt), behind.store().upload("one", 100) as upload:
         written(upload, 2 * PART + 1)
-        time.sleep(0.5)
+        wait_for("a part on its way", lambda: slow.done)
         began = time.monotonic()
         raise KeyboardInterrupt
     assert time.monotonic() - began < 20
