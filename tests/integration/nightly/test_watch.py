@@ -348,6 +348,20 @@ def test_a_disk_without_room_for_a_restore_is_told(crm, small_disk):
     assert crm.told[1:] == ["over: the disk has no room to restore crm"]
 
 
+def test_a_database_whose_size_we_may_not_know_is_no_trouble_of_the_watch(crm):
+    crm.at(0, 55)
+    run_sql(
+        crm.database.server,
+        "postgres",
+        "REVOKE ALL ON DATABASE {name} FROM PUBLIC, {owner}",
+        name="crm",
+        owner=crm.database.owner,
+    )
+    crm.config.change(DB_USER=crm.database.owner, DB_PASSWORD=crm.database.password)
+    crm.at(1, 55)
+    assert crm.told == []
+
+
 def test_a_clock_that_is_off_is_told(crm, monkeypatch):
     monkeypatch.setattr(
         Store, "clock_difference", lambda self: 3600.0
