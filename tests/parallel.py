@@ -17,7 +17,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 #: folders of tests in the order in which one process runs them: cheap ones first, for a slip in a
 #: pure function shows before any server starts
-FLOORS = ("unit", "library", "integration", "browser", "servers")
+FLOORS = ("unit", "roles", "playbooks", "library", "integration", "browser", "servers")
 #: what takes longest, in the order in which workers begin it; then the floors from the top. Two
 #: labs at first: servers that install packages keep processors busy, other tests mostly wait
 LONGEST = (
@@ -31,8 +31,8 @@ LONGEST = (
     "servers/test_app.py",
     "servers",
     "browser",
-    "unit/test_roles.py",
-    "unit/test_playbooks.py",
+    "roles/test_roles.py",
+    "playbooks/test_playbooks.py",
 )
 ALONE = "alone"
 
