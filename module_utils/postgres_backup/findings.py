@@ -54,6 +54,12 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "TRAILING_GARBAGE",
         ): ("The compressed stream is cut, damaged, or something follows its end."),
         ("ENCRYPTION_CORRUPT",): ("The encrypted stream is cut, damaged, or not encrypted at all."),
+        ("TABLES_REWRITTEN",): (
+            "A table was emptied or rewritten (TRUNCATE, some ALTER TABLE) between the snapshot "
+            "and the moment when `pg_dump` had its lock on it, twice in one backup: its rows may "
+            "be missing. Such a backup does not count as good. Take another: "
+            "`postgres-backup backup`. It is restored only when it is asked for by its name."
+        ),
         ("HEADER_MISSING",): ("It does not begin as a dump does."),
         (
             "TRAILER_MISSING",

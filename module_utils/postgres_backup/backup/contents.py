@@ -33,6 +33,8 @@ class Taken:
     stored: StoredObject
     sha256: str
     globals: GlobalsRecord | None
+    #: tables that may lack rows, see ``postgresql/rewritten``
+    rewritten: Sequence[str] = ()
 
 
 def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
@@ -42,7 +44,7 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
     """
     settings, database, name, report = job.settings, taken.database, taken.place.name, taken.report
     tables = tables_of(report)
-    return {
+    described: Manifest = {
         "name": taken.place.label,
         "database": job.database,
         "server": {
@@ -104,3 +106,6 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
         "tables": tables,
         "proofs": [],
     }
+    if taken.rewritten:
+        described["rewritten"] = list(taken.rewritten)
+    return described

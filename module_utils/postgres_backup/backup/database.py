@@ -34,6 +34,7 @@ from ..postgresql.facts import (
     server_facts,
 )
 from ..postgresql.pg_dump import Dump, dump_globals
+from ..postgresql.rewritten import rewritten_since
 from ..s3.store import HASTY, Store
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
@@ -91,7 +92,8 @@ def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = Fals
         run = _prepare(job, part)
         with lock.hold(job.settings, job.database, "backup"):
             result = run.go(tables, schema_only)
-        note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
+        if not any(found["code"] == "TABLES_REWRITTEN" for found in result["findings"]):
+            note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
         return result
 
 
@@ -117,7 +119,7 @@ class _Run:
         place = self._claim()
         written: list[str] = []
         try:
-            taken = self._take(place, tables, schema_only, written)
+            taken = self._take_again(place, tables, schema_only, written)
             described = manifest_of(job, taken, time.monotonic() - began)
             job.store.put(place.manifest, manifest.dump(described), "application/json")
         except BaseException as error:
@@ -137,6 +139,9 @@ class _Run:
             "sha256": taken.sha256,
             "findings": list(taken.report.findings),
         }
+        if taken.rewritten:
+            lost = manifest.may_lack_rows(taken.rewritten)
+            result["findings"].append(finding("TABLES_REWRITTEN", lost))
         noted = ("backup", "database", "bytes", "dump_bytes", "rows", "seconds")
         event = {name: fact for name, fact in result.items() if name in noted}
         result["findings"] += journal.record(
@@ -163,14 +168,33 @@ class _Run:
         about = {"database": self.job.database}
         return self.place_at(journal.claim(store, self.layout, journal.BEGAN, about, taken))
 
-    def _take(
+    def _take_again(
         self, place: Place, tables: Sequence[str], schema_only: bool, written: list[str]
+    ) -> Taken:
+        """:meth:`_take`, and once more where tables were rewritten before pg_dump had them."""
+        try:
+            return self._take(place, tables, schema_only, written, last=False)
+        except _RewrittenError as error:
+            lost = manifest.may_lack_rows(error.tables)
+            self.job.progress.step(f"{self.job.database}: {lost}; the dump begins anew")
+        return self._take(place, tables, schema_only, written, last=True)
+
+    def _take(
+        self,
+        place: Place,
+        tables: Sequence[str],
+        schema_only: bool,
+        written: list[str],
+        last: bool,
     ) -> Taken:
         """Everything but the manifest.
 
         :param written: gets the keys of what is in the store, and of the manifest that comes next.
+        :param last: there is no other try: take it as it is.
+        :raises _RewrittenError: another try may show all rows; nothing is in the store.
         """
         job, saved = self.job, None
+        rewritten: frozenset[str] = frozenset()
         with connect(job.settings, job.database, "REPEATABLE_READ") as connection:
             snapshot, database, extended = self._look(connection)
             dump = Dump(
@@ -180,8 +204,20 @@ class _Run:
             job.progress.phase(
                 f"dumping {job.database}", f" ({human_bytes(expected)}) to {place.label}"
             )
+
+            def begun() -> None:
+                """pg_dump has its locks, and its own hold of the snapshot."""
+                nonlocal rewritten
+                rewritten = rewritten_since(connection, job.settings, job.database)
+                connection.close()
+                if rewritten and not self.part and not last:
+                    raise _RewrittenError(rewritten)
+
             with job.store.upload(place.key, expected) as upload:
-                pump(job, dump, upload, connection.close)
+                pump(job, dump, upload, begun)
+                rewritten &= dump.report.tables.keys()
+                if rewritten and not last:
+                    raise _RewrittenError(rewritten)
                 if not self.part:
                     saved = self._save_globals(place)
                     written.append(saved["key"])
@@ -197,6 +233,7 @@ class _Run:
             stored,
             upload.sha256,
             saved,
+            sorted(rewritten),
         )
 
     def _look(self, connection: psycopg.Connection) -> tuple[str, DatabaseFacts, list[Extension]]:
@@ -237,6 +274,14 @@ class _Run:
         key = self.layout.globals(place.name)
         self.job.store.put(key, data)
         return {"key": key, "bytes": len(data), "passwords": self.server.superuser}
+
+
+class _RewrittenError(Exception):
+    """Tables were rewritten between the snapshot and the lock."""
+
+    def __init__(self, tables: frozenset[str]) -> None:
+        super().__init__(", ".join(sorted(tables)))
+        self.tables = sorted(tables)
 
 
 def lines(result: BackupResult) -> list[str]:

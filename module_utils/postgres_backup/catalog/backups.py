@@ -13,7 +13,7 @@ from ..s3.client import StoredObject
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import nearest
-from .manifest import Manifest, Proof, ServerIdentity, parse
+from .manifest import Manifest, Proof, ServerIdentity, may_lack_rows, parse
 from .names import BackupName, Layout
 from .owners import advice, owners
 
@@ -54,7 +54,7 @@ class Backup:
         run that died before the end).
     :param problem: why it is not good although it has a manifest; empty where all is well.
     :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_NEWER,
-        MANIFEST_OF_ANOTHER or SIZE_DIFFERS.
+        MANIFEST_OF_ANOTHER, SIZE_DIFFERS or TABLES_REWRITTEN.
     :param ours: its manifest names this database and this server.
     :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
     """
@@ -200,6 +200,8 @@ class Catalog:
                 f"it has {item.bytes} bytes, its manifest says {manifest['bytes']}",
                 "SIZE_DIFFERS",
             )
+        elif lost := manifest.get("rewritten"):
+            problem, code = may_lack_rows([str(table) for table in lost]), "TABLES_REWRITTEN"
         ours = (
             manifest["database"] == self.database
             and manifest["server"].get("name") == self.settings.server_name

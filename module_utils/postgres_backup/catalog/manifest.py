@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from ..errors import BadBackupError
@@ -142,6 +142,8 @@ class Manifest(_Required, total=False):
     large_objects: int
     proofs: list[Proof]
     adopted: bool
+    #: tables that may lack rows although the dump ended well
+    rewritten: list[str]
 
 
 class _KitRequired(TypedDict):
@@ -220,6 +222,15 @@ def _is_table(record: object) -> bool:
         isinstance(record, dict)
         and isinstance(record.get("rows"), int)
         and isinstance(record.get("sha256"), str)
+    )
+
+
+def may_lack_rows(tables: Sequence[str]) -> str:
+    """What is wrong with a backup whose manifest names ``rewritten`` tables."""
+    more = f" and {len(tables) - 3} more" if len(tables) > 3 else ""
+    return (
+        f"{', '.join(tables[:3])}{more}: emptied or rewritten while the dump waited for it, "
+        "so rows may be missing"
     )
 
 

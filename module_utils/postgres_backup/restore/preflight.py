@@ -8,7 +8,7 @@ import dataclasses
 
 import psycopg
 
-from ..catalog.backups import Backup, Catalog
+from ..catalog.backups import LATEST, Backup, Catalog
 from ..catalog.manifest import Manifest
 from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
@@ -43,7 +43,9 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
         against it is told all at once.
     """
     backup = Catalog(job.settings, job.store, job.database).resolve(asked)
-    if backup.problem:
+    # asked for by its name, a backup that may lack rows of a table is better than none
+    lacking = backup.problem_code == "TABLES_REWRITTEN" and asked != LATEST
+    if backup.problem and not lacking:
         raise BadBackupError(
             f"{backup.name} is not whole: {backup.problem}",
             "Restore another one: postgres-backup list",
@@ -52,6 +54,8 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
     if backup.name.encrypted:
         job.require_identities(str(backup.name))
     findings = _whose(job, backup, asked)
+    if lacking:
+        findings.append(finding(backup.problem_code, f"{backup.name}: {backup.problem}"))
     known = _known(backup)
     with connect_maintenance(job.settings, job.database) as connection:
         server = facts_of(connection)

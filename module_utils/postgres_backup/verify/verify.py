@@ -8,12 +8,15 @@ import time
 from typing import TypedDict
 
 from ..catalog import manifest
-from ..catalog.backups import Catalog
+from ..catalog.backups import Backup, Catalog
 from ..errors import BadBackupError
 from ..findings import Finding, finding
 from ..job import Job
 from ..text import human_seconds
 from .proof import prove
+
+#: what is wrong with a backup that can be read to its end all the same
+_READABLE = ("MANIFEST_DAMAGED", "TABLES_REWRITTEN")
 
 
 class Verified(TypedDict):
@@ -42,7 +45,7 @@ def verify_backup(job: Job, backup: str) -> Verified:
     job.require()
     began = time.monotonic()
     chosen = Catalog(job.settings, job.store, job.database).resolve(backup)
-    if chosen.problem and chosen.problem_code != "MANIFEST_DAMAGED":
+    if chosen.problem and chosen.problem_code not in _READABLE:
         raise BadBackupError(
             f"{chosen.name} is not what its manifest says: {chosen.problem}",
             "postgres-backup list shows the others",
@@ -62,12 +65,20 @@ def verify_backup(job: Job, backup: str) -> Verified:
         "rows": proven["rows"],
         "seconds": round(time.monotonic() - began, 1),
         "sha256": proven["sha256"],
-        "findings": [finding(chosen.problem_code, f"{chosen.problem}; it has a new one")]
-        if chosen.problem and not job.check
-        else [],
+        "findings": _findings(job, chosen),
     }
     job.progress.step(lines(result)[0])
     return result
+
+
+def _findings(job: Job, chosen: Backup) -> list[Finding]:
+    """What was known to be wrong before it was read."""
+    if not chosen.problem:
+        return []
+    if chosen.problem_code != "MANIFEST_DAMAGED":
+        return [finding(chosen.problem_code, chosen.problem)]
+    told = f"{chosen.problem}; it has a new one"
+    return [] if job.check else [finding(chosen.problem_code, told)]
 
 
 def lines(result: Verified) -> list[str]:

@@ -1,0 +1,50 @@
+"""Tables whose rows a snapshot does not show, because they were written anew after it was taken.
+
+TRUNCATE and those forms of ALTER TABLE that rewrite a table are not bound to snapshots
+(PostgreSQL's documentation, "Caveats" of its chapter on concurrency): whoever committed one, and
+new rows with it, between our snapshot and the moment when pg_dump had its lock on the table, has
+made a table that looks empty to the dump. Each of them gives the table another file, which the
+catalogue tells: the one of the snapshot against the one of now.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import psycopg
+
+from ..settings import Settings
+from .connection import connect, rows
+
+_FILES = """
+SELECT c.oid::bigint AS table, format('%I.%I', n.nspname, c.relname) AS name,
+       c.relfilenode::bigint AS file
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    table: int
+    name: str
+    file: int
+
+
+def rewritten_since(
+    snapshot: psycopg.Connection, settings: Settings, database: str
+) -> frozenset[str]:
+    """The tables that have another file now than in a snapshot, by qualified name.
+
+    Ask while somebody holds a lock on them: then a table that is not named here is as the snapshot
+    shows it. VACUUM FULL and CLUSTER give a table a new file too, and lose no row of it: it is
+    named all the same, for nobody can tell.
+
+    :param snapshot: a connection that is inside the transaction of the snapshot.
+    """
+    before = {found.table: found for found in rows(snapshot, _File, _FILES)}
+    with connect(settings, database) as now:
+        after = {found.table: found.file for found in rows(now, _File, _FILES)}
+    return frozenset(
+        found.name for table, found in before.items() if after.get(table, found.file) != found.file
+    )
