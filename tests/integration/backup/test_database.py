@@ -525,7 +525,9 @@ def test_the_store_dies_in_the_middle(noise_config, postgres, s3_client, bucket,
 
 
 @pytest.mark.parametrize("target", ["manifests/", "globals/", "postgres-backup-", "uploadId="])
-def test_a_store_that_refuses_the_last_steps(request, sample_config, s3, s3_client, bucket, target):
+def test_a_store_that_refuses_the_last_steps(
+    noise, request, sample_config, s3, s3_client, bucket, target
+):
     """The object, its globals or its manifest cannot be written: none of the three is left."""
     config = request.getfixturevalue("noise_config") if target == "uploadId=" else sample_config
     with FaultProxy(s3.endpoint_url) as between:

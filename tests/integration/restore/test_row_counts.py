@@ -32,6 +32,7 @@ def test_tables_with_another_number_of_rows_are_named(database, config):
         {"table": "public.new_one", "kept_rows": 0, "live_rows": None},
     ]
     assert lines(found)[1:] == [
+        "Tables with another number of rows (until now -> now):",
         "  public.gone  no table -> 3",
         "  public.more  5 -> 2",
         "  public.new_one  0 -> no table",
