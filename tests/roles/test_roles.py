@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -287,6 +288,17 @@ def test_the_timer_that_does_not_depend_on_cron(written):
         f" --config {written.config('plain')}" in service
     )
     assert "User=postgres-backup" in service
+
+
+def test_what_runs_on_the_controller_alone_is_not_packed(tmp_path):
+    builder = ROOT / "roles" / "backup" / "files" / "build_program.py"
+    package = ROOT / "module_utils" / "postgres_backup"
+    subprocess.run([sys.executable, builder, package, tmp_path / "program.pyz"], check=True)
+    packed = {
+        name.split("/")[1] for name in zipfile.ZipFile(tmp_path / "program.pyz").namelist()[1:]
+    }
+    there = {path.name for path in package.iterdir() if path.name != "__pycache__"}
+    assert there - packed == {"page"}
 
 
 def test_the_same_sources_make_the_same_program_and_it_runs_with_nothing_in_the_environment(
