@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from ..catalog import journal, manifest
-from ..catalog.kits import list_kits, root_of
+from ..catalog.kits import list_kits, manifest_key, root_of
 from ..catalog.names import Layout
 from ..catalog.retention import Policy, plan
 from ..clock import format_time, format_timestamp, utc_now
@@ -102,7 +102,7 @@ def create_kit(job: Job) -> KitResult:
             else None,
         }
         job.store.put(
-            _manifest_key(job.settings, name), manifest.dump(described), "application/json"
+            manifest_key(job.settings, name), manifest.dump(described), "application/json"
         )
         result["bytes"], result["sha256"] = stored.bytes, upload.sha256
         result["seconds"] = round(time.monotonic() - began, 1)
@@ -165,14 +165,10 @@ def _prune(job: Job) -> list[DeletedKit]:
     for decision in reversed(plan(kits, Policy.of(job.settings), utc_now())):
         if not decision.keep:
             kit, reason = decision.backup, decision.reason
-            job.store.delete([kit.key, _manifest_key(job.settings, kit.name)])
+            job.store.delete([kit.key, manifest_key(job.settings, kit.name)])
             deleted.append({"kit": kit.name, "reason": reason})
             job.progress.step(f"kit: deleted {kit.name}: {reason}")
     return deleted
-
-
-def _manifest_key(settings: Settings, name: str) -> str:
-    return f"{root_of(settings)}{name.split('.')[0]}.json"
 
 
 def lines(result: KitResult) -> list[str]:

@@ -64,21 +64,22 @@ def root_of(settings: Settings) -> str:
 def list_kits(settings: Settings, store: Store) -> list[Kit]:
     """The kits of every server under the prefix, newest first."""
     root = root_of(settings)
-    objects = {item.key.removeprefix(root): item for item in store.list(root)}
-    names = [name for name in map(_NAME.fullmatch, objects) if name]
-    described = objects.keys() & {_manifest_name(name[0]) for name in names}
-    manifests = dict(store.get_many([root + name for name in described], _parse))
+    objects = {item.key: item for item in store.list(root)}
+    names = [name for key in objects if (name := _NAME.fullmatch(key.removeprefix(root)))]
+    described = objects.keys() & {manifest_key(settings, name[0]) for name in names}
+    manifests = dict(store.get_many(described, _parse))
     kits = []
     for name in names:
-        item, taken_at = objects[name[0]], parse_time(name["time"])
-        manifest = manifests.get(root + _manifest_name(name[0]))
+        item, taken_at = objects[root + name[0]], parse_time(name["time"])
+        manifest = manifests.get(manifest_key(settings, name[0]))
         ours = manifest is not None and manifest["server"]["name"] == settings.server_name
         kits.append(Kit(name[0], item.key, item.bytes, taken_at, manifest, ours))
     return sorted(kits, key=lambda kit: kit.taken_at, reverse=True)
 
 
-def _manifest_name(kit: str) -> str:
-    return f"{kit.split('.')[0]}.json"
+def manifest_key(settings: Settings, name: str) -> str:
+    """Where the manifest of the kit of that name lies."""
+    return f"{root_of(settings)}{name.split('.')[0]}.json"
 
 
 def _parse(key: str, data: bytes | None) -> tuple[str, KitManifest | None]:

@@ -25,7 +25,7 @@ Query: TypeAlias = str | bytes | sql.SQL | sql.Composed
 
 MAINTENANCE_DATABASES = ("postgres", "template1")
 #: whatever the server, the role or the database say by default: our work is neither cut short nor
-#: read-only, and times are UTC
+#: read-only, times are UTC, and a name is quoted where it must be, as in a dump
 OPTIONS = " ".join(
     f"-c {setting}"
     for setting in (
@@ -34,6 +34,7 @@ OPTIONS = " ".join(
         "lock_timeout=0",
         "idle_in_transaction_session_timeout=0",
         "default_transaction_read_only=off",
+        "quote_all_identifiers=off",
     )
 )
 

@@ -49,6 +49,14 @@ def test_what_has_another_file_than_the_snapshot_shows(imports, config, statemen
         assert sorted(rewritten_since(snapshot, config.settings, imports.name)) == seen
 
 
+def test_a_table_is_called_as_in_the_dump_whatever_the_database_quotes(imports, config):
+    imports.execute(f'ALTER DATABASE "{imports.name}" SET quote_all_identifiers TO on')
+    with connect(config.settings, imports.name, "REPEATABLE_READ") as snapshot:
+        assert value(snapshot, int, "SELECT count(*) FROM pg_class") > 0
+        imports.execute("TRUNCATE imported")
+        assert rewritten_since(snapshot, config.settings, imports.name) == {"public.imported"}
+
+
 def waiting_for_a_lock(imports) -> bool:
     query = """SELECT count(*) FROM pg_stat_activity
                WHERE datname = current_database() AND application_name = 'postgres-backup'
