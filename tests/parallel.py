@@ -102,8 +102,9 @@ class Scheduling(LoadScopeScheduling):
         self.config.option.loadscopereorder = False  # the order says what takes longest
         if self._groups is None:  # the workers have collected, and said so
             path = _groups_of(self.config, self.nodes[0].workerinput)
-            self._groups = json.loads(path.read_text())
-            path.unlink()
+            # a file that does not exist was named: nobody has collected anything
+            self._groups = json.loads(path.read_text()) if path.exists() else {}
+            path.unlink(missing_ok=True)
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
