@@ -90,6 +90,16 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "It holds a statement about the whole server (roles, tablespaces), or copies "
             "from or to a file."
         ),
+        ("TRANSACTION_STATEMENT",): (
+            "It ends or divides the transaction that it is loaded in, as `pg_dump` never does: "
+            "ROLLBACK, SAVEPOINT, a BEGIN without its COMMIT."
+        ),
+        ("NUL_BYTE",): ("Its text holds a NUL, behind which programs stop reading."),
+        ("STATEMENT_TOO_LARGE",): ("One statement of it is longer than 64 MiB."),
+        ("READS_DIFFERENTLY",): (
+            "It changes `client_encoding` or `standard_conforming_strings` in a way that "
+            "`pg_dump` does not, so that the server would read on otherwise than the guard."
+        ),
         ("CLUSTER_DUMP",): ("It was made by `pg_dumpall`: it holds a whole server."),
         ("SEVERAL_DATABASES",): ("It changes to a second database."),
         (

@@ -22,6 +22,7 @@ LAST_RESORT = 120
 #: seconds after which a wait looks whether it should end
 _LOOK = 0.2
 _held = 0
+_asked = False
 _pending: Interrupted | None = None
 
 
@@ -42,7 +43,8 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     """Once: ``timeout`` and a nervous hand send two, and the second must not interrupt the cleaning
     up.
     """
-    global _pending
+    global _asked, _pending
+    _asked = True
     for other in SIGNALS:
         # not SIG_IGN: Python complains on standard error of one that came just before it was
         # ignored
@@ -61,6 +63,16 @@ def deaf() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # those that have come are dealt with in here
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def look() -> None:
+    """For threads that wait for long: the exception comes in the main thread only, which may be
+    waiting for them.
+
+    :raises Interrupted: somebody asked us to end, and this is not the main thread.
+    """
+    if _asked and threading.current_thread() is not threading.main_thread():
+        raise Interrupted("asked to end")
 
 
 def _again(_number: int, _frame: FrameType | None) -> None:

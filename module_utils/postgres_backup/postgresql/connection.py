@@ -1,5 +1,5 @@
-"""The PostgreSQL server: questions, roles and databases. Data goes through pg_dump and psql
-instead.
+"""The PostgreSQL server: questions, roles and databases. Data goes through pg_dump and
+:mod:`session` instead.
 
 Identifiers are composed by psycopg, never pasted. Every connection speaks UTC, so that what is
 compared between two servers does not depend on their time zones.
@@ -40,9 +40,12 @@ OPTIONS = " ".join(
 
 
 @contextmanager
-def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[psycopg.Connection]:
+def connect(
+    settings: Settings, database: str, isolation: str = "", options: str = ""
+) -> Iterator[psycopg.Connection]:
     """A connection; autocommit unless an isolation level is named.
 
+    :param options: more settings for the session, as ``-c name=value``.
     :raises DatabaseError: the server cannot be reached or refuses; says what to check.
     """
     try:
@@ -54,7 +57,7 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
             dbname=database,
             connect_timeout=10,
             application_name="postgres-backup",
-            options=OPTIONS,
+            options=f"{OPTIONS} {options}",
             autocommit=True,
         )
     except psycopg.OperationalError as error:

@@ -1,196 +1,273 @@
-"""A plain dump into a database through psql, stopping at the first error.
+"""A plain dump into a database, statement by statement, stopping at the first error.
 
-What psql is given has passed the guard first: nothing in a dump can lead out of the database that
-is being loaded.
+psql is not asked: it would run what a dump says by a backslash, and finds the ends of statements by
+rules that a dump can bend. Here the server gets what the guard has cut out, one statement in a
+message and never two, inside transactions of ours, in which it refuses to make and drop databases
+and to change its own settings.
 """
 
 from __future__ import annotations
 
 import re
-import subprocess
+from types import TracebackType
 
-from ..errors import DatabaseError
+from ..errors import BadBackupError
+from ..findings import finding
+from ..settings import Settings
+from ..stream import grammar
+from ..stream.grammar import CopyHeader
+from ..stream.guard import Guard, Statement
 from ..stream.inspector import Report
-from ..stream.load_guards import LAX, Placing, Undivided
-from .pg_dump import write_all
-from .programs import Programs
+from .connection import connect
+from .load_errors import explained
+from .session import Refused, Session
+
+#: what one transaction may weigh; a statement that makes something weighs ten, for it keeps locks
+#: until the commit, and a server has room for some thousands (max_locks_per_transaction)
+_TRANSACTION_WEIGHT = 1000
+_LIGHT, _HEAVY = 1, 10
+_LIGHT_WORDS = (b"INSERT", b"SELECT")
+#: so much is on its way at most before an answer is awaited, bytes
+_SYNC_BYTES = 8 << 20
+#: defaults of a server, role or database that would write or read a value in another way; see also
+#: connection.OPTIONS
+_OPTIONS = "-c bytea_output=hex -c DateStyle=ISO -c IntervalStyle=postgres"
+#: commits need not wait for the disk: the last one does. A server notices within seconds when we
+#: are gone (the setting is new in 14).
+_SETTINGS = b"""
+SET synchronous_commit = off;
+SELECT pg_catalog.set_config(name, '5s', false) FROM pg_catalog.pg_settings
+    WHERE name = 'client_connection_check_interval'
+"""
+#: whether the rows of a table may begin by emptying it: not of those of extensions, which have rows
+#: by now, and not of partitioned ones
+_PLACEABLE = b"""
+SELECT (SELECT relkind = 'r' AND pg_catalog.pg_has_role(relowner, 'USAGE')
+        FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.regclass)
+    AND NOT EXISTS (SELECT FROM ONLY %b)"""
+#: a statement that does not drop, in a dump whose beginning does nothing else; --clean makes views
+#: that depend on each other anew before it drops them
+_MAKING = re.compile(
+    rb"(?:CREATE(?! OR REPLACE VIEW)|COPY|INSERT|COMMENT|GRANT|REVOKE"
+    rb"|SELECT pg_catalog\.lo_(?!unlink))"
+)
+#: SQLSTATEs: what is to be dropped is not there (a table, schema, function, column, anything)
+_MISSING = ("42P01", "3F000", "42883", "42703", "42704")
+#: SQLSTATE: it is another's (the schema public, plpgsql)
+_NOT_OURS = "42501"
 
 
 class Load:
-    """One psql at work; a context manager, after which it is gone.
+    """A dump on its way into a database; a context manager, after which the connection is gone and
+    what was not committed is rolled back.
 
-    :param transaction: one transaction that only :meth:`finish` ends well; else each statement
-        stands for itself.
-    :param cleaning: see :class:`Placing`.
+    A table's rows come in a transaction of their own, begun by emptying the empty table: a table
+    that is new in its transaction takes its rows one behind the other. Into an older one,
+    PostgreSQL puts short rows where an earlier page has room left (RelationGetBufferForTuple in
+    hio.c; CopyFrom sets TABLE_INSERT_SKIP_FSM for new ones only), and then the same rows come out
+    in another order, with another hash. pg_restore does the same when it works in parallel, to
+    spare the log where wal_level is minimal.
+
+    :param transaction: one transaction that only :meth:`finish` ends well; else several, each of so
+        many statements that the server's locks suffice.
+    :param cleaning: the dump may begin by dropping what is not there (``pg_dump --clean`` of a
+        script): that it is not there is no error, until the first statement that makes something.
     :param superusers: roles that nobody should be told to grant.
+    :raises DatabaseError: from every method: the server refused, or is gone.
+    :raises BadBackupError: from :meth:`feed` and :meth:`finish`: see :class:`Guard`.
     """
 
     def __init__(
         self,
-        programs: Programs,
+        settings: Settings,
         database: str,
         transaction: bool = False,
         cleaning: bool = False,
         superusers: tuple[str, ...] = (),
     ) -> None:
-        # restricted, psql would not take our commands either; the guard lets no command of the
-        # dump's through anyway
-        drop_restrict = cleaning or not programs.knows_restrict
-        self.guard = Undivided(drop_restrict) if transaction else Placing(drop_restrict, cleaning)
-        self._transaction, self._user, self._superusers = (
-            transaction,
-            programs.settings.db_user,
-            superusers,
-        )
-        # results of SELECT setval() are of no interest; commits need not wait for the disk: the
-        # swap that makes them count does
-        self._process = programs.start(
-            "psql",
-            database,
-            "--no-psqlrc",
-            "--quiet",
-            "--set=ON_ERROR_STOP=1",
-            "--output=/dev/null",
-            "--file=-",
-            stdin=subprocess.PIPE,
-        )
-        self.send(
-            b"SET synchronous_commit = off;\n"
-            + (b"BEGIN;\n" if transaction else LAX if cleaning else b"")
-        )
+        self.guard = Guard(self)
+        self._user, self._superusers = settings.db_user, superusers
+        self._undivided, self._lenient = transaction, cleaning and not transaction
+        self._connecting = connect(settings, database, options=_OPTIONS)
+        self._open = False  # a transaction
+        self._theirs = False  # the dump has begun one of its own
+        self._weight = self._bytes = 0
 
-    def send(self, statements: bytes) -> None:
-        """Statements of our own, past the guard.
-
-        :raises DatabaseError: psql has stopped.
-        """
+    def __enter__(self) -> Load:
+        self._session = Session(self._connecting.__enter__())
         try:
-            write_all(self._process.stdin.fileno(), statements)
-        except BrokenPipeError:
-            self._explain()
-            raise DatabaseError(
-                "Failed to load the dump: psql stopped reading it",
-                "The database server's log has more",
-            ) from None
+            self.send(_SETTINGS)
+            if self._undivided:
+                self._begin()
+        except BaseException:
+            self._connecting.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connecting.__exit__(None, None, None)
 
     def feed(self, chunk: bytes) -> None:
         """The next piece of the dump."""
-        passed = self.guard.filter(chunk)
-        if passed:
-            self.send(passed)
+        try:
+            self.guard.feed(chunk)
+        except Refused as refused:
+            raise self._explained(refused) from None
+
+    def send(self, statements: bytes) -> None:
+        """Statements of our own, past the guard."""
+        try:
+            self._sync()
+            self._session.run(statements)
+        except Refused as refused:
+            raise self._explained(refused) from None
+        strings = self._session.reported("standard_conforming_strings") == "on"
+        self.guard.reads(self._session.reported("client_encoding"), strings)
 
     def inspect(self) -> Report:
         """The dump has ended: what it was."""
-        return self.guard.finish()
+        try:
+            return self.guard.finish()
+        except Refused as refused:
+            raise self._explained(refused) from None
 
     def finish(self) -> None:
-        """Wait until psql has done everything; with a transaction, commit it.
+        """Wait until the server has done everything, and commit it."""
+        if self._theirs:
+            raise _refusal(
+                "TRANSACTION_STATEMENT", "it begins a transaction that it does not commit"
+            )
+        try:
+            self._sync()
+            if self._open:
+                self._session.send(b"SET LOCAL synchronous_commit = on")
+                self._commit()
+            self._sync()
+        except Refused as refused:
+            raise self._explained(refused) from None
 
-        :raises DatabaseError: a statement failed.
-        """
-        if self._transaction:
-            self.send(b"\nCOMMIT;\n")
-        self._process.stdin.close()
-        self._explain()
+    # what the guard hands on
 
-    def _explain(self) -> None:
-        """:raises DatabaseError: psql did not end with 0; with what PostgreSQL said and what can be
-        done about it.
-        """
-        status = self._process.wait()
-        if status == 0:
+    def statement(self, statement: Statement) -> None:
+        """Send it; now and then look how those before it went."""
+        if self._lenient:
+            self._lenient = not _MAKING.match(statement.text)
+        if self._lenient:
+            self._try(statement)
             return
-        lines = self._process.complaints.splitlines()
-        errors = [
-            number
-            for number, line in enumerate(lines)
-            if re.search(r"\b(ERROR|FATAL|PANIC|error):", line)
-        ]
-        said = (
-            re.sub(r"^psql:.*?:(?=\d+:)", "line ", lines[errors[-1]].strip())
-            if errors
-            else self._process.complaints[-300:]
+        self._begin()
+        self._session.send(statement.text, statement.line)
+        self._weight += _LIGHT if statement.text.startswith(_LIGHT_WORDS) else _HEAVY
+        self._bytes += len(statement.text)
+        self._rest()
+
+    def transaction(self, begins: bool) -> None:
+        """The dump's own transaction is a part of ours, which does not end before it: large objects
+        are open as long as theirs lasts.
+        """
+        self._theirs = begins
+        self._rest()
+
+    def copy(self, header: CopyHeader, text: bytes, line: int) -> None:
+        """Begin the rows of a table."""
+        self._lenient = False
+        self._sync()
+        if not (self._undivided or self._theirs):
+            self._commit()
+        self._begin()
+        if not (self._undivided or self._theirs):
+            self._session.send(_PLACEABLE % header.table, line, [header.table])
+            if self._session.sync() == b"t":
+                self._session.send(b"TRUNCATE TABLE ONLY " + header.table, line)
+        self._session.copy(text, line)
+
+    def rows(self, data: bytes) -> None:
+        """Rows of that table."""
+        self._session.rows(data)
+
+    def copy_end(self) -> None:
+        """The end of the rows; what follows is in another transaction."""
+        self._session.copy_end()
+        self._require_transaction()
+        if not (self._undivided or self._theirs):
+            self._commit()
+
+    # transactions
+
+    def _begin(self) -> None:
+        if not self._open:
+            self._session.send(b"BEGIN")
+            self._open, self._weight = True, 0
+
+    def _commit(self) -> None:
+        """On its way; what comes next may follow at once."""
+        if self._open:
+            self._session.send(b"COMMIT")
+            self._open = False
+
+    def _rest(self) -> None:
+        """Look how it went, and commit, when enough has been sent."""
+        if self._weight >= _TRANSACTION_WEIGHT or self._bytes >= _SYNC_BYTES:
+            self._sync()
+            if not (self._undivided or self._theirs):
+                self._commit()
+            self._weight = 0
+
+    def _sync(self) -> None:
+        """Wait for what was sent; then the server must still be where it should be."""
+        self._bytes = 0
+        self._session.sync()
+        self._require_transaction()
+        self._require_reading()
+
+    def _require_transaction(self) -> None:
+        """:raises BadBackupError: a statement has ended our transaction, or begun one."""
+        if not (self._session.in_transaction if self._open else self._session.idle):
+            raise _refusal(
+                "TRANSACTION_STATEMENT", "a statement ended the transaction that it is loaded in"
+            )
+
+    def _require_reading(self) -> None:
+        """:raises BadBackupError: the server reads strings in another way than the guard by now."""
+        encoding = self._session.reported("client_encoding")
+        strings = self._session.reported("standard_conforming_strings")
+        if grammar.hiding(encoding) != grammar.hiding(self.guard.encoding):
+            raise _refusal("READS_DIFFERENTLY", f"it changes client_encoding to {encoding} unseen")
+        if (strings == "on") != self.guard.standard_strings:
+            raise _refusal(
+                "READS_DIFFERENTLY", f"it turns standard_conforming_strings {strings} unseen"
+            )
+
+    def _try(self, statement: Statement) -> None:
+        """A statement at the beginning of a dump, in a transaction of its own, that may fail for
+        want of what it drops.
+        """
+        self._commit()
+        self._begin()
+        self._session.send(statement.text, statement.line)
+        try:
+            self._sync()
+        except Refused as refused:
+            others = refused.sqlstate == _NOT_OURS and statement.text.startswith(b"DROP")
+            if refused.sqlstate not in _MISSING and not others:
+                raise
+            self._session.send(b"ROLLBACK")
+            self._open = False
+
+    def _explained(self, refused: Refused) -> Exception:
+        return explained(
+            refused, self.guard.decode(refused.message), self._user, self._superusers
         )
-        # its details may hold rows, which belong in no log of ours; they only choose the hint
-        details = " ".join(lines[errors[-1] + 1 :]) if errors else ""
-        raise DatabaseError(
-            f"Failed to load the dump: {said or f'psql ended with {status}'}",
-            self._hint(f"{said} {details}"),
-        )
-
-    def _hint(self, said: str) -> str:
-        for pattern, hint in _HINTS:
-            match = re.search(pattern, said)
-            if match and not (hint is _GRANT and match[1] in self._superusers):
-                return hint.format(*match.groups(), user=self._user)
-        return "The database server's log has more"
-
-    def __enter__(self) -> Load:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.end()
 
 
-_GRANT = 'As a superuser: GRANT "{0}" TO "{user}";'
-_HINTS = (
-    (r'role "(.+?)" does not exist', 'Create it first: CREATE ROLE "{0}";'),
-    (
-        r'extension "(.+?)" is not available',
-        "Install the package that brings the extension {0} on the database server",
-    ),
-    (
-        r'permission denied to create extension "(.+?)"',
-        "Only a superuser may create {0}: restore as one (backup_db_user)",
-    ),
-    (r'must be (?:able to SET ROLE|member of role) "(.+?)"', _GRANT),
-    (
-        r'permission denied to set session authorization "(.+?)"',
-        (
-            "What {0} granted can be granted again by a superuser only: "
-            "restore as one (backup_db_user)"
-        ),
-    ),
-    (
-        r'tablespace "(.+?)" does not exist',
-        "Make it on the database server: CREATE TABLESPACE \"{0}\" LOCATION '...';",
-    ),
-    (
-        r'collation "(.+?)" for encoding',
-        (
-            "The server's operating system lacks the locale of {0}: "
-            "install it, restart PostgreSQL, try again"
-        ),
-    ),
-    (r"No space left on device", "The database server's disk is full: make room there"),
-    (
-        r"out of shared memory",
-        "Raise max_locks_per_transaction in the server's postgresql.conf and restart it",
-    ),
-    (
-        r"due to lock timeout",
-        (
-            "Somebody holds a lock in the database for a minute: stop the application, "
-            "end prepared transactions, then try again"
-        ),
-    ),
-    (
-        r"cannot (?:run|be executed) inside a transaction block|DROP SUBSCRIPTION",
-        "This cannot be done in place: restore beside the live database",
-    ),
-    (
-        r'unrecognized configuration parameter "(.+?)"',
-        (
-            "The backup was made by a newer PostgreSQL than this server: "
-            "restore into that version or newer"
-        ),
-    ),
-    (
-        r"permission denied|must be |only superusers",
-        "{user} lacks a right that the backup takes: restore as a superuser (backup_db_user)",
-    ),
-    (
-        r"server closed the connection|terminating connection|connection to server",
-        "The database server ended the connection: see its log, then try again",
-    ),
-)
+def _refusal(code: str, cause: str) -> BadBackupError:
+    return BadBackupError(
+        f"Failed to load the dump: {cause}",
+        "pg_dump writes no such dump. If you trust it, load it by hand into a server of its own.",
+        [finding(code, f"{cause[0].upper()}{cause[1:]}.")],
+    )

@@ -82,7 +82,7 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         job.progress.phase(f"loading {plan.name} into {side}")
         reader = BackupReader(job, plan.backup, plan.tools)
         with Load(
-            plan.tools, side, cleaning=not plan.dumped_by_us, superusers=plan.superusers
+            job.settings, side, cleaning=not plan.dumped_by_us, superusers=plan.superusers
         ) as load:
             reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
@@ -131,7 +131,7 @@ def _compare(plan: Plan, side: str, report: Report, progress: Progress) -> list[
             return [
                 finding(
                     "ROWS_NOT_COMPARED",
-                    "the dump has its rows as INSERT statements; psql loaded them without an error",
+                    "the dump has its rows as INSERT statements; they were loaded without an error",
                 )
             ]
         went_in, came_out = _only_rows(went_in, came_out), _only_rows(came_out, went_in)

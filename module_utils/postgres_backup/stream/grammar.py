@@ -22,6 +22,20 @@ COPY, SETTING, ROUTINE, LARGE_OBJECT, DATABASE, CLUSTER, OTHER = (
     "other",
 )
 
+_ANY_HIGH, _SJIS_HIGH = rb"\x80-\xff", rb"\x81-\x9f\xe0-\xff"
+_LEADS = (_ANY_HIGH, _SJIS_HIGH)
+#: encodings in which a character may end with the byte of a backslash, and the bytes with which
+#: their characters of two begin (a character of four bytes in GB18030 is two such pairs). No server
+#: stores them; a client may ask for them (src/include/mb/pg_wchar.h, PG_ENCODING_BE_LAST), by these
+#: names (src/common/encnames.c), in capitals and without other signs.
+HIDING = {
+    **dict.fromkeys(("BIG5", "WIN950", "WINDOWS950"), _ANY_HIGH),
+    **dict.fromkeys(("GBK", "WIN936", "WINDOWS936"), _ANY_HIGH),
+    **dict.fromkeys(("UHC", "WIN949", "WINDOWS949"), _ANY_HIGH),
+    **dict.fromkeys(("JOHAB", "GB18030"), _ANY_HIGH),
+    **dict.fromkeys(("SJIS", "MSKANJI", "SHIFTJIS", "WIN932", "WINDOWS932"), _SJIS_HIGH),
+    "SHIFTJIS2004": _SJIS_HIGH,
+}
 _FIRST, _LETTERS = rb"A-Za-z_\x80-\xff", rb"A-Za-z0-9_\x80-\xff"
 _WORD = rb"[" + _FIRST + rb"][" + _LETTERS + rb"$]*"
 WORD_BYTES = bytes(
@@ -57,7 +71,9 @@ UNFINISHED = re.compile(
 )
 LINE_END = re.compile(rb"[\r\n]")
 BLOCK_EDGE = re.compile(rb"/\*|\*/")
-ESCAPE_EDGE = re.compile(rb"['\\]")
+#: by the bytes that begin a character of two (:data:`HIDING`): what an escape string may end or go
+#: on with
+ESCAPE_EDGES = {lead: re.compile(rb"['\\" + lead + rb"]") for lead in (b"", *_LEADS)}
 #: the line that ends a COPY (handleCopyIn in src/bin/psql/copy.c); no row can look so, COPY doubles
 #: every backslash
 ROWS_END = re.compile(rb"\\\.\r?\n")
@@ -72,19 +88,20 @@ _ONCE = b"+" if sys.version_info >= (3, 11, 5) else b""
 _PLAIN = rb"[^'\"$\\;()/-]*" + _ONCE
 _MARKS = rb'"[^"]*"|-(?=[^-])|/(?=[^*])'
 #: a string after an E is left alone: it may be an E'' string
-_STRINGS = {True: rb"(?<![eE])'[^']*'", False: rb"'[^'\\]*(?:\\.[^'\\]*)*'"}
+_STRINGS = {True: rb"(?<![eE])'[^']*'|", False: rb"'[^'\\]*(?:\\.[^'\\]*)*'|", None: b""}
 
 
-def _stride(standard_strings: bool) -> bytes:
-    simple = _STRINGS[standard_strings] + rb"|" + _MARKS
+def _stride(standard_strings: bool | None) -> bytes:
+    simple = _STRINGS[standard_strings] + _MARKS
     stride = _PLAIN + rb"(?:(?:" + simple + rb")" + _PLAIN + rb")*" + _ONCE
     for _ in range(4):
         stride = _PLAIN + rb"(?:(?:" + simple + rb"|\(" + stride + rb"\))" + _PLAIN + rb")*" + _ONCE
     return stride
 
 
-#: by standard_conforming_strings
-STRIDE = {standard: re.compile(_stride(standard), re.DOTALL) for standard in (True, False)}
+#: by standard_conforming_strings; None: strings are not to be passed over, a character may hide a
+#: backslash
+STRIDE = {standard: re.compile(_stride(standard), re.DOTALL) for standard in _STRINGS}
 #: words that may open or close a block in a routine's body, or parts of longer words
 BLOCK_WORD = re.compile(rb"begin|case|end", re.IGNORECASE)
 
@@ -100,21 +117,21 @@ _COMMON = (
 _ABOVE = rb"(?:\n+|--\n|-- (?:Data for )?Name: [^\r\n]*\n)"
 #: what pg_dump writes above each object
 ABOVE = re.compile(_ABOVE + rb"+")
-#: by standard_conforming_strings: whole statements and what is above them, hundreds at once
-COMMON = {
-    standard: re.compile(
-        rb"(?:"
-        + _ABOVE
-        + rb"*(?:"
-        + _COMMON
-        + rb")"
-        + _stride(standard)
-        + rb";\n){1,1000}"
-        + _ONCE,
-        re.DOTALL,
-    )
-    for standard in (True, False)
-}
+
+
+def _common(before: bytes, after: bytes) -> dict[bool | None, re.Pattern[bytes]]:
+    return {
+        standard: re.compile(
+            before + rb"(?:" + _COMMON + rb")" + _stride(standard) + rb";" + after, re.DOTALL
+        )
+        for standard in _STRINGS
+    }
+
+
+#: whole statements and what is above them, hundreds at once; by the keys of :data:`STRIDE`
+COMMON = _common(rb"(?:" + _ABOVE + rb"*", rb"\n){1,1000}" + _ONCE)
+#: one of them, which is the first group
+COMMON_STATEMENT = _common(_ABOVE + rb"*(", rb")\n")
 
 _SETTING = re.compile(
     rb"\s*(?:SET\s+(?:SESSION\s+|LOCAL\s+)?|SELECT\s+(?:pg_catalog\s*\.\s*)?set_config\s*\(\s*')"
@@ -132,6 +149,26 @@ _COPY_OF_PG_DUMP = re.compile(
     + rb"(?:, "
     + _IDENTIFIER
     + rb")*)\) FROM stdin;"
+)
+_PLAIN_NAME = re.compile(_IDENTIFIER + rb"(?:\." + _IDENTIFIER + rb")*")
+_PLAIN_NAMES = re.compile(_IDENTIFIER + rb"(?:, " + _IDENTIFIER + rb")*")
+#: what pg_dump writes around large objects, and people around their scripts
+_TRANSACTION = re.compile(
+    rb"(?:(BEGIN)(?:\s+(?:WORK|TRANSACTION))?|(START)\s+TRANSACTION"
+    rb"|(?:COMMIT|END)(?:\s+(?:WORK|TRANSACTION))?)\s*;",
+    re.IGNORECASE,
+)
+#: first words of statements that begin or end transactions, or a part of one (PREPARE TRANSACTION)
+TRANSACTION_WORDS = (
+    b"BEGIN",
+    b"START",
+    b"COMMIT",
+    b"END",
+    b"ROLLBACK",
+    b"ABORT",
+    b"SAVEPOINT",
+    b"RELEASE",
+    b"PREPARE",
 )
 _COPY_TOKEN = re.compile(
     rb"\s+|--[^\n\r]*|/\*.*?\*/|(" + _IDENTIFIER + rb"|'[^']*(?:''[^']*)*'|.)", re.DOTALL
@@ -174,6 +211,34 @@ def read_copy(statement: bytes) -> CopyHeader | None:
     return None
 
 
+def compose_copy(header: CopyHeader) -> bytes | None:
+    """The statement that a header stands for, of nothing but its names; None where they are none
+    that pg_dump writes.
+    """
+    if not _PLAIN_NAME.fullmatch(header.table) or header.options not in (b"", b"WITH OIDS"):
+        return None
+    if header.columns and not _PLAIN_NAMES.fullmatch(header.columns):
+        return None
+    columns = b"(" + header.columns + b") " if header.columns else b""
+    oids = header.options + b" " if header.options else b""
+    return b"COPY " + header.table + b" " + columns + oids + b"FROM stdin"
+
+
+def read_transaction(statement: bytes) -> bool | None:
+    """Whether a statement begins a transaction; False: it commits one; None: neither, or not as
+    simply as pg_dump does.
+    """
+    match = _TRANSACTION.fullmatch(statement)
+    return bool(match[1] or match[2]) if match else None
+
+
+def hiding(encoding: str) -> bytes:
+    """The bytes that begin a character which may end with a backslash's byte, as for a class of
+    ``re``; none in most encodings.
+    """
+    return HIDING.get(re.sub(r"[^A-Z0-9]", "", encoding.upper()), b"")
+
+
 def read_setting(statement: bytes) -> tuple[str, str] | None:
     """``("client_encoding", "UTF8")``; None for settings that do not change how a dump reads."""
     match = _SETTING.match(statement)
@@ -196,7 +261,7 @@ def classify(head: Sequence[bytes]) -> str | None:
         return _classify_object(first, more)
     if first in (b"COMMENT", b"SECURITY", b"GRANT", b"REVOKE"):
         return _classify_on(first, more)
-    if first == b"REASSIGN":
+    if first in (b"REASSIGN", b"LOAD"):
         return CLUSTER
     if first == b"UPDATE":
         # pg_dump --create --clean of a template:
@@ -221,12 +286,21 @@ def _classify_object(verb: bytes, more: Sequence[bytes]) -> str | None:
     if more[0] in (b"ROLE", b"GROUP", b"TABLESPACE", b"SYSTEM", b"OWNED"):
         return CLUSTER
     if more[0] == b"USER":
-        return None if len(more) < 2 else OTHER if more[1] == b"MAPPING" else CLUSTER
+        return _classify_user(more[1:])
     if verb == b"CREATE" and more[0] == b"OR":
         return (
             None if len(more) < 3 else ROUTINE if more[2] in (b"FUNCTION", b"PROCEDURE") else OTHER
         )
     return ROUTINE if verb == b"CREATE" and more[0] in (b"FUNCTION", b"PROCEDURE") else OTHER
+
+
+def _classify_user(more: Sequence[bytes]) -> str | None:
+    """``USER MAPPING FOR`` or ``USER MAPPING IF [NOT] EXISTS FOR``; else a role, which may be
+    called mapping.
+    """
+    if not more or (len(more) < 2 and more[0] == b"MAPPING"):
+        return None
+    return OTHER if more[0] == b"MAPPING" and more[1] in (b"FOR", b"IF") else CLUSTER
 
 
 def _classify_role(more: Sequence[bytes]) -> str | None:

@@ -232,7 +232,8 @@ class Inspector(Scanner):
                 f'The line "{_TRAILERS[self._cluster].decode()}" is missing: the dump was cut.',
             )
 
-    def _decode(self, name: bytes) -> str:
+    def decode(self, name: bytes) -> str:
+        """Bytes of the dump, or of a server that answers in its encoding, as text."""
         codec = _CODECS.get(self.encoding) or (
             self.encoding if self.encoding in _SAME_IN_PYTHON else "utf-8"
         )
@@ -256,9 +257,9 @@ class Inspector(Scanner):
 
     def _copy(self, header: CopyHeader | None) -> None:
         if header:
-            self.current_table = self._decode(header.table)
+            self.current_table = self.decode(header.table)
             self._table = self._tables.setdefault(
-                self.current_table, _Table(self._decode(header.columns))
+                self.current_table, _Table(self.decode(header.columns))
             )
 
     def _copy_end(self) -> None:

@@ -6,12 +6,13 @@ depends on everything before it. So the text is read by psql's own rules, byte b
 ask for it and in long strides where they allow it; rows pass without being read at all.
 
 All encodings that a PostgreSQL server may store keep ASCII bytes for ASCII characters, so bytes
-suffice. The few that only a client may ask for (SJIS, BIG5, GBK, ...) hide a backslash in a
-character; that matters in ``E''`` strings alone, and is not looked at.
+suffice. The few that only a client may ask for (SJIS, BIG5, GBK, ...) may hide a backslash in a
+character; it matters where a backslash does, in ``E''`` strings and the like.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from . import grammar
@@ -38,6 +39,9 @@ class Scanner:
     a comment or a token at the end of a piece is kept.
     """
 
+    #: what is passed over at once
+    _COMMON = grammar.COMMON
+
     def __init__(self) -> None:
         #: bytes fed so far
         self.bytes = 0
@@ -47,7 +51,9 @@ class Scanner:
         self._kept = b""
         self._scanned = 0  # so much of what is kept has been read already
         self._mark = 0  # text before this place of the buffer went through _text
-        self._standard_strings = True
+        #: ``standard_conforming_strings``, as far as the dump said so
+        self.standard_strings = True
+        self._hiding = b""  # bytes that begin a character in which a backslash may hide
         self._open = False  # inside a statement
         self._kind: str | None = None
         self._held = False
@@ -93,6 +99,10 @@ class Scanner:
     def _statement(self, buffer: bytes, start: int) -> None:
         """A statement begins."""
 
+    def _common(self, buffer: bytes, match: re.Match[bytes]) -> None:
+        """Whole statements of the kind OTHER (``_COMMON``), for which no other hook is called."""
+        self._statement(buffer, match.start())
+
     def _decided(self, kind: str) -> None:
         """The statement at hand turned out to be of this kind."""
 
@@ -123,12 +133,22 @@ class Scanner:
     def _offset(self, buffer: bytes, place: int) -> int:
         return self.bytes - len(buffer) + place
 
+    @property
+    def _strings(self) -> bool | None:
+        """Which strings may be passed over, as the keys of ``grammar.STRIDE``."""
+        return self.standard_strings or (None if self._hiding else False)
+
+    def reads(self, encoding: str, standard_strings: bool) -> None:
+        """How the text is to be read from here on; what the dump itself says comes here too."""
+        self.encoding, self.standard_strings = encoding, standard_strings
+        self._hiding = grammar.hiding(encoding)
+
     def _sql(self, buffer: bytes, at: int) -> int:
         size = len(buffer)
         while at < size:
             if not self._open:
-                if common := grammar.COMMON[self._standard_strings].match(buffer, at):
-                    self._statement(buffer, at)
+                if common := self._COMMON[self._strings].match(buffer, at):
+                    self._common(buffer, common)
                     at = common.end()
                     continue
                 if above := grammar.ABOVE.match(buffer, at):
@@ -169,7 +189,7 @@ class Scanner:
 
     def _stride(self, buffer: bytes, start: int) -> tuple[int, bool]:
         """Pass over what cannot matter; (place, whether to leave it at that for now)."""
-        stride = grammar.STRIDE[self._standard_strings].match(buffer, start)
+        stride = grammar.STRIDE[self._strings].match(buffer, start)
         at = stride.end()  # type: ignore[union-attr]  # it matches nothing too
         if self._kind == ROUTINE and grammar.BLOCK_WORD.search(buffer, start, at):
             self._blocks = True
@@ -181,7 +201,7 @@ class Scanner:
         if buffer[at] == _QUOTE:
             self._state = (
                 self._escaped
-                if not self._standard_strings or word in (b"e", b"E")
+                if not self.standard_strings or word in (b"e", b"E")
                 else self._string
             )
             return at + 1, True
@@ -205,7 +225,7 @@ class Scanner:
             self._statement(buffer, at)
         if kind == "string":
             self._state = (
-                self._string if self._standard_strings and token == b"'" else self._escaped
+                self._string if self.standard_strings and token == b"'" else self._escaped
             )
         elif kind == "name":
             self._state = self._name
@@ -241,7 +261,7 @@ class Scanner:
 
     def _end(self, buffer: bytes, end: int) -> None:
         if self._kind is None:
-            self._decided(OTHER)
+            self._decided(grammar.classify([*self._head, b";"]) or OTHER)
         elif self._kind == COPY:
             header = grammar.read_copy(buffer[self._mark : end])
             self._copy(header)
@@ -249,9 +269,9 @@ class Scanner:
                 self._state = self._header_end
         elif self._kind == SETTING and (setting := grammar.read_setting(buffer[self._mark : end])):
             if setting[0] == "client_encoding":
-                self.encoding = setting[1].upper()
+                self.reads(setting[1].upper(), self.standard_strings)
             else:
-                self._standard_strings = setting[1].lower() not in _OFF
+                self.reads(self.encoding, setting[1].lower() not in _OFF)
         self._flush(buffer, end)
         self._open = self._held = False
         self._statement_end()
@@ -291,16 +311,16 @@ class Scanner:
         return found + width
 
     def _escaped(self, buffer: bytes, at: int) -> int:
-        match = grammar.ESCAPE_EDGE.search(buffer, at)
-        if match is None:
-            return len(buffer)
-        at = match.start()
-        if at + 1 == len(buffer):
-            return at
-        if buffer[at] == _BACKSLASH or buffer[at + 1] == _QUOTE:
-            return at + 2
-        self._state = self._sql
-        return at + 1
+        edge = grammar.ESCAPE_EDGES[self._hiding]
+        while match := edge.search(buffer, at):
+            at = match.start()
+            if at + 1 == len(buffer):
+                return at
+            if buffer[at] == _QUOTE and buffer[at + 1] != _QUOTE:
+                self._state = self._sql
+                return at + 1
+            at += 2  # what a backslash or a character's first byte takes with it
+        return len(buffer)
 
     def _dollar(self, buffer: bytes, at: int) -> int:
         found = buffer.find(self._tag, at)

@@ -7,14 +7,8 @@ import subprocess
 import pytest
 
 from postgres_backup.errors import DatabaseError
-from postgres_backup.postgresql import programs
 from postgres_backup.postgresql.load import Load
 from tests.integration.restoring import rows_of, run_sql
-
-
-@pytest.fixture
-def tools(database, config):
-    return programs.find(config.settings, database.server.major)
 
 
 @pytest.fixture
@@ -36,7 +30,7 @@ def dump(database) -> bytes:
 
 @pytest.mark.parametrize("transaction", [False, True], ids=["by table", "in one transaction"])
 def test_what_was_dumped_stands_in_another_database(
-    transaction, dump, database, new_database, tools
+    transaction, dump, database, new_database, config
 ):
     other = new_database(owner=f"{database.owner}_too")
     run_sql(
@@ -46,7 +40,7 @@ def test_what_was_dumped_stands_in_another_database(
         name=other.name,
         owner=database.owner,
     )
-    with Load(tools, other.name, transaction=transaction) as load:
+    with Load(config.settings, other.name, transaction=transaction) as load:
         for start in range(0, len(dump), 1000):
             load.feed(dump[start : start + 1000])
         report = load.inspect()
@@ -55,22 +49,22 @@ def test_what_was_dumped_stands_in_another_database(
     assert rows_of(other.server, other.name) == rows_of(database.server, database.name)
 
 
-def test_a_load_that_is_not_finished_leaves_nothing_in_a_transaction(dump, database, tools):
+def test_a_load_that_is_not_finished_leaves_nothing_in_a_transaction(dump, database, config):
     run_sql(database.server, database.name, "DROP TABLE users")
-    with Load(tools, database.name, transaction=True) as load:
+    with Load(config.settings, database.name, transaction=True) as load:
         load.feed(dump)
         assert load.inspect().complete
     assert database.execute("SELECT to_regclass('users')::text") == [(None,)]
 
 
-def loaded(tools, name: str, dump: bytes) -> None:
-    with Load(tools, name, transaction=True) as load:
+def loaded(config, name: str, dump: bytes) -> None:
+    with Load(config.settings, name, transaction=True) as load:
         load.feed(dump)
         load.inspect()
         load.finish()
 
 
-def test_a_statement_that_fails_is_told_with_what_helps(dump, database, tools):
+def test_a_statement_that_fails_is_told_with_what_helps(dump, database, config):
     run_sql(database.server, database.name, "DROP TABLE users")
     for altered, message, hint in (
         (
@@ -85,6 +79,6 @@ def test_a_statement_that_fails_is_told_with_what_helps(dump, database, tools):
         ),
     ):
         with pytest.raises(DatabaseError, match=message) as caught:
-            loaded(tools, database.name, altered)
+            loaded(config, database.name, altered)
         assert caught.value.hint.startswith(hint)
     assert database.execute("SELECT to_regclass('users')::text") == [(None,)]

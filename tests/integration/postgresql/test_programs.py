@@ -201,7 +201,7 @@ def test_psql_that_is_ended_early_runs_no_half_statement(database, config):
         owner=database.owner,
     )
     found = programs.find(config.settings, database.server.major)
-    with Load(found, database.name) as load:
+    with Load(config.settings, database.name) as load:
         load.send(b"DELETE FROM t")  # ... WHERE id = 1;
         time.sleep(0.5)
     assert database.execute("SELECT count(*) FROM t") == [(2,)]
@@ -220,7 +220,7 @@ def test_an_error_names_the_cause_and_never_a_row(database, config):
         b"--\n-- PostgreSQL database dump\n--\n\n"
         b"COPY public.t (id, who) FROM stdin;\n1\tprivate matter\n1\tprivate matter\n\\.\n\n"
     )
-    with Load(found, database.name) as load:
+    with Load(config.settings, database.name) as load:
         load.feed(rows)
         with pytest.raises(DatabaseError, match="duplicate key") as caught:
             load.finish()
