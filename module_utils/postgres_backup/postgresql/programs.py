@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs of the right major: pg_dump, pg_dumpall, pg_restore and psql.
+"""PostgreSQL's own programs of the right major: pg_dump, pg_dumpall and pg_restore.
 
 They come from this machine or, with ``db_container``, from the container the server runs in. The
 password travels in the environment, never in an argument.
@@ -22,9 +22,6 @@ from ..settings import Settings
 
 #: where Debian, Ubuntu and the PostgreSQL project's packages put a major's programs
 _PACKAGED = "/usr/lib/postgresql/{major}/bin"
-#: first minor of each major whose psql knows \restrict (CVE-2025-8714, PostgreSQL's release notes
-#: of 2025-08-14)
-_RESTRICT_SINCE = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,12 +85,6 @@ class Programs:
         return Process(
             program, self.argv(program, database, *arguments), self.environment(), stdin, stdout
         )
-
-    @property
-    def knows_restrict(self) -> bool:
-        r"""psql understands the ``\restrict`` lines that newer dumps begin with."""
-        major, minor = _numbers(self.version)
-        return major > max(_RESTRICT_SINCE) or minor >= _RESTRICT_SINCE.get(major, 10**6)
 
 
 #: defaults of a server, role or database that would cut the work short, refuse it, or write the
@@ -264,11 +255,7 @@ class Process:
             )
 
     def end(self) -> None:
-        """Make sure that it is gone, whatever happened; no error.
-
-        By a signal before its input is closed: at the end of input psql would run the half of a
-        statement that it has.
-        """
+        """Make sure that it is gone, whatever happened; no error."""
         if self.child.poll() is None:
             self.child.terminate()
             try:

@@ -29,6 +29,14 @@ _KEPT = 64 << 10
 #: milliseconds after which a wait looks whether it should end
 _LOOK = 200
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
+#: the long fields of a notice, and about how many bytes the others are
+_REMARK = (
+    DiagnosticField.MESSAGE_PRIMARY,
+    DiagnosticField.MESSAGE_DETAIL,
+    DiagnosticField.MESSAGE_HINT,
+    DiagnosticField.CONTEXT,
+)
+_REMARK_BYTES = 90
 _IN, _OUT = select.POLLIN, select.POLLOUT
 
 
@@ -205,7 +213,8 @@ class Session:
 
     def _notice(self, result: psycopg.pq.abc.PGresult) -> None:
         """What the server only remarks is dropped, however much it is."""
-        self._answered = max(0, self._answered - len(result.error_message))
+        parts = [result.error_field(field) or b"" for field in _REMARK]
+        self._answered = max(0, self._answered - sum(map(len, parts)) - _REMARK_BYTES)
 
     def _take(self) -> None:
         """The next result in the pipeline, which is there."""

@@ -14,7 +14,6 @@ import pytest
 from demo.postgres_server import available_majors, find_programs
 from postgres_backup.errors import DatabaseError
 from postgres_backup.postgresql import programs
-from postgres_backup.postgresql.load import Load
 from tests.integration.restoring import run_sql
 
 
@@ -31,15 +30,6 @@ def test_those_of_the_servers_major(postgres, database, config):
     assert (found.directory, found.version.split(".")[0]) == (
         str(find_programs(postgres.major)),
         str(postgres.major),
-    )
-    assert found.knows_restrict == (
-        b"\\restrict"
-        in subprocess.run(
-            [postgres.bin_dir / "pg_dump", "--schema-only"],
-            env=postgres.environment(),
-            capture_output=True,
-            check=True,
-        ).stdout
     )
 
 
@@ -58,22 +48,6 @@ def test_others_are_refused_with_what_to_install(database, config, tmp_path):
         programs.find(config.settings, 16)
     with pytest.raises(DatabaseError, match="none"):
         programs.find(config.change(PG_BIN_DIR=str(tmp_path / "nothing")), 16)
-
-
-@pytest.mark.parametrize(
-    ("version", "knows"),
-    [
-        ("15.13", False),
-        ("15.14", True),
-        ("16.9", False),
-        ("16.10", True),
-        ("17.5", False),
-        ("17.6", True),
-        ("18.0", True),
-    ],
-)
-def test_which_psql_knows_restrict(version, knows, config, database):
-    assert programs.Programs(config.settings, "/nowhere", version).knows_restrict is knows
 
 
 @pytest.mark.parametrize(
@@ -188,47 +162,3 @@ def test_how_it_ended_is_always_seen(database, config, tmp_path):
         pass
     assert process.child.returncode == -15
     assert time.monotonic() - began < 5
-
-
-def test_psql_that_is_ended_early_runs_no_half_statement(database, config):
-    """At the end of its input psql would run what it has: half a statement may be a whole one."""
-    run_sql(
-        database.server,
-        database.name,
-        "CREATE TABLE t (id int)",
-        "INSERT INTO t VALUES (1), (2)",
-        "ALTER TABLE t OWNER TO {owner}",
-        owner=database.owner,
-    )
-    found = programs.find(config.settings, database.server.major)
-    with Load(config.settings, database.name) as load:
-        load.send(b"DELETE FROM t")  # ... WHERE id = 1;
-        time.sleep(0.5)
-    assert database.execute("SELECT count(*) FROM t") == [(2,)]
-
-
-def test_an_error_names_the_cause_and_never_a_row(database, config):
-    run_sql(
-        database.server,
-        database.name,
-        "CREATE TABLE t (id int PRIMARY KEY, who text)",
-        "ALTER TABLE t OWNER TO {owner}",
-        owner=database.owner,
-    )
-    found = programs.find(config.settings, database.server.major)
-    rows = (
-        b"--\n-- PostgreSQL database dump\n--\n\n"
-        b"COPY public.t (id, who) FROM stdin;\n1\tprivate matter\n1\tprivate matter\n\\.\n\n"
-    )
-    with Load(config.settings, database.name) as load:
-        load.feed(rows)
-        with pytest.raises(DatabaseError, match="duplicate key") as caught:
-            load.finish()
-    assert "private matter" not in str(caught.value)
-
-
-def test_psql_that_has_stopped_is_noticed_while_it_is_fed(database, config):
-    with Load(programs.find(config.settings, database.server.major), database.name) as load:
-        load.send(b"SELECT no_such_function();\n")
-        with pytest.raises(DatabaseError, match="no_such_function"):
-            load.send(b"SELECT 1;\n" * 200_000)  # until the pipe says that nobody reads

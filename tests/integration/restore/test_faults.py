@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -63,8 +62,8 @@ def unnoticed(made: Database):
 
 @contextlib.contextmanager
 def restoring(config, s3, *arguments: str, seconds: float = 20):
-    """The command at work, held up where it reads the object, its side database made and psql
-    waiting.
+    """The command at work, held up where it reads the object, its side database made and a
+    session in it waiting.
     """
     with FaultProxy(s3.endpoint_url) as between:
         config.change(S3_ENDPOINT_URL=between.endpoint_url)
@@ -217,7 +216,7 @@ def test_killed_outright_the_next_restore_clears_up(shop, config, s3):
         owner=shop.owner,
     )
     assert rows_of(server, name) == rows
-    wait_for("psql to end", lambda: not engine.programs_at_work(server, name))
+    wait_for("its session to end", lambda: not sessions_in(server, *left))
     done = engine.run(config.path, "restore", "latest", "--json")
     assert done.returncode == 0, done.stderr
     kept = engine.answer(done)["kept_database"]
@@ -225,16 +224,26 @@ def test_killed_outright_the_next_restore_clears_up(shop, config, s3):
     assert all(f"removing {other}" in done.stderr for other in [*left, begun])
 
 
-def test_psql_killed(shop, config, s3):
+def sessions_in(server: PostgresServer, name: str) -> list[int]:
+    """The processes of a load."""
+    found = server.execute(
+        "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = %s",
+        params=(name, "postgres-backup"),
+    )
+    return [pid for (pid,) in found]
+
+
+def test_the_session_of_a_load_is_ended(shop, config, s3):
     server, name = shop.server, shop.name
     create_backup(Job(config.settings))
     with unnoticed(shop):
         with restoring(config, s3, seconds=3) as (running, hang):
-            (psql,) = wait_for("psql", lambda: engine.programs_at_work(server, f"{name}_restore_"))
-            os.kill(psql, signal.SIGKILL)
+            (side,) = [x for x in databases_of(server) if x.startswith(f"{name}_restore_")]
+            (pid,) = wait_for("its session", lambda: sessions_in(server, side))
+            server.execute("SELECT pg_terminate_backend(%s)", params=(pid,))
             hang.times = hang.done
             done = ended(running)
-        engine.failed_well(done, 1, "psql")
+        engine.failed_well(done, 1, "terminating connection", "ended the connection")
 
 
 def test_a_second_restore_is_told_who_is_at_work(shop, config, s3):
