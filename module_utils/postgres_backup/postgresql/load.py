@@ -260,9 +260,7 @@ class Load:
             self._open = False
 
     def _explained(self, refused: Refused) -> Exception:
-        return explained(
-            refused, self.guard.decode(refused.message), self._user, self._superusers
-        )
+        return explained(refused, self.guard.decode(refused.message), self._user, self._superusers)
 
 
 def _refusal(code: str, cause: str) -> BadBackupError:

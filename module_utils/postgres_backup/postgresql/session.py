@@ -7,11 +7,9 @@ one command and refuses two. psycopg's cursors would need Python's codec of ever
 
 from __future__ import annotations
 
-import fcntl
+import os
 import re
 import select
-import struct
-import termios
 from collections import deque
 from typing import NamedTuple
 
@@ -22,21 +20,14 @@ from ..machine import signals
 
 #: so much is handed to libpq before a look whether it went out, bytes
 _WINDOW = 64 << 10
-#: a server's answers to one statement: more than any of pg_dump's has, bytes
-_ANSWER_BYTES = 16 << 20
+#: by how much this process may grow while it waits for an answer, bytes: more than for any of
+#: pg_dump's statements
+_ANSWER_BYTES = 48 << 20
 #: so much of a statement is kept to find the line of an error in it, bytes
 _KEPT = 64 << 10
 #: milliseconds after which a wait looks whether it should end
 _LOOK = 200
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
-#: the long fields of a notice, and about how many bytes the others are
-_REMARK = (
-    DiagnosticField.MESSAGE_PRIMARY,
-    DiagnosticField.MESSAGE_DETAIL,
-    DiagnosticField.MESSAGE_HINT,
-    DiagnosticField.CONTEXT,
-)
-_REMARK_BYTES = 90
 _IN, _OUT = select.POLLIN, select.POLLOUT
 
 
@@ -71,10 +62,11 @@ class Session:
         self._connection = connection
         self._pg = connection.pgconn
         self._pg.nonblocking = 1
-        self._pg.notice_handler = self._notice
+        # what the server only remarks is dropped, however much it is
+        self._pg.notice_handler = None
         self._poll = select.poll()
         self._sent: deque[_Sent] = deque()
-        self._unsent = self._answered = 0
+        self._unsent = 0
         self._synced = True
         self._refused: Refused | None = None
         self._value: bytes | None = None
@@ -108,12 +100,15 @@ class Session:
         try:
             self._pg.pipeline_sync()
             self._push()
+            before = _resident()
             while not self._synced:
                 while not self._synced and not self._pg.is_busy():
                     self._take()
                 if not self._synced:
                     self._wait(_IN)
-                    self._receive()
+                    self._pg.consume_input()
+                    if _resident() - before > _ANSWER_BYTES:
+                        raise self._too_much()
         except psycopg.OperationalError as error:
             raise self._lost(error) from None
         refused, self._refused = self._refused, None
@@ -187,14 +182,14 @@ class Session:
         self._unsent = 0
         while self._pg.flush():
             if self._wait(_IN | _OUT) & ~_OUT:
-                self._receive()
+                self._pg.consume_input()
                 while (self._sent or not self._synced) and not self._pg.is_busy():
                     self._take()
 
     def _drain(self) -> None:
         while self._pg.flush():
             if self._wait(_IN | _OUT) & ~_OUT:
-                self._receive()
+                self._pg.consume_input()
 
     def _wait(self, events: int) -> int:
         self._poll.register(self._pg.socket, events)
@@ -202,25 +197,14 @@ class Session:
             signals.look()
         return ready[0][1]
 
-    def _receive(self) -> None:
-        """Read what has come, and no answer that would not fit into memory."""
-        count = fcntl.ioctl(self._pg.socket, termios.FIONREAD, b"\0" * 4)
-        self._answered += int(struct.unpack("i", count)[0])
-        if self._answered > _ANSWER_BYTES:
-            line = self._sent[0].line if self._sent else 0
-            raise Refused(b"the statement returns more than any of pg_dump's", "54000", b"", line)
-        self._pg.consume_input()
-
-    def _notice(self, result: psycopg.pq.abc.PGresult) -> None:
-        """What the server only remarks is dropped, however much it is."""
-        parts = [result.error_field(field) or b"" for field in _REMARK]
-        self._answered = max(0, self._answered - sum(map(len, parts)) - _REMARK_BYTES)
+    def _too_much(self) -> Refused:
+        line = self._sent[0].line if self._sent else 0
+        return Refused(b"the statement returns more than any of pg_dump's", "54000", line=line)
 
     def _take(self) -> None:
         """The next result in the pipeline, which is there."""
         result = self._pg.get_result()
         if result is None:
-            self._answered = 0
             if self._sent:
                 self._sent.popleft()
             return
@@ -236,9 +220,8 @@ class Session:
         while True:
             while self._pg.is_busy():
                 self._wait(_IN)
-                self._receive()
+                self._pg.consume_input()
             result = self._pg.get_result()
-            self._answered = 0
             if result is None:
                 return
             if result.status not in wanted:
@@ -275,6 +258,12 @@ def _refused(result: psycopg.pq.abc.PGresult, sent: _Sent) -> Refused:
         line += sent.text.count(b"\n") + int(copied[1])
     sqlstate = said(DiagnosticField.SQLSTATE).decode("ascii", "replace")
     return Refused(message, sqlstate, said(DiagnosticField.MESSAGE_DETAIL), line)
+
+
+def _resident() -> int:
+    """How much memory this process has, bytes."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _first_line(text: bytes) -> bytes:

@@ -83,7 +83,7 @@ class Guard(Inspector):
         self._lines = 0  # line ends that have passed
         self._line = 0  # in which the statement at hand begins
         self._dropping = False
-        self._header: CopyHeader | None = None
+        self._copied: CopyHeader | None = None
         self._connected = b""
 
     def _text(self, buffer: bytes, start: int, end: int) -> None:
@@ -140,17 +140,17 @@ class Guard(Inspector):
                 "than the dump",
             )
         super()._copy(header)
-        self._header = header
+        self._copied = header
 
     def _statement_end(self) -> None:
         collected, self._collected = self._collected, None
         dropping, self._dropping = self._dropping, False
         if dropping or collected is None:
             return
-        if self._kind == COPY and self._header is not None:
+        if self._kind == COPY and self._copied is not None:
             # composed anew of the names alone: no comment in it can hide where it copies from
-            text = grammar.compose_copy(self._header) or b""
-            self._sink.copy(self._header, text, self._line)
+            text = grammar.compose_copy(self._copied) or b""
+            self._sink.copy(self._copied, text, self._line)
         elif self._head[0] in TRANSACTION_WORDS:
             self._control(collected.getvalue())
         else:

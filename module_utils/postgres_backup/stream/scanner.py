@@ -200,9 +200,7 @@ class Scanner:
             return at - len(word), True  # what comes next may belong to this word
         if buffer[at] == _QUOTE:
             self._state = (
-                self._escaped
-                if not self.standard_strings or word in (b"e", b"E")
-                else self._string
+                self._escaped if not self.standard_strings or word in (b"e", b"E") else self._string
             )
             return at + 1, True
         if buffer[at] == _DOLLAR and grammar.NAME_BYTE.search(word):
@@ -224,9 +222,7 @@ class Scanner:
             self._depth, self._begins, self._blocks = 0, 0, False
             self._statement(buffer, at)
         if kind == "string":
-            self._state = (
-                self._string if self.standard_strings and token == b"'" else self._escaped
-            )
+            self._state = self._string if self.standard_strings and token == b"'" else self._escaped
         elif kind == "name":
             self._state = self._name
         elif kind == "dollar":

@@ -397,7 +397,12 @@ def test_a_routine_that_psql_cannot_load(postgres, new_database):
 
 def load(server, database, dump, pieces=65536):
     """As the superuser, who could do everything."""
-    unused = {"server_name": "x", "databases": (database,), "s3_endpoint_url": "http://x", "s3_bucket": "xxx"}
+    unused = {
+        "server_name": "x",
+        "databases": (database,),
+        "s3_endpoint_url": "http://x",
+        "s3_bucket": "xxx",
+    }
     settings = Settings(
         **unused, s3_access_key="x", s3_secret_key="x", db_user=server.superuser,
         db_host=server.host, db_port=server.port, db_password=server.password,
