@@ -40,7 +40,7 @@ KNOWS = {
     "page": "the report as one HTML file; on the controller only, not packed for servers",
     "health": "is all well, and who is told: status, alarms, trend, metrics, costs",
     "verify": "reads a backup back, and proves that it is whole",
-    "postgresql": "the server: connections, pg_dump and psql, databases, the swap of names",
+    "postgresql": "the server: connections, pg_dump, loads, databases, the swap of names",
     "catalog": "what is in the bucket: names, manifests, owners, journal, retention",
     "job": "what one piece of work is about: settings, database, keys, check, progress",
     "stream": "the bytes of a dump: scanner, inspector, guard, compression, encryption",

@@ -119,7 +119,7 @@ class Settings:
     db_password: Annotated[str, Variable("DB_PASSWORD")] = dataclasses.field(default="", repr=False)
     #: name of the container whose own programs dump and load; empty: this machine's
     db_container: Annotated[str, Variable("DB_CONTAINER")] = ""
-    #: folder of pg_dump and psql; empty: the newest installed one that fits the server
+    #: folder of pg_dump and pg_restore; empty: the newest installed one that fits the server
     pg_bin_dir: Annotated[str, Variable("PG_BIN_DIR")] = ""
 
     # the bucket

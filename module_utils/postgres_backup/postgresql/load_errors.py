@@ -14,8 +14,10 @@ from .session import Refused
 
 _GRANT = 'As a superuser: GRANT "{0}" TO "{user}";'
 _NAME = r"[\"«„“»](.+?)[\"»“”«]"
-#: SQLSTATE (or its class), what the message says, what helps; the first that fits
+_NOT_IN_PLACE = "This cannot be done in place: restore beside the live database"
+#: SQLSTATE (or its class), what is said, what helps; the first that fits
 _HINTS = (
+    ("", "DROP SUBSCRIPTION", _NOT_IN_PLACE),
     ("42704", rf"role {_NAME} does not exist", 'Create it first: CREATE ROLE "{0}";'),
     (
         "0A000",
@@ -105,17 +107,21 @@ def explained(
     """
     where = f"line {refused.line}: " if refused.line else ""
     state = f" (SQLSTATE {refused.sqlstate})" if refused.sqlstate else ""
-    hint = _hint(refused, message, user, superusers)
+    hint = _hint(
+        refused, f"{message} {refused.detail.decode('utf-8', 'replace')}", user, superusers
+    )
     return DatabaseError(f"Failed to load the dump: {where}{message}{state}", hint)
 
 
-def _hint(refused: Refused, message: str, user: str, superusers: tuple[str, ...]) -> str:
+def _hint(refused: Refused, said: str, user: str, superusers: tuple[str, ...]) -> str:
     if not refused.sqlstate:
         return _LOST
+    if refused.sqlstate == "25001" and not refused.line:
+        return _NOT_IN_PLACE  # it is what empties the live database
     for state, pattern, hint in _HINTS:
         if not refused.sqlstate.startswith(state):
             continue
-        match = re.search(pattern, message)
+        match = re.search(pattern, said)
         if match and not (hint is _GRANT and match[1] in superusers):
             return hint.format(*match.groups(), user=user)
     return "The database server's log has more"

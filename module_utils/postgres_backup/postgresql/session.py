@@ -36,7 +36,7 @@ class Refused(Exception):
 
     :ivar sqlstate: of PostgreSQL's error codes; empty where the connection broke.
     :ivar message: the server's, one line, in the session's client_encoding.
-    :ivar detail: the server's; it may hold rows.
+    :ivar detail: the server's detail and hint; it may hold rows.
     :ivar line: of the dump, where the statement begins, or the place in it that is wrong; 0: the
         statement is none of the dump's.
     """
@@ -257,7 +257,8 @@ def _refused(result: psycopg.pq.abc.PGresult, sent: _Sent) -> Refused:
     if line and copied:
         line += sent.text.count(b"\n") + int(copied[1])
     sqlstate = said(DiagnosticField.SQLSTATE).decode("ascii", "replace")
-    return Refused(message, sqlstate, said(DiagnosticField.MESSAGE_DETAIL), line)
+    detail = said(DiagnosticField.MESSAGE_DETAIL) + b" " + said(DiagnosticField.MESSAGE_HINT)
+    return Refused(message, sqlstate, detail, line)
 
 
 def _resident() -> int:
