@@ -37,8 +37,9 @@ def copied(scale: float) -> bytes:
 def defined(scale: float) -> bytes:
     """9,000 statements that make things."""
     return b"".join(
-        b"--\n-- Name: t%d; Type: TABLE\n--\n\nCREATE TABLE public.t%d (\n    id integer NOT NULL,\n"
-        b"    a text\n);\n\n\nALTER TABLE ONLY public.t%d ADD CONSTRAINT c%d PRIMARY KEY (id);\n\n\n"
+        b"--\n-- Name: t%d; Type: TABLE\n--\n\n"
+        b"CREATE TABLE public.t%d (\n    id integer NOT NULL,\n    a text\n);\n\n\n"
+        b"ALTER TABLE ONLY public.t%d ADD CONSTRAINT c%d PRIMARY KEY (id);\n\n\n"
         b"COMMENT ON TABLE public.t%d IS 'number %d';\n\n\n" % (n, n, n, n, n, n)
         for n in range(int(3_000 * scale))
     )

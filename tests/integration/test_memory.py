@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from pathlib import Path
@@ -59,3 +60,29 @@ def test_three_gigabytes_in_bounded_memory(wide, new_config, s3, bucket, tmp_pat
     print(f"verify: {time.monotonic() - began:.1f} s, peak {read['peak_kb'] / 1024:.0f} MiB")
     assert read["status"] == 0, read["err"]
     assert read["peak_kb"] < 200 * 1024
+
+
+@pytest.mark.alone
+def test_the_longest_statements_in_bounded_memory(database, new_config, s3, s3_client, bucket):
+    """libpq keeps two copies of a statement until it is done, beside ours; one that is longer than
+    64 MiB is refused before it gets there.
+    """
+    config = new_config(
+        database,
+        s3,
+        bucket,
+        DB_USER=database.server.superuser,
+        DB_PASSWORD=database.server.password,
+    )
+    key = "postgres-backup/postgres-backup-2020-01-01_00-00-00.sql.gz"
+    head = b"--\n-- PostgreSQL database dump\n--\n\nCREATE TABLE public.t (a text);\n"
+    tail = b"--\n-- PostgreSQL database dump complete\n--\n\n"
+    for megabytes, status, most in ((40, 0, 200), (63, 0, 300), (200, 4, 200)):
+        value = b"x" * (megabytes << 20)
+        row = b"INSERT INTO public.t VALUES ('" + value + b"');\n"
+        s3_client.put_object(Bucket=bucket, Key=key, Body=gzip.compress(head + row + row + tail, 1))
+        done = engine.measured(config, "restore", key.rpartition("/")[2], "--json")
+        print(f"{megabytes} MiB: peak {done['peak_kb'] / 1024:.0f} MiB")
+        assert done["status"] == status, done["err"]
+        assert done["peak_kb"] < most * 1024
+    assert "longer than 64 MiB" in done["err"]
