@@ -17,26 +17,20 @@ from psycopg import sql
 from psycopg.abc import Params
 from psycopg.rows import class_row, scalar_row
 
-from ..errors import DatabaseError
+from ..errors import DatabaseError, UsageError
 from ..settings import Settings
+from . import raw_text, session
 
 T = TypeVar("T")
 Query: TypeAlias = str | bytes | sql.SQL | sql.Composed
 
 MAINTENANCE_DATABASES = ("postgres", "template1")
-#: whatever the server, the role or the database say by default: our work is neither cut short nor
-#: read-only, times are UTC, and a name is quoted where it must be, as in a dump
-OPTIONS = " ".join(
-    f"-c {setting}"
-    for setting in (
-        "TimeZone=UTC",
-        "statement_timeout=0",
-        "lock_timeout=0",
-        "idle_in_transaction_session_timeout=0",
-        "default_transaction_read_only=off",
-        "quote_all_identifiers=off",
-    )
-)
+#: whatever the server, the role or the database say by default, see :mod:`.session`
+OPTIONS = session.options(session.COMMON | {"TimeZone": "UTC"})
+#: newer majors only, so they cannot stand in OPTIONS
+_NEWER = sql.SQL("""
+SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+WHERE name IN ({})""").format(sql.SQL(", ").join(map(sql.Literal, session.SINCE)))
 
 
 @contextmanager
@@ -44,6 +38,7 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
     """A connection; autocommit unless an isolation level is named.
 
     :raises DatabaseError: the server cannot be reached or refuses; says what to check.
+    :raises UsageError: it is no server, but a pooler before one.
     """
     try:
         connection = psycopg.connect(
@@ -54,18 +49,16 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
             dbname=database,
             connect_timeout=10,
             application_name="postgres-backup",
+            # every server takes it; what it converts is asked for in UTF8 a moment later
+            client_encoding="SQL_ASCII",
             options=OPTIONS,
             autocommit=True,
         )
     except psycopg.OperationalError as error:
         raise _explained(settings, database, error) from None
     try:
-        # newer majors only, so they cannot stand in OPTIONS
-        connection.execute(
-            """
-            SELECT set_config(name, '0', false) FROM pg_settings
-            WHERE name IN ('transaction_timeout', 'idle_session_timeout')"""
-        )
+        _refuse_pooler(settings, connection)
+        _settle(connection)
         if isolation:
             connection.autocommit = False
             connection.isolation_level = psycopg.IsolationLevel[isolation]
@@ -76,6 +69,54 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
         ) from error
     finally:
         connection.close()
+
+
+def _refuse_pooler(settings: Settings, connection: psycopg.Connection) -> None:
+    """A pooler gives its clients numbers of its own, since it cannot know yet which server process
+    will serve them; PostgreSQL's are those of its processes. Tried with PgBouncer 1.18.
+
+    :raises UsageError: before anything else was said over the connection.
+    """
+    [own] = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() or (0,)
+    if own != connection.info.backend_pid:
+        raise _pooler(settings)
+
+
+def _pooler(settings: Settings) -> UsageError:
+    return UsageError(
+        f"Failed to talk to PostgreSQL itself at {settings.db_host}:{settings.db_port}: "
+        "a pooler (such as PgBouncer) answers there, and would hand our sessions on to the "
+        "application, which then finds no tables",
+        "Set backup_db_port (and backup_db_host) to PostgreSQL's own, usually 5432. "
+        "Nothing was touched",
+    )
+
+
+def _settle(connection: psycopg.Connection) -> None:
+    """What startup options cannot say."""
+    plain_search_path(connection)
+    if connection.info.parameter_status("server_encoding") in raw_text.UNCONVERTED:
+        raw_text.teach(connection)
+    else:
+        connection.execute("SET client_encoding TO UTF8")
+    connection.execute(_NEWER)
+
+
+def plain_search_path(connection: psycopg.Connection) -> None:
+    """As it is over every new connection: our questions find PostgreSQL's own functions, and tables
+    are called alike, whatever the database says.
+    """
+    connection.execute("SET search_path TO public")
+
+
+def own_search_path(connection: psycopg.Connection) -> None:
+    """The database's own, behind PostgreSQL's: for statements that run functions and operators of
+    the application, which may count on it.
+    """
+    connection.execute("RESET search_path")
+    connection.execute("""
+        SELECT pg_catalog.set_config('search_path', pg_catalog.concat(
+            'pg_catalog, ', pg_catalog.current_setting('search_path')), false)""")
 
 
 @contextmanager
@@ -167,9 +208,13 @@ def first_line(error: BaseException) -> str:
     return re.sub(r"^.*?(FATAL|ERROR):\s*", "", text.strip())
 
 
-def _explained(settings: Settings, database: str, error: psycopg.OperationalError) -> DatabaseError:
+def _explained(
+    settings: Settings, database: str, error: psycopg.OperationalError
+) -> DatabaseError | UsageError:
     text, where = str(error), f"{settings.db_host}:{settings.db_port}"
     said = first_line(error)
+    if "unsupported startup parameter" in text:  # PgBouncer's words; PostgreSQL takes ours
+        return _pooler(settings)
     if "password authentication failed" in text or "no password supplied" in text:
         return DatabaseError(
             f"Failed to log in to PostgreSQL at {where} as {settings.db_user}: {said}",
@@ -188,6 +233,12 @@ def _explained(settings: Settings, database: str, error: psycopg.OperationalErro
     if "starting up" in text or "shutting down" in text or "in recovery" in text:
         return DatabaseError(
             f"Failed to reach PostgreSQL at {where}: {said}", "Wait until it is up, then try again"
+        )
+    if "max_locks_per_transaction" in text:
+        return DatabaseError(
+            f"Failed to reach PostgreSQL at {where}: {said}",
+            "Its room for locks is full: raise max_locks_per_transaction in its postgresql.conf "
+            "and restart it",
         )
     if "permission denied" in text or "CONNECT privilege" in text:
         return DatabaseError(

@@ -18,6 +18,9 @@ from .connection import connect, rows
 
 _FILES = """
 SELECT c.oid::bigint AS table, format('%I.%I', n.nspname, c.relname) AS name,
+       CASE WHEN getdatabaseencoding() IN ('SQL_ASCII', 'EUC_TW', 'MULE_INTERNAL')
+            THEN convert_to(format('%I.%I', n.nspname, c.relname), getdatabaseencoding())
+       END AS raw,
        c.relfilenode::bigint AS file
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
@@ -28,7 +31,13 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
 class _File:
     table: int
     name: str
+    raw: bytes | None
     file: int
+
+    @property
+    def as_dumped(self) -> str:
+        """Its name as the inspector reads it in a dump; Python lacks some encodings."""
+        return self.name if self.raw is None else self.raw.decode(errors="backslashreplace")
 
 
 def rewritten_since(
@@ -46,5 +55,19 @@ def rewritten_since(
     with connect(settings, database) as now:
         after = {found.table: found.file for found in rows(now, _File, _FILES)}
     return frozenset(
-        found.name for table, found in before.items() if after.get(table, found.file) != found.file
+        found.as_dumped
+        for table, found in before.items()
+        if after.get(table, found.file) != found.file
     )
+
+
+def dropped_since(snapshot: psycopg.Connection, settings: Settings, database: str) -> list[str]:
+    """The tables of a snapshot that are gone now, by qualified name: whatever language the server's
+    messages are in, this says why a dump of the snapshot failed.
+
+    :param snapshot: as for :func:`rewritten_since`.
+    """
+    before = {found.table: found for found in rows(snapshot, _File, _FILES)}
+    with connect(settings, database) as now:
+        after = {found.table for found in rows(now, _File, _FILES)}
+    return sorted(found.as_dumped for table, found in before.items() if table not in after)
