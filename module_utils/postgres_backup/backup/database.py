@@ -34,7 +34,7 @@ from ..postgresql.facts import (
     server_facts,
 )
 from ..postgresql.pg_dump import Dump, VanishedError, dump_globals
-from ..postgresql.rewritten import dropped_since, rewritten_since
+from ..postgresql.rewritten import rewritten_since, why_it_failed
 from ..s3.store import HASTY, Store
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
@@ -233,7 +233,7 @@ class _Run:
                 try:
                     pump(job, dump, upload, begun)
                 except DatabaseError as error:
-                    raise self._vanished(connection, error) from None
+                    raise why_it_failed(connection, job.settings, job.database, error) from None
                 rewritten &= dump.report.tables.keys()
                 if rewritten and not last:
                     raise _RewrittenError(rewritten)
@@ -254,14 +254,6 @@ class _Run:
             saved,
             sorted(rewritten),
         )
-
-    def _vanished(self, connection: psycopg.Connection, error: DatabaseError) -> DatabaseError:
-        """Why a dump failed: where tables of its snapshot are gone, that is why."""
-        if not connection.closed and not isinstance(error, VanishedError):
-            gone = dropped_since(connection, self.job.settings, self.job.database)
-            if gone:
-                return VanishedError(f"{error.message} (dropped meanwhile: {', '.join(gone[:10])})")
-        return error
 
     def _look(self, connection: psycopg.Connection) -> tuple[str, DatabaseFacts, list[Extension]]:
         """A snapshot for pg_dump to share, and the facts of the database as of then.

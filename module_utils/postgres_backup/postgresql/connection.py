@@ -15,11 +15,12 @@ from typing import TypeAlias, TypeVar
 import psycopg
 from psycopg import sql
 from psycopg.abc import Params
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row, scalar_row
 
-from ..errors import DatabaseError, UsageError
+from ..errors import DatabaseError
 from ..settings import Settings
-from . import raw_text, session
+from . import raw_text, refusals, session
 
 T = TypeVar("T")
 Query: TypeAlias = str | bytes | sql.SQL | sql.Composed
@@ -42,6 +43,7 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
     """
     try:
         connection = psycopg.connect(
+            make_conninfo("", **session.tls(settings)),
             host=settings.db_host,
             port=settings.db_port,
             user=settings.db_user,
@@ -55,7 +57,7 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
             autocommit=True,
         )
     except psycopg.OperationalError as error:
-        raise _explained(settings, database, error) from None
+        raise refusals.explained(settings, database, str(error), first_line(error)) from None
     try:
         _refuse_pooler(settings, connection)
         _settle(connection)
@@ -79,17 +81,7 @@ def _refuse_pooler(settings: Settings, connection: psycopg.Connection) -> None:
     """
     [own] = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() or (0,)
     if own != connection.info.backend_pid:
-        raise _pooler(settings)
-
-
-def _pooler(settings: Settings) -> UsageError:
-    return UsageError(
-        f"Failed to talk to PostgreSQL itself at {settings.db_host}:{settings.db_port}: "
-        "a pooler (such as PgBouncer) answers there, and would hand our sessions on to the "
-        "application, which then finds no tables",
-        "Set backup_db_port (and backup_db_host) to PostgreSQL's own, usually 5432. "
-        "Nothing was touched",
-    )
+        raise refusals.pooler(settings)
 
 
 def _settle(connection: psycopg.Connection) -> None:
@@ -134,7 +126,7 @@ def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.C
             context = connect(settings, name)
             connection = context.__enter__()
         except DatabaseError as error:
-            if error.message.startswith(("Failed to reach", "Failed to log in")):
+            if error.message.startswith(("Failed to reach", "Failed to log in", "Failed to trust")):
                 raise  # no other database of that server would let us in
             refused = refused or error
             continue
@@ -206,46 +198,3 @@ def first_line(error: BaseException) -> str:
         (line for line in str(error).splitlines() if line.strip()), type(error).__name__
     )
     return re.sub(r"^.*?(FATAL|ERROR):\s*", "", text.strip())
-
-
-def _explained(
-    settings: Settings, database: str, error: psycopg.OperationalError
-) -> DatabaseError | UsageError:
-    text, where = str(error), f"{settings.db_host}:{settings.db_port}"
-    said = first_line(error)
-    if "unsupported startup parameter" in text:  # PgBouncer's words; PostgreSQL takes ours
-        return _pooler(settings)
-    if "password authentication failed" in text or "no password supplied" in text:
-        return DatabaseError(
-            f"Failed to log in to PostgreSQL at {where} as {settings.db_user}: {said}",
-            "Check backup_db_user and backup_db_password",
-        )
-    if "no pg_hba.conf entry" in text:
-        return DatabaseError(
-            f"Failed to log in to PostgreSQL at {where}: {said}",
-            "Let this machine in: add a line to the server's pg_hba.conf",
-        )
-    if re.search(r'database ".*" does not exist', text, re.DOTALL):
-        return DatabaseError(
-            f"Failed to open the database {database!r} at {where}: it does not exist",
-            "Check backup_db_name",
-        )
-    if "starting up" in text or "shutting down" in text or "in recovery" in text:
-        return DatabaseError(
-            f"Failed to reach PostgreSQL at {where}: {said}", "Wait until it is up, then try again"
-        )
-    if "max_locks_per_transaction" in text:
-        return DatabaseError(
-            f"Failed to reach PostgreSQL at {where}: {said}",
-            "Its room for locks is full: raise max_locks_per_transaction in its postgresql.conf "
-            "and restart it",
-        )
-    if "permission denied" in text or "CONNECT privilege" in text:
-        return DatabaseError(
-            f"Failed to open the database {database!r}: {said}",
-            f'As its owner: GRANT CONNECT ON DATABASE "{database}" TO "{settings.db_user}";',
-        )
-    return DatabaseError(
-        f"Failed to reach PostgreSQL at {where}: {said}",
-        "Is it running? Check backup_db_host and backup_db_port",
-    )

@@ -118,6 +118,7 @@ def _variables(settings: Settings, major: int) -> dict[str, str]:
         "PGCONNECT_TIMEOUT": "10",
         "PGAPPNAME": "postgres-backup",
         "PGOPTIONS": session.program_options(major),
+        **session.program_tls(settings),
     }
     return variables | ({"PGPASSWORD": settings.db_password} if settings.db_password else {})
 

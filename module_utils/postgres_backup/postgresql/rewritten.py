@@ -1,4 +1,5 @@
-"""Tables whose rows a snapshot does not show, because they were written anew after it was taken.
+"""Tables whose rows a snapshot does not show, because they were written anew after it was taken;
+and those that it shows, and that are gone since.
 
 TRUNCATE and those forms of ALTER TABLE that rewrite a table are not bound to snapshots
 (PostgreSQL's documentation, "Caveats" of its chapter on concurrency): whoever committed one, and
@@ -13,8 +14,10 @@ import dataclasses
 
 import psycopg
 
+from ..errors import DatabaseError
 from ..settings import Settings
 from .connection import connect, rows
+from .pg_dump import VanishedError
 
 _FILES = """
 SELECT c.oid::bigint AS table, format('%I.%I', n.nspname, c.relname) AS name,
@@ -71,3 +74,17 @@ def dropped_since(snapshot: psycopg.Connection, settings: Settings, database: st
     with connect(settings, database) as now:
         after = {found.table for found in rows(now, _File, _FILES)}
     return sorted(found.as_dumped for table, found in before.items() if table not in after)
+
+
+def why_it_failed(
+    snapshot: psycopg.Connection, settings: Settings, database: str, error: DatabaseError
+) -> DatabaseError:
+    """Why a dump of a snapshot failed: where tables of it are gone, that is why.
+
+    :param snapshot: as for :func:`rewritten_since`; may be closed by now.
+    """
+    if not snapshot.closed and not isinstance(error, VanishedError):
+        gone = dropped_since(snapshot, settings, database)
+        if gone:
+            return VanishedError(f"{error.message} (dropped meanwhile: {', '.join(gone[:10])})")
+    return error

@@ -8,6 +8,8 @@ an ordinary user would not be let in.
 
 from __future__ import annotations
 
+from ..settings import Settings
+
 #: of every session, ours and those of PostgreSQL's programs; each is known to every major
 COMMON = {
     # nothing cuts the work short, or refuses it
@@ -39,6 +41,31 @@ COMMON = {
 }
 #: of newer majors: since which
 SINCE = {"idle_session_timeout": (14, "0"), "transaction_timeout": (17, "0")}
+#: the authorities that the system trusts, where Debian and Ubuntu keep them
+SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+
+
+def tls(settings: Settings) -> dict[str, str]:
+    """How the way to the server is encrypted, as libpq's connection parameters."""
+    checked = settings.db_sslmode.startswith("verify-")
+    parameters = {
+        "sslmode": settings.db_sslmode,
+        "sslrootcert": settings.db_sslrootcert or (SYSTEM_AUTHORITIES if checked else ""),
+        "sslcert": settings.db_sslcert,
+        "sslkey": settings.db_sslkey,
+    }
+    return {name: text for name, text in parameters.items() if text}
+
+
+def program_tls(settings: Settings) -> dict[str, str]:
+    """The same for the environment of PostgreSQL's programs.
+
+    In a container they talk to the server that they stand beside: our files are not there, and
+    nothing is on the way that could listen.
+    """
+    if settings.db_container:
+        return {"PGSSLMODE": "disable" if settings.db_sslmode == "disable" else "prefer"}
+    return {f"PG{name.upper()}": text for name, text in tls(settings).items()}
 
 
 def options(settings: dict[str, str]) -> str:

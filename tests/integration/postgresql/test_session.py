@@ -11,7 +11,7 @@ from postgres_backup.postgresql import programs, session
 from postgres_backup.postgresql.connection import connect, own_search_path, value
 from postgres_backup.restore.tables import restore_tables
 from tests.integration.restoring import as_superuser, run_sql
-from tests.integration.round_trip import there_and_back
+from tests.integration.round_trip import run_psql, there_and_back
 
 #: what makes another answer of the same question, or none
 ODD = {
@@ -55,6 +55,7 @@ INSERT INTO t VALUES
     (1, '2026-02-01', '1 mon -2 days', 0.1::float8 + 0.2, '\x00ff', '{{a,NULL}}',
      E'\u0416\\'),
     (2, 'infinity', '1h', 'NaN', '\x5c2e', '{{}}', '\')"""
+DAMAGE = "SET default_transaction_read_only TO off; UPDATE public.t SET f = 1"
 
 
 @pytest.fixture
@@ -76,15 +77,16 @@ def odd(database, config):
 
 def test_no_setting_makes_a_difference(odd, config):
     there_and_back(
-        config.settings, odd.server, "SET transaction_read_only TO off; UPDATE public.t SET f = 1"
+        config.settings,
+        odd.server,
+        "SET default_transaction_read_only TO off; UPDATE public.t SET f = 1",
     )
 
 
 def test_no_setting_makes_a_difference_in_place_or_to_single_tables(odd, config):
     settings = as_superuser(config, odd.server)
-    damage = "SET transaction_read_only TO off; UPDATE public.t SET f = 1"
-    there_and_back(settings, odd.server, damage, in_place=True)
-    odd.execute(damage)
+    there_and_back(settings, odd.server, DAMAGE, in_place=True)
+    run_psql(odd.server, odd.name, DAMAGE)
     [table] = restore_tables(Job(settings), "latest", ["t"])["tables"]
     assert (table["updated"], table["inserted"], table["deleted"]) == (2, 0, 0)
 
