@@ -18,7 +18,7 @@ from psycopg.abc import Params
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row, scalar_row
 
-from ..errors import DatabaseError
+from ..errors import DatabaseError, PoolerError
 from ..settings import Settings
 from . import raw_text, refusals, session
 
@@ -26,6 +26,8 @@ T = TypeVar("T")
 Query: TypeAlias = str | bytes | sql.SQL | sql.Composed
 
 MAINTENANCE_DATABASES = ("postgres", "template1")
+#: refusals that every other database of the server would give too
+_SAME_EVERYWHERE = ("Failed to reach", "Failed to log in", "Failed to trust")
 #: whatever the server, the role or the database say by default, see :mod:`.session`
 OPTIONS = session.options(session.COMMON | {"TimeZone": "UTC"})
 #: newer majors only, so they cannot stand in OPTIONS
@@ -39,7 +41,7 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
     """A connection; autocommit unless an isolation level is named.
 
     :raises DatabaseError: the server cannot be reached or refuses; says what to check.
-    :raises UsageError: it is no server, but a pooler before one.
+    :raises PoolerError: it is no server, but a pooler before one.
     """
     try:
         connection = psycopg.connect(
@@ -77,7 +79,7 @@ def _refuse_pooler(settings: Settings, connection: psycopg.Connection) -> None:
     """A pooler gives its clients numbers of its own, since it cannot know yet which server process
     will serve them; PostgreSQL's are those of its processes. Tried with PgBouncer 1.18.
 
-    :raises UsageError: before anything else was said over the connection.
+    :raises PoolerError: before anything else was said over the connection.
     """
     [own] = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() or (0,)
     if own != connection.info.backend_pid:
@@ -92,6 +94,9 @@ def _settle(connection: psycopg.Connection) -> None:
     else:
         connection.execute("SET client_encoding TO UTF8")
     connection.execute(_NEWER)
+    if connection.info.parameter_status("is_superuser") == "on":
+        # foreign keys are looked at, and what is refused is said in English
+        connection.execute("SET session_replication_role TO origin; SET lc_messages TO 'C'")
 
 
 def plain_search_path(connection: psycopg.Connection) -> None:
@@ -126,7 +131,7 @@ def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.C
             context = connect(settings, name)
             connection = context.__enter__()
         except DatabaseError as error:
-            if error.message.startswith(("Failed to reach", "Failed to log in", "Failed to trust")):
+            if isinstance(error, PoolerError) or error.message.startswith(_SAME_EVERYWHERE):
                 raise  # no other database of that server would let us in
             refused = refused or error
             continue

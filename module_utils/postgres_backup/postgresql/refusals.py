@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 
-from ..errors import DatabaseError, UsageError
+from ..errors import DatabaseError, PoolerError
 from ..settings import Settings
 from . import session
 
 
-def explained(
-    settings: Settings, database: str, text: str, said: str
-) -> DatabaseError | UsageError:
+def explained(settings: Settings, database: str, text: str, said: str) -> DatabaseError:
     """Why a connection was refused, and what to check.
 
     :param text: all that libpq says of it.
@@ -126,9 +124,9 @@ _REFUSALS = (
 )
 
 
-def pooler(settings: Settings) -> UsageError:
+def pooler(settings: Settings) -> PoolerError:
     """It is no server that answers, but a pooler before one."""
-    return UsageError(
+    return PoolerError(
         f"Failed to talk to PostgreSQL itself at {settings.db_host}:{settings.db_port}: "
         "a pooler (such as PgBouncer) answers there, and would hand our sessions on to the "
         "application, which then finds no tables",

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from postgres_backup.backup.database import create_backup
-from postgres_backup.errors import UsageError
+from postgres_backup.errors import PoolerError
 from postgres_backup.health import status
 from postgres_backup.job import Job
 from postgres_backup.postgresql import server
@@ -50,9 +50,12 @@ def test_a_pooler_is_refused_and_the_application_never_notices(
     assert application_works(database, pooled)
     done = engine.run(config.path, "backup")
     engine.failed_well(done, 2, "pooler", "backup_db_port", "5432")
-    for ask in (status.status, server.ask_server, lambda settings: create_backup(Job(settings))):
-        with pytest.raises(UsageError, match="a pooler"):
+    for ask in (server.ask_server, lambda settings: create_backup(Job(settings))):
+        with pytest.raises(PoolerError, match="a pooler"):
             ask(config.settings)
+    looked = status.status(config.settings)  # judges the bucket all the same
+    assert "NO_BACKUP" in [found["code"] for found in looked["findings"]]
+    assert "a pooler" in "\n".join(status.lines(looked))
     assert all(application_works(database, pooled) for _ in range(3))
     engine.nothing_left(s3_client, bucket, config.settings.state_dir)
     with connect(config.change(DB_PORT=database.server.port), database.name) as connection:

@@ -39,6 +39,7 @@ ODD = {
     "timezone": "Asia/Almaty",
     "search_path": "decoy, pg_catalog",
     "client_encoding": "LATIN1",
+    "client_min_messages": "error",
     "role": "pg_monitor",
 }
 #: catalogs and functions that lie, where somebody looks for them before pg_catalog
@@ -85,6 +86,10 @@ def test_no_setting_makes_a_difference(odd, config):
 
 def test_no_setting_makes_a_difference_in_place_or_to_single_tables(odd, config):
     settings = as_superuser(config, odd.server)
+    replica = "ALTER DATABASE {name} SET session_replication_role TO replica"
+    run_sql(odd.server, "postgres", replica, name=odd.name)
+    with connect(settings, odd.name) as connection:
+        assert value(connection, str, "SHOW session_replication_role") == "origin"
     there_and_back(settings, odd.server, DAMAGE, in_place=True)
     run_psql(odd.server, odd.name, DAMAGE)
     [table] = restore_tables(Job(settings), "latest", ["t"])["tables"]
