@@ -63,6 +63,11 @@ client_version:
   type: str
   returned: success
   sample: "16.3"
+findings:
+  description: What is worth knowing, such as C(DATABASE_IN_THE_CLEAR).
+  type: list
+  elements: dict
+  returned: success
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 

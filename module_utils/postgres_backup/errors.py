@@ -61,6 +61,14 @@ class DatabaseError(PostgresBackupError):
     """PostgreSQL, or one of its programs, could not be reached, or refused."""
 
 
+class PoolerError(DatabaseError):
+    """It is a pooler that answers instead of PostgreSQL: wrong settings; nothing was touched (exit
+    status 2).
+    """
+
+    exit_status = 2
+
+
 def reason(error: PostgresBackupError) -> str:
     """What kind of failure it is, in one word for counting: ``clock``, ``disk``, ``backup`` (a bad
     one), ``store``, ``database`` or ``other``.

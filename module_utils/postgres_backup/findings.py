@@ -160,6 +160,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ("DATABASE_UNREACHABLE",): (
             "The bucket was judged, but the server could not be asked for kept databases."
         ),
+        ("DATABASE_IN_THE_CLEAR",): (
+            "The database is on another machine, and the way to it is not encrypted: whoever is on "
+            "it reads passwords and rows. `backup_db_sslmode: verify-full`, with "
+            "`backup_db_sslrootcert`."
+        ),
         ("PRUNE_HELD_BACK",): (
             "More than half of the backups are past their time. The rest goes at the next "
             "runs, or at once with `--allow-many`."

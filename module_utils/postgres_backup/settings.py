@@ -70,6 +70,8 @@ _BUCKET = Rule(
     "Small letters, digits, dots and hyphens; without s3:// and without a path",
 )
 _PORT = Rule[int](lambda port: 1 <= port <= 65535, "The port {} is not between 1 and 65535")
+_SSLMODE = _one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_FILE = Rule(_like(r"(/.*)?"), "{!r} is not the path of a file", "Write it from the root: /etc/...")
 _NAMED = Rule[tuple[str, ...]](all, "No database is named")
 _TIME_OF_DAY = Rule(
     _like(r"([01]\d|2[0-3]):[0-5]\d"),
@@ -117,6 +119,13 @@ class Settings:
     db_host: Annotated[str, Variable("DB_HOST")] = "localhost"
     db_port: Annotated[int, Variable("DB_PORT", _PORT)] = 5432
     db_password: Annotated[str, Variable("DB_PASSWORD")] = dataclasses.field(default="", repr=False)
+    #: how the way to the server is encrypted, in libpq's words
+    db_sslmode: Annotated[str, Variable("DB_SSLMODE", _SSLMODE)] = "prefer"
+    #: file of the authorities to trust; empty: those of the system, where one must be trusted
+    db_sslrootcert: Annotated[str, Variable("DB_SSLROOTCERT", _FILE)] = ""
+    #: files of our own certificate and its key, for a server that asks for one
+    db_sslcert: Annotated[str, Variable("DB_SSLCERT", _FILE)] = ""
+    db_sslkey: Annotated[str, Variable("DB_SSLKEY", _FILE)] = ""
     #: name of the container whose own programs dump and load; empty: this machine's
     db_container: Annotated[str, Variable("DB_CONTAINER")] = ""
     #: folder of pg_dump and pg_restore; empty: the newest installed one that fits the server

@@ -76,6 +76,10 @@ SERVERS: dict[str, dict[str, object]] = {
         "backup_databases": ["crm", "my shop"],
         "backup_retention_days": "30",
         "backup_restore_in_place": "yes",
+        "backup_db_sslmode": "verify-full",
+        "backup_db_sslrootcert": "/etc/ssl/our ca.pem",
+        "backup_db_sslcert": "/etc/ssl/our.pem",
+        "backup_db_sslkey": "/etc/ssl/our.key",
         "backup_age_recipients": ["age1a", "age1b"],
         "backup_paths": ["/srv/app/.env", "/srv/up loads"],
         "backup_db_password": SECRET,
@@ -230,6 +234,12 @@ def test_the_config_becomes_settings_and_a_second_run_changes_nothing(written):
     assert (found.age_recipients, found.paths) == (
         ("age1a", "age1b"),
         ("/srv/app/.env", "/srv/up loads"),
+    )
+    assert (found.db_sslmode, found.db_sslrootcert, found.db_sslcert, found.db_sslkey) == (
+        "verify-full",
+        "/etc/ssl/our ca.pem",
+        "/etc/ssl/our.pem",
+        "/etc/ssl/our.key",
     )
     assert (found.db_password, found.s3_secret_key, found.server_name) == (
         SECRET,

@@ -107,7 +107,10 @@ def make_certificate(directory: Path, host: str = "127.0.0.1") -> None:
             x509.KeyUsage(**usage, digital_signature=True, key_cert_sign=False), critical=True
         )
         .add_extension(
-            x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+            x509.ExtendedKeyUsage(
+                [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+            ),
+            critical=False,
         )
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )

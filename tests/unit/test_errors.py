@@ -13,6 +13,7 @@ from postgres_backup.findings import finding
         (errors.StoreError, 1),
         (errors.DatabaseError, 1),
         (errors.UsageError, 2),
+        (errors.PoolerError, 2),
         (errors.LockedError, 3),
         (errors.BadBackupError, 4),
     ],
@@ -36,6 +37,7 @@ def test_a_hint_stands_on_the_next_line():
         (errors.StoreError("x"), "store"),
         (errors.DatabaseError("x"), "database"),
         (errors.UsageError("x"), "other"),
+        (errors.PoolerError("x"), "database"),
     ],
 )
 def test_what_kind_of_failure_it_is(error, word):

@@ -33,8 +33,8 @@ from ..postgresql.facts import (
     extensions,
     server_facts,
 )
-from ..postgresql.pg_dump import Dump, dump_globals
-from ..postgresql.rewritten import rewritten_since
+from ..postgresql.pg_dump import Dump, VanishedError, dump_globals
+from ..postgresql.rewritten import rewritten_since, why_it_failed
 from ..s3.store import HASTY, Store
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
@@ -42,6 +42,8 @@ from .contents import Taken, manifest_of
 from .place import Place
 from .pump import pump
 
+#: how often a dump begins anew because a table was dropped meanwhile
+MOST_DROPPED = 2
 #: hours after which an unfinished upload under our prefix cannot be anybody's work any more
 STALE_UPLOAD_HOURS = 24
 
@@ -171,13 +173,21 @@ class _Run:
     def _take_again(
         self, place: Place, tables: Sequence[str], schema_only: bool, written: list[str]
     ) -> Taken:
-        """:meth:`_take`, and once more where tables were rewritten before pg_dump had them."""
-        try:
-            return self._take(place, tables, schema_only, written, last=False)
-        except _RewrittenError as error:
-            lost = manifest.may_lack_rows(error.tables)
-            self.job.progress.step(f"{self.job.database}: {lost}; the dump begins anew")
-        return self._take(place, tables, schema_only, written, last=True)
+        """:meth:`_take`, and again from a new snapshot where tables were rewritten (once) or
+        dropped (twice at most) before pg_dump had them.
+        """
+        last, dropped = False, 0
+        while True:
+            try:
+                return self._take(place, tables, schema_only, written, last)
+            except _RewrittenError as error:
+                last, why = True, manifest.may_lack_rows(error.tables)
+            except VanishedError as error:
+                dropped += 1
+                if dropped > MOST_DROPPED:
+                    raise
+                why = error.message
+            self.job.progress.step(f"{self.job.database}: {why}; the dump begins anew")
 
     def _take(
         self,
@@ -198,7 +208,13 @@ class _Run:
         with connect(job.settings, job.database, "REPEATABLE_READ") as connection:
             snapshot, database, extended = self._look(connection)
             dump = Dump(
-                self.tools, job.database, job.settings.format, snapshot, tables, schema_only
+                self.tools,
+                job.database,
+                job.settings.format,
+                snapshot,
+                tables,
+                schema_only,
+                database.encoding,
             )
             expected = database.database_bytes or 0  # whoever may connect may know it
             job.progress.phase(
@@ -214,7 +230,10 @@ class _Run:
                     raise _RewrittenError(rewritten)
 
             with job.store.upload(place.key, expected) as upload:
-                pump(job, dump, upload, begun)
+                try:
+                    pump(job, dump, upload, begun)
+                except DatabaseError as error:
+                    raise why_it_failed(connection, job.settings, job.database, error) from None
                 rewritten &= dump.report.tables.keys()
                 if rewritten and not last:
                     raise _RewrittenError(rewritten)

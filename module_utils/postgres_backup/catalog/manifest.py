@@ -186,7 +186,9 @@ _REQUIRED = {
 def dump(manifest: Manifest | KitManifest) -> bytes:
     """As bytes for the store; the same manifest gives the same bytes."""
     whole = {"schema": SCHEMA, **manifest}
-    return (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+    # text of a database in SQL_ASCII may hold bytes that are no letters: as JSON escapes them
+    return text.encode(errors="backslashreplace")
 
 
 def parse(data: bytes, key: str) -> Manifest:

@@ -16,7 +16,7 @@ from ..errors import DatabaseError
 from ..findings import Finding, finding
 from ..machine import state
 from ..machine.schedule import next_run
-from ..postgresql import replaced
+from ..postgresql import replaced, server
 from ..postgresql.connection import connect_maintenance
 from ..s3.store import Store
 from ..settings import Settings
@@ -156,6 +156,8 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
         "last_run": cast(LastRun, state.read(settings, state.LAST_RUN)),
         "alarms": alarms.open_alarms(settings),
     }
+    if not any(isinstance(there, DatabaseError) for there in kept.values()):
+        seen["findings"] += server.in_the_clear(settings)
     return seen, backups
 
 

@@ -1,5 +1,5 @@
-"""The PostgreSQL server: questions, roles and databases. Data goes through pg_dump and
-:mod:`session` instead.
+"""The PostgreSQL server: questions, roles and databases. Data goes through pg_dump and :mod:`.wire`
+instead.
 
 Identifiers are composed by psycopg, never pasted. Every connection speaks UTC, so that what is
 compared between two servers does not depend on their time zones.
@@ -15,41 +15,37 @@ from typing import TypeAlias, TypeVar
 import psycopg
 from psycopg import sql
 from psycopg.abc import Params
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row, scalar_row
 
-from ..errors import DatabaseError
+from ..errors import DatabaseError, PoolerError
 from ..settings import Settings
+from . import raw_text, refusals, session
 
 T = TypeVar("T")
 Query: TypeAlias = str | bytes | sql.SQL | sql.Composed
 
 MAINTENANCE_DATABASES = ("postgres", "template1")
-#: whatever the server, the role or the database say by default: our work is neither cut short nor
-#: read-only, times are UTC, and a name is quoted where it must be, as in a dump
-OPTIONS = " ".join(
-    f"-c {setting}"
-    for setting in (
-        "TimeZone=UTC",
-        "statement_timeout=0",
-        "lock_timeout=0",
-        "idle_in_transaction_session_timeout=0",
-        "default_transaction_read_only=off",
-        "quote_all_identifiers=off",
-    )
-)
+#: refusals that every other database of the server would give too
+_SAME_EVERYWHERE = ("Failed to reach", "Failed to log in", "Failed to trust")
+#: whatever the server, the role or the database say by default, see :mod:`.session`
+OPTIONS = session.options(session.COMMON | {"TimeZone": "UTC"})
+#: newer majors only, so they cannot stand in OPTIONS
+_NEWER = sql.SQL("""
+SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+WHERE name IN ({})""").format(sql.SQL(", ").join(map(sql.Literal, session.SINCE)))
 
 
 @contextmanager
-def connect(
-    settings: Settings, database: str, isolation: str = "", options: str = ""
-) -> Iterator[psycopg.Connection]:
+def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[psycopg.Connection]:
     """A connection; autocommit unless an isolation level is named.
 
-    :param options: more settings for the session, as ``-c name=value``.
     :raises DatabaseError: the server cannot be reached or refuses; says what to check.
+    :raises PoolerError: it is no server, but a pooler before one.
     """
     try:
         connection = psycopg.connect(
+            make_conninfo("", **session.tls(settings)),
             host=settings.db_host,
             port=settings.db_port,
             user=settings.db_user,
@@ -57,18 +53,16 @@ def connect(
             dbname=database,
             connect_timeout=10,
             application_name="postgres-backup",
-            options=f"{OPTIONS} {options}",
+            # every server takes it; what it converts is asked for in UTF8 a moment later
+            client_encoding="SQL_ASCII",
+            options=OPTIONS,
             autocommit=True,
         )
     except psycopg.OperationalError as error:
-        raise _explained(settings, database, error) from None
+        raise refusals.explained(settings, database, str(error), first_line(error)) from None
     try:
-        # newer majors only, so they cannot stand in OPTIONS
-        connection.execute(
-            """
-            SELECT set_config(name, '0', false) FROM pg_settings
-            WHERE name IN ('transaction_timeout', 'idle_session_timeout')"""
-        )
+        _refuse_pooler(settings, connection)
+        _settle(connection)
         if isolation:
             connection.autocommit = False
             connection.isolation_level = psycopg.IsolationLevel[isolation]
@@ -79,6 +73,47 @@ def connect(
         ) from error
     finally:
         connection.close()
+
+
+def _refuse_pooler(settings: Settings, connection: psycopg.Connection) -> None:
+    """A pooler gives its clients numbers of its own, since it cannot know yet which server process
+    will serve them; PostgreSQL's are those of its processes. Tried with PgBouncer 1.18.
+
+    :raises PoolerError: before anything else was said over the connection.
+    """
+    [own] = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() or (0,)
+    if own != connection.info.backend_pid:
+        raise refusals.pooler(settings)
+
+
+def _settle(connection: psycopg.Connection) -> None:
+    """What startup options cannot say."""
+    plain_search_path(connection)
+    if connection.info.parameter_status("server_encoding") in raw_text.UNCONVERTED:
+        raw_text.teach(connection)
+    else:
+        connection.execute("SET client_encoding TO UTF8")
+    connection.execute(_NEWER)
+    if connection.info.parameter_status("is_superuser") == "on":
+        # foreign keys are looked at, and what is refused is said in English
+        connection.execute("SET session_replication_role TO origin; SET lc_messages TO 'C'")
+
+
+def plain_search_path(connection: psycopg.Connection) -> None:
+    """As it is over every new connection: our questions find PostgreSQL's own functions, and tables
+    are called alike, whatever the database says.
+    """
+    connection.execute("SET search_path TO public")
+
+
+def own_search_path(connection: psycopg.Connection) -> None:
+    """The database's own, behind PostgreSQL's: for statements that run functions and operators of
+    the application, which may count on it.
+    """
+    connection.execute("RESET search_path")
+    connection.execute("""
+        SELECT pg_catalog.set_config('search_path', pg_catalog.concat(
+            'pg_catalog, ', pg_catalog.current_setting('search_path')), false)""")
 
 
 @contextmanager
@@ -96,7 +131,7 @@ def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.C
             context = connect(settings, name)
             connection = context.__enter__()
         except DatabaseError as error:
-            if error.message.startswith(("Failed to reach", "Failed to log in")):
+            if isinstance(error, PoolerError) or error.message.startswith(_SAME_EVERYWHERE):
                 raise  # no other database of that server would let us in
             refused = refused or error
             continue
@@ -168,36 +203,3 @@ def first_line(error: BaseException) -> str:
         (line for line in str(error).splitlines() if line.strip()), type(error).__name__
     )
     return re.sub(r"^.*?(FATAL|ERROR):\s*", "", text.strip())
-
-
-def _explained(settings: Settings, database: str, error: psycopg.OperationalError) -> DatabaseError:
-    text, where = str(error), f"{settings.db_host}:{settings.db_port}"
-    said = first_line(error)
-    if "password authentication failed" in text or "no password supplied" in text:
-        return DatabaseError(
-            f"Failed to log in to PostgreSQL at {where} as {settings.db_user}: {said}",
-            "Check backup_db_user and backup_db_password",
-        )
-    if "no pg_hba.conf entry" in text:
-        return DatabaseError(
-            f"Failed to log in to PostgreSQL at {where}: {said}",
-            "Let this machine in: add a line to the server's pg_hba.conf",
-        )
-    if re.search(r'database ".*" does not exist', text, re.DOTALL):
-        return DatabaseError(
-            f"Failed to open the database {database!r} at {where}: it does not exist",
-            "Check backup_db_name",
-        )
-    if "starting up" in text or "shutting down" in text or "in recovery" in text:
-        return DatabaseError(
-            f"Failed to reach PostgreSQL at {where}: {said}", "Wait until it is up, then try again"
-        )
-    if "permission denied" in text or "CONNECT privilege" in text:
-        return DatabaseError(
-            f"Failed to open the database {database!r}: {said}",
-            f'As its owner: GRANT CONNECT ON DATABASE "{database}" TO "{settings.db_user}";',
-        )
-    return DatabaseError(
-        f"Failed to reach PostgreSQL at {where}: {said}",
-        "Is it running? Check backup_db_host and backup_db_port",
-    )

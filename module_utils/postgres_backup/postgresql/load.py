@@ -20,7 +20,7 @@ from ..stream.guard import Guard, Statement
 from ..stream.inspector import Report
 from .connection import connect
 from .load_errors import explained
-from .session import Refused, Session
+from .wire import Refused, Session
 
 #: what one transaction may weigh; a statement that makes something weighs ten, for it keeps locks
 #: until the commit, and a server has room for some thousands (max_locks_per_transaction)
@@ -29,12 +29,13 @@ _LIGHT, _HEAVY = 1, 10
 _LIGHT_WORDS = (b"INSERT", b"SELECT")
 #: so much is on its way at most before an answer is awaited, bytes
 _SYNC_BYTES = 8 << 20
-#: defaults of a server, role or database that would write or read a value in another way; see also
-#: connection.OPTIONS
-_OPTIONS = "-c bytea_output=hex -c DateStyle=ISO -c IntervalStyle=postgres"
-#: commits need not wait for the disk: the last one does. A server notices within seconds when we
-#: are gone (the setting is new in 14).
+#: A script that names neither schema nor encoding means the database's own. Commits need not wait
+#: for the disk: the last one does. A server notices within seconds when we are gone (the setting is
+#: new in 14).
 _SETTINGS = b"""
+RESET search_path;
+SELECT pg_catalog.set_config(
+    'client_encoding', pg_catalog.current_setting('server_encoding'), false);
 SET synchronous_commit = off;
 SELECT pg_catalog.set_config(name, '5s', false) FROM pg_catalog.pg_settings
     WHERE name = 'client_connection_check_interval'
@@ -88,7 +89,7 @@ class Load:
         self.guard = Guard(self)
         self._user, self._superusers = settings.db_user, superusers
         self._undivided, self._lenient = transaction, cleaning and not transaction
-        self._connecting = connect(settings, database, options=_OPTIONS)
+        self._connecting = connect(settings, database)
         self._open = False  # a transaction
         self._theirs = False  # the dump has begun one of its own
         self._weight = self._bytes = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from ..errors import DatabaseError
-from .session import Refused
+from .wire import Refused
 
 _GRANT = 'As a superuser: GRANT "{0}" TO "{user}";'
 _NAME = r"[\"«„“»](.+?)[\"»“”«]"

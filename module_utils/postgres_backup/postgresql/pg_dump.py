@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -29,6 +30,8 @@ class Dump:
 
     :param tables: patterns as for ``pg_dump --table``; empty: the whole database.
     :param snapshot: an exported snapshot that this dump must show; empty: its own.
+    :param encoding: that it is written in: the database's own, in which no letter is lost; empty:
+        what role or database have as ``client_encoding``.
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class Dump:
         snapshot: str = "",
         tables: Sequence[str] = (),
         schema_only: bool = False,
+        encoding: str = "",
     ) -> None:
         self.programs, self.database, self.format = programs, database, format
+        self._encoding = encoding
         self.inspector = Inspector()
         self._arguments = [
             f"--format={format}",
@@ -62,7 +67,11 @@ class Dump:
             dump.
         """
         with self.programs.start(
-            "pg_dump", self.database, *self._arguments, stdout=subprocess.PIPE
+            "pg_dump",
+            self.database,
+            *self._arguments,
+            stdout=subprocess.PIPE,
+            encoding=self._encoding,
         ) as process:
             if self.format == "plain":
                 for chunk in _read(process):
@@ -70,7 +79,7 @@ class Dump:
                     yield chunk
             else:
                 yield from self._archive(process)
-            _check(process)
+            _check(process, self.programs.settings.db_user)
         self.report: Report = self.inspector.finish()
         if not self.report.complete:
             raise DatabaseError(
@@ -147,27 +156,56 @@ class ArchiveReader:
         self._thread.join()
 
 
-def _check(process: Process) -> None:
-    """:raises DatabaseError: pg_dump did not end with 0; with what the server said, and a hint for
-    the few causes that have a known way out.
+class VanishedError(DatabaseError):
+    """Something of the snapshot was dropped before pg_dump had its lock on it: a new snapshot does
+    not show it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            "Something drops tables while the backup begins: let it do so at another time, "
+            "or move the backup (backup_schedule_time). Where nothing does, the catalog is "
+            "damaged: see the server's log",
+        )
+
+
+def _check(process: Process, user: str) -> None:
+    """:raises VanishedError: see there.
+    :raises DatabaseError: pg_dump did not end with 0; with what the server said, and a hint for
+        the few causes that have a known way out.
     """
     try:
         process.check()
     except DatabaseError as error:
+        said = process.complaints
         detail = next(
             (
                 line.partition("Error message from server: ")[2]
-                for line in process.complaints.splitlines()
+                for line in said.splitlines()
                 if "detail: " in line
             ),
             "",
         )
         error.message += f" ({detail})" if detail else ""
-        error.hint = next((hint for said, hint in _HINTS.items() if said in process.complaints), "")
+        hint = next((hint for known, hint in _HINTS.items() if known in said), "")
+        error.hint = hint.replace("<user>", user)
+        if _VANISHED.search(said) and not error.hint:
+            raise VanishedError(error.message) from None
         raise
 
 
+#: what the server says of an object that is in a snapshot and was dropped since: LOCK TABLE, and
+#: its own functions that look things up by number
+_VANISHED = re.compile(
+    r"ERROR:  (?:(?:relation|schema|function|type|sequence) .* does not exist"
+    r"|could not open relation with OID \d+|cache lookup failed for )"
+)
 _HINTS = {
+    "max_locks_per_transaction": (
+        "pg_dump locks every table at once, and the server has room for fewer: raise "
+        "max_locks_per_transaction in its postgresql.conf (64 is the default) and restart it"
+    ),
     "canceling statement due to statement timeout": (
         f"A table was locked for {LOCK_WAIT}: see who holds it in pg_stat_activity and pg_locks, "
         "then try again"
@@ -176,8 +214,14 @@ _HINTS = {
         "Patterns are those of pg_dump --table: schema.table, and names with capitals in double "
         "quotes: 'public.\"Users\"'"
     ),
+    # PostgreSQL's own advice to an owner: he is bound because the table says FORCE
+    "NO FORCE ROW LEVEL SECURITY": (
+        "The table's FORCE ROW LEVEL SECURITY binds its owner too, and would hide rows from the "
+        'backup. As a superuser: ALTER ROLE "<user>" BYPASSRLS;'
+    ),
     "row-level security": (
-        "The user of the backup needs BYPASSRLS, or must be a superuser or the owner of the tables"
+        'The user of the backup may not see all rows. As a superuser: ALTER ROLE "<user>" '
+        "BYPASSRLS; or back up as the owner of the tables"
     ),
     "permission denied": (
         "The user of the backup must be the owner, or may read everything: "
@@ -207,13 +251,16 @@ def write_all(handle: int, data: bytes) -> None:
 
 
 def dump_globals(programs: Programs, database: str, passwords: bool) -> bytes:
-    """Roles, memberships and settings as ``pg_dumpall --globals-only`` writes them.
+    """Roles, memberships and settings as ``pg_dumpall --globals-only`` writes them, their names
+    byte by byte as the server has them (those of roles are in no known encoding).
 
     :param passwords: include the roles' password hashes, which only a superuser may read.
     :raises DatabaseError: pg_dumpall failed.
     """
     arguments = ["--globals-only"] + ([] if passwords else ["--no-role-passwords"])
-    with programs.start("pg_dumpall", database, *arguments, stdout=subprocess.PIPE) as process:
+    with programs.start(
+        "pg_dumpall", database, *arguments, stdout=subprocess.PIPE, encoding="SQL_ASCII"
+    ) as process:
         text = b"".join(_read(process))
         process.check()
     if b"PostgreSQL database cluster dump complete" not in text:

@@ -19,6 +19,7 @@ from typing import IO
 from ..errors import DatabaseError
 from ..machine import signals
 from ..settings import Settings
+from . import session
 
 #: where Debian, Ubuntu and the PostgreSQL project's packages put a major's programs
 _PACKAGED = "/usr/lib/postgresql/{major}/bin"
@@ -57,21 +58,32 @@ class Programs:
                 "docker",
                 "exec",
                 "-i",
-                *(part for name in _variables(s) for part in ("-e", name)),
+                # docker passes on those that are set
+                *(part for name in (*self._variables, "PGCLIENTENCODING") for part in ("-e", name)),
                 s.db_container,
                 *call,
             ]
         return call
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, encoding: str = "") -> dict[str, str]:
         """PATH and libpq's variables, and nothing of ours: a run from cron and one by hand see the
         same.
+
+        :param encoding: see :meth:`start`.
         """
-        return {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "LC_ALL": "C.UTF-8",
-            "HOME": "/nonexistent",
-        } | _variables(self.settings)
+        return (
+            {
+                "PATH": os.environ.get("PATH", os.defpath),
+                "LC_ALL": "C.UTF-8",
+                "HOME": "/nonexistent",
+            }
+            | self._variables
+            | ({"PGCLIENTENCODING": encoding} if encoding else {})
+        )
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return _variables(self.settings, _numbers(self.version)[0])
 
     def start(
         self,
@@ -80,32 +92,24 @@ class Programs:
         *arguments: str,
         stdin: int = subprocess.DEVNULL,
         stdout: int = subprocess.DEVNULL,
+        encoding: str = "",
     ) -> Process:
-        """A program at work; ``stdin`` and ``stdout`` are as for :mod:`subprocess`."""
-        return Process(
-            program, self.argv(program, database, *arguments), self.environment(), stdin, stdout
-        )
+        """A program at work; ``stdin`` and ``stdout`` are as for :mod:`subprocess`.
+
+        :param encoding: PostgreSQL's name of the one that it speaks; empty: what the server, the
+            role or the database have as ``client_encoding``.
+        """
+        argv = self.argv(program, database, *arguments)
+        return Process(program, argv, self.environment(encoding), stdin, stdout)
 
 
-#: defaults of a server, role or database that would cut the work short, refuse it, or write the
-#: same value in another way
-_OPTIONS = (
-    "statement_timeout=0",
-    "lock_timeout=0",
-    "idle_in_transaction_session_timeout=0",
-    "default_transaction_read_only=off",
-    "bytea_output=hex",
-    "DateStyle=ISO",
-    "IntervalStyle=postgres",
-)
-
-
-def _variables(settings: Settings) -> dict[str, str]:
+def _variables(settings: Settings, major: int) -> dict[str, str]:
     variables = {
         "PGTZ": "UTC",
         "PGCONNECT_TIMEOUT": "10",
         "PGAPPNAME": "postgres-backup",
-        "PGOPTIONS": " ".join(f"-c {option}" for option in _OPTIONS),
+        "PGOPTIONS": session.program_options(major),
+        **session.program_tls(settings),
     }
     return variables | ({"PGPASSWORD": settings.db_password} if settings.db_password else {})
 

@@ -1,271 +1,81 @@
-"""Statements and rows to the server, at the level of libpq: bytes as they are, in whatever encoding
-they are, many on their way at once, and never a wait that a signal cannot end.
+"""What every session of ours is like, whatever the server, the database or the role says by
+default: our questions mean the same and the answers read the same everywhere.
 
-Each statement travels in a message of its own by the extended protocol, in which the server takes
-one command and refuses two. psycopg's cursors would need Python's codec of every client_encoding.
+Startup options beat what ``ALTER DATABASE`` and ``ALTER ROLE`` set (PostgreSQL's documentation,
+"Parameter Interaction via the Shell"). Settings that only a superuser may change cannot be here:
+an ordinary user would not be let in.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import select
-from collections import deque
-from typing import NamedTuple
+from ..settings import Settings
 
-import psycopg
-from psycopg.pq import DiagnosticField, ExecStatus, TransactionStatus
+#: of every session, ours and those of PostgreSQL's programs; each is known to every major
+COMMON = {
+    # nothing cuts the work short, or refuses it
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "exit_on_error": "off",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    # we are whom the settings name
+    "role": "none",
+    "row_security": "on",
+    # a value is written in one way
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "3",
+    "xmlbinary": "base64",
+    "xmloption": "content",
+    "quote_all_identifiers": "off",
+    # and read in one way
+    "array_nulls": "on",
+    "backslash_quote": "safe_encoding",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    # a table of ours is an ordinary one
+    "default_table_access_method": "heap",
+}
+#: of newer majors: since which
+SINCE = {"idle_session_timeout": (14, "0"), "transaction_timeout": (17, "0")}
+#: the authorities that the system trusts, where Debian and Ubuntu keep them
+SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
-from ..machine import signals
 
-#: so much is handed to libpq before a look whether it went out, bytes
-_WINDOW = 64 << 10
-#: by how much this process may grow while it waits for an answer, bytes: more than for any of
-#: pg_dump's statements
-_ANSWER_BYTES = 48 << 20
-#: so much of a statement is kept to find the line of an error in it, bytes
-_KEPT = 64 << 10
-#: milliseconds after which a wait looks whether it should end
-_LOOK = 200
-_GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
-_IN, _OUT = select.POLLIN, select.POLLOUT
+def tls(settings: Settings) -> dict[str, str]:
+    """How the way to the server is encrypted, as libpq's connection parameters."""
+    checked = settings.db_sslmode.startswith("verify-")
+    parameters = {
+        "sslmode": settings.db_sslmode,
+        "sslrootcert": settings.db_sslrootcert or (SYSTEM_AUTHORITIES if checked else ""),
+        "sslcert": settings.db_sslcert,
+        "sslkey": settings.db_sslkey,
+    }
+    return {name: text for name, text in parameters.items() if text}
 
 
-class Refused(Exception):
-    """The server refused a statement, or is gone.
+def program_tls(settings: Settings) -> dict[str, str]:
+    """The same for the environment of PostgreSQL's programs.
 
-    :ivar sqlstate: of PostgreSQL's error codes; empty where the connection broke.
-    :ivar message: the server's, one line, in the session's client_encoding.
-    :ivar detail: the server's detail and hint; it may hold rows.
-    :ivar line: of the dump, where the statement begins, or the place in it that is wrong; 0: the
-        statement is none of the dump's.
+    In a container they talk to the server that they stand beside: our files are not there, and
+    nothing is on the way that could listen.
     """
-
-    def __init__(self, message: bytes, sqlstate: str = "", detail: bytes = b"", line: int = 0):
-        super().__init__(message.decode("utf-8", "replace"))
-        self.message, self.sqlstate, self.detail, self.line = message, sqlstate, detail, line
-
-
-class _Sent(NamedTuple):
-    line: int
-    text: bytes
+    if settings.db_container:
+        return {"PGSSLMODE": "disable" if settings.db_sslmode == "disable" else "prefer"}
+    return {f"PG{name.upper()}": text for name, text in tls(settings).items()}
 
 
-class Session:
-    """One connection that is loaded through. Everything here is called by one thread at a time.
-
-    :param connection: not used otherwise meanwhile.
-    :raises Refused: from every method.
-    """
-
-    def __init__(self, connection: psycopg.Connection) -> None:
-        self._connection = connection
-        self._pg = connection.pgconn
-        self._pg.nonblocking = 1
-        # what the server only remarks is dropped, however much it is
-        self._pg.notice_handler = None
-        self._poll = select.poll()
-        self._sent: deque[_Sent] = deque()
-        self._unsent = 0
-        self._synced = True
-        self._refused: Refused | None = None
-        self._value: bytes | None = None
-        self._pg.enter_pipeline_mode()
-
-    # statements
-
-    def send(self, text: bytes, line: int = 0, values: list[bytes | None] | None = None) -> None:
-        """A statement on its way; how it went shows at the next :meth:`sync`.
-
-        :param line: where it begins in the dump.
-        :param values: of its parameters, as text.
-        """
-        try:
-            self._pg.send_query_params(text, values)
-            self._sent.append(_Sent(line, text if len(text) <= _KEPT else b""))
-            self._unsent += len(text)
-            if self._unsent >= _WINDOW:
-                self._push()
-        except psycopg.OperationalError as error:
-            raise self._lost(error) from None
-
-    def sync(self) -> bytes | None:
-        """Wait until everything that was sent is done; the first column of the last row, as text.
-
-        A session in which a statement failed can go on: the server has passed over what followed.
-
-        :raises Refused: the first statement that failed.
-        """
-        self._value, self._synced = None, False
-        try:
-            self._pg.pipeline_sync()
-            self._push()
-            before = _resident()
-            while not self._synced:
-                while not self._synced and not self._pg.is_busy():
-                    self._take()
-                if not self._synced:
-                    self._wait(_IN)
-                    self._pg.consume_input()
-                    if _resident() - before > _ANSWER_BYTES:
-                        raise self._too_much()
-        except psycopg.OperationalError as error:
-            raise self._lost(error) from None
-        refused, self._refused = self._refused, None
-        if refused is not None:
-            raise refused
-        return self._value
-
-    def run(self, text: bytes) -> None:
-        """Statements of our own, one behind the other, and wait for them."""
-        self.sync()
-        try:
-            self._pg.exit_pipeline_mode()
-            self._pg.send_query(text)
-            self._drain()
-            self._results(_Sent(0, b""), _GOOD)
-            self._pg.enter_pipeline_mode()
-        except psycopg.OperationalError as error:
-            raise self._lost(error) from None
-
-    @property
-    def in_transaction(self) -> bool:
-        """After :meth:`sync`: a transaction is open, and nothing in it failed."""
-        return self._pg.transaction_status == TransactionStatus.INTRANS
-
-    @property
-    def idle(self) -> bool:
-        """After :meth:`sync`: no transaction is open."""
-        return self._pg.transaction_status == TransactionStatus.IDLE
-
-    def reported(self, name: str) -> str:
-        """After :meth:`sync`: one of the settings that the server reports by itself."""
-        return (self._pg.parameter_status(name.encode()) or b"").decode("ascii", "replace")
-
-    # rows
-
-    def copy(self, text: bytes, line: int) -> None:
-        """Begin to copy rows in: ``COPY ... FROM stdin``."""
-        self.sync()
-        self._copied = _Sent(line, text)
-        try:
-            self._pg.exit_pipeline_mode()
-            self._pg.send_query_params(text, None)
-            self._drain()
-            self._results(self._copied, (ExecStatus.COPY_IN,), one=True)
-        except psycopg.OperationalError as error:
-            raise self._lost(error, self._copied) from None
-
-    def rows(self, data: bytes) -> None:
-        """Rows, cut anywhere."""
-        try:
-            while not self._pg.put_copy_data(data):
-                self._wait(_OUT)
-            self._drain()
-        except psycopg.OperationalError as error:
-            raise self._lost(error, self._copied) from None
-
-    def copy_end(self) -> None:
-        """That were all; wait until the server has them."""
-        try:
-            while not self._pg.put_copy_end():
-                self._wait(_OUT)
-            self._drain()
-            self._results(self._copied, _GOOD)
-            self._pg.enter_pipeline_mode()
-        except psycopg.OperationalError as error:
-            raise self._lost(error, self._copied) from None
-
-    # below
-
-    def _push(self) -> None:
-        self._unsent = 0
-        while self._pg.flush():
-            if self._wait(_IN | _OUT) & ~_OUT:
-                self._pg.consume_input()
-                while (self._sent or not self._synced) and not self._pg.is_busy():
-                    self._take()
-
-    def _drain(self) -> None:
-        while self._pg.flush():
-            if self._wait(_IN | _OUT) & ~_OUT:
-                self._pg.consume_input()
-
-    def _wait(self, events: int) -> int:
-        self._poll.register(self._pg.socket, events)
-        while not (ready := self._poll.poll(_LOOK)):
-            signals.look()
-        return ready[0][1]
-
-    def _too_much(self) -> Refused:
-        line = self._sent[0].line if self._sent else 0
-        return Refused(b"the statement returns more than any of pg_dump's", "54000", line=line)
-
-    def _take(self) -> None:
-        """The next result in the pipeline, which is there."""
-        result = self._pg.get_result()
-        if result is None:
-            if self._sent:
-                self._sent.popleft()
-            return
-        if result.status == ExecStatus.PIPELINE_SYNC:
-            self._synced = True
-        elif result.status in _GOOD:
-            self._value = result.get_value(0, 0) if result.ntuples and result.nfields else None
-        elif self._refused is None and result.status != ExecStatus.PIPELINE_ABORTED:
-            self._refused = _refused(result, self._sent[0] if self._sent else _Sent(0, b""))
-
-    def _results(self, sent: _Sent, wanted: tuple[ExecStatus, ...], one: bool = False) -> None:
-        """Outside of a pipeline: all results of a statement, or one."""
-        while True:
-            while self._pg.is_busy():
-                self._wait(_IN)
-                self._pg.consume_input()
-            result = self._pg.get_result()
-            if result is None:
-                return
-            if result.status not in wanted:
-                raise _refused(result, sent)
-            if one:
-                return
-
-    def _lost(self, error: psycopg.OperationalError, sent: _Sent | None = None) -> Refused:
-        """Why libpq takes nothing more: what the server said last, where it said something."""
-        sent = sent or (self._sent[0] if self._sent else _Sent(0, b""))
-        if self._refused is not None:
-            return self._refused
-        for _ in range(len(self._sent) * 2 + 3):
-            result = None if self._pg.is_busy() else self._pg.get_result()
-            if result is not None and result.status == ExecStatus.FATAL_ERROR:
-                return _refused(result, sent)
-        return Refused(_first_line(str(error).encode()), "", b"", sent.line)
+def options(settings: dict[str, str]) -> str:
+    """As libpq takes them in ``options`` and PGOPTIONS, where a blank within a value is escaped."""
+    return " ".join(
+        f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings.items()
+    )
 
 
-def _refused(result: psycopg.pq.abc.PGresult, sent: _Sent) -> Refused:
-    def said(field: DiagnosticField) -> bytes:
-        return result.error_field(field) or b""
-
-    message = said(DiagnosticField.MESSAGE_PRIMARY) or _first_line(result.error_message)
-    if result.status != ExecStatus.FATAL_ERROR:
-        message = b"the server took it for another kind of statement"
-    line = sent.line
-    position = said(DiagnosticField.STATEMENT_POSITION)
-    if line and position.isdigit():
-        before = sent.text.decode("utf-8", "replace")[: int(position) - 1]
-        line += before.count("\n")
-    copied = re.match(rb"COPY .+, line (\d+)", said(DiagnosticField.CONTEXT))
-    if line and copied:
-        line += sent.text.count(b"\n") + int(copied[1])
-    sqlstate = said(DiagnosticField.SQLSTATE).decode("ascii", "replace")
-    detail = said(DiagnosticField.MESSAGE_DETAIL) + b" " + said(DiagnosticField.MESSAGE_HINT)
-    return Refused(message, sqlstate, detail, line)
-
-
-def _resident() -> int:
-    """How much memory this process has, bytes."""
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _first_line(text: bytes) -> bytes:
-    return next((line.strip() for line in text.splitlines() if line.strip()), b"no reason given")
+def program_options(major: int) -> str:
+    """PGOPTIONS for programs that talk to a server of that major."""
+    newer = {name: value for name, (since, value) in SINCE.items() if major >= since}
+    return options(COMMON | newer)

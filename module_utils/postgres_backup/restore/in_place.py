@@ -9,6 +9,7 @@ is kept to go back to.
 
 from __future__ import annotations
 
+import re
 import time
 
 from psycopg import sql
@@ -124,7 +125,7 @@ def replace(job: Job, plan: Plan) -> Restored:
             reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
             require_whole(plan.backup, report)
-            load.send(_assertions(report))
+            load.send(_assertions(report, load.guard.encoding))
             load.finish()
         finally:
             ejector.stop()
@@ -137,7 +138,6 @@ def replace(job: Job, plan: Plan) -> Restored:
 # The tables of extensions hold rows of their own, which are in no dump. A partitioned table has its
 # rows in its partitions.
 _COUNT = """
-SET client_encoding = 'UTF8';
 SET row_security = off;
 DO $postgres_backup$
 DECLARE
@@ -159,12 +159,32 @@ END $postgres_backup$;
 """
 
 
-def _assertions(report: Report) -> bytes:
+def _assertions(report: Report, encoding: str) -> bytes:
     """Statements that fail, and so roll everything back, where a table has other rows than the dump
     had.
+
+    :param encoding: of the dump. Of some it is not known how names read: there they are sent as
+        the bytes that they are.
     """
     rows = [
-        sql.SQL("({}, {}::bigint)").format(sql.Literal(table), sql.Literal(facts.rows))
+        sql.SQL("({}, {}::bigint)").format(
+            _as_bytes(table, encoding) if encoding in _UNREAD else sql.Literal(table),
+            sql.Literal(facts.rows),
+        )
         for table, facts in report.tables.items()
     ]
-    return _COUNT.replace("{}", sql.SQL(", ").join(rows).as_string(None)).encode() if rows else b""
+    if not rows:
+        return b""
+    head = "" if encoding in _UNREAD else "SET client_encoding = 'UTF8';"
+    return (head + _COUNT.replace("{}", sql.SQL(", ").join(rows).as_string(None))).encode()
+
+
+#: encodings whose names the inspector tells byte by byte where they are not UTF-8
+_UNREAD = ("SQL_ASCII", "EUC_TW", "MULE_INTERNAL")
+
+
+def _as_bytes(table: str, encoding: str) -> sql.Composed:
+    name = re.sub(
+        rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), table.encode()
+    )
+    return sql.SQL("convert_from({}, {})").format(sql.Literal(name), sql.Literal(encoding))

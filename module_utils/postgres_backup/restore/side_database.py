@@ -91,7 +91,8 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         with connect(job.settings, side) as connection:
             job.progress.phase(f"gathering statistics of {side}")
             connection.execute("ANALYZE")
-        findings += _compare(plan, side, report, job.progress)
+        encoding = load.guard.encoding if plan.dumped_by_us else ""
+        findings += _compare(plan, side, report, encoding, job.progress)
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.limit_connections(connection, side, plan.wanted.connection_limit)
     return Loaded(side, report.rows, reader.sha256, [*plan.findings, *findings])
@@ -114,15 +115,19 @@ def _clear_up(connection: psycopg.Connection, database: str, progress: Progress)
     return findings
 
 
-def _compare(plan: Plan, side: str, report: Report, progress: Progress) -> list[Finding]:
+def _compare(
+    plan: Plan, side: str, report: Report, encoding: str, progress: Progress
+) -> list[Finding]:
     """Dump the side database through the same inspector: what went in must come out, row by row.
 
     A dump that was not ours may have been written under other settings (time zone) and by other
     ways (through the partitioned table instead of its partitions), so only rows are counted; where
     there are only INSERT statements, nothing can be compared.
+
+    :param encoding: in which the backup is written.
     """
     progress.phase(f"comparing {side} with the backup")
-    dump = Dump(plan.tools, side)
+    dump = Dump(plan.tools, side, encoding=encoding)
     for chunk in dump.chunks():
         progress.advance(len(chunk), lambda: dump.inspector.current_table)
     went_in, came_out = manifest.tables_of(report), manifest.tables_of(dump.report)

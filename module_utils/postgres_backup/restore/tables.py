@@ -24,7 +24,7 @@ from ..health import outcome
 from ..job import Job
 from ..machine import lock
 from ..machine.progress import Progress
-from ..postgresql.connection import connect, first_line
+from ..postgresql.connection import connect, first_line, own_search_path, plain_search_path
 from ..text import human_seconds
 from . import table_rows
 from .foreign_keys import in_order, lost_with, refuse_cascades
@@ -119,6 +119,7 @@ def _bring_back(
             look(side, live, plan.backup, number, name) for number, name in enumerate(wanted)
         ]
         tables = in_order(side, looked_at)
+        own_search_path(live)
         try:
             if not job.check:
                 _lock(live, tables)
@@ -132,6 +133,7 @@ def _bring_back(
                 live.rollback()
                 return changes, []
             _apply(plan, side_database, side, live, changes, job.progress)
+            plain_search_path(live)
             findings = lost_with(side, live, tables)
             live.commit()
             return changes, findings

@@ -660,7 +660,24 @@ def test_row_level_security_and_missing_rights_are_explained(config, database):
     database.execute(sql.SQL("GRANT pg_read_all_data TO {}").format(sql.Identifier(database.owner)))
     with pytest.raises(DatabaseError, match="row-level security") as caught:
         backup_room.create_backup(Job(config.settings))
-    assert "BYPASSRLS" in caught.value.hint
+    assert f'ALTER ROLE "{database.owner}" BYPASSRLS' in caught.value.hint
+    assert "as the owner" in caught.value.hint
+
+
+def test_an_owner_under_forced_row_security_is_not_told_to_be_the_owner(config, database):
+    database.execute(
+        sql.SQL(
+            "CREATE TABLE t (i int); ALTER TABLE t OWNER TO {}; ALTER TABLE t ENABLE ROW LEVEL"
+            " SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY"
+        ).format(sql.Identifier(database.owner))
+    )
+    with pytest.raises(DatabaseError, match="row-level security") as caught:
+        backup_room.create_backup(Job(config.settings))
+    assert "FORCE" in caught.value.hint
+    assert "as the owner" not in caught.value.hint
+    bypass = caught.value.hint.partition("As a superuser: ")[2]
+    database.execute(bypass)
+    assert backup_room.create_backup(Job(config.settings))["findings"] == []
 
 
 def test_check_mode_says_the_same_and_writes_nothing(sample_config, s3_client, bucket):

@@ -90,6 +90,7 @@ def test_no_secret_in_its_arguments_and_nothing_of_ours_in_its_environment(
             "PGCONNECT_TIMEOUT",
             "PGAPPNAME",
             "PGOPTIONS",
+            "PGSSLMODE",
             "PGPASSWORD",
         }
 
