@@ -12,17 +12,15 @@ from ..catalog.history import LastRun, last_run_line
 from ..catalog.owners import Owner, owners
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import format_timestamp, utc_now
-from ..errors import DatabaseError
-from ..findings import Finding, finding
+from ..findings import Finding
 from ..machine import state
 from ..machine.schedule import next_run
-from ..postgresql import replaced
-from ..postgresql.connection import connect_maintenance
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_age, human_bytes
-from . import alarms, costs, verdict
+from . import alarms, costs, kept_databases, verdict
 from .alarm_kinds import OpenAlarm
+from .kept_databases import KeptDatabases, ReplacedDatabase
 
 
 class ListedBackup(BackupLine):
@@ -46,17 +44,6 @@ class Listing(_Listing, total=False):
     owners: list[Owner]
     #: the one that was asked for
     chosen: BackupLine
-
-
-class ReplacedDatabase(TypedDict):
-    """A database that a restore replaced, and that is kept; ``bytes`` is None where we may not
-    know.
-    """
-
-    name: str
-    replaced_at: str
-    by: str
-    bytes: int | None
 
 
 class DatabaseStatus(TypedDict):
@@ -150,7 +137,7 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
     store.check()
     now = utc_now()
     backups = {name: Catalog(settings, store, name).backups() for name in settings.databases}
-    kept = {name: _replaced(settings, name) for name in settings.databases}
+    kept = {name: kept_databases.look(settings, name) for name in settings.databases}
     seen: Status = {
         **bucket_status(settings, backups, now, kept),
         "last_run": cast(LastRun, state.read(settings, state.LAST_RUN)),
@@ -163,21 +150,20 @@ def bucket_status(
     settings: Settings,
     backups: Mapping[str, Sequence[Backup]],
     now: datetime,
-    kept: Mapping[str, Sequence[ReplacedDatabase] | DatabaseError],
+    kept: Mapping[str, KeptDatabases],
 ) -> BucketStatus:
     """How things are, from what was read; ``verdict`` says what is wrong. Pure.
 
     :param backups: per database, newest first.
-    :param kept: per database those that restores replaced, or why the server could not be asked.
+    :param kept: per database those that restores replaced.
     """
     findings: list[Finding] = []
     databases: dict[str, DatabaseStatus] = {}
     for name in settings.databases:
-        last, there = newest_good(backups[name]), kept[name]
+        last = newest_good(backups[name])
         findings += verdict.findings_of(name, backups[name], last, settings.fresh_hours, now)
-        if isinstance(there, DatabaseError):
-            findings.append(finding("DATABASE_UNREACHABLE", there.message))
-        databases[name] = _database(backups[name], last, there, now)
+        findings += kept[name].findings
+        databases[name] = _database(backups[name], last, kept[name].databases, now)
     return {
         "changed": False,
         "healthy": verdict.is_healthy(findings),
@@ -192,26 +178,10 @@ def bucket_status(
     }
 
 
-def _replaced(settings: Settings, name: str) -> list[ReplacedDatabase] | DatabaseError:
-    try:
-        with connect_maintenance(settings, name) as connection:
-            return [
-                {
-                    "name": there.name,
-                    "replaced_at": format_timestamp(there.replaced_at),
-                    "by": there.by,
-                    "bytes": there.bytes,
-                }
-                for there in replaced.kept(connection, name)
-            ]
-    except DatabaseError as error:  # the backups can be judged without the server
-        return error
-
-
 def _database(
     backups: Sequence[Backup],
     last: Backup | None,
-    kept: Sequence[ReplacedDatabase] | DatabaseError,
+    kept: list[ReplacedDatabase] | None,
     now: datetime,
 ) -> DatabaseStatus:
     mine = [backup for backup in backups if backup.ours]
@@ -221,7 +191,7 @@ def _database(
         "kept": len(mine),
         "oldest": format_timestamp(mine[-1].taken_at) if mine else None,
         "bytes": sum(backup.bytes for backup in mine),
-        "replaced": None if isinstance(kept, DatabaseError) else list(kept),
+        "replaced": kept,
         "waiting": sum(backup.waits_for_adoption for backup in backups),
     }
 
@@ -293,9 +263,7 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
         f"    kept: {database['kept']} backups, {human_bytes(database['bytes'])}"
         + (f", the oldest of {database['oldest']}" if database["oldest"] else "")
     )
-    for row in database["replaced"] or []:
-        size = "of unknown size" if row["bytes"] is None else human_bytes(row["bytes"])
-        text.append(f"    replaced database {row['name']}, {size}, by {row['by']}")
+    text += [f"    {line}" for line in kept_databases.lines(database["replaced"] or [])]
     if waiting := database["waiting"]:
         text.append(f"    {waiting} backups without an owner wait for `postgres-backup adopt`")
     return text

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psycopg
 from psycopg import sql
@@ -15,6 +15,7 @@ from psycopg import sql
 from ..errors import DatabaseError
 from ..settings import Settings
 from .connection import connect_maintenance, first_line, row, rows
+from .databases import comment_on
 
 # Whom we may end: pg_signal_backend() in PostgreSQL's signalfuncs.c. A session without a user is a
 # process of the server's own, such as an autovacuum worker, which a rename ends itself
@@ -189,7 +190,9 @@ class Ejector(threading.Thread):
 
 
 def swap(
-    settings: Settings, renames: Sequence[tuple[str, str]], comments: Mapping[str, str | None]
+    settings: Settings,
+    renames: Sequence[tuple[str, str]],
+    comments: Callable[[psycopg.Connection], Mapping[str, str | None]],
 ) -> float:
     """Rename databases in order, all or none, in one transaction, after closing the connections to
     them.
@@ -199,7 +202,8 @@ def swap(
     ejector sees to it that they leave. Killed at any moment, it leaves the names as they were.
 
     :param renames: pairs of (name now, name then), the live database first.
-    :param comments: new comments by the name after the renames.
+    :param comments: makes the new comments, by the name after the renames, while nobody can be in
+        any of these databases.
     :return: seconds from the first connection closed to the new names.
     :raises DatabaseError: somebody could not be made to leave, or a right is missing; nothing was
         renamed.
@@ -219,12 +223,8 @@ def swap(
                             sql.Identifier(old), sql.Identifier(new)
                         )
                     )
-                for name, comment in comments.items():
-                    connection.execute(
-                        sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-                            sql.Identifier(name), sql.Literal(comment)
-                        )
-                    )
+                for name, comment in comments(connection).items():
+                    comment_on(connection, name, comment)
             return time.monotonic() - began
         except psycopg.errors.ObjectInUse as error:
             for old, _ in renames:

@@ -17,7 +17,6 @@ from postgres_backup.machine.progress import Progress
 from postgres_backup.postgresql import replaced
 from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore import database as restore_room
-from postgres_backup.restore import side_database
 from tests.integration import engine
 from tests.integration.restoring import databases_of, run_sql
 
@@ -87,8 +86,7 @@ def test_there_and_back_again(diary, config):
 )
 def test_which_one_is_the_newest_is_never_in_doubt(diary, config, monkeypatch, step):
     moments = itertools.accumulate(itertools.repeat(step), initial=utc_now())
-    for room in (side_database, restore_room):
-        monkeypatch.setattr(room, "utc_now", lambda: next(moments))
+    monkeypatch.setattr(replaced, "server_now", lambda connection: next(moments))
     for number in range(4):
         run_sql(diary.server, diary.name, f"UPDATE day SET said = 'live {number}'")
         restore_room.restore_database(Job(config.settings), "latest")
