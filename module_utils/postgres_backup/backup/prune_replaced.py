@@ -48,7 +48,7 @@ def prune_replaced(job: Job, newest_good: datetime | None) -> PrunedReplaced:
         with connect_maintenance(job.settings, job.database) as connection:
             now = replaced.server_now(connection)
             there = [
-                replaced.look_at(connection, one, newest_good)
+                replaced.look_at(connection, job.settings, one, newest_good)
                 for one in replaced.kept(connection, job.database)
             ]
             pruned.findings.extend(_newly_adopted(job, adopted.adopted(connection, job.database)))

@@ -8,6 +8,7 @@ it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -15,11 +16,11 @@ from datetime import datetime, timedelta, timezone
 import psycopg
 
 from ..clock import format_timestamp
-from ..errors import UsageError
+from ..errors import DatabaseError, UsageError
 from ..settings import Settings
 from ..text import nearest
 from . import mark, written
-from .connection import rows, value, values
+from .connection import connect_maintenance, rows, value, values
 from .databases import comment_on
 from .facts import system_identifier
 from .mark import Mark
@@ -128,12 +129,25 @@ def kept_comment(
         oid=oid_of(connection, name),
         system=system_identifier(connection),
         live_oid=oid_of(connection, database),
-        **written.stamp(connection, name),
+        **written.stamp(connection),
     ).written()
 
 
+def count_in(settings: Settings, database: str, name: str) -> None:
+    """Complete the mark of the kept database ``name``, which has just been replaced. Where that
+    does not work, the first look of a prune does it.
+    """
+    with contextlib.suppress(DatabaseError), connect_maintenance(settings, database) as connection:
+        there = choose(connection, settings, database, name)
+        counted = written.count(settings, name)
+        remember(connection, dataclasses.replace(there, mark=there.mark.changed(**counted)))
+
+
 def look_at(
-    connection: psycopg.Connection, there: KeptDatabase, newest_good: datetime | None
+    connection: psycopg.Connection,
+    settings: Settings,
+    there: KeptDatabase,
+    newest_good: datetime | None,
 ) -> KeptDatabase:
     """A kept database as it is after one more look of a prune (``mark.looked_at``), by the server's
     clock; :func:`remember` writes it down.
@@ -143,10 +157,11 @@ def look_at(
     seen = mark.looked_at(there.mark, newest_good, server_now(connection))
     if not written.is_stamped(seen):
         seen = seen.changed(
-            oid=there.oid,
-            system=system_identifier(connection),
-            **written.stamp(connection, there.name),
+            oid=there.oid, system=system_identifier(connection), **written.stamp(connection)
         )
+    if not written.is_counted(seen):
+        with contextlib.suppress(DatabaseError):  # who cannot look into it will not drop it either
+            seen = seen.changed(**written.count(settings, there.name))
     return dataclasses.replace(there, mark=seen)
 
 

@@ -157,6 +157,8 @@ def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
             return made
 
         seconds = swap.swap(job.settings, renames, comments)
+        if new_kept:
+            replaced.count_in(job.settings, job.database, new_kept)
         downtime = round(seconds, 3) if live else 0.0
     done: UndoResult = {**result, "downtime_seconds": downtime}
     job.progress.step(undo_lines(done)[0])

@@ -245,4 +245,6 @@ def swap_in(job: Job, side: str) -> Swapped:
         return made
 
     downtime = swap.swap(job.settings, renames, comments)
+    if kept:
+        replaced.count_in(job.settings, job.database, kept)
     return Swapped(kept, round(downtime, 3) if kept else 0.0)
