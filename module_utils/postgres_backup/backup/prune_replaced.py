@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from datetime import datetime, timedelta
 from typing import TypedDict, cast
 
@@ -18,6 +19,9 @@ from ..postgresql import adopted, databases, replaced, slots, swap
 from ..postgresql.connection import connect_maintenance, first_line
 from ..postgresql.replaced import KeptDatabase
 from ..postgresql.written import written_since
+
+#: seconds that an ended session may take to be gone
+_PATIENCE = 5.0
 
 
 class ReplacedLine(TypedDict):
@@ -114,22 +118,32 @@ def _let_go(
 
 
 def _use_of(job: Job, connection: psycopg.Connection, one: KeptDatabase) -> str:
-    """What keeps a database that is past its time; empty where nothing does.
-
-    Sessions are looked for last: who came before had time to write while the tables were read.
-    """
+    """What keeps a database that is past its time; empty where nothing does."""
     if held := slots.slots(connection, one.name):
         name = held[0].name
         return (
             f"the replication slot {name} belongs to it and would go with it "
             f"(SELECT pg_drop_replication_slot('{name}'); ends that)"
         )
+    so_far = swap.sessions_so_far(connection, one.name)
     if inside := swap.sessions(connection, one.name):
         return f"{inside[0].user} is connected to it"
     if written := written_since(job.settings, one.name, one.mark):
         return written
-    inside = swap.sessions(connection, one.name)
-    return f"{inside[0].user} is connected to it" if inside else ""
+    # while the tables were read somebody may have come, written where it was read already, and left
+    if inside := _after_us(connection, one.name):
+        return f"{inside[0].user} is connected to it"
+    if so_far is not None and swap.sessions_so_far(connection, one.name) != so_far + 1:
+        return "somebody was connected to it a moment ago"
+    return ""
+
+
+def _after_us(connection: psycopg.Connection, name: str) -> list[swap.Session]:
+    """Who is still there when our own session, which has just ended, is gone."""
+    deadline = time.monotonic() + _PATIENCE
+    while (inside := swap.sessions(connection, name)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return inside
 
 
 #: what was said of adopted databases, so that it is said once; lost, it is said once more

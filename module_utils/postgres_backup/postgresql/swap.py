@@ -60,6 +60,22 @@ def sessions(connection: psycopg.Connection, name: str) -> list[Session]:
     return rows(connection, Session, _SESSIONS + " ORDER BY 1", {"name": name})
 
 
+def sessions_so_far(connection: psycopg.Connection, name: str) -> int | None:
+    """How many sessions a database has had, those that have ended included; None where the server
+    does not count them (before 14). Its own processes are none.
+    """
+    asked = """
+    SELECT (to_jsonb(s) ->> 'sessions')::bigint AS number
+    FROM pg_stat_database s WHERE s.datname = %s"""
+    found = row(connection, _Number, asked, (name,))
+    return found.number if found else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Number:
+    number: int | None
+
+
 @dataclasses.dataclass(frozen=True)
 class _Rights:
     owner: str
