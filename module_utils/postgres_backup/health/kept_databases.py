@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from typing import TypedDict
 
 from ..clock import format_timestamp
 from ..errors import DatabaseError
-from ..findings import Finding, finding
+from ..findings import Finding
 from ..postgresql import adopted, replaced, slots
 from ..postgresql.connection import connect_maintenance
 from ..settings import Settings
@@ -24,36 +24,34 @@ class HeldSlot(TypedDict):
     held_bytes: int | None
 
 
-class ReplacedDatabase(TypedDict):
-    """A database that a restore replaced, and that is kept; ``bytes`` is None where we may not
-    know.
-    """
-
+class _Replaced(TypedDict):
     name: str
     replaced_at: str
     by: str
     bytes: int | None
+
+
+class ReplacedDatabase(_Replaced, total=False):
+    """A database that a restore replaced, and that is kept; ``bytes`` is None where we may not
+    know.
+    """
+
+    #: version 0.1.0 does not tell
     slots: list[HeldSlot]
 
 
-@dataclasses.dataclass(frozen=True)
-class KeptDatabases:
-    """Those of one live database; ``databases`` is None where the server could not be asked.
+def look(
+    settings: Settings, name: str, adopted_too: list[Finding]
+) -> list[ReplacedDatabase] | DatabaseError:
+    """What is kept of the database ``name``, or why the server could not be asked: the backups can
+    be judged without it.
 
-    :param findings: REPLACED_ADOPTED, or DATABASE_UNREACHABLE.
-    """
-
-    databases: list[ReplacedDatabase] | None
-    findings: list[Finding]
-
-
-def look(settings: Settings, name: str) -> KeptDatabases:
-    """What is kept of the database ``name``. The backups can be judged without the server, so one
-    that does not answer is a finding.
+    :param adopted_too: gets a REPLACED_ADOPTED for each that somebody has made his own.
     """
     try:
         with connect_maintenance(settings, name) as connection:
-            there: list[ReplacedDatabase] = [
+            adopted_too += adopted.adopted(connection, name)
+            return [
                 {
                     "name": one.name,
                     "replaced_at": format_timestamp(one.replaced_at),
@@ -66,18 +64,17 @@ def look(settings: Settings, name: str) -> KeptDatabases:
                 }
                 for one in replaced.kept(connection, name)
             ]
-            return KeptDatabases(there, adopted.adopted(connection, name))
     except DatabaseError as error:
-        return KeptDatabases(None, [finding("DATABASE_UNREACHABLE", error.message)])
+        return error
 
 
-def lines(there: list[ReplacedDatabase]) -> list[str]:
+def lines(there: Sequence[ReplacedDatabase]) -> list[str]:
     """The same for a person."""
     text = []
     for one in there:
         size = "of unknown size" if one["bytes"] is None else human_bytes(one["bytes"])
         text.append(f"replaced database {one['name']}, {size}, by {one['by']}")
-        for slot in one["slots"]:
+        for slot in one.get("slots", []):
             held = slot["held_bytes"]
             text.append(
                 f"  its replication slot {slot['name']} holds back "

@@ -12,7 +12,8 @@ from ..catalog.history import LastRun, last_run_line
 from ..catalog.owners import Owner, owners
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import format_timestamp, utc_now
-from ..findings import Finding
+from ..errors import DatabaseError
+from ..findings import Finding, finding
 from ..machine import state
 from ..machine.schedule import next_run
 from ..s3.store import Store
@@ -20,7 +21,7 @@ from ..settings import Settings
 from ..text import human_age, human_bytes
 from . import alarms, costs, kept_databases, verdict
 from .alarm_kinds import OpenAlarm
-from .kept_databases import KeptDatabases, ReplacedDatabase
+from .kept_databases import ReplacedDatabase
 
 
 class ListedBackup(BackupLine):
@@ -137,9 +138,12 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
     store.check()
     now = utc_now()
     backups = {name: Catalog(settings, store, name).backups() for name in settings.databases}
-    kept = {name: kept_databases.look(settings, name) for name in settings.databases}
+    adopted: list[Finding] = []
+    kept = {name: kept_databases.look(settings, name, adopted) for name in settings.databases}
+    in_bucket = bucket_status(settings, backups, now, kept)
     seen: Status = {
-        **bucket_status(settings, backups, now, kept),
+        **in_bucket,
+        "findings": in_bucket["findings"] + adopted,
         "last_run": cast(LastRun, state.read(settings, state.LAST_RUN)),
         "alarms": alarms.open_alarms(settings),
     }
@@ -150,20 +154,21 @@ def bucket_status(
     settings: Settings,
     backups: Mapping[str, Sequence[Backup]],
     now: datetime,
-    kept: Mapping[str, KeptDatabases],
+    kept: Mapping[str, Sequence[ReplacedDatabase] | DatabaseError],
 ) -> BucketStatus:
     """How things are, from what was read; ``verdict`` says what is wrong. Pure.
 
     :param backups: per database, newest first.
-    :param kept: per database those that restores replaced.
+    :param kept: per database those that restores replaced, or why the server could not be asked.
     """
     findings: list[Finding] = []
     databases: dict[str, DatabaseStatus] = {}
     for name in settings.databases:
-        last = newest_good(backups[name])
+        last, there = newest_good(backups[name]), kept[name]
         findings += verdict.findings_of(name, backups[name], last, settings.fresh_hours, now)
-        findings += kept[name].findings
-        databases[name] = _database(backups[name], last, kept[name].databases, now)
+        if isinstance(there, DatabaseError):
+            findings.append(finding("DATABASE_UNREACHABLE", there.message))
+        databases[name] = _database(backups[name], last, there, now)
     return {
         "changed": False,
         "healthy": verdict.is_healthy(findings),
@@ -181,7 +186,7 @@ def bucket_status(
 def _database(
     backups: Sequence[Backup],
     last: Backup | None,
-    kept: list[ReplacedDatabase] | None,
+    kept: Sequence[ReplacedDatabase] | DatabaseError,
     now: datetime,
 ) -> DatabaseStatus:
     mine = [backup for backup in backups if backup.ours]
@@ -191,7 +196,7 @@ def _database(
         "kept": len(mine),
         "oldest": format_timestamp(mine[-1].taken_at) if mine else None,
         "bytes": sum(backup.bytes for backup in mine),
-        "replaced": kept,
+        "replaced": None if isinstance(kept, DatabaseError) else list(kept),
         "waiting": sum(backup.waits_for_adoption for backup in backups),
     }
 

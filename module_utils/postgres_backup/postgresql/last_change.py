@@ -49,8 +49,8 @@ def require_undoable(connection: psycopg.Connection, database: str, newest: Kept
     """
     hint = (
         f"To go back to {database} of {format_timestamp(newest.replaced_at)} all the same, name "
-        f"it: postgres-backup undo-restore {newest.name} (what is live now is kept in turn). "
-        "Or restore a backup: postgres-backup list"
+        f"it: postgres-backup undo-restore {newest.name} (Ansible: -e kept={newest.name}); what "
+        "is live now is kept in turn. Or restore a backup: postgres-backup list"
     )
     if later := newest.mark.text("later"):
         raise UsageError(

@@ -81,6 +81,12 @@ def age(database, kept: str, days: float) -> str:
     return name
 
 
+def seen_by_status(job: Job, database) -> list:
+    found = []
+    kept_databases.look(job.settings, database.name, found)
+    return found
+
+
 def comment_of(database, name: str) -> str | None:
     return database.server.execute(
         "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
@@ -158,7 +164,7 @@ def test_one_that_somebody_renamed_is_adopted_told_once_and_never_touched(diary,
     assert prune(job).findings == []
     assert database.server.execute("SELECT said FROM day", "shop_archive") == [("live",)]
     # a status says it as long as it is so
-    [finding] = kept_databases.look(job.settings, database.name).findings
+    [finding] = seen_by_status(job, database)
     assert (finding["code"], finding["message"]) == ("REPLACED_ADOPTED", message)
     with pytest.raises(UsageError, match="Nothing to undo"):
         undo_restore(job)
@@ -167,7 +173,7 @@ def test_one_that_somebody_renamed_is_adopted_told_once_and_never_touched(diary,
     # what it says to type ends it
     run_sql(database.server, "postgres", message.partition("To end this message: ")[2])
     assert comment_of(database, "shop_archive") is None
-    assert kept_databases.look(job.settings, database.name).findings == []
+    assert seen_by_status(job, database) == []
 
 
 def test_one_that_was_written_to_stays_and_one_that_was_read_goes(diary, clock):
@@ -334,7 +340,7 @@ def test_replication_that_stays_with_the_kept_database_is_said_everywhere(logica
         assert "pg_create_logical_replication_slot('shop', 'pgoutput');" in said["message"]
     kept = done["kept_database"]
     assert server.execute("SELECT database FROM pg_replication_slots") == [(kept,)]
-    [listed] = kept_databases.look(config.settings, "books").databases
+    [listed] = kept_databases.look(config.settings, "books", [])
     [slot] = listed["slots"]
     assert (slot["name"], slot["active"], slot["held_bytes"] > 0) == ("shop", False, True)
     shown = engine.run(config.path, "status").stdout
