@@ -119,6 +119,8 @@ def _let_go(
 
 def _use_of(job: Job, connection: psycopg.Connection, one: KeptDatabase) -> str:
     """What keeps a database that is past its time; empty where nothing does."""
+    if replaced.oid_of(connection, one.name) != one.oid:
+        return "it is another database by now"
     if held := slots.slots(connection, one.name):
         name = held[0].name
         return (
@@ -153,10 +155,11 @@ _TOLD = "adopted.json"
 def _newly_adopted(job: Job, found: list[Finding]) -> list[Finding]:
     """Those findings that no prune has told yet."""
     try:
-        with state.changing(job.settings, _TOLD) as told:
-            before = cast("list[str]", told.get(job.database, []))
-            if not job.check:
-                told[job.database] = [one["message"] for one in found]
+        told = state.read(job.settings, _TOLD)
+        before = cast("list[str]", told.get(job.database, []))
+        now = [one["message"] for one in found]
+        if not job.check and now != before:
+            state.write(job.settings, _TOLD, {**told, job.database: now})
     except UsageError:  # say it again rather than never
         return found
     return [one for one in found if one["message"] not in before]
