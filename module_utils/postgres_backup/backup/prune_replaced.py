@@ -127,21 +127,21 @@ def _use_of(job: Job, connection: psycopg.Connection, one: KeptDatabase) -> str:
             f"the replication slot {name} belongs to it and would go with it "
             f"(SELECT pg_drop_replication_slot('{name}'); ends that)"
         )
-    so_far = swap.sessions_so_far(connection, one.name)
-    if inside := swap.sessions(connection, one.name):
+    if inside := _who_stays(connection, one.name):
         return f"{inside[0].user} is connected to it"
+    so_far = swap.sessions_so_far(connection, one.name)
     if written := written_since(job.settings, one.name, one.mark):
         return written
     # while the tables were read somebody may have come, written where it was read already, and left
-    if inside := _after_us(connection, one.name):
+    if inside := _who_stays(connection, one.name):
         return f"{inside[0].user} is connected to it"
     if so_far is not None and swap.sessions_so_far(connection, one.name) != so_far + 1:
         return "somebody was connected to it a moment ago"
     return ""
 
 
-def _after_us(connection: psycopg.Connection, name: str) -> list[swap.Session]:
-    """Who is still there when our own session, which has just ended, is gone."""
+def _who_stays(connection: psycopg.Connection, name: str) -> list[swap.Session]:
+    """Who is connected, and not about to be gone as our own sessions are."""
     deadline = time.monotonic() + _PATIENCE
     while (inside := swap.sessions(connection, name)) and time.monotonic() < deadline:
         time.sleep(0.05)
