@@ -143,6 +143,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "A table was brought back alone, and a foreign key to it was gone: the message "
             "has the statement that makes it again."
         ),
+        ("REPLICATION_LEFT",): (
+            "A logical replication slot or a subscription belongs to the database that is "
+            "replaced, and stays with it. The message says what to type after the swap."
+        ),
         ("SIDE_DATABASE_LEFT",): (
             "The database that was being filled could not be removed. The next restore "
             "removes it; or `dropdb` the one named."
@@ -173,6 +177,16 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ("WAITING_FOR_ADOPTION",): ("Backups of other scripts stay until `postgres-backup adopt`."),
         ("REPLACED_NOT_REMOVED",): (
             "A replaced database is past its time and could not be dropped; the message says why."
+        ),
+        ("REPLACED_IN_USE",): (
+            "A replaced database is past its time and stays: somebody is connected to it, wrote "
+            "to it, or a replication slot belongs to it. It is dropped by nobody but you; the "
+            "message has the statement."
+        ),
+        ("REPLACED_ADOPTED",): (
+            "A database carries the mark of a kept one, and has another name or is a copy: "
+            "somebody works with it. It is never dropped, and no undo takes it. A prune says so "
+            "once, `status` always, until its comment is set anew."
         ),
         ("CLOCK_DIFFERS",): (
             "This machine's clock and the store's differ by more than 15 minutes. Nothing "

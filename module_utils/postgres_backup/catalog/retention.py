@@ -117,6 +117,21 @@ def _newest_of_each(
 
 
 @dataclasses.dataclass(frozen=True)
+class Replaced:
+    """What :func:`plan_replaced` needs to know of a database that a restore replaced.
+
+    :param replaced_at: UTC, by the PostgreSQL server's clock.
+    :param seen: for how long prunes have seen it, the one that asks included.
+    :param newest_then: when the newest good backup of the first such look was taken.
+    """
+
+    name: str
+    replaced_at: datetime
+    seen: timedelta = timedelta()
+    newest_then: datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class ReplacedDecision:
     name: str
     keep: bool
@@ -124,24 +139,33 @@ class ReplacedDecision:
 
 
 def plan_replaced(
-    replaced: Sequence[tuple[str, datetime]], newest_good: datetime | None, days: int, now: datetime
+    replaced: Sequence[Replaced], newest_good: datetime | None, days: int, now: datetime
 ) -> list[ReplacedDecision]:
     """A decision for each database that a restore replaced, newest first.
 
-    :param replaced: name, and when it was replaced, UTC.
+    A clock may have stood anywhere when it was replaced. So its age alone is not believed: prunes
+    must have seen it for as many days, and a good backup must have come since the first of them.
+    With 0 days no time at all is asked for, and nothing of that counts.
+
     :param newest_good: when the newest good backup was taken; None where there is none. A database
         replaced after that may hold the only newer data there is, and stays whatever its age.
     :param days: databases replaced so many days ago, or less, stay.
+    :param now: UTC, by the PostgreSQL server's clock.
     """
+    limit = timedelta(days=days)
     decisions = []
-    for name, replaced_at in sorted(replaced, key=lambda pair: (pair[1], pair[0]), reverse=True):
-        if replaced_at > now:
+    for one in sorted(replaced, key=lambda one: (one.replaced_at, one.name), reverse=True):
+        newer_than = max(filter(None, [one.replaced_at, one.newest_then if days else None]))
+        if one.replaced_at > now:
             keep, reason = True, "replaced in the future: one of the clocks is wrong"
-        elif now - replaced_at <= timedelta(days=days):
+        elif now - one.replaced_at <= limit:
             keep, reason = True, f"replaced not more than {days} days ago"
-        elif newest_good is None or newest_good <= replaced_at:
+        elif days and one.seen < limit:
+            seen = f"{one.seen.days} of {days} days"
+            keep, reason = True, f"replaced long ago by the clock, but seen by prunes for {seen}"
+        elif newest_good is None or newest_good <= newer_than:
             keep, reason = True, "no good backup is newer than it: it may hold the only newer data"
         else:
             keep, reason = False, f"replaced more than {days} days ago"
-        decisions.append(ReplacedDecision(name, keep, reason))
+        decisions.append(ReplacedDecision(one.name, keep, reason))
     return decisions

@@ -18,7 +18,8 @@ from ..s3.store import Store
 from ..settings import Settings
 from . import costs, verdict
 from .alarm_kinds import OpenAlarm
-from .status import BucketStatus, DatabaseStatus, ReplacedDatabase, look
+from .kept_databases import ReplacedDatabase
+from .status import BucketStatus, DatabaseStatus, look
 
 #: days that the page looks back
 DAYS = 90

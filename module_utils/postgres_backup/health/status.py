@@ -16,13 +16,13 @@ from ..errors import DatabaseError
 from ..findings import Finding, finding
 from ..machine import state
 from ..machine.schedule import next_run
-from ..postgresql import replaced, server
-from ..postgresql.connection import connect_maintenance
+from ..postgresql import server
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_age, human_bytes
-from . import alarms, costs, verdict
+from . import alarms, costs, kept_databases, verdict
 from .alarm_kinds import OpenAlarm
+from .kept_databases import ReplacedDatabase
 
 
 class ListedBackup(BackupLine):
@@ -46,17 +46,6 @@ class Listing(_Listing, total=False):
     owners: list[Owner]
     #: the one that was asked for
     chosen: BackupLine
-
-
-class ReplacedDatabase(TypedDict):
-    """A database that a restore replaced, and that is kept; ``bytes`` is None where we may not
-    know.
-    """
-
-    name: str
-    replaced_at: str
-    by: str
-    bytes: int | None
 
 
 class DatabaseStatus(TypedDict):
@@ -150,9 +139,12 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
     store.check()
     now = utc_now()
     backups = {name: Catalog(settings, store, name).backups() for name in settings.databases}
-    kept = {name: _replaced(settings, name) for name in settings.databases}
+    adopted: list[Finding] = []
+    kept = {name: kept_databases.look(settings, name, adopted) for name in settings.databases}
+    in_bucket = bucket_status(settings, backups, now, kept)
     seen: Status = {
-        **bucket_status(settings, backups, now, kept),
+        **in_bucket,
+        "findings": in_bucket["findings"] + adopted,
         "last_run": cast(LastRun, state.read(settings, state.LAST_RUN)),
         "alarms": alarms.open_alarms(settings),
     }
@@ -192,22 +184,6 @@ def bucket_status(
         ),
         "databases": databases,
     }
-
-
-def _replaced(settings: Settings, name: str) -> list[ReplacedDatabase] | DatabaseError:
-    try:
-        with connect_maintenance(settings, name) as connection:
-            return [
-                {
-                    "name": there.name,
-                    "replaced_at": format_timestamp(there.replaced_at),
-                    "by": there.by,
-                    "bytes": there.bytes,
-                }
-                for there in replaced.kept(connection, name)
-            ]
-    except DatabaseError as error:  # the backups can be judged without the server
-        return error
 
 
 def _database(
@@ -295,9 +271,7 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
         f"    kept: {database['kept']} backups, {human_bytes(database['bytes'])}"
         + (f", the oldest of {database['oldest']}" if database["oldest"] else "")
     )
-    for row in database["replaced"] or []:
-        size = "of unknown size" if row["bytes"] is None else human_bytes(row["bytes"])
-        text.append(f"    replaced database {row['name']}, {size}, by {row['by']}")
+    text += [f"    {line}" for line in kept_databases.lines(database["replaced"] or [])]
     if waiting := database["waiting"]:
         text.append(f"    {waiting} backups without an owner wait for `postgres-backup adopt`")
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 from psycopg import sql
@@ -15,13 +15,17 @@ from .facts import DatabaseFacts, DatabaseSetting, Grant
 
 
 def create_database(
-    connection: psycopg.Connection, name: str, wanted: DatabaseFacts, comment: str
+    connection: psycopg.Connection,
+    name: str,
+    wanted: DatabaseFacts,
+    comment: str | Callable[[], str],
 ) -> None:
     """An empty database with the owner, encoding, locale and tablespace that are wanted.
 
     It opens for connections only once its comment stands, so that a closed one without a comment
     was never more than begun, and is empty.
 
+    :param comment: or what makes it, once the database is there.
     :raises DatabaseError: a right or a locale is missing; the hint says what to do.
     """
     database = sql.Identifier(name)
@@ -44,9 +48,7 @@ def create_database(
         raise DatabaseError(
             f"Failed to create the database {name!r}: {first_line(error)}", _missing_locale(wanted)
         ) from None
-    connection.execute(
-        sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(comment))
-    )
+    comment_on(connection, name, comment if isinstance(comment, str) else comment())
     connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(database))
 
 
@@ -285,20 +287,23 @@ def limit_connections(connection: psycopg.Connection, name: str, limit: int) -> 
     )
 
 
+def comment_on(connection: psycopg.Connection, name: str, comment: str | None) -> None:
+    """Set a database's comment; None takes it away."""
+    connection.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
+    )
+
+
+def drop_unused(connection: psycopg.Connection, name: str) -> None:
+    """Remove a database in which nobody is.
+
+    :raises psycopg.errors.ObjectInUse: somebody is, and stays for more than five seconds.
+    """
+    connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+
+
 def drop_database(connection: psycopg.Connection, name: str) -> None:
     """Remove a database and whoever is in it. No error where there is none."""
     connection.execute(
         sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     )
-
-
-#: longest identifier in bytes (NAMEDATALEN - 1)
-MAX_IDENTIFIER = 63
-
-
-def shorten(name: str, tail: str) -> str:
-    """``name + tail``, the name cut so that both fit into an identifier (bytes, at a letter's
-    border).
-    """
-    room = MAX_IDENTIFIER - len(tail.encode())
-    return name.encode()[:room].decode(errors="ignore") + tail

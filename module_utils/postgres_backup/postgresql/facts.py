@@ -13,6 +13,7 @@ from psycopg import sql
 
 from ..settings import Settings
 from .connection import connect, connect_maintenance, row, rows, value, values
+from .mark import own_comment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,7 @@ class DatabaseFacts:
 
     :param provider: of its locale: ``c`` (libc), ``i`` (ICU) or ``b`` (builtin).
     :param connection_limit: -1: any number.
+    :param comment: what its people say of it, never our mark.
     :param database_bytes: its size; None where we may not know.
     :param grants: None where the rights to it were never changed.
     :param roles: every role that it refers to.
@@ -112,7 +114,6 @@ class _Rights:
     createdb: bool
     createrole: bool
     may_see: bool
-    may_identify: bool
 
 
 _SERVER = """
@@ -120,8 +121,7 @@ SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
        current_setting('server_version_num')::int AS version_number,
        r.rolsuper AS superuser, r.rolsuper OR r.rolcreatedb AS createdb,
        r.rolsuper OR r.rolcreaterole AS createrole,
-       r.rolsuper OR pg_has_role('pg_read_all_settings', 'USAGE') AS may_see,
-       has_function_privilege('pg_control_system()', 'EXECUTE') AS may_identify
+       r.rolsuper OR pg_has_role('pg_read_all_settings', 'USAGE') AS may_see
 FROM pg_roles r WHERE r.rolname = current_user"""
 
 
@@ -136,10 +136,15 @@ def facts_of(connection: psycopg.Connection) -> ServerFacts:
         ours.createdb,
         ours.createrole,
         value(connection, str, "SELECT current_setting('data_directory')") if ours.may_see else "",
-        value(connection, str, "SELECT system_identifier::text FROM pg_control_system()")
-        if ours.may_identify
-        else "",
+        system_identifier(connection),
     )
+
+
+def system_identifier(connection: psycopg.Connection) -> str:
+    """Which server it is, whatever its address; empty where we may not know."""
+    may = value(connection, bool, "SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")
+    asked = "SELECT system_identifier::text FROM pg_control_system()"
+    return value(connection, str, asked) if may else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +214,7 @@ def database_facts(connection: psycopg.Connection, name: str) -> DatabaseFacts |
         its.locale,
         its.icu_rules,
         its.tablespace,
-        its.comment,
+        own_comment(its.comment),
         its.connection_limit,
         its.database_bytes,
         tuple(rows(connection, Grant, _PRIVILEGES, (name,))) if its.has_privileges else None,

@@ -1,29 +1,29 @@
 """Side databases, which restores fill, and kept databases, which restores have replaced.
 
-A kept database is called ``<name>_before_<time>``, a side database ``<name>_restore_<time>``. What
-each is stands in its comment as JSON, because a name alone, cut to 63 bytes, does not always say
-whose it is.
+A kept database is called ``<name>_before_<time>``, a side database ``<name>_restore_<time>``, and
+each carries a mark (``mark``) in its comment. Only where both are ours, and the mark was made on
+this very database, is it ours: under another name, or copied from elsewhere, somebody has adopted
+it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import psycopg
 
-from ..clock import format_time, format_timestamp, parse_time, parse_timestamp
-from ..errors import UsageError
+from ..clock import format_timestamp
+from ..errors import DatabaseError, UsageError
 from ..settings import Settings
 from ..text import nearest
-from .connection import rows, values
-from .databases import shorten
-
-_MARK = "postgres-backup"
-_KEPT, _SIDE = "replaced", "being restored"
-_KEPT_TAIL, _SIDE_TAIL = "_before_", "_restore_"
+from . import mark, written
+from .connection import connect_maintenance, rows, value, values
+from .databases import comment_on
+from .facts import system_identifier
+from .mark import Mark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +33,16 @@ class KeptDatabase:
     :param by: what replaced it.
     :param bytes: its size; None where we may not know.
     :param comment: its own, from when it was live.
+    :param mark: all that its comment says.
     """
 
     name: str
+    oid: int
     replaced_at: datetime
     by: str
     bytes: int | None
     comment: str | None
+    mark: Mark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +58,17 @@ class SideDatabase:
     comment: str | None
 
 
+def server_now(connection: psycopg.Connection) -> datetime:
+    """The PostgreSQL server's own clock, UTC, to the second: what its databases' ages go by."""
+    now = value(connection, datetime, "SELECT clock_timestamp()")
+    return now.astimezone(timezone.utc).replace(microsecond=0)
+
+
 def side_name(connection: psycopg.Connection, database: str, moment: datetime) -> str:
     """``<name>_restore_<time>``; where that is taken, of the next free second."""
-    return _free(connection, database, _SIDE_TAIL, moment)
+    while _is_taken(connection, mark.side_name(database, moment)):
+        moment += timedelta(seconds=1)
+    return mark.side_name(database, moment)
 
 
 def kept_name(connection: psycopg.Connection, database: str, moment: datetime) -> str:
@@ -66,51 +77,111 @@ def kept_name(connection: psycopg.Connection, database: str, moment: datetime) -
     must never be in doubt.
     """
     after = [other.replaced_at + timedelta(seconds=1) for other in kept(connection, database)]
-    return _free(connection, database, _KEPT_TAIL, max([moment, *after]))
-
-
-def _free(connection: psycopg.Connection, database: str, tail: str, moment: datetime) -> str:
-    while True:
-        name = shorten(database, tail + format_time(moment))
-        if not values(connection, int, "SELECT 1 FROM pg_database WHERE datname = %s", (name,)):
-            return name
+    moment = max([moment, *after])
+    while _is_taken(connection, mark.kept_name(database, moment)):
         moment += timedelta(seconds=1)
+    return mark.kept_name(database, moment)
 
 
-def side_comment(database: str, backup: str, comment: str | None = None) -> str:
-    """``comment`` is what the database gets for its own once it is swapped in."""
-    return json.dumps(
-        {_MARK: _SIDE, "database": database, "backup": backup, "comment": comment},
-        ensure_ascii=False,
+def _is_taken(connection: psycopg.Connection, name: str) -> bool:
+    return bool(values(connection, int, "SELECT 1 FROM pg_database WHERE datname = %s", (name,)))
+
+
+def oid_of(connection: psycopg.Connection, name: str) -> int | None:
+    """What a database is whatever it is called; None where there is none of that name."""
+    found = values(
+        connection, int, "SELECT oid::bigint FROM pg_database WHERE datname = %s", (name,)
     )
+    return found[0] if found else None
 
 
-def kept_comment(database: str, name: str, reason: str, comment: str | None) -> str:
-    """``name`` is what :func:`kept_name` found; ``comment`` is the live database's own, which comes
-    back with it.
+def side_comment(
+    connection: psycopg.Connection, name: str, database: str, backup: str, comment: str | None
+) -> str:
+    """The mark of the side database ``name``, which is there.
+
+    :param comment: what it gets for its own once it is swapped in.
     """
-    replaced_at = format_timestamp(parse_time(name.rpartition(_KEPT_TAIL)[2]))
-    return json.dumps(
-        {
-            _MARK: _KEPT,
-            "database": database,
-            "replaced_at": replaced_at,
-            "by": reason,
-            "comment": comment,
-        },
-        ensure_ascii=False,
-    )
+    return mark.make(
+        mark.SIDE,
+        database,
+        comment,
+        backup=backup,
+        oid=oid_of(connection, name),
+        system=system_identifier(connection),
+    ).written()
+
+
+def kept_comment(
+    connection: psycopg.Connection, database: str, name: str, reason: str, comment: str | None
+) -> str:
+    """The mark of the kept database ``name`` (as :func:`kept_name` found it), made while nobody can
+    be in it: what is written to it from now on shows (``written``).
+
+    :param comment: the live database's own, which comes back with it.
+    """
+    return mark.make(
+        mark.KEPT,
+        database,
+        comment,
+        replaced_at=format_timestamp(mark.kept_moment(name)),
+        by=reason,
+        oid=oid_of(connection, name),
+        system=system_identifier(connection),
+        live_oid=oid_of(connection, database),
+        **written.stamp(connection),
+    ).written()
+
+
+def count_in(settings: Settings, database: str, name: str) -> None:
+    """Complete the mark of the kept database ``name``, which has just been replaced. Where that
+    does not work, the first look of a prune does it.
+    """
+    with contextlib.suppress(DatabaseError), connect_maintenance(settings, database) as connection:
+        there = choose(connection, settings, database, name)
+        counted = written.count(settings, name)
+        remember(connection, dataclasses.replace(there, mark=there.mark.changed(**counted)))
+
+
+def look_at(
+    connection: psycopg.Connection,
+    settings: Settings,
+    there: KeptDatabase,
+    newest_good: datetime | None,
+) -> KeptDatabase:
+    """A kept database as it is after one more look of a prune (``mark.looked_at``), by the server's
+    clock; :func:`remember` writes it down.
+
+    One that version 0.1.0 has kept is stamped at the first look, and judged by that from then on.
+    """
+    seen = mark.looked_at(there.mark, newest_good, server_now(connection))
+    if not written.is_stamped(seen):
+        seen = seen.changed(
+            oid=there.oid, system=system_identifier(connection), **written.stamp(connection)
+        )
+    if not written.is_counted(seen):
+        with contextlib.suppress(DatabaseError):  # who cannot look into it will not drop it either
+            seen = seen.changed(**written.count(settings, there.name))
+    return dataclasses.replace(there, mark=seen)
+
+
+def remember(connection: psycopg.Connection, there: KeptDatabase) -> None:
+    """Write a kept database's mark down."""
+    comment_on(connection, there.name, there.mark.written())
 
 
 @dataclasses.dataclass(frozen=True)
-class _Commented:
+class Commented:
+    """A database whose comment may be a mark; ``bytes``: None where we may not know its size."""
+
     name: str
+    oid: int
     comment: str
     bytes: int | None
 
 
 _COMMENTED = """
-SELECT d.datname AS name, c.comment,
+SELECT d.datname AS name, d.oid::bigint AS oid, c.comment,
        CASE WHEN has_database_privilege(d.oid, 'CONNECT')
                  OR pg_has_role('pg_read_all_stats', 'USAGE')
             THEN pg_database_size(d.oid) END AS bytes
@@ -118,49 +189,38 @@ FROM pg_database d, LATERAL (SELECT shobj_description(d.oid, 'pg_database')) AS 
 WHERE c.comment LIKE '{%%' AND d.datname <> %s"""
 
 
-def _marked(
-    connection: psycopg.Connection, database: str, mark: str
-) -> Iterator[tuple[_Commented, dict[str, object]]]:
-    """The databases whose comment is ours, says ``mark`` and names ``database``, and what else it
-    says.
+def marked(
+    connection: psycopg.Connection, database: str, kind: str, ours: bool = True
+) -> Iterator[tuple[Commented, Mark]]:
+    """The databases that carry a mark of that kind and of ``database``, and the mark.
+
+    :param ours: those that we made and nobody renamed; False: all others.
     """
-    for row in rows(connection, _Commented, _COMMENTED, (database,)):
-        try:
-            said = json.loads(row.comment)
-        except ValueError:  # somebody else's comment that begins with a brace
-            continue
-        if said.get(_MARK) == mark and said.get("database") == database:
-            yield row, said
-
-
-def _text(said: object) -> str | None:
-    return said if isinstance(said, str) else None
-
-
-def _moment(said: object) -> datetime | None:
-    try:
-        moment = parse_timestamp(said) if isinstance(said, str) else None
-    except ValueError:
-        return None
-    return moment if moment and format_timestamp(moment) == said else None
+    system = system_identifier(connection)
+    for there in rows(connection, Commented, _COMMENTED, (database,)):
+        found = mark.read(there.comment)
+        if (
+            found
+            and (found.kind, found.database) == (kind, database)
+            and found.fits(there.name, there.oid, system) == ours
+        ):
+            yield there, found
 
 
 def kept(connection: psycopg.Connection, database: str) -> list[KeptDatabase]:
     """The databases that restores have replaced, newest first."""
     there = [
-        KeptDatabase(
-            row.name, moment, _text(said.get("by")) or "", row.bytes, _text(said.get("comment"))
-        )
-        for row, said in _marked(connection, database, _KEPT)
-        if (moment := _moment(said.get("replaced_at")))
+        KeptDatabase(row.name, row.oid, moment, found.text("by"), row.bytes, found.comment, found)
+        for row, found in marked(connection, database, mark.KEPT)
+        if (moment := found.replaced_at)
     ]
     return sorted(there, key=lambda other: (other.replaced_at, other.name), reverse=True)
 
 
 def _sides(connection: psycopg.Connection, database: str) -> list[SideDatabase]:
     return [
-        SideDatabase(row.name, _text(said.get("backup")) or "", _text(said.get("comment")))
-        for row, said in _marked(connection, database, _SIDE)
+        SideDatabase(row.name, found.text("backup"), found.comment)
+        for row, found in marked(connection, database, mark.SIDE)
     ]
 
 
@@ -179,17 +239,8 @@ def leftovers(connection: psycopg.Connection, database: str) -> list[str]:
           AND datname LIKE '%\\_restore\\_%'""",
     )
     return [side.name for side in _sides(connection, database)] + [
-        name for name in begun if _is_side_name(name, database)
+        name for name in begun if mark.is_side_name(name, database)
     ]
-
-
-def _is_side_name(name: str, database: str) -> bool:
-    time = name.rpartition(_SIDE_TAIL)[2]
-    try:
-        parse_time(time)
-    except ValueError:  # no time
-        return False
-    return name == shorten(database, _SIDE_TAIL + time)
 
 
 def side(connection: psycopg.Connection, database: str, name: str) -> SideDatabase:

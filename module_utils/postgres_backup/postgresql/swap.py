@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psycopg
 from psycopg import sql
@@ -15,6 +15,7 @@ from psycopg import sql
 from ..errors import DatabaseError
 from ..settings import Settings
 from .connection import connect_maintenance, first_line, row, rows
+from .databases import comment_on
 
 # Whom we may end: pg_signal_backend() in PostgreSQL's signalfuncs.c. A session without a user is a
 # process of the server's own, such as an autovacuum worker, which a rename ends itself
@@ -57,6 +58,22 @@ class Session:
 def sessions(connection: psycopg.Connection, name: str) -> list[Session]:
     """Who is connected to a database, we excepted."""
     return rows(connection, Session, _SESSIONS + " ORDER BY 1", {"name": name})
+
+
+def sessions_so_far(connection: psycopg.Connection, name: str) -> int | None:
+    """How many sessions a database has had, those that have ended included; None where the server
+    does not count them (before 14). Its own processes are none.
+    """
+    asked = """
+    SELECT (to_jsonb(s) ->> 'sessions')::bigint AS number
+    FROM pg_stat_database s WHERE s.datname = %s"""
+    found = row(connection, _Number, asked, (name,))
+    return found.number if found else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Number:
+    number: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +206,9 @@ class Ejector(threading.Thread):
 
 
 def swap(
-    settings: Settings, renames: Sequence[tuple[str, str]], comments: Mapping[str, str | None]
+    settings: Settings,
+    renames: Sequence[tuple[str, str]],
+    comments: Callable[[psycopg.Connection], Mapping[str, str | None]],
 ) -> float:
     """Rename databases in order, all or none, in one transaction, after closing the connections to
     them.
@@ -199,7 +218,8 @@ def swap(
     ejector sees to it that they leave. Killed at any moment, it leaves the names as they were.
 
     :param renames: pairs of (name now, name then), the live database first.
-    :param comments: new comments by the name after the renames.
+    :param comments: makes the new comments, by the name after the renames, while nobody can be in
+        any of these databases.
     :return: seconds from the first connection closed to the new names.
     :raises DatabaseError: somebody could not be made to leave, or a right is missing; nothing was
         renamed.
@@ -219,12 +239,8 @@ def swap(
                             sql.Identifier(old), sql.Identifier(new)
                         )
                     )
-                for name, comment in comments.items():
-                    connection.execute(
-                        sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-                            sql.Identifier(name), sql.Literal(comment)
-                        )
-                    )
+                for name, comment in comments(connection).items():
+                    comment_on(connection, name, comment)
             return time.monotonic() - began
         except psycopg.errors.ObjectInUse as error:
             for old, _ in renames:

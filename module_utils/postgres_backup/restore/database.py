@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from typing import TypedDict, final
 
-from ..clock import utc_now
+import psycopg
+
 from ..errors import UsageError
 from ..findings import Finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock
-from ..postgresql import replaced, swap
+from ..postgresql import last_change, replaced, slots, swap
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import DatabaseFacts, database_facts
 from ..text import human_seconds
@@ -82,7 +83,8 @@ def restore_database(
         kept = None
         if plan.live and not inside:
             with connect_maintenance(job.settings, job.database) as connection:
-                kept = replaced.kept_name(connection, job.database, utc_now())
+                now = replaced.server_now(connection)
+                kept = replaced.kept_name(connection, job.database, now)
         planned: RestorePlanned = {
             **plan.describe(),
             "changed": True,
@@ -133,19 +135,30 @@ def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
     undo can be undone.
 
     :param kept: which one; empty: the newest.
+    :raises UsageError: none is named, and the last thing done to the live database was another one,
+        of which nothing is kept.
     """
     if job.check:
         return _plan_undo(job, kept)[0]
     with lock.hold(job.settings, job.database, "undo-restore"):
         result, live, comment = _plan_undo(job, kept)
         chosen, new_kept = result["restored_database"], result["kept_database"]
-        renames, comments = [(chosen, job.database)], {job.database: comment}
+        renames = [(chosen, job.database)]
         if live and new_kept:
             renames.insert(0, (job.database, new_kept))
-            comments[new_kept] = replaced.kept_comment(
-                job.database, new_kept, f"undo, which brought {chosen} back", live.comment
-            )
+
+        def comments(connection: psycopg.Connection) -> dict[str, str | None]:
+            made = {job.database: comment}
+            if live and new_kept:
+                reason = f"undo, which brought {chosen} back"
+                made[new_kept] = replaced.kept_comment(
+                    connection, job.database, new_kept, reason, live.comment
+                )
+            return made
+
         seconds = swap.swap(job.settings, renames, comments)
+        if new_kept:
+            replaced.count_in(job.settings, job.database, new_kept)
         downtime = round(seconds, 3) if live else 0.0
     done: UndoResult = {**result, "downtime_seconds": downtime}
     job.progress.step(undo_lines(done)[0])
@@ -158,16 +171,18 @@ def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, 
     """
     with connect_maintenance(job.settings, job.database) as connection:
         chosen = replaced.choose(connection, job.settings, job.database, kept)
+        if not kept:
+            last_change.require_undoable(connection, job.database, chosen)
         live = database_facts(connection, job.database)
         swap.require_renamable(connection, job.settings, [job.database, chosen.name])
-        new_kept = replaced.kept_name(connection, job.database, utc_now()) if live else None
-    result: UndoPlanned = {
-        "changed": True,
-        "database": job.database,
-        "restored_database": chosen.name,
-        "kept_database": new_kept,
-        "findings": [],
-    }
+        now = replaced.server_now(connection)
+        result: UndoPlanned = {
+            "changed": True,
+            "database": job.database,
+            "restored_database": chosen.name,
+            "kept_database": replaced.kept_name(connection, job.database, now) if live else None,
+            "findings": slots.left_behind(connection, job.database),
+        }
     return result, live, chosen.comment
 
 

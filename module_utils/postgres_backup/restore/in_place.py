@@ -15,7 +15,7 @@ import time
 from psycopg import sql
 
 from ..job import Job
-from ..postgresql import swap
+from ..postgresql import last_change, swap
 from ..postgresql.connection import connect, connect_maintenance
 from ..postgresql.load import Load
 from ..stream.inspector import Report
@@ -114,6 +114,12 @@ def replace(job: Job, plan: Plan) -> Restored:
     """
     with connect_maintenance(job.settings, plan.database) as connection:
         findings = roles.create(connection, plan.missing_roles, plan.role_statements)
+        notes = last_change.note_statements(
+            connection, plan.database, f"restore in place of {plan.name}"
+        )
+        note = b"SET client_encoding = 'UTF8';\n" + b"\n".join(
+            statement.as_string(connection).encode() for statement in notes
+        )
     job.progress.phase(f"loading {plan.name} inside {plan.database}, in one transaction")
     began = time.monotonic()
     ejector = swap.Ejector(job.settings, plan.database, spare="postgres-backup")
@@ -126,6 +132,7 @@ def replace(job: Job, plan: Plan) -> Restored:
             report = load.inspect()
             require_whole(plan.backup, report)
             load.send(_assertions(report, load.guard.encoding))
+            load.send(note + b"\n")
             load.finish()
         finally:
             ejector.stop()

@@ -13,7 +13,7 @@ from ..catalog.manifest import Manifest
 from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
-from ..postgresql import databases, programs, swap
+from ..postgresql import databases, programs, slots, swap
 from ..postgresql.connection import connect_maintenance, rows, values
 from ..postgresql.facts import (
     DatabaseFacts,
@@ -69,6 +69,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
             tools = programs.find(job.settings, server.major)
         _object_by_server(job, connection, backup, server, objections)
         if not in_place:
+            findings += slots.left_behind(connection, job.database)
             _object_by_rights(job, connection, server, live, wanted, objections)
             findings += _object_by_room(needed, free, objections)
         elif live is None:

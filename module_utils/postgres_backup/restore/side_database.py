@@ -15,7 +15,6 @@ import psycopg
 
 from ..catalog import manifest
 from ..catalog.manifest import TableRecord
-from ..clock import utc_now
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError
 from ..findings import Finding, finding
 from ..job import Job
@@ -71,11 +70,17 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         findings += roles.create(connection, plan.missing_roles, plan.role_statements)
         if plan.missing_roles:
             job.progress.step(f"{plan.database}: created the roles {', '.join(plan.missing_roles)}")
-        side = replaced.side_name(connection, plan.database, utc_now())
+        side = replaced.side_name(connection, plan.database, replaced.server_now(connection))
     with discarded_on_failure(job, side):
         with connect_maintenance(job.settings, plan.database) as connection:
-            comment = replaced.side_comment(plan.database, plan.name, plan.wanted.comment)
-            databases.create_database(connection, side, plan.wanted, comment)
+            databases.create_database(
+                connection,
+                side,
+                plan.wanted,
+                lambda: replaced.side_comment(
+                    connection, side, plan.database, plan.name, plan.wanted.comment
+                ),
+            )
             # before the rows: the settings may say how they read (lc_monetary), and a right that is
             # missing shows now
             findings += databases.dress_database(connection, side, plan.wanted)
@@ -226,17 +231,25 @@ def discarded_on_failure(job: Job, side: str) -> Iterator[None]:
 
 def swap_in(job: Job, side: str) -> Swapped:
     """Put the side database in the live one's place, in one transaction."""
-    now = utc_now()
     job.progress.step(f"{job.database}: swapping")
     with connect_maintenance(job.settings, job.database) as connection:
         ready = replaced.side(connection, job.database, side)
         live = database_facts(connection, job.database)
+        now = replaced.server_now(connection)
         kept = replaced.kept_name(connection, job.database, now) if live else None
-    renames, comments = [(side, job.database)], {job.database: ready.comment}
+    renames = [(side, job.database)]
     if live and kept:
         renames.insert(0, (job.database, kept))
-        comments[kept] = replaced.kept_comment(
-            job.database, kept, f"restore of {ready.backup}", live.comment
-        )
+
+    def comments(connection: psycopg.Connection) -> dict[str, str | None]:
+        made = {job.database: ready.comment}
+        if live and kept:
+            made[kept] = replaced.kept_comment(
+                connection, job.database, kept, f"restore of {ready.backup}", live.comment
+            )
+        return made
+
     downtime = swap.swap(job.settings, renames, comments)
+    if kept:
+        replaced.count_in(job.settings, job.database, kept)
     return Swapped(kept, round(downtime, 3) if kept else 0.0)

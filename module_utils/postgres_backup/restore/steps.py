@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from typing import TypeAlias, TypedDict, final
 
-from ..clock import utc_now
 from ..errors import UsageError
 from ..findings import Finding
 from ..health import outcome
@@ -197,7 +196,14 @@ def swap_step(job: Job, backup: str, side: str | None) -> SwapResult:
 
     :param backup: as in the result of :func:`load_step`.
     :param side: ``side_database`` of :func:`load_step`.
+    :raises UsageError: there is none, and in place was not asked for.
     """
+    if not side and not job.settings.restore_in_place:
+        raise UsageError(
+            "Which side database is to be swapped in?",
+            "Give the side_database that the result of stage=load names; to restore inside the "
+            "live database, of which nothing is kept, ask for it: in_place: true",
+        )
     result: SwapResult = {
         "changed": True,
         "backup": backup,
@@ -229,7 +235,8 @@ def _would_keep(job: Job, side: str | None) -> str | None:
         if not side or database_facts(connection, job.database) is None:
             return None
         replaced.side(connection, job.database, side)
-        return replaced.kept_name(connection, job.database, utc_now())
+        now = replaced.server_now(connection)
+        return replaced.kept_name(connection, job.database, now)
 
 
 def discard_step(job: Job, side: str | None) -> DiscardResult:

@@ -24,6 +24,7 @@ from ..health import outcome
 from ..job import Job
 from ..machine import lock
 from ..machine.progress import Progress
+from ..postgresql import last_change
 from ..postgresql.connection import connect, first_line, own_search_path, plain_search_path
 from ..text import human_seconds
 from . import table_rows
@@ -135,6 +136,8 @@ def _bring_back(
             _apply(plan, side_database, side, live, changes, job.progress)
             plain_search_path(live)
             findings = lost_with(side, live, tables)
+            if any(change.table.live_oid is None or change.total for change in changes):
+                last_change.note(live, plan.database, f"restore of tables from {plan.name}")
             live.commit()
             return changes, findings
         except psycopg.errors.ForeignKeyViolation as error:

@@ -12,6 +12,7 @@ from ..catalog.manifest import Manifest
 from ..findings import Finding, finding
 from ..postgresql.connection import row
 from ..postgresql.facts import DatabaseFacts, DatabaseSetting, Grant
+from ..postgresql.mark import own_comment
 from ..settings import Settings
 
 
@@ -62,7 +63,8 @@ def _of_manifest(known: Manifest) -> DatabaseFacts:
         provider=locale.get("provider", ""),
         locale=locale.get("locale"),
         icu_rules=locale.get("icu_rules"),
-        comment=known["comment"],
+        # version 0.1.0 saved our own mark, where a kept database was renamed back by hand
+        comment=own_comment(known["comment"]),
         connection_limit=known["connection_limit"],
         grants=None
         if privileges is None

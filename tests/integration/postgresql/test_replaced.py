@@ -22,23 +22,28 @@ def connection(database, config):
         yield connection
 
 
-def make(connection, database, name: str, comment: str) -> None:
+def make(connection, database, name: str, comment) -> None:
     create_database(connection, name, DatabaseFacts(database.owner), comment)
+
+
+def keep(connection, database, name: str, reason: str, comment: str | None) -> None:
+    """A kept database as a swap leaves it."""
+    make(
+        connection,
+        database,
+        name,
+        lambda: replaced.kept_comment(connection, database.name, name, reason, comment),
+    )
 
 
 def test_a_kept_database_says_what_it_is(connection, database, config):
     first = replaced.kept_name(connection, database.name, NOON)
     assert first == f"{database.name}_before_2026-01-27_12-00-00"
-    make(
-        connection,
-        database,
-        first,
-        replaced.kept_comment(database.name, first, "restore of X", "its own"),
-    )
+    keep(connection, database, first, "restore of X", "its own")
     # never earlier than what is kept already, whatever the clock says
     second = replaced.kept_name(connection, database.name, NOON - timedelta(hours=1))
     assert second == f"{database.name}_before_2026-01-27_12-00-01"
-    make(connection, database, second, replaced.kept_comment(database.name, second, "undo", None))
+    keep(connection, database, second, "undo", None)
     newest, oldest = replaced.kept(connection, database.name)
     assert (newest.name, newest.replaced_at, newest.comment) == (
         second,
@@ -61,7 +66,12 @@ def test_a_side_database_is_found_again(connection, database):
     assert name == f"{database.name}_restore_2026-01-27_12-00-00"
     with pytest.raises(UsageError, match="There is no side database"):
         replaced.side(connection, database.name, name)
-    make(connection, database, name, replaced.side_comment(database.name, "X", "its own"))
+    make(
+        connection,
+        database,
+        name,
+        lambda: replaced.side_comment(connection, name, database.name, "X", "its own"),
+    )
     assert replaced.side(connection, database.name, name) == replaced.SideDatabase(
         name, "X", "its own"
     )

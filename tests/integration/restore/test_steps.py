@@ -59,6 +59,20 @@ def test_in_place_there_is_no_side_database(filled, config):
     assert rows(filled) == 100
 
 
+def test_a_swap_without_a_side_database_is_in_place_only_where_that_was_asked_for(filled, config):
+    create_backup(Job(config.settings))
+    filled.execute("DELETE FROM users WHERE id > 10")
+    for check in (True, False):
+        with pytest.raises(UsageError) as refused:
+            perform_step(Job(config.settings, check=check), stage="swap", backup="latest")
+        assert refused.value.message == "Which side database is to be swapped in?"
+        assert "in_place: true" in refused.value.hint
+        assert refused.value.exit_status == 2
+    assert rows(filled) == 10
+    done = perform_step(Job(config.settings), stage="swap", backup="latest", in_place=True)
+    assert (done["kept_database"], rows(filled)) == (None, 100)
+
+
 def test_status_lists_what_restores_have_replaced(filled, config):
     create_backup(Job(config.settings))
     kept = restore_database(Job(config.settings), "latest")["kept_database"]

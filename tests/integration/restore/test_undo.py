@@ -17,7 +17,7 @@ from postgres_backup.machine.progress import Progress
 from postgres_backup.postgresql import replaced
 from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore import database as restore_room
-from postgres_backup.restore import side_database
+from postgres_backup.restore.tables import restore_tables
 from tests.integration import engine
 from tests.integration.restoring import databases_of, run_sql
 
@@ -87,8 +87,7 @@ def test_there_and_back_again(diary, config):
 )
 def test_which_one_is_the_newest_is_never_in_doubt(diary, config, monkeypatch, step):
     moments = itertools.accumulate(itertools.repeat(step), initial=utc_now())
-    for room in (side_database, restore_room):
-        monkeypatch.setattr(room, "utc_now", lambda: next(moments))
+    monkeypatch.setattr(replaced, "server_now", lambda connection: next(moments))
     for number in range(4):
         run_sql(diary.server, diary.name, f"UPDATE day SET said = 'live {number}'")
         restore_room.restore_database(Job(config.settings), "latest")
@@ -114,6 +113,78 @@ def test_one_of_several_is_chosen_by_name(diary, config):
     assert engine.answer(done)["restored_database"] == made[0]
     assert said(diary) == "second"
     assert set(kept(config, diary)) == {*made[1:], engine.answer(done)["kept_database"]}
+
+
+def undoing(config, kept: str = "", check: bool = False):
+    return restore_room.undo_restore(Job(config.settings, check=check), kept)
+
+
+@pytest.mark.parametrize("tables", [[], ["day"]], ids=["in place", "of tables"])
+def test_an_undo_takes_back_the_last_thing_or_says_that_it_cannot(diary, config, tables):
+    """After a restore that keeps nothing, the newest that is kept is older than the last thing."""
+    first = restore_room.restore_database(Job(config.settings), "latest")["kept_database"]
+    run_sql(diary.server, diary.name, "UPDATE day SET said = 'days of work'")
+    if tables:
+        # what changes nothing is nothing to be undone
+        assert restore_tables(Job(config.settings, check=True), "latest", tables)["changed"]
+        undoing(config, check=True)
+        name = restore_tables(Job(config.settings), "latest", tables)["backup"]
+    else:
+        name = restore_room.restore_database(Job(config.settings), "latest", True)["backup"]
+    run_sql(diary.server, diary.name, "UPDATE day SET said = 'more work'")
+    for check in (True, False):
+        with pytest.raises(UsageError) as caught:
+            undoing(config, check=check)
+        done = f"restore of tables from {name}" if tables else f"restore in place of {name}"
+        assert caught.value.message.startswith(
+            f"The last thing done to {diary.name} was the {done}, at 20"
+        )
+        assert "it cannot be undone" in caught.value.message
+        assert f"postgres-backup undo-restore {first} " in caught.value.hint
+        assert caught.value.exit_status == 2
+    assert said(diary) == "more work"
+    # by its name it comes back, and that is the last thing then
+    assert undoing(config, first)["restored_database"] == first
+    assert said(diary) == "second"
+    undoing(config)
+    assert said(diary) == "more work"
+    # so is a restore that keeps what is live
+    restore_room.restore_database(Job(config.settings), "latest")
+    undoing(config)
+    assert said(diary) == "more work"
+
+
+def test_an_undo_does_not_take_back_what_somebody_did_by_hand(diary, config):
+    restore_room.restore_database(Job(config.settings), "latest")
+    made = restore_room.restore_database(Job(config.settings), "latest")["kept_database"]
+    run_sql(
+        diary.server,
+        "postgres",
+        "ALTER DATABASE {live} RENAME TO {broken}",
+        "ALTER DATABASE {made} RENAME TO {live}",
+        live=diary.name,
+        made=made,
+        broken=f"{diary.name}_broken",
+    )
+    # as it was after the first restore, which is now the last thing; the mark that came along with
+    # the name goes no further
+    done = undoing(config)
+    assert (said(diary), comment(diary)) == ("second", "the {diary}")
+    assert json.loads(comment(diary, done["kept_database"]))["comment"] == "the {diary}"
+    run_sql(
+        diary.server,
+        "postgres",
+        "DROP DATABASE {live}",
+        "CREATE DATABASE {live} OWNER {owner}",
+        live=diary.name,
+        owner=diary.owner,
+    )
+    with pytest.raises(UsageError, match="somebody has renamed or made it by hand") as caught:
+        undoing(config)
+    [older] = kept(config, diary)
+    assert f"undo-restore {older} " in caught.value.hint
+    undoing(config, older)
+    assert said(diary) == "first"
 
 
 def test_a_live_database_that_is_gone(diary, config):

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postgres_backup.catalog.retention import Policy, plan, plan_replaced
+from postgres_backup.catalog.retention import Policy, Replaced, plan, plan_replaced
 
 NOW = datetime(2026, 3, 30, 0, 0, 5, tzinfo=timezone.utc)
 
@@ -135,11 +135,14 @@ def test_a_second_run_of_an_unhurried_prune_deletes_nothing_more(backups, policy
     assert kept(survivors, policy) == survivors
 
 
+def aged(name: str, hours: float, **more: object) -> Replaced:
+    """Replaced so long ago, and seen by prunes for as long."""
+    seen = max(timedelta(hours=hours), timedelta())
+    return Replaced(name, NOW - timedelta(hours=hours), **{"seen": seen} | more)
+
+
 def test_a_replaced_database_goes_when_its_days_are_over_and_a_good_backup_is_newer():
-    old, young = (
-        ("crm_before_a", NOW - timedelta(days=8)),
-        ("crm_before_b", NOW - timedelta(days=6)),
-    )
+    old, young = aged("crm_before_a", 8 * 24), aged("crm_before_b", 6 * 24)
     decisions = plan_replaced([old, young], NOW - timedelta(hours=3), 7, NOW)
     assert [(d.name, d.keep, d.reason) for d in decisions] == [
         ("crm_before_b", True, "replaced not more than 7 days ago"),
@@ -148,9 +151,11 @@ def test_a_replaced_database_goes_when_its_days_are_over_and_a_good_backup_is_ne
 
 
 def test_a_replaced_database_stays_while_no_good_backup_is_newer():
-    replaced_at = NOW - timedelta(days=400)
+    days = 400
+    replaced_at = NOW - timedelta(days=days)
     for newest_good in (None, replaced_at, replaced_at - timedelta(seconds=1)):
-        (decision,) = plan_replaced([("crm_before_a", replaced_at)], newest_good, 7, NOW)
+        one = aged("crm_before_a", days * 24)
+        (decision,) = plan_replaced([one], newest_good, 7, NOW)
         assert (decision.keep, decision.reason) == (
             True,
             "no good backup is newer than it: it may hold the only newer data",
@@ -158,29 +163,59 @@ def test_a_replaced_database_stays_while_no_good_backup_is_newer():
 
 
 def test_a_database_replaced_in_the_future_stays():
-    (decision,) = plan_replaced(
-        [("crm_before_a", NOW + timedelta(days=1))], NOW + timedelta(days=2), 0, NOW
-    )
+    (decision,) = plan_replaced([aged("crm_before_a", -24)], NOW + timedelta(days=2), 0, NOW)
     assert decision.keep
     assert "future" in decision.reason
 
 
+def test_a_clock_that_was_ten_days_behind_makes_nothing_old():
+    """Old by the clock; but prunes have just met it, and the newest backup is the one that was the
+    newest then.
+    """
+    last_night = NOW - timedelta(hours=9)
+    met = aged("crm_before_a", 10 * 24, seen=timedelta(), newest_then=last_night)
+    (decision,) = plan_replaced([met], last_night, 7, NOW)
+    assert (decision.keep, decision.reason) == (
+        True,
+        "replaced long ago by the clock, but seen by prunes for 0 of 7 days",
+    )
+    long_seen = dataclasses.replace(met, seen=timedelta(days=7))
+    (decision,) = plan_replaced([long_seen], last_night, 7, NOW)
+    assert "no good backup is newer" in decision.reason
+    (decision,) = plan_replaced([long_seen], NOW, 7, NOW)
+    assert not decision.keep
+
+
+def test_without_days_only_a_newer_backup_is_asked_for():
+    met = aged("crm_before_a", 1, seen=timedelta(), newest_then=NOW)
+    (decision,) = plan_replaced([met], NOW, 0, NOW)
+    assert not decision.keep
+
+
 @given(
     st.lists(
-        st.tuples(st.text(min_size=1, max_size=8), st.integers(-48, 2000)),
+        st.builds(
+            Replaced,
+            st.text(min_size=1, max_size=8),
+            st.integers(-48, 2000).map(lambda hours: NOW - timedelta(hours=hours)),
+            st.integers(0, 2000).map(lambda hours: timedelta(hours=hours)),
+            st.none() | st.integers(-48, 2000).map(lambda hours: NOW - timedelta(hours=hours)),
+        ),
         max_size=20,
-        unique_by=lambda pair: pair[0],
+        unique_by=lambda one: one.name,
     ),
     st.none() | st.integers(-48, 2000),
     st.integers(0, 60),
 )
-def test_what_goes_is_old_and_in_a_good_backup_that_is_newer(hours, newest, days):
-    replaced = [(name, NOW - timedelta(hours=age)) for name, age in hours]
+def test_what_goes_is_old_and_in_a_good_backup_that_is_newer(replaced, newest, days):
     newest_good = None if newest is None else NOW - timedelta(hours=newest)
     decisions = plan_replaced(replaced, newest_good, days, NOW)
-    assert sorted(d.name for d in decisions) == sorted(name for name, _ in replaced)
-    replaced_at = dict(replaced)
-    for gone in (d for d in decisions if not d.keep):
+    assert sorted(d.name for d in decisions) == sorted(one.name for one in replaced)
+    by_name = {one.name: one for one in replaced}
+    for gone in (by_name[d.name] for d in decisions if not d.keep):
         assert newest_good is not None
-        assert newest_good > replaced_at[gone.name]
-        assert NOW - replaced_at[gone.name] > timedelta(days=days)
+        assert newest_good > gone.replaced_at
+        assert NOW - gone.replaced_at > timedelta(days=days)
+        if days:
+            assert gone.seen >= timedelta(days=days)
+            assert gone.newest_then is None or newest_good > gone.newest_then

@@ -1,0 +1,85 @@
+"""The databases that restores have replaced, as ``status`` tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from ..clock import format_timestamp
+from ..errors import DatabaseError
+from ..findings import Finding
+from ..postgresql import adopted, replaced, slots
+from ..postgresql.connection import connect_maintenance
+from ..settings import Settings
+from ..text import human_bytes
+
+
+class HeldSlot(TypedDict):
+    """A logical replication slot that stayed with a kept database; ``held_bytes``: of WAL that the
+    server keeps for it, None where nobody can say.
+    """
+
+    name: str
+    active: bool
+    held_bytes: int | None
+
+
+class _Replaced(TypedDict):
+    name: str
+    replaced_at: str
+    by: str
+    bytes: int | None
+
+
+class ReplacedDatabase(_Replaced, total=False):
+    """A database that a restore replaced, and that is kept; ``bytes`` is None where we may not
+    know.
+    """
+
+    #: version 0.1.0 does not tell
+    slots: list[HeldSlot]
+
+
+def look(
+    settings: Settings, name: str, adopted_too: list[Finding]
+) -> list[ReplacedDatabase] | DatabaseError:
+    """What is kept of the database ``name``, or why the server could not be asked: the backups can
+    be judged without it.
+
+    :param adopted_too: gets a REPLACED_ADOPTED for each that somebody has made his own.
+    """
+    try:
+        with connect_maintenance(settings, name) as connection:
+            adopted_too += adopted.adopted(connection, name)
+            return [
+                {
+                    "name": one.name,
+                    "replaced_at": format_timestamp(one.replaced_at),
+                    "by": one.by,
+                    "bytes": one.bytes,
+                    "slots": [
+                        {"name": slot.name, "active": slot.active, "held_bytes": slot.held_bytes}
+                        for slot in slots.slots(connection, one.name)
+                    ],
+                }
+                for one in replaced.kept(connection, name)
+            ]
+    except DatabaseError as error:
+        return error
+
+
+def lines(there: Sequence[ReplacedDatabase]) -> list[str]:
+    """The same for a person."""
+    text = []
+    for one in there:
+        size = "of unknown size" if one["bytes"] is None else human_bytes(one["bytes"])
+        text.append(f"replaced database {one['name']}, {size}, by {one['by']}")
+        for slot in one.get("slots", []):
+            held = slot["held_bytes"]
+            text.append(
+                f"  its replication slot {slot['name']} holds back "
+                + ("WAL" if held is None else f"{human_bytes(held)} of WAL")
+                # a slot's name has no other letters than a-z, 0-9 and _
+                + f"; to end that: SELECT pg_drop_replication_slot('{slot['name']}');"
+            )
+    return text
