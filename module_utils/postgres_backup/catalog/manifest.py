@@ -33,6 +33,11 @@ class ServerIdentity(TypedDict, total=False):
     port: int
     container: str
     system_identifier: str
+    #: when the postmaster started, in microseconds since 1970; see ``machine/identity``
+    started: str
+    #: the machine that took the backup: a hash of its id, and its name
+    machine: str
+    machine_name: str
 
 
 class Locale(TypedDict):

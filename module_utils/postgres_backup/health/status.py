@@ -14,14 +14,16 @@ from ..catalog.retention import Decision, Policy, plan
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError
 from ..findings import Finding, finding
-from ..machine import state
+from ..machine import identity, state
+from ..machine.identity import Mark
 from ..machine.schedule import next_run
 from ..postgresql import replaced
 from ..postgresql.connection import connect_maintenance
+from ..postgresql.own import mark_over, own_mark
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_age, human_bytes
-from . import alarms, costs, verdict
+from . import alarms, costs, rows_gone, two_servers, verdict
 from .alarm_kinds import OpenAlarm
 
 
@@ -111,12 +113,15 @@ def info(settings: Settings, database: str = "", backup: str = "") -> Listing:
         result["owners"] = owners(settings, store)
         known = tuple(dict.fromkeys(owner["database"] for owner in result["owners"]))
         settings = dataclasses.replace(settings, databases=settings.databases or known)
+    own = own_mark(settings) if settings.server_name else Mark()
     if backup:
-        catalog = Catalog(settings, store, settings.for_database(database))
+        catalog = Catalog(settings, store, settings.for_database(database), own)
         result["chosen"] = catalog.resolve(backup).describe(now)
     seen: list[ListedBackup] = []
     for name in [settings.for_database(database)] if database else settings.databases:
-        for decision in plan(Catalog(settings, store, name).backups(), Policy.of(settings), now):
+        there = Catalog(settings, store, name, own).backups()
+        held = rows_gone.holding(settings.server_name, name, there, now)
+        for decision in plan(there, Policy.of(settings), now, held):
             seen.append(_listed(decision, name, now))
             result["waiting"] += decision.backup.waits_for_adoption
     # what lies under a shared prefix is seen by each database; it is listed once, by its owner
@@ -149,8 +154,10 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
     store = Store(settings)
     store.check()
     now = utc_now()
-    backups = {name: Catalog(settings, store, name).backups() for name in settings.databases}
-    kept = {name: _replaced(settings, name) for name in settings.databases}
+    asked = {name: _replaced(settings, name) for name in settings.databases}
+    kept = {name: there for name, (there, _) in asked.items()}
+    own = next((mark for _, mark in asked.values() if mark), None) or identity.remembered(settings)
+    backups = {name: Catalog(settings, store, name, own).backups() for name in settings.databases}
     seen: Status = {
         **bucket_status(settings, backups, now, kept),
         "last_run": cast(LastRun, state.read(settings, state.LAST_RUN)),
@@ -175,6 +182,9 @@ def bucket_status(
     for name in settings.databases:
         last, there = newest_good(backups[name]), kept[name]
         findings += verdict.findings_of(name, backups[name], last, settings.fresh_hours, now)
+        findings += two_servers.findings_of(settings.server_name, name, backups[name], now)
+        gone = rows_gone.gone(settings.server_name, name, backups[name], now)
+        findings += rows_gone.findings_of(name, gone)
         if isinstance(there, DatabaseError):
             findings.append(finding("DATABASE_UNREACHABLE", there.message))
         databases[name] = _database(backups[name], last, there, now)
@@ -192,20 +202,24 @@ def bucket_status(
     }
 
 
-def _replaced(settings: Settings, name: str) -> list[ReplacedDatabase] | DatabaseError:
+def _replaced(
+    settings: Settings, name: str
+) -> tuple[list[ReplacedDatabase] | DatabaseError, Mark | None]:
+    """Those that restores replaced, or why the server cannot be asked; and which server it is."""
     try:
         with connect_maintenance(settings, name) as connection:
-            return [
+            there: list[ReplacedDatabase] = [
                 {
-                    "name": there.name,
-                    "replaced_at": format_timestamp(there.replaced_at),
-                    "by": there.by,
-                    "bytes": there.bytes,
+                    "name": one.name,
+                    "replaced_at": format_timestamp(one.replaced_at),
+                    "by": one.by,
+                    "bytes": one.bytes,
                 }
-                for there in replaced.kept(connection, name)
+                for one in replaced.kept(connection, name)
             ]
+            return there, mark_over(connection)
     except DatabaseError as error:  # the backups can be judged without the server
-        return error
+        return error, None
 
 
 def _database(

@@ -33,6 +33,8 @@ class ServerFacts:
     createrole: bool
     data_directory: str
     system_identifier: str
+    #: when its postmaster started, in microseconds since 1970
+    started: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +115,7 @@ class _Rights:
     createrole: bool
     may_see: bool
     may_identify: bool
+    started: str
 
 
 _SERVER = """
@@ -121,7 +124,8 @@ SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
        r.rolsuper AS superuser, r.rolsuper OR r.rolcreatedb AS createdb,
        r.rolsuper OR r.rolcreaterole AS createrole,
        r.rolsuper OR pg_has_role('pg_read_all_settings', 'USAGE') AS may_see,
-       has_function_privilege('pg_control_system()', 'EXECUTE') AS may_identify
+       has_function_privilege('pg_control_system()', 'EXECUTE') AS may_identify,
+       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text AS started
 FROM pg_roles r WHERE r.rolname = current_user"""
 
 
@@ -139,6 +143,7 @@ def facts_of(connection: psycopg.Connection) -> ServerFacts:
         value(connection, str, "SELECT system_identifier::text FROM pg_control_system()")
         if ours.may_identify
         else "",
+        ours.started,
     )
 
 
