@@ -90,7 +90,7 @@ def sides(postgres_server, new_config, s3, bucket):
 
 
 def test_each_restores_and_prunes_its_own_and_both_are_told(sides, s3_client, bucket):
-    a, b = sides
+    b, a = sides  # the newer PostgreSQL is to restore what the older one has dumped
     taken = [a.backup(10), b.backup(77), a.backup(11), b.backup(78)]
 
     listed = {line["backup"]: line for line in status.info(a.config.settings)["backups"]}
