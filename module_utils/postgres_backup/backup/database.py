@@ -105,7 +105,8 @@ def create_backup(
         if not any(found["code"] == "TABLES_REWRITTEN" for found in result["findings"]):
             note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
         if not part:
-            identity.remember(job.settings, run.mark)
+            since = identity.since(job.settings, run.mark) or result["taken_at"]
+            identity.remember(job.settings, run.mark, since)
         if not part and (look_back or emptied):
             result["findings"] += look_for_rows(job, run.mark, emptied)
         return result

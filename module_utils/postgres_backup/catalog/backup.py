@@ -6,7 +6,7 @@ import dataclasses
 from datetime import datetime
 from typing import Literal, TypedDict, cast
 
-from ..clock import format_timestamp
+from ..clock import format_timestamp, parse_timestamp
 from ..machine.identity import Mark
 from .manifest import Manifest, Proof, ServerIdentity
 from .names import BackupName, Layout
@@ -75,6 +75,15 @@ class Backup:
         server: ServerIdentity = self.manifest["server"] if self.manifest else {}
         names = ("system_identifier", "started", "machine", "machine_name")
         return Mark(*(str(server.get(name) or "") for name in names))
+
+    @property
+    def since(self) -> datetime | None:
+        """When its server took its first backup; None where it does not say."""
+        text = self.manifest["server"].get("since") if self.manifest else None
+        try:
+            return parse_timestamp(str(text)) if text else None
+        except ValueError:
+            return None
 
     @property
     def key(self) -> str:

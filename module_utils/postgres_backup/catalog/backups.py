@@ -59,8 +59,8 @@ class Catalog:
         named = [number for number, backup in enumerate(backups) if backup.ours]
         patience = timedelta(hours=self.settings.fresh_hours)
         wrote = [
-            servers.Wrote(backups[n].taken_at, backups[n].mark, self._adopter(backups[n]))
-            for n in named
+            servers.Wrote(b.taken_at, b.mark, self._adopter(b), b.since)
+            for b in (backups[n] for n in named)
         ]
         judged = servers.judge(self.own, wrote, utc_now(), patience)
         for number, verdict in zip(named, judged, strict=True):

@@ -38,6 +38,8 @@ class ServerIdentity(TypedDict, total=False):
     #: the machine that took the backup: a hash of its id, and its name
     machine: str
     machine_name: str
+    #: when the first backup of this server was taken from there, a timestamp
+    since: str
 
 
 class Locale(TypedDict):

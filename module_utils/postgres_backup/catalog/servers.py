@@ -21,11 +21,15 @@ from ..machine.identity import Mark
 
 
 class Wrote(NamedTuple):
-    """A backup: when it was taken, of which server, and who adopted it (empty: nobody)."""
+    """A backup: when it was taken, of which server, and who adopted it (empty: nobody).
+
+    ``since``: when that server took its first one, which may be pruned by now.
+    """
 
     at: datetime
     mark: Mark
     adopter: str = ""
+    since: datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Verdict:
 
 
 OURS = Verdict()
+_FIRST = Verdict(held="another server took it, and this one has taken none yet")
 _UNTOLD = Verdict(
     untold=True,
     held="two servers write under this name, and whose it is cannot be told",
@@ -77,14 +82,18 @@ def judge(own: Mark, wrote: Sequence[Wrote], now: datetime, patience: timedelta)
 def _by_identifier(
     own: Mark, wrote: Sequence[Wrote], now: datetime, patience: timedelta
 ) -> list[Verdict]:
-    spans = _spans((w.mark.identifier, w.at) for w in wrote if not w.adopter)
+    running = [w for w in wrote if not w.adopter]
+    spans = _spans(
+        (w.mark.identifier, at) for w in running for at in (w.at, min(w.since or w.at, w.at))
+    )
     theirs = {name: span for name, span in spans.items() if name != own.identifier}
     if not theirs and not any(w.adopter for w in wrote):
         return [OURS] * len(wrote)
     verdicts: dict[str, Verdict] = {}
     if own.identifier not in spans:
         overlap = set(_overlapping(spans))
-        verdicts = {name: _UNTOLD if name in overlap else OURS for name in spans}
+        alone = _FIRST if own.identifier else OURS
+        verdicts = {name: _UNTOLD if name in overlap else alone for name in spans}
     else:
         verdicts = _against_ours(spans[own.identifier], theirs, _marks(wrote), now, patience)
     judged = []

@@ -63,19 +63,31 @@ def mark_of(identifier: str, started: str) -> Mark:
     return Mark(identifier, started, machine_id(), socket.gethostname())
 
 
-def remember(settings: Settings, mark: Mark) -> None:
-    """Note whose backups this machine takes, for times when the server cannot be asked. A note that
-    cannot be written fails nothing.
+def remember(settings: Settings, mark: Mark, since: str) -> None:
+    """Note whose backups this machine takes. A note that cannot be written fails nothing.
+
+    :param since: when the first of them was taken, a timestamp.
     """
     with contextlib.suppress(UsageError):
-        state.write(settings, _STATE, dataclasses.asdict(mark))
+        state.write(settings, _STATE, {**dataclasses.asdict(mark), "since": since})
+
+
+def since(settings: Settings, mark: Mark) -> str:
+    """When this machine took its first backup of that server, a timestamp; empty where it does not
+    know.
+    """
+    known = _known(settings)
+    return known.get("since", "") if known.get("identifier") == mark.identifier else ""
 
 
 def remembered(settings: Settings) -> Mark:
     """The server of the last backup; without an identifier where none was taken from here."""
+    # when it started is left out: it may have started anew since
+    return mark_of(_known(settings).get("identifier", ""), "")
+
+
+def _known(settings: Settings) -> dict[str, str]:
     known: dict[str, object] = {}
     with contextlib.suppress(UsageError):
         known = state.read(settings, _STATE)
-    # when it started is left out: it may have started anew since
-    identifier = known.get("identifier")
-    return mark_of(identifier if isinstance(identifier, str) else "", "")
+    return {name: text for name, text in known.items() if isinstance(text, str)}

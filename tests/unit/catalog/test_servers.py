@@ -35,7 +35,7 @@ def who(own: Mark, *marks: Mark, adopted: dict[int, str] | None = None) -> str:
     ("own", "wrote", "expected"),
     [
         (A, [A, A, A], "ooo"),
-        (B, [A, A, A], "ooo"),  # rebuilt: nothing of its own yet
+        (B, [A, A, A], "hhh"),  # rebuilt: nothing of its own yet
         (B, [A, A, B], "hho"),  # and its first night
         (B, [A, A, B, B], "oooo"),  # and the next
         (C, [A, B, B, C, C], "ooooo"),
@@ -59,6 +59,16 @@ def test_adopted_backups_are_the_adopters():
     assert who(A, *wrote, adopted={1: "700", 3: "700"}) == "oooo"
     assert who(A, *wrote, adopted={1: "700"}) == "oooO"
     assert who(B, *wrote, adopted={1: "700"}) == "hhho", "as a successor of A"
+
+
+def test_another_server_stays_another_when_the_first_backup_of_ours_is_pruned():
+    begin = NOW - timedelta(days=9)
+    wrote = [
+        Wrote(NOW - timedelta(days=8), B),
+        Wrote(NOW - timedelta(days=2), A, since=begin),
+        Wrote(NOW - timedelta(days=1), A, since=begin),
+    ]
+    assert [v.whose for v in judge(A, wrote, NOW, PATIENCE)] == [B, None, None]
 
 
 def test_a_server_that_starts_anew_is_the_same():
