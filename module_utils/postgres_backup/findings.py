@@ -161,6 +161,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "running, is the clock right?"
         ),
         ("BACKUP_BAD",): ("A backup of ours is not good; see the first table."),
+        ("OTHER_SERVER",): (
+            "Another server of the same name has left backups, and writes no more. They stay, and "
+            "`latest` and the retention pass them by. `postgres-backup adopt --server ...` makes "
+            "them this server's."
+        ),
         ("DATABASE_UNREACHABLE",): (
             "The bucket was judged, but the server could not be asked for kept databases."
         ),
@@ -174,6 +179,15 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "runs, or at once with `--allow-many`."
         ),
         ("NOT_ADOPTED",): ("`adopt` refused a backup; the message says why. It stays where it is."),
+        ("OTHER_DATABASE",): (
+            "`adopt` refused a dump that itself names another database (`CREATE DATABASE`, "
+            "`\\connect`, the head of a custom archive). It stays where it is."
+        ),
+        ("TABLES_DIFFER",): (
+            "`adopt` refused a dump that does not say of which database it is, and that has other "
+            "tables than the live one, or the server did not answer. If it is one of this database "
+            "all the same, name it: `postgres-backup adopt FILE`."
+        ),
         ("WAITING_FOR_ADOPTION",): ("Backups of other scripts stay until `postgres-backup adopt`."),
         ("REPLACED_NOT_REMOVED",): (
             "A replaced database is past its time and could not be dropped; the message says why."
@@ -221,6 +235,17 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "(`backup_size_drop_percent`, `backup_size_jump_percent`). It is whole; is the "
             "data?"
         ),
+        ("ROWS_GONE",): (
+            "A table that had 100 rows or more in the last backup that has any is empty or gone, "
+            "or the database has no rows at all. The backup is whole; is that meant? The message "
+            "has the lines that bring the rows back, or say that it is meant. Until then the last "
+            "backup that has them stays."
+        ),
+        ("TWO_SERVERS",): (
+            "Two servers write backups under one name (a cloned machine, a copied inventory). Each "
+            "restores and prunes its own. Give one another `backup_server_name`; the message says "
+            "which they are."
+        ),
         (
             "ROWS_DROPPED",
             "ROWS_JUMPED",
@@ -262,8 +287,12 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "again. `postgres-backup alert-test`"
         ),
         ("PING_FAILED",): ("The dead-man's switch (`backup_ping_url`) did not hear of this run."),
+        ("NOT_EMPTIED",): (
+            "`backup --emptied` named a table that has rows, or that nobody knows. Nothing was "
+            "noted for it."
+        ),
         ("TREND_NOT_KNOWN",): (
-            "The store no longer answered after the backup, so its size was not held "
+            "The store no longer answered after the backup, so its size and rows were not held "
             "against the others."
         ),
         ("METRICS_NOT_WRITTEN",): (

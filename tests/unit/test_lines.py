@@ -190,9 +190,19 @@ def test_the_comparison_after_a_restore():
 
 
 def test_an_adoption():
-    result = {"adopted": [NAME], "refused": [{"backup": "bad", "reason": "it is cut"}]}
+    result = {
+        "database": "crm",
+        "adopted": [NAME],
+        "refused": [{"backup": "bad", "reason": "it is cut"}],
+        "compared": [],
+    }
     assert adopt.lines(result) == [f"adopted  {NAME}", "refused  bad: it is cut"]
-    assert adopt.lines({"adopted": [], "refused": []}) == ["Nothing waits for adoption."]
+    beside = {"backup": NAME, "tables": 3, "live": 2, "missing": ["public.old"]}
+    assert adopt.lines(result | {"compared": [beside]})[0] == (
+        f"adopted  {NAME}: 2 of its 3 tables are in crm; not there: public.old"
+    )
+    nothing = {"database": "crm", "adopted": [], "refused": [], "compared": []}
+    assert adopt.lines(nothing) == ["Nothing waits for adoption."]
 
 
 def test_a_look_around():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..catalog.manifest import GlobalsRecord, Manifest, tables_of
 from ..clock import format_timestamp, utc_now
 from ..job import Job
+from ..machine import identity
 from ..postgresql.facts import DatabaseFacts, Extension, ServerFacts
 from ..s3.client import StoredObject
 from ..stream.inspector import Report
@@ -44,6 +45,7 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
     """
     settings, database, name, report = job.settings, taken.database, taken.place.name, taken.report
     tables = tables_of(report)
+    mark = identity.mark_of(taken.server.system_identifier, taken.server.started)
     described: Manifest = {
         "name": taken.place.label,
         "database": job.database,
@@ -53,6 +55,10 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
             "port": settings.db_port,
             "container": settings.db_container,
             "system_identifier": taken.server.system_identifier,
+            "started": taken.server.started,
+            "machine": mark.machine,
+            "machine_name": mark.host,
+            "since": identity.since(settings, mark) or format_timestamp(name.taken_at),
         },
         "started_at": format_timestamp(name.taken_at),
         "ended_at": format_timestamp(utc_now()),

@@ -22,7 +22,7 @@ from ..errors import DatabaseError, PostgresBackupError, StoreError
 from ..findings import Finding, finding
 from ..health import outcome
 from ..job import Job
-from ..machine import lock
+from ..machine import identity, lock
 from ..postgresql import programs
 from ..postgresql.connection import connect, value
 from ..postgresql.facts import (
@@ -41,6 +41,7 @@ from ..text import human_bytes, human_seconds
 from .contents import Taken, manifest_of
 from .place import Place
 from .pump import pump
+from .rows import look_for_rows
 
 #: how often a dump begins anew because a table was dropped meanwhile
 MOST_DROPPED = 2
@@ -72,11 +73,20 @@ class BackupResult(_Planned, total=False):
     sha256: str
 
 
-def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = False) -> BackupResult:
+def create_backup(
+    job: Job,
+    tables: Sequence[str] = (),
+    schema_only: bool = False,
+    emptied: Sequence[str] = (),
+    look_back: bool = True,
+) -> BackupResult:
     """Back up one database.
 
     :param tables: patterns as for ``pg_dump --table``; the result is a partial backup.
     :param schema_only: definitions without rows; a partial backup too.
+    :param emptied: tables that have lost all of their rows, and are meant to; see
+        ``rows_gone.named``.
+    :param look_back: see whether all rows of a table are gone; the caller does it otherwise.
     :raises PostgresBackupError: nothing is left in the bucket under a backup's name.
     """
     part = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
@@ -96,6 +106,11 @@ def create_backup(job: Job, tables: Sequence[str] = (), schema_only: bool = Fals
             result = run.go(tables, schema_only)
         if not any(found["code"] == "TABLES_REWRITTEN" for found in result["findings"]):
             note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
+        if not part:
+            since = identity.since(job.settings, run.mark) or result["taken_at"]
+            identity.remember(job.settings, run.mark, since)
+        if not part and (look_back or emptied):
+            result["findings"] += look_for_rows(job, run.mark, emptied)
         return result
 
 
@@ -112,6 +127,10 @@ class _Run:
     def __init__(self, job: Job, tools: programs.Programs, server: ServerFacts, part: str) -> None:
         self.job, self.tools, self.server, self.part = job, tools, server, part
         self.layout = layout_for(job.settings, job.database)
+
+    @property
+    def mark(self) -> identity.Mark:
+        return identity.mark_of(self.server.system_identifier, self.server.started)
 
     def go(self, tables: Sequence[str], schema_only: bool) -> BackupResult:
         job, began = self.job, time.monotonic()

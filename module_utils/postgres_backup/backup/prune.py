@@ -10,9 +10,10 @@ from ..catalog.backups import Backup, Catalog, newest_good
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import utc_now
 from ..findings import Finding, finding
-from ..health import outcome
+from ..health import outcome, rows_gone
 from ..job import Job
 from ..machine import lock, state
+from ..postgresql.own import own_mark
 from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
 from .prune_replaced import ReplacedLine, prune_replaced
@@ -53,9 +54,11 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
     ):
         job.store.check()
         require_honest_clock(job.store)
-        catalog = Catalog(job.settings, job.store, job.database)
-        backups = catalog.backups()
-        decisions = plan(backups, Policy.of(job.settings, allow_many), utc_now())
+        own = own_mark(job.settings, job.database)
+        catalog = Catalog(job.settings, job.store, job.database, own)
+        backups, now = catalog.backups(), utc_now()
+        held = rows_gone.holding(job.settings.server_name, job.database, backups, now)
+        decisions = plan(backups, Policy.of(job.settings, allow_many), now, held)
         going = [d for d in decisions if not d.keep]
         findings: list[Finding] = []
         if going and not job.check:

@@ -4,147 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Literal, TypedDict, cast
+from datetime import timedelta
 
-from ..clock import format_timestamp
+from ..clock import utc_now
 from ..errors import BadBackupError, UsageError
+from ..findings import finding
+from ..machine import identity
+from ..machine.identity import Mark
 from ..s3.client import StoredObject
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import nearest
-from .manifest import Manifest, Proof, ServerIdentity, may_lack_rows, parse
+from . import said, servers
+from .backup import Backup, BackupLine, State
+from .manifest import Manifest, may_lack_rows, parse
 from .names import BackupName, Layout
 from .owners import advice, owners
 
+#: whoever asks for backups gets to know here what one is
+__all__ = ["LATEST", "Backup", "BackupLine", "Catalog", "State", "layout_for", "newest_good"]
+
 LATEST = "latest"
-#: bad: not what its manifest says; foreign: of another database or server; proven: read to its end,
-#: or restored; good: has a manifest; unproven: has none
-State = Literal["bad", "foreign", "proven", "good", "unproven"]
-
-
-class BackupLine(TypedDict):
-    """A backup in a listing. What only a manifest knows is None, or empty, where there is none."""
-
-    backup: str
-    key: str
-    database: str
-    server: str
-    taken_at: str
-    age_hours: float
-    bytes: int
-    dump_bytes: int | None
-    rows: int | None
-    seconds: float | None
-    sha256: str
-    state: State
-    problem: str
-    ours: bool
-    proven: bool
-    postgresql_version: str
-    collate: str
-    encrypted: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Backup:
-    """A whole-database backup in the bucket.
-
-    :param manifest: what its manifest says; None for objects without one (made by scripts, or by a
-        run that died before the end).
-    :param problem: why it is not good although it has a manifest; empty where all is well.
-    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_NEWER,
-        MANIFEST_OF_ANOTHER, SIZE_DIFFERS or TABLES_REWRITTEN.
-    :param ours: its manifest names this database and this server.
-    :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
-    """
-
-    name: BackupName
-    layout: Layout
-    bytes: int
-    manifest: Manifest | None = dataclasses.field(default=None, repr=False)
-    problem: str = ""
-    problem_code: str = ""
-    ours: bool = False
-    candidate: bool = False
-
-    @property
-    def key(self) -> str:
-        return self.layout.backup(self.name)
-
-    @property
-    def taken_at(self) -> datetime:
-        return self.name.taken_at
-
-    @property
-    def good(self) -> bool:
-        """Whole as far as can be told without reading it: the manifest, written last, agrees with
-        the object.
-        """
-        return self.manifest is not None and not self.problem
-
-    @property
-    def proofs(self) -> list[Proof]:
-        return list(self.manifest.get("proofs", [])) if self.manifest else []
-
-    @property
-    def proven(self) -> bool:
-        """It was read to its end, or restored, and was what the manifest says."""
-        return self.good and bool(self.proofs)
-
-    @property
-    def waits_for_adoption(self) -> bool:
-        """Under our name, but nothing says whose it is; pruned only after ``adopt``.
-
-        A manifest that ``verify`` wrote proves it whole and leaves that open.
-        """
-        return self.candidate and not self.ours and not self.problem
-
-    @property
-    def state(self) -> State:
-        if self.problem:
-            return "bad"
-        if not self.candidate:
-            return "foreign"
-        if self.proven:
-            return "proven"
-        return "good" if self.manifest else "unproven"
-
-    def describe(self, now: datetime) -> BackupLine:
-        """For a listing."""
-        known = self.manifest or cast(Manifest, {})
-        server: ServerIdentity = known.get("server") or {}
-        locale = known.get("locale")
-        return {
-            "backup": str(self.name),
-            "key": self.key,
-            "database": known.get("database", ""),
-            "server": server.get("name", ""),
-            "taken_at": format_timestamp(self.taken_at),
-            "age_hours": round((now - self.taken_at).total_seconds() / 3600, 2),
-            "bytes": self.bytes,
-            "dump_bytes": known.get("dump_bytes"),
-            "rows": known.get("rows"),
-            "seconds": known.get("seconds"),
-            "sha256": known.get("sha256", ""),
-            "state": self.state,
-            "problem": self.problem,
-            "ours": self.ours,
-            "proven": self.proven,
-            "postgresql_version": known.get("postgresql_version", ""),
-            "collate": locale.get("collate", "") if locale else "",
-            "encrypted": self.name.encrypted,
-        }
 
 
 class Catalog:
     """The backups of one database.
 
     :param database: one of the settings' databases.
+    :param own: the server that asks, to tell its backups from those of another one of the same
+        name; None: the one of which the last backup was taken from here.
     """
 
-    def __init__(self, settings: Settings, store: Store, database: str) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, database: str, own: Mark | None = None
+    ) -> None:
         self.settings, self.store, self.database = settings, store, database
+        self.own = identity.remembered(settings) if own is None else own
+        self._said = said.Said()
         self.layout = layout_for(settings, database)
         self._lonely: list[tuple[Layout, str]] = []
 
@@ -154,9 +50,38 @@ class Catalog:
         """
         # also where they were while the settings named fewer databases, or more
         layouts = (Layout(self.settings.s3_prefix), Layout(self.settings.s3_prefix, self.database))
-        self._lonely = []
-        backups = [backup for layout in layouts for backup in self._under(layout)]
+        self._lonely, self._said = [], said.Said()
+        backups = self._told_apart([b for layout in layouts for b in self._under(layout)])
         return sorted(backups, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
+
+    def _told_apart(self, backups: list[Backup]) -> list[Backup]:
+        """Those of another server with our name are not ours, whatever their manifests say."""
+        named = [number for number, backup in enumerate(backups) if backup.ours]
+        patience = timedelta(hours=self.settings.fresh_hours)
+        wrote = [
+            servers.Wrote(b.taken_at, b.mark, self._adopter(b), b.since)
+            for b in (backups[n] for n in named)
+        ]
+        judged = servers.judge(self.own, wrote, utc_now(), patience)
+        for number, verdict in zip(named, judged, strict=True):
+            backup = backups[number]
+            ours = verdict.whose is None
+            backups[number] = dataclasses.replace(
+                backup,
+                ours=ours,
+                candidate=ours,
+                whose=verdict.whose,
+                untold=verdict.untold,
+                held=f"not ours: {verdict.whose} took it" if verdict.whose else verdict.held,
+                meant=self._said.meant(backup.taken_at),
+            )
+        return backups
+
+    def _adopter(self, backup: Backup) -> str:
+        """The server that adopted it last; empty where none did."""
+        names = (backup.mark.identifier, backup.mark.machine)
+        told = [a for a in self._said.adopted if a.theirs in names and backup.taken_at <= a.at]
+        return max(told, key=lambda adoption: adoption.at).ours if told else ""
 
     def _under(self, layout: Layout) -> list[Backup]:
         objects = {}
@@ -164,7 +89,11 @@ class Catalog:
             name = BackupName.parse(item.key[len(layout.root) :])
             if name:
                 objects[name] = item
-        keys = {item.key for item in self.store.list(layout.root + "manifests/")}
+        below = {item.key for item in self.store.list(layout.root + "manifests/")}
+        told = {key for key in below if said.is_said(layout.root, key)}
+        keys = below - told
+        whose = (self.settings.server_name, self.database)
+        self._said = said.both(self._said, said.read(told, layout.root, *whose))
         wanted = {layout.manifest(name) for name in objects}
         self._lonely += [(layout, key) for key in keys - wanted]
         manifests = dict(self.store.get_many(keys & wanted, _parsed))
@@ -241,13 +170,16 @@ class Catalog:
         prefix may be another job's. It may be a bad one: whoever asks for the latest must hear of
         that, and not silently get an older one.
 
-        :raises UsageError: there is none; names the three nearest.
+        :raises UsageError: there is none; names the three nearest. Or two servers write under our
+            name, and which one is meant cannot be told.
         """
         backups = self.backups()
         if wanted == LATEST:
             newest = next((b for b in backups if b.ours), None) or next(
                 (b for b in backups if b.candidate), None
             )
+            if newest and newest.untold:
+                raise self._ambiguous([b for b in backups if b.untold])
             if newest:
                 return newest
             raise UsageError(
@@ -271,6 +203,19 @@ class Catalog:
             else "There are none of this database; `postgres-backup list` shows what there is"
         )
         raise UsageError(f"There is no backup {wanted!r} under {self._where()}", hint)
+
+    def _ambiguous(self, backups: list[Backup]) -> UsageError:
+        newest = {(b.mark.identifier, b.mark.machine): b for b in reversed(backups)}
+        told = "; ".join(f"{b.name} of {b.mark}" for b in list(newest.values())[:5])
+        sentence = (
+            f"Two servers write backups of {self.database} under the name "
+            f"{self.settings.server_name}, and which of them this one is cannot be told"
+        )
+        return UsageError(
+            f"{sentence}. The newest: {told}",
+            "Name the backup that is meant: postgres-backup list",
+            [finding("TWO_SERVERS", sentence, database=self.database)],
+        )
 
     def _where(self) -> str:
         return f"s3://{self.settings.s3_bucket}/{self.layout.root}"

@@ -33,6 +33,13 @@ class ServerIdentity(TypedDict, total=False):
     port: int
     container: str
     system_identifier: str
+    #: when the postmaster started, in microseconds since 1970; see ``machine/identity``
+    started: str
+    #: the machine that took the backup: a hash of its id, and its name
+    machine: str
+    machine_name: str
+    #: when the first backup of this server was taken from there, a timestamp
+    since: str
 
 
 class Locale(TypedDict):

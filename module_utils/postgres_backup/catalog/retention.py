@@ -59,7 +59,12 @@ class Decision(Generic[C]):
     reason: str
 
 
-def plan(backups: Sequence[C], policy: Policy, now: datetime) -> list[Decision[C]]:
+def plan(
+    backups: Sequence[C],
+    policy: Policy,
+    now: datetime,
+    held: Callable[[C], str] = lambda _: "",
+) -> list[Decision[C]]:
     """A decision for each backup, newest first.
 
     The newest good and the newest proven backup stay whatever their age; what is not ours stays; no
@@ -67,6 +72,7 @@ def plan(backups: Sequence[C], policy: Policy, now: datetime) -> list[Decision[C
 
     :param backups: in any order; several of one time are told apart by nothing and judged alike.
     :param now: UTC. A backup dated after it stays: one of the two clocks is wrong.
+    :param held: why a backup stays whatever the policy says; empty where nothing holds it.
     """
     ordered = sorted(backups, key=lambda b: b.taken_at, reverse=True)
     mine = [b for b in ordered if b.ours]
@@ -80,7 +86,7 @@ def plan(backups: Sequence[C], policy: Policy, now: datetime) -> list[Decision[C
         if backup.waits_for_adoption:
             keep(backup, "not known whose it is: waits for `postgres-backup adopt`")
         elif not backup.ours:
-            keep(backup, "not ours: another database or server")
+            keep(backup, held(backup) or "not ours: another database or server")
         elif backup.taken_at > now:
             keep(backup, "dated in the future")
         elif now - backup.taken_at <= timedelta(days=policy.days):
@@ -95,6 +101,9 @@ def plan(backups: Sequence[C], policy: Policy, now: datetime) -> list[Decision[C
         good, policy.monthly, lambda b: (b.taken_at.year, b.taken_at.month)
     ):
         keep(backup, f"the newest of its month ({policy.monthly} months are kept)")
+    for backup in mine:
+        if reason := held(backup):
+            keep(backup, reason)
 
     going = [b for b in mine if id(b) not in reasons]
     spared = 0 if policy.allow_many else max(len(going) - len(mine) // 2, 0)

@@ -136,11 +136,19 @@ BACKUP = Argument("backup", metavar="FILE", help="a name as listed, or latest")
         help="only these tables (into partial/; patterns as for pg_dump --table)",
     ),
     Argument("--schema-only", action="store_true", help="definitions without rows (into partial/)"),
+    Argument(
+        "--emptied",
+        type=names,
+        default=(),
+        metavar="A,B",
+        help="these tables have lost all of their rows, and are meant to (all: every one)",
+    ),
 )
 def _backup(call: Call) -> Answer:
     from ..backup import database
 
-    result = database.create_backup(call.job, call.arguments.tables, call.arguments.schema_only)
+    asked = call.arguments
+    result = database.create_backup(call.job, asked.tables, asked.schema_only, asked.emptied)
     return Answer(result, _unlogged(database.lines(result), call.check))
 
 
@@ -256,11 +264,26 @@ def _verify(call: Call) -> Answer:
     "so that the retention counts for them",
     DATABASE,
     CHECK,
+    IDENTITY,
+    Argument(
+        "--server",
+        default="",
+        metavar="ID",
+        help="take over what another server of the same name has taken until now: its system "
+        "identifier, as `status` names it",
+    ),
+    Argument(
+        "backups",
+        nargs="*",
+        metavar="FILE",
+        help="only these, also where they have other tables than the live database",
+    ),
 )
 def _adopt(call: Call) -> Answer:
     from ..nightly import adopt
 
-    result = adopt.adopt_backups(call.job)
+    asked = call.arguments
+    result = adopt.adopt_backups(call.job, asked.backups, asked.server)
     return Answer(result, adopt.lines(result))
 
 

@@ -22,6 +22,8 @@ TITLES = {
     "NIGHT_SKIPPED": "the nightly run did not happen",
     "BACKUP_BAD": "the newest backup of {database} is bad",
     "BACKUP_STALE": "{database} has no fresh backup",
+    "TWO_SERVERS": "two servers write backups of {database} under one name",
+    "ROWS_GONE": "all rows of tables of {database} are gone",
     "ROWS_DROPPED": "tables of {database} have lost many rows",
     "ROWS_JUMPED": "tables of {database} have many more rows",
     "SIZE_DROPPED": "the backup of {database} is far smaller than usual",
@@ -40,6 +42,8 @@ _ADVICE = {
     ),
     "BACKUP_BAD": "postgres-backup backup --database {database}",
     "BACKUP_STALE": "postgres-backup history; postgres-backup backup --database {database}",
+    "TWO_SERVERS": "postgres-backup list --database {database}; docs/cookbook.md",
+    "ROWS_GONE": "docs/DISASTERS.md if they were lost",
     "SIZE_DROPPED": (
         "postgres-backup history --database {database}; if rows were lost: postgres-backup list, "
         "then restore (docs/DISASTERS.md)"
@@ -59,7 +63,7 @@ _EXPLAIN_THEIR_CAUSE = ("STORE_FAILS", "CLOCK_OFF", "BACKUP_FAILED")
 _EXPLAINED_BY = {
     "BACKUP_STALE": ("BACKUP_FAILED", "BACKUP_BAD", "NIGHT_SKIPPED"),
     "NIGHT_SKIPPED": ("BACKUP_FAILED",),
-    "SIZE_DROPPED": ("ROWS_DROPPED",),
+    "SIZE_DROPPED": ("ROWS_GONE", "ROWS_DROPPED"),
     "SIZE_JUMPED": ("ROWS_JUMPED",),
 }
 

@@ -16,7 +16,7 @@ from ..clock import format_timestamp, utc_now
 from ..findings import Finding
 from ..s3.store import Store
 from ..settings import Settings
-from . import costs, verdict
+from . import costs, rows_gone, verdict
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
 from .status import BucketStatus, DatabaseStatus, look
@@ -165,7 +165,16 @@ def describe(
     :param happened: in the last :data:`DAYS` days, newest first.
     """
     decisions = {
-        name: [d for d in plan(backups[name], Policy.of(settings), now) if d.backup.candidate]
+        name: [
+            d
+            for d in plan(
+                backups[name],
+                Policy.of(settings),
+                now,
+                rows_gone.holding(settings.server_name, name, backups[name], now),
+            )
+            if d.backup.candidate
+        ]
         for name in settings.databases
     }
     stays = {

@@ -14,13 +14,15 @@ from ..catalog.retention import Decision, Policy, plan
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError
 from ..findings import Finding, finding
-from ..machine import state
+from ..machine import identity, state
+from ..machine.identity import Mark
 from ..machine.schedule import next_run
 from ..postgresql import server
+from ..postgresql.own import own_mark
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_age, human_bytes
-from . import alarms, costs, kept_databases, verdict
+from . import alarms, costs, kept_databases, rows_gone, two_servers, verdict
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
 
@@ -100,12 +102,15 @@ def info(settings: Settings, database: str = "", backup: str = "") -> Listing:
         result["owners"] = owners(settings, store)
         known = tuple(dict.fromkeys(owner["database"] for owner in result["owners"]))
         settings = dataclasses.replace(settings, databases=settings.databases or known)
+    own = own_mark(settings) if settings.server_name else Mark()
     if backup:
-        catalog = Catalog(settings, store, settings.for_database(database))
+        catalog = Catalog(settings, store, settings.for_database(database), own)
         result["chosen"] = catalog.resolve(backup).describe(now)
     seen: list[ListedBackup] = []
     for name in [settings.for_database(database)] if database else settings.databases:
-        for decision in plan(Catalog(settings, store, name).backups(), Policy.of(settings), now):
+        there = Catalog(settings, store, name, own).backups()
+        held = rows_gone.holding(settings.server_name, name, there, now)
+        for decision in plan(there, Policy.of(settings), now, held):
             seen.append(_listed(decision, name, now))
             result["waiting"] += decision.backup.waits_for_adoption
     # what lies under a shared prefix is seen by each database; it is listed once, by its owner
@@ -138,9 +143,11 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
     store = Store(settings)
     store.check()
     now = utc_now()
-    backups = {name: Catalog(settings, store, name).backups() for name in settings.databases}
     adopted: list[Finding] = []
     kept = {name: kept_databases.look(settings, name, adopted) for name in settings.databases}
+    unreachable = any(isinstance(there, DatabaseError) for there in kept.values())
+    own = identity.remembered(settings) if unreachable else own_mark(settings)
+    backups = {name: Catalog(settings, store, name, own).backups() for name in settings.databases}
     in_bucket = bucket_status(settings, backups, now, kept)
     seen: Status = {
         **in_bucket,
@@ -148,7 +155,7 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
         "last_run": cast(LastRun, state.read(settings, state.LAST_RUN)),
         "alarms": alarms.open_alarms(settings),
     }
-    if not any(isinstance(there, DatabaseError) for there in kept.values()):
+    if not unreachable:
         seen["findings"] += server.in_the_clear(settings)
     return seen, backups
 
@@ -169,6 +176,9 @@ def bucket_status(
     for name in settings.databases:
         last, there = newest_good(backups[name]), kept[name]
         findings += verdict.findings_of(name, backups[name], last, settings.fresh_hours, now)
+        findings += two_servers.findings_of(settings.server_name, name, backups[name], now)
+        gone = rows_gone.gone(settings.server_name, name, backups[name], now)
+        findings += rows_gone.findings_of(name, gone)
         if isinstance(there, DatabaseError):
             findings.append(finding("DATABASE_UNREACHABLE", there.message))
         databases[name] = _database(backups[name], last, there, now)

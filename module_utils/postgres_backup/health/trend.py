@@ -7,7 +7,7 @@ of a disaster.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..catalog.manifest import Manifest
 from ..findings import Finding, finding
@@ -27,7 +27,11 @@ _NAMED = 3
 
 
 def findings(
-    newest: Manifest, earlier: Sequence[Manifest], drop_percent: int, jump_percent: int
+    newest: Manifest,
+    earlier: Sequence[Manifest],
+    drop_percent: int,
+    jump_percent: int,
+    told: Collection[str] = (),
 ) -> list[Finding]:
     """What is out of the ordinary in the newest backup.
 
@@ -39,6 +43,7 @@ def findings(
     :param earlier: those of good backups of the same database before it, newest first.
     :param drop_percent: smaller by more than this is told of; ``jump_percent``: larger by more than
         this; 0: never.
+    :param told: tables of which a person hears anyway, see ``rows_gone``.
     :return: SIZE_DROPPED, SIZE_JUMPED, ROWS_DROPPED, ROWS_JUMPED; at most one of each.
     """
     known = [m for m in earlier if m.get("format") == newest.get("format")][:MOST]
@@ -46,7 +51,7 @@ def findings(
         return []
     return [
         *_size(newest, known, drop_percent, jump_percent),
-        *_rows(newest, known, drop_percent, jump_percent),
+        *_rows(newest, known, drop_percent, jump_percent, told),
     ]
 
 
@@ -72,9 +77,12 @@ def _size(newest: Manifest, known: Sequence[Manifest], drop: int, jump: int) -> 
     return []
 
 
-def _rows(newest: Manifest, known: Sequence[Manifest], drop: int, jump: int) -> list[Finding]:
+def _rows(
+    newest: Manifest, known: Sequence[Manifest], drop: int, jump: int, told: Collection[str]
+) -> list[Finding]:
     dropped, jumped = [], []
-    for name in sorted(set(newest["tables"]).union(*(m["tables"] for m in known))):
+    names = set(newest["tables"]).union(*(m["tables"] for m in known))
+    for name in sorted(names.difference(told)):
         before = [m["tables"][name]["rows"] for m in known if name in m["tables"]]
         if len(before) < FEWEST:
             continue  # a new table, or one that comes and goes

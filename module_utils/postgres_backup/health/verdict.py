@@ -48,7 +48,13 @@ STATES: dict[ServerState, State] = {
     "well": State("good", "All is well"),
 }
 #: findings that make a server unhealthy -> the alarm that each raises
-_GRAVE = {"NO_BACKUP": "BACKUP_STALE", "BACKUP_STALE": "BACKUP_STALE", "BACKUP_BAD": "BACKUP_BAD"}
+_GRAVE = {
+    "NO_BACKUP": "BACKUP_STALE",
+    "BACKUP_STALE": "BACKUP_STALE",
+    "BACKUP_BAD": "BACKUP_BAD",
+    "ROWS_GONE": "ROWS_GONE",
+    "TWO_SERVERS": "TWO_SERVERS",
+}
 #: so many findings are told in one alarm
 _TOLD = 3
 #: English whatever the locale

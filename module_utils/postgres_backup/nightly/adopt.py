@@ -1,16 +1,31 @@
-"""Take over what old scripts left, so that the retention counts for it."""
+"""Take over what old scripts left, or another server of our name, so that the retention counts for
+it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
-from ..catalog import manifest
-from ..catalog.backups import Catalog
-from ..errors import BadBackupError, UsageError
+from ..catalog import manifest, said, servers
+from ..catalog.backups import Backup, Catalog
+from ..clock import utc_now
+from ..errors import BadBackupError, DatabaseError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine import lock
+from ..postgresql.connection import connect, values
+from ..postgresql.own import own_mark
+from ..verify.contents import Contents
 from ..verify.proof import prove
+
+#: tables that a line names
+_NAMED = 5
+_TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'f')
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
 
 
 class Refused(TypedDict):
@@ -18,21 +33,49 @@ class Refused(TypedDict):
     reason: str
 
 
+class Compared(TypedDict):
+    """The tables of a dump beside those of the live database: how many it has, how many of these
+    are there too, and those that are not (a few of them).
+    """
+
+    backup: str
+    tables: int
+    live: int
+    missing: list[str]
+
+
 class Adopted(TypedDict):
-    """The names of those that were taken over, and those that were not, each with the reason."""
+    """The names of those that were taken over, and those that were not, each with the reason;
+    ``compared`` tells of those that name no database.
+    """
 
     changed: bool
     database: str
     adopted: list[str]
     refused: list[Refused]
+    compared: list[Compared]
     findings: list[Finding]
 
 
-def adopt_backups(job: Job) -> Adopted:
+class _RefusedError(Exception):
+    """It is somebody else's, or may be."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def adopt_backups(job: Job, names: Sequence[str] = (), server: str = "") -> Adopted:
     """Declare the backups without a manifest to be this server's and database's, so that the
     retention counts for them.
 
-    They are read to their end first, as ``verify`` does; what is not whole is not adopted.
+    They are read to their end first, as ``verify`` does; what is not whole is not adopted. Nor is
+    what names another database, or has other tables than the live one.
+
+    :param names: only these, which are adopted also where they have other tables.
+    :param server: not these, but what another server of our name has taken until now: its system
+        identifier, or its machine.
+    :raises UsageError: there is no such backup, or no such server.
     """
     job.require()
     result: Adopted = {
@@ -40,34 +83,158 @@ def adopt_backups(job: Job) -> Adopted:
         "database": job.database,
         "adopted": [],
         "refused": [],
+        "compared": [],
         "findings": [],
     }
     with lock.hold(job.settings, job.database, "adopt"):
-        for backup in Catalog(job.settings, job.store, job.database).backups():
-            if not backup.waits_for_adoption:
-                continue
-            try:
-                proven = prove(job, backup)
-            except (BadBackupError, UsageError) as error:
-                # cut, altered, or encrypted for a key that is not here
-                result["refused"].append({"backup": str(backup.name), "reason": error.message})
-                result["findings"] += error.findings or [finding("NOT_ADOPTED", error.message)]
-                continue
-            proven["server"] = {"name": job.settings.server_name}
-            proven["adopted"] = True
-            result["changed"] = True
-            result["adopted"].append(str(backup.name))
-            if not job.check:
-                job.store.put(
-                    backup.layout.manifest(backup.name), manifest.dump(proven), "application/json"
-                )
-                job.progress.step(f"{job.database}: adopted {backup.name}")
+        own = own_mark(job.settings, job.database)
+        catalog = Catalog(job.settings, job.store, job.database, own)
+        backups = catalog.backups()
+        if server:
+            _adopt_server(job, catalog, backups, server, result)
+            return result
+        waiting = _chosen([b for b in backups if b.waits_for_adoption], names)
+        live = _Live(job) if waiting else None
+        for backup in waiting:
+            _adopt(job, backup, live, backup_is_named=bool(names), result=result)
     return result
+
+
+def _chosen(waiting: Sequence[Backup], names: Sequence[str]) -> Sequence[Backup]:
+    unknown = sorted(set(names) - {str(backup.name) for backup in waiting})
+    if unknown:
+        raise UsageError(
+            f"No backup {unknown[0]} waits for adoption", "postgres-backup list says which do"
+        )
+    return [backup for backup in waiting if not names or str(backup.name) in names]
+
+
+class _Live:
+    """The tables of the live database, or why they are not known."""
+
+    def __init__(self, job: Job) -> None:
+        self.tables: set[str] = set()
+        self.unknown = ""
+        try:
+            with connect(job.settings, job.database) as connection:
+                self.tables = set(values(connection, str, _TABLES))
+        except DatabaseError as error:
+            self.unknown = error.message
+
+    def has(self, table: str) -> bool:
+        """Old dumps write no schema: then any will do."""
+        return table in self.tables or any(name.endswith(f".{table}") for name in self.tables)
+
+
+def _adopt(
+    job: Job, backup: Backup, live: _Live | None, backup_is_named: bool, result: Adopted
+) -> None:
+    contents = Contents()
+    try:
+        proven = prove(job, backup, contents)
+        if compared := _whose(job, backup, contents, live, backup_is_named):
+            result["compared"].append(compared)
+    except (BadBackupError, UsageError) as error:
+        # cut, altered, or encrypted for a key that is not here
+        result["refused"].append({"backup": str(backup.name), "reason": error.message})
+        result["findings"] += error.findings or [finding("NOT_ADOPTED", error.message)]
+        return
+    except _RefusedError as refused:
+        result["refused"].append({"backup": str(backup.name), "reason": refused.message})
+        result["findings"].append(finding(refused.code, f"{backup.name}: {refused.message}"))
+        return
+    proven["server"] = {"name": job.settings.server_name}
+    proven["adopted"] = True
+    result["changed"] = True
+    result["adopted"].append(str(backup.name))
+    if not job.check:
+        job.store.put(
+            backup.layout.manifest(backup.name), manifest.dump(proven), "application/json"
+        )
+        job.progress.step(f"{job.database}: adopted {backup.name}")
+
+
+def _whose(
+    job: Job, backup: Backup, contents: Contents, live: _Live | None, backup_is_named: bool
+) -> Compared | None:
+    """See that it is a dump of this database.
+
+    :return: its tables beside the live ones; None where it says itself whose it is.
+    :raises _RefusedError: it names another, or cannot be a dump of ours.
+    """
+    others = sorted(contents.databases - {job.database})
+    if others:
+        raise _RefusedError(
+            "OTHER_DATABASE",
+            f"it is a dump of the database {', '.join(others)}, and says so itself; "
+            f"this is {job.database}",
+        )
+    if contents.databases or live is None:
+        return None
+    tables = sorted(contents.tables)
+    if live.unknown and not backup_is_named:
+        raise _RefusedError(
+            "TABLES_DIFFER",
+            "it does not say of which database it is, and its tables cannot be held against those "
+            f"of {job.database}: {live.unknown}. Adopt again when the server answers",
+        )
+    missing = [name for name in tables if not live.has(name)]
+    if len(missing) * 2 > len(tables) and not backup_is_named:
+        raise _RefusedError(
+            "TABLES_DIFFER",
+            f"it does not say of which database it is, and only {len(tables) - len(missing)} of "
+            f"its {len(tables)} tables are in {job.database}; not there: {_few(missing)}. If it is "
+            f"a dump of {job.database} all the same: postgres-backup adopt {backup.name}",
+        )
+    return {
+        "backup": str(backup.name),
+        "tables": len(tables),
+        "live": len(tables) - len(missing),
+        "missing": missing[:_NAMED],
+    }
+
+
+def _few(tables: Sequence[str]) -> str:
+    more = f" and {len(tables) - _NAMED} more" if len(tables) > _NAMED else ""
+    return ", ".join(tables[:_NAMED]) + more
+
+
+def _adopt_server(
+    job: Job, catalog: Catalog, backups: Sequence[Backup], server: str, result: Adopted
+) -> None:
+    """What another server of our name has taken until now is ours."""
+    theirs = [
+        b
+        for b in backups
+        if (b.whose or b.untold) and server in (b.mark.identifier, b.mark.machine)
+    ]
+    if not theirs:
+        known = dict.fromkeys(servers.label(b.mark) for b in backups if b.whose or b.untold)
+        raise UsageError(
+            f"No other server {server} has left backups of {job.database} under the name "
+            f"{job.settings.server_name}",
+            f"Those that have: {', '.join(known)}" if known else "No other server has",
+        )
+    result["changed"] = True
+    result["adopted"] = [str(backup.name) for backup in theirs]
+    if not job.check:
+        told = said.Adoption(utc_now(), server, servers.label(catalog.own))
+        said.write_adoption(job.store, catalog.layout, job.database, told)
+        job.progress.step(f"{job.database}: adopted {len(theirs)} backups of the server {server}")
 
 
 def lines(result: Adopted) -> list[str]:
     """:func:`adopt_backups` for a person."""
+    compared = {line["backup"]: line for line in result["compared"]}
     return [
-        *(f"adopted  {name}" for name in result["adopted"]),
+        *(f"adopted  {name}{_beside(result, compared.get(name))}" for name in result["adopted"]),
         *(f"refused  {line['backup']}: {line['reason']}" for line in result["refused"]),
     ] or ["Nothing waits for adoption."]
+
+
+def _beside(result: Adopted, compared: Compared | None) -> str:
+    if compared is None:
+        return ""
+    told = f": {compared['live']} of its {compared['tables']} tables are in {result['database']}"
+    missing = f"; not there: {', '.join(compared['missing'])}" if compared["missing"] else ""
+    return told + missing

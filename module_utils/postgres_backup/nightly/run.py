@@ -16,7 +16,7 @@ from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, in_words
 from ..findings import Finding, finding
-from ..health import alarms, metrics, outcome, ping, status, trend
+from ..health import alarms, metrics, outcome, ping, rows_gone, status, trend, verdict
 from ..health.alarm_kinds import Alarm, key
 from ..job import Job
 from ..machine import lock, state
@@ -25,6 +25,8 @@ from ..settings import Settings
 from ..text import human_bytes, human_seconds
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
+#: what a night tells beside them, without waiting for the watch
+_AT_ONCE = ("ROWS_GONE", "TWO_SERVERS")
 #: the lock of the whole run; no database can have this name in the settings of a server that has
 #: one more
 _LOCK = "the nightly run"
@@ -119,7 +121,8 @@ def _back_up_and_prune(job: Job) -> tuple[NightOfDatabase, list[int], list[Findi
     done: NightOfDatabase = {"backup": None, "deleted": [], "error": ""}
     step = "backup"
     try:
-        done["backup"] = create_backup(job)
+        # what the night looks back at once it looks for itself
+        done["backup"] = create_backup(job, look_back=False)
         if job.settings.prune_nightly:
             step = "prune"
             done["deleted"] = prune_backups(job)["deleted"]
@@ -159,8 +162,17 @@ def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> 
         if done["backup"]:
             taken = BackupName.parse(done["backup"]["backup"])
             good = [backup for backup in backups[name] if backup.ours and backup.good]
+            findings += _tell_at_once(settings, name, seen["findings"])
             findings += _hold_against_the_others(settings, name, taken, good)
     return findings + metrics.renew(settings, seen)
+
+
+def _tell_at_once(settings: Settings, name: str, found: Sequence[Finding]) -> list[Finding]:
+    """What the watch would tell within the hour anyway."""
+    told = [one for one in found if one["code"] in _AT_ONCE and one.get("database") == name]
+    raised = verdict.alarms_of(name, told)
+    alarms_now = [alarm for code in _AT_ONCE if (alarm := raised[code])]
+    return told + alarms.settle(settings, [key(code, name) for code in _AT_ONCE], alarms_now)
 
 
 def _hold_against_the_others(
@@ -170,11 +182,13 @@ def _hold_against_the_others(
     newest = next((backup for backup in good if backup.name == taken), None)
     if newest is None or newest.manifest is None:
         return []
+    told = {one.table for one in rows_gone.gone(settings.server_name, name, good, utc_now())}
     unusual = trend.findings(
         newest.manifest,
         [b.manifest for b in good if b.manifest and b.taken_at < newest.taken_at],
         settings.size_drop_percent,
         settings.size_jump_percent,
+        told,
     )
     raised = [Alarm(found["code"], name, found["message"]) for found in unusual]
     return unusual + alarms.settle(settings, [key(code, name) for code in _TRENDS], raised)

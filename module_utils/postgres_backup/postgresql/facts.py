@@ -34,6 +34,8 @@ class ServerFacts:
     createrole: bool
     data_directory: str
     system_identifier: str
+    #: when its postmaster started, in microseconds since 1970
+    started: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +116,7 @@ class _Rights:
     createdb: bool
     createrole: bool
     may_see: bool
+    started: str
 
 
 _SERVER = """
@@ -121,7 +124,8 @@ SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
        current_setting('server_version_num')::int AS version_number,
        r.rolsuper AS superuser, r.rolsuper OR r.rolcreatedb AS createdb,
        r.rolsuper OR r.rolcreaterole AS createrole,
-       r.rolsuper OR pg_has_role('pg_read_all_settings', 'USAGE') AS may_see
+       r.rolsuper OR pg_has_role('pg_read_all_settings', 'USAGE') AS may_see,
+       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text AS started
 FROM pg_roles r WHERE r.rolname = current_user"""
 
 
@@ -137,6 +141,7 @@ def facts_of(connection: psycopg.Connection) -> ServerFacts:
         ours.createrole,
         value(connection, str, "SELECT current_setting('data_directory')") if ours.may_see else "",
         system_identifier(connection),
+        ours.started,
     )
 
 

@@ -22,6 +22,7 @@ from ..postgresql.facts import (
     facts_of,
     free_bytes,
 )
+from ..postgresql.own import own_mark
 from ..text import human_bytes
 from . import roles
 from .objections import Objections
@@ -42,7 +43,8 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
     :raises PostgresBackupError: it would fail; says what to do about it. What the server has
         against it is told all at once.
     """
-    backup = Catalog(job.settings, job.store, job.database).resolve(asked)
+    own = own_mark(job.settings, job.database)
+    backup = Catalog(job.settings, job.store, job.database, own).resolve(asked)
     # asked for by its name, a backup that may lack rows of a table is better than none
     lacking = backup.problem_code == "TABLES_REWRITTEN" and asked != LATEST
     if backup.problem and not lacking:
@@ -130,6 +132,9 @@ def _whose(job: Job, backup: Backup, asked: str) -> list[Finding]:
     """
     if backup.candidate:
         return []
+    if backup.whose:
+        told = f"{backup.name} is of another server with the name {job.settings.server_name}"
+        return [finding("FOREIGN_BACKUP", f"{told} ({backup.whose})")]
     manifest = backup.manifest
     where = "nobody knows which database"
     if manifest:

@@ -12,6 +12,7 @@ from ..job import Job
 from ..postgresql import programs
 from ..postgresql.facts import server_facts
 from ..stream.inspector import Inspector, Report
+from .contents import Contents
 from .reader import BackupReader
 
 
@@ -37,14 +38,15 @@ def require_whole(backup: Backup, report: Report) -> None:
             )
 
 
-def prove(job: Job, backup: Backup) -> Manifest:
+def prove(job: Job, backup: Backup, contents: Contents | None = None) -> Manifest:
     """The manifest of a backup that was read to its end, with this proof added; a new one where it
     had none.
 
+    :param contents: gets to know whose dump it is.
     :raises BadBackupError: it is not whole.
     """
     job.progress.phase(f"reading {backup.name}")
-    inspector = Inspector()
+    inspector = contents or Inspector()
     tools = (
         programs.find(job.settings, server_facts(job.settings, job.database).major)
         if backup.name.format == "custom"
@@ -52,6 +54,8 @@ def prove(job: Job, backup: Backup) -> Manifest:
     )
     reader = BackupReader(job, backup, tools)
     reader.feed(inspector.feed, lambda: inspector.current_table)
+    if contents:
+        contents.archive(reader.head)
     report = inspector.finish()
     require_whole(backup, report)
     proof: Proof = {

@@ -14,6 +14,9 @@ from ..postgresql.pg_dump import ArchiveReader
 from ..postgresql.programs import Programs
 from ..stream import codec
 
+#: so much of an archive holds its header, bytes
+_HEAD_BYTES = 4096
+
 
 class BackupReader:
     """The stream of one backup.
@@ -26,6 +29,8 @@ class BackupReader:
         self.job, self.backup, self.programs = job, backup, programs
         #: of the object, once all of it was read
         self.sha256 = ""
+        #: the first bytes of a custom archive
+        self.head = b""
         if backup.name.encrypted:
             job.require_identities(str(backup.name))
 
@@ -47,6 +52,7 @@ class BackupReader:
         else:
             with ArchiveReader(self.programs, sink) as reader:
                 for chunk in packed:
+                    self.head += chunk[: _HEAD_BYTES - len(self.head)]
                     reader.write(chunk)
                 reader.finish()
         self._check()

@@ -8,10 +8,11 @@ import time
 from typing import TypedDict
 
 from ..catalog import manifest
-from ..catalog.backups import Backup, Catalog
+from ..catalog.backups import LATEST, Backup, Catalog
 from ..errors import BadBackupError
 from ..findings import Finding, finding
 from ..job import Job
+from ..postgresql.own import own_mark
 from ..text import human_seconds
 from .proof import prove
 
@@ -44,7 +45,8 @@ def verify_backup(job: Job, backup: str) -> Verified:
     """
     job.require()
     began = time.monotonic()
-    chosen = Catalog(job.settings, job.store, job.database).resolve(backup)
+    own = own_mark(job.settings, job.database) if backup == LATEST else None
+    chosen = Catalog(job.settings, job.store, job.database, own).resolve(backup)
     if chosen.problem and chosen.problem_code not in _READABLE:
         raise BadBackupError(
             f"{chosen.name} is not what its manifest says: {chosen.problem}",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import re
+import subprocess
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from psycopg import sql
 
 from postgres_backup.backup.prune import prune_backups
 from postgres_backup.errors import StoreError
@@ -22,9 +24,16 @@ def days_ago(days: float) -> datetime:
 
 
 @pytest.fixture
-def config(new_config, s3, bucket):
-    """Of a database ``crm`` whose server is not there: to read a plain dump needs none."""
-    return new_config(engine.NO_SERVER, s3, bucket)
+def crm(new_database):
+    """A database ``crm`` with the table of ``engine.SMALL_DUMP``."""
+    database = new_database("crm")
+    database.execute("CREATE TABLE t (id integer)")
+    return database
+
+
+@pytest.fixture
+def config(crm, new_config, s3, bucket):
+    return new_config(crm, s3, bucket)
 
 
 def names_of(lines: list[dict]) -> list[str]:
@@ -83,7 +92,7 @@ def test_adoption_says_what_it_did(config, s3_client, bucket):
     bad = engine.forge(s3_client, bucket, days_ago(2), with_manifest=False, body=b"")
     done = engine.run(config.path, "adopt")
     assert done.returncode == 0, done.stderr
-    assert f"adopted  {good}" in done.stdout
+    assert f"adopted  {good}: 1 of its 1 tables are in crm" in done.stdout
     assert f"refused  {bad}: " in done.stdout
     listed = engine.run(config.path, "list").stdout
     assert re.search(rf"{good} .* proven ", listed)
@@ -99,3 +108,105 @@ def test_a_store_that_goes_away_is_no_reason_to_refuse_a_backup(config, s3, s3_c
         )
         with pytest.raises(StoreError):
             adopt_backups(Job(settings))
+
+
+# --- whose is it? ---
+
+
+def dump_of(crm, *arguments: str, database: str = "") -> bytes:
+    """What a script's pg_dump writes."""
+    server = crm.server
+    program = server.bin_dir / "pg_dump"
+    return subprocess.run(
+        [program, *arguments, database or crm.name],
+        check=True,
+        capture_output=True,
+        env=server.environment(),
+    ).stdout
+
+
+def test_a_dump_that_names_another_database_stays_unadopted(crm, config, s3_client, bucket):
+    """By CREATE DATABASE and ``\\connect``, also of an odd name, and by the head of an archive."""
+    odd = 'o\'dd "name"'
+    for name in ("shop", odd):
+        crm.server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        crm.server.execute("CREATE TABLE t (id integer)", name)  # even the same tables
+    create, archive = ("--create",), ("--format=custom",)
+    wanted = {
+        (1, ".sql", create, ""): "",
+        (2, ".dump", archive, ""): "",
+        (3, ".sql", create, "shop"): "shop",
+        (4, ".dump", archive, "shop"): "shop",
+        (5, ".sql", create, odd): odd,
+        (6, ".dump", archive, odd): odd,
+        (7, ".sql", ("--create", "--clean"), "shop"): "shop",
+    }
+    expected = {
+        engine.forge(
+            s3_client,
+            bucket,
+            days_ago(day),
+            with_manifest=False,
+            suffix=suffix,
+            body=dump_of(crm, *arguments, database=database),
+        ): named
+        for (day, suffix, arguments, database), named in wanted.items()
+    }
+    result = adopt_backups(Job(config.settings))
+    assert result["adopted"] == [name for name, other in expected.items() if not other]
+    assert result["compared"] == []
+    refused = {line["backup"]: line["reason"] for line in result["refused"]}
+    for name, other in expected.items():
+        assert not other or f"of the database {other}, and says so itself" in refused[name]
+    assert {f["code"] for f in result["findings"]} == {"OTHER_DATABASE"}
+    # nor does naming it help
+    name = next(name for name, other in expected.items() if other)
+    assert adopt_backups(Job(config.settings), [name])["adopted"] == []
+
+
+def test_a_dump_that_names_none_is_held_against_the_live_tables(crm, config, s3_client, bucket):
+    crm.server.execute("CREATE DATABASE foreign_one")
+    for table in ("invoices", '"Odd one"', "t"):
+        crm.server.execute(f"CREATE TABLE {table} (id integer)", "foreign_one")
+    crm.execute("CREATE TABLE users (id integer); CREATE TABLE gone (id integer)")
+    crm.execute("INSERT INTO users VALUES (1)")
+    ours = [dump_of(crm), dump_of(crm, "--inserts")]
+    crm.execute("DROP TABLE gone")
+    theirs = [
+        dump_of(crm, database="foreign_one"),
+        dump_of(crm, "--inserts", database="foreign_one"),
+    ]
+    names = [
+        engine.forge(
+            s3_client, bucket, days_ago(day), with_manifest=False, suffix=".sql", body=body
+        )
+        for day, body in enumerate([*ours, *theirs], 1)
+    ]
+    result = adopt_backups(Job(config.settings))
+    assert result["adopted"] == names[:2]
+    assert result["compared"] == [
+        {"backup": name, "tables": 3, "live": 2, "missing": ["public.gone"]} for name in names[:2]
+    ]
+    assert names_of(result["refused"]) == names[2:]
+    assert {f["code"] for f in result["findings"]} == {"TABLES_DIFFER"}
+    reason = result["refused"][0]["reason"]
+    assert 'only 1 of its 3 tables are in crm; not there: public."Odd one", public.inv' in reason
+    assert f"postgres-backup adopt {names[2]}" in reason
+    done = engine.run(config.path, "adopt", names[2])
+    assert f"adopted  {names[2]}: 1 of its 3 tables are in crm; not there: " in done.stdout
+    engine.failed_well(engine.run(config.path, "adopt", "x"), 2, "No backup x waits", "list")
+
+
+def test_without_the_server_nothing_is_adopted_that_does_not_name_its_database(
+    new_config, s3, s3_client, bucket
+):
+    config = new_config(engine.NO_SERVER, s3, bucket)
+    created = b"CREATE DATABASE crm;\n\n\\connect crm\n\nSET"
+    named = engine.SMALL_DUMP.replace(b"SET", created, 1)
+    with_name, without = (
+        engine.forge(s3_client, bucket, days_ago(day), with_manifest=False, dump=dump)
+        for day, dump in enumerate((named, engine.SMALL_DUMP))
+    )
+    result = adopt_backups(Job(config.settings))
+    assert (result["adopted"], names_of(result["refused"])) == ([with_name], [without])
+    assert "Failed to reach PostgreSQL" in result["refused"][0]["reason"]

@@ -1,0 +1,154 @@
+"""One backup in the bucket: what its object and its manifest say together."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Literal, TypedDict, cast
+
+from ..clock import format_timestamp, parse_timestamp
+from ..machine.identity import Mark
+from .manifest import Manifest, Proof, ServerIdentity
+from .names import BackupName, Layout
+
+#: bad: not what its manifest says; foreign: of another database or server; proven: read to its end,
+#: or restored; good: has a manifest; unproven: has none
+State = Literal["bad", "foreign", "proven", "good", "unproven"]
+
+
+class BackupLine(TypedDict):
+    """A backup in a listing. What only a manifest knows is None, or empty, where there is none."""
+
+    backup: str
+    key: str
+    database: str
+    server: str
+    taken_at: str
+    age_hours: float
+    bytes: int
+    dump_bytes: int | None
+    rows: int | None
+    seconds: float | None
+    sha256: str
+    state: State
+    problem: str
+    ours: bool
+    proven: bool
+    postgresql_version: str
+    collate: str
+    encrypted: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Backup:
+    """A whole-database backup in the bucket.
+
+    :param manifest: what its manifest says; None for objects without one (made by scripts, or by a
+        run that died before the end).
+    :param problem: why it is not good although it has a manifest; empty where all is well.
+    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_NEWER,
+        MANIFEST_OF_ANOTHER, SIZE_DIFFERS or TABLES_REWRITTEN.
+    :param ours: its manifest names this database and this server.
+    :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
+    :param whose: of another server that has the same name, whose; then it is not ours.
+    :param untold: two servers write under this name, and it may be the other's.
+    :param held: why no prune takes it now, whatever its age; empty where nothing holds it.
+    :param meant: tables whose rows have gone on purpose since, see ``said.hash_of``.
+    """
+
+    name: BackupName
+    layout: Layout
+    bytes: int
+    manifest: Manifest | None = dataclasses.field(default=None, repr=False)
+    problem: str = ""
+    problem_code: str = ""
+    ours: bool = False
+    candidate: bool = False
+    whose: Mark | None = None
+    untold: bool = False
+    held: str = ""
+    meant: frozenset[str] = frozenset()
+
+    @property
+    def mark(self) -> Mark:
+        """The server that it was taken of, as far as its manifest says."""
+        server: ServerIdentity = self.manifest["server"] if self.manifest else {}
+        names = ("system_identifier", "started", "machine", "machine_name")
+        return Mark(*(str(server.get(name) or "") for name in names))
+
+    @property
+    def since(self) -> datetime | None:
+        """When its server took its first backup; None where it does not say."""
+        text = self.manifest["server"].get("since") if self.manifest else None
+        try:
+            return parse_timestamp(str(text)) if text else None
+        except ValueError:
+            return None
+
+    @property
+    def key(self) -> str:
+        return self.layout.backup(self.name)
+
+    @property
+    def taken_at(self) -> datetime:
+        return self.name.taken_at
+
+    @property
+    def good(self) -> bool:
+        """Whole as far as can be told without reading it: the manifest, written last, agrees with
+        the object.
+        """
+        return self.manifest is not None and not self.problem
+
+    @property
+    def proofs(self) -> list[Proof]:
+        return list(self.manifest.get("proofs", [])) if self.manifest else []
+
+    @property
+    def proven(self) -> bool:
+        """It was read to its end, or restored, and was what the manifest says."""
+        return self.good and bool(self.proofs)
+
+    @property
+    def waits_for_adoption(self) -> bool:
+        """Under our name, but nothing says whose it is; pruned only after ``adopt``.
+
+        A manifest that ``verify`` wrote proves it whole and leaves that open.
+        """
+        return self.candidate and not self.ours and not self.problem
+
+    @property
+    def state(self) -> State:
+        if self.problem:
+            return "bad"
+        if not self.candidate:
+            return "foreign"
+        if self.proven:
+            return "proven"
+        return "good" if self.manifest else "unproven"
+
+    def describe(self, now: datetime) -> BackupLine:
+        """For a listing."""
+        known = self.manifest or cast(Manifest, {})
+        server: ServerIdentity = known.get("server") or {}
+        locale = known.get("locale")
+        return {
+            "backup": str(self.name),
+            "key": self.key,
+            "database": known.get("database", ""),
+            "server": server.get("name", ""),
+            "taken_at": format_timestamp(self.taken_at),
+            "age_hours": round((now - self.taken_at).total_seconds() / 3600, 2),
+            "bytes": self.bytes,
+            "dump_bytes": known.get("dump_bytes"),
+            "rows": known.get("rows"),
+            "seconds": known.get("seconds"),
+            "sha256": known.get("sha256", ""),
+            "state": self.state,
+            "problem": self.problem,
+            "ours": self.ours,
+            "proven": self.proven,
+            "postgresql_version": known.get("postgresql_version", ""),
+            "collate": locale.get("collate", "") if locale else "",
+            "encrypted": self.name.encrypted,
+        }
