@@ -72,6 +72,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     parallel.arrange(config, items, ROOT / "tests")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """A worker that cannot find what is asked for keeps the reason to itself: hand it on."""
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["not_found"] = list(error.args)
+        raise
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    if reasons := getattr(node, "workeroutput", {}).get("not_found"):
+        raise pytest.UsageError(*reasons)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # the wait is no part of the test's time
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if not hasattr(item.config, "workerinput"):
