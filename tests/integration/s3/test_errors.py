@@ -14,6 +14,7 @@ import pytest
 
 from demo.s3_server import SeaweedFS
 from postgres_backup.errors import StoreError, UsageError
+from postgres_backup.s3 import bucket as bucket_room
 from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3.errors import Refused
 from tests.integration.s3.places import PART, one_sentence, place_at, written
@@ -178,4 +179,4 @@ def test_what_a_key_may_not_do_is_said(tmp_path_factory):
             writer.check()
         writer.put("two", b"x")
         with pytest.raises(Refused, match="does not allow"):
-            place.store(s3_access_key="reader", s3_bucket="another-bucket").create_bucket()
+            bucket_room.create(place.store(s3_access_key="reader", s3_bucket="another-bucket").s3)
