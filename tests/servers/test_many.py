@@ -19,7 +19,7 @@ def pair(lab, lab_s3, new_module_server, tmp_path_factory):
     controller = Controller(lab, tmp_path_factory.mktemp("many") / "controller")
     servers = []
     for name in ("broken", "sound"):  # the broken one first: whoever comes after it must not wait
-        server = new_module_server("trixie", layer="postgres", name=name)
+        server = new_module_server("trixie", layer="ready", name=name)
         password = secrets.token_urlsafe(18)
         server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{password}'")
         server.sql("CREATE DATABASE crm OWNER crm")
