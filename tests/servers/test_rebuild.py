@@ -27,6 +27,7 @@ from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.kit import create_kit
 from postgres_backup.catalog import manifest
 from postgres_backup.job import Job
+from postgres_backup.s3 import bucket as bucket_room
 from postgres_backup.s3.store import Store
 from tests.conftest import Database
 
@@ -95,7 +96,7 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
         config = new_config(
             Database(server, "desk", server.superuser, server.password, ""), lab_s3, bucket, **facts
         )
-        Store(config.settings).create_bucket()
+        bucket_room.create(Store(config.settings).s3)
         taken = {name: create_backup(Job(config.settings, name)) for name in DATABASES}
         create_kit(Job(config.settings))
     s3_config = S3Config(
