@@ -69,7 +69,7 @@ def _tools(server: Server) -> None:
 def _ready(server: Server) -> None:
     """And the program's libraries, as an earlier version of the program left them."""
     folder = "/opt/postgres-backup"
-    server.put(_LIBRARIES, f"{folder}/requirements.txt")
+    server.write(f"{folder}/requirements.txt", _LIBRARIES.read_text())
     server.inside("python3", "-m", "venv", f"{folder}/venv")
     pip = [f"{folder}/venv/bin/python", "-m", "pip", "install", "--quiet"]
     server.inside(*pip, "--requirement", f"{folder}/requirements.txt", timeout=_PATIENCE)
