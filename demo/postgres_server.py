@@ -49,8 +49,6 @@ _REACH_ALL = [
 #: below Linux's ephemeral range: no outgoing connection takes the port while the server is down for
 #: a moment
 _PORTS = range(5500, 11_000)
-#: for tests: commits survive a killed server, but not a power cut
-_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 class PostgresServerError(Exception):
@@ -103,24 +101,18 @@ class PostgresServer:
     :param directory: everything lies in it: ``data/``, ``socket/``, ``server.log`` and
         ``server.json`` (0600, holds the port and the superuser's password).
     :param major: major version; 0 takes the one the directory was made with, or the newest at hand.
-    :param durable: False leaves out every fsync: for tests.
-    :param dies_with_parent: the server ends when the thread that starts it does, however that ends
-        (for tests).
     :param settings: more configuration, ``{"max_connections": "20"}``.
     """
 
     superuser = "postgres"
     host = "127.0.0.1"
+    encoding, locale = "UTF8", "C.UTF-8"
 
     def __init__(
         self,
         directory: str | os.PathLike[str],
         major: int = 0,
         *,
-        durable: bool = True,
-        dies_with_parent: bool = False,
-        encoding: str = "UTF8",
-        locale: str = "C.UTF-8",
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = Path(directory).absolute()
@@ -133,8 +125,7 @@ class PostgresServer:
             raise PostgresServerError(
                 f"{self.directory} holds PostgreSQL {self._state['major']}, not {self.major}"
             )
-        self.dies_with_parent, self.encoding, self.locale = dies_with_parent, encoding, locale
-        self.settings = {**({} if durable else _NOT_DURABLE), **(settings or {})}
+        self.settings = dict(settings or {})
         self._process: subprocess.Popen | None = None
 
     def __enter__(self) -> PostgresServer:
@@ -321,14 +312,9 @@ class PostgresServer:
         }
         words = [self.bin_dir / "postgres", "-D", self.data]
         words += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        command = self._as_user(words)
-        if self.dies_with_parent:
-            # after a change of user, which would clear it (prctl(2), PR_SET_PDEATHSIG)
-            at = len(command) - len(words)
-            command[at:at] = ["setpriv", "--pdeathsig=INT"]
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(
-                command,
+                self._as_user(self._server_words(words)),
                 env=self._plain_environment(),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -355,6 +341,10 @@ class PostgresServer:
             )
         self._process = None
         return False
+
+    def _server_words(self, words: list) -> list:
+        """The server's command line, of the user that it runs as."""
+        return words
 
     def _running(self) -> int | None:
         """A pidfd of this directory's server, to be closed by the caller; None where it does not

@@ -63,26 +63,19 @@ class SeaweedFS:
     :param directory: everything it writes goes there; made where it is missing.
     :param access_key: key of an identity that may do everything.
     :param secret_key: its secret.
-    :param host: the address to listen on.
-    :param more_keys: further identities: access key -> (secret key, actions as in :data:`ADMIN`).
-    :param dies_with_parent: end the server when the thread that started it ends, however it ends
-        (for tests; ``setpriv`` of util-linux asks the kernel for it).
     """
+
+    host = "127.0.0.1"
 
     def __init__(
         self,
         directory: str | os.PathLike,
         access_key: str,
         secret_key: str,
-        *,
-        host: str = "127.0.0.1",
-        more_keys: Mapping[str, tuple[str, Sequence[str]]] | None = None,
-        dies_with_parent: bool = False,
     ) -> None:
         self.directory = Path(directory).resolve()
-        self.access_key, self.secret_key, self.host = access_key, secret_key, host
-        self.keys = {access_key: (secret_key, ADMIN), **(more_keys or {})}
-        self.dies_with_parent = dies_with_parent
+        self.access_key, self.secret_key = access_key, secret_key
+        self.keys: dict[str, tuple[str, Sequence[str]]] = {access_key: (secret_key, ADMIN)}
         self.port = 0
         self.log = self.directory / "weed.log"
         self._state_file = self.directory / "weed.json"
@@ -123,7 +116,6 @@ class SeaweedFS:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         self._write_keys()
-        tie = ["setpriv", "--pdeathsig", "KILL"] if self.dies_with_parent else []
         for _attempt in range(3):  # somebody else may take a port between our look and weed's
             # The same ports again where they are free: the master's state lies under its port.
             ports = (
@@ -134,7 +126,7 @@ class SeaweedFS:
             self.port = ports["s3"]
             with open(self.log, "ab") as log:
                 self._process = subprocess.Popen(
-                    [*tie, find_weed(), *self._arguments(ports)],
+                    self._command(ports),
                     cwd=self.directory,
                     env=self._environment(),
                     stdin=subprocess.DEVNULL,
@@ -201,6 +193,9 @@ class SeaweedFS:
             os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
         ) as file:
             json.dump({"identities": identities}, file)
+
+    def _command(self, ports: Mapping[str, int]) -> list[str]:
+        return [find_weed(), *self._arguments(ports)]
 
     def _arguments(self, ports: Mapping[str, int]) -> list[str]:
         options = {

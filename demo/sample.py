@@ -7,6 +7,8 @@ large database takes little longer than writing it.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -15,6 +17,8 @@ from psycopg import sql
 #: rows at scale 1.0, about 24 MB of dump
 USERS, GROUPS, LESSONS, ORDERS, PAYMENTS, MESSAGES = 6000, 300, 9000, 12_000, 20_000, 55_000
 PHRASES = 997
+#: begins the names of the roles
+ROLE_PREFIX = "school_"
 #: object identifiers of the large objects; fixed, because a dump names them
 LARGE_OBJECTS = (700_001, 700_002, 700_003)
 
@@ -46,13 +50,7 @@ _LAST = """Akhmetova Kim Petrov O'Neill Smith Жұмабаева Сейтқал�
 Núñez García-López Müller""".split()
 
 
-def load(
-    connection: psycopg.Connection | str,
-    seed: int = 1,
-    scale: float = 1.0,
-    role_prefix: str = "school_",
-    roles: bool = True,
-) -> None:
+def load(connection: psycopg.Connection | str, seed: int = 1, scale: float = 1.0) -> None:
     """Fill an empty database, in one transaction.
 
     :param connection: of a superuser, or its connection string. The objects will belong to the
@@ -60,43 +58,56 @@ def load(
     :param seed: the same seed and scale give the same rows.
     :param scale: 1.0 is about 24 MB of dump, 42 about 1 GB; never less than a few rows of
         everything.
-    :param role_prefix: begins the names of the roles; a server shared by several sample databases
-        needs one for each.
-    :param roles: False leaves out roles, grants and the database's own settings.
     :raises psycopg.Error: the database is not empty, or a role of that name exists.
     """
     if isinstance(connection, str):
         with psycopg.connect(connection) as opened:
-            load(opened, seed, scale, role_prefix, roles)
+            load(opened, seed, scale)
         return
     with connection.transaction():
-        name, owner, user = connection.execute(  # type: ignore[misc]
-            """SELECT datname, pg_get_userbyid(datdba), current_user
-               FROM pg_database WHERE datname = current_database()"""
-        ).fetchone()
-        if roles:
-            _make_roles(connection, name, role_prefix)
-        connection.execute(
-            sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(owner))
-        )
-        # No foreign keys looked up row by row: the rows fit by construction, and a restore checks
-        # them anyway.
-        connection.execute(
-            """SET LOCAL session_replication_role = replica;
-               SET LOCAL jit = off; SET LOCAL timezone = 'UTC'"""
-        )
-        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
+        make_roles(connection, ROLE_PREFIX)
+        fill(connection, seed, scale)
+        grant(connection, ROLE_PREFIX)
+
+
+def fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
+    """The tables and rows; in a transaction, as :func:`make_roles` before and :func:`grant` after
+    it.
+    """
+    owner = sql.Identifier(_owner(connection))
+    connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(owner))
+    # No foreign keys looked up row by row: the rows fit by construction, and a restore checks
+    # them anyway.
+    connection.execute(
+        """SET LOCAL session_replication_role = replica;
+           SET LOCAL jit = off; SET LOCAL timezone = 'UTC'"""
+    )
+    with _as_owner(connection):
         connection.execute(Path(__file__).with_name("sample.sql").read_text(encoding="utf-8"))
         _fill(connection, seed, scale)
         _fill_nasty(connection)
-        if roles:
-            _grant(connection, role_prefix)
-        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(user)))
 
 
-def role_names(role_prefix: str = "school_") -> dict[str, str]:
+def _owner(connection: psycopg.Connection) -> str:
+    query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
+    return connection.execute(query).fetchone()[0]  # type: ignore[index]
+
+
+@contextlib.contextmanager
+def _as_owner(connection: psycopg.Connection) -> Iterator[None]:
+    """What is made inside belongs to the database's owner; for the rest of the transaction we are
+    again who we were.
+    """
+    (before,) = connection.execute("SELECT current_user").fetchone()  # type: ignore[misc]
+    change = sql.SQL("SET LOCAL ROLE {}")
+    connection.execute(change.format(sql.Identifier(_owner(connection))))
+    yield
+    connection.execute(change.format(sql.Identifier(before)))
+
+
+def role_names(prefix: str = ROLE_PREFIX) -> dict[str, str]:
     """What the roles of a sample database are for -> their names."""
-    return {kind: role_prefix + kind for kind in ("app", "readonly", "analyst", 'o\'quoted "role"')}
+    return {kind: prefix + kind for kind in ("app", "readonly", "analyst", 'o\'quoted "role"')}
 
 
 def fingerprint(connection: psycopg.Connection | str) -> dict[str, tuple[int, int]]:
@@ -155,10 +166,11 @@ def _pair(connection: psycopg.Connection, query: str | sql.Composable) -> tuple[
     return int(rows), int(total)
 
 
-def _make_roles(connection: psycopg.Connection, database: str, prefix: str) -> None:
+def make_roles(connection: psycopg.Connection, prefix: str) -> None:
+    """Roles of these names, and what the database itself is set to for them."""
     roles = {kind: sql.Identifier(name) for kind, name in role_names(prefix).items()}
     app, readonly, analyst, quoted = roles.values()
-    here = sql.Identifier(database)
+    here = sql.Identifier(connection.info.dbname)
     statements = [
         sql.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 40").format(app),
         sql.SQL("CREATE ROLE {} NOLOGIN").format(readonly),
@@ -185,7 +197,8 @@ def _make_roles(connection: psycopg.Connection, database: str, prefix: str) -> N
         connection.execute(statement)
 
 
-def _grant(connection: psycopg.Connection, prefix: str) -> None:
+def grant(connection: psycopg.Connection, prefix: str) -> None:
+    """What those roles may do."""
     app, readonly, _, quoted = (sql.Identifier(name) for name in role_names(prefix).values())
     statements = [
         sql.SQL("GRANT USAGE ON SCHEMA school, billing TO {}, {}").format(app, readonly),
@@ -208,8 +221,9 @@ def _grant(connection: psycopg.Connection, prefix: str) -> None:
         ).format(app),
         sql.SQL("GRANT SELECT ON LARGE OBJECT {} TO {}").format(sql.Literal(LARGE_OBJECTS[0]), app),
     ]
-    for statement in statements:
-        connection.execute(statement)
+    with _as_owner(connection):
+        for statement in statements:
+            connection.execute(statement)
 
 
 def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:

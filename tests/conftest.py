@@ -20,12 +20,13 @@ import pytest
 from botocore.config import Config as S3Config
 from psycopg import sql
 
-from demo import sample
 from demo.postgres_server import PostgresServer, available_majors, find_programs
 from demo.s3_server import SeaweedFS
 from postgres_backup import settings as package_settings
 from postgres_backup.machine import config_file
 from tests import parallel, properties
+from tests.services import samples
+from tests.services.brief import BriefPostgresServer, BriefSeaweedFS
 from tests.services.secure_s3 import SecureSeaweedFS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +73,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     parallel.arrange(config, items, ROOT / "tests")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """A worker that cannot find what is asked for keeps the reason to itself: hand it on."""
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["not_found"] = list(error.args)
+        raise
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    if reasons := getattr(node, "workeroutput", {}).get("not_found"):
+        raise pytest.UsageError(*reasons)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # the wait is no part of the test's time
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if not hasattr(item.config, "workerinput"):
@@ -98,8 +116,9 @@ def postgres_server(
                 f"PostgreSQL {major} is not installed (sudo apt-get install postgresql-{major})"
             )
         if major not in servers:
-            servers[major] = PostgresServer(
-                tmp_path_factory.mktemp(f"pg{major}"), major, durable=False, dies_with_parent=True
+            servers[major] = BriefPostgresServer(
+                tmp_path_factory.mktemp(f"pg{major}"),
+                major,
             )
             servers[major].start()
         return servers[major]
@@ -120,11 +139,10 @@ def postgres(
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """The running S3 server, over HTTP."""
-    with SeaweedFS(
+    with BriefSeaweedFS(
         tmp_path_factory.mktemp("s3"),
         "test-access-key",
         secrets.token_urlsafe(24),
-        dies_with_parent=True,
     ) as server:
         yield server
 
@@ -136,7 +154,6 @@ def s3_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
         tmp_path_factory.mktemp("s3tls"),
         "test-access-key",
         secrets.token_urlsafe(24),
-        dies_with_parent=True,
     ) as server:
         yield server
 
@@ -221,7 +238,7 @@ def database(new_database: Callable[..., Database]) -> Database:
 @pytest.fixture
 def sample_database(database: Database) -> Database:
     """A fresh database with a little of everything (``demo/sample.py``), about 1.3 MB of dump."""
-    sample.load(database.server.dsn(database.name), scale=0.02, role_prefix=database.role_prefix)
+    samples.load(database.server.dsn(database.name), scale=0.02, role_prefix=database.role_prefix)
     return database
 
 

@@ -1,6 +1,7 @@
 """The sample database is the same for the same seed on every major, and shows when it is harmed."""
 
 from demo import sample
+from tests.services import samples
 
 
 def test_the_same_seed_gives_the_same_rows_on_every_major(postgres_server):
@@ -9,7 +10,7 @@ def test_the_same_seed_gives_the_same_rows_on_every_major(postgres_server):
         server = postgres_server(major)
         server.execute("CREATE DATABASE sample_twin")
         try:
-            sample.load(server.dsn("sample_twin"), seed=7, scale=0.01, roles=False)
+            samples.load(server.dsn("sample_twin"), seed=7, scale=0.01)
             found.append(sample.fingerprint(server.dsn("sample_twin")))
         finally:
             server.execute("DROP DATABASE sample_twin WITH (FORCE)")
@@ -21,7 +22,7 @@ def test_the_seed_and_the_scale_matter(new_database):
     found = []
     for seed, scale in ((1, 0.01), (2, 0.01), (1, 0.02)):
         made = new_database()
-        sample.load(made.server.dsn(made.name), seed, scale, made.role_prefix)
+        samples.load(made.server.dsn(made.name), seed, scale, made.role_prefix)
         found.append(sample.fingerprint(made.server.dsn(made.name)))
     assert found[0]["public.users"] != found[1]["public.users"]
     assert found[0]["public.users"][0] == found[1]["public.users"][0] < found[2]["public.users"][0]

@@ -15,6 +15,7 @@ from tests.servers import host, layers
 from tests.servers.controller import Controller
 from tests.servers.lab import Lab
 from tests.servers.server import Server
+from tests.services.brief import BriefSeaweedFS
 from tests.services.secure_s3 import SecureSeaweedFS
 
 #: labs that may stand side by side without being told apart by LAB_BRIDGE and LAB_NETWORK
@@ -129,12 +130,11 @@ def new_module_server(lab: Lab) -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="session")
 def lab_s3(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """An S3 server on the bridge, over HTTP."""
-    with SeaweedFS(
+    with BriefSeaweedFS(
         tmp_path_factory.mktemp("lab-s3"),
         "lab-access-key",
         secrets.token_urlsafe(24),
         host=lab.address,
-        dies_with_parent=True,
     ) as server:
         yield server
 
@@ -147,7 +147,6 @@ def lab_s3_tls(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "lab-access-key",
         secrets.token_urlsafe(24),
         host=lab.address,
-        dies_with_parent=True,
     ) as server:
         yield server
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 APP = Path(__file__).with_name("app")
 REGISTRY = "registry.lab:5000"
 IMAGES = {"postgres": f"{REGISTRY}/postgres:17", "web": f"{REGISTRY}/web:1"}
+_BACKUP = Path(__file__).parents[2] / "roles/backup"
+_LIBRARIES = _BACKUP / "files/requirements.txt"
+#: of the roles backup and aws_cli; read without a parser, for a new machine makes images before it
+#: has one
+_PACKAGES = re.findall(
+    r"[a-z0-9-]+",
+    re.search(r"^__backup_packages: \[(.+)]$", (_BACKUP / "vars/main.yml").read_text(), re.M)[1],
+)
+_PACKAGES += ["awscli"]
 #: seconds; a busy machine with two cores takes its time
 _PATIENCE = 600
 
@@ -49,6 +59,20 @@ def _postgres(server: Server) -> None:
     _install(server, "postgresql")
     encoding = server.sql("SHOW server_encoding")
     assert encoding == "UTF8", encoding
+
+
+def _tools(server: Server) -> None:
+    """The packages that setup.yml installs, for tests of what comes after that."""
+    _install(server, *_PACKAGES)
+
+
+def _ready(server: Server) -> None:
+    """And the program's libraries, as an earlier version of the program left them."""
+    folder = "/opt/postgres-backup"
+    server.write(f"{folder}/requirements.txt", _LIBRARIES.read_text())
+    server.inside("python3", "-m", "venv", f"{folder}/venv")
+    pip = [f"{folder}/venv/bin/python", "-m", "pip", "install", "--quiet"]
+    server.inside(*pip, "--requirement", f"{folder}/requirements.txt", timeout=_PATIENCE)
 
 
 def _docker(server: Server) -> None:
@@ -127,29 +151,28 @@ def _registry(server: Server) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """What is added to which other layer, whether it takes Docker's rights, and the files it is
-    made of beside its recipe.
+    """What is added to which other layer, whether it takes Docker's rights, and what it is made of
+    beside its recipe: files, and anything ``more``.
     """
 
     provision: Callable[[Server], None]
     base: str = "bare"
     docker: bool = False
     files: Path | None = None
+    more: str = ""
 
     @property
     def made_of(self) -> str:
-        files = (
-            sorted(
-                path for path in self.files.rglob("*") if path.is_file() and path.suffix != ".pyc"
-            )
-            if self.files
-            else []
-        )
-        return inspect.getsource(self.provision) + "".join(path.read_text() for path in files)
+        here = [self.files, *self.files.rglob("*")] if self.files else []
+        files = sorted(path for path in here if path.is_file() and path.suffix != ".pyc")
+        texts = "".join(path.read_text() for path in files)
+        return inspect.getsource(self.provision) + texts + self.more
 
 
 LAYERS = {
     "postgres": Layer(_postgres),
+    "tools": Layer(_tools, "postgres", more=repr(_PACKAGES)),
+    "ready": Layer(_ready, "tools", files=_LIBRARIES),
     "docker": Layer(_docker, docker=True),
     "app": Layer(_app, "docker", docker=True, files=APP),
     "registry": Layer(_registry, "app", docker=True),
@@ -159,7 +182,7 @@ NAMES = ["bare", *LAYERS]
 TESTED = (
     ("trixie", "app"),
     ("bookworm", "postgres"),
-    ("trixie", "postgres"),
+    ("trixie", "ready"),
     ("trixie", "registry"),
     ("bookworm", "docker"),
 )

@@ -38,7 +38,7 @@ def traces(server) -> list[str]:
 
 @pytest.mark.timeout(1500)
 def test_a_server_by_the_book_and_its_removal(new_server, controller, lab_s3):
-    server = new_server("trixie", layer="postgres", name="db1")
+    server = new_server("trixie", layer="tools", name="db1")
     before = traces(server)
     password = secrets.token_urlsafe(18)
     server.sql(f"CREATE ROLE crm LOGIN PASSWORD '{password}'")

@@ -22,13 +22,14 @@ import boto3
 import pytest
 from botocore.config import Config as S3Config
 
-from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.kit import create_kit
 from postgres_backup.catalog import manifest
 from postgres_backup.job import Job
+from postgres_backup.s3 import bucket as bucket_room
 from postgres_backup.s3.store import Store
 from tests.conftest import Database
+from tests.services.brief import BriefPostgresServer
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -73,8 +74,9 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
     password, bucket = secrets.token_urlsafe(18), f"backups-{secrets.token_hex(4)}"
     env_file = tmp_path_factory.mktemp("lost") / ".env"
     env_file.write_text("SECRET=correct-horse-battery\n")
-    with PostgresServer(
-        tmp_path_factory.mktemp("pg15lost"), 15, durable=False, dies_with_parent=True
+    with BriefPostgresServer(
+        tmp_path_factory.mktemp("pg15lost"),
+        15,
     ) as server:
         server.execute(f"CREATE ROLE desk LOGIN CREATEDB PASSWORD '{password}'")
         server.execute("CREATE ROLE readers")
@@ -95,7 +97,7 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
         config = new_config(
             Database(server, "desk", server.superuser, server.password, ""), lab_s3, bucket, **facts
         )
-        Store(config.settings).create_bucket()
+        bucket_room.create(Store(config.settings).s3)
         taken = {name: create_backup(Job(config.settings, name)) for name in DATABASES}
         create_kit(Job(config.settings))
     s3_config = S3Config(

@@ -36,6 +36,7 @@ CONFIG = "/etc/postgres-backup/backup-config.env"
 LOG = "/var/log/postgres-backup.log"
 PREFIX = "postgres-backup/"
 CA_FILE = "/etc/ssl/company-ca.pem"
+UP_FOR_LONG = "/etc/systemd/system/postgres-backup-watch.timer.d/up-for-long.conf"
 #: the one word of the log's last line that an administrator greps for
 OK_LINE = re.compile(r"^\S+Z OK \S+: 1 database\(s\), ", re.MULTILINE)
 
@@ -177,8 +178,17 @@ def day(lab, web, lab_s3, lab_s3_tls, new_module_server, tmp_path_factory) -> Da
 
 @pytest.fixture(scope="module")
 def first_setup(day) -> Play:
-    """Both servers are set up: what the first run said."""
-    return day.run()
+    """Both servers are set up: what the first run said.
+
+    To the timer they are servers that have been up for long.
+    """
+    for site in day.sites:
+        site.server.write(UP_FOR_LONG, "[Timer]\nOnBootSec=1s\n")
+    play = day.run()
+    for site in day.sites:
+        site.server.inside("rm", "-r", UP_FOR_LONG.rpartition("/")[0])
+        site.server.inside("systemctl", "daemon-reload")
+    return play
 
 
 @pytest.fixture(params=[0, 1], ids=["bookworm", "trixie"])
@@ -234,6 +244,26 @@ def test_setup_makes_backups_that_are_proven(day, first_setup):
         assert manifest["rows"] == 1500
         assert manifest["proofs"], "the first backup is verified"
         assert site.program("verify", "latest").returncode == 0
+
+
+def test_the_first_look_comes_when_there_is_a_backup(day, first_setup):
+    """Else somebody is told of a server without backups while it is being set up."""
+    for site in day.sites:
+        assert (
+            wait_for(
+                f"the first look on {site.server.name}",
+                lambda s=site: (
+                    s.server.inside(
+                        *("journalctl", "-u", "postgres-backup-watch.service", "-o", "cat"),
+                    ).stdout
+                ),
+                timeout=30,
+            ).count("Finished")
+            == 1
+        )
+        shown = ("systemctl", "show", "-P", "ExecMainStatus", "postgres-backup-watch.service")
+        assert site.server.inside(*shown).stdout == "0\n"
+    assert len(day.told) == len(day.sites)  # the test of the alarms
 
 
 def test_a_second_run_changes_nothing(day, first_setup):

@@ -13,10 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from demo.s3_server import SeaweedFS
+from tests.services.brief import BriefSeaweedFS
 
 
-class SecureSeaweedFS(SeaweedFS):
+class SecureSeaweedFS(BriefSeaweedFS):
     """Serves HTTPS with a certificate of a CA made for this server, see :attr:`ca_bundle`."""
 
     @property

@@ -206,23 +206,3 @@ class Store:
                 self.s3.abort(key, upload_id, f"abort an unfinished upload of {key}")
                 count += 1
         return count
-
-    def bucket_exists(self) -> bool:
-        """Whether the bucket is there, and this key may list it."""
-        return bucket.exists(self.s3)
-
-    def create_bucket(self) -> bool:
-        """Create the bucket; False when it was there."""
-        return bucket.create(self.s3)
-
-    def make_private(self, check: bool = False) -> str:
-        """Close the bucket to the public and see that it is closed; see
-        :func:`bucket.make_private`.
-        """
-        return bucket.make_private(self.s3, check)
-
-    def expire_unfinished_uploads(self, days: int, check: bool = False) -> str:
-        """Let the store itself forget unfinished uploads; see
-        :func:`bucket.expire_unfinished_uploads`.
-        """
-        return bucket.expire_unfinished_uploads(self.s3, days, check)

@@ -31,6 +31,7 @@ from postgres_backup.errors import DatabaseError, LockedError, StoreError, Usage
 from postgres_backup.health import status
 from postgres_backup.job import Job
 from postgres_backup.postgresql import pg_dump
+from postgres_backup.s3 import bucket as bucket_room
 from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3.store import Store
 from postgres_backup.stream import codec
@@ -717,7 +718,7 @@ def test_over_tls_everything_from_backup_to_prune(
                 secret_key="test-secret-not-real",
             )
             config = new_config(sample_database, server, "a-bucket")
-            Store(config.settings).create_bucket()
+            bucket_room.create(Store(config.settings).s3)
         settings = as_superuser(config, sample_database)
         taken = backup_room.create_backup(Job(settings))
         assert verify_backup(Job(settings), "latest")["sha256"] == taken["sha256"]

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, DatabaseError
 from postgres_backup.job import Job
@@ -20,6 +19,7 @@ from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore.database import restore_database, undo_restore
 from tests.integration import engine
 from tests.integration.restoring import clients, databases_of, run_sql
+from tests.services.brief import BriefPostgresServer
 from tests.waiting import wait_for
 
 TABLES = (
@@ -43,11 +43,9 @@ def library(database):
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory):
     """A server for this file alone, with room for prepared transactions."""
-    with PostgresServer(
+    with BriefPostgresServer(
         tmp_path_factory.mktemp("own"),
         16,
-        durable=False,
-        dies_with_parent=True,
         settings={"max_prepared_transactions": "5"},
     ) as server:
         yield server

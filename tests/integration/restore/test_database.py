@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from demo import sample
-from demo.postgres_server import UNPRIVILEGED, PostgresServer
+from demo.postgres_server import UNPRIVILEGED
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.job import Job
@@ -20,6 +20,8 @@ from postgres_backup.restore.database import restore_database, undo_restore
 from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql, state_of
+from tests.services import samples
+from tests.services.brief import BriefPostgresServer
 
 
 @pytest.mark.every_major
@@ -223,7 +225,7 @@ def test_from_an_old_major_into_new_ones(postgres_server, new_config, s3, bucket
     """Rows and hashes are the same in each; nothing is a false alarm."""
     old = postgres_server(15)
     run_sql(old, "postgres", "CREATE DATABASE moving")
-    sample.load(old.dsn("moving"), scale=0.02, role_prefix="moving_")
+    samples.load(old.dsn("moving"), scale=0.02, role_prefix="moving_")
     servers = [postgres_server(major) for major in (15, 16, 18)]
     try:
         before = rows_of(old, "moving")
@@ -272,11 +274,9 @@ def test_tables_of_extensions_are_no_false_alarm(tmp_path_factory, new_config, s
     )
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
-    with PostgresServer(
+    with BriefPostgresServer(
         tmp_path_factory.mktemp("pg18ext"),
         18,
-        durable=False,
-        dies_with_parent=True,
         settings={"extension_control_path": f"$system:{folder}"},
     ) as server:
         run_sql(server, "postgres", "CREATE DATABASE atlas")

@@ -14,7 +14,6 @@ import time
 import psycopg
 import pytest
 
-from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, DatabaseError, StoreError
 from postgres_backup.job import Job
@@ -22,6 +21,7 @@ from postgres_backup.restore.database import restore_database
 from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql
+from tests.services.brief import BriefPostgresServer
 from tests.services.proxy import FaultProxy
 from tests.waiting import wait_for
 
@@ -278,7 +278,7 @@ def test_a_store_that_dies_on_the_way(shop, config, s3):
 
 def test_the_server_dies_on_the_way(tmp_path, new_config, s3, bucket):
     """It says what happened; when the server is up again, the next restore clears up."""
-    with PostgresServer(tmp_path / "own", 16, durable=False, dies_with_parent=True) as server:
+    with BriefPostgresServer(tmp_path / "own", 16) as server:
         server.execute("CREATE TABLE goods AS SELECT i AS id FROM generate_series(1, 5000) i")
         server.execute("CREATE DATABASE shop TEMPLATE postgres")
         config = new_config(

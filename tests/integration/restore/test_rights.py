@@ -14,6 +14,7 @@ from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database, undo_restore
 from tests.conftest import Database
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql, state_of
+from tests.services import samples
 
 
 def as_owner(config, made):
@@ -26,7 +27,7 @@ def test_the_owner_restores_what_is_its_own(database, config):
     back.
     """
     server, name = database.server, database.name
-    sample.load(server.dsn(name), scale=0.01, roles=False)
+    samples.load(server.dsn(name), scale=0.01)
     run_sql(server, name, "ALTER TABLE billing.orders DISABLE ROW LEVEL SECURITY")
     run_sql(
         server, "postgres", "GRANT {owner} TO {admin}", owner=database.owner, admin=server.superuser

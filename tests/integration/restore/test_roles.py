@@ -7,13 +7,13 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError
 from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
 from tests.conftest import Database
 from tests.integration.restoring import as_superuser, databases_of, run_sql, state_of
+from tests.services.brief import BriefPostgresServer
 
 ROLES = """
 SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
@@ -36,8 +36,9 @@ ODD = 'o\'dd; "role"\nof two lines'
 @pytest.fixture(scope="module", params=[15, 16, 18], ids=["pg15", "pg16", "pg18"])
 def cluster(request, tmp_path_factory):
     """A server of its own: its roles are what is tried here."""
-    with PostgresServer(
-        tmp_path_factory.mktemp("roles"), request.param, durable=False, dies_with_parent=True
+    with BriefPostgresServer(
+        tmp_path_factory.mktemp("roles"),
+        request.param,
     ) as server:
         yield server
 

@@ -11,10 +11,10 @@ from postgres_backup.s3 import bucket as bucket_room
 
 def test_a_bucket_is_made_once(anywhere):
     store = anywhere.store(s3_bucket=f"fresh-{secrets.token_hex(6)}")
-    assert not store.bucket_exists()
-    assert store.create_bucket() is True
-    assert store.bucket_exists()
-    assert store.create_bucket() is False
+    assert not bucket_room.exists(store.s3)
+    assert bucket_room.create(store.s3) is True
+    assert bucket_room.exists(store.s3)
+    assert bucket_room.create(store.s3) is False
     store.check()
     anywhere.client().delete_bucket(Bucket=store.settings.s3_bucket)
 
@@ -22,10 +22,12 @@ def test_a_bucket_is_made_once(anywhere):
 def test_settings_of_the_bucket_are_tried_and_never_harm(anywhere):
     store = anywhere.store()
     store.put("postgres-backup/one", b"x")
-    assert store.make_private() in ("set", "unchanged", "unsupported")
-    first = store.expire_unfinished_uploads(7)
+    assert bucket_room.make_private(store.s3) in ("set", "unchanged", "unsupported")
+    first = bucket_room.expire_unfinished_uploads(store.s3, 7)
     assert first in ("set", "unsupported")
-    assert store.expire_unfinished_uploads(7) == ("unchanged" if first == "set" else "unsupported")
+    assert bucket_room.expire_unfinished_uploads(store.s3, 7) == (
+        "unchanged" if first == "set" else "unsupported"
+    )
     assert store.get("postgres-backup/one") == b"x"
 
 
@@ -41,13 +43,13 @@ def test_the_rules_of_others_stay(place):
         Bucket=place.bucket, LifecycleConfiguration={"Rules": [theirs]}
     )
     store = place.store()
-    assert store.expire_unfinished_uploads(7, check=True) == "set"
+    assert bucket_room.expire_unfinished_uploads(store.s3, 7, check=True) == "set"
     assert client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"] == [theirs], (
         "a look changes nothing"
     )
-    assert store.expire_unfinished_uploads(7) == "set"
-    assert store.expire_unfinished_uploads(7, check=True) == "unchanged"
-    assert store.expire_unfinished_uploads(3) == "set"
+    assert bucket_room.expire_unfinished_uploads(store.s3, 7) == "set"
+    assert bucket_room.expire_unfinished_uploads(store.s3, 7, check=True) == "unchanged"
+    assert bucket_room.expire_unfinished_uploads(store.s3, 3) == "set"
     rules = {
         rule["ID"]: rule
         for rule in client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]
@@ -82,8 +84,8 @@ def test_a_bucket_that_anybody_may_read_is_not_private(place):
     }
     place.client().put_bucket_policy(Bucket=place.bucket, Policy=json.dumps(policy))
     with pytest.raises(StoreError, match="anybody may list and read from it without a key"):
-        store.make_private()
+        bucket_room.make_private(store.s3)
     place.client().delete_bucket_policy(Bucket=place.bucket)
-    assert store.make_private() == "unsupported", (
+    assert bucket_room.make_private(store.s3) == "unsupported", (
         "SeaweedFS has no public access block, and is private without"
     )

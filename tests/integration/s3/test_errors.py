@@ -12,11 +12,12 @@ import botocore.auth
 import botocore.exceptions
 import pytest
 
-from demo.s3_server import SeaweedFS
 from postgres_backup.errors import StoreError, UsageError
+from postgres_backup.s3 import bucket as bucket_room
 from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3.errors import Refused
 from tests.integration.s3.places import PART, one_sentence, place_at, written
+from tests.services.brief import BriefSeaweedFS
 
 
 def test_wrong_keys_are_told_apart_everywhere(anywhere):
@@ -158,9 +159,7 @@ def test_what_a_key_may_not_do_is_said(tmp_path_factory):
         "reader": (secret, ["Read:one-bucket", "List:one-bucket"]),
         "writer": (secret, ["Write:one-bucket"]),
     }
-    with SeaweedFS(
-        tmp_path_factory.mktemp("keys"), "admin", secret, more_keys=only, dies_with_parent=True
-    ) as server:
+    with BriefSeaweedFS(tmp_path_factory.mktemp("keys"), "admin", secret, more_keys=only) as server:
         place = place_at(server, "one-bucket")
         place.client().create_bucket(Bucket="one-bucket")
         place.store().put("one", b"x")
@@ -178,4 +177,4 @@ def test_what_a_key_may_not_do_is_said(tmp_path_factory):
             writer.check()
         writer.put("two", b"x")
         with pytest.raises(Refused, match="does not allow"):
-            place.store(s3_access_key="reader", s3_bucket="another-bucket").create_bucket()
+            bucket_room.create(place.store(s3_access_key="reader", s3_bucket="another-bucket").s3)

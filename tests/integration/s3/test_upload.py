@@ -18,12 +18,12 @@ import time
 
 import pytest
 
-from demo.s3_server import SeaweedFS
 from postgres_backup.errors import StoreError
 from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3 import errors
 from postgres_backup.s3.errors import Refused
 from tests.integration.s3.places import MIB, PART, bytes_of, place_at, written
+from tests.services.brief import BriefSeaweedFS
 from tests.waiting import wait_for
 
 
@@ -300,8 +300,8 @@ def test_a_failed_part_stops_the_writer_soon(behind, proxy, place):
 
 
 def test_a_store_that_dies_during_an_upload_is_the_error_shown(place, tmp_path_factory):
-    with SeaweedFS(
-        tmp_path_factory.mktemp("dying"), "key", secrets.token_urlsafe(24), dies_with_parent=True
+    with BriefSeaweedFS(
+        tmp_path_factory.mktemp("dying"), "key", secrets.token_urlsafe(24)
     ) as server:
         dying = place_at(server, "one-bucket")
         dying.client().create_bucket(Bucket="one-bucket")

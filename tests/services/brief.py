@@ -1,0 +1,68 @@
+"""The demo's servers as tests need them: they end with the test, whatever ends it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from demo.postgres_server import PostgresServer
+from demo.s3_server import SeaweedFS
+
+#: commits survive a killed server, but not a power cut
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+
+
+class BriefPostgresServer(PostgresServer):
+    """A PostgreSQL without any fsync, which ends when the thread that starts it does.
+
+    :param directory: as the demo's.
+    :param major: as the demo's.
+    :param encoding: of its databases.
+    :param locale: of its databases.
+    :param settings: more configuration.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        major: int = 0,
+        *,
+        encoding: str = "UTF8",
+        locale: str = "C.UTF-8",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(directory, major, settings={**_NOT_DURABLE, **(settings or {})})
+        self.encoding, self.locale = encoding, locale
+
+    def _server_words(self, words: list) -> list:
+        # by the user that it has become: a change of user would clear it (prctl(2),
+        # PR_SET_PDEATHSIG)
+        return ["setpriv", "--pdeathsig=INT", *words]
+
+
+class BriefSeaweedFS(SeaweedFS):
+    """An S3 server that ends when the thread that started it does.
+
+    :param directory: as the demo's.
+    :param access_key: as the demo's.
+    :param secret_key: as the demo's.
+    :param host: the address to listen on.
+    :param more_keys: further identities: access key -> (secret key, actions as in
+        :data:`demo.s3_server.ADMIN`).
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        access_key: str,
+        secret_key: str,
+        *,
+        host: str = "127.0.0.1",
+        more_keys: Mapping[str, tuple[str, Sequence[str]]] | None = None,
+    ) -> None:
+        super().__init__(directory, access_key, secret_key)
+        self.host = host
+        self.keys |= more_keys or {}
+
+    def _command(self, ports: Mapping[str, int]) -> list[str]:
+        return ["setpriv", "--pdeathsig", "KILL", *super()._command(ports)]
