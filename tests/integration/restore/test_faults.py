@@ -224,7 +224,7 @@ def test_killed_outright_the_next_restore_clears_up(shop, config, s3):
     assert all(f"removing {other}" in done.stderr for other in [*left, begun])
 
 
-def sessions_in(server: PostgresServer, name: str) -> list[int]:
+def sessions_in(server: BriefPostgresServer, name: str) -> list[int]:
     """The processes of a load."""
     found = server.execute(
         "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = %s",
