@@ -5,6 +5,7 @@ import re
 import pytest
 
 from postgres_backup.errors import BadBackupError
+from postgres_backup.stream import guard
 from postgres_backup.stream.guard import Guard
 from tests.unit.stream.dumps import HEADER, TRAILER, Taken, in_pieces
 
@@ -12,20 +13,20 @@ from tests.unit.stream.dumps import HEADER, TRAILER, Taken, in_pieces
 def passed(text, width=0):
     """What was handed on, as one text."""
     taken = Taken()
-    guard, dump = Guard(taken), HEADER + text + TRAILER
+    reader, dump = Guard(taken), HEADER + text + TRAILER
     for piece in in_pieces(dump, [width] * len(dump) if width else []):
-        guard.feed(piece)
-    guard.finish()
+        reader.feed(piece)
+    reader.finish()
     return taken
 
 
 def refusal(text, width=0):
     """The error of the guard, and what it handed on before."""
     taken = Taken()
-    guard = Guard(taken)
+    reader = Guard(taken)
     for piece in in_pieces(HEADER + text, [width] * len(HEADER + text) if width else []):
         try:
-            guard.feed(piece)
+            reader.feed(piece)
         except BadBackupError as error:
             return error, taken
     pytest.fail("the guard let everything pass")
@@ -187,14 +188,12 @@ def test_where_a_copy_reads_from_cannot_be_hidden():
     assert passed(text).text == b"COPY t FROM stdin;\n1\n\\.\n"
 
 
-def test_a_statement_that_is_too_large():
-    words = b"INSERT INTO t VALUES ('" + b"x" * (8 << 20)
-    guard = Guard(Taken())
-    guard.feed(HEADER + words)
-    for _ in range(7):
-        guard.feed(b"x" * (8 << 20))
-    with pytest.raises(BadBackupError, match="the statement in line 5 is longer than 64 MiB"):
-        guard.feed(b"x")
+def test_a_statement_that_is_too_large(monkeypatch):
+    monkeypatch.setattr(guard, "STATEMENT_BYTES", 1 << 20)
+    reader = Guard(Taken())
+    reader.feed(HEADER + b"INSERT INTO t VALUES ('" + b"x" * 1_000_000)
+    with pytest.raises(BadBackupError, match="the statement in line 5 is longer than 1 MiB"):
+        reader.feed(b"x" * 100_000)
 
 
 @pytest.mark.parametrize("encoding", ["SJIS", "BIG5", "GBK", "gb-18030", "UHC", "JOHAB"])
@@ -212,8 +211,8 @@ def test_a_character_that_ends_like_a_backslash(encoding, off):
 
 def test_rows_pass_without_being_copied():
     taken = Taken()
-    guard = Guard(taken)
-    guard.feed(HEADER + b"COPY public.t (a) FROM stdin;\n")
+    reader = Guard(taken)
+    reader.feed(HEADER + b"COPY public.t (a) FROM stdin;\n")
     piece = b"1\n" * 100_000
-    guard.feed(piece)
+    reader.feed(piece)
     assert taken.pieces[-1] is piece
