@@ -46,6 +46,11 @@ class Cleaner(threading.Thread):
                 pass
             wait_for("pg_dump to give up", lambda before=pid: self._waiting() != before, 60)
 
+    def end(self) -> None:
+        self.join(60)
+        for session in self._sessions:
+            session.close()
+
     def _waiting(self) -> int:
         query = """SELECT coalesce(max(pid), 0) FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name = 'postgres-backup'
@@ -71,7 +76,7 @@ def test_the_dump_begins_anew_without_what_was_dropped(
     told = Told()
     cleaner = Cleaner(database, queues[:MOST_DROPPED])
     taken = create_backup(Job(config.change(BACKUP_FORMAT=form), progress=told))
-    cleaner.join()
+    cleaner.end()
     assert (taken["rows"], taken["tables"], taken["findings"]) == (1, 2, [])
     again = [line for line in told.steps if "begins anew" in line]
     assert len(again) == MOST_DROPPED
@@ -86,7 +91,7 @@ def test_it_does_not_begin_anew_for_ever(queues, database, config, s3_client, bu
     cleaner = Cleaner(database, queues)
     with pytest.raises(DatabaseError, match=queues[-1]) as caught:
         create_backup(Job(config.settings))
-    cleaner.join()
+    cleaner.end()
     assert "drops tables while the backup begins" in caught.value.hint
     engine.nothing_left(s3_client, bucket, config.settings.state_dir)
 
