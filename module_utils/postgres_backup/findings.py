@@ -147,6 +147,16 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "A logical replication slot or a subscription belongs to the database that is "
             "replaced, and stays with it. The message says what to type after the swap."
         ),
+        ("DEPENDENT_MISSING",): (
+            "A table was brought back alone, and what was dropped with it (a view, a policy, a "
+            "rule, a function, a default) belongs to something that nobody named. Type what the "
+            "message has; what has no statement there, make again as your application does."
+        ),
+        ("LARGE_OBJECTS_MISSING",): (
+            "Rows that were brought back name large objects that are gone. Restore the whole "
+            "database, or a copy elsewhere, and take them from there: `\\lo_export`, then "
+            "`SELECT lo_import(FILE, OID)`."
+        ),
         ("SIDE_DATABASE_LEFT",): (
             "The database that was being filled could not be removed. The next restore "
             "removes it; or `dropdb` the one named."

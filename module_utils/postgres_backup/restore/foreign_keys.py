@@ -1,5 +1,8 @@
-"""The foreign keys between tables that are brought back and those that are not: in which order
-tables come, what would go with deleted rows, and which keys were lost with a table.
+"""The foreign keys around tables that are brought back: which there are, from which table to which,
+and in which order tables come.
+
+A key may be declared on a partitioned table while a partition is brought back, or the other way
+round; so a key's end is seen as a set of rows, some of which belong to chosen tables.
 """
 
 from __future__ import annotations
@@ -10,11 +13,8 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
-from ..errors import DatabaseError
-from ..findings import Finding, finding
-from ..postgresql.connection import rows, value, values
-from .table import Table
-from .table_rows import Change
+from ..postgresql.connection import rows
+from .table import Table, only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,116 +23,124 @@ class ForeignKey:
 
     :param on_delete: ``a`` (no action), ``r`` (restrict), ``c`` (cascade), ``n`` (set null) or
         ``d`` (set default).
+    :param operators: how a parent's column is compared with the child's.
     :param definition: what follows ``ADD CONSTRAINT <name>``.
+    :param ours: we may lock and read the child; ``removable``: and take the key off, and put it
+        back as it was.
     """
 
+    oid: int
     child: int
     parent: int
     child_name: str
+    parent_name: str
+    child_kind: str
+    parent_kind: str
     name: str
     on_delete: str
     child_columns: list[str]
     parent_columns: list[str]
+    operators: list[str]
     definition: str
+    validated: bool
+    ours: bool
+    parent_readable: bool
+    removable: bool
+
+    @property
+    def acts(self) -> bool:
+        """A delete of a parent's row changes or deletes the child's."""
+        return self.on_delete not in ("a", "r")
+
+    def match(self, alias: str) -> sql.Composed:
+        """That a row ``c`` of the child refers to a row of the parent, called ``alias``."""
+        pairs = zip(self.parent_columns, self.operators, self.child_columns, strict=True)
+        return sql.SQL(" AND ").join(
+            sql.SQL("{} {} c.{}").format(
+                sql.Identifier(alias, parent), sql.SQL(operator), sql.Identifier(child)
+            )
+            for parent, operator, child in pairs
+        )
+
+    def child_rows(self) -> sql.Composed:
+        """What to read the child from."""
+        return only(sql.SQL(self.child_name), self.child_kind == "p")
+
+    def parent_rows(self) -> sql.Composed:
+        return only(sql.SQL(self.parent_name), self.parent_kind == "p")
 
 
+# Left out: what PostgreSQL 18 calls NOT ENFORCED, since it does nothing, and its keys over a
+# PERIOD, which know no action and are not compared by equality: PostgreSQL itself keeps them.
 _FOREIGN_KEYS = """
-SELECT conrelid AS child, confrelid AS parent, conrelid::regclass::text AS child_name,
-       conname AS name, confdeltype AS on_delete,
-       (SELECT array_agg(attname ORDER BY n) FROM unnest(conkey) WITH ORDINALITY AS k(num, n)
+SELECT k.oid, conrelid AS child, confrelid AS parent, conrelid::regclass::text AS child_name,
+       confrelid::regclass::text AS parent_name, child.relkind AS child_kind,
+       parent.relkind AS parent_kind, conname AS name, confdeltype AS on_delete,
+       (SELECT array_agg(attname::text ORDER BY n) FROM unnest(conkey) WITH ORDINALITY AS c(num, n)
         JOIN pg_attribute ON attrelid = conrelid AND attnum = num) AS child_columns,
-       (SELECT array_agg(attname ORDER BY n) FROM unnest(confkey) WITH ORDINALITY AS k(num, n)
+       (SELECT array_agg(attname::text ORDER BY n) FROM unnest(confkey) WITH ORDINALITY AS c(num, n)
         JOIN pg_attribute ON attrelid = confrelid AND attnum = num) AS parent_columns,
-       pg_get_constraintdef(oid) AS definition
-FROM pg_constraint WHERE contype = 'f' AND confrelid = ANY(%s) AND conparentid = 0"""
+       (SELECT array_agg(format('OPERATOR(%%I.%%s)', nspname, oprname) ORDER BY n)
+        FROM unnest(conpfeqop) WITH ORDINALITY AS c(num, n) JOIN pg_operator o ON o.oid = num
+        JOIN pg_namespace s ON s.oid = oprnamespace) AS operators,
+       pg_get_constraintdef(k.oid) AS definition, convalidated AS validated,
+       has_table_privilege(conrelid, 'UPDATE, DELETE, TRUNCATE')
+           AND has_table_privilege(conrelid, 'SELECT') AS ours,
+       has_table_privilege(confrelid, 'SELECT') AS parent_readable,
+       pg_has_role(child.relowner, 'USAGE') AND has_table_privilege(confrelid, 'REFERENCES')
+           AND NOT EXISTS (
+               WITH RECURSIVE family AS (
+                   SELECT k.oid UNION ALL
+                   SELECT below.oid FROM pg_constraint below JOIN family
+                   ON below.conparentid = family.oid)
+               SELECT FROM pg_trigger JOIN family ON tgconstraint = family.oid
+               WHERE tgenabled <> 'O') AS removable
+FROM pg_constraint k JOIN pg_class child ON child.oid = conrelid
+JOIN pg_class parent ON parent.oid = confrelid
+WHERE contype = 'f' AND conparentid = 0 AND (confrelid = ANY(%(oids)s) OR conrelid = ANY(%(oids)s))
+  AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true)
+  AND NOT coalesce((to_jsonb(k) ->> 'conperiod')::bool, false)
+ORDER BY k.oid"""
 
 
-def _to(connection: psycopg.Connection, parents: Sequence[int]) -> list[ForeignKey]:
-    return rows(connection, ForeignKey, _FOREIGN_KEYS, (list(parents),))
+def keys_of(connection: psycopg.Connection, relations: Sequence[int]) -> list[ForeignKey]:
+    """The keys from and to these relations."""
+    return rows(connection, ForeignKey, _FOREIGN_KEYS, {"oids": list(relations)})
 
 
-def in_order(side: psycopg.Connection, tables: Sequence[Table]) -> list[Table]:
+def keys_around(live: psycopg.Connection, tables: Sequence[Table]) -> list[ForeignKey]:
+    """The keys in the live database that rows of these tables are bound by."""
+    return keys_of(live, [oid for table in tables for oid in (*table.relations, *table.ancestors)])
+
+
+def holds(table: Table, relation: int) -> bool:
+    """Whether rows of a live relation are rows of this table, all or some of them."""
+    return relation in table.relations or relation in table.ancestors
+
+
+def in_order(tables: Sequence[Table], keys: Sequence[ForeignKey]) -> list[Table]:
     """Parents before the children that refer to them; a circle stays in the order in which it was
-    named. A table that was named twice comes once.
+    named. What was named twice, or is a partition of another, comes once.
     """
-    parents: dict[int, set[int]] = {table.side_oid: set() for table in tables}
-    for key in _to(side, list(parents)):
-        if key.child in parents and key.child != key.parent:
-            parents[key.child].add(key.parent)
-    ordered: list[Table] = []
     waiting = list({table.side_oid: table for table in tables}.values())
+    waiting = [
+        table
+        for table in waiting
+        if not any(other.live_oid in table.ancestors for other in waiting if other.live_oid)
+    ]
+    parents = {
+        table.side_oid: {
+            other.side_oid
+            for key in keys
+            for other in waiting
+            if holds(table, key.child) and holds(other, key.parent) and other != table
+        }
+        for table in waiting
+    }
+    ordered: list[Table] = []
     while waiting:
         done = {table.side_oid for table in ordered}
         free = [table for table in waiting if parents[table.side_oid] <= done] or waiting[:1]
         ordered += free
         waiting = [table for table in waiting if table not in free]
     return ordered
-
-
-_GOES_WITH = """
-SELECT count(*) FROM {child} c JOIN {live} l ON {match}
-WHERE NOT EXISTS (SELECT FROM {staging} s WHERE {same})"""
-
-
-def refuse_cascades(live: psycopg.Connection, changes: Sequence[Change]) -> None:
-    """:raises DatabaseError: deleting rows that came after the backup would take or change rows of
-    tables that nobody named.
-    """
-    by_oid = {
-        change.table.live_oid: change for change in changes if change.table.live_oid is not None
-    }
-    for key in _to(live, list(by_oid)):
-        change = by_oid[key.parent]
-        table = change.table
-        harmless = key.child in by_oid or key.on_delete in ("a", "r")
-        if harmless or not change.deleted or not table.key:
-            continue
-        match = sql.SQL(" AND ").join(
-            sql.SQL("c.{} = l.{}").format(sql.Identifier(child), sql.Identifier(parent))
-            for child, parent in zip(key.child_columns, key.parent_columns, strict=True)
-        )
-        hit = value(
-            live,
-            int,
-            sql.SQL(_GOES_WITH).format(
-                child=sql.SQL(key.child_name),
-                live=table.identifier,
-                match=match,
-                staging=table.staging,
-                same=table.same_key(),
-            ),
-        )
-        if hit:
-            raise DatabaseError(
-                f"{hit} rows of {key.child_name} belong to rows of {table.label} "
-                "that came after the backup, and would go with them (ON DELETE)",
-                f"Name that table too: tables=...,{key.child_name}; "
-                "or restore the whole database. Nothing was changed",
-            )
-
-
-def lost_with(
-    side: psycopg.Connection, live: psycopg.Connection, tables: Sequence[Table]
-) -> list[Finding]:
-    """Foreign keys that pointed at a table which was gone: they went with it, and belong to tables
-    that nobody named.
-    """
-    gone = {table.side_oid: table for table in tables if table.live_oid is None}
-    findings = []
-    for key in _to(side, list(gone)):
-        there = values(
-            live,
-            int,
-            "SELECT 1 FROM pg_constraint WHERE conname = %s AND conrelid = to_regclass(%s)",
-            (key.name, key.child_name),
-        )
-        if not there:
-            name = sql.Identifier(key.name).as_string(live)
-            findings.append(
-                finding(
-                    "FOREIGN_KEY_MISSING",
-                    f"{gone[key.parent].label} was gone and its foreign key with it: "
-                    f"ALTER TABLE {key.child_name} ADD CONSTRAINT {name} {key.definition};",
-                )
-            )
-    return findings

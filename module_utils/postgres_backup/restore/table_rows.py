@@ -2,6 +2,10 @@
 
 They go from the side database into a staging table of the live one, a temporary table that the
 transaction takes with it. Both databases write values alike meanwhile (:data:`WRITTEN_ALIKE`).
+
+Only rows that differ are written. Those that came after the backup are deleted first, and with
+them those that differ in a fixed column (:class:`~.table.Table`), which are then inserted anew: so
+no update touches a value that something else may refer to, and no two rows meet on their way.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ class Change:
     """What makes a live table equal to the backup's.
 
     :param rows: in the backup.
+    :param doomed: how many live rows are deleted on the way, ``deleted`` and such that come again.
     """
 
     table: Table
@@ -46,6 +51,7 @@ class Change:
     inserted: int
     updated: int = 0
     deleted: int = 0
+    doomed: int = dataclasses.field(default=0, compare=False)
 
     @property
     def total(self) -> int:
@@ -67,24 +73,28 @@ def change_of(side: psycopg.Connection, live: psycopg.Connection, table: Table) 
     staging, and differs in all.
     """
     if table.live_oid is None:
-        count = value(side, int, sql.SQL("SELECT count(*) FROM {}").format(table.identifier))
+        count = value(side, int, sql.SQL("SELECT count(*) FROM {}").format(table.side))
         return Change(table, count, inserted=count)
     live.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
-            table.staging, _listed(table.stored), table.identifier
+            table.staging, listed(table.stored), table.identifier
         )
     )
     copy(side, live, table, table.staging)
     live.execute(sql.SQL("ANALYZE {}").format(table.staging))
-    return _compared(live, table)
+    doomed = _DOOMED if table.key else _DOOMED_WITHOUT_KEY
+    live.execute(_filled(f"CREATE TEMPORARY TABLE {{doomed}} ON COMMIT DROP AS {doomed}", table))
+    live.execute(sql.SQL("ANALYZE {}").format(table.doomed))
+    count = value(live, int, _filled("SELECT count(*) FROM {doomed}", table))
+    return dataclasses.replace(_compared(live, table), doomed=count)
 
 
 def copy(
     side: psycopg.Connection, live: psycopg.Connection, table: Table, target: sql.Identifier
 ) -> None:
     """All rows of the backup into a table of the live database."""
-    columns = _listed(table.stored)
-    out = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(columns, table.identifier)
+    columns = listed(table.stored)
+    out = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(columns, table.side)
     into = (
         sql.SQL("COPY {} ({}) FROM STDIN").format(target, columns)
         if table.stored
@@ -95,97 +105,96 @@ def copy(
             sink.write(line)
 
 
-#: by the key; without one, whole rows are counted
-_INSERTED = "{staging} s WHERE NOT EXISTS (SELECT FROM {live} l WHERE {same})"
-_DELETED = "{live} l WHERE NOT EXISTS (SELECT FROM {staging} s WHERE {same})"
-_UPDATED = "{staging} s JOIN {live} l ON {same} WHERE {differ}"
-_MISSING_ROWS = """(SELECT ROW({columns})::text FROM {staging}
-    EXCEPT ALL SELECT ROW({columns})::text FROM {live}) x"""
-_LATER_ROWS = """(SELECT ROW({columns})::text FROM {live}
-    EXCEPT ALL SELECT ROW({columns})::text FROM {staging}) x"""
+# l is the live table, s the staging one; rows are compared as text, since not every type (json,
+# xml, point) knows equality, and others (citext, numeric) call equal what reads differently
+_LATER = "{live} l WHERE NOT EXISTS (SELECT FROM {staging} s WHERE {same})"
+_ABSENT = "{staging} s WHERE NOT EXISTS (SELECT FROM {live} l WHERE {same})"
+_DIFFERENT = """{staging} s JOIN {live} l ON {same}
+    WHERE ROW({all_s})::text IS DISTINCT FROM ROW({all_l})::text"""
+_FIXED_DIFFER = """{staging} s JOIN {live} l ON {same}
+    WHERE ROW({fixed_s})::text IS DISTINCT FROM ROW({fixed_l})::text"""
+# without a key nothing but their whole content, and how often it is there, tells rows apart
+_NUMBERED = """(
+    SELECT relation, at, x, row_number() OVER (PARTITION BY x) AS n FROM (
+        SELECT tableoid AS relation, ctid AS at, ROW({all})::text COLLATE "C" AS x FROM %s) r)"""
+_COUNTED = """(
+    SELECT ROW({all})::text COLLATE "C" AS x, count(*) AS n FROM %s GROUP BY 1)"""
+_LATER_WITHOUT_KEY = f"""{_NUMBERED % "{live}"} l LEFT JOIN {_COUNTED % "{staging}"} s ON s.x = l.x
+    WHERE l.n > coalesce(s.n, 0)"""
+_ABSENT_WITHOUT_KEY = f"""{{staging}} s WHERE s.ctid IN (
+    SELECT s.at FROM {_NUMBERED % "{staging}"} s LEFT JOIN {_COUNTED % "{live}"} l ON l.x = s.x
+    WHERE s.n > coalesce(l.n, 0))"""
+_DOOMED = f"""
+SELECT l.tableoid AS relation, l.ctid AS at, true AS later FROM {_LATER}
+UNION ALL SELECT l.tableoid, l.ctid, false FROM {_FIXED_DIFFER}"""
+_DOOMED_WITHOUT_KEY = f"SELECT l.relation, l.at, true AS later FROM {_LATER_WITHOUT_KEY}"
+
+
+def _filled(query: str, table: Table) -> sql.Composed:
+    return sql.SQL(query).format(
+        live=table.live,
+        target=table.identifier,
+        staging=table.staging,
+        doomed=table.doomed,
+        same=table.same_key(),
+        all=listed(table.stored),
+        all_s=listed(table.stored, "s"),
+        all_l=listed(table.stored, "l"),
+        fixed_s=listed(table.fixed, "s"),
+        fixed_l=listed(table.fixed, "l"),
+        set_back=sql.SQL(", ").join(
+            sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in table.changeable
+        ),
+    )
 
 
 def _compared(live: psycopg.Connection, table: Table) -> Change:
     def count(which: str) -> int:
-        query = sql.SQL("SELECT count(*) FROM " + which).format(
-            staging=table.staging,
-            live=table.identifier,
-            columns=_listed(table.stored),
-            same=table.same_key(),
-            differ=_differ(table),
-        )
-        return value(live, int, query)
+        return value(live, int, _filled(f"SELECT count(*) FROM {which}", table))
 
     staged = count("{staging}")
     if table.key:
-        return Change(table, staged, count(_INSERTED), count(_UPDATED), count(_DELETED))
-    return Change(table, staged, count(_MISSING_ROWS), deleted=count(_LATER_ROWS))
+        return Change(table, staged, count(_ABSENT), count(_DIFFERENT), count(_LATER))
+    return Change(table, staged, count(_ABSENT_WITHOUT_KEY), deleted=count(_LATER_WITHOUT_KEY))
 
 
-def _listed(columns: Sequence[str], alias: str = "") -> sql.Composed:
+def listed(columns: Sequence[str], alias: str = "") -> sql.Composed:
+    """Columns, quoted, with commas between them."""
     prefix = [alias] if alias else []
     return sql.SQL(", ").join(sql.Identifier(*prefix, column) for column in columns)
 
 
-def _differ(table: Table) -> sql.Composed:
-    """As text: not every type (json, xml, point) knows equality."""
-    others = [name for name in table.stored if name not in table.key]
-    return sql.SQL("ROW({})::text IS DISTINCT FROM ROW({})::text").format(
-        _listed(others, "s"), _listed(others, "l")
-    )
-
-
-def delete_later(live: psycopg.Connection, change: Change) -> None:
-    """Delete the rows that came after the backup; of a table without a key that lacks or has any,
-    all: they are inserted anew.
-    """
-    table = change.table
-    if change.deleted and table.key:
-        live.execute(
-            sql.SQL("DELETE FROM {} l WHERE NOT EXISTS (SELECT FROM {} s WHERE {})").format(
-                table.identifier, table.staging, table.same_key()
-            )
+def delete_doomed(live: psycopg.Connection, change: Change) -> None:
+    """Delete the rows that came after the backup, and those that are inserted anew."""
+    if change.doomed:
+        query = (
+            "DELETE FROM {live} l USING {doomed} d WHERE l.tableoid = d.relation AND l.ctid = d.at"
         )
-    elif not table.key and (change.deleted or change.inserted):
-        live.execute(sql.SQL("DELETE FROM {}").format(table.identifier))
+        live.execute(_filled(query, change.table))
 
 
 def merge(live: psycopg.Connection, change: Change) -> None:
-    """Set rows that differ back, and insert the missing ones, from the staging table."""
+    """Insert the missing rows, and set those that differ back, from the staging table.
+
+    In this order: a row that is set back may refer to one that was missing, in the same table.
+    """
     table = change.table
-    always = {column.name for column in table.columns if column.always}
-    others = [name for name in table.stored if name not in table.key and name not in always]
-    if change.updated and others:
-        pairs = sql.SQL(", ").join(
-            sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in others
-        )
-        live.execute(
-            sql.SQL("UPDATE {} l SET {} FROM {} s WHERE {} AND {}").format(
-                table.identifier, pairs, table.staging, table.same_key(), _differ(table)
-            )
-        )
-    if change.inserted or (change.deleted and not table.key):
-        absent: sql.Composable = sql.SQL("")
-        if table.key:
-            absent = sql.SQL("WHERE NOT EXISTS (SELECT FROM {} l WHERE {})").format(
-                table.identifier, table.same_key()
-            )
-        live.execute(
-            sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} s {}").format(
-                table.identifier,
-                _listed(table.stored),
-                _listed(table.stored, "s"),
-                table.staging,
-                absent,
-            )
-        )
+    if change.inserted or change.doomed:
+        columns = "({all})" if table.stored else ""
+        absent = _ABSENT if table.key else _ABSENT_WITHOUT_KEY
+        insert = f"INSERT INTO {{target}} {columns} OVERRIDING SYSTEM VALUE SELECT {{all_s}} FROM "
+        live.execute(_filled(insert + absent, table))
+    if change.updated and table.changeable:
+        query = """UPDATE {live} l SET {set_back} FROM {staging} s
+            WHERE {same} AND ROW({all_s})::text IS DISTINCT FROM ROW({all_l})::text"""
+        live.execute(_filled(query, table))
 
 
 def require_equal(live: psycopg.Connection, table: Table) -> None:
-    """:raises DatabaseError: something (a rule, a generated default) made other rows of ours."""
+    """:raises DatabaseError: something (a domain, a collation) made other rows of ours."""
     left = _compared(live, table).total
     if left:
         raise DatabaseError(
             f"Failed to bring back {table.label}: {left} rows are not as in the backup after all",
-            "Rules on the table? Nothing was changed",
+            "Restore the whole database. Nothing was changed",
         )

@@ -2,8 +2,8 @@
 
 The backup is loaded into a side database and proved, as for a whole restore. Then, in one
 transaction of the live one, each table becomes what it was: rows that differ are set back, missing
-ones inserted, later ones deleted. Foreign keys stay in force all the while, so a result that does
-not fit the other tables is refused.
+ones inserted, later ones deleted (:mod:`.repair`). A result that does not fit the other tables, or
+would change them, is refused.
 """
 
 from __future__ import annotations
@@ -12,28 +12,22 @@ import time
 from collections.abc import Sequence
 from typing import TypedDict, final
 
-import psycopg
-from psycopg import sql
-
 from ..catalog import journal
 from ..catalog.backups import layout_for
 from ..clock import utc_now
-from ..errors import DatabaseError, UsageError
+from ..errors import UsageError
 from ..findings import Finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock
-from ..machine.progress import Progress
 from ..postgresql import last_change
-from ..postgresql.connection import connect, first_line, own_search_path, plain_search_path
+from ..postgresql.connection import connect
 from ..text import human_seconds
-from . import table_rows
-from .foreign_keys import in_order, lost_with, refuse_cascades
 from .plan import Plan
 from .preflight import make_plan
+from .repair import Repair, repair
 from .side_database import discard_side_database, load_side_database
-from .table import Table, look
-from .table_definitions import move_sequences_on, run_definitions, silence_triggers
+from .table_definitions import Made, run_definitions
 from .table_rows import Change, TableResult
 
 
@@ -109,91 +103,20 @@ def _bring_back(
     job: Job, plan: Plan, side_database: str, wanted: Sequence[str]
 ) -> tuple[list[Change], list[Finding]]:
     """All of it in one transaction of the live database, which check mode does not commit."""
+    isolation = "REPEATABLE_READ" if job.check else "READ_COMMITTED"
     with (
         connect(job.settings, side_database) as side,
-        connect(job.settings, plan.database, "READ_COMMITTED") as live,
+        connect(job.settings, plan.database, isolation) as live,
     ):
-        side.execute(table_rows.WRITTEN_ALIKE)
-        live.execute(table_rows.WRITTEN_ALIKE)
-        live.execute("SET LOCAL lock_timeout = '30s'")
-        looked_at = [
-            look(side, live, plan.backup, number, name) for number, name in enumerate(wanted)
-        ]
-        tables = in_order(side, looked_at)
-        own_search_path(live)
-        try:
-            if not job.check:
-                _lock(live, tables)
-            changes = []
-            for table in tables:
-                if table.live_oid is not None:
-                    job.progress.phase(f"comparing {table.label}")
-                changes.append(table_rows.change_of(side, live, table))
-            refuse_cascades(live, changes)
-            if job.check:
-                live.rollback()
-                return changes, []
-            _apply(plan, side_database, side, live, changes, job.progress)
-            plain_search_path(live)
-            findings = lost_with(side, live, tables)
-            if any(change.table.live_oid is None or change.total for change in changes):
-                last_change.note(live, plan.database, f"restore of tables from {plan.name}")
-            live.commit()
-            return changes, findings
-        except psycopg.errors.ForeignKeyViolation as error:
-            raise DatabaseError(
-                f"Failed to bring the tables back: {first_line(error)} "
-                f"({error.diag.message_detail})",
-                "Name the other table too (tables=...), or restore the whole database; "
-                "nothing was changed",
-            ) from None
-        except psycopg.errors.LockNotAvailable:
-            raise DatabaseError(
-                "Failed to bring the tables back: the application holds locks on them",
-                "Stop it, then try again; nothing was changed",
-            ) from None
 
+        def define(made: Sequence[Made], section: str) -> None:
+            run_definitions(plan.tools, side_database, live, made, section)
 
-def _lock(live: psycopg.Connection, tables: Sequence[Table]) -> None:
-    """Whoever reads goes on; whoever writes waits."""
-    existing = [table.identifier for table in tables if table.live_oid is not None]
-    if existing:
-        names = sql.SQL(", ").join(existing)
-        live.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(names))
+        def note() -> None:
+            last_change.note(live, plan.database, f"restore of tables from {plan.name}")
 
-
-def _apply(
-    plan: Plan,
-    side_database: str,
-    side: psycopg.Connection,
-    live: psycopg.Connection,
-    changes: Sequence[Change],
-    progress: Progress,
-) -> None:
-    existing = [change for change in changes if change.table.live_oid is not None]
-    gone = [change.table for change in changes if change.table.live_oid is None]
-    triggers = silence_triggers(live, [change.table for change in existing])
-    for change in reversed(existing):
-        if change.deleted:
-            progress.phase(f"deleting {change.deleted} later rows of {change.table.label}")
-        table_rows.delete_later(live, change)
-    run_definitions(plan, side_database, live, gone, "pre-data")
-    for change in changes:
-        progress.phase(
-            f"bringing back {change.table.label}: "
-            f"{change.inserted} rows missing, {change.updated} changed"
-        )
-        if change.table.live_oid is None:
-            table_rows.copy(side, live, change.table, change.table.identifier)
-        else:
-            table_rows.merge(live, change)
-    run_definitions(plan, side_database, live, gone, "post-data")
-    for statement in triggers:
-        live.execute(statement)
-    for change in changes:
-        move_sequences_on(live, change.table)
-    for change in existing:
-        table_rows.require_equal(live, change.table)
+        what = Repair(side, live, plan.backup, define, job.progress, job.check, note)
+        return repair(what, wanted)
 
 
 def lines(result: TablesResult, check: bool = False) -> list[str]:

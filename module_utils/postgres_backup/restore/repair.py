@@ -1,0 +1,198 @@
+"""Chosen tables of one database become what they are in another, in one transaction, and nothing
+else in it changes.
+
+Locks come first, then looks: what is compared stays as it is until the commit. No trigger, rule or
+referential action runs meanwhile; foreign keys that would act are taken off, and put on again, and
+so checked, at the end. Before the commit it is seen that nothing else was written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import psycopg
+from psycopg import sql
+
+from ..catalog.backups import Backup
+from ..errors import DatabaseError
+from ..findings import Finding
+from ..machine.progress import Progress
+from ..postgresql.connection import first_line, own_search_path, values
+from . import table_rows
+from .foreign_keys import ForeignKey, holds, in_order, keys_around
+from .key_effects import effects, refuse
+from .loosened_keys import fasten, loosen
+from .lost import lost_dependents, lost_keys, lost_objects
+from .silence import silence, silence_event_triggers
+from .table import Table, look
+from .table_definitions import Made, made_with, move_sequences_on, set_rights, set_sequence
+from .table_rows import Change
+from .untouched import count_writes, require_untouched
+
+_PATIENCE = "30s"
+_FAMILY = """
+WITH given AS (SELECT unnest(%s::oid[]) AS oid)
+SELECT oid FROM given UNION
+SELECT t.relid::oid FROM given, pg_partition_tree(pg_partition_root(oid)) t"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Repair:
+    """What it takes.
+
+    :param side: where the tables are as they shall be; ``live``: where they are brought back, in a
+        transaction of its own (of one snapshot in check mode).
+    :param define: runs the definitions of a section (``pre-data``, ``post-data``) for what is gone.
+    :param check: nothing is changed.
+    :param note: called in the transaction, before the commit of a change.
+    """
+
+    side: psycopg.Connection
+    live: psycopg.Connection
+    backup: Backup
+    define: Callable[[Sequence[Made], str], None]
+    progress: Progress
+    check: bool = False
+    note: Callable[[], None] = lambda: None
+
+
+def repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Finding]]:
+    """Bring these tables back; what became of each, and what is worth knowing.
+
+    :raises UsageError: there is no such table, or it is another thing now.
+    :raises DatabaseError: the result would not fit the other tables, or change them; nothing was
+        changed.
+    """
+    what.side.execute(table_rows.WRITTEN_ALIKE)
+    what.live.execute(table_rows.WRITTEN_ALIKE)
+    own_search_path(what.side)
+    own_search_path(what.live)
+    what.live.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_PATIENCE)))
+    try:
+        return _repair(what, wanted)
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise DatabaseError(
+            f"Failed to bring the tables back: {first_line(error)} ({error.diag.message_detail})",
+            "Name the other table too (tables=...), or restore the whole database; "
+            "nothing was changed",
+        ) from None
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        raise DatabaseError(
+            "Failed to bring the tables back: the application holds locks on them",
+            "Stop it, then try again; nothing was changed",
+        ) from None
+
+
+def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Finding]]:
+    live = what.live
+    written_before = count_writes(live)
+    back = silence_event_triggers(live)
+    tables, keys = _lock(what, wanted)
+    changes = []
+    for table in tables:
+        if table.live_oid is not None:
+            what.progress.phase(f"comparing {table.label}")
+        changes.append(table_rows.change_of(what.side, live, table))
+    existing = [change for change in changes if change.table.live_oid is not None]
+    found = effects(live, existing, keys)
+    refuse(found)
+    findings = [note for table in tables for note in lost_objects(what.side, live, table)]
+    if what.check:
+        live.rollback()
+        return changes, findings
+    in_the_way = [effect.key for effect in found if effect.in_the_way]
+    made = _write(what, changes, in_the_way)
+    for statement in back:
+        live.execute(statement)
+    ours = _oids(tables, made, live)
+    altered = [oid for key in in_the_way for oid in (key.child, key.parent)]
+    families = values(live, int, _FAMILY, ([*ours, *altered],))
+    require_untouched(live, written_before, ours, families)
+    findings += lost_keys(what.side, live, tables)
+    findings += lost_dependents(what.side, live, made)
+    if any(change.table.live_oid is None or change.total for change in changes):
+        what.note()
+    live.commit()
+    return changes, findings
+
+
+def _lock(what: Repair, wanted: Sequence[str]) -> tuple[list[Table], list[ForeignKey]]:
+    """Whoever reads goes on; whoever writes waits, also to tables that refer to the chosen ones.
+
+    In check mode nobody waits.
+    """
+    tables, keys = _look(what, wanted)
+    if what.check:
+        return tables, keys
+    existing = [table for table in tables if table.live_oid is not None]
+    names = [table.live for table in existing]
+    names += [
+        key.child_rows()
+        for key in keys
+        if key.ours and any(holds(table, key.parent) for table in existing)
+    ]
+    if names:
+        what.live.execute(
+            sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(sql.SQL(", ").join(names))
+        )
+    if _look(what, wanted) != (tables, keys):
+        raise DatabaseError(
+            "Failed to bring the tables back: somebody changed their definitions meanwhile",
+            "Try again; nothing was changed",
+        )
+    return tables, keys
+
+
+def _look(what: Repair, wanted: Sequence[str]) -> tuple[list[Table], list[ForeignKey]]:
+    looked_at = [
+        look(what.side, what.live, what.backup, number, name) for number, name in enumerate(wanted)
+    ]
+    keys = keys_around(what.live, looked_at)
+    return in_order(looked_at, keys), keys
+
+
+def _write(what: Repair, changes: Sequence[Change], in_the_way: Sequence[ForeignKey]) -> list[Made]:
+    """Make the changes; what was gone and is made again."""
+    live = what.live
+    existing = [change for change in changes if change.table.live_oid is not None]
+    made = made_with(what.side, [c.table for c in changes if c.table.live_oid is None])
+    what.define(made, "pre-data")
+    back = silence(live, _oids([change.table for change in changes], made, live))
+    loosened = loosen(live, in_the_way)
+    for change in reversed(existing):
+        if change.deleted:
+            what.progress.phase(f"deleting {change.deleted} later rows of {change.table.label}")
+        table_rows.delete_doomed(live, change)
+    for change in changes:
+        what.progress.phase(
+            f"bringing back {change.table.label}: "
+            f"{change.inserted} rows missing, {change.updated} changed"
+        )
+        if change.table.live_oid is None:
+            table_rows.copy(what.side, live, change.table, change.table.identifier)
+        else:
+            table_rows.merge(live, change)
+    live.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    for key in loosened:
+        fasten(live, key)
+    for statement in back:
+        live.execute(statement)
+    what.define(made, "post-data")
+    for relation in made:
+        set_rights(what.side, live, relation)
+        set_sequence(what.side, live, relation)
+    for change in changes:
+        move_sequences_on(live, change.table)
+    for change in existing:
+        table_rows.require_equal(live, change.table)
+    return made
+
+
+def _oids(tables: Sequence[Table], made: Sequence[Made], live: psycopg.Connection) -> list[int]:
+    """The live relations of tables that are there, and of those that have just been made."""
+    names = [relation.identifier.as_string(live) for relation in made if relation.kind != "S"]
+    return [
+        *(oid for table in tables for oid in table.relations),
+        *values(live, int, "SELECT to_regclass(n)::oid FROM unnest(%s::text[]) n", (names,)),
+    ]
