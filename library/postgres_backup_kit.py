@@ -9,7 +9,10 @@ short_description: Save the server kit, or put its files back
 description:
   - The kit holds the files named in the settings (C(backup_paths) - compose file, C(.env), uploads)
     as a tar in the bucket, compressed and encrypted.
-  - All of a kit is read and compared with its manifest before the first file is put back.
+  - All of a kit is read and compared with its manifest, and each of its members looked at, before
+    the first file is put back. All files are then written beside their places, and moved into them
+    together.
+  - Owners come back by name where the name is known on the machine, else by number.
 options:
   state:
     description: V(present) saves a new kit now, and lets the retention remove old ones; V(restored)
@@ -33,8 +36,8 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Saving says how much it would be; putting back reads the kit to its end and writes
-      nothing.
+    description: Saving says how much it would be; putting back reads the kit to its end, refuses
+      what a real one would refuse, and writes nothing.
     support: full
 extends_documentation_fragment: [postgres_backup, postgres_backup.progress]
 """
@@ -59,6 +62,15 @@ sha256: {description: "SHA-256 of the object, hexadecimal.", type: str,
   returned: when not in check mode}
 seconds: {description: How long it took., type: float, returned: when not in check mode}
 file_bytes: {description: "Size of the files, together.", type: int, returned: "present"}
+unpacked_bytes: {description: Room on the disk that the files take., type: int,
+  returned: restored}
+owners:
+  description: Owners that have another number here than in the kit, each with C(kind) (user or
+    group), C(name), C(was), C(here) and C(known). Only where it runs as root; nobody else can give
+    files away.
+  type: list
+  elements: dict
+  returned: restored
 deleted:
   description: Kits that the retention let go, each with C(kit), C(reason).
   type: list

@@ -256,6 +256,14 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "restores and prunes its own. Give one another `backup_server_name`; the message says "
             "which they are."
         ),
+        ("KIT_EMPTIED",): (
+            "A folder of the server kit held something, and is empty now: is a volume not mounted "
+            "(`findmnt`)? The message names the kit that still has it."
+        ),
+        ("KIT_SHRUNK",): (
+            "The server kit has less than half of the files, or of the bytes, of the one before. "
+            "The message names that one."
+        ),
         (
             "ROWS_DROPPED",
             "ROWS_JUMPED",
@@ -276,10 +284,33 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "The store cannot let unfinished uploads expire, or this key may not tell it "
             "to. Each backup removes those of its own that died."
         ),
-        (
-            "FILE_GONE",
-            "FILE_CHANGED",
-        ): ("A file of the server kit was removed, or changed, while it was read."),
+        ("FILE_GONE",): ("A file of the server kit was removed while the kit was made."),
+        ("KIT_FILE_CHANGED",): (
+            "A file of the server kit changed while it was read, three times in a row, or is too "
+            "large to be read again (above 8 MB): it may be half old and half new. A database file "
+            "does not belong into a kit; for others, save when the application is at rest."
+        ),
+        ("KIT_LINK_LEADS_OUT",): (
+            "A link below `backup_paths` leads out of all of them. What is there is not in the "
+            "kit, and a restore does not make the link. Name where it leads in `backup_paths`."
+        ),
+        ("KIT_LINK_LEFT_OUT",): (
+            "A link of the kit leads out of the paths that it was made of, and was not made. The "
+            "message says what to type, if it is meant so."
+        ),
+        ("KIT_SETUID",): (
+            "A program that runs as its owner (set-uid, set-gid) is in the kit without that: a "
+            "restore refuses such files. Install it by its package instead."
+        ),
+        ("KIT_OWNER_DIFFERS",): (
+            "An owner of files in the kit has another number on this machine, or none: files "
+            "return by name where the name is known here, else by number."
+        ),
+        ("KIT_REFUSED",): (
+            "A server kit holds what no kit of ours holds: a name that leads out of its paths, a "
+            "device, a set-uid file, a name twice, or more than its size can be. Nothing was "
+            "written. Ask who else has a key to the bucket, and take another kit."
+        ),
         ("KIT_DAMAGED",): ("A server kit cannot be unpacked. Take another."),
         ("UPLOAD_NOT_ABORTED",): (
             "A failed backup could not remove its parts. The next one does, after a day."

@@ -49,11 +49,18 @@ def test_a_backup():
 
 def test_a_kit_and_its_way_back():
     facts = {"kit": "k.tar.gz", "files": 12, "file_bytes": 2000, "findings": FINDINGS}
-    assert kit.lines(facts) == ["kit: k.tar.gz would be made: 12 files, 2.0 kB"]
-    facts |= {"bytes": 900, "seconds": 0.3}
+    assert kit.lines(facts) == [
+        "kit: k.tar.gz would be made: 12 files, 2.0 kB",
+        "it has no manifest",
+    ]
+    facts |= {"bytes": 900, "seconds": 0.3, "unpacked_bytes": 53_000}
     assert kit.lines(facts)[0] == "kit: k.tar.gz is in the bucket: 12 files, 900 B, 0.3 s"
     assert restore_kit.lines(facts)[0] == "kit: k.tar.gz is back: 12 files, 900 B, 0.3 s"
-    assert "would come back" in restore_kit.lines(facts, check=True)[0]
+    assert restore_kit.lines(facts, check=True) == [
+        "kit: k.tar.gz is whole, and its files would come back: 12 files, 900 B, 0.3 s",
+        "It takes 53.0 kB of the disk",
+        "it has no manifest",
+    ]
     assert ": files, 900 B" in restore_kit.lines(facts | {"files": None})[0]
     assert kit.lines(facts)[1:] == restore_kit.lines(facts)[1:] == ["it has no manifest"]
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import tarfile
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypedDict
 
 from ..catalog import journal, manifest
-from ..catalog.kits import list_kits, manifest_key, root_of
+from ..catalog.kit_paths import MOST_BYTES, MOST_MEMBERS, most_unpacked
+from ..catalog.kits import Kit, list_kits, manifest_key, root_of
 from ..catalog.names import Layout
 from ..catalog.retention import Policy, plan
 from ..clock import format_time, format_timestamp, utc_now
-from ..errors import UsageError
+from ..errors import PostgresBackupError, UsageError
 from ..findings import Finding
 from ..job import Job
 from ..machine import lock
@@ -26,7 +28,9 @@ from ..s3.clock_skew import require_honest_clock
 from ..settings import Settings
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
-from .kit_files import CHUNK, Packed, add, walk
+from .kit_compare import Counts, compare, yardstick
+from .kit_files import CHUNK, Packed, Packer, Told, walk
+from .kit_roots import Roots, resolve
 
 #: blocks of a tar are padded to this, bytes
 _BLOCK = tarfile.BLOCKSIZE
@@ -58,70 +62,119 @@ class KitResult(_Planned, total=False):
 def create_kit(job: Job) -> KitResult:
     """Save the files of ``backup_paths``.
 
-    :raises UsageError: there are no paths, one is missing, or the kit would hold secrets in the
-        clear.
+    :raises UsageError: there are no paths, one is missing or leads nowhere, there is more than a
+        kit takes, or the kit would hold secrets in the clear.
     :raises PostgresBackupError: a file cannot be read, or the store refuses; nothing of the kit is
         left in the bucket.
     """
     _require_permission(job.settings)
-    entries = list(walk(job.settings.paths))
-    file_bytes = sum(size for _, size in entries)
+    roots = resolve(job.settings.paths)
+    counts = _count(roots)
     job.store.check()
     if job.check:
-        return _planned(job, _name(job.settings, utc_now()), len(entries), file_bytes)
+        name = _name(job.settings, utc_now())
+        kits = list_kits(job.settings, job.store)
+        return _planned(job, name, counts, _fell_short(kits, counts, roots))
     with lock.hold(job.settings, "kit", "kit"):
         began, started = time.monotonic(), utc_now()
-        name = _claim_name(job)
-        result = _planned(job, name, len(entries), file_bytes)
+        taken_at = _claim_time(job)
+        name = _name(job.settings, taken_at)
+        kits = list_kits(job.settings, job.store)
+        short = _fell_short(kits, counts, roots)
+        result = _planned(job, name, counts, short)
         job.progress.phase(
-            f"saving {len(entries)} files of the server ({human_bytes(file_bytes)}) to {name}"
+            f"saving {counts.files} files of the server ({human_bytes(counts.file_bytes)}) to "
+            f"{name}"
         )
-        with job.store.upload(result["key"], file_bytes + len(entries) * 2 * _BLOCK) as upload:
-            packed = Packed(Chain("gzip", job.settings.age_recipients), upload, job.progress)
-            with tarfile.open(
-                fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK
-            ) as tar:
-                for path, _ in entries:
-                    result["findings"] += add(tar, path)
-            packed.finish()
-            stored = upload.complete()
-        described: manifest.KitManifest = {
-            "name": name,
-            "server": {"name": job.settings.server_name},
-            "paths": list(job.settings.paths),
-            "started_at": format_timestamp(started),
-            "ended_at": format_timestamp(utc_now()),
-            "files": len(entries),
-            "file_bytes": file_bytes,
-            "bytes": stored.bytes,
-            "tar_bytes": packed.bytes,
-            "sha256": upload.sha256,
-            "tar_sha256": packed.sha256,
-            "encryption": {"kind": "age", "recipients": list(job.settings.age_recipients)}
-            if job.settings.age_recipients
-            else None,
-        }
+        described = _save(job, result, counts, roots)
+        described["started_at"], described["fell_short"] = format_timestamp(started), bool(short)
         job.store.put(
             manifest_key(job.settings, name), manifest.dump(described), "application/json"
         )
-        result["bytes"], result["sha256"] = stored.bytes, upload.sha256
+        result["bytes"], result["sha256"] = described["bytes"], described["sha256"]
         result["seconds"] = round(time.monotonic() - began, 1)
         result["deleted"] = []
         if job.settings.prune_nightly:
             require_honest_clock(job.store)
-            result["deleted"] = _prune(job)
+            kit = Kit(name, result["key"], described["bytes"], taken_at, described, True)
+            result["deleted"] = _prune(job, [kit, *kits])
     job.progress.step(lines(result)[0])
     return result
 
 
-def _planned(job: Job, name: str, files: int, file_bytes: int) -> KitResult:
+def _count(roots: Roots) -> Counts:
+    """:raises UsageError: there is more than a kit takes."""
+    counts = Counts()
+    for entry in walk(roots.walked, Told()):
+        counts.add(entry)
+        if counts.files > MOST_MEMBERS or counts.file_bytes > MOST_BYTES:
+            raise UsageError(
+                f"The paths in backup_paths hold more than {MOST_MEMBERS} files or "
+                f"{human_bytes(MOST_BYTES)}, which no kit takes",
+                "Name less, and copy large uploads by a program that sends only what is new",
+            )
+    return counts
+
+
+def _fell_short(kits: Sequence[Kit], counts: Counts, roots: Roots) -> list[Finding]:
+    before = yardstick(kits, utc_now())
+    return compare(before, counts, roots.paths) if before else []
+
+
+def _save(job: Job, result: KitResult, counts: Counts, roots: Roots) -> manifest.KitManifest:
+    """Send the tar; what its manifest says, but for when it began."""
+    told = Told()
+    expected = counts.file_bytes + counts.files * 2 * _BLOCK
+    with job.store.upload(result["key"], expected) as upload:
+        packed = Packed(Chain("gzip", job.settings.age_recipients), upload, job.progress)
+        with tarfile.open(
+            fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK
+        ) as tar:
+            packer = Packer(tar, roots.paths, roots.targets, told)
+            for entry in walk(roots.walked, told):
+                packer.add(entry.path)
+        packed.finish()
+        _require_bounds(packed, packer.members)
+        stored = upload.complete()
+    result["files"] = packer.members
+    result["findings"] += told.findings()
+    return {
+        "name": result["kit"],
+        "server": {"name": job.settings.server_name},
+        "paths": list(roots.paths),
+        "ended_at": format_timestamp(utc_now()),
+        "files": packer.members,
+        "file_bytes": counts.file_bytes,
+        "bytes": stored.bytes,
+        "tar_bytes": packed.bytes,
+        "sha256": upload.sha256,
+        "tar_sha256": packed.sha256,
+        "encryption": {"kind": "age", "recipients": list(job.settings.age_recipients)}
+        if job.settings.age_recipients
+        else None,
+        "folders": counts.remembered(roots.paths),
+    }
+
+
+def _require_bounds(packed: Packed, members: int) -> None:
+    """:raises PostgresBackupError: its own restore would refuse the kit."""
+    if members > MOST_MEMBERS or packed.bytes > most_unpacked(packed.packed_bytes):
+        raise PostgresBackupError(
+            f"Failed to save the kit: {members} files of {human_bytes(packed.bytes)} became "
+            f"{human_bytes(packed.packed_bytes)}, and no restore unpacks that much",
+            "Is there a file that is mostly empty (du -h --apparent-size)? Take it out of "
+            "backup_paths",
+        )
+
+
+def _planned(job: Job, name: str, counts: Counts, findings: list[Finding]) -> KitResult:
     return {
         "changed": True,
         "kit": name,
         "key": root_of(job.settings) + name,
-        "files": files,
-        "file_bytes": file_bytes,
-        "findings": [],
+        "files": counts.files,
+        "file_bytes": counts.file_bytes,
+        "findings": findings,
     }
 
 
@@ -130,15 +183,17 @@ def _name(settings: Settings, at: datetime) -> str:
     return f"{name}.age" if settings.age_recipients else name
 
 
-def _claim_name(job: Job) -> str:
-    """A name that no kit has, and that no other server takes at the same time."""
+def _claim_time(job: Job) -> datetime:
+    """When a kit is said to be taken: so that no kit has its name, and no other server takes it at
+    the same time.
+    """
 
     def taken(at: datetime) -> bool:
         kits = f"{root_of(job.settings)}postgres-backup-kit-{format_time(at)}."
         return any(job.store.list(kits))
 
     layout = Layout(job.settings.s3_prefix)
-    return _name(job.settings, journal.claim(job.store, layout, journal.KIT_BEGAN, {}, taken))
+    return journal.claim(job.store, layout, journal.KIT_BEGAN, {}, taken)
 
 
 def _require_permission(settings: Settings) -> None:
@@ -158,10 +213,9 @@ def _require_permission(settings: Settings) -> None:
         )
 
 
-def _prune(job: Job) -> list[DeletedKit]:
+def _prune(job: Job, kits: Sequence[Kit]) -> list[DeletedKit]:
     """The same retention as for backups, after a kit that went well."""
     deleted: list[DeletedKit] = []
-    kits = list_kits(job.settings, job.store)
     for decision in reversed(plan(kits, Policy.of(job.settings), utc_now())):
         if not decision.keep:
             kit, reason = decision.backup, decision.reason
@@ -175,7 +229,8 @@ def lines(result: KitResult) -> list[str]:
     """:func:`create_kit` for a person; the first line is what the log ends with."""
     if "bytes" not in result:
         told = f"kit: {result['kit']} would be made: {result['files']} files, "
-        return [told + human_bytes(result["file_bytes"])]
+        findings = [found["message"] for found in result["findings"]]
+        return [told + human_bytes(result["file_bytes"]), *findings]
     return [
         (
             f"kit: {result['kit']} is in the bucket: {result['files']} files, "

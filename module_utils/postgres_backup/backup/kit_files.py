@@ -9,53 +9,113 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn
 
-from ..errors import PostgresBackupError, UsageError
+from ..catalog.kit_paths import Paths, parts_of
+from ..errors import PostgresBackupError
 from ..findings import Finding, finding
 from ..machine.progress import Progress
 from ..s3.upload import Upload
 from ..stream.codec import Chain
+from ..text import printable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 #: bytes read from a file at once
 CHUNK = 1 << 20
+#: a file of at most so many bytes is read twice before it is written, and again if it changed
+SMALL = 8 << 20
+#: seconds to wait before each further try
+_PAUSES = (0.0, 0.02, 0.1)
+#: a file written to in the last so many seconds may be in the middle of it: there are so many
+#: seconds between its two readings, for all such files of a kit so many together
+_FRESH, _WAIT, _MOST_WAIT = 2.0, 0.03, 6.0
+#: paths that one finding names
+_NAMED = 3
 
 
-def walk(paths: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Every file, folder and link below the paths, with its bytes, folders first.
+#: what each finding of :class:`Told` says of the files
+_SAID = {
+    "FILE_GONE": "removed while the kit was made, and not in it",
+    "KIT_FILE_CHANGED": "changed while they were read, each time again, and may be half old "
+    "and half new",
+    "KIT_LINK_LEADS_OUT": "links that lead out of backup_paths: what is there is not in the "
+    "kit, and a restore does not make them",
+    "KIT_SETUID": "programs that run as their owner (set-uid, set-gid): saved without that",
+}
 
-    :raises UsageError: a path is relative or is not there.
+
+class Entry(NamedTuple):
+    """A file, folder or link; ``bytes`` only of a file, ``root``: the path it was found below."""
+
+    path: str
+    bytes: int
+    folder: bool
+    root: str
+
+
+class Told:
+    """What is worth knowing of the files of a kit: for each kind how many, and the first names."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._names: dict[str, list[str]] = {}
+
+    def note(self, code: str, path: str) -> None:
+        self._counts[code] = self._counts.get(code, 0) + 1
+        names = self._names.setdefault(code, [])
+        if len(names) < _NAMED:
+            names.append(printable(path))
+
+    def findings(self) -> list[Finding]:
+        """One for each code."""
+        found = []
+        for code, said in _SAID.items():
+            if count := self._counts.get(code):
+                more = f" and {count - _NAMED} more" if count > _NAMED else ""
+                named = ", ".join(self._names[code]) + more
+                found.append(finding(code, f"{count} of the kit, {said}: {named}"))
+        return found
+
+
+def walk(roots: Sequence[str], told: Told) -> Iterator[Entry]:
+    """Every file, folder and link, folders first. Links are not followed: ``kit_roots`` did.
+
     :raises PostgresBackupError: a folder may not be read.
     """
-    for path in paths:
-        if not os.path.isabs(path):
-            raise UsageError(
-                f"The path {path!r} in backup_paths is not absolute",
-                "Write it from the root: /srv/app/.env",
-            )
-        if not os.path.lexists(path):
-            raise UsageError(
-                f"The path {path} in backup_paths does not exist",
-                "Correct backup_paths, or make it",
-            )
-        if os.path.islink(path) or not os.path.isdir(path):
-            yield path, os.lstat(path).st_size
+
+    def refuse(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            told.note("FILE_GONE", str(error.filename))
+        else:
+            _refuse(error)
+
+    for root in roots:
+        if os.path.islink(root) or not os.path.isdir(root):
+            yield from _entry(root, root, told)
             continue
-        for folder, folders, files in os.walk(path, onerror=_refuse):
-            yield folder, 0
+        for folder, folders, files in os.walk(root, onerror=refuse):
+            yield Entry(folder, 0, True, root)
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             for name in sorted(files + links):
-                whole = os.path.join(folder, name)
-                entry = os.lstat(whole)
-                if stat.S_ISREG(entry.st_mode):
-                    yield whole, entry.st_size
-                elif stat.S_ISLNK(entry.st_mode):
-                    yield whole, 0
+                yield from _entry(os.path.join(folder, name), root, told)
             folders.sort()
+
+
+def _entry(path: str, root: str, told: Told) -> Iterator[Entry]:
+    """Nothing for what is neither file nor link."""
+    try:
+        entry = os.lstat(path)
+    except FileNotFoundError:
+        told.note("FILE_GONE", path)
+        return
+    if stat.S_ISREG(entry.st_mode):
+        yield Entry(path, entry.st_size, False, root)
+    elif stat.S_ISLNK(entry.st_mode):
+        yield Entry(path, 0, False, root)
 
 
 def _refuse(error: OSError) -> NoReturn:
@@ -65,25 +125,124 @@ def _refuse(error: OSError) -> NoReturn:
     )
 
 
-def add(tar: tarfile.TarFile, path: str) -> list[Finding]:
-    """One entry. What is gone by now is left out, what shrank is filled up, and both are findings.
+class Packer:
+    """Puts entries into a tar, one after the other, in memory that does not grow with them.
 
-    :raises PostgresBackupError: it cannot be read.
+    :param targets: link -> what it leads to, where its own letters do not say so.
+    :param paths: all that the kit's manifest will name.
+    :param told: takes what could not be saved as it should.
+    :ivar members: in the tar so far.
     """
-    try:
-        info = tar.gettarinfo(path, arcname=path)
-        if not info.isreg():
-            tar.addfile(info)
-            return []
-        with open(path, "rb") as file:
-            exact = _Exactly(file, info.size)
-            tar.addfile(info, exact)
-    except FileNotFoundError:
-        return [finding("FILE_GONE", f"{path} was removed while the kit was made")]
-    except OSError as error:
-        error.filename = path
-        _refuse(error)
-    return [finding("FILE_CHANGED", f"{path} changed while it was read")] if exact.short else []
+
+    def __init__(
+        self, tar: tarfile.TarFile, paths: Sequence[str], targets: Mapping[str, str], told: Told
+    ) -> None:
+        self._tar, self._targets, self._told = tar, targets, told
+        self._paths = Paths([parts_of(path) or () for path in paths])
+        #: files that have several names, by what the file system calls them -> the first name
+        self._names: dict[tuple[int, int], str] = {}
+        self._waited = 0.0
+        self.members = 0
+
+    def add(self, path: str) -> None:
+        """One entry. What is gone by now is left out, what goes on changing is told.
+
+        :raises PostgresBackupError: it cannot be read.
+        """
+        try:
+            info = self._tar.gettarinfo(path, arcname=path)
+            if info.isreg():
+                self._add_file(path)
+            elif info.isdir() or info.issym():
+                if info.issym():
+                    info.linkname = self._targets.get(path, info.linkname)
+                    if not self._paths.keep(parts_of(path) or (), info.linkname):
+                        self._told.note("KIT_LINK_LEADS_OUT", path)
+                self._put(info)
+        except FileNotFoundError:
+            self._told.note("FILE_GONE", path)
+        except OSError as error:
+            error.filename = path
+            _refuse(error)
+
+    def _put(self, info: tarfile.TarInfo, data: BinaryIO | io.RawIOBase | None = None) -> None:
+        self._tar.addfile(info, data)
+        self._tar.getmembers().clear()  # tarfile keeps all of them, about a kilobyte each
+        self.members += 1
+
+    def _add_file(self, path: str) -> None:
+        for last, pause in zip((False, False, True), _PAUSES, strict=True):
+            time.sleep(pause)
+            with open(_opened(path), "rb", buffering=0) as file:
+                before = os.fstat(file.fileno())
+                info = self._tar.gettarinfo(arcname=path, fileobj=file)
+                self._tar.inodes.clear()  # type: ignore[attr-defined]  # typeshed leaves it out
+                info.size = before.st_size
+                if self._is_link(info, before):
+                    return self._put(info)
+                if info.mode & (stat.S_ISUID | stat.S_ISGID):
+                    self._told.note("KIT_SETUID", path)
+                    info.mode &= ~(stat.S_ISUID | stat.S_ISGID)
+                if before.st_size > SMALL:
+                    return self._stream(path, info, file, before)
+                data = _read(file, before.st_size + 1)
+                self._wait(before)
+                same = data == _read(file, before.st_size + 1) and _state(
+                    os.fstat(file.fileno())
+                ) == _state(before)
+                if same or last:
+                    if not same:
+                        self._told.note("KIT_FILE_CHANGED", path)
+                    info.size = len(data)
+                    return self._put(info, io.BytesIO(data))
+        raise AssertionError("the last try returns")
+
+    def _wait(self, entry: os.stat_result) -> None:
+        """Let whoever is writing a file in several pieces write the next."""
+        if time.time() - entry.st_mtime < _FRESH and self._waited < _MOST_WAIT:
+            time.sleep(_WAIT)
+            self._waited += _WAIT
+
+    def _is_link(self, info: tarfile.TarInfo, entry: os.stat_result) -> bool:
+        """The file is in the tar already, under another name."""
+        if entry.st_nlink < 2:
+            return False
+        first = self._names.setdefault((entry.st_dev, entry.st_ino), info.name)
+        if first == info.name:
+            return False
+        info.type, info.linkname, info.size = tarfile.LNKTYPE, first, 0
+        return True
+
+    def _stream(
+        self, path: str, info: tarfile.TarInfo, file: BinaryIO, before: os.stat_result
+    ) -> None:
+        """Too large to be held: the header with its size stands in the tar before its end is
+        seen.
+        """
+        exact = _Exactly(file, info.size)
+        self._put(info, exact)
+        if exact.short or _state(os.fstat(file.fileno())) != _state(before):
+            self._told.note("KIT_FILE_CHANGED", path)
+
+
+def _opened(path: str) -> int:
+    """Open a file; what became a link or a pipe meanwhile is neither followed nor waited for."""
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _state(entry: os.stat_result) -> tuple[int, ...]:
+    """What every change of a file's content changes, a tick of the clock apart."""
+    return (entry.st_dev, entry.st_ino, entry.st_size, entry.st_mtime_ns, entry.st_ctime_ns)
+
+
+def _read(file: BinaryIO, most: int) -> bytes:
+    """From the beginning."""
+    file.seek(0)
+    pieces, left = [], most
+    while left and (piece := file.read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 class _Exactly(io.RawIOBase):
@@ -96,23 +255,27 @@ class _Exactly(io.RawIOBase):
 
     def read(self, count: int = -1) -> bytes:
         wanted = self._left if count < 0 else min(count, self._left)
-        data = self._file.read(wanted)
-        if len(data) < wanted:
+        pieces, left = [], wanted
+        while left and (piece := self._file.read(left)):
+            pieces.append(piece)
+            left -= len(piece)
+        if left:
             self.short = True
-            data += bytes(wanted - len(data))
+            pieces.append(bytes(left))
         self._left -= wanted
-        return data
+        return b"".join(pieces)
 
 
 class Packed(io.RawIOBase):
     """Takes a tar, passes it on through the chain into the upload.
 
     :ivar bytes: of the tar so far.
+    :ivar packed_bytes: of what it became.
     """
 
     def __init__(self, chain: Chain, upload: Upload, progress: Progress) -> None:
         self._chain, self._upload, self._progress = chain, upload, progress
-        self._hash, self.bytes = hashlib.sha256(), 0
+        self._hash, self.bytes, self.packed_bytes = hashlib.sha256(), 0, 0
 
     def writable(self) -> bool:
         return True
@@ -120,13 +283,17 @@ class Packed(io.RawIOBase):
     def write(self, data: ReadableBuffer) -> int:
         with memoryview(data) as view:
             self._hash.update(view)
-            self._upload.write(self._chain.write(view))
+            self._send(self._chain.write(view))
             self.bytes += view.nbytes
             self._progress.advance(view.nbytes)
             return view.nbytes
 
     def finish(self) -> None:
-        self._upload.write(self._chain.finish())
+        self._send(self._chain.finish())
+
+    def _send(self, data: bytes) -> None:
+        self._upload.write(data)
+        self.packed_bytes += len(data)
 
     @property
     def sha256(self) -> str:

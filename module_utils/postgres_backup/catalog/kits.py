@@ -96,8 +96,22 @@ def _parse(key: str, data: bytes | None) -> tuple[str, KitManifest | None]:
         and isinstance(fields["server"].get("name"), str)
         and isinstance(fields.get("bytes"), int)
         and isinstance(fields.get("sha256"), str)
+        and _are_strings(fields.get("paths", []))
+        and _are_counts(fields.get("folders", {}))
+        and all(isinstance(fields.get(name, 0), int) for name in ("files", "file_bytes"))
     )
     return key, cast(KitManifest, fields) if right else None
+
+
+def _are_strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(one, dict) and all(isinstance(one.get(k), int) for k in ("files", "bytes"))
+        for one in value.values()
+    )
 
 
 def newest_kit(settings: Settings) -> KitLine | None:

@@ -153,6 +153,13 @@ class Manifest(_Required, total=False):
     rewritten: list[str]
 
 
+class FolderRecord(TypedDict):
+    """Files and links in a folder of a kit, at any depth, and their bytes."""
+
+    files: int
+    bytes: int
+
+
 class _KitRequired(TypedDict):
     server: ServerIdentity
     bytes: int
@@ -175,6 +182,10 @@ class KitManifest(_KitRequired, total=False):
     tar_bytes: int
     tar_sha256: str
     encryption: Encryption | None
+    #: each of the paths, and the largest folders a little below them
+    folders: dict[str, FolderRecord]
+    #: it held far less than the one before
+    fell_short: bool
 
 
 #: what every manifest has, and of which kind; whoever reads one relies on it

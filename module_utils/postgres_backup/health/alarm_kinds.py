@@ -19,6 +19,8 @@ TITLES = {
     "RESTORE_FAILED": "the restore of {database} failed",
     "PRUNE_FAILED": "old backups of {database} could not be deleted",
     "KIT_FAILED": "the server kit could not be saved",
+    "KIT_EMPTIED": "folders of the server kit are empty",
+    "KIT_SHRUNK": "the server kit is far smaller than the one before",
     "NIGHT_SKIPPED": "the nightly run did not happen",
     "BACKUP_BAD": "the newest backup of {database} is bad",
     "BACKUP_STALE": "{database} has no fresh backup",
@@ -36,6 +38,11 @@ _ADVICE = {
     "RESTORE_FAILED": "postgres-backup restore latest --database {database} --check",
     "PRUNE_FAILED": "postgres-backup prune --database {database}",
     "KIT_FAILED": "postgres-backup kit",
+    "KIT_EMPTIED": (
+        "is every volume mounted (findmnt)? if files were lost: postgres-backup restore-kit with "
+        "the kit named"
+    ),
+    "KIT_SHRUNK": "if files were lost: postgres-backup restore-kit with the kit named",
     "NIGHT_SKIPPED": (
         "systemctl status cron; cat /etc/cron.d/postgres-backup; if it is not there: "
         "ansible-playbook setup.yml"
@@ -64,6 +71,7 @@ _EXPLAINED_BY = {
     "BACKUP_STALE": ("BACKUP_FAILED", "BACKUP_BAD", "NIGHT_SKIPPED"),
     "NIGHT_SKIPPED": ("BACKUP_FAILED",),
     "SIZE_DROPPED": ("ROWS_GONE", "ROWS_DROPPED"),
+    "KIT_SHRUNK": ("KIT_EMPTIED",),
     "SIZE_JUMPED": ("ROWS_JUMPED",),
 }
 

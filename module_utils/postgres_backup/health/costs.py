@@ -239,11 +239,11 @@ def _kit_requests(settings: Settings, kept: int) -> float:
     requests = (
         1  # is the store there
         + 3  # a name: the note that we begin, who else has, and that no kit has it
+        + 1  # the listing
+        + kept  # every manifest is read
         + 3  # what lies there before and after, and the kit
         + 1  # its manifest
         + 1  # the clock
-        + 1  # the listing
-        + (kept + 1)  # every manifest is read
         + 2  # one goes, with its manifest
     )
     return requests / len(settings.databases)

@@ -27,6 +27,7 @@ from ..text import human_bytes, human_seconds
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 #: what a night tells beside them, without waiting for the watch
 _AT_ONCE = ("ROWS_GONE", "TWO_SERVERS")
+_SHORT = ("KIT_EMPTIED", "KIT_SHRUNK")
 #: the lock of the whole run; no database can have this name in the settings of a server that has
 #: one more
 _LOCK = "the nightly run"
@@ -200,13 +201,18 @@ def _save_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
         return None, "", []
     try:
         with outcome.noted(job.settings, "kit", ""):
-            return create_kit(job), "", []
+            saved = create_kit(job)
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
         error = in_words(any_error)
         if isinstance(any_error, (UsageError, LockedError)):
             outcome.failed(job.settings, "kit", "", error)
         _tell_failure(job, "kit: failed", error)
         return None, job.settings.hide(error.message), [error.exit_status]
+    for found in saved["findings"]:
+        job.progress.step(job.settings.hide(f"kit: {found['code']}: {found['message']}"))
+    raised = [Alarm(f["code"], "", f["message"]) for f in saved["findings"] if f["code"] in _SHORT]
+    saved["findings"] += alarms.settle(job.settings, [key(code) for code in _SHORT], raised)
+    return saved, "", []
 
 
 def _exit_status(failures: Sequence[int], parts: int) -> int:

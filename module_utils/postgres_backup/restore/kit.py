@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
+import dataclasses
 import os
-import tarfile
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
+from ..catalog.kit_paths import MOST_BYTES, Paths, most_unpacked, parts_of
 from ..catalog.kits import Kit, list_kits
 from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import Finding, finding
@@ -17,20 +18,30 @@ from ..machine.progress import Progress
 from ..s3.store import Store
 from ..settings import Settings
 from ..stream import codec
-from ..text import human_bytes, human_seconds, nearest
+from ..stream.archive import Archive, ArchiveError
+from ..text import human_bytes, human_seconds, nearest, printable
+from .kit_files import Staged
+from .kit_folders import Look
+from .kit_members import Judge, Owner, Refused, owner_findings
 
-#: bytes read from the archive at once
-_CHUNK = 1 << 20
+#: paths that a manifest may name
+_MOST_PATHS = 1000
 
 
 class KitResult(TypedDict):
-    """A kit that was put back. ``files``: None where its manifest does not say how many."""
+    """A kit that was put back.
+
+    ``files``: files, folders and links in it. ``owners``: those whose numbers differ; empty where
+    owners do not come back. ``unpacked_bytes``: of the disk that they take.
+    """
 
     changed: bool
     kit: str
     key: str
     bytes: int
     files: int | None
+    unpacked_bytes: int
+    owners: list[Owner]
     findings: list[Finding]
     seconds: float
     sha256: str
@@ -39,32 +50,41 @@ class KitResult(TypedDict):
 def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
     """Put the files of a kit back, with their modes and, as root, their owners.
 
-    Everything is read and compared with the manifest before the first file is written: twice
-    through the network, but never half a kit. In check mode it is read and no more.
+    The kit is read twice through the network. First all of it is looked at: the object's hash, each
+    member, and what lies in the target folder. Only then is it read to be written, each file beside
+    its place, and when the end was as the first time, everything goes into its place. In check mode
+    it is looked at and no more, so that it says what a real one would refuse.
 
     :param wanted: a name, or ``latest``.
     :param to: the folder that stands for ``/``.
-    :raises BadBackupError: cut, altered, or not decryptable.
+    :raises BadBackupError: cut, altered, not decryptable, or with members that no kit of ours has;
+        nothing of it is left.
+    :raises UsageError: there is no such kit, or something is in the way in the target folder.
     """
     job.store.check()
     chosen = _choose(job.settings, job.store, wanted)
     if chosen.encrypted:
         job.require_identities(chosen.name)
-    began = time.monotonic()
+    began, folder = time.monotonic(), os.path.realpath(to)
+    paths = _paths(chosen)
     job.progress.phase(f"reading {chosen.name}")
-    _extract(job, chosen, None)
+    judge = Judge(paths)
+    unpacked_bytes, sha256 = _look(job, chosen, folder, judge)
     if not job.check:
         job.progress.phase(f"putting the files of {chosen.name} back")
-        _extract(job, chosen, to)
+        _put_back(job, chosen, folder, judge.sources, sha256)
+    owners = judge.owners() if os.geteuid() == 0 else []
     return {
         "changed": True,
         "kit": chosen.name,
         "key": chosen.key,
         "bytes": chosen.bytes,
-        "files": chosen.manifest.get("files") if chosen.manifest else None,
-        "findings": [],
+        "files": judge.count,
+        "unpacked_bytes": unpacked_bytes,
+        "owners": owners,
+        "findings": judge.findings() + owner_findings(owners),
         "seconds": round(time.monotonic() - began, 1),
-        "sha256": chosen.manifest["sha256"] if chosen.manifest else "",
+        "sha256": sha256,
     }
 
 
@@ -86,90 +106,110 @@ def _choose(settings: Settings, store: Store, wanted: str) -> Kit:
     raise UsageError(f"There is no kit {wanted!r} of {settings.server_name} in the bucket", hint)
 
 
-def _extract(job: Job, kit: Kit, to: str | None) -> None:
-    """Read a kit to its end; with ``to``, write its files."""
+def _paths(kit: Kit) -> Paths:
+    """:raises BadBackupError: the manifest does not say what the kit was made of."""
+    named = kit.manifest.get("paths", []) if kit.manifest else []
+    paths = [parts_of(path) for path in named if path.startswith("/")]
+    whole = [parts for parts in paths if parts is not None]
+    if not named or len(whole) < len(named) or len(named) > _MOST_PATHS:
+        raise _refused(kit, "its manifest does not say which paths it was made of")
+    return Paths(whole)
+
+
+@dataclasses.dataclass
+class _Reading:
+    archive: Archive
+    #: of the object, at the end
+    sha256: str = ""
+
+
+@contextlib.contextmanager
+def _read(job: Job, kit: Kit) -> Iterator[_Reading]:
+    """The block takes the archive to its end; then the object's hash is compared.
+
+    :raises BadBackupError: the object is not what its manifest says, or the block found a member
+        that it refused.
+    """
+    if kit.bytes > MOST_BYTES:
+        raise _refused(kit, f"it has {human_bytes(kit.bytes)}")
     with job.store.download(kit.key, kit.bytes) as download:
         packed: Iterator[bytes] = _told(download, job.progress)
         if kit.encrypted:
             packed = codec.decrypt(packed, job.identities)
-        reader = _Reader(codec.decompress(packed, "gzip"))
+        unpacked = codec.decompress(packed, "gzip")
+        reading = _Reading(Archive(unpacked, most_unpacked(kit.bytes)))
         try:
-            with tarfile.open(fileobj=reader, mode="r|", bufsize=_CHUNK) as tar:
-                for member in tar:
-                    if to is not None:
-                        _require_inside(member, to)
-                        _put_back(tar, member, to)
-        except tarfile.TarError as error:
+            yield reading
+        except ArchiveError as error:
             raise BadBackupError(
                 f"{kit.name} is damaged: {error}",
                 "Restore another kit",
                 [finding("KIT_DAMAGED", str(error))],
             ) from None
-        except OSError as error:
-            raise PostgresBackupError(
-                f"Failed to write {error.filename}: {error.strerror}",
-                "Run this as root; is there room on the disk?",
-            ) from None
-        reader.drain()
-        if kit.manifest and download.sha256 != kit.manifest["sha256"]:
-            altered = finding("OBJECT_ALTERED", "the SHA-256 is not the manifest's")
-            raise BadBackupError(
-                f"{kit.name} is not the object that was uploaded", "Restore another kit", [altered]
-            )
+        except Refused as error:
+            raise _refused(kit, str(error)) from None
+        for _ in packed:  # what is behind the archive belongs to the hash too
+            continue
+        reading.sha256 = download.sha256
+    if kit.manifest and reading.sha256 != kit.manifest["sha256"]:
+        altered = finding("OBJECT_ALTERED", "the SHA-256 is not the manifest's")
+        raise BadBackupError(
+            f"{kit.name} is not the object that was uploaded", "Restore another kit", [altered]
+        )
 
 
-def _put_back(tar: tarfile.TarFile, member: tarfile.TarInfo, to: str) -> None:
-    """With its mode, which a filter would change for group-writable folders of uploads. Debian 12's
-    Python (3.11.2) knows no filters, and does as this one.
+def _look(job: Job, kit: Kit, folder: str, judge: Judge) -> tuple[int, str]:
+    """All of a kit, and what lies in the target folder; nothing is written.
+
+    :return: bytes that it takes on disk, and the object's hash.
     """
-    if hasattr(tarfile, "fully_trusted_filter"):
-        tar.extract(member, to, filter="fully_trusted")
-    else:
-        tar.extract(member, to)
+    try:
+        with contextlib.closing(Look(folder, _paths(kit))) as look:
+            with _read(job, kit) as reading:
+                for member in reading.archive:
+                    look.at(judge.look(member))
+            return look.require_room(), reading.sha256
+    except OSError as error:
+        raise _unwritable(error, folder) from None
 
 
-def _require_inside(member: tarfile.TarInfo, to: str) -> None:
-    """:raises tarfile.ExtractError: the entry would be written elsewhere; no kit of ours has such a
-    one.
-    """
-    root = os.path.realpath(to)
-    if (
-        os.path.commonpath([root, os.path.realpath(os.path.join(root, member.name.lstrip("/")))])
-        != root
-    ):
-        raise tarfile.ExtractError(f"{member.name} leads out of {to}")
+def _put_back(job: Job, kit: Kit, folder: str, sources: set[int], sha256: str) -> None:
+    """What was looked at before is looked at again: the object may be another by now."""
+    paths = _paths(kit)
+    judge = Judge(paths)
+    try:
+        with Staged(folder, paths, sources) as staged:
+            with _read(job, kit) as reading:
+                for member in reading.archive:
+                    staged.add(judge.look(member), reading.archive.content())
+            if reading.sha256 != sha256:
+                raise _refused(kit, "it was replaced while it was read")
+            staged.commit()
+    except OSError as error:
+        raise _unwritable(error, folder) from None
+
+
+def _unwritable(error: OSError, folder: str) -> PostgresBackupError:
+    return PostgresBackupError(
+        f"Failed to write below {folder}: {error.strerror}"
+        + (f" ({printable(str(error.filename))})" if error.filename else ""),
+        "Run this as root; is there room on the disk?",
+    )
+
+
+def _refused(kit: Kit, why: str) -> BadBackupError:
+    return BadBackupError(
+        f"{kit.name} is refused: {why}",
+        "No kit of ours is like that, and nothing was written. Who else may write to the bucket? "
+        "Restore another kit",
+        [finding("KIT_REFUSED", why)],
+    )
 
 
 def _told(chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
     for chunk in chunks:
         progress.advance(len(chunk))
         yield chunk
-
-
-class _Reader(io.RawIOBase):
-    """Chunks as a file."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks, self._rest = chunks, b""
-
-    def read(self, count: int = -1) -> bytes:
-        while len(self._rest) < count or count < 0:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                break
-            self._rest += chunk
-        data, self._rest = (
-            (self._rest, b"") if count < 0 else (self._rest[:count], self._rest[count:])
-        )
-        return data
-
-    def drain(self) -> None:
-        """To the end: what is behind the archive's own end must be read too, or its hash is not
-        known.
-        """
-        self._rest = b""
-        for _ in self._chunks:
-            continue
 
 
 def lines(result: KitResult, check: bool = False) -> list[str]:
@@ -180,7 +220,9 @@ def lines(result: KitResult, check: bool = False) -> list[str]:
     files = "files" if result["files"] is None else f"{result['files']} files"
     done = "is whole, and its files would come back" if check else "is back"
     told = f"kit: {result['kit']} {done}: {files}, {human_bytes(result['bytes'])}, "
+    room = [f"It takes {human_bytes(result['unpacked_bytes'])} of the disk"] if check else []
     return [
         told + human_seconds(result["seconds"]),
+        *room,
         *(found["message"] for found in result["findings"]),
     ]

@@ -22,10 +22,10 @@ from postgres_backup.catalog import journal, owners
 from postgres_backup.catalog.kits import newest_kit
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import BadBackupError, PostgresBackupError, UsageError
-from postgres_backup.health import status
+from postgres_backup.health import alarms, status
 from postgres_backup.job import Job
 from postgres_backup.machine import config_file
-from postgres_backup.machine.progress import Progress
+from postgres_backup.machine.progress import Progress, Recorder
 from postgres_backup.nightly.run import run_night
 from postgres_backup.restore.kit import restore_kit
 from postgres_backup.s3.store import Store
@@ -151,6 +151,63 @@ def test_a_night_saves_it_and_its_failure_fails_the_night_but_not_the_backup(
     assert str(app) in night["kit_error"]
     assert night["databases"][database.name]["error"] == ""
     assert night["databases"][database.name]["backup"]["backup"]
+
+
+def test_a_path_that_is_a_link_comes_back_with_what_it_leads_to(config, tmp_path):
+    """A volume, a file elsewhere, a release below a link of another path: each named path works."""
+    volume, app, back = tmp_path / "mnt/volume", tmp_path / "srv/app", tmp_path / "back"
+    (volume / "uploads").mkdir(parents=True)
+    (volume / "uploads/photo").write_text("photo")
+    (tmp_path / "srv/releases/5/files").mkdir(parents=True)
+    (tmp_path / "srv/releases/5/files/f").write_text("file")
+    app.mkdir()
+    (tmp_path / "env").write_text(SECRET)
+    (app / "uploads").symlink_to(volume / "uploads")
+    (app / ".env").symlink_to("../../env")
+    (app / "now").symlink_to("../releases/5")
+    (app / "python").symlink_to("/usr/bin/python3")
+    named = [app, app / "uploads", app / ".env", app / "now/files"]
+    settings = config.change(BACKUP_PATHS=" ".join(map(str, named)), KIT_PLAIN="true")
+    made = kit.create_kit(Job(settings))
+    assert [found["code"] for found in made["findings"]] == ["KIT_LINK_LEADS_OUT"]
+    assert made["findings"][0]["message"].endswith(f": {app}/python")
+    assert newest_kit(settings)["paths"][:4] == [str(path) for path in named]
+    done = restore_kit(Job(settings), "latest", str(back))
+    assert [found["code"] for found in done["findings"]] == ["KIT_LINK_LEFT_OUT"]
+    there = back / str(app).lstrip("/")
+    assert (there / "uploads").is_symlink()
+    assert (there / "uploads/photo").read_text() == "photo"
+    assert (there / ".env").read_text() == SECRET
+    assert (there / "now/files/f").read_text() == "file"
+    assert (there / "uploads").resolve() == back / str(volume / "uploads").lstrip("/")
+
+
+def test_a_volume_that_is_not_mounted_is_an_alarm_until_it_is_back(config, database, app, tmp_path):
+    database.execute(f'SET ROLE "{database.owner}"; CREATE TABLE t (i int)')
+    uploads, elsewhere = app / "uploads", tmp_path / "elsewhere"
+    for number in range(50):
+        (uploads / f"{number}").write_bytes(bytes(1000))
+    settings = config.change(BACKUP_PATHS=f"'{app}'", KIT_PLAIN="true")
+    full = run_night(settings, Progress())["kit"]
+    assert full["findings"] == []
+    uploads.rename(elsewhere)
+    uploads.mkdir()
+    planned = kit.create_kit(Job(settings, check=True))
+    for _ in range(2):  # the night after that is no better, although the kit before it is as small
+        told = Recorder(Progress())
+        night = run_night(settings, told)
+        assert night["exit_status"] == 0
+        assert [f["code"] for f in night["kit"]["findings"]] == ["KIT_EMPTIED", "KIT_SHRUNK"]
+        assert {one["code"] for one in alarms.open_alarms(settings)} == {
+            "KIT_EMPTIED",
+            "KIT_SHRUNK",
+        }
+        assert any("KIT_EMPTIED" in line and full["kit"] in line for line in told.lines)
+    assert f"{uploads} (52 files, 3.1 MB)" in planned["findings"][0]["message"]
+    uploads.rmdir()
+    elsewhere.rename(uploads)
+    assert run_night(settings, Progress())["kit"]["findings"] == []
+    assert alarms.open_alarms(settings) == []
 
 
 def test_another_servers_kit_is_not_taken_for_ours(keyed, key, tmp_path):

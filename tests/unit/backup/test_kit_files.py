@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import tarfile
+import threading
 
 import pytest
 
 from postgres_backup.backup import kit_files
-from postgres_backup.errors import UsageError
+from postgres_backup.backup.kit_files import Told, walk
 
 
 @pytest.fixture
@@ -24,48 +26,130 @@ def app(tmp_path):
 
 
 def test_files_folders_and_links_with_their_bytes_and_nothing_behind_a_link(app):
-    found = dict(kit_files.walk([f"{app}/.env", f"{app}/uploads"]))
-    assert found == {
-        f"{app}/.env": 6,
-        f"{app}/uploads": 0,
-        f"{app}/uploads/a.txt": 5,
-        f"{app}/uploads/all": 0,
-        f"{app}/uploads/link": 0,
-    }
+    env, uploads = f"{app}/.env", f"{app}/uploads"
+    assert list(walk([env, uploads], Told())) == [
+        (env, 6, False, env),
+        (uploads, 0, True, uploads),
+        (f"{uploads}/a.txt", 5, False, uploads),
+        (f"{uploads}/all", 0, False, uploads),
+        (f"{uploads}/link", 0, False, uploads),
+    ]
 
 
-@pytest.mark.parametrize("path", ["uploads", "/nonexistent/uploads"])
-def test_a_path_that_is_relative_or_missing_is_refused(path):
-    with pytest.raises(UsageError, match="backup_paths"):
-        list(kit_files.walk([path]))
-
-
-def tar_of(*paths: str) -> tuple[list[str], dict[str, bytes]]:
-    """The codes of what was found, and what the tar holds."""
-    buffer, codes = io.BytesIO(), []
+def tar_of(
+    *paths: str, below: str = "/", targets: dict | None = None
+) -> tuple[dict[str, str], dict[str, bytes | str]]:
+    """What was found, by its code, and what the tar holds: bytes, or where a link leads."""
+    buffer, told = io.BytesIO(), Told()
     with tarfile.open(fileobj=buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        packer = kit_files.Packer(tar, [below], targets or {}, told)
         for path in paths:
-            codes += [finding["code"] for finding in kit_files.add(tar, path)]
+            packer.add(path)
     buffer.seek(0)
     with tarfile.open(fileobj=buffer) as tar:
         members = {
-            f"/{member.name}": tar.extractfile(member).read() for member in tar if member.isreg()
+            f"/{m.name}": tar.extractfile(m).read() if m.isreg() else f"{m.type[0]:c}{m.linkname}"
+            for m in tar
         }
-    return codes, members
+    assert packer.members == len(members)
+    return {found["code"]: found["message"] for found in told.findings()}, members
 
 
 def test_what_is_gone_is_left_out_and_said(app):
-    assert tar_of(f"{app}/gone", f"{app}/.env") == (["FILE_GONE"], {f"{app}/.env": b"KEY=1\n"})
+    found, members = tar_of(f"{app}/gone", f"{app}/.env")
+    assert list(found) == ["FILE_GONE"]
+    assert f"1 of the kit, removed while the kit was made, and not in it: {app}/gone" in str(found)
+    assert members == {f"{app}/.env": b"KEY=1\n"}
 
 
-def test_what_shrinks_while_it_is_read_is_filled_up_and_said(app, monkeypatch):
-    real = tarfile.TarFile.gettarinfo
+def test_a_large_one_that_shrinks_while_it_is_read_is_filled_up_and_said(app, monkeypatch):
+    monkeypatch.setattr(kit_files, "SMALL", 3)
+    real = os.fstat
 
-    def larger(self, *arguments, **more):
-        info = real(self, *arguments, **more)
-        info.size += 3
-        return info
+    class Larger:
+        def __init__(self, descriptor: int) -> None:
+            self.real = real(descriptor)
+            self.st_size = self.real.st_size + 3
 
-    monkeypatch.setattr(tarfile.TarFile, "gettarinfo", larger)
-    codes, members = tar_of(f"{app}/.env")
-    assert (codes, members) == (["FILE_CHANGED"], {f"{app}/.env": b"KEY=1\n\0\0\0"})
+        def __getattr__(self, name: str):
+            return getattr(self.real, name)
+
+    monkeypatch.setattr(kit_files.os, "fstat", Larger)
+    found, members = tar_of(f"{app}/.env")
+    assert (list(found), members) == (["KIT_FILE_CHANGED"], {f"{app}/.env": b"KEY=1\n\0\0\0"})
+
+
+def test_one_that_changes_once_while_it_is_read_is_read_again(app, monkeypatch):
+    """It begins in one generation and would end in another."""
+    file, real, calls = app / ".env", kit_files._read, []
+
+    def read(opened, most: int) -> bytes:
+        data = real(opened, most)
+        if not calls:
+            file.write_text("KEY=2222222\n")
+        calls.append(data)
+        return data
+
+    monkeypatch.setattr(kit_files, "_read", read)
+    assert tar_of(str(file)) == ({}, {str(file): b"KEY=2222222\n"})
+    assert calls == [b"KEY=1\n", b"KEY=222", b"KEY=2222222\n", b"KEY=2222222\n"]
+
+
+def test_one_that_never_holds_still_is_told_by_its_name(app):
+    file, end, generations = app / ".env", threading.Event(), itertools.count()
+    pieces = 10
+
+    def write() -> None:
+        with file.open("r+b", buffering=0) as opened:
+            while not end.wait(0.002):
+                piece, generation = next(generations) % pieces, next(generations) // pieces
+                opened.seek(piece * 8)
+                opened.write(f"{generation:07}\n".encode())
+
+    file.write_bytes(b"0000000\n" * pieces)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        found, members = tar_of(str(file), f"{app}/uploads/a.txt")
+    finally:
+        end.set()
+        writer.join()
+    assert list(found) == ["KIT_FILE_CHANGED"]
+    assert found["KIT_FILE_CHANGED"].endswith(f": {file}")
+    assert members[f"{app}/uploads/a.txt"] == b"hello"
+
+
+def test_links_that_lead_out_are_counted_and_the_first_ones_named(app):
+    uploads = app / "uploads"
+    for number in range(5):
+        (uploads / f"out{number}").symlink_to(f"../../out{number}")
+    paths = [str(uploads / name) for name in ("link", *(f"out{n}" for n in range(5)))]
+    found, members = tar_of(*paths, below=str(uploads))
+    assert list(found) == ["KIT_LINK_LEADS_OUT"]
+    assert found["KIT_LINK_LEADS_OUT"].startswith("5 of the kit, links that lead out of")
+    named = ", ".join(f"{uploads}/out{number}" for number in range(3))
+    assert found["KIT_LINK_LEADS_OUT"].endswith(f": {named} and 2 more")
+    assert members[f"{uploads}/link"] == "2a.txt"
+    assert members[f"{uploads}/out0"] == "2../../out0"
+
+
+def test_a_file_with_two_names_is_in_it_once_and_a_set_uid_one_without_that(app):
+    os.link(app / ".env", app / "second")
+    (app / "uploads/a.txt").chmod(0o4755)
+    found, members = tar_of(f"{app}/.env", f"{app}/second", f"{app}/uploads/a.txt")
+    assert list(found) == ["KIT_SETUID"]
+    assert members[f"{app}/second"] == f"1{app}/.env".replace("1/", "1", 1)
+
+
+def test_a_walk_is_not_ended_by_a_folder_that_goes(app):
+    told = Told()
+    entries = walk([str(app)], told)
+    next(entries)
+    (app / "uploads/deep").mkdir()
+    seen = []
+    for entry in entries:
+        seen.append(entry.path)
+        if entry.path == str(app / "uploads"):
+            (app / "uploads/deep").rmdir()
+    assert str(app / "uploads/a.txt") in seen
+    assert [found["code"] for found in told.findings()] == ["FILE_GONE"]

@@ -76,7 +76,7 @@ def test_the_kit_is_shared_by_the_databases():
     without = costs.night_requests(two, 1, 1, 7)
     assert (
         costs.night_requests(dataclasses.replace(two, paths=("/srv",)), 1, 1, 7) - without
-        == (10 + 8 + 2) / 2
+        == (10 + 7 + 2) / 2
     )
 
 
