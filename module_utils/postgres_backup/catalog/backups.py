@@ -8,16 +8,19 @@ from datetime import datetime
 from typing import Literal, TypedDict, cast
 
 from ..clock import format_timestamp
-from ..errors import BadBackupError, UsageError
+from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..s3.client import StoredObject
-from ..s3.store import Store
+from ..s3.store import Store, Unreadable
 from ..settings import Settings
 from ..text import nearest
-from .manifest import Manifest, Proof, ServerIdentity, may_lack_rows, parse
+from .manifest import Manifest, Proof, ServerIdentity, may_lack_rows, parse, unreadable
 from .names import BackupName, Layout
 from .owners import advice, owners
+from .reader import MOST_BYTES
 
 LATEST = "latest"
+#: objects directly under a prefix that are looked at: a backup a quarter of an hour, for two years
+_MOST_BACKUPS = 100_000
 #: bad: not what its manifest says; foreign: of another database or server; proven: read to its end,
 #: or restored; good: has a manifest; unproven: has none
 State = Literal["bad", "foreign", "proven", "good", "unproven"]
@@ -53,8 +56,8 @@ class Backup:
     :param manifest: what its manifest says; None for objects without one (made by scripts, or by a
         run that died before the end).
     :param problem: why it is not good although it has a manifest; empty where all is well.
-    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_NEWER,
-        MANIFEST_OF_ANOTHER, SIZE_DIFFERS or TABLES_REWRITTEN.
+    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_UNREADABLE,
+        MANIFEST_NEWER, MANIFEST_OF_ANOTHER, SIZE_DIFFERS or TABLES_REWRITTEN.
     :param ours: its manifest names this database and this server.
     :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
     """
@@ -160,14 +163,15 @@ class Catalog:
 
     def _under(self, layout: Layout) -> list[Backup]:
         objects = {}
-        for item in self.store.list(layout.root, delimiter="/"):
+        for item in self.store.list(layout.root, delimiter="/", most=_MOST_BACKUPS):
             name = BackupName.parse(item.key[len(layout.root) :])
             if name:
                 objects[name] = item
-        keys = {item.key for item in self.store.list(layout.root + "manifests/")}
+        manifests_at = self.store.list(layout.root + "manifests/", most=_MOST_BACKUPS)
+        keys = {item.key for item in manifests_at}
         wanted = {layout.manifest(name) for name in objects}
         self._lonely += [(layout, key) for key in keys - wanted]
-        manifests = dict(self.store.get_many(keys & wanted, _parsed))
+        manifests = dict(self.store.get_many(keys & wanted, _parsed, MOST_BYTES))
         return [
             self._join(layout, name, item, manifests.get(layout.manifest(name)))
             for name, item in objects.items()
@@ -217,10 +221,9 @@ class Catalog:
         """
         keys = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
-            data = self.store.get(key)
             try:
-                manifest = parse(data or b"", key)
-            except BadBackupError:  # whose it is cannot be told
+                manifest = parse(self.store.get(key, MOST_BYTES) or b"", key)
+            except Unreadable:  # whose it is cannot be told
                 continue
             name = BackupName.parse(manifest["name"])
             whose = (manifest["database"], manifest["server"].get("name"))
@@ -276,10 +279,14 @@ class Catalog:
         return f"s3://{self.settings.s3_bucket}/{self.layout.root}"
 
 
-def _parsed(key: str, data: bytes | None) -> tuple[str, Manifest | BadBackupError | None]:
+def _parsed(
+    key: str, data: bytes | PostgresBackupError | None
+) -> tuple[str, Manifest | BadBackupError | None]:
     """A key with its manifest, with what is wrong with that, or with None where it has gone."""
     if data is None:
         return key, None
+    if isinstance(data, PostgresBackupError):
+        return key, unreadable(key, data)
     try:
         return key, parse(data, key)
     except BadBackupError as error:
