@@ -70,7 +70,8 @@ def read(text: str) -> Globals:
             statements.append(_Parser(words).statement())
         except _Unknown:
             if not _NOT_OURS.match(whole):
-                left_out.append(printable(whole[:_QUOTED]))
+                # not what is quoted: it may be a password
+                left_out.append(printable(whole.partition("'")[0][:_QUOTED]))
     return Globals(tuple(statements), tuple(left_out))
 
 

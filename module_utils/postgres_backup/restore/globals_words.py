@@ -79,7 +79,7 @@ def statements(text: str) -> Iterator[tuple[list[Word], str]]:
             at = end + len(match[0]) if end >= 0 else len(text)
         if kind == "end":
             if words:
-                yield words, text[begin : begin + _BEGINNING]
+                yield words, text[begin : min(at, begin + _BEGINNING)]
             words = []
             continue
         if not words:
