@@ -1,5 +1,5 @@
-"""What somebody may write who can write to the bucket, and nothing else: manifests, roles and events
-that are forged, one fault at a time.
+"""What somebody may write who can write to the bucket, and nothing else: manifests, roles and
+events that are forged, one fault at a time.
 """
 
 from __future__ import annotations
