@@ -39,6 +39,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "The manifest cannot be read. The backup itself may be whole: `postgres-backup "
             "verify FILE` finds out, and writes a new manifest."
         ),
+        ("MANIFEST_UNREADABLE",): (
+            "The store does not hand the manifest out, or it is larger than any manifest. "
+            "Nothing is known of that backup, so it neither counts nor goes. Ask who else has a "
+            "key to the bucket."
+        ),
         ("MANIFEST_NEWER",): (
             "A newer version of this program wrote the manifest. Upgrade this one."
         ),
@@ -130,6 +135,23 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ): (
             "A setting of the database, or of a role, could not be set, for want of a right "
             "or in another version. Set it by hand if you need it."
+        ),
+        ("PRIVILEGE_LEFT_OUT",): (
+            "The backup names a right to the database that PostgreSQL does not have, or not yet."
+        ),
+        ("ROLES_WITH_POWER",): (
+            "The restore makes roles that may do more than own a database: superusers, roles that "
+            "may make others or pass over row security, members of PostgreSQL's own roles. The "
+            "message names each. Did you have them? Whoever may write to the bucket may have "
+            "added them."
+        ),
+        ("SETTINGS_WITH_POWER",): (
+            "The backup sets what loads or runs code on the server, or changes in whose name "
+            "something runs. The message names each."
+        ),
+        ("GLOBALS_LEFT_OUT",): (
+            "The file of roles holds statements that `pg_dumpall` does not write. They were passed "
+            "over: nothing of that file is run as it stands."
         ),
         ("SCHEMA_DIFFERS",): (
             "All rows are equal, but the definitions read differently: another minor "
@@ -318,6 +340,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ("LEFT_BEHIND",): (
             "A failed backup could not remove an object that it had made; it is named. "
             "Delete it by hand."
+        ),
+        ("EVENT_UNREADABLE",): (
+            "An entry of the journal is not what such an entry is. The others are told of. Ask who "
+            "else has a key to the bucket."
         ),
         ("JOURNAL_NOT_WRITTEN",): (
             "What happened has happened, but the note about it could not be written."

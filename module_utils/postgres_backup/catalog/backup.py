@@ -46,8 +46,8 @@ class Backup:
     :param manifest: what its manifest says; None for objects without one (made by scripts, or by a
         run that died before the end).
     :param problem: why it is not good although it has a manifest; empty where all is well.
-    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_NEWER,
-        MANIFEST_OF_ANOTHER, SIZE_DIFFERS or TABLES_REWRITTEN.
+    :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_UNREADABLE,
+        MANIFEST_NEWER, MANIFEST_OF_ANOTHER, SIZE_DIFFERS or TABLES_REWRITTEN.
     :param ours: its manifest names this database and this server.
     :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
     :param whose: of another server that has the same name, whose; then it is not ours.
@@ -80,10 +80,7 @@ class Backup:
     def since(self) -> datetime | None:
         """When its server took its first backup; None where it does not say."""
         text = self.manifest["server"].get("since") if self.manifest else None
-        try:
-            return parse_timestamp(str(text)) if text else None
-        except ValueError:
-            return None
+        return parse_timestamp(text) if text else None
 
     @property
     def key(self) -> str:

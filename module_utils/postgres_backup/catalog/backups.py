@@ -7,24 +7,27 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from ..clock import utc_now
-from ..errors import BadBackupError, UsageError
+from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import finding
 from ..machine import identity
 from ..machine.identity import Mark
 from ..s3.client import StoredObject
-from ..s3.store import Store
+from ..s3.store import Store, Unreadable
 from ..settings import Settings
 from ..text import nearest
 from . import said, servers
 from .backup import Backup, BackupLine, State
-from .manifest import Manifest, may_lack_rows, parse
+from .manifest import Manifest, may_lack_rows, parse, unreadable
 from .names import BackupName, Layout
 from .owners import advice, owners
+from .reader import MOST_BYTES
 
 #: whoever asks for backups gets to know here what one is
 __all__ = ["LATEST", "Backup", "BackupLine", "Catalog", "State", "layout_for", "newest_good"]
 
 LATEST = "latest"
+#: objects directly under a prefix that are looked at: a backup a quarter of an hour, for two years
+_MOST_BACKUPS = 100_000
 
 
 class Catalog:
@@ -85,18 +88,19 @@ class Catalog:
 
     def _under(self, layout: Layout) -> list[Backup]:
         objects = {}
-        for item in self.store.list(layout.root, delimiter="/"):
+        for item in self.store.list(layout.root, delimiter="/", most=_MOST_BACKUPS):
             name = BackupName.parse(item.key[len(layout.root) :])
             if name:
                 objects[name] = item
-        below = {item.key for item in self.store.list(layout.root + "manifests/")}
+        manifests_at = self.store.list(layout.root + "manifests/", most=_MOST_BACKUPS)
+        below = {item.key for item in manifests_at}
         told = {key for key in below if said.is_said(layout.root, key)}
         keys = below - told
         whose = (self.settings.server_name, self.database)
         self._said = said.both(self._said, said.read(told, layout.root, *whose))
         wanted = {layout.manifest(name) for name in objects}
         self._lonely += [(layout, key) for key in keys - wanted]
-        manifests = dict(self.store.get_many(keys & wanted, _parsed))
+        manifests = dict(self.store.get_many(keys & wanted, _parsed, MOST_BYTES))
         return [
             self._join(layout, name, item, manifests.get(layout.manifest(name)))
             for name, item in objects.items()
@@ -146,10 +150,9 @@ class Catalog:
         """
         keys = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
-            data = self.store.get(key)
             try:
-                manifest = parse(data or b"", key)
-            except BadBackupError:  # whose it is cannot be told
+                manifest = parse(self.store.get(key, MOST_BYTES) or b"", key)
+            except Unreadable:  # whose it is cannot be told
                 continue
             name = BackupName.parse(manifest["name"])
             whose = (manifest["database"], manifest["server"].get("name"))
@@ -221,10 +224,14 @@ class Catalog:
         return f"s3://{self.settings.s3_bucket}/{self.layout.root}"
 
 
-def _parsed(key: str, data: bytes | None) -> tuple[str, Manifest | BadBackupError | None]:
+def _parsed(
+    key: str, data: bytes | PostgresBackupError | None
+) -> tuple[str, Manifest | BadBackupError | None]:
     """A key with its manifest, with what is wrong with that, or with None where it has gone."""
     if data is None:
         return key, None
+    if isinstance(data, PostgresBackupError):
+        return key, unreadable(key, data)
     try:
         return key, parse(data, key)
     except BadBackupError as error:

@@ -4,32 +4,43 @@ night was like.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TypedDict, cast
+from typing import Annotated, TypedDict, cast
 
 from ..clock import format_time, utc_now
-from ..errors import StoreError
+from ..errors import PostgresBackupError, StoreError
 from ..findings import Finding, finding
 from ..machine import state
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_bytes, human_seconds
 from . import journal
+from .kinds import Moment, Most, Number, Text, Whole
 from .names import Layout
+from .reader import Unfit, fitted, load
 
 _KEY = re.compile(
     r"(?:[^/]+/)?journal/(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})-(?P<event>.+)\.json"
 )
 
 
+#: events that cannot be read, by name; the rest is counted
+_MOST_NAMED = 10
+#: bytes of one event at most; a prune names all that it deleted
+_MOST_BYTES = 4 * 1024 * 1024
+_Count = Annotated[int, Whole()]
+_Seconds = Annotated[float, Number()]
+#: backups that one prune deleted, tables that one restore brought back
+_MOST_TOLD = 100_000
+
+
 class _Event(TypedDict):
-    at: str
-    event: str
+    at: Annotated[str, Moment()]
+    event: Annotated[str, Text(64)]
     server: str
-    database: str
+    database: Annotated[str, Text(255)]
 
 
 class Event(_Event, total=False):
@@ -40,20 +51,20 @@ class Event(_Event, total=False):
     """
 
     backup: str
-    bytes: int
-    dump_bytes: int
-    rows: int
-    seconds: float
-    downtime_seconds: float
-    kept_database: str
+    bytes: _Count
+    dump_bytes: _Count
+    rows: _Count
+    seconds: _Seconds
+    downtime_seconds: _Seconds
+    kept_database: str | None
     #: of a prune: each ``backup`` and ``reason``
-    deleted: list[Mapping[str, str]]
+    deleted: Annotated[list[Mapping[str, str]], Most(_MOST_TOLD)]
     #: of a restore of tables: each at least ``table``
-    tables: list[Mapping[str, object]]
+    tables: Annotated[list[object], Most(_MOST_TOLD)]
     #: of a failure: the message, its kind (see ``errors.reason``), and its findings
     reason: str
     kind: str
-    findings: list[Finding]
+    findings: Annotated[list[Finding], Most(_MOST_TOLD)]
 
 
 class RunOfDatabase(TypedDict):
@@ -86,21 +97,41 @@ class History(TypedDict):
     findings: list[Finding]
 
 
-def events(settings: Settings, store: Store, since: datetime, database: str = "") -> list[Event]:
-    """What happened since then, newest first; what cannot be read is left out.
+class Happened(TypedDict):
+    """Events, newest first, and findings: those that cannot be read."""
+
+    events: list[Event]
+    findings: list[Finding]
+
+
+def happened(settings: Settings, store: Store, since: datetime, database: str = "") -> Happened:
+    """What happened since then. An event that cannot be read is a finding, and hides no other.
 
     :param database: only what happened to this one. A server without a name in the settings
         (nothing but a bucket is known) hears of all servers.
     """
     keys = [key for root in _roots(settings) for key in _keys(store, root, since)]
-    wanted = [
-        event
-        for event in store.get_many(dict.fromkeys(keys), _parse)
-        if event
-        and settings.server_name in ("", event["server"])
-        and database in ("", event["database"])
-    ]
-    return sorted(wanted, key=lambda event: (event["at"], event["event"]), reverse=True)
+    events: list[Event] = []
+    findings: list[Finding] = []
+    for event, unread in store.get_many(dict.fromkeys(keys), _parse, _MOST_BYTES):
+        if unread:
+            findings.append(unread)
+        if (
+            event
+            and settings.server_name in ("", event["server"])
+            and database in ("", event["database"])
+        ):
+            events.append(event)
+    if len(findings) > _MOST_NAMED:
+        more = f"and {len(findings) - _MOST_NAMED} more events"
+        findings[_MOST_NAMED:] = [finding("EVENT_UNREADABLE", more)]
+    events.sort(key=lambda event: (event["at"], event["event"]), reverse=True)
+    return {"events": events, "findings": findings}
+
+
+def events(settings: Settings, store: Store, since: datetime, database: str = "") -> list[Event]:
+    """The events of :func:`happened`."""
+    return happened(settings, store, since, database)["events"]
 
 
 def _roots(settings: Settings) -> list[str]:
@@ -120,9 +151,9 @@ def _roots(settings: Settings) -> list[str]:
 def _keys(store: Store, root: str, since: datetime) -> list[str]:
     first = format_time(since)
     folder = root if root.endswith("journal/") else ""
-    whole = [item.key for item in store.list(root, after=folder + first if folder else "")]
     base = len(root.removesuffix("journal/"))
-    matches = [(key, _KEY.fullmatch(key[base:])) for key in whole]
+    whole = store.list(root, after=folder + first if folder else "")
+    matches = ((item.key, _KEY.fullmatch(item.key[base:])) for item in whole)
     return [
         key
         for key, match in matches
@@ -132,16 +163,18 @@ def _keys(store: Store, root: str, since: datetime) -> list[str]:
     ]
 
 
-def _parse(_key: str, data: bytes | None) -> Event | None:
+def _parse(
+    key: str, data: bytes | PostgresBackupError | None
+) -> tuple[Event | None, Finding | None]:
+    """An event, or a finding where it cannot be read; neither where it has gone."""
+    if data is None:
+        return None, None
+    if isinstance(data, PostgresBackupError):
+        return None, finding("EVENT_UNREADABLE", f"{key} cannot be read: {data.message}")
     try:
-        fields: object = json.loads(data or b"")
-    except ValueError:
-        return None
-    if not isinstance(fields, dict):
-        return None
-    if not all(isinstance(fields.get(name), str) for name in ("at", "event", "server")):
-        return None
-    return cast(Event, {"database": ""} | fields)
+        return fitted({"database": ""} | load(data, _MOST_BYTES), Event), None
+    except Unfit as error:
+        return None, finding("EVENT_UNREADABLE", f"{key} cannot be read: {error}")
 
 
 def history(settings: Settings, days: float = 7, database: str = "") -> History:
@@ -151,17 +184,18 @@ def history(settings: Settings, days: float = 7, database: str = "") -> History:
     A store that cannot be reached leaves what the server itself knows.
     """
     findings: list[Finding] = []
-    happened: list[Event] = []
+    told: list[Event] = []
     remembered = cast(LastRun, state.read(settings, state.LAST_RUN) if settings.server_name else {})
     try:
         store = Store(settings)
         store.check()
-        happened = events(
+        read = happened(
             settings,
             store,
             utc_now() - timedelta(days=days),
             settings.for_database(database) if database and settings.databases else database,
         )
+        told, findings = read["events"], read["findings"]
     except StoreError as error:
         if not remembered:
             raise
@@ -171,7 +205,7 @@ def history(settings: Settings, days: float = 7, database: str = "") -> History:
                 f"{error.message} What follows is this server's own memory of its last run",
             )
         )
-    return {"changed": False, "events": happened, "last_run": remembered, "findings": findings}
+    return {"changed": False, "events": told, "last_run": remembered, "findings": findings}
 
 
 def lines(told: History) -> list[str]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import TypedDict
 
 from ..clock import parse_time
+from ..errors import BadBackupError, PostgresBackupError
 from ..s3.store import Store
 from ..settings import Settings
-from .manifest import KitManifest
+from .manifest import KitManifest, parse_kit
 
 _NAME = re.compile(
     r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?",
     re.ASCII,
 )
+
+#: bytes of a kit's manifest at most; it names paths and recipients
+_MOST_BYTES = 1024 * 1024
 
 
 class KitLine(TypedDict):
@@ -67,7 +70,7 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
     objects = {item.key: item for item in store.list(root)}
     names = [name for key in objects if (name := _NAME.fullmatch(key.removeprefix(root)))]
     described = objects.keys() & {manifest_key(settings, name[0]) for name in names}
-    manifests = dict(store.get_many(described, _parse))
+    manifests = dict(store.get_many(described, _parse, _MOST_BYTES))
     kits = []
     for name in names:
         item, taken_at = objects[root + name[0]], parse_time(name["time"])
@@ -82,36 +85,16 @@ def manifest_key(settings: Settings, name: str) -> str:
     return f"{root_of(settings)}{name.split('.')[0]}.json"
 
 
-def _parse(key: str, data: bytes | None) -> tuple[str, KitManifest | None]:
-    """A key with what its manifest says; with None where that is damaged, so that one spoiled
+def _parse(key: str, data: bytes | PostgresBackupError | None) -> tuple[str, KitManifest | None]:
+    """A key with what its manifest says; with None where that cannot be read, so that one spoiled
     object does not hide the other kits. Such a kit is nobody's, and stays.
     """
-    try:
-        fields: object = json.loads(data or b"")
-    except (ValueError, RecursionError):
+    if not isinstance(data, bytes):
         return key, None
-    right = (
-        isinstance(fields, dict)
-        and isinstance(fields.get("server"), dict)
-        and isinstance(fields["server"].get("name"), str)
-        and isinstance(fields.get("bytes"), int)
-        and isinstance(fields.get("sha256"), str)
-        and _are_strings(fields.get("paths", []))
-        and _are_counts(fields.get("folders", {}))
-        and all(isinstance(fields.get(name, 0), int) for name in ("files", "file_bytes"))
-    )
-    return key, cast(KitManifest, fields) if right else None
-
-
-def _are_strings(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _are_counts(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(one, dict) and all(isinstance(one.get(k), int) for k in ("files", "bytes"))
-        for one in value.values()
-    )
+    try:
+        return key, parse_kit(data, key)
+    except BadBackupError:
+        return key, None
 
 
 def newest_kit(settings: Settings) -> KitLine | None:

@@ -1,13 +1,20 @@
-"""The manifest: what is in a backup, and the numbers that prove it. JSON, ``schema: 1``."""
+"""The manifest: what is in a backup, and the numbers that prove it. JSON, ``schema: 1``.
+
+What each field may hold is said here, in its type; :mod:`reader` sees to it that nothing else is
+ever read.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
-from ..errors import BadBackupError
+from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
+from .kinds import Moment, Most, Number, OneOf, Sha256, Text, Whole
+from .reader import Unfit, fitted, load
 
 if TYPE_CHECKING:  # listings need no inspector
     from ..stream.inspector import Report
@@ -15,14 +22,28 @@ if TYPE_CHECKING:  # listings need no inspector
 SCHEMA = 1
 #: tables that are named where two manifests differ
 _MOST_NAMED = 10
+_Sha256 = Annotated[str, Sha256()]
+#: empty where nobody reckoned it
+_MaybeSha256 = Annotated[str, Text(64, "(?:[0-9a-f]{64})?")]
+#: a name of PostgreSQL's: 63 bytes, or what a server was built for
+_Name = Annotated[str, Text(255)]
+#: two of them as ``pg_dump`` writes them, each letter of which may be a doubled quote
+_TableName = Annotated[str, Text(1100)]
+#: a locale, as an operating system or ICU calls it; none is a path
+_LocaleName = Annotated[str, Text(255, "[^/]*")]
+_When = Annotated[str, Moment()]
+#: ``16.4``, ``17beta1``, ``15.4 (Debian 15.4-1)``; empty where nobody knows
+_Version = Annotated[str, Text(255, r"(?:[0-9]{1,3}(?:[. a-z].*)?)?")]
+#: tables, of which a manifest names more than of anything else
+_MOST_TABLES = 125_000
 
 
 class TableRecord(TypedDict):
     """The rows of one table: how many, their bytes in the dump, and their hash (hexadecimal)."""
 
-    rows: int
-    bytes: int
-    sha256: str
+    rows: Annotated[int, Whole()]
+    bytes: Annotated[int, Whole()]
+    sha256: _Sha256
 
 
 class ServerIdentity(TypedDict, total=False):
@@ -30,43 +51,46 @@ class ServerIdentity(TypedDict, total=False):
 
     name: str
     host: str
-    port: int
+    port: Annotated[int, Whole(0, 65535)]
     container: str
     system_identifier: str
     #: when the postmaster started, in microseconds since 1970; see ``machine/identity``
-    started: str
+    started: Annotated[str, Text(20, "[0-9]*")]
     #: the machine that took the backup: a hash of its id, and its name
-    machine: str
-    machine_name: str
-    #: when the first backup of this server was taken from there, a timestamp
-    since: str
+    machine: Annotated[str, Text(64, "[0-9a-f]*")]
+    machine_name: _Name
+    #: when the first backup of this server was taken from there
+    since: _When
 
 
-class Locale(TypedDict):
+class Locale(TypedDict, total=False):
     """How a database sorts and classifies letters; ``locale`` and ``icu_rules`` of ICU and the
     builtin provider.
     """
 
-    provider: str
-    collate: str
-    ctype: str
-    locale: str | None
-    icu_rules: str | None
+    provider: Annotated[str, OneOf("", "c", "i", "b")]
+    collate: _LocaleName
+    ctype: _LocaleName
+    locale: _LocaleName | None
+    icu_rules: Annotated[str, Text(100_000)] | None
 
 
 class Extension(TypedDict):
-    name: str
-    version: str
-    schema: str
+    name: _Name
+    version: _Name
+    schema: _Name
 
 
-class Privilege(TypedDict):
-    """One grant on a database; ``role`` is empty for everybody."""
-
-    role: str
-    privilege: str
+class _Privilege(TypedDict):
+    role: _Name
+    privilege: Annotated[str, OneOf("CREATE", "CONNECT", "TEMPORARY", "TEMP")]
     grantable: bool
-    grantor: str | None
+
+
+class Privilege(_Privilege, total=False):
+    """One grant on a database; ``role`` is empty for everybody; ``grantor`` is not always noted."""
+
+    grantor: _Name | None
 
 
 class DatabaseSetting(TypedDict):
@@ -75,13 +99,13 @@ class DatabaseSetting(TypedDict):
     ``setting`` is ``name=value``.
     """
 
-    role: str
-    setting: str
+    role: _Name
+    setting: Annotated[str, Text(100_000)]
 
 
 class Encryption(TypedDict):
     kind: str
-    recipients: list[str]
+    recipients: Annotated[list[str], Most(1000)]
 
 
 class GlobalsRecord(TypedDict):
@@ -90,7 +114,7 @@ class GlobalsRecord(TypedDict):
     """
 
     key: str
-    bytes: int
+    bytes: Annotated[int, Whole()]
     passwords: bool
 
 
@@ -100,20 +124,20 @@ class Proof(TypedDict):
     ``kind``: how it was proven, ``verify``. ``by``: the server that did it.
     """
 
-    kind: str
-    at: str
+    kind: Annotated[str, Text(64)]
+    at: _When
     by: str
 
 
 class _Required(TypedDict):
     name: str
-    database: str
+    database: _Name
     server: ServerIdentity
-    bytes: int
-    dump_bytes: int
-    rows: int
-    sha256: str
-    tables: dict[str, TableRecord]
+    bytes: Annotated[int, Whole()]
+    dump_bytes: Annotated[int, Whole()]
+    rows: Annotated[int, Whole()]
+    sha256: _Sha256
+    tables: Annotated[dict[_TableName, TableRecord], Most(_MOST_TABLES)]
 
 
 class Manifest(_Required, total=False):
@@ -122,48 +146,54 @@ class Manifest(_Required, total=False):
     Backups that were adopted or verified have no more than can be known without their server.
     """
 
-    schema: int
-    started_at: str
-    ended_at: str | None
-    seconds: float | None
-    postgresql_version: str
-    pg_dump_version: str
-    encoding: str
+    schema: Annotated[int, Whole(1, 1)]
+    started_at: _When
+    ended_at: _When | None
+    seconds: Annotated[float, Number()] | None
+    postgresql_version: _Version
+    pg_dump_version: Annotated[str, Text(255)]
+    encoding: Annotated[str, Text(64, r"[A-Za-z0-9_ -]*")]
     locale: Locale
-    owner: str
-    comment: str | None
-    connection_limit: int
-    tablespace: str | None
+    owner: _Name
+    comment: Annotated[str, Text(1_000_000)] | None
+    connection_limit: Annotated[int, Whole(-1, 2**31 - 1)]
+    tablespace: _Name | None
     extensions: list[Extension]
-    roles: list[str]
+    roles: Annotated[list[_Name], Most(100_000)]
     settings: list[DatabaseSetting]
     privileges: list[Privilege] | None
-    format: str
-    compression: str
+    format: Annotated[str, OneOf("plain", "custom")]
+    compression: Annotated[str, OneOf("gzip", "zstd", "none")]
     encryption: Encryption | None
-    partial: str
-    database_bytes: int | None
-    dump_sha256: str
-    schema_sha256: str
+    partial: Annotated[str, Text(1_000_000)]
+    database_bytes: Annotated[int, Whole()] | None
+    dump_sha256: _MaybeSha256
+    schema_sha256: _MaybeSha256
     globals: GlobalsRecord | None
-    large_objects: int
+    large_objects: Annotated[int, Whole()]
     proofs: list[Proof]
     adopted: bool
     #: tables that may lack rows although the dump ended well
-    rewritten: list[str]
+    rewritten: Annotated[list[_TableName], Most(_MOST_TABLES)]
+
+
+class KitServer(TypedDict):
+    """Whose kit it is; always there."""
+
+    name: str
 
 
 class FolderRecord(TypedDict):
     """Files and links in a folder of a kit, at any depth, and their bytes."""
 
-    files: int
-    bytes: int
+    files: Annotated[int, Whole()]
+    bytes: Annotated[int, Whole()]
 
 
 class _KitRequired(TypedDict):
-    server: ServerIdentity
-    bytes: int
-    sha256: str
+    server: KitServer
+    bytes: Annotated[int, Whole()]
+    sha256: _Sha256
 
 
 class KitManifest(_KitRequired, total=False):
@@ -172,33 +202,20 @@ class KitManifest(_KitRequired, total=False):
     ``file_bytes``: of the files; ``tar_bytes``: of the archive; ``bytes``: of the object.
     """
 
-    schema: int
+    schema: Annotated[int, Whole(1, 1)]
     name: str
     paths: list[str]
-    started_at: str
-    ended_at: str
-    files: int
-    file_bytes: int
-    tar_bytes: int
-    tar_sha256: str
+    started_at: _When
+    ended_at: _When
+    files: Annotated[int, Whole()]
+    file_bytes: Annotated[int, Whole()]
+    tar_bytes: Annotated[int, Whole()]
+    tar_sha256: _MaybeSha256
     encryption: Encryption | None
     #: each of the paths, and the largest folders a little below them
-    folders: dict[str, FolderRecord]
+    folders: dict[Annotated[str, Text(4096)], FolderRecord]
     #: it held far less than the one before
     fell_short: bool
-
-
-#: what every manifest has, and of which kind; whoever reads one relies on it
-_REQUIRED = {
-    "name": str,
-    "database": str,
-    "server": dict,
-    "bytes": int,
-    "dump_bytes": int,
-    "rows": int,
-    "sha256": str,
-    "tables": dict,
-}
 
 
 def dump(manifest: Manifest | KitManifest) -> bytes:
@@ -212,37 +229,55 @@ def dump(manifest: Manifest | KitManifest) -> bytes:
 def parse(data: bytes, key: str) -> Manifest:
     """A manifest from the store.
 
-    :raises BadBackupError: it is not JSON, of a newer schema, or lacks what every manifest has.
+    :raises BadBackupError: it is not JSON, of a newer schema, or a field does not hold what such a
+        field may.
     """
     try:
-        read: object = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        fields = load(data)
+        _require_schema(fields.get("schema"), key)
+        return fitted(fields, Manifest)
+    except Unfit as error:
         raise _damaged(key, str(error)) from None
-    fields = read if isinstance(read, dict) else {}
-    version = fields.get("schema")
+
+
+def parse_kit(data: bytes, key: str) -> KitManifest:
+    """The manifest of a kit, in the same way.
+
+    :raises BadBackupError: as :func:`parse`.
+    """
+    try:
+        fields = load(data)
+        _require_schema(fields.get("schema", SCHEMA), key)
+        return fitted(fields, KitManifest)
+    except Unfit as error:
+        raise _damaged(key, str(error)) from None
+
+
+def unreadable(key: str, why: PostgresBackupError) -> BadBackupError:
+    """The store does not hand out a manifest; nothing is known of what it tells of."""
+    return BadBackupError(
+        f"The manifest {key} cannot be read: {why.message}",
+        why.hint or "Ask who else has a key to the bucket",
+        [finding("MANIFEST_UNREADABLE", why.message)],
+    )
+
+
+def _require_schema(version: object, key: str) -> None:
     if isinstance(version, int) and version > SCHEMA:
+        told = str(version) if version < 1000 else "of another kind"
         raise BadBackupError(
-            f"The manifest {key} has schema {version}; this program reads {SCHEMA}",
+            f"The manifest {key} has schema {told}; this program reads {SCHEMA}",
             "Use the version of postgres-backup that wrote it, or a newer one",
-            [finding("MANIFEST_NEWER", f"schema {version}")],
+            [finding("MANIFEST_NEWER", f"schema {told}")],
         )
     if version != SCHEMA:
-        raise _damaged(key, "it is not one of ours")
-    wrong = [name for name, kind in _REQUIRED.items() if not isinstance(fields.get(name), kind)]
-    if "tables" not in wrong:
-        tables = fields["tables"].items()
-        wrong += [f"tables.{name}" for name, record in tables if not _is_table(record)][:3]
-    if wrong:
-        raise _damaged(key, f"no sensible {', '.join(wrong)}")
-    return cast(Manifest, fields)  # what whoever reads one relies on was looked at
+        raise Unfit("it is not one of ours")
 
 
-def _is_table(record: object) -> bool:
-    return (
-        isinstance(record, dict)
-        and isinstance(record.get("rows"), int)
-        and isinstance(record.get("sha256"), str)
-    )
+def major_of(version: str) -> int:
+    """16 of ``16.4`` and of ``16beta1``; 0 where nobody knows."""
+    digits = re.match("[0-9]+", version)
+    return int(digits[0]) if digits else 0
 
 
 def may_lack_rows(tables: Sequence[str]) -> str:

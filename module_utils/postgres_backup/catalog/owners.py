@@ -8,11 +8,12 @@ import re
 from collections.abc import Sequence
 from typing import TypedDict
 
-from ..errors import BadBackupError
+from ..errors import BadBackupError, PostgresBackupError
 from ..s3.store import Store
 from ..settings import Settings
 from .manifest import parse
 from .names import BackupName, Layout
+from .reader import MOST_BYTES
 
 _MANIFEST = re.compile(r"(?:[^/]+/)?manifests/[^/]+\.json")
 
@@ -33,7 +34,7 @@ def owners(settings: Settings, store: Store) -> list[Owner]:
     root = Layout(settings.s3_prefix).root
     keys = [item.key for item in store.list(root) if _MANIFEST.fullmatch(item.key[len(root) :])]
     known: dict[tuple[str, str], Owner] = {}
-    for whose in store.get_many(keys, _whose):
+    for whose in store.get_many(keys, _whose, MOST_BYTES):
         if whose is None:
             continue
         server, database, name = whose
@@ -46,10 +47,12 @@ def owners(settings: Settings, store: Store) -> list[Owner]:
     return sorted(known.values(), key=lambda owner: owner["newest"], reverse=True)
 
 
-def _whose(key: str, data: bytes | None) -> tuple[str, str, str] | None:
+def _whose(key: str, data: bytes | PostgresBackupError | None) -> tuple[str, str, str] | None:
     """Server, database and name in a manifest; None where it cannot be told."""
+    if not isinstance(data, bytes):
+        return None
     try:
-        manifest = parse(data or b"", key)
+        manifest = parse(data, key)
     except BadBackupError:
         return None
     if BackupName.parse(manifest["name"]) is None or not manifest["server"].get("name"):

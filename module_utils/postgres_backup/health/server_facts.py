@@ -307,7 +307,7 @@ def _failure(settings: Settings, event: Event) -> Failure:
 def _table_names(event: Event) -> list[str]:
     """Of a restore of tables: a failed one names what was asked for."""
     tables: Sequence[object] = event.get("tables") or []
-    return [str(table["table"] if isinstance(table, dict) else table) for table in tables]
+    return [str(table.get("table", "") if isinstance(table, dict) else table) for table in tables]
 
 
 def _tables(backups: Sequence[Backup]) -> list[TableFacts]:

@@ -10,6 +10,8 @@ from psycopg import sql
 
 from ..errors import DatabaseError
 from ..findings import Finding, finding
+from ..text import printable
+from . import parameters
 from .connection import first_line, value
 from .facts import DatabaseFacts, DatabaseSetting, Grant
 
@@ -145,8 +147,23 @@ def dress_database(
         with connection.transaction():
             if wanted.grants is not None:
                 _grant(connection, name, wanted.grants)
+                findings += [
+                    finding(
+                        "PRIVILEGE_LEFT_OUT",
+                        f"this version knows no right {printable(grant.privilege[:80])!r} "
+                        "to a database",
+                    )
+                    for grant in wanted.grants
+                    if grant.privilege not in _PRIVILEGES
+                ]
             for setting in wanted.settings:
-                statement = _set(name, setting)
+                variable, _, text = setting.setting.partition("=")
+                if not parameters.is_name(variable):
+                    findings.append(
+                        finding("SETTING_LEFT_OUT", f"{printable(variable)!r} is no setting's name")
+                    )
+                    continue
+                statement = _set(name, setting, variable, text)
                 try:
                     with connection.transaction():
                         connection.execute(statement)
@@ -181,6 +198,15 @@ def dress_database(
     return findings
 
 
+#: what there is to grant on a database
+_PRIVILEGES = {
+    "CREATE": sql.SQL("CREATE"),
+    "CONNECT": sql.SQL("CONNECT"),
+    "TEMPORARY": sql.SQL("TEMPORARY"),
+    "TEMP": sql.SQL("TEMPORARY"),
+}
+
+
 def _grant(connection: psycopg.Connection, name: str, grants: Sequence[Grant]) -> None:
     """The same access list, each right given by whoever gave it (manifests before grantors were
     noted: by the owner).
@@ -195,7 +221,7 @@ def _grant(connection: psycopg.Connection, name: str, grants: Sequence[Grant]) -
     connection.execute(
         sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(database, sql.Identifier(owner))
     )
-    waiting = list(grants)
+    waiting = [grant for grant in grants if grant.privilege in _PRIVILEGES]
     may_grant: set[tuple[str, str]] = set()
     while waiting:
         # who may give it must have got it before; what is left in a circle, or by a grantor unknown
@@ -210,13 +236,16 @@ def _grant(connection: psycopg.Connection, name: str, grants: Sequence[Grant]) -
             grantee = sql.Identifier(grant.role) if grant.role else sql.SQL("PUBLIC")
             option = sql.SQL(" WITH GRANT OPTION" if grant.grantable else "")
             statement = sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(grant.privilege), database, grantee, option
+                _PRIVILEGES[grant.privilege], database, grantee, option
             )
             if grant.grantor not in (None, owner) and _is_member(connection, grant.grantor):
-                statement = sql.SQL("SET LOCAL ROLE {}; {}; RESET ROLE").format(
-                    sql.Identifier(grant.grantor), statement
+                connection.execute(
+                    sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(grant.grantor))
                 )
-            connection.execute(statement)
+                connection.execute(statement)
+                connection.execute("RESET ROLE")
+            else:
+                connection.execute(statement)
             if grant.grantable:
                 may_grant.add((grant.role, grant.privilege))
 
@@ -233,49 +262,14 @@ def _is_member(connection: psycopg.Connection, role: str) -> bool:
     )
 
 
-def _set(name: str, setting: DatabaseSetting) -> sql.Composed:
-    variable, _, text = setting.setting.partition("=")
+def _set(name: str, setting: DatabaseSetting, variable: str, text: str) -> sql.Composed:
     whom = sql.SQL("ALTER DATABASE {}").format(sql.Identifier(name))
     if setting.role:
         whom = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(
             sql.Identifier(setting.role), sql.Identifier(name)
         )
-    return sql.SQL("{} SET {} TO {}").format(
-        whom,
-        sql.SQL(".").join(map(sql.Identifier, variable.split("."))),
-        _setting_value(variable, text),
-    )
-
-
-#: settings whose value is a list of identifiers; pg_dump treats these the same way
-#: (variable_is_guc_list_quote in its dumputils.c)
-_LIST_SETTINGS = frozenset(
-    (
-        "local_preload_libraries",
-        "search_path",
-        "session_preload_libraries",
-        "shared_preload_libraries",
-        "temp_tablespaces",
-        "unix_socket_directories",
-    )
-)
-
-
-def _setting_value(variable: str, text: str) -> sql.Composable:
-    if variable.lower() not in _LIST_SETTINGS:
-        return sql.Literal(text)
-    items = [
-        match[0] if match[0].startswith('"') else match[0].strip()
-        for match in re.finditer(r'"(?:[^"]|"")*"|[^,\s][^,]*', text)
-    ]
-    return (
-        sql.SQL(", ").join(
-            sql.Literal(item[1:-1].replace('""', '"') if item.startswith('"') else item)
-            for item in items
-        )
-        if items
-        else sql.Literal("")
-    )
+    values = parameters.values_of(variable, text)
+    return sql.SQL("{} {}").format(whom, parameters.assignment(variable, values))
 
 
 def limit_connections(connection: psycopg.Connection, name: str, limit: int) -> None:

@@ -10,6 +10,7 @@ from ..findings import Finding
 from ..postgresql.facts import DatabaseFacts, ServerFacts
 from ..postgresql.programs import Programs
 from ..text import human_bytes
+from .role_statements import Statement
 
 
 class PlanResult(TypedDict):
@@ -52,7 +53,7 @@ class Plan:
     live: DatabaseFacts | None
     wanted: DatabaseFacts
     missing_roles: tuple[str, ...]
-    role_statements: tuple[str, ...]
+    role_statements: tuple[Statement, ...]
     sessions: int
     needed_bytes: int
     free_bytes: int | None

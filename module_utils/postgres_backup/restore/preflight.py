@@ -9,7 +9,7 @@ import dataclasses
 import psycopg
 
 from ..catalog.backups import LATEST, Backup, Catalog
-from ..catalog.manifest import Manifest
+from ..catalog.manifest import Manifest, major_of
 from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
@@ -27,7 +27,7 @@ from ..text import human_bytes
 from . import roles
 from .objections import Objections
 from .plan import Plan
-from .wanted import wanted_facts
+from .wanted import powerful_settings, wanted_facts
 
 #: room asked for beyond the size the database had: indexes are built through temporary files
 SPARE = 1.2
@@ -74,6 +74,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
             findings += slots.left_behind(connection, job.database)
             _object_by_rights(job, connection, server, live, wanted, objections)
             findings += _object_by_room(needed, free, objections)
+            findings += powerful_settings(wanted)
         elif live is None:
             objections.add(
                 f"There is no database {job.database} to restore in place",
@@ -81,9 +82,10 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
             )
         named = {*known.get("roles", []), wanted.owner} - {""}
         missing = roles.missing(connection, sorted(named))
-        statements: list[str] = []
+        made = roles.Preparation()
         with objections:
-            missing, statements = roles.prepare(connection, job, known, missing, server)
+            made = roles.prepare(connection, job, backup, missing, server)
+        findings += made.findings
         objections.raise_all(str(backup.name))
         if not backup.manifest:
             findings.append(
@@ -101,8 +103,8 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
             tools,
             live,
             wanted,
-            tuple(missing),
-            tuple(statements),
+            made.roles,
+            made.statements,
             len(swap.sessions(connection, job.database)),
             needed,
             free,
@@ -178,7 +180,7 @@ def _object_by_server(
     objections: Objections,
 ) -> None:
     known, user = _known(backup), job.settings.db_user
-    theirs = int((known.get("postgresql_version") or "0").split(".")[0])
+    theirs = major_of(known.get("postgresql_version", ""))
     if theirs > server.major:
         objections.add(
             f"{backup.name} was made by PostgreSQL {theirs}, this server is {server.major}",

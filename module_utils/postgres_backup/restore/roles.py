@@ -7,32 +7,44 @@ backup's day. They get back nothing but their memberships in roles that had gone
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 
 import psycopg
 from psycopg import sql
 
-from ..catalog.manifest import Manifest
-from ..errors import DatabaseError
+from ..catalog.backups import Backup
+from ..errors import BadBackupError, DatabaseError, PostgresBackupError
 from ..findings import Finding, finding
 from ..job import Job
+from ..postgresql import parameters
 from ..postgresql.connection import first_line, values
 from ..postgresql.facts import ServerFacts
+from ..s3.store import Unreadable
 from ..stream import codec
+from ..text import printable
+from .globals_file import Globals, read
+from .globals_words import GlobalsUnfit
+from .role_statements import (
+    Attributes,
+    CreateRole,
+    Membership,
+    RoleSetting,
+    Statement,
+    composed,
+)
 
 #: attributes that only a superuser may mention, even to say no (PostgreSQL: "only roles with the
 #: SUPERUSER attribute may change ...")
-_SUPERUSER_ONLY = re.compile(r"\b(NOSUPERUSER|NOREPLICATION|NOBYPASSRLS)\b ?")
-#: a statement of pg_dumpall: texts and names may hold semicolons and line ends; comments and psql's
-#: commands stand between statements
-_STATEMENT = re.compile(
-    r"""[ \n]*(?:(?:--|\\)[^\n]*\n|((?:'(?:[^']|'')*'|"(?:[^"]|"")*"|[^;'"])+);)"""
-)
-_NAME = r'"(?:[^"]|"")+"|[^ ";,]+'
-_ROLE = re.compile(rf"(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE) ({_NAME})(?: |$)")
-_DEFAULT = re.compile(rf"ALTER ROLE (?:{_NAME}) SET ")
-_MEMBERSHIP = re.compile(rf"GRANT ({_NAME}) TO ({_NAME})( WITH .*?)?( GRANTED BY (?:{_NAME}))?")
+_SUPERUSER_ONLY = ("SUPERUSER", "REPLICATION", "BYPASSRLS")
+#: attributes that reach beyond a role's own databases
+_POWER = ("SUPERUSER", "REPLICATION", "BYPASSRLS", "CREATEROLE")
+#: bytes of the file, packed and unpacked, at most: some eighty thousand roles
+_MOST_PACKED, _MOST_UNPACKED = 8 * 1024 * 1024, 16 * 1024 * 1024
+#: so many times its packed size it may unpack to, once it is larger than a small one
+_MOST_RATIO, _SMALL = 200, 1024 * 1024
+#: roles that a message names
+_NAMED = 20
 
 
 def missing(connection: psycopg.Connection, wanted: Sequence[str]) -> list[str]:
@@ -43,130 +55,225 @@ def missing(connection: psycopg.Connection, wanted: Sequence[str]) -> list[str]:
         "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)",
         (list(wanted),),
     )
-    return [role for role in wanted if role not in have]
+    there = set(have)
+    return [role for role in wanted if role not in there]
 
 
-def read_globals(job: Job, manifest: Manifest) -> str:
-    """What pg_dumpall wrote beside the backup; empty where there is none."""
-    record = manifest.get("globals")
-    data = job.store.get(record["key"]) if record else None
-    if record is None or data is None:
-        return ""
-    encrypted = record["key"].endswith(".age")
-    packed = codec.decrypt([data], job.identities) if encrypted else [data]
-    return b"".join(codec.decompress(packed, "gzip")).decode()
+def read_globals(job: Job, backup: Backup) -> Globals:
+    """What pg_dumpall wrote beside the backup; nothing where there is nothing.
+
+    :raises BadBackupError: it is not what pg_dumpall writes, or larger than that ever is.
+    """
+    if backup.manifest is None or not backup.manifest.get("globals"):
+        return Globals()
+    # by its place, as a prune finds it: the key in a manifest may be that of any object
+    key = backup.layout.globals(backup.name)
+    try:
+        data = job.store.get(key, _MOST_PACKED)
+        return Globals() if data is None else read(_unpacked(job, key, data))
+    except (GlobalsUnfit, UnicodeDecodeError) as error:
+        raise BadBackupError(f"Failed to read {key}: {error}", "") from None
+
+
+def _unpacked(job: Job, key: str, data: bytes) -> str:
+    packed = codec.decrypt([data], job.identities) if key.endswith(".age") else [data]
+    most = min(_MOST_UNPACKED, max(_SMALL, len(data) * _MOST_RATIO))
+    pieces, size = [], 0
+    for piece in codec.decompress(packed, "gzip"):
+        size += len(piece)
+        if size > most:
+            raise GlobalsUnfit(f"its {len(data)} bytes unpack to more than {most}")
+        pieces.append(piece)
+    return b"".join(pieces).decode()
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """How missing roles can be made again.
+
+    :param roles: with those that they are members of, where these are missing too.
+    :param statements: what makes them, in this order.
+    :param findings: what they may do that is out of the ordinary, and what was passed over.
+    """
+
+    roles: tuple[str, ...] = ()
+    statements: tuple[Statement, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def prepare(
     connection: psycopg.Connection,
     job: Job,
-    manifest: Manifest,
+    backup: Backup,
     wanted: list[str],
     server: ServerFacts,
-) -> tuple[list[str], list[str]]:
+) -> Preparation:
     """How the missing roles ``wanted`` can be made again; nothing is done yet.
 
-    :return: the roles (with those that they are members of, where these are missing too), and the
-        statements.
     :raises DatabaseError: nobody saved them, or we may not; the hint has the statements to run by
         hand.
     """
     if not wanted:
-        return [], []
+        return Preparation()
     by_hand = "As a superuser: " + " ".join(
         sql.SQL("CREATE ROLE {};").format(sql.Identifier(role)).as_string(connection)
-        for role in wanted
+        for role in wanted[:_NAMED]
     )
-    statements = _statements(read_globals(job, manifest))
-    saved = {
-        _unquoted(match[2])
-        for match in map(_ROLE.match, statements)
-        if match and match[1] == "CREATE ROLE"
-    }
+    try:
+        found = read_globals(job, backup)
+    except Unreadable as error:
+        raise _unreadable(wanted, by_hand, error) from None
+    saved = {said.role for said in found.statements if isinstance(said, CreateRole)}
     lost = [role for role in wanted if role not in saved]
     if lost:
         raise DatabaseError(
-            f"The server lacks the roles {', '.join(lost)}, "
-            "and they were not saved with the backup",
+            f"The server lacks the roles {_named(lost)}, and they were not saved with the backup",
             by_hand,
         )
     if not server.createrole:
         raise DatabaseError(
-            f"The server lacks the roles {', '.join(wanted)}, "
+            f"The server lacks the roles {_named(wanted)}, "
             f"and {connection.info.user} may not create roles",
             f'{by_hand} (or let us: ALTER ROLE "{connection.info.user}" CREATEROLE;)',
         )
-    roles = _with_their_groups(statements, wanted, lambda names: missing(connection, names))
-    members = {_unquoted(match[2]) for match in map(_MEMBERSHIP.fullmatch, statements) if match}
-    return roles, _chosen(
-        statements, roles, set(missing(connection, sorted(members))) - set(roles), server
+    roles = with_their_groups(found.statements, wanted, lambda names: missing(connection, names))
+    memberships = [said for said in found.statements if isinstance(said, Membership)]
+    named = {said.member for said in memberships} | {said.group for said in memberships}
+    strangers = set(missing(connection, sorted(named))) - set(roles)
+    statements = chosen(found.statements, roles, strangers, server)
+    return Preparation(
+        tuple(roles),
+        tuple(statements),
+        (*_powerful(connection, statements), *_left_out(found)),
     )
 
 
-def _with_their_groups(
-    statements: Sequence[str],
+def _unreadable(wanted: Sequence[str], by_hand: str, error: PostgresBackupError) -> DatabaseError:
+    return DatabaseError(
+        f"The server lacks the roles {_named(wanted)}, "
+        f"and what was saved of them cannot be read: {error.message}",
+        by_hand,
+        error.findings,
+    )
+
+
+def _named(roles: Sequence[str]) -> str:
+    more = f" and {len(roles) - _NAMED} more" if len(roles) > _NAMED else ""
+    return ", ".join(map(printable, roles[:_NAMED])) + more
+
+
+def with_their_groups(
+    statements: Sequence[Statement],
     wanted: Sequence[str],
     missing_of: Callable[[Sequence[str]], list[str]],
 ) -> list[str]:
-    roles, new = list(wanted), list(wanted)
+    """The wanted roles, and those of their groups (and of theirs) that are missing and were
+    saved.
+    """
+    memberships = [said for said in statements if isinstance(said, Membership)]
+    saved = {said.role for said in statements if isinstance(said, CreateRole)}
+    roles, new = list(wanted), set(wanted)
     while new:
-        groups = {
-            _unquoted(match[1])
-            for match in map(_MEMBERSHIP.fullmatch, statements)
-            if match and _unquoted(match[2]) in new
-        }
-        new = missing_of(sorted(groups - set(roles)))
-        roles += new
+        groups = {said.group for said in memberships if said.member in new}
+        found = missing_of(sorted((groups & saved) - set(roles)))
+        new = set(found)
+        roles += found
     return roles
 
 
-def _chosen(
-    statements: Sequence[str], roles: Sequence[str], strangers: Collection[str], server: ServerFacts
-) -> list[str]:
+def chosen(
+    statements: Sequence[Statement],
+    roles: Collection[str],
+    strangers: Collection[str],
+    server: ServerFacts,
+) -> list[Statement]:
     """The statements that make the roles, say what is known of them, and their memberships, in
-    their order.
+    their order, as this server and our rights let us say them.
 
-    :param strangers: roles that are missing and stay so; they are members of nothing.
+    :param strangers: roles that are missing and stay so; they take part in nothing.
     """
-    chosen = []
-    for statement in statements:
-        if match := _ROLE.match(statement):
+    made, gone, found = set(roles), set(strangers), list[Statement]()
+    for said in statements:
+        if isinstance(said, Membership):
+            both = {said.group, said.member}
+            if made & both and not both & gone:
+                # whoever granted it may not exist here; we do
+                options = _options(said.options, server.major)
+                found.append(dataclasses.replace(said, options=options, grantor=""))
+        elif said.role not in made:
+            continue
+        elif isinstance(said, Attributes) and not server.superuser:
+            flags = tuple(
+                (flag, yes) for flag, yes in said.flags if yes or flag not in _SUPERUSER_ONLY
+            )
+            found.append(dataclasses.replace(said, flags=flags))
+        elif not isinstance(said, RoleSetting) or not said.database:
             # settings for one database alone come with that database, from the manifest
-            if _unquoted(match[2]) in roles and not re.match(
-                rf"ALTER ROLE (?:{_NAME}) IN DATABASE ", statement
-            ):
-                head, password, rest = statement.partition(" PASSWORD ")
-                attributes = match[1] == "ALTER ROLE" and not server.superuser
-                chosen.append(
-                    (_SUPERUSER_ONLY.sub("", head) if attributes else head) + password + rest
-                )
-        elif (
-            (match := _MEMBERSHIP.fullmatch(statement))
-            and {_unquoted(match[1]), _unquoted(match[2])} & set(roles)
-            and _unquoted(match[2]) not in strangers
-        ):
-            # whoever granted it may not exist here; we do
-            chosen.append(f"GRANT {match[1]} TO {match[2]}{_options(match[3] or '', server.major)}")
-    return chosen
+            found.append(said)
+    return found
 
 
-def _options(options: str, major: int) -> str:
+def _options(options: tuple[tuple[str, bool], ...], major: int) -> tuple[tuple[str, bool], ...]:
     """Before 16 a membership had one option, and its absence could not be said."""
     if major >= 16:
         return options
-    return " WITH ADMIN OPTION" if "ADMIN OPTION" in options or "ADMIN TRUE" in options else ""
+    return tuple((option, yes) for option, yes in options if option == "ADMIN" and yes)
 
 
-def _statements(text: str) -> list[str]:
-    return [match[1] for match in _STATEMENT.finditer(text) if match[1]]
+#: groups that are there, and whose members may do what is out of the ordinary
+_STRONG_GROUPS = """
+SELECT g.rolname FROM pg_roles g
+WHERE g.rolname = ANY(%s) AND EXISTS (
+    SELECT FROM pg_roles r
+    WHERE (r.rolsuper OR r.rolreplication OR r.rolbypassrls OR r.rolcreaterole
+           OR r.rolname ~ '^pg_')
+      AND pg_has_role(g.oid, r.oid, 'MEMBER'))"""
 
 
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+def _powerful(connection: psycopg.Connection, statements: Sequence[Statement]) -> list[Finding]:
+    """What the roles may do beyond their databases, role by role."""
+    told: dict[str, list[str]] = {}
+    groups = {said.group for said in statements if isinstance(said, Membership)}
+    strong = set(values(connection, str, _STRONG_GROUPS, (sorted(groups),)))
+    for said in statements:
+        if isinstance(said, Attributes):
+            powers = [flag for flag, yes in said.flags if yes and flag in _POWER]
+        elif isinstance(said, Membership) and said.group in strong:
+            powers = [f"member of {printable(said.group)}"]
+        elif isinstance(said, RoleSetting) and parameters.is_powerful(said.name):
+            powers = [f"with the setting {printable(said.name)}"]
+        else:
+            continue
+        if powers:
+            role = said.member if isinstance(said, Membership) else said.role
+            told.setdefault(role, []).extend(powers)
+    if not told:
+        return []
+    some = [f"{printable(role)} ({', '.join(powers)})" for role, powers in told.items()]
+    more = f"; and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
+    return [
+        finding(
+            "ROLES_WITH_POWER",
+            "Roles that may do more than own a database are made as they were saved: "
+            f"{'; '.join(some[:_NAMED])}{more}",
+        )
+    ]
+
+
+def _left_out(found: Globals) -> list[Finding]:
+    if not found.left_out:
+        return []
+    return [
+        finding(
+            "GLOBALS_LEFT_OUT",
+            f"{len(found.left_out)} statements of the saved roles are none that pg_dumpall "
+            f"writes, and are not run; the first: {found.left_out[0]}",
+        )
+    ]
 
 
 def create(
-    connection: psycopg.Connection, roles: Sequence[str], statements: Sequence[str]
+    connection: psycopg.Connection, roles: Sequence[str], statements: Sequence[Statement]
 ) -> list[Finding]:
     """Make the roles, all or none.
 
@@ -175,25 +282,35 @@ def create(
     :raises DatabaseError: a right is missing.
     """
     findings = []
+    major = connection.info.server_version // 10000
     try:
         with connection.transaction():
-            for statement in statements:
-                try:
-                    with connection.transaction():
-                        connection.execute(statement)
-                except (
-                    psycopg.errors.InsufficientPrivilege,
-                    psycopg.errors.UndefinedObject,
-                    psycopg.errors.InvalidParameterValue,
-                ) as error:
-                    if not _DEFAULT.match(statement):
-                        raise
-                    findings.append(
-                        finding("ROLE_SETTING_LEFT_OUT", f"{statement}: {first_line(error)}")
-                    )
+            for said in statements:
+                if isinstance(said, RoleSetting):
+                    findings += _set(connection, said, major)
+                else:
+                    connection.execute(composed(said, major))
     except psycopg.Error as error:
         raise DatabaseError(
-            f"Failed to create the roles {', '.join(roles)}: {first_line(error)}",
+            f"Failed to create the roles {_named(roles)}: {first_line(error)}",
             "Create them by hand, or restore as a superuser (backup_db_user)",
         ) from None
     return findings
+
+
+def _set(connection: psycopg.Connection, said: RoleSetting, major: int) -> list[Finding]:
+    if not parameters.is_name(said.name):
+        name = printable(said.name[:80])
+        return [finding("ROLE_SETTING_LEFT_OUT", f"{name!r} is no setting's name")]
+    statement = composed(said, major)
+    try:
+        with connection.transaction():
+            connection.execute(statement)
+    except (
+        psycopg.errors.InsufficientPrivilege,
+        psycopg.errors.UndefinedObject,
+        psycopg.errors.InvalidParameterValue,
+    ) as error:
+        told = statement.as_string(connection)
+        return [finding("ROLE_SETTING_LEFT_OUT", f"{told}: {first_line(error)}")]
+    return []

@@ -10,6 +10,7 @@ import psycopg
 
 from ..catalog.manifest import Manifest
 from ..findings import Finding, finding
+from ..postgresql import parameters
 from ..postgresql.connection import row
 from ..postgresql.facts import DatabaseFacts, DatabaseSetting, Grant
 from ..postgresql.mark import own_comment
@@ -37,7 +38,7 @@ def wanted_facts(
     """
     facts = live or DatabaseFacts(owner=settings.db_user)
     if known.get("locale"):
-        facts = _of_manifest(known)
+        facts = _of_manifest(known, facts.owner)
     place = live.tablespace if live else known.get("tablespace")
     there = row(connection, _Tablespace, _TABLESPACE, (place,))
     # the usual one goes without saying: who names it needs a right to it
@@ -53,19 +54,19 @@ def wanted_facts(
     return facts, []
 
 
-def _of_manifest(known: Manifest) -> DatabaseFacts:
-    locale, privileges = known["locale"], known["privileges"]
+def _of_manifest(known: Manifest, owner: str) -> DatabaseFacts:
+    locale, privileges = known["locale"], known.get("privileges")
     return DatabaseFacts(
-        owner=known["owner"],
-        encoding=known["encoding"],
+        owner=known.get("owner") or owner,
+        encoding=known.get("encoding", ""),
         collate=locale.get("collate", ""),
         ctype=locale.get("ctype", ""),
         provider=locale.get("provider", ""),
         locale=locale.get("locale"),
         icu_rules=locale.get("icu_rules"),
         # version 0.1.0 saved our own mark, where a kept database was renamed back by hand
-        comment=own_comment(known["comment"]),
-        connection_limit=known["connection_limit"],
+        comment=own_comment(known.get("comment")),
+        connection_limit=known.get("connection_limit", -1),
         grants=None
         if privileges is None
         else tuple(
@@ -73,6 +74,22 @@ def _of_manifest(known: Manifest) -> DatabaseFacts:
             for right in privileges
         ),
         settings=tuple(
-            DatabaseSetting(setting["role"], setting["setting"]) for setting in known["settings"]
+            DatabaseSetting(setting["role"], setting["setting"])
+            for setting in known.get("settings", [])
         ),
     )
+
+
+def powerful_settings(wanted: DatabaseFacts) -> list[Finding]:
+    """Settings that would give power over the server; empty where there are none."""
+    names = [setting.setting.partition("=")[0] for setting in wanted.settings]
+    powerful = sorted({name for name in names if parameters.is_powerful(name)})
+    if not powerful:
+        return []
+    return [
+        finding(
+            "SETTINGS_WITH_POWER",
+            "The database gets settings that load or run code, or change in whose name it runs: "
+            f"{', '.join(powerful)}",
+        )
+    ]

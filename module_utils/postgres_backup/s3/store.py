@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import StoreError
+from ..errors import BadBackupError, PostgresBackupError, StoreError
 from ..settings import Settings
 from . import bucket
 from .client import PATIENCE, S3, StoredObject, content_md5, md5
@@ -28,7 +28,18 @@ SMALL = 64 * 1024 * 1024
 #: small objects that are asked for at the same time
 _AT_ONCE = 8
 
+#: objects that a listing goes through at most
+MOST_OBJECTS = 1_000_000
+
 T = TypeVar("T")
+
+
+class TooLarge(StoreError):
+    """An object holds more than such a one may."""
+
+
+#: one object cannot be read, which says nothing of the store or of the others
+Unreadable = (Refused, TooLarge, BadBackupError)
 
 
 class Store:
@@ -53,13 +64,18 @@ class Store:
         """
         bucket.probe(self.s3)
 
-    def list(self, prefix: str, delimiter: str = "", after: str = "") -> Iterator[StoredObject]:
-        """Objects whose keys begin with ``prefix``, in the order of their keys, however many.
+    def list(
+        self, prefix: str, delimiter: str = "", after: str = "", most: int = MOST_OBJECTS
+    ) -> Iterator[StoredObject]:
+        """Objects whose keys begin with ``prefix``, in the order of their keys, page by page.
 
         :param delimiter: ``/`` leaves out what lies under sub-prefixes.
         :param after: only keys that come after this one, where the store heeds it; so whoever needs
             that looks again.
+        :param most: no program of ours makes more; somebody else fills the bucket.
+        :raises StoreError: there are more than ``most``.
         """
+        count = 0
         page: ListObjectsV2RequestTypeDef = {"Bucket": self.s3.bucket, "Prefix": prefix}
         if delimiter:
             page["Delimiter"] = delimiter
@@ -68,6 +84,14 @@ class Store:
         while True:
             answer = self.s3.call(f"list {prefix}", lambda client: client.list_objects_v2(**page))
             found = answer.get("Contents", [])
+            count += len(found)
+            if count > most:
+                raise StoreError(
+                    f"Failed to list {prefix}: there are more than {most:,} objects, "
+                    "far more than backups make",
+                    "Look who else writes there, and remove what is none of ours; "
+                    "or begin anew under another prefix (backup_s3_prefix)",
+                )
             for entry in found:
                 yield StoredObject(
                     entry["Key"],
@@ -92,14 +116,14 @@ class Store:
     def get(self, key: str, limit: int = SMALL) -> bytes | None:
         """A small object; None when there is none.
 
-        :raises StoreError: it holds more than ``limit`` bytes.
+        :raises TooLarge: it holds more than ``limit`` bytes.
         """
         pieces = []
         with Download(self.s3, key) as download:
             try:
                 for piece in download:
                     if download.total is not None and download.total > limit:
-                        raise StoreError(
+                        raise TooLarge(
                             f"Failed to read {key}: it holds {download.total} bytes, "
                             f"more than the {limit} that such an object may have",
                             "",
@@ -111,12 +135,30 @@ class Store:
                 raise
         return b"".join(pieces)
 
-    def get_many(self, keys: Iterable[str], parse: Callable[[str, bytes | None], T]) -> Sequence[T]:
+    def get_many(
+        self,
+        keys: Iterable[str],
+        parse: Callable[[str, bytes | PostgresBackupError | None], T],
+        limit: int = SMALL,
+    ) -> Sequence[T]:
         """Many small objects, several at a time: what ``parse`` makes of each key and its bytes (of
-        None where there is no such object), in the order of the keys.
+        None where there is no such object, of the error where that one alone cannot be read), in
+        the order of the keys.
+
+        :param limit: bytes that each of them may hold.
         """
+
+        def one(key: str) -> T:
+            try:
+                data: bytes | PostgresBackupError | None = self.get(key, limit)
+            except Unreadable as error:
+                if isinstance(error, Refused) and error.status >= 500:
+                    raise  # that is the store, and not this object
+                data = error
+            return parse(key, data)
+
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(lambda key: parse(key, self.get(key)), keys))
+            return list(pool.map(one, keys))
 
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """Write a small object, replacing one of that name."""

@@ -11,9 +11,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from postgres_backup.catalog import backups as backups_room
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.catalog.names import BackupName, Layout
-from postgres_backup.errors import UsageError
+from postgres_backup.catalog.reader import MOST_BYTES
+from postgres_backup.errors import StoreError, UsageError
 from postgres_backup.health import status
 from postgres_backup.s3.store import Store
 from tests.integration import engine
@@ -115,6 +117,10 @@ CHANGED = {
     "a table is a number": {"tables": {"public.t": 5}},
     "rows is null": {"rows": None},
     "database is a number": {"database": 5},
+    "locale is text": {"locale": "x"},
+    "a proof is a number": {"proofs": [1]},
+    "seconds are text": {"seconds": "x"},
+    "a role has a NUL": {"roles": ["a\0b"]},
 }
 
 
@@ -135,6 +141,25 @@ def test_a_damaged_manifest_spoils_one_backup_and_no_other(config, s3_client, bu
     assert str(catalog(config).resolve("latest").name) == good
     assert catalog(config).resolve(bad).problem_code == "MANIFEST_DAMAGED"
     assert any(f["code"] == "MANIFEST_DAMAGED" for f in status.status(config.settings)["findings"])
+
+
+def test_a_manifest_larger_than_any_spoils_one_backup(config, s3_client, bucket):
+    good = engine.forge(s3_client, bucket, days_ago(2))
+    bad = engine.forge(s3_client, bucket, days_ago(1))
+    key = Layout("postgres-backup").manifest(BackupName(days_ago(1)))
+    s3_client.put_object(Bucket=bucket, Key=key, Body=b" " * (MOST_BYTES + 1))
+    assert states(config) == {good: "good", bad: "bad"}
+    assert catalog(config).resolve(bad).problem_code == "MANIFEST_UNREADABLE"
+
+
+def test_more_objects_than_backups_ever_make_are_refused(config, s3_client, bucket, monkeypatch):
+    for number in range(3):
+        engine.forge(s3_client, bucket, days_ago(number))
+    assert len(catalog(config).backups()) == 3
+    monkeypatch.setattr(backups_room, "_MOST_BACKUPS", 2)
+    with pytest.raises(StoreError, match="more than 2 objects") as caught:
+        catalog(config).backups()
+    assert "backup_s3_prefix" in caught.value.hint
 
 
 def test_a_manifest_of_a_newer_program_is_left_alone(config, s3_client, bucket):

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from postgres_backup.catalog import history
-from postgres_backup.clock import format_time, utc_now
+from postgres_backup.clock import format_time, format_timestamp, utc_now
 from postgres_backup.s3.store import Store
 from tests.integration import engine
 
@@ -112,3 +112,17 @@ def test_lines_for_machines(night):
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert all(line.keys() >= {"at", "message"} for line in lines)
     assert any("is in the bucket" in line["message"] for line in lines)
+
+
+def test_an_event_that_is_none_hides_no_other(night, s3_client, bucket):
+    now = utc_now()
+    odd = {"at": format_timestamp(now), "event": "backup", "server": "test-server", "rows": "x"}
+    key = f"postgres-backup/journal/{format_time(now)}-backup-test-server-odd.json"
+    s3_client.put_object(Bucket=bucket, Key=key, Body=json.dumps(odd).encode())
+    done = engine.run(night.path, "history", "--json")
+    assert done.returncode == 0, done.stderr
+    found = engine.answer(done)
+    assert [event["event"] for event in found["events"]] == ["backup-failed", "backup"]
+    [unread] = found["findings"]
+    assert unread["code"] == "EVENT_UNREADABLE"
+    assert f"{key} cannot be read: no sensible rows: it is no whole number" in unread["message"]

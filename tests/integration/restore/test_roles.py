@@ -4,14 +4,19 @@ are left alone.
 
 from __future__ import annotations
 
+import gzip
+import json
+
 import psycopg
 import pytest
 
 from postgres_backup.backup.database import create_backup
-from postgres_backup.errors import DatabaseError
+from postgres_backup.errors import BadBackupError, DatabaseError
 from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
+from tests import hostile
 from tests.conftest import Database
+from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, run_sql, state_of
 from tests.services.brief import BriefPostgresServer
 
@@ -218,3 +223,75 @@ def test_with_createrole_and_no_more(office, cluster):
     ) == [(False, True, 7, False)]
     with psycopg.connect(cluster.dsn("office", "clerk", "clerk-of-a-test")) as connection:
         assert connection.execute("SELECT count(*) FROM letters").fetchone() == (0,)
+
+
+def forge(s3_client, bucket, taken, change) -> None:
+    """Change the manifest of a backup in the bucket."""
+    key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
+    known = json.load(s3_client.get_object(Bucket=bucket, Key=key)["Body"])
+    change(known)
+    s3_client.put_object(Bucket=bucket, Key=key, Body=json.dumps(known).encode())
+
+
+def globals_key(taken) -> str:
+    return f"postgres-backup/globals/{taken['backup']}"
+
+
+def test_saved_roles_are_read_and_never_run(office, cluster, s3_client, bucket):
+    """What a forged file adds to them is told before, or is not done."""
+    taken = create_backup(Job(office.settings))
+    key = globals_key(taken)
+    saved = gzip.decompress(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
+    body = gzip.compress(saved + hostile.HOSTILE_GLOBALS.encode())
+    s3_client.put_object(Bucket=bucket, Key=key, Body=body)
+    forge(s3_client, bucket, taken, lambda known: known["roles"].append("evil"))
+    lose(cluster, "clerk")
+    planned = restore_database(Job(office.settings, check=True), "latest")
+    told = {found["code"]: found["message"] for found in planned["findings"]}
+    for power in ("evil (SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS"):
+        assert power in told["ROLES_WITH_POWER"]
+    assert "member of pg_execute_server_program" in told["ROLES_WITH_POWER"]
+    assert "with the setting session_preload_libraries" in told["ROLES_WITH_POWER"]
+    assert "clerk (" not in told["ROLES_WITH_POWER"]
+    assert told["GLOBALS_LEFT_OUT"].startswith("7 statements")
+    result = restore_database(Job(office.settings), "latest")
+    assert set(result["missing_roles"]) == {"clerk", "evil"}
+    assert told.keys() <= {found["code"] for found in result["findings"]}
+    query = "SELECT 1 FROM pg_roles WHERE rolname = 'hostile_canary'"
+    assert cluster.execute(query) == []
+    for name in ("postgres", "office"):
+        query = "SELECT 1 FROM pg_class WHERE relname = 'hostile_canary'"
+        assert cluster.execute(query, name) == []
+
+
+@pytest.mark.parametrize("who", ["owner", "superuser"])
+def test_no_word_of_a_manifest_is_a_statement(office, cluster, s3_client, bucket, who):
+    """The name of a right was once pasted into a GRANT in the maintenance database."""
+    taken = create_backup(Job(office.settings))
+    canary = "CREATE ON DATABASE postgres TO PUBLIC; CREATE TABLE hostile_canary (); --"
+
+    def change(known) -> None:
+        right = {"role": "", "privilege": canary, "grantable": False, "grantor": None}
+        known["privileges"] = [right]
+
+    forge(s3_client, bucket, taken, change)
+    settings = office.settings
+    if who == "owner":
+        settings = office.change(DB_USER="boss", DB_PASSWORD="boss-of-a-test")
+    before = databases_of(cluster)
+    with pytest.raises(BadBackupError, match=r"no sensible privileges\.0\.privilege"):
+        restore_database(Job(settings), taken["backup"])
+    assert databases_of(cluster) == before
+    query = "SELECT 1 FROM pg_class WHERE relname = 'hostile_canary'"
+    assert cluster.execute(query, "postgres") == []
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(office, cluster, s3_client, bucket):
+    taken = create_backup(Job(office.settings))
+    body = gzip.compress(b"\n" * 150_000_000, 1)
+    s3_client.put_object(Bucket=bucket, Key=globals_key(taken), Body=body)
+    lose(cluster, "clerk")
+    done = engine.measured(office, "restore", "latest", "--check", "--json")
+    assert done["status"] == 1
+    assert "unpack to more than" in done["err"] + done["out"]
+    assert done["peak_kb"] < 200 * 1024

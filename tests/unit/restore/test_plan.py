@@ -11,6 +11,7 @@ from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.postgresql.facts import DatabaseFacts, ServerFacts
 from postgres_backup.postgresql.programs import Programs
 from postgres_backup.restore.plan import Plan, plan_lines
+from postgres_backup.restore.role_statements import CreateRole
 
 NAME = "postgres-backup-2026-01-27_00-00-00.sql.gz"
 
@@ -28,7 +29,7 @@ def plan() -> Plan:
         live=DatabaseFacts("owner"),
         wanted=DatabaseFacts("owner"),
         missing_roles=("clerk",),
-        role_statements=("CREATE ROLE clerk",),
+        role_statements=(CreateRole("clerk"),),
         sessions=3,
         needed_bytes=2_000_000_000,
         free_bytes=None,
