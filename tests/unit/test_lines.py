@@ -283,6 +283,7 @@ def test_a_server_that_is_asked_for_the_page():
 
 @pytest.mark.parametrize(("client", "said"), [("16.3", "pg_dump 16.3"), ("", "pg_dump missing")])
 def test_a_server_of_postgresql(client, said):
-    assert server.lines({"version": "16.3", "client_version": client}) == [
-        f"PostgreSQL 16.3, {said}"
-    ]
+    answer = {"version": "16.3", "client_version": client, "findings": FINDINGS}
+    told = [f"{found['code']}: {found['message']}" for found in FINDINGS]
+    assert server.lines(answer)[1:] == told
+    assert server.lines(answer | {"findings": []}) == [f"PostgreSQL 16.3, {said}"]
