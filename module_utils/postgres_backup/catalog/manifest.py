@@ -108,24 +108,30 @@ class Encryption(TypedDict):
     recipients: Annotated[list[str], Most(1000)]
 
 
-class GlobalsRecord(TypedDict):
+class _GlobalsRecord(TypedDict):
+    key: str
+
+
+class GlobalsRecord(_GlobalsRecord, total=False):
     """The object with roles and memberships that belongs to a backup; ``passwords``: their hashes
     are in it.
     """
 
-    key: str
     bytes: Annotated[int, Whole()]
     passwords: bool
 
 
-class Proof(TypedDict):
-    """Somebody read the backup to its end, and it was what the manifest says.
-
-    ``kind``: how it was proven, ``verify``. ``by``: the server that did it.
-    """
-
+class _Proof(TypedDict):
     kind: Annotated[str, Text(64)]
     at: _When
+
+
+class Proof(_Proof, total=False):
+    """Somebody read the backup to its end, and it was what the manifest says.
+
+    ``kind``: how it was proven, ``verify``. ``by``: the server that did it, where that is noted.
+    """
+
     by: str
 
 
