@@ -64,16 +64,22 @@ def run_definitions(
         if relation.kind != "S"  # they come with their tables
     ]
     with tools.start(
-        "pg_dump", side_database, f"--section={section}", *patterns, stdout=subprocess.PIPE
+        "pg_dump",
+        side_database,
+        f"--section={section}",
+        *patterns,
+        stdout=subprocess.PIPE,
+        encoding=live.info.parameter_status("client_encoding") or "",  # the names above, too
     ) as process:
         text = process.stdout.read()
         process.check()
+    # at line feeds alone: Python knows more ends of lines, which may stand in a name or a text
     lines = [
         line
-        for line in text.decode().splitlines()
-        if not line.startswith(("\\restrict ", "\\unrestrict "))
+        for line in text.split(b"\n")
+        if not line.startswith((b"\\restrict ", b"\\unrestrict "))
     ]
-    live.execute("\n".join(lines).encode())
+    live.execute(b"\n".join(lines))
     own_search_path(live)
 
 

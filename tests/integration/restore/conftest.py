@@ -66,9 +66,13 @@ class Pair:
 
 
 @pytest.fixture
-def pair(new_database, new_config, s3, bucket) -> Iterator[Callable[..., Pair]]:
-    """``pair(statements, more)``: both are made by the statements, the live one by more on top."""
-    side, live = new_database(), new_database()
+def pair(request, new_database, new_config, s3, bucket) -> Iterator[Callable[..., Pair]]:
+    """``pair(statements, more)``: both are made by the statements, the live one by more on top.
+
+    A test may say by ``indirect`` with which options of CREATE DATABASE.
+    """
+    options = getattr(request, "param", "")
+    side, live = new_database(options=options), new_database(options=options)
     settings = as_superuser(new_config(live, s3, bucket), live.server)
     with (
         connect(settings, side.name) as there,

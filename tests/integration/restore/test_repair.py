@@ -378,6 +378,36 @@ def test_a_dropped_table_comes_back_as_it_was_and_what_went_with_it_is_told(pair
     ]
 
 
+LATIN1 = "TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'"
+LETTERS = """
+SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = '"café"'::regclass
+UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = '"café"'::regclass AND contype = 'c'
+UNION ALL SELECT obj_description('"café"'::regclass)
+UNION ALL (SELECT id || name FROM "café" ORDER BY id)"""
+
+
+@pytest.mark.parametrize(
+    ("pair", "odd"), [("", r"\2028"), (LATIN1, "")], ids=["UTF8", "LATIN1"], indirect=["pair"]
+)
+def test_a_dropped_table_comes_back_letter_by_letter(pair, odd):
+    """Also what Python takes for ends of lines, and what is not written in UTF8."""
+    both = pair(
+        (
+            rf"""CREATE TABLE "café" (id int PRIMARY KEY, name text DEFAULT U&'\00e0{odd}y\0085z',
+            code text CHECK (code <> E'a\fb'))""",
+            rf"""COMMENT ON TABLE "café" IS U&'\00e9t\00e9{odd}'""",
+            r"""INSERT INTO "café" (id) VALUES (1)""",
+            r"""INSERT INTO "café" VALUES (2, U&'\00fc\000b')""",
+        )
+    )
+    before = both.ask(LETTERS)
+    both.live.execute('DROP TABLE "café"')
+    both.live.commit()
+    assert both.repair('"café"') == ({"public.café": (2, 0, 0)}, [])
+    assert both.ask(LETTERS) == before
+
+
 def test_a_dropped_partitioned_table_comes_back_with_its_partitions(pair):
     both = pair(PARTS, "DROP TABLE orders CASCADE")
     told, findings = both.repair("orders")
