@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.prune import prune_backups
 from postgres_backup.backup.prune_replaced import PrunedReplaced, prune_replaced
@@ -23,6 +22,7 @@ from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.replacing import LATER, Clock, fill, restore
 from tests.integration.restoring import databases_of, run_sql
+from tests.services.brief import BriefPostgresServer
 
 #: when the newest good backup was taken, where none is newer than anything
 NEVER = datetime(2000, 1, 1, tzinfo=timezone.utc)
@@ -309,11 +309,9 @@ def test_one_that_0_1_0_kept_is_judged_from_the_first_look_on(diary, clock):
 @pytest.fixture
 def logical(tmp_path_factory, new_config, s3, bucket):
     """A database of a server that replicates logically, and can be let crash; its job."""
-    with PostgresServer(
+    with BriefPostgresServer(
         tmp_path_factory.mktemp("logical"),
         16,
-        durable=False,
-        dies_with_parent=True,
         settings={"wal_level": "logical"},
     ) as server:
         server.execute("CREATE ROLE keeper LOGIN CREATEDB PASSWORD 'keeper-of-a-test'")

@@ -6,7 +6,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.health import status
 from postgres_backup.job import Job
@@ -19,6 +18,7 @@ from postgres_backup.restore.tables import restore_tables
 from tests.conftest import Database
 from tests.integration.restoring import run_sql
 from tests.integration.round_trip import run_psql, there_and_back
+from tests.services.brief import BriefPostgresServer
 
 RAW = "TEMPLATE template0 ENCODING '{}' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER libc"
 #: rows and, where there are any, names with letters of that encoding
@@ -78,11 +78,9 @@ def test_bytes_that_are_no_letters_go_there_and_back(new_database, new_config, s
 @pytest.fixture(scope="module")
 def bare_server(tmp_path_factory):
     """Set up without a locale: its own databases are in SQL_ASCII."""
-    server = PostgresServer(
+    server = BriefPostgresServer(
         tmp_path_factory.mktemp("bare"),
         16,
-        durable=False,
-        dies_with_parent=True,
         encoding="SQL_ASCII",
         locale="C",
     )

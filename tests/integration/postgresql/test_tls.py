@@ -13,7 +13,7 @@ import textwrap
 
 import pytest
 
-from demo.postgres_server import UNPRIVILEGED, PostgresServer, available_majors
+from demo.postgres_server import UNPRIVILEGED, available_majors
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError, UsageError
 from postgres_backup.health import status
@@ -22,6 +22,7 @@ from postgres_backup.postgresql import programs, server
 from postgres_backup.postgresql.connection import connect, connect_maintenance, value
 from postgres_backup.restore.database import restore_database
 from tests.conftest import Database, missing
+from tests.services.brief import BriefPostgresServer
 from tests.services.secure_s3 import make_certificate
 
 #: the wheel's servers are built without TLS
@@ -39,11 +40,9 @@ def secure(tmp_path_factory):
         for path in (folder, folder / "tls", *(folder / "tls").iterdir()):
             shutil.chown(path, UNPRIVILEGED)
     files = {"ssl_cert_file": "cert.pem", "ssl_key_file": "key.pem", "ssl_ca_file": "ca.pem"}
-    made = PostgresServer(
+    made = BriefPostgresServer(
         folder / "server",
         MAJOR,
-        durable=False,
-        dies_with_parent=True,
         settings={"ssl": "on"} | {name: str(folder / "tls" / at) for name, at in files.items()},
     )
     made.start()
