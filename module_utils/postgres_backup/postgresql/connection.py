@@ -107,13 +107,13 @@ def plain_search_path(connection: psycopg.Connection) -> None:
 
 
 def own_search_path(connection: psycopg.Connection) -> None:
-    """The database's own, behind PostgreSQL's: for statements that run functions and operators of
-    the application, which may count on it.
+    """The database's own, behind PostgreSQL's and before ``public``: for statements that run
+    functions and operators of the application, which may count on it.
     """
     connection.execute("RESET search_path")
     connection.execute("""
-        SELECT pg_catalog.set_config('search_path', pg_catalog.concat(
-            'pg_catalog, ', pg_catalog.current_setting('search_path')), false)""")
+        SELECT pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', 'pg_catalog',
+            nullif(pg_catalog.current_setting('search_path'), ''), 'public'), false)""")
 
 
 @contextmanager

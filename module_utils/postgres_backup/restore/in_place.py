@@ -117,8 +117,8 @@ def replace(job: Job, plan: Plan) -> Restored:
         notes = last_change.note_statements(
             connection, plan.database, f"restore in place of {plan.name}"
         )
-        note = b"SET client_encoding = 'UTF8';\n" + b"\n".join(
-            statement.as_string(connection).encode() for statement in notes
+        note = b"\n".join(
+            statement.as_string(connection).encode(errors="surrogateescape") for statement in notes
         )
     job.progress.phase(f"loading {plan.name} inside {plan.database}, in one transaction")
     began = time.monotonic()
@@ -131,8 +131,7 @@ def replace(job: Job, plan: Plan) -> Restored:
             reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
             require_whole(plan.backup, report)
-            load.send(_assertions(report, load.guard.encoding))
-            load.send(note + b"\n")
+            load.send(_head(load.guard.encoding) + _assertions(report, load.guard.encoding) + note)
             load.finish()
         finally:
             ejector.stop()
@@ -180,14 +179,16 @@ def _assertions(report: Report, encoding: str) -> bytes:
         )
         for table, facts in report.tables.items()
     ]
-    if not rows:
-        return b""
-    head = "" if encoding in _UNREAD else "SET client_encoding = 'UTF8';"
-    return (head + _COUNT.replace("{}", sql.SQL(", ").join(rows).as_string(None))).encode()
+    return _COUNT.replace("{}", sql.SQL(", ").join(rows).as_string(None)).encode() if rows else b""
 
 
 #: encodings whose names the inspector tells byte by byte where they are not UTF-8
 _UNREAD = ("SQL_ASCII", "EUC_TW", "MULE_INTERNAL")
+
+
+def _head(encoding: str) -> bytes:
+    """What precedes statements of ours behind a dump of this encoding."""
+    return b"" if encoding in _UNREAD else b"SET client_encoding = 'UTF8';\n"
 
 
 def _as_bytes(table: str, encoding: str) -> sql.Composed:

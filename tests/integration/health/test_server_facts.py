@@ -151,7 +151,7 @@ def test_each_listing_and_each_manifest_is_asked_for_once(
     asked: list[str] = []
     get = store.Store.get
     monkeypatch.setattr(
-        store.Store, "get", lambda self, key, **more: asked.append(key) or get(self, key, **more)
+        store.Store, "get", lambda self, key, *more: asked.append(key) or get(self, key, *more)
     )
     describe_server(settings)
     assert len(asked) == len(set(asked)) == 3

@@ -46,7 +46,7 @@ def test_a_database_in_any_encoding_comes_back(encoding, new_database, new_confi
         server, name, f'SET ROLE "{made.owner}"; {table};\n'.encode() + FILL[encoding], encoding
     )
     settings = new_config(made, s3, bucket).settings
-    there_and_back(settings, server, "DELETE FROM t")
+    there_and_back(settings, server, "UPDATE t SET a = 'lost'")
     there_and_back(settings, server, "INSERT INTO t VALUES (3)", in_place=True)
     dump = Dump(programs.find(settings, server.major), name, encoding=encoding)
     for _ in dump.chunks():
