@@ -125,7 +125,7 @@ def test_a_lost_row_rolls_everything_back(sample_database, config, monkeypatch):
     monkeypatch.setattr(
         in_place,
         "_assertions",
-        lambda report: b"DELETE FROM ONLY public.notes WHERE id = 3;" + counted(report),
+        lambda *dump: b"DELETE FROM ONLY public.notes WHERE id = 3;" + counted(*dump),
     )
     with pytest.raises(DatabaseError, match=r"public\.notes has \d+ rows, the backup has \d+"):
         restore_database(Job(settings), "latest", in_place_wanted=True)
