@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import datetime, timedelta, timezone
 
@@ -50,9 +51,14 @@ def diary(database, config):
     return database, job
 
 
+#: several prunes of a test are in one second, and each has a newer backup than the one before
+_LATER = itertools.count()
+
+
 def prune(job: Job, newest_good: datetime | None = None) -> PrunedReplaced:
     """Databases that restores replaced, as a prune judges them beside a backup that is newer."""
-    return prune_replaced(job, newest_good or utc_now() + LATER)
+    newer = utc_now() + LATER + timedelta(seconds=next(_LATER))
+    return prune_replaced(job, newest_good or newer)
 
 
 def nights(clock: Clock, job: Job, number: int, newest_good: datetime | None = None) -> None:
