@@ -112,7 +112,7 @@ def test_every_session_is_alike(odd, config):
         assert value(connection, str, "SHOW client_encoding") == "UTF8"
         assert value(connection, str, "SHOW search_path") == "public"
         own_search_path(connection)
-        assert value(connection, str, "SHOW search_path") == "pg_catalog, decoy, pg_catalog"
+        assert value(connection, str, "SHOW search_path") == "pg_catalog, decoy, pg_catalog, public"
     tools = programs.find(config.settings, odd.server.major)
     query = ", ".join(f"pg_catalog.current_setting('{n}')" for n in names)
     with tools.start(
