@@ -29,8 +29,8 @@ def work():
 thread = threading.Thread(target=work, daemon=True)
 with interrupt.hold:
     thread.start()
-print("busy", flush=True)
 try:
+    print("busy", flush=True)  # the signal may come at once
     while True:
         {body}
 except interrupt.Interrupted as stop:
