@@ -1,10 +1,5 @@
 """Something to pack, the ways in and out, and what that takes."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 from postgres_backup.stream import codec
 
 TEXT = b"".join(
@@ -26,19 +21,3 @@ def pieces(data, step):
 
 def unpack(packed, compression="gzip", step=4096):
     return b"".join(codec.decompress(pieces(packed, step), compression))
-
-
-def peak_of(program, *arguments):
-    """MB of memory at most, of a Python process that runs ``program``; not ru_maxrss, which begins
-    with the parent's.
-    """
-    tell = "\nprint(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
-    command = [sys.executable, "-c", textwrap.dedent(program) + tell, *arguments]
-    done = subprocess.run(
-        command,
-        env={"PYTHONPATH": os.pathsep.join(sys.path)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return int(done.stdout) // 1024

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from postgres_backup.errors import BadBackupError
 from postgres_backup.stream import codec
 from tests.properties import examples
-from tests.unit.stream.packing import TEXT, pack, peak_of, pieces, unpack
+from tests.unit.memory import peak_of
+from tests.unit.stream.packing import TEXT, pack, pieces, unpack
 
 COMPRESSIONS = ("gzip", "zstd", "none")
 
