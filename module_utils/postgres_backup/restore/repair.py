@@ -64,8 +64,8 @@ def repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Find
     :raises DatabaseError: the result would not fit the other tables, or change them; nothing was
         changed.
     """
-    what.side.execute(table_rows.WRITTEN_ALIKE)
-    what.live.execute(table_rows.WRITTEN_ALIKE)
+    what.side.execute(table_rows.EVERY_ROW)
+    what.live.execute(table_rows.EVERY_ROW)
     own_search_path(what.side)
     own_search_path(what.live)
     what.live.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_PATIENCE)))

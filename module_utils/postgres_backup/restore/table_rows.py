@@ -1,7 +1,7 @@
 """The rows of one table that is brought back alone: how they are staged, compared, written.
 
 They go from the side database into a staging table of the live one, a temporary table that the
-transaction takes with it. Both databases write values alike meanwhile (:data:`WRITTEN_ALIKE`).
+transaction takes with it. Both sessions write values alike (:data:`..postgresql.session.COMMON`).
 
 Only rows that differ are written. Those that came after the backup are deleted first, and with
 them those that differ in a fixed column (:class:`~.table.Table`), which are then inserted anew: so
@@ -21,10 +21,8 @@ from ..errors import DatabaseError
 from ..postgresql.connection import value
 from .table import Table
 
-#: how both databases write values, so that they are compared and copied alike
-WRITTEN_ALIKE = """
-SET datestyle = 'ISO, MDY'; SET intervalstyle = 'postgres'; SET extra_float_digits = 3;
-SET bytea_output = 'hex'; SET row_security = off"""
+#: row security must hide none
+EVERY_ROW = "SET row_security = off"
 
 
 class TableResult(TypedDict):

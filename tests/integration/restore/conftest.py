@@ -84,7 +84,7 @@ def pair(request, new_database, new_config, s3, bucket) -> Iterator[Callable[...
                 run_sql(made.server, made.name, *statements)
             run_sql(live.server, live.name, *more)
             for connection in (there, here):
-                connection.execute(table_rows.WRITTEN_ALIKE)
+                connection.execute(table_rows.EVERY_ROW)
             return Pair(there, here, settings, live.owner, live.server.dsn(live.name))
 
         yield make
