@@ -63,8 +63,10 @@ def schemas(draw: st.DrawFn) -> tuple[list[Made], list[str]]:
     made = [HELPERS]
     for table in tables:
         made += _table(table)
-    for place in range(draw(st.integers(1, 4))):
-        made += draw(_keys(tables, place))
+    keys = [draw(_keys(tables, place)) for place in range(draw(st.integers(1, 4)))]
+    # all before the first key: an update would check one that is not valid
+    made += [statement for emptied, _ in keys for statement in emptied]
+    made += [statement for _, added in keys for statement in added]
     for place in range(draw(st.integers(0, 3))):
         made += draw(_reactions(tables, place))
     made.append(f"CREATE VIEW seen AS SELECT * FROM {tables[0].name}")
@@ -93,11 +95,12 @@ def _table(table: Made) -> list[str]:
 
 
 @st.composite
-def _keys(draw: st.DrawFn, tables: list[Made], place: int) -> list[str]:
+def _keys(draw: st.DrawFn, tables: list[Made], place: int) -> tuple[list[str], list[str]]:
+    """What takes away the rows that a key would refuse, and what adds it."""
     child = draw(st.sampled_from(tables))
     parents = [table for table in tables if table.targets]
     if not parents:
-        return []
+        return [], []
     parent = draw(st.sampled_from(parents))
     name = draw(st.sampled_from(child.all_names))
     target = draw(st.sampled_from(parent.targets))
@@ -108,8 +111,8 @@ def _keys(draw: st.DrawFn, tables: list[Made], place: int) -> list[str]:
     late = draw(st.sampled_from(["", "", "DEFERRABLE", "DEFERRABLE INITIALLY DEFERRED"]))
     dangling = f"{column} NOT IN (SELECT {target} FROM {to} WHERE {target} IS NOT NULL)"
     valid = "NOT VALID" if not child.partitioned and draw(st.integers(0, 9)) == 0 else ""
-    return [
-        *([] if valid else [f"UPDATE {name} SET {column} = NULL WHERE {dangling}"]),
+    emptied = [] if valid else [f"UPDATE {name} SET {column} = NULL WHERE {dangling}"]
+    added = [
         "SET CONSTRAINTS ALL IMMEDIATE",
         (
             f"ALTER TABLE {name} ADD CONSTRAINT k{place} FOREIGN KEY ({column}) REFERENCES {to}"
@@ -118,6 +121,7 @@ def _keys(draw: st.DrawFn, tables: list[Made], place: int) -> list[str]:
         ),
         f"COMMENT ON CONSTRAINT k{place} ON {name} IS 'key {place}'",
     ]
+    return emptied, added
 
 
 @st.composite
