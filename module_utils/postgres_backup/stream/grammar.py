@@ -114,7 +114,8 @@ _COMMON = (
 )
 
 
-_ABOVE = rb"(?:\n+|--\n|-- (?:Data for )?Name: [^\r\n]*\n)"
+# one line end at a time: a run of them within a repetition could be cut in 2**n ways
+_ABOVE = rb"(?:\n|--\n|-- (?:Data for )?Name: [^\r\n]*\n)"
 #: what pg_dump writes above each object
 ABOVE = re.compile(_ABOVE + rb"+")
 
@@ -307,12 +308,13 @@ def _classify_role(more: Sequence[bytes]) -> str | None:
     """``ALTER ROLE name IN DATABASE ...`` (pg_dump --create) speaks about a database; every other
     one about a role.
     """
-    rest = list(more[1:])
-    while rest and more[0] == b'"' and rest[0] == b'"':
-        rest.pop(0)  # a quote inside the name
+    at = 1
+    while at < len(more) and more[0] == b'"' and more[at] == b'"':
+        at += 1  # a quote inside the name
+    rest = more[at : at + 2]
     if not rest or rest == [b"IN"]:
         return None
-    return DATABASE if rest[:2] == [b"IN", b"DATABASE"] else CLUSTER
+    return DATABASE if rest == [b"IN", b"DATABASE"] else CLUSTER
 
 
 def _classify_on(verb: bytes, more: Sequence[bytes]) -> str | None:

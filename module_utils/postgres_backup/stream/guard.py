@@ -24,8 +24,8 @@ STATEMENT_BYTES = 64 << 20
 #: of a database with an odd name pg_dump makes ``\connect -reuse-previous=on "dbname='odd
 #: ""name""'"``, and ``\encoding SQL_ASCII`` before it (appendPsqlMetaConnect in
 #: src/fe_utils/string_utils.c)
-_CONNECT = re.compile(rb"\\c(?:onnect)?[ \t]+((?:[^\\\"\n]|\"[^\"\n]*\")+?)\s*")
-_ENCODING = re.compile(rb"\\encoding SQL_ASCII\s*")
+_CONNECT = re.compile(rb"\\c(?:onnect)?[ \t]+(?=[^ \t])((?:[^\\\"\n]|\"[^\"\n]*\")+)")
+_ENCODING = re.compile(rb"\\encoding SQL_ASCII")
 #: findings after which what follows cannot be trusted to be what it looks like
 _FATAL = ("STATEMENT_TOO_LONG", "META_COMMAND_TOO_LONG", "COPY_HEADER")
 
@@ -180,8 +180,9 @@ class Guard(Inspector):
             )
 
     def _command(self, buffer: bytes, start: int, end: int) -> None:
-        connect = _CONNECT.fullmatch(buffer, start, end)
-        if self._open or not (connect or _ENCODING.fullmatch(buffer, start, end)):
+        said = buffer[start:end].rstrip()
+        connect = _CONNECT.fullmatch(said)
+        if self._open or not (connect or _ENCODING.fullmatch(said)):
             raise _refusal(
                 "META_COMMAND",
                 f"the psql command at byte {self._offset(buffer, start)} is none of pg_dump's",

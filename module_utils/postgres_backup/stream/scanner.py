@@ -25,6 +25,9 @@ HELD_BYTES = 4 << 20
 TOKEN_BYTES = 1024
 #: longest comment or meta command awaited over the end of a buffer, bytes
 LINE_BYTES = 16 << 10
+#: a statement's kind is looked for at each of its first so many words, then by so many steps to
+#: the double
+LOOKS = 16
 _QUOTE, _DOLLAR, _BACKSLASH = b"'$\\"
 #: what PostgreSQL reads as false (src/backend/utils/adt/bool.c); a setting's other values are true,
 #: or refused
@@ -58,6 +61,7 @@ class Scanner:
         self._kind: str | None = None
         self._held = False
         self._head: list[bytes] = []
+        self._look_at = 1  # words of a statement at which it is next asked what it is
         self._depth = self._begins = self._nested = 0
         self._blocks = False  # in a routine that is to be read word by word
         self._tag = b""
@@ -219,6 +223,7 @@ class Scanner:
                 return end
             self._flush(buffer, at)
             self._open, self._kind, self._held, self._head = True, None, True, []
+            self._look_at = 1
             self._depth, self._begins, self._blocks = 0, 0, False
             self._statement(buffer, at)
         if kind == "string":
@@ -240,7 +245,10 @@ class Scanner:
             return end
         if self._kind is None:
             self._head.append(token)
-            self._kind = grammar.classify(self._head)
+            if len(self._head) >= self._look_at:
+                # ever more seldom: each look reads all of it. The end of the statement decides
+                self._look_at += 1 + len(self._head) // LOOKS
+                self._kind = grammar.classify(self._head)
             if self._kind is not None:
                 self._held = self._kind in (COPY, SETTING)
                 self._decided(self._kind)

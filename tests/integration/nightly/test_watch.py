@@ -29,9 +29,12 @@ from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3 import store
 from tests.integration import engine
 from tests.integration.restoring import run_sql
+from tests.properties import examples
 from tests.services.proxy import FaultProxy
 
 MIDNIGHT = "00:00"
+#: ordinary nights in every run, and all hundred by ``make fuzz``
+NIGHTS = min(100, examples(30))
 
 
 class Server:
@@ -92,13 +95,14 @@ def crm(new_database, new_config, s3, bucket, web, monkeypatch) -> Server:
 # --- ordinary ---
 
 
+@pytest.mark.hypothesis  # part of make fuzz
 @pytest.mark.timeout(900)
-def test_a_hundred_ordinary_nights_raise_no_alarm(crm):
+def test_ordinary_nights_raise_no_alarm(crm):
     """They grow, some are quiet, the application deploys a table now and then, and a restart falls
     into some.
     """
     rng = random.Random(7)
-    for night in range(100):
+    for night in range(NIGHTS):
         added, gone = rng.randint(0, 150), rng.randint(0, 60)
         crm.database.execute(
             f"INSERT INTO orders SELECT n, repeat('x', {rng.randint(1, 60)}) "
