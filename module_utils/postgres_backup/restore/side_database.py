@@ -19,7 +19,7 @@ from ..errors import BadBackupError, DatabaseError, PostgresBackupError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine.progress import Progress
-from ..postgresql import databases, replaced, swap
+from ..postgresql import databases, replaced, subscriptions, swap
 from ..postgresql.connection import connect, connect_maintenance, first_line
 from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
@@ -66,7 +66,7 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         database is gone.
     """
     with connect_maintenance(job.settings, plan.database) as connection:
-        findings = _clear_up(connection, plan.database, job.progress)
+        findings = _clear_up(job, connection)
         findings += roles.create(connection, plan.missing_roles, plan.role_statements)
         if plan.missing_roles:
             job.progress.step(f"{plan.database}: created the roles {', '.join(plan.missing_roles)}")
@@ -103,18 +103,28 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
     return Loaded(side, report.rows, reader.sha256, [*plan.findings, *findings])
 
 
-def _clear_up(connection: psycopg.Connection, database: str, progress: Progress) -> list[Finding]:
-    """Remove what restores that died have left; findings for what another user's restore left."""
+def _clear_up(job: Job, connection: psycopg.Connection) -> list[Finding]:
+    """Remove what restores that died have left; findings for what another user's restore left, or
+    somebody keeps from being dropped.
+    """
     findings = []
-    for leftover in replaced.leftovers(connection, database):
-        progress.step(f"{database}: removing {leftover}, left by a restore that did not end")
+    for leftover in replaced.leftovers(connection, job.database):
+        job.progress.step(
+            f"{job.database}: removing {leftover}, left by a restore that did not end"
+        )
         try:
+            subscriptions.forget(job.settings, connection, leftover)
             databases.drop_database(connection, leftover)
-        except psycopg.errors.InsufficientPrivilege as error:
+        except (
+            DatabaseError,
+            psycopg.errors.InsufficientPrivilege,
+            psycopg.errors.ObjectInUse,
+        ) as error:
+            why = error.message if isinstance(error, DatabaseError) else first_line(error)
             findings.append(
                 finding(
                     "SIDE_DATABASE_LEFT",
-                    f"{leftover} of an earlier restore could not be removed: {first_line(error)}",
+                    f"{leftover} of an earlier restore could not be removed: {why}",
                 )
             )
     return findings
@@ -203,6 +213,7 @@ def discard_side_database(job: Job, side: str) -> None:
             with connect_maintenance(job.settings, job.database) as connection:
                 # it may be live by now, or never have been ours
                 if side in replaced.leftovers(connection, job.database):
+                    subscriptions.forget(job.settings, connection, side)
                     databases.drop_database(connection, side)
             return
         except DatabaseError as error:

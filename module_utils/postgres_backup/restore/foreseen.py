@@ -1,0 +1,86 @@
+"""What a manifest tells of things that come back not by everybody, not on every server, or not as
+they were; and what becomes of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+
+from ..catalog.manifest import Manifest
+from ..findings import Finding, finding
+from ..job import Job
+from ..postgresql import subscriptions
+from ..postgresql.extension_trials import cannot_be_made
+from ..postgresql.facts import DatabaseFacts, ServerFacts
+from ..postgresql.requirements import Requirement, may_not
+from .objections import Objections
+
+#: views that a message names
+_NAMED = 10
+
+
+def roles_of(known: Manifest, wanted: DatabaseFacts) -> list[str]:
+    """Every role that restoring it refers to, by name."""
+    named = {*known.get("roles", []), wanted.owner}
+    named |= {grant.role for grant in wanted.grants or ()}
+    named |= {setting.role for setting in wanted.settings}
+    return sorted(named - {""})
+
+
+def object_by_rights(
+    connection: psycopg.Connection,
+    job: Job,
+    known: Manifest,
+    server: ServerFacts,
+    objections: Objections,
+) -> None:
+    """Who is no superuser may not make everything again."""
+    if server.superuser:
+        return
+    required = [
+        Requirement(right["object"], right["takes"], right["role"])
+        for right in known.get("rights", [])
+    ]
+    for why in may_not(connection, job.settings.db_user, required):
+        objections.add(why.message, why.hint)
+
+
+def object_by_extensions(
+    connection: psycopg.Connection, names: Sequence[str], in_place: bool, objections: Objections
+) -> None:
+    """Extensions that the server lists, and that cannot be made all the same."""
+    for tried in cannot_be_made(connection, names):
+        if not tried.elsewhere:
+            objections.add(
+                f"The extension {tried.name} is not whole on the server: {tried.why}",
+                "Install its package anew on the database server, then try again",
+            )
+        elif not in_place:
+            objections.add(
+                f"The extension {tried.name} cannot be made in a second database beside the live "
+                f"one: {tried.why}",
+                "Restore in place, in one transaction: backup_restore_in_place: true "
+                "(postgres-backup restore --in-place)",
+            )
+
+
+def not_as_it_was(known: Manifest, database: str) -> list[Finding]:
+    """Findings for what is restored in another state than it had."""
+    findings = subscriptions.as_dumped(known.get("subscriptions", []), database)
+    views = [
+        f"{view['view']} ({', '.join(view['servers'])})" for view in known.get("remote_views", [])
+    ]
+    if views:
+        more = f" and {len(views) - _NAMED} more" if len(views) > _NAMED else ""
+        findings.append(
+            finding(
+                "VIEW_READS_REMOTE",
+                "materialized views are filled again from foreign servers, as these are now; one "
+                "whose server does not answer is left empty: "
+                f"{', '.join(views[:_NAMED])}{more}",
+                database=database,
+            )
+        )
+    return findings
