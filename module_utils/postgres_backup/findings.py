@@ -159,8 +159,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "over: nothing of that file is run as it stands."
         ),
         ("SCHEMA_DIFFERS",): (
-            "All rows are equal, but the definitions read differently: another minor "
-            "version, or another version of an extension. Usually harmless."
+            "All rows are equal, but the definitions read differently, or, where a `pg_dump` of "
+            "another minor version wrote the backup, other objects are there: another version of "
+            "an extension, usually."
         ),
         ("ROWS_NOT_COMPARED",): (
             "The dump has its rows as INSERT statements. They were loaded without an error, "

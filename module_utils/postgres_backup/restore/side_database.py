@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import psycopg
 
 from ..catalog import manifest
-from ..catalog.manifest import TableRecord
+from ..catalog.manifest import Manifest, TableRecord, major_of
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError
 from ..findings import Finding, finding
 from ..job import Job
@@ -162,27 +162,32 @@ def _compare(
             "The live database is untouched. Please report this with the server's log",
             differences,
         )
-    if _schema_differs(plan, dump.report):
+    if plan.dumped_by_us and schema_differs(plan.backup.manifest, report, dump.report):
         return [
             finding(
                 "SCHEMA_DIFFERS",
-                "all rows are equal, but the definitions read differently "
-                "(another minor version, or extensions of another version)",
+                "all rows are equal, but the definitions read differently, "
+                "or are not all there (extensions of another version?)",
             )
         ]
     return []
 
 
-def _schema_differs(plan: Plan, came_out: Report) -> bool:
+def schema_differs(known: Manifest | None, went_in: Report, came_out: Report) -> bool:
     """Whether the definitions read differently although they should not: another major writes them
-    otherwise, and other programs than ours do.
+    otherwise. Another minor may write other options and settings, so there it is asked whether
+    the same objects are there, of the same owners.
     """
-    known = plan.backup.manifest
-    if known is None or not plan.dumped_by_us:
+    expected = known.get("schema_sha256") if known else ""
+    if not expected or major_of(went_in.server_version) != major_of(came_out.server_version):
         return False
-    same_major = known.get("postgresql_version", "").split(".")[0] == str(plan.server.major)
-    expected = known.get("schema_sha256")
-    return bool(expected) and same_major and expected != came_out.schema_sha256
+    if _versions(went_in) != _versions(came_out):
+        return went_in.objects != came_out.objects
+    return expected != came_out.schema_sha256
+
+
+def _versions(report: Report) -> tuple[str, str]:
+    return report.server_version, report.program_version
 
 
 def _only_rows(
