@@ -15,7 +15,7 @@ import time
 from psycopg import sql
 
 from ..job import Job
-from ..postgresql import last_change, swap
+from ..postgresql import last_change, refreshes, swap
 from ..postgresql.connection import connect, connect_maintenance
 from ..postgresql.load import Load
 from ..stream.inspector import Report
@@ -58,6 +58,7 @@ def replace(job: Job, plan: Plan) -> Restored:
     downtime = round(time.monotonic() - began, 3)
     with connect(job.settings, plan.database) as connection:
         connection.execute("ANALYZE")
+    findings += refreshes.findings(load.unfilled, plan.database)
     return Restored(report.rows, reader.sha256, None, downtime, [*plan.findings, *findings])
 
 

@@ -19,7 +19,7 @@ from ..errors import BadBackupError, DatabaseError, PostgresBackupError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine.progress import Progress
-from ..postgresql import databases, replaced, subscriptions, swap
+from ..postgresql import databases, refreshes, replaced, subscriptions, swap
 from ..postgresql.connection import connect, connect_maintenance, first_line
 from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
@@ -97,7 +97,10 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
             job.progress.phase(f"gathering statistics of {side}")
             connection.execute("ANALYZE")
         encoding = load.guard.encoding if plan.dumped_by_us else ""
-        findings += _compare(plan, side, report, encoding, job.progress)
+        differences = _compare(plan, side, report, encoding, job.progress)
+        if load.unfilled:  # a dump tells that too, by what it does not say
+            differences = [one for one in differences if one["code"] != "SCHEMA_DIFFERS"]
+        findings += [*differences, *refreshes.findings(load.unfilled, plan.database)]
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.limit_connections(connection, side, plan.wanted.connection_limit)
     return Loaded(side, report.rows, reader.sha256, [*plan.findings, *findings])
