@@ -231,12 +231,13 @@ def _drop_subscriptions(server: PostgresServer, database: str) -> None:
         ).format(sql.Literal(database))
     )
     for (name,) in found:
-        for statement in (
-            "ALTER SUBSCRIPTION {} DISABLE",
-            "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
-            "DROP SUBSCRIPTION {}",
-        ):
-            server.execute(sql.SQL(statement).format(sql.Identifier(name)), database)
+        server.execute(
+            sql.SQL(
+                "SET session_replication_role TO replica; ALTER SUBSCRIPTION {0} DISABLE;"
+                "ALTER SUBSCRIPTION {0} SET (slot_name = NONE); DROP SUBSCRIPTION {0}"
+            ).format(sql.Identifier(name)),
+            database,
+        )
 
 
 def _databases(server: PostgresServer) -> set[str]:

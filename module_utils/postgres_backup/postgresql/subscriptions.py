@@ -55,9 +55,20 @@ def forget(settings: Settings, connection: psycopg.Connection, database: str) ->
     if not there:
         return
     with connect(settings, database) as inside, inside.transaction():
+        _silence(inside)
         for one in there:
             for statement in _without_slot(one.name):
                 inside.execute(statement)
+
+
+def _silence(inside: psycopg.Connection) -> None:
+    """Event triggers of the application may forbid what we do, and are not asked. Those that fire
+    always are, before PostgreSQL 17.
+    """
+    if inside.info.parameter_status("is_superuser") == "on":
+        inside.execute("SET LOCAL session_replication_role TO replica")
+        if inside.info.server_version >= 170000:
+            inside.execute("SET LOCAL event_triggers TO off")
 
 
 def _without_slot(name: str) -> list[sql.Composed]:
@@ -83,6 +94,7 @@ def switch_off(settings: Settings, database: str) -> list[str]:
     with connect(settings, database) as inside:
         stopped = [one.name for one in subscriptions(inside, database) if one.enabled and one.ours]
         with inside.transaction():
+            _silence(inside)
             for name in stopped:
                 inside.execute(
                     sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name))
@@ -97,6 +109,7 @@ def switch_on(settings: Settings, database: str, names: Sequence[str]) -> None:
     with connect(settings, database) as inside:
         there = {one.name for one in subscriptions(inside, database)}
         with inside.transaction():
+            _silence(inside)
             for name in names:
                 if name in there:
                     inside.execute(

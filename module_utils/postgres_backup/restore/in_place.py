@@ -23,6 +23,7 @@ from ..verify.proof import require_whole
 from ..verify.reader import BackupReader
 from . import roles
 from .emptying import EMPTY
+from .named_roles import all_missing_named
 from .plan import Plan, Restored
 
 
@@ -44,7 +45,10 @@ def replace(job: Job, plan: Plan) -> Restored:
     began = time.monotonic()
     ejector = swap.Ejector(job.settings, plan.database, spare="postgres-backup")
     reader = BackupReader(job, plan.backup, plan.tools)
-    with Load(job.settings, plan.database, transaction=True, superusers=plan.superusers) as load:
+    with (
+        all_missing_named(job, plan),
+        Load(job.settings, plan.database, transaction=True, superusers=plan.superusers) as load,
+    ):
         ejector.start()
         try:
             load.send(EMPTY)

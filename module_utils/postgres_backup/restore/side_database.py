@@ -28,6 +28,7 @@ from ..stream.inspector import Report
 from ..verify.proof import require_whole
 from ..verify.reader import BackupReader
 from . import roles
+from .named_roles import all_missing_named
 from .plan import Plan
 
 #: seconds between attempts to remove a side database: a server that has just crashed needs a moment
@@ -71,7 +72,7 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         if plan.missing_roles:
             job.progress.step(f"{plan.database}: created the roles {', '.join(plan.missing_roles)}")
         side = replaced.side_name(connection, plan.database, replaced.server_now(connection))
-    with discarded_on_failure(job, side):
+    with all_missing_named(job, plan), discarded_on_failure(job, side):
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.create_database(
                 connection,
