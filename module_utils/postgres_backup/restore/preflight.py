@@ -26,7 +26,13 @@ from ..postgresql.own import own_mark
 from ..text import human_bytes
 from . import roles
 from .emptying import object_by_owners
-from .foreseen import not_as_it_was, object_by_extensions, object_by_rights, roles_of
+from .foreseen import (
+    not_as_it_was,
+    object_by_extensions,
+    object_by_new_roles,
+    object_by_rights,
+    roles_of,
+)
 from .objections import Objections
 from .plan import Plan
 from .wanted import powerful_settings, wanted_facts
@@ -95,6 +101,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
         made = roles.Preparation()
         with objections:
             made = roles.prepare(connection, job, backup, missing, server)
+        object_by_new_roles(connection, job, known, server, made, objections)
         findings += made.findings
         objections.raise_all(str(backup.name))
         if not backup.manifest:

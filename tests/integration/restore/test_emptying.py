@@ -32,8 +32,9 @@ CREATE LANGUAGE other HANDLER handler;
 CREATE PUBLICATION everything FOR ALL TABLES;
 CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port=1 dbname=none' PUBLICATION p
     WITH (connect = false, slot_name = 's');
-CREATE FUNCTION quiet() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
-CREATE EVENT TRIGGER quiet ON ddl_command_end EXECUTE FUNCTION quiet();
+CREATE FUNCTION nodrop() RETURNS event_trigger LANGUAGE plpgsql
+    AS $$ BEGIN RAISE EXCEPTION 'no drops here'; END $$;
+CREATE EVENT TRIGGER nodrop ON sql_drop EXECUTE FUNCTION nodrop();
 """
 
 
