@@ -213,12 +213,31 @@ def new_database(postgres: PostgresServer) -> Iterator[Callable[..., Database]]:
         postgres.execute(
             sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name))
         )
+        _drop_subscriptions(postgres, name)
         postgres.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
     made_roles = _roles(postgres) - roles
     for name in made_roles:
         postgres.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
     for name in made_roles:
         postgres.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def _drop_subscriptions(server: PostgresServer, database: str) -> None:
+    """They would keep the database from being dropped."""
+    found = server.execute(
+        sql.SQL(
+            "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid"
+            " WHERE datname = {}"
+        ).format(sql.Literal(database))
+    )
+    for (name,) in found:
+        server.execute(
+            sql.SQL(
+                "SET session_replication_role TO replica; ALTER SUBSCRIPTION {0} DISABLE;"
+                "ALTER SUBSCRIPTION {0} SET (slot_name = NONE); DROP SUBSCRIPTION {0}"
+            ).format(sql.Identifier(name)),
+            database,
+        )
 
 
 def _databases(server: PostgresServer) -> set[str]:

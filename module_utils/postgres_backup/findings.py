@@ -122,6 +122,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "It is a backup of another database or server. To restore it here all the same, "
             "name it by its whole key, `s3://bucket/key`."
         ),
+        ("RESTORE_NEEDS_RIGHTS",): (
+            "The database holds what the user of the backup may not make again: things that only "
+            "a superuser may make, or that belong to other roles. The backup has them; the restore "
+            "takes another user, or the grant that the message names."
+        ),
         ("DISK_NOT_CHECKED",): (
             "Nobody could say how much room the database server has. Look yourself (`df`), "
             "or `GRANT pg_read_all_settings` to the user."
@@ -154,8 +159,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "over: nothing of that file is run as it stands."
         ),
         ("SCHEMA_DIFFERS",): (
-            "All rows are equal, but the definitions read differently: another minor "
-            "version, or another version of an extension. Usually harmless."
+            "All rows are equal, but the definitions read differently, or, where a `pg_dump` of "
+            "another minor version wrote the backup, other objects are there: another version of "
+            "an extension, usually."
         ),
         ("ROWS_NOT_COMPARED",): (
             "The dump has its rows as INSERT statements. They were loaded without an error, "
@@ -167,7 +173,20 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("REPLICATION_LEFT",): (
             "A logical replication slot or a subscription belongs to the database that is "
-            "replaced, and stays with it. The message says what to type after the swap."
+            "replaced, and stays with it; a subscription is switched off there. The message says "
+            "what to type after the swap."
+        ),
+        ("SUBSCRIPTION_OFF",): (
+            "The backup holds subscriptions. They come back switched off, as `pg_dump` writes "
+            "them: two copies of a database must never both take what a publisher sends."
+        ),
+        (
+            "VIEW_READS_REMOTE",
+            "VIEW_NOT_FILLED",
+        ): (
+            "A materialized view reads tables of a foreign server, and a restore fills it again. "
+            "Where that server does not answer the view is left empty; the message has the "
+            "statement that fills it."
         ),
         ("DEPENDENT_MISSING",): (
             "A table was brought back alone, and what was dropped with it (a view, a policy, a "

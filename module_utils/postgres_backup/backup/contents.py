@@ -10,6 +10,7 @@ from ..clock import format_timestamp, utc_now
 from ..job import Job
 from ..machine import identity
 from ..postgresql.facts import DatabaseFacts, Extension, ServerFacts
+from ..postgresql.requirements import Requirements
 from ..s3.client import StoredObject
 from ..stream.inspector import Report
 from .place import Place
@@ -34,6 +35,7 @@ class Taken:
     stored: StoredObject
     sha256: str
     globals: GlobalsRecord | None
+    requirements: Requirements
     #: tables that may lack rows, see ``postgresql/rewritten``
     rewritten: Sequence[str] = ()
 
@@ -81,7 +83,7 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
             {"name": extension.name, "version": extension.version, "schema": extension.schema}
             for extension in taken.extensions
         ],
-        "roles": list(database.roles),
+        "roles": sorted({*database.roles, taken.requirements.first_role} - {""}),
         "settings": [{"role": s.role, "setting": s.setting} for s in database.settings],
         "privileges": None
         if database.grants is None
@@ -109,6 +111,15 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
         "globals": taken.globals,
         "rows": sum(table["rows"] for table in tables.values()),
         "large_objects": report.large_objects,
+        "rights": [
+            {"object": right.object, "takes": right.takes, "role": right.role}
+            for right in taken.requirements.rights
+        ],
+        "subscriptions": list(taken.requirements.subscriptions),
+        "remote_views": [
+            {"view": view.view, "servers": list(view.servers)}
+            for view in taken.requirements.remote_views
+        ],
         "tables": tables,
         "proofs": [],
     }

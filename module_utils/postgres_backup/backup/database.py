@@ -34,6 +34,7 @@ from ..postgresql.facts import (
     server_facts,
 )
 from ..postgresql.pg_dump import Dump, VanishedError, dump_globals
+from ..postgresql.requirements import MayNot, Requirements, may_not, requirements
 from ..postgresql.rewritten import rewritten_since, why_it_failed
 from ..s3.store import HASTY, Store
 from ..stream.codec import Chain
@@ -127,6 +128,7 @@ class _Run:
     def __init__(self, job: Job, tools: programs.Programs, server: ServerFacts, part: str) -> None:
         self.job, self.tools, self.server, self.part = job, tools, server, part
         self.layout = layout_for(job.settings, job.database)
+        self.may_not: list[MayNot] = []
 
     @property
     def mark(self) -> identity.Mark:
@@ -163,6 +165,10 @@ class _Run:
         if taken.rewritten:
             lost = manifest.may_lack_rows(taken.rewritten)
             result["findings"].append(finding("TABLES_REWRITTEN", lost))
+        result["findings"] += [
+            finding("RESTORE_NEEDS_RIGHTS", f"{why.message}. {why.hint}")
+            for why in (self.may_not if not self.part else [])
+        ]
         noted = ("backup", "database", "bytes", "dump_bytes", "rows", "seconds")
         event = {name: fact for name, fact in result.items() if name in noted}
         result["findings"] += journal.record(
@@ -225,7 +231,7 @@ class _Run:
         job, saved = self.job, None
         rewritten: frozenset[str] = frozenset()
         with connect(job.settings, job.database, "REPEATABLE_READ") as connection:
-            snapshot, database, extended = self._look(connection)
+            snapshot, database, extended, required = self._look(connection)
             dump = Dump(
                 self.tools,
                 job.database,
@@ -271,10 +277,13 @@ class _Run:
             stored,
             upload.sha256,
             saved,
+            required,
             sorted(rewritten),
         )
 
-    def _look(self, connection: psycopg.Connection) -> tuple[str, DatabaseFacts, list[Extension]]:
+    def _look(
+        self, connection: psycopg.Connection
+    ) -> tuple[str, DatabaseFacts, list[Extension], Requirements]:
         """A snapshot for pg_dump to share, and the facts of the database as of then.
 
         A server may end transactions that are idle or long; this one is both until pg_dump has
@@ -289,7 +298,10 @@ class _Run:
         facts = database_facts(connection, self.job.database)
         if facts is None:  # we are in it
             raise DatabaseError(f"The database {self.job.database} is gone", "Back up again")
-        return snapshot, facts, extensions(connection)
+        required = requirements(connection)
+        if not self.server.superuser:
+            self.may_not = may_not(connection, self.job.settings.db_user, required.rights)
+        return snapshot, facts, extensions(connection), required
 
     def _take_back(self, error: BaseException, keys: Sequence[str]) -> None:
         """Delete what a run that failed has already written.

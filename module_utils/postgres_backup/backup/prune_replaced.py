@@ -15,7 +15,7 @@ from ..errors import DatabaseError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine import state
-from ..postgresql import adopted, databases, replaced, slots, swap
+from ..postgresql import adopted, databases, replaced, slots, subscriptions, swap
 from ..postgresql.connection import connect_maintenance, first_line
 from ..postgresql.replaced import KeptDatabase
 from ..postgresql.written import written_since
@@ -127,6 +127,9 @@ def _use_of(job: Job, connection: psycopg.Connection, one: KeptDatabase) -> str:
             f"the replication slot {name} belongs to it and would go with it "
             f"(SELECT pg_drop_replication_slot('{name}'); ends that)"
         )
+    if applied := subscriptions.subscriptions(connection, one.name):
+        by_hand = subscriptions.typed_to_drop(connection, applied[0].name)
+        return f"it has the subscription {applied[0].name} (in it: {by_hand})"
     if inside := _who_stays(connection, one.name):
         return f"{inside[0].user} is connected to it"
     so_far = swap.sessions_so_far(connection, one.name)

@@ -81,6 +81,21 @@ class Extension(TypedDict):
     schema: _Name
 
 
+class RightRecord(TypedDict):
+    """Something that not everybody may make again; see ``postgresql/requirements``."""
+
+    object: str
+    takes: Annotated[str, OneOf("superuser", "member", "grantor")]
+    role: _Name
+
+
+class RemoteViewRecord(TypedDict):
+    """A materialized view that reads foreign tables, and the servers that these are of."""
+
+    view: str
+    servers: list[_Name]
+
+
 class _Privilege(TypedDict):
     role: _Name
     privilege: Annotated[str, OneOf("CREATE", "CONNECT", "TEMPORARY", "TEMP")]
@@ -179,6 +194,10 @@ class Manifest(_Required, total=False):
     large_objects: Annotated[int, Whole()]
     proofs: list[Proof]
     adopted: bool
+    #: what takes more than its owner's rights to make again
+    rights: Annotated[list[RightRecord], Most(100_000)]
+    subscriptions: list[_Name]
+    remote_views: list[RemoteViewRecord]
     #: tables that may lack rows although the dump ended well
     rewritten: Annotated[list[_TableName], Most(_MOST_TABLES)]
 

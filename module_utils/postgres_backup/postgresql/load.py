@@ -20,6 +20,7 @@ from ..stream.guard import Guard, Statement
 from ..stream.inspector import Report
 from .connection import connect
 from .load_errors import explained
+from .refreshes import Refreshes, Unfilled, is_refresh
 from .wire import Refused, Session
 
 #: what one transaction may weigh; a statement that makes something weighs ten, for it keeps locks
@@ -96,6 +97,7 @@ class Load:
 
     def __enter__(self) -> Load:
         self._session = Session(self._connecting.__enter__())
+        self._refreshes = Refreshes(self._session, self.guard.decode)
         try:
             self.send(_SETTINGS)
             if self._undivided:
@@ -152,6 +154,11 @@ class Load:
         except Refused as refused:
             raise self._explained(refused) from None
 
+    @property
+    def unfilled(self) -> list[Unfilled]:
+        """Materialized views that were left empty."""
+        return self._refreshes.unfilled
+
     # what the guard hands on
 
     def statement(self, statement: Statement) -> None:
@@ -162,7 +169,11 @@ class Load:
             self._try(statement)
             return
         self._begin()
-        self._session.send(statement.text, statement.line)
+        if is_refresh(statement.text):
+            self._sync()
+            self._refreshes.run(statement)
+        else:
+            self._session.send(statement.text, statement.line)
         self._weight += _LIGHT if statement.text.startswith(_LIGHT_WORDS) else _HEAVY
         self._bytes += len(statement.text)
         self._rest()

@@ -56,6 +56,11 @@ class Mark:
         said = self.fields.get(name)
         return said if isinstance(said, str) else ""
 
+    def texts(self, name: str) -> list[str]:
+        """A field that is a list of texts; empty where there is none."""
+        said = self.fields.get(name)
+        return [one for one in said if isinstance(one, str)] if isinstance(said, list) else []
+
     def number(self, name: str) -> int | None:
         said = self.fields.get(name)
         return said if isinstance(said, int) and not isinstance(said, bool) else None

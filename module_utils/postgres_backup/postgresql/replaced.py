@@ -19,11 +19,14 @@ from ..clock import format_timestamp
 from ..errors import DatabaseError, UsageError
 from ..settings import Settings
 from ..text import nearest
-from . import mark, written
+from . import mark, subscriptions, written
 from .connection import connect_maintenance, rows, value, values
 from .databases import comment_on
 from .facts import system_identifier
 from .mark import Mark
+
+#: in the mark of a kept database: subscriptions that were on until it was replaced
+_STOPPED = "subscriptions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,13 +137,26 @@ def kept_comment(
 
 
 def count_in(settings: Settings, database: str, name: str) -> None:
-    """Complete the mark of the kept database ``name``, which has just been replaced. Where that
-    does not work, the first look of a prune does it.
+    """Complete the mark of the kept database ``name``, which has just been replaced, once nothing
+    is sent to it any more. Where that does not work, the first look of a prune does it.
     """
     with contextlib.suppress(DatabaseError), connect_maintenance(settings, database) as connection:
         there = choose(connection, settings, database, name)
+        stopped = subscriptions.switch_off(settings, name)
+        if stopped:
+            there = dataclasses.replace(there, mark=there.mark.changed(**{_STOPPED: stopped}))
+            remember(connection, there)
         counted = written.count(settings, name)
         remember(connection, dataclasses.replace(there, mark=there.mark.changed(**counted)))
+
+
+def count_out(settings: Settings, there: KeptDatabase, database: str) -> None:
+    """What was kept is live again, under the name ``database``: what :func:`count_in` stopped in it
+    goes on.
+
+    :raises DatabaseError: it does not; the database is live all the same.
+    """
+    subscriptions.switch_on(settings, database, there.mark.texts(_STOPPED))
 
 
 def look_at(

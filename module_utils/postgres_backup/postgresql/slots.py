@@ -1,5 +1,5 @@
-"""Logical replication of a database: its slots and subscriptions go with the database, not with its
-name, so after a swap they are with the one that is kept.
+"""Logical replication of a database: its slots (and subscriptions, see :mod:`.subscriptions`) go
+with the database, not with its name, so after a swap they are with the one that is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from ..findings import Finding, finding
-from .connection import rows, values
+from .connection import rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +40,8 @@ def slots(connection: psycopg.Connection, database: str) -> list[Slot]:
 
 
 def left_behind(connection: psycopg.Connection, database: str) -> list[Finding]:
-    """REPLICATION_LEFT for each slot and each subscription that stays with the live database when
-    that is replaced: nothing of them comes to the one that takes its place.
+    """REPLICATION_LEFT for each slot that stays with the live database when that is replaced:
+    nothing of it comes to the one that takes its place.
     """
     found = []
     for slot in slots(connection, database):
@@ -52,21 +52,6 @@ def left_behind(connection: psycopg.Connection, database: str) -> list[Finding]:
             f"After the swap: SELECT pg_drop_replication_slot({name}); then, in {database}, "
             f"SELECT pg_create_logical_replication_slot({name}, {plugin}); and let the consumer "
             "copy everything anew"
-        )
-    subscriptions = values(
-        connection,
-        str,
-        """
-        SELECT s.subname::text FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-        WHERE d.datname = %s ORDER BY 1""",
-        (database,),
-    )
-    for subscription in subscriptions:
-        statement = sql.SQL("ALTER SUBSCRIPTION {} DISABLE;").format(sql.Identifier(subscription))
-        found.append(
-            f"the subscription {subscription} stays with the database that is replaced and goes on "
-            f"writing there; {database} gets nothing of it. After the swap, in the kept database: "
-            f"{statement.as_string(connection)} and subscribe anew in {database}"
         )
     return [finding("REPLICATION_LEFT", message, database=database) for message in found]
 

@@ -15,9 +15,10 @@ from ..findings import Finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock
-from ..postgresql import last_change, replaced, slots, swap
+from ..postgresql import last_change, replaced, slots, subscriptions, swap
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import DatabaseFacts, database_facts
+from ..postgresql.replaced import KeptDatabase
 from ..text import human_seconds
 from . import in_place
 from .plan import Plan, PlanResult, Restored, plan_lines
@@ -141,14 +142,14 @@ def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
     if job.check:
         return _plan_undo(job, kept)[0]
     with lock.hold(job.settings, job.database, "undo-restore"):
-        result, live, comment = _plan_undo(job, kept)
+        result, live, back = _plan_undo(job, kept)
         chosen, new_kept = result["restored_database"], result["kept_database"]
         renames = [(chosen, job.database)]
         if live and new_kept:
             renames.insert(0, (job.database, new_kept))
 
         def comments(connection: psycopg.Connection) -> dict[str, str | None]:
-            made = {job.database: comment}
+            made = {job.database: back.comment}
             if live and new_kept:
                 reason = f"undo, which brought {chosen} back"
                 made[new_kept] = replaced.kept_comment(
@@ -159,16 +160,15 @@ def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
         seconds = swap.swap(job.settings, renames, comments)
         if new_kept:
             replaced.count_in(job.settings, job.database, new_kept)
+        replaced.count_out(job.settings, back, job.database)
         downtime = round(seconds, 3) if live else 0.0
     done: UndoResult = {**result, "downtime_seconds": downtime}
     job.progress.step(undo_lines(done)[0])
     return done
 
 
-def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, str | None]:
-    """The result to be, the live database's facts, and the comment that the one to come back had
-    when it was live.
-    """
+def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, KeptDatabase]:
+    """The result to be, the live database's facts, and the one that comes back."""
     with connect_maintenance(job.settings, job.database) as connection:
         chosen = replaced.choose(connection, job.settings, job.database, kept)
         if not kept:
@@ -181,9 +181,12 @@ def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, 
             "database": job.database,
             "restored_database": chosen.name,
             "kept_database": replaced.kept_name(connection, job.database, now) if live else None,
-            "findings": slots.left_behind(connection, job.database),
+            "findings": [
+                *slots.left_behind(connection, job.database),
+                *subscriptions.replaced_with(connection, job.database, back=True),
+            ],
         }
-    return result, live, chosen.comment
+    return result, live, chosen
 
 
 def lines(result: RestorePlanned | RestoreResult) -> list[str]:

@@ -15,95 +15,16 @@ import time
 from psycopg import sql
 
 from ..job import Job
-from ..postgresql import last_change, swap
+from ..postgresql import last_change, refreshes, swap
 from ..postgresql.connection import connect, connect_maintenance
 from ..postgresql.load import Load
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
 from ..verify.reader import BackupReader
 from . import roles
+from .emptying import EMPTY
+from .named_roles import all_missing_named
 from .plan import Plan, Restored
-
-# What a plain dump creates and therefore must not be there. IF EXISTS: what is dropped takes others
-# with it. The schema public comes back as initdb leaves it (template1 since 15: owned by
-# pg_database_owner), since a dump takes that for given; who may not drop it (before 15 it was a
-# superuser's) empties it. Default privileges would add grants to what is created.
-_EMPTY = b"""
-SET lock_timeout = '60s';
-SET client_min_messages = warning;
-DO $empty$
-DECLARE
-  r record;
-  public_is_ours boolean;
-BEGIN
-  FOR r IN
-    SELECT format('DROP EVENT TRIGGER IF EXISTS %I CASCADE', evtname) AS c FROM pg_event_trigger
-    UNION ALL
-    SELECT format('DROP PUBLICATION IF EXISTS %I CASCADE', pubname) FROM pg_publication
-    UNION ALL
-    SELECT format('DROP EXTENSION IF EXISTS %I CASCADE', extname) FROM pg_extension
-      WHERE extname <> 'plpgsql'
-  LOOP EXECUTE r.c; END LOOP;
-  public_is_ours := coalesce((
-    SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public'), true);
-  FOR r IN
-    SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) AS c FROM pg_namespace
-      WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-        AND (nspname <> 'public' OR public_is_ours)
-    UNION ALL
-    SELECT format('DROP FOREIGN DATA WRAPPER IF EXISTS %I CASCADE', fdwname)
-      FROM pg_foreign_data_wrapper
-    UNION ALL
-    SELECT format(
-        'DROP CAST IF EXISTS (%s AS %s) CASCADE', castsource::regtype, casttarget::regtype)
-      FROM pg_cast WHERE oid >= 16384
-    UNION ALL
-    SELECT format('DROP LANGUAGE IF EXISTS %I CASCADE', lanname) FROM pg_language
-      WHERE oid >= 16384 AND lanname <> 'plpgsql'
-  LOOP EXECUTE r.c; END LOOP;
-  PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
-  FOR r IN
-    SELECT d.defaclrole::regrole AS role, k.word, a.grantee, a.privilege_type AS privilege, a.given
-    FROM pg_default_acl d
-    JOIN (VALUES ('r', 'r', 'TABLES'), ('S', 's', 'SEQUENCES'), ('f', 'f', 'FUNCTIONS'),
-        ('T', 'T', 'TYPES'), ('n', 'n', 'SCHEMAS'), ('L', 'L', 'LARGE OBJECTS'))
-      AS k(kind, built_in, word) ON k.kind = d.defaclobjtype::text,
-    LATERAL (
-      SELECT grantee, privilege_type, false AS given FROM aclexplode(d.defaclacl)
-      UNION ALL
-      SELECT grantee, privilege_type, true
-        FROM aclexplode(acldefault(k.built_in::"char", d.defaclrole))) AS a
-    WHERE d.defaclnamespace = 0 ORDER BY a.given
-  LOOP
-    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %s %s %s ON %s %s %s',
-      r.role, CASE WHEN r.given THEN 'GRANT' ELSE 'REVOKE' END, r.privilege, r.word,
-      CASE WHEN r.given THEN 'TO' ELSE 'FROM' END,
-      CASE r.grantee WHEN 0 THEN 'PUBLIC' ELSE r.grantee::regrole::text END);
-  END LOOP;
-  IF NOT public_is_ours THEN
-    LOOP
-      SELECT format('DROP %s IF EXISTS %s CASCADE', o.type, o.identity) AS c INTO r
-        FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) AS o
-        WHERE d.refclassid = 'pg_namespace'::regclass
-          AND d.refobjid = 'public'::regnamespace AND d.deptype = 'n'
-          AND o.type NOT IN ('default acl', 'publication namespace') LIMIT 1;
-      EXIT WHEN NOT FOUND;
-      EXECUTE r.c;
-    END LOOP;
-    RETURN;
-  END IF;
-  CREATE SCHEMA public;
-  COMMENT ON SCHEMA public IS 'standard public schema';
-  IF current_setting('server_version_num')::int >= 150000 THEN
-    GRANT USAGE ON SCHEMA public TO PUBLIC;
-    ALTER SCHEMA public OWNER TO pg_database_owner;
-  ELSE
-    GRANT ALL ON SCHEMA public TO PUBLIC;
-  END IF;
-END $empty$;
-SET lock_timeout = 0;
-RESET client_min_messages;
-"""
 
 
 def replace(job: Job, plan: Plan) -> Restored:
@@ -124,10 +45,13 @@ def replace(job: Job, plan: Plan) -> Restored:
     began = time.monotonic()
     ejector = swap.Ejector(job.settings, plan.database, spare="postgres-backup")
     reader = BackupReader(job, plan.backup, plan.tools)
-    with Load(job.settings, plan.database, transaction=True, superusers=plan.superusers) as load:
+    with (
+        all_missing_named(job, plan),
+        Load(job.settings, plan.database, transaction=True, superusers=plan.superusers) as load,
+    ):
         ejector.start()
         try:
-            load.send(_EMPTY)
+            load.send(EMPTY)
             reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
             require_whole(plan.backup, report)
@@ -138,6 +62,7 @@ def replace(job: Job, plan: Plan) -> Restored:
     downtime = round(time.monotonic() - began, 3)
     with connect(job.settings, plan.database) as connection:
         connection.execute("ANALYZE")
+    findings += refreshes.findings(load.unfilled, plan.database)
     return Restored(report.rows, reader.sha256, None, downtime, [*plan.findings, *findings])
 
 

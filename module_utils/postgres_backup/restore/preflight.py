@@ -13,8 +13,8 @@ from ..catalog.manifest import Manifest, major_of
 from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
-from ..postgresql import databases, programs, slots, swap
-from ..postgresql.connection import connect_maintenance, rows, values
+from ..postgresql import databases, programs, slots, subscriptions, swap
+from ..postgresql.connection import connect, connect_maintenance, rows, values
 from ..postgresql.facts import (
     DatabaseFacts,
     ServerFacts,
@@ -25,6 +25,14 @@ from ..postgresql.facts import (
 from ..postgresql.own import own_mark
 from ..text import human_bytes
 from . import roles
+from .emptying import object_by_owners
+from .foreseen import (
+    not_as_it_was,
+    object_by_extensions,
+    object_by_new_roles,
+    object_by_rights,
+    roles_of,
+)
 from .objections import Objections
 from .plan import Plan
 from .wanted import powerful_settings, wanted_facts
@@ -72,6 +80,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
         _object_by_server(job, connection, backup, server, objections)
         if not in_place:
             findings += slots.left_behind(connection, job.database)
+            findings += subscriptions.replaced_with(connection, job.database)
             _object_by_rights(job, connection, server, live, wanted, objections)
             findings += _object_by_room(needed, free, objections)
             findings += powerful_settings(wanted)
@@ -80,11 +89,19 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
                 f"There is no database {job.database} to restore in place",
                 "Restore without --in-place: it is made anew",
             )
-        named = {*known.get("roles", []), wanted.owner} - {""}
-        missing = roles.missing(connection, sorted(named))
+        else:
+            findings += subscriptions.emptied_with(connection, job.database)
+            with connect(job.settings, job.database) as inside:
+                object_by_owners(inside, job.settings.db_user, objections)
+        object_by_rights(connection, job, known, server, objections)
+        extensions = [extension["name"] for extension in known.get("extensions", [])]
+        object_by_extensions(connection, extensions, in_place, objections)
+        findings += not_as_it_was(known, job.database)
+        missing = roles.missing(connection, roles_of(known, wanted))
         made = roles.Preparation()
         with objections:
             made = roles.prepare(connection, job, backup, missing, server)
+        object_by_new_roles(connection, job, known, server, made, objections)
         findings += made.findings
         objections.raise_all(str(backup.name))
         if not backup.manifest:

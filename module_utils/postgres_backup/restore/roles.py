@@ -44,7 +44,7 @@ _MOST_PACKED, _MOST_UNPACKED = 8 * 1024 * 1024, 16 * 1024 * 1024
 #: so many times its packed size it may unpack to, once it is larger than a small one
 _MOST_RATIO, _SMALL = 200, 1024 * 1024
 #: roles that a message names
-_NAMED = 20
+_NAMED = 100
 
 
 def missing(connection: psycopg.Connection, wanted: Sequence[str]) -> list[str]:
@@ -115,36 +115,52 @@ def prepare(
     """
     if not wanted:
         return Preparation()
-    by_hand = "As a superuser: " + " ".join(
-        sql.SQL("CREATE ROLE {};").format(sql.Identifier(role)).as_string(connection)
-        for role in wanted[:_NAMED]
-    )
+    by_hand, user = _by_hand(connection, wanted), connection.info.user
     try:
         found = read_globals(job, backup)
     except Unreadable as error:
         raise _unreadable(wanted, by_hand, error) from None
     saved = {said.role for said in found.statements if isinstance(said, CreateRole)}
     lost = [role for role in wanted if role not in saved]
+    those = f"{_named(lost)} of them" if len(lost) < len(wanted) else "they"
+    # all that are missing, and all that is against making them: whoever mends it does so once
+    told = f"The server lacks the roles {_named(wanted)}"
     if lost:
-        raise DatabaseError(
-            f"The server lacks the roles {_named(lost)}, and they were not saved with the backup",
-            by_hand,
-        )
+        told += f", and {those} were not saved with the backup"
     if not server.createrole:
         raise DatabaseError(
-            f"The server lacks the roles {_named(wanted)}, "
-            f"and {connection.info.user} may not create roles",
-            f'{by_hand} (or let us: ALTER ROLE "{connection.info.user}" CREATEROLE;)',
+            f"{told}, and {user} may not create roles",
+            by_hand if lost else f'{by_hand} (or let us: ALTER ROLE "{user}" CREATEROLE;)',
         )
+    if lost:
+        raise DatabaseError(told, _by_hand(connection, lost))
     roles = with_their_groups(found.statements, wanted, lambda names: missing(connection, names))
     memberships = [said for said in found.statements if isinstance(said, Membership)]
     named = {said.member for said in memberships} | {said.group for said in memberships}
     strangers = set(missing(connection, sorted(named))) - set(roles)
     statements = chosen(found.statements, roles, strangers, server)
+    strong = [
+        said.role
+        for said in statements
+        if isinstance(said, Attributes) and ("SUPERUSER", True) in said.flags
+    ]
+    if strong and not server.superuser:
+        raise DatabaseError(
+            f"{told}; {_named(strong)} of them had all rights, "
+            f"and {user} is no superuser, who alone may make such roles",
+            f"Restore as a superuser (backup_db_user). Or: {_by_hand(connection, strong)}",
+        )
     return Preparation(
         tuple(roles),
         tuple(statements),
         (*_powerful(connection, statements), *_left_out(found)),
+    )
+
+
+def _by_hand(connection: psycopg.Connection, roles: Sequence[str]) -> str:
+    return "As a superuser: " + " ".join(
+        sql.SQL("CREATE ROLE {};").format(sql.Identifier(role)).as_string(connection)
+        for role in roles[:_NAMED]
     )
 
 

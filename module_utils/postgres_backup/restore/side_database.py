@@ -14,12 +14,12 @@ from contextlib import contextmanager
 import psycopg
 
 from ..catalog import manifest
-from ..catalog.manifest import TableRecord
+from ..catalog.manifest import Manifest, TableRecord, major_of
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine.progress import Progress
-from ..postgresql import databases, replaced, swap
+from ..postgresql import databases, refreshes, replaced, subscriptions, swap
 from ..postgresql.connection import connect, connect_maintenance, first_line
 from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
@@ -28,6 +28,7 @@ from ..stream.inspector import Report
 from ..verify.proof import require_whole
 from ..verify.reader import BackupReader
 from . import roles
+from .named_roles import all_missing_named
 from .plan import Plan
 
 #: seconds between attempts to remove a side database: a server that has just crashed needs a moment
@@ -66,12 +67,12 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         database is gone.
     """
     with connect_maintenance(job.settings, plan.database) as connection:
-        findings = _clear_up(connection, plan.database, job.progress)
+        findings = _clear_up(job, connection)
         findings += roles.create(connection, plan.missing_roles, plan.role_statements)
         if plan.missing_roles:
             job.progress.step(f"{plan.database}: created the roles {', '.join(plan.missing_roles)}")
         side = replaced.side_name(connection, plan.database, replaced.server_now(connection))
-    with discarded_on_failure(job, side):
+    with all_missing_named(job, plan), discarded_on_failure(job, side):
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.create_database(
                 connection,
@@ -97,24 +98,37 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
             job.progress.phase(f"gathering statistics of {side}")
             connection.execute("ANALYZE")
         encoding = load.guard.encoding if plan.dumped_by_us else ""
-        findings += _compare(plan, side, report, encoding, job.progress)
+        differences = _compare(plan, side, report, encoding, job.progress)
+        if load.unfilled:  # a dump tells that too, by what it does not say
+            differences = [one for one in differences if one["code"] != "SCHEMA_DIFFERS"]
+        findings += [*differences, *refreshes.findings(load.unfilled, plan.database)]
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.limit_connections(connection, side, plan.wanted.connection_limit)
     return Loaded(side, report.rows, reader.sha256, [*plan.findings, *findings])
 
 
-def _clear_up(connection: psycopg.Connection, database: str, progress: Progress) -> list[Finding]:
-    """Remove what restores that died have left; findings for what another user's restore left."""
+def _clear_up(job: Job, connection: psycopg.Connection) -> list[Finding]:
+    """Remove what restores that died have left; findings for what another user's restore left, or
+    somebody keeps from being dropped.
+    """
     findings = []
-    for leftover in replaced.leftovers(connection, database):
-        progress.step(f"{database}: removing {leftover}, left by a restore that did not end")
+    for leftover in replaced.leftovers(connection, job.database):
+        job.progress.step(
+            f"{job.database}: removing {leftover}, left by a restore that did not end"
+        )
         try:
+            subscriptions.forget(job.settings, connection, leftover)
             databases.drop_database(connection, leftover)
-        except psycopg.errors.InsufficientPrivilege as error:
+        except (
+            DatabaseError,
+            psycopg.errors.InsufficientPrivilege,
+            psycopg.errors.ObjectInUse,
+        ) as error:
+            why = error.message if isinstance(error, DatabaseError) else first_line(error)
             findings.append(
                 finding(
                     "SIDE_DATABASE_LEFT",
-                    f"{leftover} of an earlier restore could not be removed: {first_line(error)}",
+                    f"{leftover} of an earlier restore could not be removed: {why}",
                 )
             )
     return findings
@@ -152,27 +166,32 @@ def _compare(
             "The live database is untouched. Please report this with the server's log",
             differences,
         )
-    if _schema_differs(plan, dump.report):
+    if plan.dumped_by_us and schema_differs(plan.backup.manifest, report, dump.report):
         return [
             finding(
                 "SCHEMA_DIFFERS",
-                "all rows are equal, but the definitions read differently "
-                "(another minor version, or extensions of another version)",
+                "all rows are equal, but the definitions read differently, "
+                "or are not all there (extensions of another version?)",
             )
         ]
     return []
 
 
-def _schema_differs(plan: Plan, came_out: Report) -> bool:
+def schema_differs(known: Manifest | None, went_in: Report, came_out: Report) -> bool:
     """Whether the definitions read differently although they should not: another major writes them
-    otherwise, and other programs than ours do.
+    otherwise. Another minor may write other options and settings, so there it is asked whether
+    the same objects are there, of the same owners.
     """
-    known = plan.backup.manifest
-    if known is None or not plan.dumped_by_us:
+    expected = known.get("schema_sha256") if known else ""
+    if not expected or major_of(went_in.server_version) != major_of(came_out.server_version):
         return False
-    same_major = known.get("postgresql_version", "").split(".")[0] == str(plan.server.major)
-    expected = known.get("schema_sha256")
-    return bool(expected) and same_major and expected != came_out.schema_sha256
+    if _versions(went_in) != _versions(came_out):
+        return went_in.objects != came_out.objects
+    return expected != came_out.schema_sha256
+
+
+def _versions(report: Report) -> tuple[str, str]:
+    return report.server_version, report.program_version
 
 
 def _only_rows(
@@ -203,6 +222,7 @@ def discard_side_database(job: Job, side: str) -> None:
             with connect_maintenance(job.settings, job.database) as connection:
                 # it may be live by now, or never have been ours
                 if side in replaced.leftovers(connection, job.database):
+                    subscriptions.forget(job.settings, connection, side)
                     databases.drop_database(connection, side)
             return
         except DatabaseError as error:

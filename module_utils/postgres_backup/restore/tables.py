@@ -30,6 +30,9 @@ from .side_database import discard_side_database, load_side_database
 from .table_definitions import Made, run_definitions
 from .table_rows import Change, TableResult
 
+#: findings that tell what becomes of the live database when another takes its place
+_OF_A_SWAP = ("REPLICATION_LEFT", "SUBSCRIPTION_OFF")
+
 
 @final
 class TablesResult(TypedDict):
@@ -82,7 +85,10 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
             "tables": [change.describe() for change in changes],
             "rows": sum(change.rows for change in changes),
             "seconds": round(time.monotonic() - began, 1),
-            "findings": loaded.findings + findings,
+            "findings": [
+                *(found for found in loaded.findings if found["code"] not in _OF_A_SWAP),
+                *findings,
+            ],
         }
         if not job.check:
             told: dict[str, object] = {

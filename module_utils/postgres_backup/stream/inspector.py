@@ -30,6 +30,11 @@ _VERSIONS = (b"-- Dumped from database version ", b"-- Dumped by pg_dump version
 #: comments that differ between two dumps of the same data; the last two are of ``pg_dump
 #: --verbose``
 _VARIES = (*_VERSIONS, b"-- Started on ", b"-- Completed on ")
+#: how the line above an object begins, behind the end of the line before
+_OBJECT = b"\n-- Name: "
+#: so much of a line is kept until its end comes, bytes: more than the longest that names a routine
+#: with its hundred arguments
+_LINE_BYTES = 65_536
 #: so much is kept of what follows the trailer, bytes
 _TAIL_BYTES = 1024
 
@@ -95,6 +100,8 @@ class Report:
     :ivar schema_sha256: of everything that is not rows, without the ``\\restrict`` and
         ``\\unrestrict`` lines and the comments that name versions and times. Contents of large
         objects and INSERT statements belong to it.
+    :ivar objects: a hash of which objects there are: name, kind, schema and owner of each as
+        pg_dump writes them above it, in whatever order. Every version writes these alike.
     :ivar bytes: size of the dump.
     :ivar server_version: of the server it was taken from, e.g. ``16.14``; empty where the dump does
         not say.
@@ -109,6 +116,7 @@ class Report:
     bytes: int
     server_version: str = ""
     program_version: str = ""
+    objects: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -151,6 +159,7 @@ class Inspector(Scanner):
         self._large_objects = 0
         self._whole, self._schema = hashlib.sha256(), hashlib.sha256()
         self._versions: dict[bytes, str] = {}
+        self._objects, self._line_begun = 0, b"\n"
         self._findings: list[Finding] = []
         self._header = self._cluster = False
         self._restricted = b""
@@ -206,6 +215,7 @@ class Inspector(Scanner):
             self.bytes,
             server,
             program,
+            f"{self._objects:032x}",
             list(self._findings),
         )
 
@@ -244,6 +254,28 @@ class Inspector(Scanner):
 
     def _text(self, buffer: bytes, start: int, end: int) -> None:
         self._schema.update(memoryview(buffer)[start:end])
+        self._note_objects(buffer, start, end)
+
+    def _note_objects(self, buffer: bytes, start: int, end: int) -> None:
+        """Lines of their own above each object; a line that is cut waits for its rest."""
+        stop = buffer.find(b"\n", start, end)
+        begun = self._line_begun
+        begun += buffer[start : min(end if stop < 0 else stop, start + _LINE_BYTES - len(begun))]
+        if stop < 0:
+            self._line_begun = begun
+            return
+        if begun.startswith(_OBJECT):
+            self._note_object(begun)
+        at = buffer.find(_OBJECT, stop, end)
+        while at >= 0 and (stop := buffer.find(b"\n", at + 1, end)) >= 0:
+            self._note_object(buffer[at : min(stop, at + _LINE_BYTES)])
+            at = buffer.find(_OBJECT, stop, end)
+        rest = buffer.rfind(b"\n", start, end)
+        self._line_begun = buffer[rest : min(end, rest + _LINE_BYTES)]
+
+    def _note_object(self, line: bytes) -> None:
+        number = int.from_bytes(hashlib.blake2b(line, digest_size=16).digest(), "big")
+        self._objects = (self._objects + number) % (1 << 128)
 
     def _aside(self, buffer: bytes, start: int, end: int) -> None:
         """Text that is not of the schema."""

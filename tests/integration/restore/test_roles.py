@@ -225,6 +225,19 @@ def test_with_createrole_and_no_more(office, cluster):
         assert connection.execute("SELECT count(*) FROM letters").fetchone() == (0,)
 
 
+def test_roles_that_it_may_make_and_not_act_as(office, cluster):
+    """Who makes a role is no member of it by that, and may give it nothing."""
+    create_backup(Job(office.settings))
+    lose(cluster, "clerk")
+    run_sql(cluster, "postgres", "ALTER ROLE boss CREATEROLE")
+    settings = office.change(DB_USER="boss", DB_PASSWORD="boss-of-a-test")
+    before = databases_of(cluster), roles_of(cluster)
+    with pytest.raises(DatabaseError, match="belongs to clerk, which the server lacks") as caught:
+        restore_database(Job(settings, check=True), "latest")
+    assert 'GRANT "clerk" TO "boss";' in caught.value.hint
+    assert (databases_of(cluster), roles_of(cluster)) == before
+
+
 def forge(s3_client, bucket, taken, change) -> None:
     """Change the manifest of a backup in the bucket."""
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"

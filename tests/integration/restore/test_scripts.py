@@ -176,3 +176,39 @@ def test_a_role_that_nobody_saved(sample_database, config, s3_client, bucket):
     assert (rows_of(server, name), databases_of(server)) == (before, all_databases)
     server.execute(sql.SQL("CREATE ROLE role_that_went"))
     restore_database(Job(settings), key.rpartition("/")[2])
+
+
+def test_roles_that_a_script_did_not_save_are_named_all_at_once(
+    database, config, s3_client, bucket
+):
+    server, name = database.server, database.name
+    settings = as_superuser(config, server)
+    dump = dumped(server, name).replace(
+        b"\n--\n-- PostgreSQL database dump complete",
+        b"""
+CREATE TABLE public.t (i int);
+CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$ SELECT 1; -- no
+ALTER TABLE public.t OWNER TO nobody;
+$$;
+ALTER TABLE public.t OWNER TO clerk;
+GRANT SELECT ON TABLE public.t TO "B o""s" WITH GRANT OPTION;
+GRANT SELECT ON TABLE public.t TO PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE gone IN SCHEMA public GRANT SELECT ON TABLES TO reader;
+CREATE POLICY p ON public.t TO one, "t,wo" USING ((i > 0));
+CREATE POLICY q ON public.t FOR SELECT TO three;
+
+--
+-- PostgreSQL database dump complete""",
+    )
+    assert b"clerk" in dump
+    key = PREFIX.format(day=1)
+    s3_client.put_object(Bucket=bucket, Key=key, Body=packed(dump))
+    before = databases_of(server)
+    for in_place in (False, True):
+        with pytest.raises(DatabaseError) as caught:
+            restore_database(Job(settings), key.rpartition("/")[2], in_place_wanted=in_place)
+        assert 'lacks the roles B o"s, clerk, gone, one, reader, t,wo, three, which' in str(
+            caught.value.message
+        )
+        assert 'CREATE ROLE "B o""s"; CREATE ROLE "clerk";' in caught.value.hint
+    assert databases_of(server) == before

@@ -11,6 +11,7 @@ from postgres_backup.catalog import manifest
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.job import Job
 from postgres_backup.postgresql.facts import DatabaseFacts, Extension, Grant, ServerFacts
+from postgres_backup.postgresql.requirements import RemoteView, Requirement, Requirements
 from postgres_backup.s3.client import StoredObject
 from postgres_backup.settings import Settings
 from postgres_backup.stream.inspector import Report, TableFacts
@@ -36,6 +37,12 @@ TAKEN = Taken(
     stored=StoredObject("p/x", 500, AT, "etag"),
     sha256="e" * 64,
     globals={"key": "p/globals/x", "bytes": 20, "passwords": True},
+    requirements=Requirements(
+        "postgres",
+        (Requirement("event trigger e", "superuser"), Requirement("table t", "member", "other")),
+        ("s",),
+        (RemoteView("public.m", ("far",)),),
+    ),
 )
 
 
@@ -51,6 +58,14 @@ def test_it_names_the_backup_its_numbers_and_its_owner():
     ]
     assert made["extensions"] == [{"name": "citext", "version": "1.6", "schema": "public"}]
     assert (made["encryption"], made["partial"], made["proofs"]) == (None, "", [])
+    assert made["roles"] == ["postgres"]
+    assert made["rights"] == [
+        {"object": "event trigger e", "takes": "superuser", "role": ""},
+        {"object": "table t", "takes": "member", "role": "other"},
+    ]
+    assert (made["subscriptions"], made["remote_views"]) == (
+        ["s"], [{"view": "public.m", "servers": ["far"]}],
+    )  # fmt: skip
     assert manifest.parse(manifest.dump(made), "key") == {"schema": 1} | made
 
 

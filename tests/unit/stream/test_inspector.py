@@ -393,6 +393,24 @@ def test_versions_times_and_restrict_lines_do_not_change_the_schema():
     )
 
 
+def test_which_objects_there_are_reads_alike_in_every_minor_version():
+    above = "-- Name: {}; Type: {}; Schema: public; Owner: a\n--\n\n"
+    table = above.format("t", "TABLE") + "CREATE TABLE public.t (i int);\n"
+    view = above.format("v", "VIEW") + "CREATE VIEW public.v AS SELECT 1;\n"
+    sub = "CREATE SUBSCRIPTION s CONNECTION '' PUBLICATION p WITH (connect = false{});\n"
+    old = (f"--\n{table}--\n{view}" + sub.format("")).encode()
+    new = ("SET x = 0;\n" + f"--\n{view}--\n{table}" + sub.format(", two_phase = off")).encode()
+    whole = HEADER + old + TRAILER
+    objects = inspect(whole).objects
+    assert {inspect(whole, in_pieces(whole, [cut])).objects for cut in range(0, len(whole), 7)} == {
+        objects
+    }
+    assert body(new).objects == objects
+    assert body(new).schema_sha256 != body(old).schema_sha256
+    for other in (old.replace(b"Owner: a", b"Owner: b", 1), old.replace(view.encode(), b"")):
+        assert body(other).objects != objects
+
+
 def test_the_table_in_hand_is_named():
     inspector = Inspector()
     inspector.feed(HEADER + b'COPY public."My table" (id) FROM stdin;\n1\n')
