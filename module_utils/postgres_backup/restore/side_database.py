@@ -127,15 +127,20 @@ def _compare(
 
     A dump that was not ours may have been written under other settings (time zone) and by other
     ways (through the partitioned table instead of its partitions), so only rows are counted; where
-    there are only INSERT statements, nothing can be compared.
+    there are only INSERT statements, nothing can be compared. Rows of a table that could not be
+    made new before them are compared in any order, see ``postgresql/row_order``.
 
     :param encoding: in which the backup is written.
     """
     progress.phase(f"comparing {side} with the backup")
-    dump = Dump(plan.tools, side, encoding=encoding)
+    any_order = {name: facts.any_order for name, facts in report.tables.items() if facts.any_order}
+    dump = Dump(plan.tools, side, encoding=encoding, unordered=any_order)
     for chunk in dump.chunks():
         progress.advance(len(chunk), lambda: dump.inspector.current_table)
     went_in, came_out = manifest.tables_of(report), manifest.tables_of(dump.report)
+    for name, whole in any_order.items():
+        if name in came_out and dump.report.tables[name].any_order == whole:
+            came_out[name] = went_in[name]
     if not plan.dumped_by_us:
         if not went_in and any(table["rows"] for table in came_out.values()):
             return [
