@@ -22,12 +22,16 @@ from ..stream.inspector import Report
 from . import row_order
 from .connection import connect
 from .load_errors import explained
+from .otherwise import Otherwise
+from .ways import AnewError, Done, Way, other_way
 from .wire import Refused, Session
 
 #: what one transaction may weigh; a statement that makes something weighs ten, for it keeps locks
 #: until the commit, and a server has room for some thousands (max_locks_per_transaction)
 _TRANSACTION_WEIGHT = 1000
 _LIGHT, _HEAVY = 1, 10
+#: as pg_dump writes it: every name in a dump is in full
+_NO_PATH = b"SELECT pg_catalog.set_config('search_path', '', false);"
 _LIGHT_WORDS = (b"INSERT", b"SELECT")
 #: so much is on its way at most before an answer is awaited, bytes
 _SYNC_BYTES = 8 << 20
@@ -62,6 +66,8 @@ class _Coming:
     text: bytes
     line: int
     held: bytearray = dataclasses.field(default_factory=bytearray)
+    #: they go where they wait until there are indexes
+    waits: bool = False
 
 
 class Load:
@@ -76,6 +82,8 @@ class Load:
     :param cleaning: the dump may begin by dropping what is not there (``pg_dump --clean`` of a
         script): that it is not there is no error, until the first statement that makes something.
     :param superusers: roles that nobody should be told to grant.
+    :param ways: what is done otherwise than the dump says.
+    :raises AnewError: from every method: a new load could do it, otherwise.
     :raises DatabaseError: from every method: the server refused, or is gone.
     :raises BadBackupError: from :meth:`feed` and :meth:`finish`: see :class:`Guard`.
     """
@@ -87,6 +95,7 @@ class Load:
         transaction: bool = False,
         cleaning: bool = False,
         superusers: tuple[str, ...] = (),
+        ways: frozenset[Way] = frozenset(),
     ) -> None:
         self.guard = Guard(self)
         self._user, self._superusers = settings.db_user, superusers
@@ -96,9 +105,16 @@ class Load:
         self._theirs = False  # the dump has begun one of its own
         self._weight = self._bytes = 0
         self._coming: _Coming | None = None
+        self._ways = ways
+        self._otherwise: Otherwise | None = None
+        self._pathless = False  # the dump has emptied search_path
 
     def __enter__(self) -> Load:
-        self._session = Session(self._connecting.__enter__())
+        connection = self._connecting.__enter__()
+        self._session = Session(connection)
+        if self._ways:
+            major = connection.info.server_version // 10_000
+            self._otherwise = Otherwise(self._session, self._ways, major, self.guard.decode)
         try:
             self.send(_SETTINGS)
             if self._undivided:
@@ -136,9 +152,19 @@ class Load:
     def inspect(self) -> Report:
         """The dump has ended: what it was."""
         try:
-            return self.guard.finish()
+            report = self.guard.finish()
+            if self._otherwise and report.complete:
+                self._begin()
+                self._sync()
+                self._otherwise.finish()
+            return report
         except Refused as refused:
             raise self._explained(refused) from None
+
+    @property
+    def done(self) -> Done:
+        """What was done otherwise than the dump says."""
+        return self._otherwise.done if self._otherwise else Done()
 
     def finish(self) -> None:
         """Wait until the server has done everything, and commit it."""
@@ -165,7 +191,10 @@ class Load:
             self._try(statement)
             return
         self._begin()
+        if self._otherwise and self._pathless:
+            self._otherwise.before(statement.text)
         self._session.send(statement.text, statement.line)
+        self._pathless = self._pathless or statement.text == _NO_PATH
         self._weight += _LIGHT if statement.text.startswith(_LIGHT_WORDS) else _HEAVY
         self._bytes += len(statement.text)
         self._rest()
@@ -180,6 +209,12 @@ class Load:
     def copy(self, header: CopyHeader, text: bytes, line: int) -> None:
         """Rows of a table are to come: whether few or many shows as they do."""
         self._lenient = False
+        if self._otherwise and self._pathless:
+            self._begin()
+            self._sync()
+            if waiting := self._otherwise.stage(header, line):
+                self._coming = _Coming(header.table, waiting, line, waits=True)
+                return
         self._coming = _Coming(header.table, text, line)
 
     def rows(self, data: bytes) -> None:
@@ -201,8 +236,13 @@ class Load:
             return
         self._session.copy_end()
         self._require_transaction()
+        self._copied()
         if self._divided:
             self._commit()
+
+    def _copied(self) -> None:
+        if self._otherwise:
+            self._otherwise.staged()
 
     def _begin_many(self, coming: _Coming) -> None:
         """In a transaction of their own."""
@@ -210,7 +250,9 @@ class Load:
         if self._divided:
             self._commit()
         self._begin()
-        if self._divided and not row_order.made_new(self._session, coming.table, coming.line):
+        if coming.waits or (
+            self._divided and not row_order.made_new(self._session, coming.table, coming.line)
+        ):
             self.guard.in_any_order(bytes(coming.held))
         self._session.copy(coming.text, coming.line)
         self._session.rows(bytes(coming.held))
@@ -221,11 +263,14 @@ class Load:
         self._sync()
         table, line, rows = coming.table, coming.line, bytes(coming.held)
         self._copy_whole(coming.text, line, rows)
-        if self._divided and rows and not row_order.in_one_page(self._session, table, line):
+        if coming.waits:
+            self.guard.in_any_order(rows)
+        elif self._divided and rows and not row_order.in_one_page(self._session, table, line):
             if row_order.made_new(self._session, table, line, rows.count(b"\n")):
                 self._copy_whole(coming.text, line, rows)
             else:
                 self.guard.in_any_order(rows)
+        self._copied()
         self._weight += _HEAVY
         self._rest()
 
@@ -303,7 +348,10 @@ class Load:
             self._open = False
 
     def _explained(self, refused: Refused) -> Exception:
-        return explained(refused, self.guard.decode(refused.message), self._user, self._superusers)
+        message = self.guard.decode(refused.message)
+        error = explained(refused, message, self._user, self._superusers)
+        way = other_way(refused, self._ways) if self._pathless else None
+        return AnewError(error, way) if way else error
 
 
 def _refusal(code: str, cause: str) -> BadBackupError:

@@ -20,10 +20,12 @@ from ..findings import Finding, finding
 from ..job import Job
 from ..machine.progress import Progress
 from ..postgresql import databases, replaced, swap
-from ..postgresql.connection import connect, connect_maintenance, first_line
+from ..postgresql.connection import connect_maintenance, first_line
 from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
 from ..postgresql.pg_dump import Dump
+from ..postgresql.statistics import gather_statistics
+from ..postgresql.ways import AnewError, Way, anew
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
 from ..verify.reader import BackupReader
@@ -71,6 +73,20 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         if plan.missing_roles:
             job.progress.step(f"{plan.database}: created the roles {', '.join(plan.missing_roles)}")
         side = replaced.side_name(connection, plan.database, replaced.server_now(connection))
+
+    def load(ways: frozenset[Way]) -> Loaded:
+        return _load(job, plan, side, ways)
+
+    def again(error: AnewError) -> None:
+        job.progress.step(f"{plan.database}: {error.message}; the load begins anew, otherwise")
+
+    loaded = anew(load, plan.ways, again)
+    return dataclasses.replace(loaded, findings=[*plan.findings, *findings, *loaded.findings])
+
+
+def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way]) -> Loaded:
+    """One load, into a side database that is new."""
+    findings: list[Finding] = []
     with discarded_on_failure(job, side):
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.create_database(
@@ -87,20 +103,24 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         job.progress.phase(f"loading {plan.name} into {side}")
         reader = BackupReader(job, plan.backup, plan.tools)
         with Load(
-            job.settings, side, cleaning=not plan.dumped_by_us, superusers=plan.superusers
+            job.settings,
+            side,
+            cleaning=not plan.dumped_by_us,
+            superusers=plan.superusers,
+            ways=ways,
         ) as load:
             reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
             require_whole(plan.backup, report)
             load.finish()
-        with connect(job.settings, side) as connection:
-            job.progress.phase(f"gathering statistics of {side}")
-            connection.execute("ANALYZE")
+        findings += load.done.findings()
+        job.progress.phase(f"gathering statistics of {side}")
+        findings += gather_statistics(job.settings, side)
         encoding = load.guard.encoding if plan.dumped_by_us else ""
         findings += _compare(plan, side, report, encoding, job.progress)
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.limit_connections(connection, side, plan.wanted.connection_limit)
-    return Loaded(side, report.rows, reader.sha256, [*plan.findings, *findings])
+    return Loaded(side, report.rows, reader.sha256, findings)
 
 
 def _clear_up(connection: psycopg.Connection, database: str, progress: Progress) -> list[Finding]:
