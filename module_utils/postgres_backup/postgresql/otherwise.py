@@ -94,24 +94,29 @@ _ADDS = (
 )
 #: columns of a table whose type is regclass, or made of it
 _COLUMNS = b"""
-WITH RECURSIVE naming (oid) AS (
-    SELECT 'pg_catalog.regclass'::pg_catalog.regtype::pg_catalog.oid
+WITH RECURSIVE part (attnum, type) AS (
+    SELECT attnum, atttypid FROM pg_catalog.pg_attribute
+    WHERE attrelid = $1::pg_catalog.regclass AND attnum > 0
     UNION
-    SELECT t.oid FROM naming n JOIN pg_catalog.pg_type t
-      ON t.typelem = n.oid OR t.typbasetype = n.oid
-      OR EXISTS (SELECT FROM pg_catalog.pg_attribute a
-         WHERE a.attrelid = t.typrelid AND a.atttypid = n.oid AND NOT a.attisdropped)
+    SELECT part.attnum, made.of
+    FROM part JOIN pg_catalog.pg_type t ON t.oid = part.type,
+    LATERAL (VALUES (t.typelem), (t.typbasetype)
+        UNION ALL SELECT atttypid FROM pg_catalog.pg_attribute
+        WHERE attrelid = t.typrelid AND attnum > 0 AND t.typrelid <> 0) AS made (of)
+    WHERE made.of <> 0
 )
-SELECT CASE WHEN bool_or(n.oid IS NOT NULL) THEN string_agg(%b, ', ' ORDER BY a.attnum) END
-FROM pg_catalog.pg_attribute a LEFT JOIN naming n ON n.oid = a.atttypid
+SELECT CASE WHEN bool_or(n.naming) THEN string_agg(%b, ', ' ORDER BY a.attnum) END
+FROM pg_catalog.pg_attribute a,
+LATERAL (SELECT EXISTS (SELECT FROM part WHERE part.attnum = a.attnum
+    AND part.type = 'pg_catalog.regclass'::pg_catalog.regtype)) AS n (naming)
 WHERE a.attrelid = $1::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped
   AND a.attgenerated = ''"""
 _WAITING = b"""
 format('%I %s', a.attname,
-       CASE WHEN n.oid IS NULL THEN format_type(a.atttypid, a.atttypmod) ELSE 'text' END)"""
+       CASE WHEN n.naming THEN 'text' ELSE format_type(a.atttypid, a.atttypmod) END)"""
 _TARGETS = b"quote_ident(a.attname)"
 _VALUES = b"""
-format(CASE WHEN n.oid IS NULL THEN '%I' ELSE 'CAST(%I AS %s)' END,
+format(CASE WHEN n.naming THEN 'CAST(%I AS %s)' ELSE '%I' END,
        a.attname, format_type(a.atttypid, a.atttypmod))"""
 #: functions that are not in C and have no path of their own
 _FUNCTIONS = b"""
