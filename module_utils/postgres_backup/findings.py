@@ -163,6 +163,25 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "another minor version wrote the backup, other objects are there: another version of "
             "an extension, usually."
         ),
+        ("SEARCH_PATH_USED",): (
+            "Functions of the database name others without their schema, which a dump, whose "
+            "`search_path` is empty, does not find. The database was loaded with its own "
+            "`search_path` instead; rows and indexes are as they were. For good: `ALTER FUNCTION "
+            "... SET search_path = ...`, see `RESTORE_NEEDS_SEARCH_PATH`."
+        ),
+        ("CHECKS_LAST",): (
+            "A CHECK reads another table, whose rows come after its own. Those that call functions "
+            "were made after all rows, and every row was looked at then."
+        ),
+        ("NAMES_LAST",): (
+            "Rows name an index (`regclass`), which a dump makes after all rows. They were loaded "
+            "behind the indexes, and their order may be another."
+        ),
+        ("STATISTICS_NOT_GATHERED",): (
+            "`ANALYZE` failed in the restored database, for the reason in the message: queries may "
+            "be slow until it goes through. Where a function of an index does not find a name, see "
+            "`RESTORE_NEEDS_SEARCH_PATH`."
+        ),
         ("ROWS_NOT_COMPARED",): (
             "The dump has its rows as INSERT statements. They were loaded without an error, "
             "and could not be counted."

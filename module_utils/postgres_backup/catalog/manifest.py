@@ -150,6 +150,18 @@ class Proof(_Proof, total=False):
     by: str
 
 
+class PathNeed(TypedDict):
+    """Something of the database that a load with an empty search_path cannot make.
+
+    ``object``: as ``index public.art_slug``; ``said``: the server's words; ``mend``: statements
+    after which it can, empty where none is known.
+    """
+
+    object: Annotated[str, Text(2500)]
+    said: Annotated[str, Text(10_000)]
+    mend: Annotated[str, Text(100_000)]
+
+
 class _Required(TypedDict):
     name: str
     database: _Name
@@ -200,6 +212,8 @@ class Manifest(_Required, total=False):
     remote_views: list[RemoteViewRecord]
     #: tables that may lack rows although the dump ended well
     rewritten: Annotated[list[_TableName], Most(_MOST_TABLES)]
+    #: what a restore makes with the database's own search_path only
+    needs_search_path: Annotated[list[PathNeed], Most(1000)]
 
 
 class KitServer(TypedDict):

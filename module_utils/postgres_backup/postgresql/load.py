@@ -8,6 +8,7 @@ and to change its own settings.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from types import TracebackType
 
@@ -18,15 +19,20 @@ from ..stream import grammar
 from ..stream.grammar import CopyHeader
 from ..stream.guard import Guard, Statement
 from ..stream.inspector import Report
+from . import row_order
 from .connection import connect
 from .load_errors import explained
+from .otherwise import Otherwise
 from .refreshes import Refreshes, Unfilled, is_refresh
+from .ways import AnewError, Done, Way, other_way
 from .wire import Refused, Session
 
 #: what one transaction may weigh; a statement that makes something weighs ten, for it keeps locks
 #: until the commit, and a server has room for some thousands (max_locks_per_transaction)
 _TRANSACTION_WEIGHT = 1000
 _LIGHT, _HEAVY = 1, 10
+#: as pg_dump writes it: every name in a dump is in full
+_NO_PATH = b"SELECT pg_catalog.set_config('search_path', '', false);"
 _LIGHT_WORDS = (b"INSERT", b"SELECT")
 #: so much is on its way at most before an answer is awaited, bytes
 _SYNC_BYTES = 8 << 20
@@ -41,12 +47,6 @@ SET synchronous_commit = off;
 SELECT pg_catalog.set_config(name, '5s', false) FROM pg_catalog.pg_settings
     WHERE name = 'client_connection_check_interval'
 """
-#: whether the rows of a table may begin by emptying it: not of those of extensions, which have rows
-#: by now, and not of partitioned ones
-_PLACEABLE = b"""
-SELECT (SELECT relkind = 'r' AND pg_catalog.pg_has_role(relowner, 'USAGE')
-        FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.regclass)
-    AND NOT EXISTS (SELECT FROM ONLY %b)"""
 #: a statement that does not drop, in a dump whose beginning does nothing else; --clean makes views
 #: that depend on each other anew before it drops them
 _MAKING = re.compile(
@@ -59,22 +59,32 @@ _MISSING = ("42P01", "3F000", "42883", "42703", "42704")
 _NOT_OURS = "42501"
 
 
+@dataclasses.dataclass
+class _Coming:
+    """Rows of which it is not known yet how many they are."""
+
+    table: bytes
+    text: bytes
+    line: int
+    held: bytearray = dataclasses.field(default_factory=bytearray)
+    #: they go where they wait until there are indexes
+    waits: bool = False
+
+
 class Load:
     """A dump on its way into a database; a context manager, after which the connection is gone and
     what was not committed is rolled back.
 
-    A table's rows come in a transaction of their own, begun by emptying the empty table: a table
-    that is new in its transaction takes its rows one behind the other. Into an older one,
-    PostgreSQL puts short rows where an earlier page has room left (RelationGetBufferForTuple in
-    hio.c; CopyFrom sets TABLE_INSERT_SKIP_FSM for new ones only), and then the same rows come out
-    in another order, with another hash. pg_restore does the same when it works in parallel, to
-    spare the log where wal_level is minimal.
+    Many rows of a table come in a transaction of their own, in which the table is made new: see
+    :mod:`.row_order`. Where it cannot be, its rows are hashed in any order.
 
     :param transaction: one transaction that only :meth:`finish` ends well; else several, each of so
         many statements that the server's locks suffice.
     :param cleaning: the dump may begin by dropping what is not there (``pg_dump --clean`` of a
         script): that it is not there is no error, until the first statement that makes something.
     :param superusers: roles that nobody should be told to grant.
+    :param ways: what is done otherwise than the dump says.
+    :raises AnewError: from every method: a new load could do it, otherwise.
     :raises DatabaseError: from every method: the server refused, or is gone.
     :raises BadBackupError: from :meth:`feed` and :meth:`finish`: see :class:`Guard`.
     """
@@ -86,6 +96,7 @@ class Load:
         transaction: bool = False,
         cleaning: bool = False,
         superusers: tuple[str, ...] = (),
+        ways: frozenset[Way] = frozenset(),
     ) -> None:
         self.guard = Guard(self)
         self._user, self._superusers = settings.db_user, superusers
@@ -94,10 +105,18 @@ class Load:
         self._open = False  # a transaction
         self._theirs = False  # the dump has begun one of its own
         self._weight = self._bytes = 0
+        self._coming: _Coming | None = None
+        self._ways = ways
+        self._otherwise: Otherwise | None = None
+        self._pathless = False  # the dump has emptied search_path
 
     def __enter__(self) -> Load:
-        self._session = Session(self._connecting.__enter__())
+        connection = self._connecting.__enter__()
+        self._session = Session(connection)
         self._refreshes = Refreshes(self._session, self.guard.decode)
+        if self._ways:
+            major = connection.info.server_version // 10_000
+            self._otherwise = Otherwise(self._session, self._ways, major, self.guard.decode)
         try:
             self.send(_SETTINGS)
             if self._undivided:
@@ -135,9 +154,19 @@ class Load:
     def inspect(self) -> Report:
         """The dump has ended: what it was."""
         try:
-            return self.guard.finish()
+            report = self.guard.finish()
+            if self._otherwise and report.complete:
+                self._begin()
+                self._sync()
+                self._otherwise.finish()
+            return report
         except Refused as refused:
             raise self._explained(refused) from None
+
+    @property
+    def done(self) -> Done:
+        """What was done otherwise than the dump says."""
+        return self._otherwise.done if self._otherwise else Done()
 
     def finish(self) -> None:
         """Wait until the server has done everything, and commit it."""
@@ -169,11 +198,14 @@ class Load:
             self._try(statement)
             return
         self._begin()
+        if self._otherwise and self._pathless:
+            self._otherwise.before(statement.text)
         if is_refresh(statement.text):
             self._sync()
             self._refreshes.run(statement)
         else:
             self._session.send(statement.text, statement.line)
+        self._pathless = self._pathless or statement.text == _NO_PATH
         self._weight += _LIGHT if statement.text.startswith(_LIGHT_WORDS) else _HEAVY
         self._bytes += len(statement.text)
         self._rest()
@@ -186,30 +218,85 @@ class Load:
         self._rest()
 
     def copy(self, header: CopyHeader, text: bytes, line: int) -> None:
-        """Begin the rows of a table."""
+        """Rows of a table are to come: whether few or many shows as they do."""
         self._lenient = False
-        self._sync()
-        if not (self._undivided or self._theirs):
-            self._commit()
-        self._begin()
-        if not (self._undivided or self._theirs):
-            self._session.send(_PLACEABLE % header.table, line, [header.table])
-            if self._session.sync() == b"t":
-                self._session.send(b"TRUNCATE TABLE ONLY " + header.table, line)
-        self._session.copy(text, line)
+        if self._otherwise and self._pathless:
+            self._begin()
+            self._sync()
+            if waiting := self._otherwise.stage(header, line):
+                self._coming = _Coming(header.table, waiting, line, waits=True)
+                return
+        self._coming = _Coming(header.table, text, line)
 
     def rows(self, data: bytes) -> None:
         """Rows of that table."""
-        self._session.rows(data)
+        coming = self._coming
+        if coming is None:
+            self._session.rows(data)
+            return
+        coming.held += data
+        if len(coming.held) > row_order.FEW_BYTES:
+            self._coming = None
+            self._begin_many(coming)
 
     def copy_end(self) -> None:
-        """The end of the rows; what follows is in another transaction."""
+        """The end of the rows."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            self._copy_few(coming)
+            return
         self._session.copy_end()
         self._require_transaction()
-        if not (self._undivided or self._theirs):
+        self._copied()
+        if self._divided:
             self._commit()
 
+    def _copied(self) -> None:
+        if self._otherwise:
+            self._otherwise.staged()
+
+    def _begin_many(self, coming: _Coming) -> None:
+        """In a transaction of their own."""
+        self._sync()
+        if self._divided:
+            self._commit()
+        self._begin()
+        if coming.waits or (
+            self._divided and not row_order.made_new(self._session, coming.table, coming.line)
+        ):
+            self.guard.in_any_order(bytes(coming.held))
+        self._session.copy(coming.text, coming.line)
+        self._session.rows(bytes(coming.held))
+
+    def _copy_few(self, coming: _Coming) -> None:
+        """All of them at once, among others."""
+        self._begin()
+        self._sync()
+        table, line, rows = coming.table, coming.line, bytes(coming.held)
+        self._copy_whole(coming.text, line, rows)
+        if coming.waits:
+            self.guard.in_any_order(rows)
+        elif self._divided and rows and not row_order.in_one_page(self._session, table, line):
+            if row_order.made_new(self._session, table, line, rows.count(b"\n")):
+                self._copy_whole(coming.text, line, rows)
+            else:
+                self.guard.in_any_order(rows)
+        self._copied()
+        self._weight += _HEAVY
+        self._rest()
+
+    def _copy_whole(self, text: bytes, line: int, rows: bytes) -> None:
+        self._session.copy(text, line)
+        self._session.rows(rows)
+        self._session.copy_end()
+        self._require_transaction()
+
     # transactions
+
+    @property
+    def _divided(self) -> bool:
+        """A transaction may end here and another begin."""
+        return not (self._undivided or self._theirs)
 
     def _begin(self) -> None:
         if not self._open:
@@ -226,7 +313,7 @@ class Load:
         """Look how it went, and commit, when enough has been sent."""
         if self._weight >= _TRANSACTION_WEIGHT or self._bytes >= _SYNC_BYTES:
             self._sync()
-            if not (self._undivided or self._theirs):
+            if self._divided:
                 self._commit()
             self._weight = 0
 
@@ -272,7 +359,10 @@ class Load:
             self._open = False
 
     def _explained(self, refused: Refused) -> Exception:
-        return explained(refused, self.guard.decode(refused.message), self._user, self._superusers)
+        message = self.guard.decode(refused.message)
+        error = explained(refused, message, self._user, self._superusers)
+        way = other_way(refused, self._ways) if self._pathless else None
+        return AnewError(error, way) if way else error
 
 
 def _refusal(code: str, cause: str) -> BadBackupError:

@@ -94,6 +94,13 @@ _HINTS = (
     ("57P0", "", "The database server ended the connection: see its log, then try again"),
     ("08", "", "The database server ended the connection: see its log, then try again"),
 )
+#: SQLSTATEs: a table, a function, anything else, a schema is not there
+UNKNOWN = ("42P01", "42883", "42704", "3F000")
+_NAMELESS = (
+    "A function of the database names it, and finds it by no search_path that the database or its "
+    "owner has: in the database that was backed up, ALTER FUNCTION ... SET search_path = ..., and "
+    "for this backup, ALTER DATABASE ... SET search_path = ..."
+)
 _LOST = "The connection to the database server was lost: see its log, then try again"
 
 
@@ -116,6 +123,8 @@ def explained(
 def _hint(refused: Refused, said: str, user: str, superusers: tuple[str, ...]) -> str:
     if not refused.sqlstate:
         return _LOST
+    if refused.inside and refused.sqlstate in UNKNOWN:
+        return _NAMELESS
     if refused.sqlstate == "25001" and not refused.line:
         return _NOT_IN_PLACE  # it is what empties the live database
     for state, pattern, hint in _HINTS:

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
 from ..errors import DatabaseError
 from ..machine import signals
@@ -32,6 +32,7 @@ class Dump:
     :param snapshot: an exported snapshot that this dump must show; empty: its own.
     :param encoding: that it is written in: the database's own, in which no letter is lost; empty:
         what role or database have as ``client_encoding``.
+    :param unordered: tables whose rows are hashed in any order too.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class Dump:
         tables: Sequence[str] = (),
         schema_only: bool = False,
         encoding: str = "",
+        unordered: Collection[str] = (),
     ) -> None:
         self.programs, self.database, self.format = programs, database, format
         self._encoding = encoding
         self.inspector = Inspector()
+        self.inspector.unordered = frozenset(unordered)
         self._arguments = [
             f"--format={format}",
             f"--lock-wait-timeout={LOCK_WAIT}",

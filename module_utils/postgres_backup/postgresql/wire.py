@@ -39,11 +39,22 @@ class Refused(Exception):
     :ivar detail: the server's detail and hint; it may hold rows.
     :ivar line: of the dump, where the statement begins, or the place in it that is wrong; 0: the
         statement is none of the dump's.
+    :ivar copied: it was a row that was refused.
+    :ivar inside: what was refused stands in a function.
     """
 
-    def __init__(self, message: bytes, sqlstate: str = "", detail: bytes = b"", line: int = 0):
+    def __init__(
+        self,
+        message: bytes,
+        sqlstate: str = "",
+        detail: bytes = b"",
+        line: int = 0,
+        copied: bool = False,
+        inside: bool = False,
+    ) -> None:
         super().__init__(message.decode("utf-8", "replace"))
         self.message, self.sqlstate, self.detail, self.line = message, sqlstate, detail, line
+        self.copied, self.inside = copied, inside
 
 
 class _Sent(NamedTuple):
@@ -253,12 +264,16 @@ def _refused(result: psycopg.pq.abc.PGresult, sent: _Sent) -> Refused:
     if line and position.isdigit():
         before = sent.text.decode("utf-8", "replace")[: int(position) - 1]
         line += before.count("\n")
-    copied = re.match(rb"COPY .+, line (\d+)", said(DiagnosticField.CONTEXT))
+    context = said(DiagnosticField.CONTEXT).splitlines()
+    rows = [around for around in context if around.startswith(b"COPY ")]
+    copied = re.match(rb"COPY .+, line (\d+)", rows[0]) if rows else None
     if line and copied:
         line += sent.text.count(b"\n") + int(copied[1])
     sqlstate = said(DiagnosticField.SQLSTATE).decode("ascii", "replace")
     detail = said(DiagnosticField.MESSAGE_DETAIL) + b" " + said(DiagnosticField.MESSAGE_HINT)
-    return Refused(message, sqlstate, detail, line)
+    # SQL functions are named by their text; others by what surrounds them
+    inside = bool(said(DiagnosticField.INTERNAL_QUERY)) or len(context) > len(rows)
+    return Refused(message, sqlstate, detail, line, bool(rows), inside)
 
 
 def _resident() -> int:

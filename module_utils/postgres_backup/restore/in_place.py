@@ -9,6 +9,7 @@ is kept to go back to.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 
@@ -16,8 +17,10 @@ from psycopg import sql
 
 from ..job import Job
 from ..postgresql import last_change, refreshes, swap
-from ..postgresql.connection import connect, connect_maintenance
+from ..postgresql.connection import connect_maintenance
 from ..postgresql.load import Load
+from ..postgresql.statistics import gather_statistics
+from ..postgresql.ways import AnewError, Way, anew
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
 from ..verify.reader import BackupReader
@@ -41,14 +44,33 @@ def replace(job: Job, plan: Plan) -> Restored:
         note = b"\n".join(
             statement.as_string(connection).encode(errors="surrogateescape") for statement in notes
         )
-    job.progress.phase(f"loading {plan.name} inside {plan.database}, in one transaction")
     began = time.monotonic()
+
+    def load(ways: frozenset[Way]) -> Restored:
+        job.progress.phase(f"loading {plan.name} inside {plan.database}, in one transaction")
+        return _load(job, plan, note, ways)
+
+    def again(error: AnewError) -> None:
+        job.progress.step(
+            f"{plan.database}: {error.message}; all is as it was, and the load begins anew, "
+            "otherwise"
+        )
+
+    with all_missing_named(job, plan):
+        loaded = anew(load, plan.ways, again)
+    downtime = round(time.monotonic() - began, 3)
+    findings = [*plan.findings, *findings, *loaded.findings]
+    findings += gather_statistics(job.settings, plan.database)
+    return dataclasses.replace(loaded, downtime_seconds=downtime, findings=findings)
+
+
+def _load(job: Job, plan: Plan, note: bytes, ways: frozenset[Way]) -> Restored:
+    """One transaction that does it all, or nothing."""
     ejector = swap.Ejector(job.settings, plan.database, spare="postgres-backup")
     reader = BackupReader(job, plan.backup, plan.tools)
-    with (
-        all_missing_named(job, plan),
-        Load(job.settings, plan.database, transaction=True, superusers=plan.superusers) as load,
-    ):
+    with Load(
+        job.settings, plan.database, transaction=True, superusers=plan.superusers, ways=ways
+    ) as load:
         ejector.start()
         try:
             load.send(EMPTY)
@@ -59,11 +81,8 @@ def replace(job: Job, plan: Plan) -> Restored:
             load.finish()
         finally:
             ejector.stop()
-    downtime = round(time.monotonic() - began, 3)
-    with connect(job.settings, plan.database) as connection:
-        connection.execute("ANALYZE")
-    findings += refreshes.findings(load.unfilled, plan.database)
-    return Restored(report.rows, reader.sha256, None, downtime, [*plan.findings, *findings])
+    findings = load.done.findings() + refreshes.findings(load.unfilled, plan.database)
+    return Restored(report.rows, reader.sha256, None, 0.0, findings)
 
 
 # The tables of extensions hold rows of their own, which are in no dump. A partitioned table has its

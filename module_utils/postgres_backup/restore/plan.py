@@ -9,6 +9,7 @@ from ..catalog.backups import Backup
 from ..findings import Finding
 from ..postgresql.facts import DatabaseFacts, ServerFacts
 from ..postgresql.programs import Programs
+from ..postgresql.ways import Way
 from ..text import human_bytes
 from .role_statements import Statement
 
@@ -63,6 +64,13 @@ class Plan:
     def name(self) -> str:
         """The backup's."""
         return str(self.backup.name)
+
+    @property
+    def ways(self) -> frozenset[Way]:
+        """What its load does otherwise from the beginning, because the backup knew it."""
+        known = self.backup.manifest
+        needed = known is not None and known.get("needs_search_path")
+        return frozenset({Way.SEARCH_PATH} if needed else ())
 
     @property
     def dumped_by_us(self) -> bool:

@@ -20,10 +20,12 @@ from ..findings import Finding, finding
 from ..job import Job
 from ..machine.progress import Progress
 from ..postgresql import databases, refreshes, replaced, subscriptions, swap
-from ..postgresql.connection import connect, connect_maintenance, first_line
+from ..postgresql.connection import connect_maintenance, first_line
 from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
 from ..postgresql.pg_dump import Dump
+from ..postgresql.statistics import gather_statistics
+from ..postgresql.ways import AnewError, Way, anew
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
 from ..verify.reader import BackupReader
@@ -72,7 +74,22 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         if plan.missing_roles:
             job.progress.step(f"{plan.database}: created the roles {', '.join(plan.missing_roles)}")
         side = replaced.side_name(connection, plan.database, replaced.server_now(connection))
-    with all_missing_named(job, plan), discarded_on_failure(job, side):
+
+    def load(ways: frozenset[Way]) -> Loaded:
+        return _load(job, plan, side, ways)
+
+    def again(error: AnewError) -> None:
+        job.progress.step(f"{plan.database}: {error.message}; the load begins anew, otherwise")
+
+    with all_missing_named(job, plan):
+        loaded = anew(load, plan.ways, again)
+    return dataclasses.replace(loaded, findings=[*plan.findings, *findings, *loaded.findings])
+
+
+def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way]) -> Loaded:
+    """One load, into a side database that is new."""
+    findings: list[Finding] = []
+    with discarded_on_failure(job, side):
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.create_database(
                 connection,
@@ -88,15 +105,19 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         job.progress.phase(f"loading {plan.name} into {side}")
         reader = BackupReader(job, plan.backup, plan.tools)
         with Load(
-            job.settings, side, cleaning=not plan.dumped_by_us, superusers=plan.superusers
+            job.settings,
+            side,
+            cleaning=not plan.dumped_by_us,
+            superusers=plan.superusers,
+            ways=ways,
         ) as load:
             reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
             require_whole(plan.backup, report)
             load.finish()
-        with connect(job.settings, side) as connection:
-            job.progress.phase(f"gathering statistics of {side}")
-            connection.execute("ANALYZE")
+        findings += load.done.findings()
+        job.progress.phase(f"gathering statistics of {side}")
+        findings += gather_statistics(job.settings, side)
         encoding = load.guard.encoding if plan.dumped_by_us else ""
         differences = _compare(plan, side, report, encoding, job.progress)
         if load.unfilled:  # a dump tells that too, by what it does not say
@@ -104,7 +125,7 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
         findings += [*differences, *refreshes.findings(load.unfilled, plan.database)]
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.limit_connections(connection, side, plan.wanted.connection_limit)
-    return Loaded(side, report.rows, reader.sha256, [*plan.findings, *findings])
+    return Loaded(side, report.rows, reader.sha256, findings)
 
 
 def _clear_up(job: Job, connection: psycopg.Connection) -> list[Finding]:
@@ -141,15 +162,20 @@ def _compare(
 
     A dump that was not ours may have been written under other settings (time zone) and by other
     ways (through the partitioned table instead of its partitions), so only rows are counted; where
-    there are only INSERT statements, nothing can be compared.
+    there are only INSERT statements, nothing can be compared. Rows of a table that could not be
+    made new before them are compared in any order, see ``postgresql/row_order``.
 
     :param encoding: in which the backup is written.
     """
     progress.phase(f"comparing {side} with the backup")
-    dump = Dump(plan.tools, side, encoding=encoding)
+    any_order = {name: facts.any_order for name, facts in report.tables.items() if facts.any_order}
+    dump = Dump(plan.tools, side, encoding=encoding, unordered=any_order)
     for chunk in dump.chunks():
         progress.advance(len(chunk), lambda: dump.inspector.current_table)
     went_in, came_out = manifest.tables_of(report), manifest.tables_of(dump.report)
+    for name, whole in any_order.items():
+        if name in came_out and dump.report.tables[name].any_order == whole:
+            came_out[name] = went_in[name]
     if not plan.dumped_by_us:
         if not went_in and any(table["rows"] for table in came_out.values()):
             return [

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..findings import Finding, finding
+from .any_order import AnyOrder
 from .grammar import LARGE_OBJECT, CopyHeader
 from .scanner import Scanner
 
@@ -80,12 +81,14 @@ class TableFacts:
         ``COPY <table> (<columns>) TO STDOUT`` gives in the session settings of pg_dump.
     :ivar columns: as written in the COPY statement, joined by ``", "``; empty for a table without
         columns.
+    :ivar any_order: of the same lines in whatever order, where that was asked for; else empty.
     """
 
     rows: int
     bytes: int
     sha256: str
     columns: str
+    any_order: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class _Table:
 
     def __init__(self, columns: str) -> None:
         self.columns, self.rows, self.bytes, self.hash = columns, 0, 0, hashlib.sha256()
+        self.any_order: AnyOrder | None = None
 
 
 class Inspector(Scanner):
@@ -154,6 +158,8 @@ class Inspector(Scanner):
         super().__init__()
         #: the table whose rows are passing, else empty
         self.current_table = ""
+        #: tables whose rows are hashed in any order too
+        self.unordered: frozenset[str] = frozenset()
         self._tables: dict[str, _Table] = {}
         self._table = _Table("")
         self._large_objects = 0
@@ -203,7 +209,13 @@ class Inspector(Scanner):
         )
         self._look_at_the_end()
         tables = {
-            name: TableFacts(table.rows, table.bytes, table.hash.hexdigest(), table.columns)
+            name: TableFacts(
+                table.rows,
+                table.bytes,
+                table.hash.hexdigest(),
+                table.columns,
+                table.any_order.hexdigest() if table.any_order else "",
+            )
             for name, table in self._tables.items()
         }
         server, program = (self._versions.get(comment, "") for comment in _VERSIONS)
@@ -284,6 +296,8 @@ class Inspector(Scanner):
 
     def _rows(self, buffer: bytes, start: int, end: int) -> None:
         self._table.hash.update(memoryview(buffer)[start:end])
+        if self._table.any_order:
+            self._table.any_order.update(memoryview(buffer)[start:end])
         self._table.rows += buffer.count(b"\n", start, end)
         self._table.bytes += end - start
 
@@ -293,6 +307,17 @@ class Inspector(Scanner):
             self._table = self._tables.setdefault(
                 self.current_table, _Table(self.decode(header.columns))
             )
+            if self.current_table in self.unordered:
+                self.in_any_order()
+
+    def in_any_order(self, passed: bytes = b"") -> None:
+        """Hash the rows of the table that passes in any order too.
+
+        :param passed: those that have passed already.
+        """
+        if not self._table.any_order:
+            self._table.any_order = AnyOrder()
+            self._table.any_order.update(passed)
 
     def _copy_end(self) -> None:
         self.current_table = ""
