@@ -124,7 +124,13 @@ def replace(job: Job, plan: Plan) -> Restored:
     began = time.monotonic()
     ejector = swap.Ejector(job.settings, plan.database, spare="postgres-backup")
     reader = BackupReader(job, plan.backup, plan.tools)
-    with Load(job.settings, plan.database, transaction=True, superusers=plan.superusers) as load:
+    with Load(
+        job.settings,
+        plan.database,
+        transaction=True,
+        cleaning=not plan.dumped_by_us,
+        superusers=plan.superusers,
+    ) as load:
         ejector.start()
         try:
             load.send(_EMPTY)

@@ -175,7 +175,9 @@ class Inspector(Scanner):
                 f"The dump ends in the middle of the rows of {self.current_table}.",
             )
         elif (
-            self._open or self._state != self._sql or (rest.strip() and not rest.startswith(b"--"))
+            self._open
+            or self._state not in (self._sql, self._begin)
+            or (rest.strip() and not rest.startswith(b"--"))
         ):
             begin = self._statement_at if self._open else self.bytes - len(rest)
             # psql counts BEGIN and END in CREATE FUNCTION without a look at ATOMIC, so it cannot
@@ -216,6 +218,8 @@ class Inspector(Scanner):
                 f'The line "{_HEADERS[0].decode()}" is missing: '
                 "this is no plain dump, or its beginning is lost.",
             )
+        if self._cluster:
+            self._problem("CLUSTER_DUMP", "It holds a whole server, not one database.")
         if self._trailer:
             closing = _CLOSING.match(self._tail)
             if (
@@ -279,6 +283,8 @@ class Inspector(Scanner):
     def _comment(self, buffer: bytes, start: int, end: int) -> None:
         text = buffer[start:end]
         if text in _HEADERS:
+            if self._header and text == _HEADERS[0] and not self._cluster:
+                self._problem("SEVERAL_DUMPS", "It holds several dumps, one behind the other.")
             self._header = True
             self._cluster = self._cluster or text == _HEADERS[1]
         elif text == _TRAILERS[self._cluster]:
