@@ -66,8 +66,8 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "`postgres-backup backup`. It is restored only when it is asked for by its name."
         ),
         ("ARCHIVE_DAMAGED",): (
-            "`pg_restore` could not read the custom or tar archive to its end: it is cut or "
-            "damaged."
+            "`pg_restore` could not read the custom or tar archive to its end: it is cut, "
+            "damaged, or of a newer `pg_dump`; the message has its word."
         ),
         ("HEADER_MISSING",): (
             "It does not begin as a dump does; or it holds nothing but the message of a `pg_dump` "
@@ -121,6 +121,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ("LINES_BEFORE_DUMP",): (
             "Messages or a progress bar stand before the dump (`2>&1` in the script). The message "
             "says how to take them out."
+        ),
+        ("MESSAGES_IN_DUMP",): (
+            "`pg_dump --verbose` wrote its messages into the dump (`2>&1` in the script), among "
+            "the rows too."
         ),
         ("OTHER_FORMAT",): (
             "It is none of the forms that `pg_dump` writes: packed or encrypted by a program that "

@@ -39,6 +39,12 @@ _NAMED = (
     (re.compile(rb"[ \t]*pg_dump(?:all)?:"), "a message of pg_dump"),
     (re.compile(rb"[ \t]*(?:docker:|the input device |OCI runtime )"), "a message of docker"),
 )
+#: as pg_dump --verbose begins, to the end of which they go on
+_VERBOSE = re.compile(
+    rb"^pg_dump: (?:\[archiver[^\]]*\] )?"
+    rb"(?:last built-in OID|reading |identifying |finding |saving )",
+    re.MULTILINE,
+)
 _MESSAGE = re.compile(rb"[ \t]*(?:[\w./-]+: |(?:ERROR|WARNING|Warning|NOTICE|HINT|DETAIL)\b)")
 #: how other files begin -> what they are, and what to do
 _OTHERS: tuple[tuple[bytes, str, str], ...] = (
@@ -95,6 +101,15 @@ HINTS = {
         "Take them out, and store it anew: gunzip < FILE | "
         "sed -n '/^-- PostgreSQL database dump/,$p' | gzip > NEW. Let the script keep messages "
         "apart (no 2>&1, no progress bar, docker exec without -t)"
+    ),
+    "MESSAGES_IN_DUMP": (
+        "pg_dump --verbose wrote what it did into the dump (2>&1 in the script), among the rows "
+        "too, where nobody can tell it apart. Choose another: postgres-backup list"
+    ),
+    "TRAILER_NOT_LAST": (
+        "Look at what follows. If it is not the database's (a script's last words), cut it off, "
+        "and store it anew: gunzip < FILE | awk '/^-- PostgreSQL database dump complete/ {e = 1} "
+        "e && !/^(--.*|\\\\unrestrict .*)?\\r?$/ {exit} {print}' | gzip > NEW"
     ),
 }
 #: findings whose hint helps a person who takes over old backups
@@ -181,6 +196,13 @@ def _require_text(head: bytes) -> None:
     told = told or ("a message of another program" if _MESSAGE.match(lines[0]) else "")
     if not told and header and not _SQL.match(lines[0].upper()):
         told = "something that is no SQL (a progress bar, what a shell says)"
+    if header and _VERBOSE.search(_before(head, header)):
+        message = "messages of pg_dump --verbose stand in it"
+        raise BadBackupError(
+            f"Failed to read the backup: {message}",
+            HINTS["MESSAGES_IN_DUMP"],
+            [finding("MESSAGES_IN_DUMP", message)],
+        )
     if told and header:
         message = f"{told} stands before the dump in it"
         raise BadBackupError(

@@ -75,9 +75,12 @@ class BackupReader:
                     reader.write(chunk)
                 reader.finish()
         except ArchiveDamagedError as error:
+            newer = "unsupported version" in error.message
             raise BadBackupError(
-                f"{self.backup.name} is damaged: {error.message}",
-                "Choose another: postgres-backup list",
+                f"{self.backup.name} cannot be read: {error.message}",
+                "It was written by a newer pg_dump: restore into that version or newer"
+                if newer
+                else "Choose another: postgres-backup list",
                 [finding("ARCHIVE_DAMAGED", error.message)],
             ) from None
 

@@ -156,6 +156,7 @@ def test_what_is_refused_says_what_to_type_and_that_helps(
     two = plain + plain.replace(b"public.a", b"public.of_another_database")
     cases = {
         "LINES_BEFORE_DUMP": b"pg_dump: warning: circular foreign-key constraints:\n" + plain,
+        "TRAILER_NOT_LAST": plain + b"\nreal\t0m1.234s\nit's done\n",
         "SEVERAL_DUMPS": two,
         "CLUSTER_DUMP": everything,
     }

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import tarfile
 
 import pytest
@@ -9,6 +10,7 @@ import zstandard
 
 from postgres_backup.errors import BadBackupError
 from postgres_backup.stream.other_tools import HINTS, archive_head, unwrapped
+from tests.documents import ROOT
 from tests.unit.stream.dumps import HEADER, TRAILER
 from tests.unit.stream.packing import pieces
 
@@ -64,7 +66,6 @@ def test_what_may_stand_before_a_dump(before):
     ("before", "whose"),
     [
         (b"pg_dump: warning: there are circular foreign-key constraints\n", "of pg_dump"),
-        (b"pg_dump: last built-in OID is 16383\r\n", "of pg_dump"),
         (b"-- nightly\npg_dump: [archiver] it isn't so: 'x\n", "of pg_dump"),
         (b"the input device is not a TTY\n", "of docker"),
         (b"WARNING: the collation version has changed\n", "of another program"),
@@ -80,6 +81,20 @@ def test_messages_before_a_dump_are_called_so_and_not_quoted(before, whose):
     assert [found["code"] for found in caught.value.findings] == ["LINES_BEFORE_DUMP"]
     assert caught.value.hint == HINTS["LINES_BEFORE_DUMP"]
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"pg_dump: last built-in OID is 16383\npg_dump: reading extensions\n",
+        b"+ pg_dump -v\npg_dump: [archiver (db)] reading schemas\n",
+    ],
+)
+def test_the_messages_of_a_verbose_one_are_among_the_rows_too(before):
+    with pytest.raises(BadBackupError, match="messages of pg_dump --verbose stand in") as caught:
+        unwrapped([before + PLAIN], "plain", "none")
+    assert [found["code"] for found in caught.value.findings] == ["MESSAGES_IN_DUMP"]
+    assert "Choose another" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -127,3 +142,10 @@ def test_what_is_nothing_known_is_held_against_its_name(body, name, code):
     with pytest.raises(BadBackupError) as caught:
         unwrapped([body], *name)
     assert [found["code"] for found in caught.value.findings] == [code]
+
+
+def test_the_documents_show_the_commands_of_the_hints():
+    shown = (ROOT / "docs/cookbook.md").read_text().replace("\\|", "|")
+    for code, hint in HINTS.items():
+        for command in re.findall(r"gunzip < FILE \|.*?(?:> NEW|'(?=$))", hint):
+            assert f"`{command}`" in shown, code
