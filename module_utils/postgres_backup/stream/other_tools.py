@@ -92,9 +92,11 @@ HINTS = {
         "database: gunzip < FILE | awk '/^-- PostgreSQL database dump\\r?$/ {n++} "
         '{print > ("dump-" n ".sql")}\''
     ),
+    # before 11 a database begins with \connect, since then with a comment
     "CLUSTER_DUMP": (
         "It was made by pg_dumpall. Take your database out, and store that as a backup: "
-        'gunzip < FILE | sed -n \'/^-- Database "NAME" dump$/,/^-- Database "/p\' | gzip > NEW. '
+        'gunzip < FILE | awk -v d=NAME \'/^-- Database ".*" dump/ {n = 1; '
+        'p = index($0, "\\"" d "\\"")} /^\\\\connect / && !n {p = ($2 == d)} p\' | gzip > NEW. '
         "Or load all of it by hand into an empty server, with psql"
     ),
     "LINES_BEFORE_DUMP": (

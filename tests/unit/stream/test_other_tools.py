@@ -3,6 +3,7 @@
 import gzip
 import io
 import re
+import subprocess
 import tarfile
 
 import pytest
@@ -149,3 +150,15 @@ def test_the_documents_show_the_commands_of_the_hints():
     for code, hint in HINTS.items():
         for command in re.findall(r"gunzip < FILE \|.*?(?:> NEW|'(?=$))", hint):
             assert f"`{command}`" in shown, code
+
+
+def test_a_database_is_taken_out_of_the_dump_of_an_old_server(tmp_path):
+    r"""Before PostgreSQL 11 ``\connect`` stands before the header, and nothing says whose it is."""
+    one = PLAIN.replace(b"SELECT 1", b"SELECT 'of crm'")
+    cluster = b"--\n-- PostgreSQL database cluster dump\n--\n\nCREATE ROLE crm;\n\n%b%b"
+    cluster %= (b"\\connect crm\n\n" + one, b"\\connect postgres\n\n" + PLAIN)
+    (tmp_path / "FILE").write_bytes(gzip.compress(cluster))
+    command = re.search(r"gunzip < FILE \|.*> NEW", HINTS["CLUSTER_DUMP"])[0]
+    command = command.replace("NAME", "crm")
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True)
+    assert gzip.decompress((tmp_path / "NEW").read_bytes()) == b"\\connect crm\n\n" + one
