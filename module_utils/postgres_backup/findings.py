@@ -118,6 +118,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "It holds two dumps or more, one behind the other (`>>` in the script). The message "
             "says how to divide them."
         ),
+        ("ROWS_ALONE",): (
+            "It has rows and makes no table for them (`pg_dump --data-only`): no database comes "
+            "out of it alone."
+        ),
         ("LINES_BEFORE_DUMP",): (
             "Messages or a progress bar stand before the dump (`2>&1` in the script). The message "
             "says how to take them out."

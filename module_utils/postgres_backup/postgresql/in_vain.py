@@ -38,7 +38,7 @@ class InVain:
     """
 
     def __init__(self, cleaning: bool) -> None:
-        self._cleaning = self._beginning = cleaning
+        self.cleaning = self._beginning = cleaning
 
     def begins_to_make(self) -> None:
         """What was to be dropped first has been."""
@@ -46,7 +46,7 @@ class InVain:
 
     def states(self, statement: bytes) -> tuple[str, ...]:
         """The SQLSTATEs with which this next statement may fail; mostly none."""
-        if not self._cleaning:
+        if not self.cleaning:
             return ()
         if self._beginning and _MAKING.match(statement):
             self.begins_to_make()

@@ -17,6 +17,7 @@ from ..stream import grammar
 from ..stream.grammar import CopyHeader
 from ..stream.guard import Guard, Statement
 from ..stream.inspector import Report
+from ..stream.other_tools import rows_alone
 from .connection import connect
 from .in_vain import InVain
 from .load_errors import explained
@@ -164,6 +165,8 @@ class Load:
 
     def copy(self, header: CopyHeader, text: bytes, line: int) -> None:
         """Begin the rows of a table."""
+        if self._in_vain.cleaning and self.guard.rows_alone:
+            raise rows_alone(self.guard.rows_alone)
         self._in_vain.begins_to_make()
         self._sync()
         if not (self._undivided or self._theirs):

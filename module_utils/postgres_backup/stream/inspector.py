@@ -146,6 +146,9 @@ class Inspector(Scanner):
         super().__init__()
         #: the table whose rows are passing, else empty
         self.current_table = ""
+        #: the first table whose rows come before anything is made: a dump of rows alone
+        self.rows_alone = ""
+        self._makes, self._before = False, b""
         self._tables: dict[str, _Table] = {}
         self._table = _Table("")
         self._large_objects = 0
@@ -248,6 +251,10 @@ class Inspector(Scanner):
 
     def _text(self, buffer: bytes, start: int, end: int) -> None:
         self._schema.update(memoryview(buffer)[start:end])
+        if not self._makes:
+            edge = self._before + buffer[start : min(end, start + 6)]
+            self._makes = b"CREATE " in edge or buffer.find(b"CREATE ", start, end) >= 0
+            self._before = (self._before + buffer[max(start, end - 6) : end])[-6:]
 
     def _aside(self, buffer: bytes, start: int, end: int) -> None:
         """Text that is not of the schema."""
@@ -262,6 +269,8 @@ class Inspector(Scanner):
     def _copy(self, header: CopyHeader | None) -> None:
         if header:
             self.current_table = self.decode(header.table)
+            if not (self._makes or self.rows_alone):
+                self.rows_alone = self.current_table
             self._table = self._tables.setdefault(
                 self.current_table, _Table(self.decode(header.columns))
             )

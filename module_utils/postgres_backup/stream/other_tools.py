@@ -108,6 +108,10 @@ HINTS = {
         "pg_dump --verbose wrote what it did into the dump (2>&1 in the script), among the rows "
         "too, where nobody can tell it apart. Choose another: postgres-backup list"
     ),
+    "ROWS_ALONE": (
+        "It was made by pg_dump --data-only. Load it by hand into a database that has the tables, "
+        "and they empty: gunzip < FILE | psql -v ON_ERROR_STOP=1 -d NAME"
+    ),
     "TRAILER_NOT_LAST": (
         "Look at what follows. If it is not the database's (a script's last words), cut it off, "
         "and store it anew: gunzip < FILE | awk '/^-- PostgreSQL database dump complete/ {e = 1} "
@@ -219,6 +223,16 @@ def _require_text(head: bytes) -> None:
             "Nothing of the database is in it. Choose another: postgres-backup list",
             [finding("HEADER_MISSING", message)],
         )
+
+
+def rows_alone(table: str) -> BadBackupError:
+    """What to say of a dump that has rows, first of this table, and makes none."""
+    message = f"it has rows of {table} and makes no table"
+    return BadBackupError(
+        f"Failed to read the backup: {message}",
+        HINTS["ROWS_ALONE"],
+        [finding("ROWS_ALONE", message)],
+    )
 
 
 def _before(head: bytes, header: re.Match[bytes] | None) -> bytes:

@@ -12,7 +12,7 @@ from ..errors import BadBackupError
 from ..findings import Finding, finding
 from ..job import Job
 from ..stream.inspector import Inspector, Report
-from ..stream.other_tools import HINTS
+from ..stream.other_tools import HINTS, rows_alone
 from .contents import Contents
 from .reader import BackupReader
 
@@ -73,6 +73,8 @@ def prove(job: Job, backup: Backup, contents: Contents | None = None) -> Manifes
         contents.archive(reader.head)
     report = inspector.finish()
     require_whole(backup, report)
+    if inspector.rows_alone:
+        raise rows_alone(inspector.rows_alone)
     proof: Proof = {
         "kind": "verify",
         "at": format_timestamp(utc_now()),

@@ -561,6 +561,22 @@ def test_two_dumps_in_a_row_are_two():
     assert codes(inspect(HEADER + TRAILER + HEADER + rows + TRAILER)) == ["SEVERAL_DUMPS"]
 
 
+def test_rows_for_which_nothing_is_made_are_told():
+    rows = b"COPY public.t (id) FROM stdin;\n1\n\\.\n"
+    made = (b"CREATE TABLE public.t (id int);\n", b"CREATE EXTENSION has_tables;\n")
+    for before, told in (
+        (b"", "public.t"),
+        (b"SET a = 1;\n", "public.t"),
+        *((m, "") for m in made),
+    ):
+        for widths in ([], [1] * 500):
+            inspector = Inspector()
+            for piece in in_pieces(HEADER + before + rows + TRAILER, widths):
+                inspector.feed(piece)
+            assert inspector.finish().complete
+            assert inspector.rows_alone == told
+
+
 def test_a_mark_of_the_byte_order_is_passed_over_as_by_psql():
     dump = b"\xef\xbb\xbf" + HEADER + TRAILER
     for pieces in ([dump], in_pieces(dump, [1] * 200)):
