@@ -65,7 +65,14 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "be missing. Such a backup does not count as good. Take another: "
             "`postgres-backup backup`. It is restored only when it is asked for by its name."
         ),
-        ("HEADER_MISSING",): ("It does not begin as a dump does."),
+        ("ARCHIVE_DAMAGED",): (
+            "`pg_restore` could not read the custom or tar archive to its end: it is cut, "
+            "damaged, or of a newer `pg_dump`; the message has its word."
+        ),
+        ("HEADER_MISSING",): (
+            "It does not begin as a dump does; or it holds nothing but the message of a `pg_dump` "
+            "that failed."
+        ),
         (
             "TRAILER_MISSING",
             "TRAILER_CUT",
@@ -107,6 +114,27 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("CLUSTER_DUMP",): ("It was made by `pg_dumpall`: it holds a whole server."),
         ("SEVERAL_DATABASES",): ("It changes to a second database."),
+        ("SEVERAL_DUMPS",): (
+            "It holds two dumps or more, one behind the other (`>>` in the script). The message "
+            "says how to divide them."
+        ),
+        ("ROWS_ALONE",): (
+            "It has rows and makes no table for them (`pg_dump --data-only`): no database comes "
+            "out of it alone."
+        ),
+        ("LINES_BEFORE_DUMP",): (
+            "Messages or a progress bar stand before the dump (`2>&1` in the script). The message "
+            "says how to take them out."
+        ),
+        ("MESSAGES_IN_DUMP",): (
+            "`pg_dump --verbose` wrote its messages into the dump (`2>&1` in the script), among "
+            "the rows too."
+        ),
+        ("OTHER_FORMAT",): (
+            "It is none of the forms that `pg_dump` writes: packed or encrypted by a program that "
+            "this one does not know, text in UTF-16, the dump of another database. The message "
+            "says which, and what to do."
+        ),
         (
             "COPY_HEADER",
             "STATEMENT_TOO_LONG",

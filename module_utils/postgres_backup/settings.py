@@ -59,6 +59,8 @@ def _one_of(*allowed: str) -> Rule[str]:
     return Rule(lambda value: value in allowed, f"{{!r}} is none of {', '.join(allowed)}")
 
 
+#: how this machine is called as a host
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _ENDPOINT = Rule(
     _like(r"https?://[^/\s]+(/.*)?"),
     "The S3 endpoint {!r} is not an address",

@@ -74,6 +74,32 @@ def measured(config, *arguments: str) -> dict:
     )
 
 
+#: runs the program within itself and tells the largest memory that it had, and that PostgreSQL's
+#: programs had which it started, in kB
+APART = """
+import json, resource, sys
+from postgres_backup.cli.main import main
+sys.argv = ["postgres-backup", *sys.argv[1:]]
+status = main()
+who = {"own_kb": resource.RUSAGE_SELF, "programs_kb": resource.RUSAGE_CHILDREN}
+peaks = {name: resource.getrusage(one).ru_maxrss for name, one in who.items()}
+print(json.dumps({"status": status, **peaks}), file=sys.stderr)
+"""
+
+
+def measured_apart(config, *arguments: str) -> dict:
+    """Run the engine to its end: ``status own_kb programs_kb out err``."""
+    own = [sys.executable, "-c", APART, "--config", str(config.path), *arguments]
+    argv = [sys.executable, "-c", MEASURED, *own]
+    done = json.loads(
+        subprocess.run(
+            argv, capture_output=True, text=True, check=True, env=environment(), timeout=280
+        ).stdout
+    )
+    said = done["err"].splitlines()
+    return json.loads(said[-1]) | {"out": done["out"], "err": "\n".join(said[:-1])}
+
+
 @contextlib.contextmanager
 def started(config: os.PathLike | str, *arguments: str, **more) -> Iterator[subprocess.Popen]:
     """The engine at work, as the head of a process group of its own; killed at the end if it still

@@ -480,8 +480,18 @@ def test_a_lost_server_is_rebuilt_on_a_bare_one(story, rebuilt):
 
 
 def test_with_the_programs_of_the_container_data_comes_back_too(story, rebuilt):
-    """psql and pg_dump run inside; one of several formats, and a table alone."""
+    """pg_dump and pg_restore run inside; one of several formats, and a table alone. The database is
+    private by now: no port of it is published, Docker says where it is.
+    """
     server = rebuilt.server
+    compose = server.inside("cat", f"{APP}/compose.yml").stdout
+    private = compose.replace('    ports:\n      - "127.0.0.1:5432:5432"\n', "")
+    assert private != compose
+    server.write(f"{APP}/compose.yml", private)
+    server.inside(*COMPOSE, "up", "--detach", "--wait", "db", timeout=300)
+    assert ":5432 " not in server.inside("ss", "-ltn").stdout
+    taken = json.loads(server.inside(PROGRAM, "backup", "--json").stdout)
+    assert story.manifest(taken["backup"])["server"]["container"] == "crm-db-1"
     key = ("--identity", "/root/key.txt")
     server.write("/root/key.txt", story.key + "\n", "0600")
     sql(server, "UPDATE customers SET name = 'nobody ' || id")

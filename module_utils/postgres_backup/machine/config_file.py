@@ -140,7 +140,18 @@ def _convert(variable: str, value: str, kind: object, source: str) -> object:
         return value.lower() in ("true", "yes", "1")
     if kind is str:
         return value
-    return tuple(shlex.split(value)) if variable == "BACKUP_PATHS" else tuple(value.split())
+    return _paths(value, source) if variable == "BACKUP_PATHS" else tuple(value.split())
+
+
+def _paths(value: str, source: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(value))
+    except ValueError:  # a quote is open, or a backslash stands last
+        raise UsageError(
+            f"BACKUP_PATHS in {source} has a quote that is never closed",
+            "Quote paths with blanks, and the whole once more: "
+            "BACKUP_PATHS=\"/srv/crm/.env '/srv/two words'\"",
+        ) from None
 
 
 def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:

@@ -16,6 +16,7 @@ from ..job import Job
 from ..machine import lock
 from ..postgresql.connection import connect, values
 from ..postgresql.own import own_mark
+from ..stream.other_tools import MENDABLE
 from ..verify.contents import Contents
 from ..verify.proof import prove
 
@@ -136,7 +137,9 @@ def _adopt(
             result["compared"].append(compared)
     except (BadBackupError, UsageError) as error:
         # cut, altered, or encrypted for a key that is not here
-        result["refused"].append({"backup": str(backup.name), "reason": error.message})
+        mendable = any(found["code"] in MENDABLE for found in error.findings)
+        reason = f"{error.message}. {error.hint}" if mendable else error.message
+        result["refused"].append({"backup": str(backup.name), "reason": reason})
         result["findings"] += error.findings or [finding("NOT_ADOPTED", error.message)]
         return
     except _RefusedError as refused:

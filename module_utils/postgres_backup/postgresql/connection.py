@@ -20,7 +20,7 @@ from psycopg.rows import class_row, scalar_row
 
 from ..errors import DatabaseError, PoolerError
 from ..settings import Settings
-from . import raw_text, refusals, session
+from . import container, raw_text, refusals, session
 
 T = TypeVar("T")
 Query: TypeAlias = str | bytes | sql.SQL | sql.Composed
@@ -43,11 +43,13 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
     :raises DatabaseError: the server cannot be reached or refuses; says what to check.
     :raises PoolerError: it is no server, but a pooler before one.
     """
+    address, port = container.address(settings)
     try:
         connection = psycopg.connect(
             make_conninfo("", **session.tls(settings)),
             host=settings.db_host,
-            port=settings.db_port,
+            hostaddr=address or None,
+            port=port,
             user=settings.db_user,
             password=settings.db_password or None,
             dbname=database,

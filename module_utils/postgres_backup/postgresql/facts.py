@@ -11,7 +11,7 @@ import shlex
 import psycopg
 from psycopg import sql
 
-from ..settings import Settings
+from ..settings import LOCAL_HOSTS, Settings
 from .connection import connect, connect_maintenance, row, rows, value, values
 from .mark import own_comment
 
@@ -273,9 +273,7 @@ def free_bytes(
     even where it may not). Elsewhere, or in a container, the server is asked to run ``df``, which
     only a superuser may.
     """
-    local = settings.db_host in ("localhost", "127.0.0.1", "::1") or settings.db_host.startswith(
-        "/"
-    )
+    local = settings.db_host in LOCAL_HOSTS or settings.db_host.startswith("/")
     directory = server.data_directory
     if tablespace:
         places = values(

@@ -9,7 +9,6 @@ and to change its own settings.
 from __future__ import annotations
 
 import dataclasses
-import re
 from types import TracebackType
 
 from ..errors import BadBackupError
@@ -19,8 +18,10 @@ from ..stream import grammar
 from ..stream.grammar import CopyHeader
 from ..stream.guard import Guard, Statement
 from ..stream.inspector import Report
+from ..stream.other_tools import rows_alone
 from . import row_order
 from .connection import connect
+from .in_vain import InVain
 from .load_errors import explained
 from .otherwise import Otherwise
 from .refreshes import Refreshes, Unfilled, is_refresh
@@ -47,16 +48,6 @@ SET synchronous_commit = off;
 SELECT pg_catalog.set_config(name, '5s', false) FROM pg_catalog.pg_settings
     WHERE name = 'client_connection_check_interval'
 """
-#: a statement that does not drop, in a dump whose beginning does nothing else; --clean makes views
-#: that depend on each other anew before it drops them
-_MAKING = re.compile(
-    rb"(?:CREATE(?! OR REPLACE VIEW)|COPY|INSERT|COMMENT|GRANT|REVOKE"
-    rb"|SELECT pg_catalog\.lo_(?!unlink))"
-)
-#: SQLSTATEs: what is to be dropped is not there (a table, schema, function, column, anything)
-_MISSING = ("42P01", "3F000", "42883", "42703", "42704")
-#: SQLSTATE: it is another's (the schema public, plpgsql)
-_NOT_OURS = "42501"
 
 
 @dataclasses.dataclass
@@ -80,8 +71,8 @@ class Load:
 
     :param transaction: one transaction that only :meth:`finish` ends well; else several, each of so
         many statements that the server's locks suffice.
-    :param cleaning: the dump may begin by dropping what is not there (``pg_dump --clean`` of a
-        script): that it is not there is no error, until the first statement that makes something.
+    :param cleaning: the dump is a script's, and may ask for some things in vain: see
+        :class:`InVain`.
     :param superusers: roles that nobody should be told to grant.
     :param ways: what is done otherwise than the dump says.
     :raises AnewError: from every method: a new load could do it, otherwise.
@@ -100,7 +91,7 @@ class Load:
     ) -> None:
         self.guard = Guard(self)
         self._user, self._superusers = settings.db_user, superusers
-        self._undivided, self._lenient = transaction, cleaning and not transaction
+        self._undivided, self._in_vain = transaction, InVain(cleaning)
         self._connecting = connect(settings, database)
         self._open = False  # a transaction
         self._theirs = False  # the dump has begun one of its own
@@ -192,10 +183,8 @@ class Load:
 
     def statement(self, statement: Statement) -> None:
         """Send it; now and then look how those before it went."""
-        if self._lenient:
-            self._lenient = not _MAKING.match(statement.text)
-        if self._lenient:
-            self._try(statement)
+        if states := self._in_vain.states(statement.text):
+            self._try(statement, states)
             return
         self._begin()
         if self._otherwise and self._pathless:
@@ -219,7 +208,9 @@ class Load:
 
     def copy(self, header: CopyHeader, text: bytes, line: int) -> None:
         """Rows of a table are to come: whether few or many shows as they do."""
-        self._lenient = False
+        if self._in_vain.cleaning and self.guard.rows_alone:
+            raise rows_alone(self.guard.rows_alone)
+        self._in_vain.begins_to_make()
         if self._otherwise and self._pathless:
             self._begin()
             self._sync()
@@ -342,21 +333,26 @@ class Load:
                 "READS_DIFFERENTLY", f"it turns standard_conforming_strings {strings} unseen"
             )
 
-    def _try(self, statement: Statement) -> None:
-        """A statement at the beginning of a dump, in a transaction of its own, that may fail for
-        want of what it drops.
+    def _try(self, statement: Statement, states: tuple[str, ...]) -> None:
+        """A statement that may fail with one of these SQLSTATEs: in a transaction of its own, or a
+        part of one.
         """
-        self._commit()
+        part = self._undivided or self._theirs
+        if not part:
+            self._commit()
         self._begin()
+        if part:
+            self._session.send(b"SAVEPOINT postgres_backup")
         self._session.send(statement.text, statement.line)
         try:
             self._sync()
         except Refused as refused:
-            others = refused.sqlstate == _NOT_OURS and statement.text.startswith(b"DROP")
-            if refused.sqlstate not in _MISSING and not others:
+            if refused.sqlstate not in states:
                 raise
-            self._session.send(b"ROLLBACK")
-            self._open = False
+            self._session.send(b"ROLLBACK TO SAVEPOINT postgres_backup" if part else b"ROLLBACK")
+            self._open = part
+        if part:
+            self._session.send(b"RELEASE SAVEPOINT postgres_backup")
 
     def _explained(self, refused: Refused) -> Exception:
         message = self.guard.decode(refused.message)

@@ -102,6 +102,10 @@ class Dump:
             reader.finish()
 
 
+class ArchiveDamagedError(DatabaseError):
+    """pg_restore could not read an archive to its end."""
+
+
 class ArchiveReader:
     """pg_restore from a stream of a custom archive to a plain dump.
 
@@ -138,18 +142,24 @@ class ArchiveReader:
         except BrokenPipeError:
             self._thread.join()
             self._failure.check()
-            self._process.check()
+            self._check()
             raise DatabaseError("pg_restore stopped reading the archive", "") from None
 
     def finish(self) -> None:
         """Wait until all of it has gone through.
 
-        :raises DatabaseError: pg_restore found the archive damaged.
+        :raises ArchiveDamagedError: pg_restore found the archive damaged.
         """
         self._process.stdin.close()
         self._thread.join()
         self._failure.check()
-        self._process.check()
+        self._check()
+
+    def _check(self) -> None:
+        try:
+            self._process.check()
+        except DatabaseError as error:
+            raise ArchiveDamagedError(error.message, error.hint) from None
 
     def __enter__(self) -> ArchiveReader:
         return self

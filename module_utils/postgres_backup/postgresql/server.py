@@ -11,7 +11,7 @@ import psycopg
 
 from ..errors import DatabaseError
 from ..findings import Finding, finding
-from ..settings import Settings
+from ..settings import LOCAL_HOSTS, Settings
 from . import programs
 from .connection import connect_maintenance
 from .facts import facts_of, table_counts
@@ -72,7 +72,7 @@ def in_the_clear(settings: Settings) -> list[Finding]:
 
     :raises DatabaseError: it does not answer, or does not let us in.
     """
-    here = settings.db_host.startswith("/") or settings.db_host in ("localhost", "127.0.0.1", "::1")
+    here = settings.db_host.startswith("/") or settings.db_host in LOCAL_HOSTS
     if here or settings.db_container:
         return []
     with connect_maintenance(settings, settings.databases[0]) as connection:

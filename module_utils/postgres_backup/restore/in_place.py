@@ -69,7 +69,12 @@ def _load(job: Job, plan: Plan, note: bytes, ways: frozenset[Way]) -> Restored:
     ejector = swap.Ejector(job.settings, plan.database, spare="postgres-backup")
     reader = BackupReader(job, plan.backup, plan.tools)
     with Load(
-        job.settings, plan.database, transaction=True, superusers=plan.superusers, ways=ways
+        job.settings,
+        plan.database,
+        transaction=True,
+        cleaning=not plan.dumped_by_us,
+        superusers=plan.superusers,
+        ways=ways,
     ) as load:
         ejector.start()
         try:

@@ -24,6 +24,7 @@ from ..postgresql.facts import (
 )
 from ..postgresql.own import own_mark
 from ..text import human_bytes
+from ..verify.reader import BackupReader
 from . import roles
 from .emptying import object_by_owners
 from .foreseen import (
@@ -64,6 +65,8 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
     if backup.name.encrypted:
         job.require_identities(str(backup.name))
     findings = _whose(job, backup, asked)
+    if not backup.manifest:
+        BackupReader(job, backup).look()
     if lacking:
         findings.append(finding(backup.problem_code, f"{backup.name}: {backup.problem}"))
     known = _known(backup)

@@ -17,7 +17,15 @@ from ..errors import BadBackupError
 from ..findings import finding
 from .age import PIECE_BYTES, Coder, decrypt, encryptor
 
-__all__ = ["Chain", "compressor", "decompress", "decrypt", "encryptor"]
+__all__ = [
+    "Chain",
+    "compressor",
+    "decompress",
+    "decrypt",
+    "encryptor",
+    "is_gzip",
+    "is_zstd",
+]
 
 #: ISA-L's own default; on a dump 270 MB/s at a ratio of 0.36 (gzip -6: 21 MB/s at 0.32, on the same
 #: core)
@@ -85,9 +93,9 @@ def decompress(chunks: Iterable[bytes], compression: str) -> Iterator[bytes]:
     if compression == "none":
         return _gathered(chunks)
     if compression == "gzip":
-        return _gathered(_members(_Input(chunks), _is_gzip, _gzip_member))
+        return _gathered(_members(_Input(chunks), is_gzip, _gzip_member))
     if compression == "zstd":
-        return _gathered(_members(_Input(chunks), _is_zstd, _zstd_frame))
+        return _gathered(_members(_Input(chunks), is_zstd, _zstd_frame))
     raise ValueError(f"unknown compression {compression!r}")
 
 
@@ -149,11 +157,13 @@ def _members(
             raise _bad("TRAILING_GARBAGE", "something else follows its end")
 
 
-def _is_gzip(start: bytes) -> bool:
+def is_gzip(start: bytes) -> bool:
+    """By the first two bytes of a member."""
     return start[:2] == b"\x1f\x8b"
 
 
-def _is_zstd(start: bytes) -> bool:
+def is_zstd(start: bytes) -> bool:
+    """By the first four bytes of a frame."""
     # a frame, or one that readers pass over (RFC 8878, 3.1)
     return start == b"\x28\xb5\x2f\xfd" or (
         start[1:] == b"\x2a\x4d\x18" and start[0] & 0xF0 == 0x50

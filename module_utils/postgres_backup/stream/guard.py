@@ -18,6 +18,7 @@ from ..findings import finding
 from . import grammar
 from .grammar import CLUSTER, COPY, DATABASE, TRANSACTION_WORDS, CopyHeader
 from .inspector import Inspector
+from .other_tools import HINTS
 
 #: longest statement, bytes
 STATEMENT_BYTES = 64 << 20
@@ -27,7 +28,7 @@ STATEMENT_BYTES = 64 << 20
 _CONNECT = re.compile(rb"\\c(?:onnect)?[ \t]+(?=[^ \t])((?:[^\\\"\n]|\"[^\"\n]*\")+)")
 _ENCODING = re.compile(rb"\\encoding SQL_ASCII")
 #: findings after which what follows cannot be trusted to be what it looks like
-_FATAL = ("STATEMENT_TOO_LONG", "META_COMMAND_TOO_LONG", "COPY_HEADER")
+_FATAL = ("STATEMENT_TOO_LONG", "META_COMMAND_TOO_LONG", "COPY_HEADER", "SEVERAL_DUMPS")
 
 
 class Statement(NamedTuple):
@@ -175,7 +176,7 @@ class Guard(Inspector):
         if self._cluster:
             raise BadBackupError(
                 "Failed to load the dump: it holds a whole server, not one database",
-                "It was made by pg_dumpall. Load it by hand into an empty server, with psql.",
+                HINTS["CLUSTER_DUMP"],
                 [finding("CLUSTER_DUMP", "The dump was made by pg_dumpall.")],
             )
 
@@ -202,7 +203,7 @@ class Guard(Inspector):
 
 def _refusal(code: str, cause: str) -> BadBackupError:
     message = f"Failed to load the dump: {cause}"
-    hint = (
+    hint = HINTS.get(code) or (
         "Nothing of it was passed on from there. Look at that place of the dump; "
         "if you trust it, load it by hand into a server of its own."
     )

@@ -160,6 +160,9 @@ class Inspector(Scanner):
         self.current_table = ""
         #: tables whose rows are hashed in any order too
         self.unordered: frozenset[str] = frozenset()
+        #: the first table whose rows come before anything is made: a dump of rows alone
+        self.rows_alone = ""
+        self._makes, self._before = False, b""
         self._tables: dict[str, _Table] = {}
         self._table = _Table("")
         self._large_objects = 0
@@ -190,7 +193,9 @@ class Inspector(Scanner):
                 f"The dump ends in the middle of the rows of {self.current_table}.",
             )
         elif (
-            self._open or self._state != self._sql or (rest.strip() and not rest.startswith(b"--"))
+            self._open
+            or self._state not in (self._sql, self._begin)
+            or (rest.strip() and not rest.startswith(b"--"))
         ):
             begin = self._statement_at if self._open else self.bytes - len(rest)
             # psql counts BEGIN and END in CREATE FUNCTION without a look at ATOMIC, so it cannot
@@ -238,6 +243,8 @@ class Inspector(Scanner):
                 f'The line "{_HEADERS[0].decode()}" is missing: '
                 "this is no plain dump, or its beginning is lost.",
             )
+        if self._cluster:
+            self._problem("CLUSTER_DUMP", "It holds a whole server, not one database.")
         if self._trailer:
             closing = _CLOSING.match(self._tail)
             if (
@@ -267,6 +274,10 @@ class Inspector(Scanner):
     def _text(self, buffer: bytes, start: int, end: int) -> None:
         self._schema.update(memoryview(buffer)[start:end])
         self._note_objects(buffer, start, end)
+        if not self._makes:
+            edge = self._before + buffer[start : min(end, start + 6)]
+            self._makes = b"CREATE " in edge or buffer.find(b"CREATE ", start, end) >= 0
+            self._before = (self._before + buffer[max(start, end - 6) : end])[-6:]
 
     def _note_objects(self, buffer: bytes, start: int, end: int) -> None:
         """Lines of their own above each object; a line that is cut waits for its rest."""
@@ -304,6 +315,8 @@ class Inspector(Scanner):
     def _copy(self, header: CopyHeader | None) -> None:
         if header:
             self.current_table = self.decode(header.table)
+            if not (self._makes or self.rows_alone):
+                self.rows_alone = self.current_table
             self._table = self._tables.setdefault(
                 self.current_table, _Table(self.decode(header.columns))
             )
@@ -336,6 +349,8 @@ class Inspector(Scanner):
     def _comment(self, buffer: bytes, start: int, end: int) -> None:
         text = buffer[start:end]
         if text in _HEADERS:
+            if self._header and text == _HEADERS[0] and not self._cluster:
+                self._problem("SEVERAL_DUMPS", "It holds several dumps, one behind the other.")
             self._header = True
             self._cluster = self._cluster or text == _HEADERS[1]
         elif text == _TRAILERS[self._cluster]:

@@ -28,6 +28,9 @@ LINE_BYTES = 16 << 10
 #: a statement's kind is looked for at each of its first so many words, then by so many steps to
 #: the double
 LOOKS = 16
+#: psql passes over this mark at the beginning of a file (src/fe_utils/psqlscan.l does not know it:
+#: MainLoop in src/bin/psql/mainloop.c)
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _QUOTE, _DOLLAR, _BACKSLASH = b"'$\\"
 #: what PostgreSQL reads as false (src/backend/utils/adt/bool.c); a setting's other values are true,
 #: or refused
@@ -50,7 +53,7 @@ class Scanner:
         self.bytes = 0
         #: the dump's ``client_encoding``, in capitals; empty until it says so
         self.encoding = ""
-        self._state: Callable[[bytes, int], int] = self._sql
+        self._state: Callable[[bytes, int], int] = self._begin
         self._kept = b""
         self._scanned = 0  # so much of what is kept has been read already
         self._mark = 0  # text before this place of the buffer went through _text
@@ -146,6 +149,14 @@ class Scanner:
         """How the text is to be read from here on; what the dump itself says comes here too."""
         self.encoding, self.standard_strings = encoding, standard_strings
         self._hiding = grammar.hiding(encoding)
+
+    def _begin(self, buffer: bytes, at: int) -> int:
+        if len(buffer) < len(BYTE_ORDER_MARK) and BYTE_ORDER_MARK.startswith(buffer):
+            return at
+        self._state = self._sql
+        if buffer.startswith(BYTE_ORDER_MARK):
+            self._mark = at = len(BYTE_ORDER_MARK)
+        return at
 
     def _sql(self, buffer: bytes, at: int) -> int:
         size = len(buffer)

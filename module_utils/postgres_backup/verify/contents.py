@@ -6,6 +6,7 @@ import re
 
 from ..stream.grammar import DATABASE
 from ..stream.inspector import Inspector
+from ..stream.other_tools import MAGIC
 
 _NAME = rb'("(?:[^"]|"")+"|[\w$\x80-\xff]+)'
 #: CREATE, DROP, ALTER DATABASE; COMMENT ON, GRANT ... ON DATABASE; ALTER ROLE ... IN DATABASE
@@ -19,7 +20,6 @@ _TABLE = re.compile(
     re.MULTILINE,
 )
 _STATEMENT_BYTES, _LINE_BYTES = 1024, 1024
-_MAGIC = b"PGDMP"
 
 
 class Contents(Inspector):
@@ -86,7 +86,7 @@ def archive_database(head: bytes) -> str:
     """The database that a custom archive names in its header (ReadHead in
     src/bin/pg_dump/pg_backup_archiver.c); empty where it cannot be read.
     """
-    if not head.startswith(_MAGIC) or len(head) < 11:
+    if not head.startswith(MAGIC) or len(head) < 11:
         return ""
     version, width = tuple(head[5:8]), head[8]
     at = 11  # behind the sizes of an integer and of an offset, and the format

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..catalog import manifest
 from ..catalog.backups import Backup
 from ..catalog.manifest import Manifest, Proof
 from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..job import Job
-from ..postgresql import programs
-from ..postgresql.facts import server_facts
 from ..stream.inspector import Inspector, Report
+from ..stream.other_tools import HINTS, rows_alone
 from .contents import Contents
 from .reader import BackupReader
 
@@ -24,8 +25,11 @@ def require_whole(backup: Backup, report: Report) -> None:
     if not report.complete:
         findings = report.findings or [finding("TRAILER_MISSING", "the dump has no end")]
         raise BadBackupError(
-            f"{backup.name} is cut: the end of the dump is missing",
-            "Restore another one: postgres-backup list",
+            f"{backup.name} {_wrong(findings)}",
+            next(
+                (HINTS[known["code"]] for known in findings if known["code"] in HINTS),
+                "Restore another one: postgres-backup list",
+            ),
             findings,
         )
     if backup.manifest:
@@ -38,6 +42,22 @@ def require_whole(backup: Backup, report: Report) -> None:
             )
 
 
+def _wrong(findings: Sequence[Finding]) -> str:
+    """What is to be said first: most of what follows from it is found too."""
+    codes = [known["code"] for known in findings]
+    if "CLUSTER_DUMP" in codes:
+        return "holds a whole server, not one database"
+    if "SEVERAL_DUMPS" in codes:
+        return "holds several dumps, one behind the other"
+    if "HEADER_MISSING" in codes and "TRAILER_MISSING" in codes:
+        return "is no dump of pg_dump: neither its beginning nor its end is there"
+    if codes == ["HEADER_MISSING"]:
+        return "is cut: the beginning of the dump is missing"
+    if "TRAILER_NOT_LAST" in codes:
+        return "is not one dump: something follows its end"
+    return "is cut: the end of the dump is missing"
+
+
 def prove(job: Job, backup: Backup, contents: Contents | None = None) -> Manifest:
     """The manifest of a backup that was read to its end, with this proof added; a new one where it
     had none.
@@ -47,17 +67,14 @@ def prove(job: Job, backup: Backup, contents: Contents | None = None) -> Manifes
     """
     job.progress.phase(f"reading {backup.name}")
     inspector = contents or Inspector()
-    tools = (
-        programs.find(job.settings, server_facts(job.settings, job.database).major)
-        if backup.name.format == "custom"
-        else None
-    )
-    reader = BackupReader(job, backup, tools)
+    reader = BackupReader(job, backup)
     reader.feed(inspector.feed, lambda: inspector.current_table)
     if contents:
         contents.archive(reader.head)
     report = inspector.finish()
     require_whole(backup, report)
+    if inspector.rows_alone:
+        raise rows_alone(inspector.rows_alone)
     proof: Proof = {
         "kind": "verify",
         "at": format_timestamp(utc_now()),

@@ -4,35 +4,44 @@ was as the manifest says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ..catalog.backups import Backup
 from ..errors import BadBackupError
 from ..findings import finding
 from ..job import Job
-from ..postgresql.pg_dump import ArchiveReader
+from ..postgresql import programs
+from ..postgresql.facts import server_facts
+from ..postgresql.pg_dump import ArchiveDamagedError, ArchiveReader
 from ..postgresql.programs import Programs
 from ..stream import codec
-
-#: so much of an archive holds its header, bytes
-_HEAD_BYTES = 4096
+from ..stream.other_tools import ARCHIVE, Content, archive_head, unwrapped
 
 
 class BackupReader:
-    """The stream of one backup.
+    """The stream of one backup. It is read as what it is, for a script may have named it otherwise.
 
-    :param programs: needed for the custom format only, which pg_restore turns into a plain dump.
+    :param tools: whose pg_restore turns an archive into a plain dump; None: they are looked for
+        where one comes.
     :raises UsageError: it is encrypted, and the job has no key.
     """
 
-    def __init__(self, job: Job, backup: Backup, programs: Programs | None = None) -> None:
-        self.job, self.backup, self.programs = job, backup, programs
+    def __init__(self, job: Job, backup: Backup, tools: Programs | None = None) -> None:
+        self.job, self.backup, self._tools = job, backup, tools
         #: of the object, once all of it was read
         self.sha256 = ""
-        #: the first bytes of a custom archive
+        #: the first bytes of an archive; empty for a plain dump
         self.head = b""
         if backup.name.encrypted:
             job.require_identities(str(backup.name))
+
+    def look(self) -> None:
+        """See by its beginning that it is something that can be read.
+
+        :raises BadBackupError: it is not.
+        """
+        with self.job.store.download(self.backup.key, self.backup.bytes) as download:
+            self._content(download)
 
     def feed(self, sink: Callable[[bytes], object], table: Callable[[], str] = str) -> None:
         """Give the whole plain dump to ``sink``, chunk by chunk, then compare size and hash with
@@ -41,21 +50,39 @@ class BackupReader:
         :param table: tells the table in hand, for progress.
         :raises BadBackupError: cut, altered, or swapped for another object.
         """
-        packed = self._packed(table)
-        if self.backup.name.encrypted:
-            packed = codec.decrypt(packed, self.job.identities)
-        if self.backup.name.format == "plain":
-            for chunk in codec.decompress(packed, self.backup.name.compression):
-                sink(chunk)
-        elif self.programs is None:
-            raise ValueError(f"no pg_restore was given for {self.backup.name}")
+        content = self._content(self._packed(table))
+        if content.kind == ARCHIVE:
+            self.head = archive_head(content.head)
+            self._unpack(content, sink)
         else:
-            with ArchiveReader(self.programs, sink) as reader:
-                for chunk in packed:
-                    self.head += chunk[: _HEAD_BYTES - len(self.head)]
+            for chunk in content.chunks:
+                sink(chunk)
+        self._check()
+
+    def _content(self, chunks: Iterable[bytes]) -> Content:
+        name = self.backup.name
+        if name.encrypted:
+            chunks = codec.decrypt(chunks, self.job.identities)
+        return unwrapped(chunks, name.format, name.compression)
+
+    def _unpack(self, content: Content, sink: Callable[[bytes], object]) -> None:
+        settings = self.job.settings
+        if self._tools is None:
+            self._tools = programs.find(settings, server_facts(settings, self.job.database).major)
+        try:
+            with ArchiveReader(self._tools, sink) as reader:
+                for chunk in content.chunks:
                     reader.write(chunk)
                 reader.finish()
-        self._check()
+        except ArchiveDamagedError as error:
+            newer = "unsupported version" in error.message
+            raise BadBackupError(
+                f"{self.backup.name} cannot be read: {error.message}",
+                "It was written by a newer pg_dump: restore into that version or newer"
+                if newer
+                else "Choose another: postgres-backup list",
+                [finding("ARCHIVE_DAMAGED", error.message)],
+            ) from None
 
     def _packed(self, table: Callable[[], str]) -> Iterator[bytes]:
         with self.job.store.download(self.backup.key, self.backup.bytes) as self._download:

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from postgres_backup.errors import DatabaseError
+from postgres_backup.postgresql import container
 from postgres_backup.postgresql.connection import (
     connect,
     connect_maintenance,
@@ -57,6 +58,16 @@ def test_rows_come_as_what_was_asked_for(database, config):
         for wrong in ("SELECT 'text'", "SELECT NULL::int", "SELECT 1 WHERE false"):
             with pytest.raises(TypeError, match="int expected"):
                 value(connection, int, wrong)
+
+
+def test_the_address_that_docker_told_is_the_one_that_is_spoken_to(database, config, monkeypatch):
+    """Where the settings' own leads nowhere; the name stays what a certificate is held against."""
+    told = (database.server.host, database.server.port)
+    monkeypatch.setattr(container, "address", lambda settings: told)
+    settings = config.change(DB_HOST="name-of-nothing.invalid", DB_PORT=1)
+    with connect(settings, database.name) as connection:
+        assert connection.info.host == "name-of-nothing.invalid"
+        assert (connection.info.hostaddr, connection.info.port) == told
 
 
 def test_a_refusal_says_what_to_check(database, config):

@@ -203,12 +203,8 @@ def test_what_has_no_rows_of_copy_is_whole_too(postgres, nasty):
         report = inspect(pg_dump(postgres, nasty.name, *options))
         assert (report.findings, report.tables) == ([], {})
     everything = inspect(pg_dump(postgres, nasty.name, program="pg_dumpall"))
-    assert everything.findings == []
+    assert [found["code"] for found in everything.findings] == ["CLUSTER_DUMP"]
     assert facts(everything).items() >= truth(postgres, nasty.name).items()
-    assert (
-        inspect(pg_dump(postgres, nasty.name, "--globals-only", program="pg_dumpall")).findings
-        == []
-    )
 
 
 @pytest.mark.every_major

@@ -99,6 +99,15 @@ def test_what_stands_there_unquoted_is_read_as_a_shell_does(assignment, tmp_path
     assert list(config_file.parse(file.read_text()).values()) == shell.stdout.split("\n")
 
 
+@pytest.mark.parametrize("value", ["/srv/it's", '/srv/"two words', "/srv/x\\"])
+def test_an_open_quote_in_a_list_of_paths_is_said_with_what_to_write(value):
+    with pytest.raises(UsageError, match=r"BACKUP_PATHS in .* never closed") as caught:
+        config_file.from_values(GIVEN | {"BACKUP_PATHS": value})
+    assert caught.value.exit_status == 2
+    assert "BACKUP_PATHS=\"/srv/crm/.env '/srv/two words'\"" in caught.value.hint
+    assert config_file.from_values(GIVEN | {"BACKUP_PATHS": "/a '/b c'"}).paths == ("/a", "/b c")
+
+
 @pytest.mark.parametrize("name", sorted(GIVEN))
 def test_what_is_missing_is_named(name):
     with pytest.raises(UsageError, match=name):

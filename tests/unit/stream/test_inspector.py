@@ -564,25 +564,45 @@ def test_what_may_follow_the_trailer(end):
     assert inspect(dump, in_pieces(dump, [1] * len(dump))).complete
 
 
-def test_a_cluster_dump_ends_with_its_own_trailer():
+def test_a_cluster_dump_is_called_so_and_ends_with_its_own_trailer():
     cluster = (
         b"--\n-- PostgreSQL database cluster dump\n--\n\nCREATE ROLE a;\n\n%b"
         b"--\n-- PostgreSQL database cluster dump complete\n--\n\n"
     )
-    assert inspect(cluster % (HEADER + TRAILER)).complete
-    assert inspect(cluster % b"").complete
+    assert codes(inspect(cluster % (HEADER + TRAILER + HEADER + TRAILER))) == ["CLUSTER_DUMP"]
+    assert codes(inspect(cluster % b"")) == ["CLUSTER_DUMP"]
 
 
-def test_two_dumps_in_a_row_are_one():
-    assert inspect(
-        HEADER
-        + b"SELECT 1;\n"
-        + TRAILER
-        + HEADER
-        + b"COPY public.t (id) FROM stdin;\n1\n\\.\n"
-        + TRAILER
-    ).complete
-    assert codes(inspect(HEADER + TRAILER + HEADER + b"SELECT 1;\n")) == ["TRAILER_NOT_LAST"]
+def test_two_dumps_in_a_row_are_two():
+    """Of two databases, perhaps."""
+    rows = b"COPY public.t (id) FROM stdin;\n1\n\\.\n"
+    assert codes(inspect(HEADER + TRAILER + HEADER + rows + TRAILER)) == ["SEVERAL_DUMPS"]
+
+
+def test_rows_for_which_nothing_is_made_are_told():
+    rows = b"COPY public.t (id) FROM stdin;\n1\n\\.\n"
+    made = (b"CREATE TABLE public.t (id int);\n", b"CREATE EXTENSION has_tables;\n")
+    for before, told in (
+        (b"", "public.t"),
+        (b"SET a = 1;\n", "public.t"),
+        *((m, "") for m in made),
+    ):
+        for widths in ([], [1] * 500):
+            inspector = Inspector()
+            for piece in in_pieces(HEADER + before + rows + TRAILER, widths):
+                inspector.feed(piece)
+            assert inspector.finish().complete
+            assert inspector.rows_alone == told
+
+
+def test_a_mark_of_the_byte_order_is_passed_over_as_by_psql():
+    dump = b"\xef\xbb\xbf" + HEADER + TRAILER
+    for pieces in ([dump], in_pieces(dump, [1] * 200)):
+        marked = inspect(dump, pieces)
+        assert marked.findings == []
+        assert marked.schema_sha256 == inspect(HEADER + TRAILER).schema_sha256
+        assert marked.bytes == len(dump)
+    assert "STATEMENT_UNFINISHED" in codes(inspect(b"\xef\xbb"))
 
 
 @pytest.mark.parametrize("size", [1 << 10, 1 << 16, 1 << 20, (1 << 20) + 1])
