@@ -12,6 +12,7 @@ from ..machine import identity
 from ..postgresql.facts import DatabaseFacts, Extension, ServerFacts
 from ..s3.client import StoredObject
 from ..stream.inspector import Report
+from .path_needs import PathNeeds
 from .place import Place
 
 
@@ -36,6 +37,7 @@ class Taken:
     globals: GlobalsRecord | None
     #: tables that may lack rows, see ``postgresql/rewritten``
     rewritten: Sequence[str] = ()
+    path_needs: PathNeeds = dataclasses.field(default_factory=PathNeeds)
 
 
 def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
@@ -114,4 +116,6 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
     }
     if taken.rewritten:
         described["rewritten"] = list(taken.rewritten)
+    if taken.path_needs.needs:
+        described["needs_search_path"] = list(taken.path_needs.needs)
     return described
