@@ -191,6 +191,18 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "another minor version wrote the backup, other objects are there: another version of "
             "an extension, usually."
         ),
+        ("RESTORE_NEEDS_SEARCH_PATH",): (
+            "A function that an index, a generated column, a CHECK, a domain or a materialized "
+            "view calls names something without its schema. A dump has an empty `search_path`, and "
+            "does not find it: `psql` alone cannot restore this object, our restore takes the "
+            "database's own `search_path` for it. The message has the statement that mends it for "
+            "good. Seen when the backup was taken, over some live rows."
+        ),
+        ("SEARCH_PATH_NOT_ASKED",): (
+            "The same could not be tried for every object: it runs with the rights of a role that "
+            "is not the backup's user, takes too long, or fails for another reason. A restore "
+            "finds out by itself, and then takes longer."
+        ),
         ("SEARCH_PATH_USED",): (
             "Functions of the database name others without their schema, which a dump, whose "
             "`search_path` is empty, does not find. The database was loaded with its own "

@@ -13,6 +13,7 @@ from ..postgresql.facts import DatabaseFacts, Extension, ServerFacts
 from ..postgresql.requirements import Requirements
 from ..s3.client import StoredObject
 from ..stream.inspector import Report
+from .path_needs import PathNeeds
 from .place import Place
 
 
@@ -38,6 +39,7 @@ class Taken:
     requirements: Requirements
     #: tables that may lack rows, see ``postgresql/rewritten``
     rewritten: Sequence[str] = ()
+    path_needs: PathNeeds = dataclasses.field(default_factory=PathNeeds)
 
 
 def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
@@ -125,4 +127,6 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
     }
     if taken.rewritten:
         described["rewritten"] = list(taken.rewritten)
+    if taken.path_needs.needs:
+        described["needs_search_path"] = list(taken.path_needs.needs)
     return described

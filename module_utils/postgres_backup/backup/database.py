@@ -17,6 +17,7 @@ from ..catalog import journal, manifest
 from ..catalog.backups import layout_for
 from ..catalog.manifest import GlobalsRecord
 from ..catalog.names import BackupName
+from ..catalog.path_needs import findings_of
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, PostgresBackupError, StoreError
 from ..findings import Finding, finding
@@ -39,7 +40,9 @@ from ..postgresql.rewritten import rewritten_since, why_it_failed
 from ..s3.store import HASTY, Store
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
+from . import path_needs
 from .contents import Taken, manifest_of
+from .path_needs import PathNeeds
 from .place import Place
 from .pump import pump
 from .rows import look_for_rows
@@ -169,6 +172,7 @@ class _Run:
             finding("RESTORE_NEEDS_RIGHTS", f"{why.message}. {why.hint}")
             for why in (self.may_not if not self.part else [])
         ]
+        result["findings"] += findings_of(taken.path_needs.needs) + taken.path_needs.findings()
         noted = ("backup", "database", "bytes", "dump_bytes", "rows", "seconds")
         event = {name: fact for name, fact in result.items() if name in noted}
         result["findings"] += journal.record(
@@ -230,6 +234,7 @@ class _Run:
         """
         job, saved = self.job, None
         rewritten: frozenset[str] = frozenset()
+        needs = PathNeeds()
         with connect(job.settings, job.database, "REPEATABLE_READ") as connection:
             snapshot, database, extended, required = self._look(connection)
             dump = Dump(
@@ -248,11 +253,13 @@ class _Run:
 
             def begun() -> None:
                 """pg_dump has its locks, and its own hold of the snapshot."""
-                nonlocal rewritten
+                nonlocal rewritten, needs
                 rewritten = rewritten_since(connection, job.settings, job.database)
-                connection.close()
                 if rewritten and not self.part and not last:
                     raise _RewrittenError(rewritten)
+                if not self.part:
+                    needs = path_needs.look(job, snapshot)
+                connection.close()
 
             with job.store.upload(place.key, expected) as upload:
                 try:
@@ -279,6 +286,7 @@ class _Run:
             saved,
             required,
             sorted(rewritten),
+            needs,
         )
 
     def _look(

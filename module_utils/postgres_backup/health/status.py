@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict, cast
 
+from ..catalog import path_needs
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
 from ..catalog.history import LastRun, last_run_line
 from ..catalog.owners import Owner, owners
@@ -179,6 +180,8 @@ def bucket_status(
         findings += two_servers.findings_of(settings.server_name, name, backups[name], now)
         gone = rows_gone.gone(settings.server_name, name, backups[name], now)
         findings += rows_gone.findings_of(name, gone)
+        if last and last.manifest:
+            findings += path_needs.findings_of(last.manifest.get("needs_search_path", []), name)
         if isinstance(there, DatabaseError):
             findings.append(finding("DATABASE_UNREACHABLE", there.message))
         databases[name] = _database(backups[name], last, there, now)

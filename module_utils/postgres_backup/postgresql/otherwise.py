@@ -20,6 +20,8 @@ _RUNS = re.compile(
     rb"INSERT |CREATE (?:UNIQUE )?INDEX |REFRESH |ALTER (?:TABLE|DOMAIN) [^;]*? ADD CONSTRAINT ",
     re.DOTALL,
 )
+#: what a table's own making runs: since 16 a generated column that depends on no other is reckoned
+_RECKONS = re.compile(rb"CREATE (?:UNLOGGED )?TABLE .*? GENERATED ALWAYS AS \(", re.DOTALL)
 #: what comes after the indexes (pg_dump_sort.c), and would run for rows, or misses them
 _AFTER_INDEXES = re.compile(
     rb"CREATE (?:CONSTRAINT |OR REPLACE )?(?:TRIGGER|RULE|POLICY|EVENT|PUBLICATION|STATISTICS|VIEW)"
@@ -27,7 +29,7 @@ _AFTER_INDEXES = re.compile(
     re.DOTALL,
 )
 #: what its owner finds names by: the closest of what is set for him, else PostgreSQL's default
-_OWN_PATH = b"""
+OWN_PATH = b"""
 SELECT coalesce(nullif((
     SELECT substr(given.setting, length('search_path=') + 1)
     FROM pg_catalog.pg_database d
@@ -151,6 +153,7 @@ class Otherwise:
     ) -> None:
         self.done = Done()
         self._session, self._ways, self._major, self._decode = session, ways, major, decode
+        self._own_path = Way.SEARCH_PATH in ways
         self._path, self._own, self._adds, self._mended = b"", False, b"", b""
         self._begun = False
         self._places = 0
@@ -163,7 +166,7 @@ class Otherwise:
         runs = _RUNS.match(statement) is not None
         if runs:
             self._begin()
-        self._find_names(runs)
+        self._find_names(runs or _RECKONS.match(statement) is not None)
 
     def stage(self, header: CopyHeader, line: int) -> bytes | None:
         """What comes next are rows: the statement that takes them to where they wait, None where
@@ -181,7 +184,7 @@ class Otherwise:
             listed = b" (" + header.columns + b")" if header.columns else b""
             return b"COPY " + place + listed + b" FROM stdin"
         self._find_names(True)
-        if self._own and self._session.reported("is_superuser") == "on":
+        if self._with_owners:
             self._session.send(_AS_OWNER, line, [header.table])
         return None
 
@@ -196,28 +199,31 @@ class Otherwise:
         self._find_names(bool(self._adds))
         if self._adds:
             self._session.run(self._adds)
-        self._find_names(False)
         if self._mended:
             self._session.run(self._mended)
+        # whoever counts rows plans with indexes, whose functions may be looked into for that
+        self._find_names(True)
 
     def _begin(self) -> None:
         """All tables are made, and none of their rows is in."""
         if self._begun:
             return
         self._begun = True
-        if Way.SEARCH_PATH in self._ways:
-            self._path = self._ask(_OWN_PATH)
-            self.done.search_path = self._decode(self._path)
-            if self._major >= _RESTRICTED_SINCE:
-                self._mend_functions()
+        if self._own_path and self._major >= _RESTRICTED_SINCE:
+            self._mend_functions()
         if Way.CHECKS_LAST in self._ways:
             self._take_checks()
+
+    @property
+    def _with_owners(self) -> bool:
+        """What runs by a path that others may put something into runs with the rights of owners."""
+        return self._own_path and self._session.reported("is_superuser") == "on"
 
     def _take_checks(self) -> None:
         names = self._ask(_CHECKS % _NAMES)
         if names:
             owner = b"''"
-            if self._path and self._session.reported("is_superuser") == "on":
+            if self._with_owners:
                 owner = b"format('SET ROLE %I; ', owner)"
             self.done.checks = self._decode(names)
             self._adds = self._ask(_CHECKS % (_ADDS[0].replace(b"as_owner", owner), _ADDS[1]))
@@ -227,6 +233,7 @@ class Otherwise:
         """Give the path to the functions that have none, and note how they lose it again."""
         self._mended = self._ask(_FUNCTIONS % _RESET_PATH)
         if self._mended:
+            self._find_names(True)
             self._session.run(self._ask(_FUNCTIONS % _SET_PATH, None, self._path))
 
     def _let_in(self) -> None:
@@ -240,7 +247,10 @@ class Otherwise:
 
     def _find_names(self, own: bool) -> None:
         """By the database's own path, or as the dump says: by none."""
-        if self._path and own != self._own:
+        if self._own_path and own != self._own:
+            if not self._path:
+                self._path = self._ask(OWN_PATH)
+                self.done.search_path = self._decode(self._path)
             self._own = own
             self._session.send(_SET, 0, [b"search_path", self._path if own else b""])
 

@@ -12,7 +12,7 @@ from psycopg import sql
 from ..findings import Finding
 from ..job import Job
 from ..postgresql import replaced
-from ..postgresql.connection import connect, connect_maintenance, rows, value
+from ..postgresql.connection import connect, connect_maintenance, own_search_path, rows, value
 from ..settings import Settings
 
 
@@ -76,6 +76,7 @@ def _rows(settings: Settings, database: str) -> dict[str, int]:
     """Rows of every ordinary table, by qualified name."""
     with connect(settings, database) as connection:
         connection.execute("SET row_security = off")
+        own_search_path(connection)  # a plan may look into the functions of an index
         return {
             f"{table.schema}.{table.name}": value(
                 connection,
