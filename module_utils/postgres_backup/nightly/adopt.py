@@ -135,8 +135,8 @@ def _adopt(
         proven = prove(job, backup, contents)
         if compared := _whose(job, backup, contents, live, backup_is_named):
             result["compared"].append(compared)
-    except (BadBackupError, UsageError) as error:
-        # cut, altered, or encrypted for a key that is not here
+    except (BadBackupError, UsageError, DatabaseError) as error:
+        # cut, altered, encrypted for a key that is not here, or an archive and no pg_restore for it
         mendable = any(found["code"] in MENDABLE for found in error.findings)
         reason = f"{error.message}. {error.hint}" if mendable else error.message
         result["refused"].append({"backup": str(backup.name), "reason": reason})

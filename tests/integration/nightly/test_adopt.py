@@ -207,6 +207,11 @@ def test_without_the_server_nothing_is_adopted_that_does_not_name_its_database(
         engine.forge(s3_client, bucket, days_ago(day), with_manifest=False, dump=dump)
         for day, dump in enumerate((named, engine.SMALL_DUMP))
     )
+    # which pg_restore would read it is not known either
+    archive = engine.forge(
+        s3_client, bucket, days_ago(3), with_manifest=False, suffix=".dump", body=b"PGDMP\1\16"
+    )
     result = adopt_backups(Job(config.settings))
-    assert (result["adopted"], names_of(result["refused"])) == ([with_name], [without])
-    assert "Failed to reach PostgreSQL" in result["refused"][0]["reason"]
+    assert (result["adopted"], names_of(result["refused"])) == ([with_name], [without, archive])
+    for line in result["refused"]:
+        assert "Failed to reach PostgreSQL" in line["reason"]
