@@ -7,6 +7,7 @@ of a server only (pg_cron: in the one of ``cron.database_name``), which no list 
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Sequence
 
 import psycopg
@@ -19,17 +20,24 @@ _PATIENCE = 30_000
 _SCHEMA = "postgres_backup_trial"
 
 
+class Cause(enum.Enum):
+    """Why an extension cannot be made."""
+
+    FILES = "files of it, or of another that it needs, are missing"
+    ELSEWHERE = "its own script allows it in another database only"
+    ENDED = "the server ended the session"
+
+
 @dataclasses.dataclass(frozen=True)
 class Tried:
     """An extension that cannot be made.
 
-    :param elsewhere: it can, but not in every database: its own script says so; else files of it
-        are missing, or another extension that it needs.
+    :param why: the server's words.
     """
 
     name: str
     why: str
-    elsewhere: bool
+    cause: Cause
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,26 +54,37 @@ WHERE a.name = ANY(%s) AND a.installed_version IS NULL ORDER BY array_position(%
 
 def cannot_be_made(connection: psycopg.Connection, names: Sequence[str]) -> list[Tried]:
     """Those of the extensions that this server lists and cannot make. Whatever else keeps one from
-    being made here (a right that is missing, a library that must be preloaded) is left to the
-    restore.
+    being made here (a right that is missing) is left to the restore.
 
-    :param connection: to a database other than the one that is restored, as a side database will
-        be.
+    :param connection: of this purpose alone (an extension may end it), to a database other than
+        the one that is restored, as a side database will be.
     """
+    found: list[Tried] = []
     listed = rows(connection, _Known, _KNOWN, (list(names), list(names)))
-    if not listed:
-        return []
+    try:
+        if listed:
+            _try_all(connection, listed, found)
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
+        return []  # nobody can say
+    except psycopg.OperationalError:
+        if not connection.closed:
+            raise
+    return found
+
+
+def _try_all(connection: psycopg.Connection, listed: Sequence[_Known], found: list[Tried]) -> None:
     with connection.transaction(force_rollback=True):
         connection.execute(f"SET LOCAL statement_timeout = {_PATIENCE}")
         connection.execute("SET LOCAL lock_timeout = '5s'")
         connection.execute("SET LOCAL client_min_messages = error")
-        try:
-            with connection.transaction():
-                # nothing that lies in public here may be in their way
-                connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(_SCHEMA)))
-        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
-            return []  # nobody can say
-        return [tried for known in listed if (tried := _try(connection, known))]
+        # nothing that lies in public here may be in their way
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(_SCHEMA)))
+        for known in listed:
+            tried = _try(connection, known)
+            if tried:
+                found.append(tried)
+            if connection.closed:
+                break
 
 
 def _try(connection: psycopg.Connection, known: _Known) -> Tried | None:
@@ -78,12 +97,12 @@ def _try(connection: psycopg.Connection, known: _Known) -> Tried | None:
                 )
             )
     except psycopg.errors.UndefinedFile as error:
-        return Tried(known.name, first_line(error), elsewhere=False)
+        return Tried(known.name, first_line(error), Cause.FILES)
     except psycopg.errors.RaiseException as error:
         detail = error.diag.message_detail or ""
         said = f"{first_line(error)} ({detail})" if detail else first_line(error)
-        return Tried(known.name, said, elsewhere=True) if "database" in said else None
-    except psycopg.Error:
+        return Tried(known.name, said, Cause.ELSEWHERE) if "database" in said else None
+    except psycopg.Error as error:
         if connection.closed:
-            raise
+            return Tried(known.name, first_line(error), Cause.ENDED)
     return None

@@ -13,8 +13,8 @@ from ..catalog.manifest import Manifest
 from ..findings import Finding, finding
 from ..job import Job
 from ..postgresql import subscriptions
-from ..postgresql.connection import values
-from ..postgresql.extension_trials import cannot_be_made
+from ..postgresql.connection import connect_maintenance, values
+from ..postgresql.extension_trials import Cause, cannot_be_made
 from ..postgresql.facts import DatabaseFacts, ServerFacts
 from ..postgresql.requirements import Requirement, may_not
 from .objections import Objections
@@ -93,15 +93,23 @@ def with_groups(acted_as: Collection[str], statements: Sequence[Statement]) -> s
     return found
 
 
-def object_by_extensions(
-    connection: psycopg.Connection, names: Sequence[str], in_place: bool, objections: Objections
-) -> None:
+def object_by_extensions(job: Job, known: Manifest, in_place: bool, objections: Objections) -> None:
     """Extensions that the server lists, and that cannot be made all the same."""
-    for tried in cannot_be_made(connection, names):
-        if not tried.elsewhere:
+    names = [extension["name"] for extension in known.get("extensions", [])]
+    if set(names) <= {"plpgsql"}:
+        return
+    with connect_maintenance(job.settings, job.database) as connection:
+        found = cannot_be_made(connection, names)
+    for tried in found:
+        if tried.cause is Cause.FILES:
             objections.add(
                 f"The extension {tried.name} is not whole on the server: {tried.why}",
                 "Install its package anew on the database server, then try again",
+            )
+        elif tried.cause is Cause.ENDED:
+            objections.add(
+                f"The extension {tried.name} cannot be made on the server: {tried.why}",
+                "Set the server up for it (shared_preload_libraries?): see its documentation",
             )
         elif not in_place:
             objections.add(

@@ -97,8 +97,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
             with connect(job.settings, job.database) as inside:
                 object_by_owners(inside, job.settings.db_user, objections)
         object_by_rights(connection, job, known, server, objections)
-        extensions = [extension["name"] for extension in known.get("extensions", [])]
-        object_by_extensions(connection, extensions, in_place, objections)
+        object_by_extensions(job, known, in_place, objections)
         findings += not_as_it_was(known, job.database)
         missing = roles.missing(connection, roles_of(known, wanted))
         made = roles.Preparation()

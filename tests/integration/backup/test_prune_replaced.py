@@ -333,10 +333,16 @@ def test_replication_that_stays_with_the_kept_database_is_said_everywhere(logica
     job, server = Job(config.settings), database.server
     create_backup(job)
     server.execute("SELECT pg_create_logical_replication_slot('shop', 'pgoutput')", "books")
+    server.execute(
+        "CREATE SUBSCRIPTION news CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p"
+        " WITH (connect = false, slot_name = 'news')",
+        "books",
+    )
     planned = restore_database(Job(config.settings, check=True), "latest")
     done = restore_database(job, "latest")
     for result in (planned, done):
-        [said] = [one for one in result["findings"] if one["code"] == "REPLICATION_LEFT"]
+        said, news = [one for one in result["findings"] if one["code"] == "REPLICATION_LEFT"]
+        assert "news stays with the database that is replaced, switched off" in news["message"]
         assert (
             "the logical replication slot shop stays with the database that is" in said["message"]
         )
@@ -354,10 +360,16 @@ def test_replication_that_stays_with_the_kept_database_is_said_everywhere(logica
     assert [line["database"] for line in found.kept] == [kept]
     assert "the replication slot shop belongs to it" in found.findings[0]["message"]
     assert server.execute("SELECT database FROM pg_replication_slots") == [(kept,)]
+    # what lets nobody drop it is no reason to fail
+    server.execute("SELECT pg_drop_replication_slot('shop')", kept)
+    [found] = prune(job).findings
+    assert found["code"] == "REPLACED_IN_USE"
+    assert 'it has the subscription news (in it: ALTER SUBSCRIPTION "news"' in found["message"]
+    for change in ("ALTER SUBSCRIPTION news SET (slot_name = NONE)", "DROP SUBSCRIPTION news"):
+        server.execute(change, kept)
     # a crash of the server, which loses its statistics, is no writing, and hides none
     written = restore(job, database.owner, "again")
     server.execute("INSERT INTO day VALUES ('only here')", written)
-    server.execute("SELECT pg_drop_replication_slot('shop')", kept)
     server.stop("immediate")
     server.start()
     config.change(DB_PORT=server.port)

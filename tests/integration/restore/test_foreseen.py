@@ -25,6 +25,8 @@ _EXTENSIONS = {
                 RAISE EXCEPTION 'can only create extension in database crm';
             END IF;
         END $$;""",
+    "fatal.control": "default_version = '1'\n",
+    "fatal--1.sql": "SELECT pg_terminate_backend(pg_backend_pid());",
     "hollow.control": "default_version = '1'\nmodule_pathname = '$libdir/hollow'\n",
     "hollow--1.sql": "CREATE FUNCTION hollow() RETURNS int LANGUAGE c AS 'MODULE_PATHNAME';",
 }
@@ -100,9 +102,12 @@ def test_extensions_that_cannot_be_made(docker, new_config, s3, s3_client, bucke
     assert docker.execute("SELECT * FROM t", "crm") == [(1,)]
 
     found = engine.manifest_of(s3_client, bucket, taken)
-    found["extensions"] = [{"name": "hollow", "version": "1", "schema": "public"}]
+    found["extensions"] = [
+        {"name": name, "version": "1", "schema": "public"} for name in ("hollow", "fatal", "clock")
+    ]
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
     s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
     for in_place in (True, False):
-        with pytest.raises(DatabaseError, match="hollow is not whole on the server"):
+        with pytest.raises(DatabaseError, match="hollow is not whole on the server") as caught:
             restore_database(Job(settings, check=True), "latest", in_place_wanted=in_place)
+        assert "fatal cannot be made on the server: terminating conn" in caught.value.message
