@@ -41,15 +41,16 @@ _MOST, _NAME, _SAID, _MEND = 1000, 2000, 1000, 20_000
 #: every object that a restore evaluates and that calls functions of the database which are not in
 #: C and have no path of their own, with a query that evaluates it over some rows
 _OBJECTS = """
-WITH RECURSIVE call (classid, objid, proc) AS (
-    SELECT d.classid, d.objid, p.oid
-    FROM pg_depend d
-    LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
-    JOIN pg_proc p
-      ON p.oid = CASE d.refclassid WHEN 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode END
-    JOIN pg_language l ON l.oid = p.prolang
-    WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
-      AND p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c')
+WITH RECURSIVE nameless (proc) AS (
+    SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+    WHERE p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c')
+      AND NOT EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s LIKE 'search\\_path=%')
+), call (classid, objid, proc) AS MATERIALIZED (
+    SELECT d.classid, d.objid, n.proc FROM nameless n
+    JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = n.proc
+    UNION
+    SELECT d.classid, d.objid, n.proc FROM nameless n JOIN pg_operator o ON o.oprcode = n.proc
+    JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
 ), read (matview, view) AS (
     SELECT oid, oid FROM pg_class WHERE relkind = 'm' AND relispopulated
     UNION
@@ -58,55 +59,56 @@ WITH RECURSIVE call (classid, objid, proc) AS (
     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
       AND d.refclassid = 'pg_class'::regclass
     JOIN pg_class v ON v.oid = d.refobjid AND v.relkind = 'v'
-), live AS (
+), live AS NOT MATERIALIZED (
     SELECT c.oid, c.relname, c.relowner, c.oid::regclass::text AS name,
            format('(SELECT * FROM ONLY %s LIMIT 100) AS %I', c.oid::regclass, c.relname) AS rows
     FROM pg_class c WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
-), made (kind, name, owner, holder, classid, objid, query) AS (
-    SELECT 'index', i.indexrelid::regclass::text, t.relowner, t.oid, 'pg_class'::regclass::oid,
-        i.indexrelid, format('SELECT count(ROW(%s)) FROM %s WHERE %s',
+), made (kind, name, owner, holder, proc, query) AS (
+    SELECT 'index', i.indexrelid::regclass::text, t.relowner, t.oid, call.proc,
+        format('SELECT count(ROW(%s)) FROM %s WHERE %s',
             coalesce(pg_get_expr(i.indexprs, i.indrelid), '1'), t.rows,
             coalesce(pg_get_expr(i.indpred, i.indrelid), 'true'))
-    FROM pg_index i JOIN live t ON t.oid = i.indrelid
-    WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+    FROM call JOIN pg_index i ON i.indexrelid = call.objid
+    JOIN live t ON t.oid = i.indrelid
+    WHERE call.classid = 'pg_class'::regclass
+      AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
     UNION ALL
-    SELECT 'column', format('%s.%I', t.name, a.attname), t.relowner, t.oid,
-        'pg_attrdef'::regclass::oid, e.oid,
+    SELECT 'column', format('%s.%I', t.name, a.attname), t.relowner, t.oid, call.proc,
         format('SELECT count(ROW(%s)) FROM %s', pg_get_expr(e.adbin, e.adrelid), t.rows)
-    FROM pg_attribute a JOIN live t ON t.oid = a.attrelid
-    JOIN pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
-    WHERE a.attgenerated = 's'
+    FROM call JOIN pg_attrdef e ON e.oid = call.objid
+    JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum
+    JOIN live t ON t.oid = a.attrelid
+    WHERE call.classid = 'pg_attrdef'::regclass AND a.attgenerated = 's'
     UNION ALL
-    SELECT 'CHECK', format('%I on %s', c.conname, t.name), t.relowner, t.oid,
-        'pg_constraint'::regclass::oid, c.oid,
+    SELECT 'CHECK', format('%I on %s', c.conname, t.name), t.relowner, t.oid, call.proc,
         format('SELECT count(ROW(%s)) FROM %s', pg_get_expr(c.conbin, c.conrelid), t.rows)
-    FROM pg_constraint c JOIN live t ON t.oid = c.conrelid
-    WHERE c.contype = 'c' AND c.convalidated
+    FROM call JOIN pg_constraint c ON c.oid = call.objid
+    JOIN live t ON t.oid = c.conrelid
+    WHERE call.classid = 'pg_constraint'::regclass AND c.contype = 'c' AND c.convalidated
     UNION ALL
-    SELECT 'domain', c.contypid::regtype::text, t.relowner, y.oid,
-        'pg_constraint'::regclass::oid, c.oid,
+    SELECT 'domain', c.contypid::regtype::text, t.relowner, y.oid, call.proc,
         format('SELECT count(CAST(CAST(%I AS %s) AS %s)) FROM %s', a.attname,
             format_type(y.typbasetype, y.typtypmod), c.contypid::regtype, t.rows)
-    FROM pg_constraint c JOIN pg_type y ON y.oid = c.contypid
+    FROM call JOIN pg_constraint c ON c.oid = call.objid
+    JOIN pg_type y ON y.oid = c.contypid
     JOIN LATERAL (SELECT attrelid, attname FROM pg_attribute JOIN live ON live.oid = attrelid
         WHERE atttypid = y.oid AND attnum > 0 ORDER BY attrelid, attnum LIMIT 1) a ON true
     JOIN live t ON t.oid = a.attrelid
-    WHERE c.contype = 'c' AND c.convalidated
+    WHERE call.classid = 'pg_constraint'::regclass AND c.contype = 'c' AND c.convalidated
     UNION ALL
-    SELECT DISTINCT 'materialized view', t.name, t.relowner, t.oid,
-        'pg_rewrite'::regclass::oid, r.oid,
+    SELECT DISTINCT 'materialized view', t.name, t.relowner, t.oid, call.proc,
         format('SELECT count(made) FROM (SELECT * FROM (%s) AS made LIMIT 100) AS made',
             rtrim(pg_get_viewdef(t.oid), ';'))
-    FROM read JOIN live t ON t.oid = read.matview JOIN pg_rewrite r ON r.ev_class = read.view
+    FROM read JOIN pg_rewrite r ON r.ev_class = read.view
+    JOIN call ON call.classid = 'pg_rewrite'::regclass AND call.objid = r.oid
+    JOIN live t ON t.oid = read.matview
 )
 SELECT made.kind || ' ' || made.name AS object, o.rolname AS owner, made.query,
        o.rolname = current_user AS own,
        string_agg(DISTINCT
-           format('ALTER FUNCTION %s SET search_path TO {};', p.oid::regprocedure), ' ') AS mend
-FROM made JOIN call USING (classid, objid) JOIN pg_proc p ON p.oid = call.proc
-JOIN pg_roles o ON o.oid = made.owner
-WHERE NOT EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s LIKE 'search\\_path=%')
-  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.deptype = 'e' AND e.objid = made.holder
+           format('ALTER FUNCTION %s SET search_path TO {};', made.proc::regprocedure), ' ') AS mend
+FROM made JOIN pg_roles o ON o.oid = made.owner
+WHERE NOT EXISTS (SELECT FROM pg_depend e WHERE e.deptype = 'e' AND e.objid = made.holder
     AND e.classid IN ('pg_class'::regclass, 'pg_type'::regclass))
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 3"""
 _FUNCTIONS = """
@@ -159,7 +161,7 @@ def look(job: Job, snapshot: str) -> PathNeeds:
     try:
         with connect(job.settings, job.database, "REPEATABLE_READ") as connection:
             connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
-            connection.execute("SET LOCAL search_path TO ''")
+            connection.execute("SET LOCAL search_path TO ''; SET LOCAL statement_timeout TO '20s'")
             return _remembered(job, connection)
     except (DatabaseError, UsageError) as error:
         return PathNeeds(unasked=(error.message[:_SAID],))

@@ -79,7 +79,7 @@ WITH RECURSIVE up (rel, parent, depth) AS (
           LEFT JOIN pg_catalog.pg_operator x
             ON d.refclassid = 'pg_operator'::regclass AND x.oid = d.refobjid
           JOIN pg_catalog.pg_proc p
-            ON p.oid = x.oprcode OR d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+            ON p.oid = CASE d.refclassid WHEN 'pg_proc'::regclass THEN d.refobjid ELSE x.oprcode END
           JOIN pg_catalog.pg_language l ON l.oid = p.prolang
           WHERE d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
             AND l.lanname NOT IN ('internal', 'c')))

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from ..settings import Settings
-from .connection import connect, rows, value
+from .connection import connect, own_search_path, rows, value
 from .mark import Mark
 
 _NEXT = "SELECT txid_snapshot_xmax(txid_current_snapshot())"
@@ -119,6 +119,7 @@ def written_since(settings: Settings, name: str, mark: Mark) -> str:
         if removed := _removed(connection, mark):
             return removed
         connection.execute("SET row_security = off")
+        own_search_path(connection)  # a plan may look into the functions of an index
         for table in rows(connection, _Table, _TABLES):
             if not table.readable:
                 return f"{settings.db_user} may not read {table.schema}.{table.name} in it"
