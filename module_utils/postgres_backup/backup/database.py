@@ -25,7 +25,7 @@ from ..health import outcome
 from ..job import Job
 from ..machine import identity, lock
 from ..postgresql import programs
-from ..postgresql.connection import connect, value
+from ..postgresql.connection import connect, connect_maintenance, value
 from ..postgresql.facts import (
     DatabaseFacts,
     Extension,
@@ -303,8 +303,11 @@ class _Run:
             WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'"""
         )
         snapshot = value(connection, str, "SELECT pg_export_snapshot()")
-        facts = database_facts(connection, self.job.database)
-        if facts is None:  # we are in it
+        # what all databases share is stored in whatever encoding whoever wrote it spoke; it is asked
+        # where a restore writes it, for in a database of another encoding its letters are others
+        with connect_maintenance(self.job.settings, self.job.database) as maintenance:
+            facts = database_facts(maintenance, self.job.database)
+        if facts is None:
             raise DatabaseError(f"The database {self.job.database} is gone", "Back up again")
         required = requirements(connection)
         if not self.server.superuser:

@@ -27,6 +27,7 @@ FILL = {
     b"INSERT INTO \"caf\xe9 \xd0\x96\" VALUES (1); INSERT INTO t VALUES (2, '\xe9 \xd0\x96 \xff')",
     "EUC_TW": b'CREATE TABLE "\xa4\xa4\xa4\xe5" (i int); INSERT INTO "\xa4\xa4\xa4\xe5" VALUES (1);'
     b"INSERT INTO t VALUES (2, '\xa4\xa4\xa4\xe5')",
+    "LATIN1": b"INSERT INTO t VALUES (2, '\xe9')",
     "MULE_INTERNAL": b"CREATE TABLE \"caf\x81\xe9\" (i int); INSERT INTO t VALUES (2, '\x81\xe9')",
 }
 EMPTY_ALL = """
@@ -39,15 +40,27 @@ END $$"""
 
 @pytest.mark.parametrize("encoding", sorted(FILL))
 def test_a_database_in_any_encoding_comes_back(encoding, new_database, new_config, s3, bucket):
-    made = new_database(options=RAW.format(encoding))
+    made = new_database(f"caf\u00e9_{encoding}", options=RAW.format(encoding))
     server, name = made.server, made.name
+    # what is said of it in another database is in that one's letters, and no text in its own
+    comment, setting = (
+        "COMMENT ON DATABASE {name} IS '\u0416'",
+        "ALTER DATABASE {name} SET search_path TO public, '\u0416'",
+    )
+    run_sql(server, "postgres", comment, setting, name=name)
     table = "CREATE TABLE t (id int PRIMARY KEY, a text); INSERT INTO t VALUES (1, 'abc')"
     run_psql(
         server, name, f'SET ROLE "{made.owner}"; {table};\n'.encode() + FILL[encoding], encoding
     )
     settings = new_config(made, s3, bucket).settings
-    there_and_back(settings, server, "UPDATE t SET a = 'lost'")
     there_and_back(settings, server, "INSERT INTO t VALUES (3)", in_place=True)
+    there_and_back(settings, server, "UPDATE t SET a = 'lost'")
+    with connect(settings, "postgres") as connection:
+        facts = database_facts(connection, name)
+        assert (facts.comment, facts.settings[0].setting) == (
+            "\u0416",
+            'search_path=public, "\u0416"',
+        )
     dump = Dump(programs.find(settings, server.major), name, encoding=encoding)
     for _ in dump.chunks():
         continue
