@@ -81,7 +81,8 @@ def all_missing_named(job: Job, plan: Plan) -> Iterator[None]:
         yield
     except DatabaseError as error:
         # in every language of the server's: something with a name is not there
-        known = plan.backup.manifest is not None and "roles" in plan.backup.manifest
+        # (version 0.1.0 noted no role of initdb's)
+        known = plan.backup.manifest is not None and "rights" in plan.backup.manifest
         if known or "(SQLSTATE 42704)" not in error.message:
             raise
         lacking = _missing(job, plan)
