@@ -125,7 +125,7 @@ class Trip:
                 create_backup(Job(self.settings))
             return "pg_dump cannot dump it"
         contents = self._contents()
-        taken = create_backup(Job(self.settings))
+        taken = create_backup(Job(self.settings), look_back=False)
         assert [found for found in taken["findings"] if found["code"] != "UNPROVEN"] == []
         self._damage()
         damaged, there = self._dump(), databases_of(self.server)
@@ -190,7 +190,7 @@ class Trip:
         """All of it, without what differs between two dumps of the same; empty where pg_dump
         fails.
         """
-        done = self._program("pg_dump", f"--encoding={self._encoding()}")
+        done = self._program("pg_dump")
         if done.returncode:
             self.said.append(done.stderr.decode(errors="replace"))
             return b""
@@ -205,9 +205,7 @@ class Trip:
         return self.server.execute(_STATE, params=(self.made.name,))
 
     def _contents(self) -> list[bytes]:
-        done = self._program(
-            "psql", "-XqAt", env={"PGCLIENTENCODING": self._encoding()}, given=_CONTENTS.encode()
-        )
+        done = self._program("psql", "-XqAt", given=_CONTENTS.encode())
         return sorted(done.stdout.split(b"\n"))
 
     def _encoding(self) -> str:
@@ -221,14 +219,13 @@ class Trip:
         self,
         program: str,
         *arguments: str,
-        env: dict[str, str] | None = None,
         given: bytes = b"",
     ) -> subprocess.CompletedProcess[bytes]:
         # a connection string: a name may look like one
         dsn = "dbname='{}'".format(self.made.name.replace("\\", "\\\\").replace("'", "\\'"))
         return subprocess.run(
             [self.server.bin_dir / program, *arguments, f"--dbname={dsn}"],
-            env=self.server.environment() | BEST | (env or {}),
+            env=self.server.environment() | BEST | {"PGCLIENTENCODING": self._encoding()},
             input=given,
             capture_output=True,
             check=False,
