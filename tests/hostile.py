@@ -79,7 +79,7 @@ def varied(whole: object, chance: random.Random, faults: int = 1) -> object:
         if chance.random() < 0.1:
             del holder[key]
         elif chance.random() < 0.1 and isinstance(holder, dict):
-            holder[f"new-{chance.random()}"] = chance.choice(ODD_VALUES)
+            holder[f"new-{chance.random()}"] = copy.deepcopy(chance.choice(ODD_VALUES))
         elif chance.random() < 0.1:
             deep: object = 1
             for _ in range(chance.randrange(1, 60)):

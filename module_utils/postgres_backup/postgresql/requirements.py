@@ -104,13 +104,13 @@ WITH owned AS MATERIALIZED (
         UNION ALL
         SELECT 'pg_default_acl'::regclass, oid, defaclrole, defaclacl, 0 FROM pg_default_acl
         UNION ALL
-        SELECT 'pg_largeobject_metadata'::regclass, oid, lomowner, lomacl, 0
+        SELECT 'pg_largeobject'::regclass, oid, lomowner, lomacl, 0
         FROM pg_largeobject_metadata
     ) AS o
     LEFT JOIN pg_namespace n ON n.oid = o.namespace
     LEFT JOIN pg_roles r ON r.oid = o.owner
     WHERE (n.oid IS NULL OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
-      AND (o.oid >= 16384 OR o.catalog = 'pg_largeobject_metadata'::regclass
+      AND (o.oid >= 16384 OR o.catalog = 'pg_largeobject'::regclass
            OR n.oid = o.oid AND n.nspname = 'public' AND r.rolname <> 'pg_database_owner'
               AND (o.owner <> 10 OR current_setting('server_version_num')::int >= 150000))
       AND NOT EXISTS (

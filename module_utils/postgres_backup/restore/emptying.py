@@ -15,10 +15,12 @@ from .objections import Objections
 # with it. The schema public comes back as initdb leaves it (template1 since 15: owned by
 # pg_database_owner), since a dump takes that for given; who may not drop it (before 15 it was a
 # superuser's) empties it. Casts and transforms go while their types are there to be named. Default
-# privileges would add grants to what is created; those of others do not, and are theirs.
+# privileges would add grants to what is created; those of others do not, and are theirs. plpgsql,
+# which may be dropped, is what this is written in.
 EMPTY = b"""
 SET lock_timeout = '60s';
 SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS plpgsql;
 DO $empty$
 DECLARE
   r record;
@@ -39,7 +41,9 @@ BEGIN
     UNION ALL
     SELECT format(
         'DROP CAST IF EXISTS (%s AS %s) CASCADE', castsource::regtype, casttarget::regtype)
-      FROM pg_cast WHERE oid >= 16384
+      FROM pg_cast c WHERE oid >= 16384 AND NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid
+          AND d.deptype IN ('i', 'e'))
   LOOP EXECUTE r.c; END LOOP;
   FOR r IN SELECT subname AS name FROM pg_subscription
     WHERE pg_has_role(subowner, 'USAGE')

@@ -39,7 +39,7 @@ BEST = {
     " -c standard_conforming_strings=on"
 }
 #: what lies in no schema, and a restore in place does not take out of its way
-NOT_IN_PLACE = re.compile("CREATE ACCESS METHOD|DROP EXTENSION plpgsql")
+NOT_IN_PLACE = re.compile("DROP EXTENSION plpgsql")
 #: rights to PostgreSQL's own objects that were changed since a backup stay in place as they are
 NOT_LATER = re.compile("(GRANT|REVOKE) .* pg_catalog[.]")
 #: of every table, generated columns too; a materialized view may have been older than its tables
