@@ -144,10 +144,9 @@ def test_rows_of_very_different_widths_come_out_as_they_went_in(database, config
         "INSERT INTO \"wide; 'one'\" SELECT i, left(repeat(md5(i::text) || md5((-i)::text), 40),"
         " CASE WHEN i % 7 = 0 THEN 1900 ELSE 50 + i % 150 END)"
         " FROM generate_series(1, 20000) i",
-        # few bytes of text, many of pages
-        "CREATE TABLE names (id int, " + ", ".join(f"n{i} name" for i in range(20)) + ")",
-        "INSERT INTO names SELECT i, "
-        + ", ".join("CASE WHEN i % 3 = 0 THEN 'x' END" for _ in range(20))
+        # few bytes of text and many of pages, behind a table that ends the first transaction
+        "CREATE TABLE z_names AS SELECT i AS id, "
+        + ", ".join(f"CASE WHEN i <= 36 THEN name 'x' END AS n{n}" for n in range(20))
         + " FROM generate_series(1, 110) i",
         owner=database.owner,
     )
