@@ -303,8 +303,8 @@ class _Run:
             WHERE name ~ '^(statement|lock|transaction|idle.*session)_timeout$'"""
         )
         snapshot = value(connection, str, "SELECT pg_export_snapshot()")
-        # what all databases share is stored in the encoding of whoever wrote it; it is asked where a
-        # restore writes it, for in a database of another encoding its letters are others
+        # what all databases share is stored in the encoding of whoever wrote it; it is asked where
+        # a restore writes it, for in a database of another encoding its letters are others
         with connect_maintenance(self.job.settings, self.job.database) as maintenance:
             facts = database_facts(maintenance, self.job.database)
         if facts is None:

@@ -70,8 +70,10 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
             connection.isolation_level = psycopg.IsolationLevel[isolation]
         yield connection
     except psycopg.Error as error:
+        full = "max_locks_per_transaction" in (error.diag.message_hint or "")
         raise DatabaseError(
-            f"Failed to work in the database {database!r}: {first_line(error)}"
+            f"Failed to work in the database {database!r}: {first_line(error)}",
+            refusals.NO_ROOM_FOR_LOCKS if full else "",
         ) from error
     finally:
         connection.close()

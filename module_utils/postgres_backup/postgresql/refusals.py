@@ -8,6 +8,12 @@ from ..errors import DatabaseError, PoolerError
 from ..settings import Settings
 from . import session
 
+#: the setting's name is in no language but its own
+NO_ROOM_FOR_LOCKS = (
+    "The server's room for locks is full: raise max_locks_per_transaction in its postgresql.conf "
+    "(64 is the default) and restart it"
+)
+
 
 def explained(settings: Settings, database: str, text: str, said: str) -> DatabaseError:
     """Why a connection was refused, and what to check.
@@ -46,11 +52,7 @@ def explained(settings: Settings, database: str, text: str, said: str) -> Databa
             f"Failed to reach PostgreSQL at {where}: {said}", "Wait until it is up, then try again"
         )
     if "max_locks_per_transaction" in text:
-        return DatabaseError(
-            f"Failed to reach PostgreSQL at {where}: {said}",
-            "Its room for locks is full: raise max_locks_per_transaction in its postgresql.conf "
-            "and restart it",
-        )
+        return DatabaseError(f"Failed to reach PostgreSQL at {where}: {said}", NO_ROOM_FOR_LOCKS)
     if "permission denied" in text or "CONNECT privilege" in text:
         return DatabaseError(
             f"Failed to open the database {database!r}: {said}",
