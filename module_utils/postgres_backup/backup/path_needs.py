@@ -168,11 +168,11 @@ def look(job: Job, snapshot: str) -> PathNeeds:
 
 
 def _remembered(job: Job, connection: psycopg.Connection) -> PathNeeds:
-    path = value(connection, str, OWN_PATH.decode())
     objects = rows(connection, _Object, _OBJECTS)
-    objects = [dataclasses.replace(o, mend=o.mend.replace("{}", path)) for o in objects]
     if not objects:
         return PathNeeds()
+    path = value(connection, str, OWN_PATH.decode())
+    objects = [dataclasses.replace(o, mend=o.mend.replace("{}", path)) for o in objects]
     known = [dataclasses.astuple(o) for o in objects]
     text = json.dumps([known, value(connection, str, _FUNCTIONS), job.settings.db_user])
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -28,7 +28,9 @@ _AFTER_INDEXES = re.compile(
     rb"|REFRESH |ALTER TABLE [^;]*?\b(?:FOREIGN KEY|ROW LEVEL SECURITY|TRIGGER|RULE)\b",
     re.DOTALL,
 )
-#: what its owner finds names by: the closest of what is set for him, else PostgreSQL's default
+#: what its owner finds names by: the closest of what is set for him, else PostgreSQL's default.
+#: Other settings may be in letters that the database's encoding does not know: they are compared
+#: byte by byte
 OWN_PATH = b"""
 SELECT coalesce(nullif((
     SELECT substr(given.setting, length('search_path=') + 1)
@@ -36,7 +38,8 @@ SELECT coalesce(nullif((
     JOIN pg_catalog.pg_db_role_setting s
       ON s.setdatabase IN (0, d.oid) AND s.setrole IN (0, d.datdba),
     LATERAL unnest(s.setconfig) AS given (setting)
-    WHERE d.datname = current_database() AND given.setting LIKE 'search\\_path=%'
+    WHERE d.datname = current_database()
+      AND given.setting COLLATE "C" >= 'search_path=' AND given.setting COLLATE "C" < 'search_path>'
     ORDER BY s.setrole <> 0 AND s.setdatabase <> 0 DESC, s.setrole <> 0 DESC,
              s.setdatabase <> 0 DESC
     LIMIT 1), ''), '"$user", public')"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import psycopg
 
 from ..findings import Finding, finding
@@ -14,7 +16,9 @@ def gather_statistics(settings: Settings, database: str) -> list[Finding]:
     for it.
     """
     with connect(settings, database) as connection:
-        own_search_path(connection)
+        with contextlib.suppress(psycopg.DataError):
+            # one in letters that the database's encoding does not know stays as it is
+            own_search_path(connection)
         try:
             connection.execute("ANALYZE")
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError) as error:

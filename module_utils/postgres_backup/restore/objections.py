@@ -29,14 +29,17 @@ class Objections:
         return True
 
     def raise_all(self, backup: str) -> None:
-        """:raises DatabaseError: there is one; several are numbered, and so are their ways out."""
+        """:raises DatabaseError: there is one; several are numbered, and so are their ways out
+        where these are several.
+        """
         if len(self.errors) == 1:
             raise self.errors[0]
         if self.errors:
+            hints = [error.hint or "(see above)" for error in self.errors]
             raise DatabaseError(
                 f"{len(self.errors)} things stand in the way of {backup}: "
                 + _numbered([error.message for error in self.errors]),
-                _numbered([error.hint or "(see above)" for error in self.errors]),
+                hints[0] if len(set(hints)) == 1 else _numbered(hints),
                 [finding for error in self.errors for finding in error.findings],
             )
 

@@ -270,9 +270,11 @@ def misfits(connection: psycopg.Connection, content: dict[str, list[str]]) -> tu
 
     def column(table: str, name: str) -> list[str]:
         place = _COLUMNS.index(name)
-        leaves = [
-            leaf for leaf in content if leaf == table or leaf in (f"{table}_low", f"{table}_high")
-        ]
+        # asked, for a partitioned table may have another name than its partitions by now
+        tree = connection.execute(
+            "SELECT relid::regclass::text FROM pg_partition_tree(%s)", (table,)
+        )
+        leaves = content.keys() & {table, *(leaf for (leaf,) in tree)}
         return [row.strip("()").split(",")[place] for leaf in leaves for row in content[leaf]]
 
     counts = [0, 0]
