@@ -113,11 +113,13 @@ def plain_search_path(connection: psycopg.Connection) -> None:
 def own_search_path(connection: psycopg.Connection) -> None:
     """The database's own, behind PostgreSQL's and before ``public``: for statements that run
     functions and operators of the application, which may count on it.
+
+    What is set is not asked back: it may be in letters that the database's encoding does not know.
     """
     connection.execute("RESET search_path")
     connection.execute("""
         SELECT pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', 'pg_catalog',
-            nullif(pg_catalog.current_setting('search_path'), ''), 'public'), false)""")
+            nullif(pg_catalog.current_setting('search_path'), ''), 'public'), false) IS NULL""")
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import psycopg
 
 from ..findings import Finding, finding
@@ -16,9 +14,7 @@ def gather_statistics(settings: Settings, database: str) -> list[Finding]:
     for it.
     """
     with connect(settings, database) as connection:
-        with contextlib.suppress(psycopg.DataError):
-            # one in letters that the database's encoding does not know stays as it is
-            own_search_path(connection)
+        own_search_path(connection)
         try:
             connection.execute("ANALYZE")
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError) as error:
