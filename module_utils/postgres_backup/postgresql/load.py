@@ -337,7 +337,7 @@ class Load:
         """A statement that may fail with one of these SQLSTATEs: in a transaction of its own, or a
         part of one.
         """
-        part = self._undivided or self._theirs
+        part = not self._divided
         if not part:
             self._commit()
         self._begin()

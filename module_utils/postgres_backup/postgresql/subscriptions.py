@@ -15,7 +15,8 @@ from psycopg import sql
 
 from ..findings import Finding, finding
 from ..settings import Settings
-from .connection import connect, rows, values
+from .connection import connect, rows
+from .slots import slots
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,18 +173,10 @@ def emptied_with(connection: psycopg.Connection, database: str) -> list[Finding]
                 f"the subscription {one.name} is another role's: it stays, and goes on writing "
                 f"to {database}, from where it is now. What was sent since the backup is missing"
             )
-    slots = values(
-        connection,
-        str,
-        """
-        SELECT slot_name::text FROM pg_replication_slots
-        WHERE slot_type = 'logical' AND database = %s ORDER BY 1""",
-        (database,),
-    )
     found += [
-        f"the consumer of the logical replication slot {slot} is sent every row of the backup as "
-        "a new one: stop it before, and let it copy everything anew"
-        for slot in slots
+        f"the consumer of the logical replication slot {slot.name} is sent every row of the backup "
+        "as a new one: stop it before, and let it copy everything anew"
+        for slot in slots(connection, database)
     ]
     return [finding("REPLICATION_LEFT", message, database=database) for message in found]
 

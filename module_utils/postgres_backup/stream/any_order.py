@@ -1,4 +1,4 @@
-"""Rows compared as what they are, wherever each of them stands."""
+"""Lines, of rows or above objects, compared as what they are, wherever each of them stands."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class Inspector(Scanner):
         self._large_objects = 0
         self._whole, self._schema = hashlib.sha256(), hashlib.sha256()
         self._versions: dict[bytes, str] = {}
-        self._objects, self._line_begun = 0, b"\n"
+        self._objects, self._line_begun = AnyOrder(), b"\n"
         self._findings: list[Finding] = []
         self._header = self._cluster = False
         self._restricted = b""
@@ -232,7 +232,7 @@ class Inspector(Scanner):
             self.bytes,
             server,
             program,
-            f"{self._objects:032x}",
+            self._objects.hexdigest(),
             list(self._findings),
         )
 
@@ -297,8 +297,7 @@ class Inspector(Scanner):
         self._line_begun = buffer[rest : min(end, rest + _LINE_BYTES)]
 
     def _note_object(self, line: bytes) -> None:
-        number = int.from_bytes(hashlib.blake2b(line, digest_size=16).digest(), "big")
-        self._objects = (self._objects + number) % (1 << 128)
+        self._objects.update(line[1:] + b"\n")
 
     def _aside(self, buffer: bytes, start: int, end: int) -> None:
         """Text that is not of the schema."""

@@ -31,7 +31,7 @@ _HEADER = re.compile(rb"(?:^|[\r\n])-- PostgreSQL database (?:cluster )?dump\r?\
 #: how a line begins that belongs to a script of SQL, in capitals
 _SQL = re.compile(
     rb"--|/\*|\\|(?:SET|RESET|BEGIN|START|COMMIT|DROP|CREATE|ALTER|COMMENT|GRANT|REVOKE|SELECT|DO"
-    rb"|TRUNCATE|INSERT|UPDATE|DELETE|WITH|CALL|LOCK|UPDATE)\b"
+    rb"|TRUNCATE|INSERT|UPDATE|DELETE|WITH|CALL|LOCK)\b"
 )
 #: how the messages of programs begin (2>&1), by whose they are. None is quoted: a trace of a shell
 #: may hold a password.
