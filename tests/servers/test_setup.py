@@ -208,6 +208,7 @@ def _state(server: Server) -> list[str]:
         "/var/lib/postgresql/*",
         "/var/log/*/*",
         "/var/lib/apt/*",
+        "/var/lib/logrotate/*",  # the system's own timer may fire meanwhile
         "/var/log/*tmp",
         "/var/log/lastlog",
     ]

@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from ..catalog import manifest, said, servers
@@ -90,9 +91,10 @@ def adopt_backups(job: Job, names: Sequence[str] = (), server: str = "") -> Adop
     with lock.hold(job.settings, job.database, "adopt"):
         own = own_mark(job.settings, job.database)
         catalog = Catalog(job.settings, job.store, job.database, own)
+        asked_at = utc_now()
         backups = catalog.backups()
         if server:
-            _adopt_server(job, catalog, backups, server, result)
+            _adopt_server(job, catalog, backups, asked_at, server, result)
             return result
         waiting = _chosen([b for b in backups if b.waits_for_adoption], names)
         live = _Live(job) if waiting else None
@@ -203,9 +205,17 @@ def _few(tables: Sequence[str]) -> str:
 
 
 def _adopt_server(
-    job: Job, catalog: Catalog, backups: Sequence[Backup], server: str, result: Adopted
+    job: Job,
+    catalog: Catalog,
+    backups: Sequence[Backup],
+    asked_at: datetime,
+    server: str,
+    result: Adopted,
 ) -> None:
-    """What another server of our name has taken until now is ours."""
+    """What another server of our name has taken until ``asked_at`` is ours.
+
+    :param backups: as they were then.
+    """
     theirs = [
         b
         for b in backups
@@ -221,7 +231,9 @@ def _adopt_server(
     result["changed"] = True
     result["adopted"] = [str(backup.name) for backup in theirs]
     if not job.check:
-        told = said.Adoption(utc_now(), server, servers.label(catalog.own))
+        # whatever it takes from this very second on was not looked at
+        until = max(theirs[0].taken_at, asked_at - timedelta(seconds=1))
+        told = said.Adoption(until, server, servers.label(catalog.own))
         said.write_adoption(job.store, catalog.layout, job.database, told)
         job.progress.step(f"{job.database}: adopted {len(theirs)} backups of the server {server}")
 
