@@ -412,6 +412,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "written. Ask who else has a key to the bucket, and take another kit."
         ),
         ("KIT_DAMAGED",): ("A server kit cannot be unpacked. Take another."),
+        ("KIT_UNREADABLE",): (
+            "The manifest of a server kit cannot be read: nobody knows whose kit it is, so it is "
+            "never the latest and never deleted. The others count. Ask who else has a key to the "
+            "bucket, and remove that kit by hand."
+        ),
         ("UPLOAD_NOT_ABORTED",): (
             "A failed backup could not remove its parts. The next one does, after a day."
         ),

@@ -16,7 +16,7 @@ from typing import TypedDict
 
 from ..catalog import journal, manifest
 from ..catalog.kit_paths import MOST_BYTES, MOST_MEMBERS, most_unpacked
-from ..catalog.kits import Kit, list_kits, manifest_key, root_of
+from ..catalog.kits import Kit, findings_of, list_kits, manifest_key, root_of
 from ..catalog.names import Layout
 from ..catalog.retention import Policy, plan
 from ..clock import format_time, format_timestamp, utc_now
@@ -74,14 +74,15 @@ def create_kit(job: Job) -> KitResult:
     if job.check:
         name = _name(job.settings, utc_now())
         kits = list_kits(job.settings, job.store)
-        return _planned(job, name, counts, _fell_short(kits, counts, roots))
+        short = _fell_short(kits, counts, roots)
+        return _planned(job, name, counts, [*short, *findings_of(kits)])
     with lock.hold(job.settings, "kit", "kit"):
         began, started = time.monotonic(), utc_now()
         taken_at = _claim_time(job)
         name = _name(job.settings, taken_at)
         kits = list_kits(job.settings, job.store)
         short = _fell_short(kits, counts, roots)
-        result = _planned(job, name, counts, short)
+        result = _planned(job, name, counts, [*short, *findings_of(kits)])
         job.progress.phase(
             f"saving {counts.files} files of the server ({human_bytes(counts.file_bytes)}) to "
             f"{name}"

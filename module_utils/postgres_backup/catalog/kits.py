@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypedDict
 
 from ..clock import parse_time
 from ..errors import BadBackupError, PostgresBackupError
+from ..findings import Finding, finding
 from ..s3.store import Store
 from ..settings import Settings
-from .manifest import KitManifest, parse_kit
+from .manifest import KitManifest, parse_kit, unreadable
 
 _NAME = re.compile(
     r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?",
@@ -20,6 +22,8 @@ _NAME = re.compile(
 
 #: bytes of a kit's manifest at most; it names paths and recipients
 _MOST_BYTES = 1024 * 1024
+#: kits that a finding names
+_NAMED = 3
 
 
 class KitLine(TypedDict):
@@ -33,7 +37,10 @@ class KitLine(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-    """One kit in the bucket, as ``retention.plan`` and a restore need it."""
+    """One kit in the bucket, as ``retention.plan`` and a restore need it.
+
+    :param problem: why its manifest cannot be read; None where it can, or where there is none.
+    """
 
     name: str
     key: str
@@ -41,6 +48,7 @@ class Kit:
     taken_at: datetime
     manifest: KitManifest | None
     ours: bool
+    problem: BadBackupError | None = None
 
     @property
     def good(self) -> bool:
@@ -68,16 +76,46 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
     """The kits of every server under the prefix, newest first."""
     root = root_of(settings)
     objects = {item.key: item for item in store.list(root)}
-    names = [name for key in objects if (name := _NAME.fullmatch(key.removeprefix(root)))]
-    described = objects.keys() & {manifest_key(settings, name[0]) for name in names}
+    names = [dated for key in objects if (dated := _dated(key.removeprefix(root)))]
+    described = objects.keys() & {manifest_key(settings, known) for known, _ in names}
     manifests = dict(store.get_many(described, _parse, _MOST_BYTES))
     kits = []
-    for name in names:
-        item, taken_at = objects[root + name[0]], parse_time(name["time"])
-        manifest = manifests.get(manifest_key(settings, name[0]))
+    for name, taken_at in names:
+        item = objects[root + name]
+        found = manifests.get(manifest_key(settings, name))
+        manifest = None if isinstance(found, BadBackupError) else found
+        problem = found if isinstance(found, BadBackupError) else None
         ours = manifest is not None and manifest["server"]["name"] == settings.server_name
-        kits.append(Kit(name[0], item.key, item.bytes, taken_at, manifest, ours))
+        kits.append(Kit(name, item.key, item.bytes, taken_at, manifest, ours, problem))
     return sorted(kits, key=lambda kit: kit.taken_at, reverse=True)
+
+
+def _dated(text: str) -> tuple[str, datetime] | None:
+    """A kit's name and its time; None where it is not exactly one (a date that does not exist is
+    none).
+    """
+    match = _NAME.fullmatch(text)
+    if not match:
+        return None
+    try:
+        return text, parse_time(match["time"])
+    except ValueError:
+        return None
+
+
+def findings_of(kits: Sequence[Kit]) -> list[Finding]:
+    """That manifests of kits cannot be read; empty where all can."""
+    spoiled = [kit.name for kit in kits if kit.problem]
+    if not spoiled:
+        return []
+    more = f" and {len(spoiled) - _NAMED} more" if len(spoiled) > _NAMED else ""
+    return [
+        finding(
+            "KIT_UNREADABLE",
+            f"the manifest of {', '.join(spoiled[:_NAMED])}{more} cannot be read: whose kit it is "
+            "cannot be told, so it neither counts nor goes",
+        )
+    ]
 
 
 def manifest_key(settings: Settings, name: str) -> str:
@@ -85,16 +123,20 @@ def manifest_key(settings: Settings, name: str) -> str:
     return f"{root_of(settings)}{name.split('.')[0]}.json"
 
 
-def _parse(key: str, data: bytes | PostgresBackupError | None) -> tuple[str, KitManifest | None]:
-    """A key with what its manifest says; with None where that cannot be read, so that one spoiled
-    object does not hide the other kits. Such a kit is nobody's, and stays.
+def _parse(
+    key: str, data: bytes | PostgresBackupError | None
+) -> tuple[str, KitManifest | BadBackupError | None]:
+    """A key with its manifest, with what is wrong with that (one spoiled object does not hide the
+    other kits: such a kit is nobody's, and stays), or with None where it has gone.
     """
-    if not isinstance(data, bytes):
+    if data is None:
         return key, None
+    if isinstance(data, PostgresBackupError):
+        return key, unreadable(key, data)
     try:
         return key, parse_kit(data, key)
-    except BadBackupError:
-        return key, None
+    except BadBackupError as error:
+        return key, error
 
 
 def newest_kit(settings: Settings) -> KitLine | None:

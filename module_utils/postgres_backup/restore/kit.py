@@ -6,16 +6,16 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
 
+from ..catalog import kits
 from ..catalog.kit_paths import MOST_BYTES, Paths, most_unpacked, parts_of
-from ..catalog.kits import Kit, list_kits
+from ..catalog.kits import Kit
 from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine.progress import Progress
-from ..s3.store import Store
 from ..settings import Settings
 from ..stream import codec
 from ..stream.archive import Archive, ArchiveError
@@ -62,7 +62,8 @@ def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
     :raises UsageError: there is no such kit, or something is in the way in the target folder.
     """
     job.store.check()
-    chosen = _choose(job.settings, job.store, wanted)
+    everybodys = kits.list_kits(job.settings, job.store)
+    chosen = _choose(job.settings, everybodys, wanted)
     if chosen.encrypted:
         job.require_identities(chosen.name)
     began, folder = time.monotonic(), os.path.realpath(to)
@@ -82,18 +83,24 @@ def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
         "files": judge.count,
         "unpacked_bytes": unpacked_bytes,
         "owners": owners,
-        "findings": judge.findings() + owner_findings(owners),
+        "findings": [
+            *judge.findings(),
+            *owner_findings(owners),
+            *kits.findings_of(everybodys),
+        ],
         "seconds": round(time.monotonic() - began, 1),
         "sha256": sha256,
     }
 
 
-def _choose(settings: Settings, store: Store, wanted: str) -> Kit:
-    everybodys = list_kits(settings, store)
+def _choose(settings: Settings, everybodys: Sequence[Kit], wanted: str) -> Kit:
     ours = [kit for kit in everybodys if kit.ours]
     for kit in ours:
         if wanted in ("latest", kit.name):
             return kit
+    for kit in everybodys:
+        if kit.name == wanted and kit.problem:
+            raise kit.problem
     near = nearest(wanted, [kit.name for kit in ours])
     others = sorted({kit.manifest["server"]["name"] for kit in everybodys if kit.manifest})
     hint = (

@@ -276,11 +276,17 @@ def test_a_damaged_manifest_hides_no_other_kit(keyed, key, tmp_path, s3_client, 
     s3_client.put_object(Bucket=bucket, Key=f"{spoiled}.tar.gz.age", Body=b"x")
     s3_client.put_object(Bucket=bucket, Key=f"{spoiled}.json", Body=body)
     assert newest_kit(keyed)["kit"] == made["kit"]
-    assert (
-        restore_kit(Job(keyed, identities=(str(key),)), "latest", str(tmp_path / "back"))["kit"]
-        == made["kit"]
-    )
-    assert kit.create_kit(Job(keyed))["deleted"] == []
+    job, back = Job(keyed, identities=(str(key),)), str(tmp_path / "back")
+    restored = restore_kit(job, "latest", back)
+    assert restored["kit"] == made["kit"]
+    again = kit.create_kit(Job(keyed))
+    assert again["deleted"] == []
+    for result in (restored, again):
+        [found] = result["findings"]
+        assert found["code"] == "KIT_UNREADABLE"
+        assert "postgres-backup-kit-2030-01-01_00-00-00.tar.gz.age" in found["message"]
+    with pytest.raises(BadBackupError, match="is damaged"):
+        restore_kit(job, "postgres-backup-kit-2030-01-01_00-00-00.tar.gz.age", back)
 
 
 def old_kit(s3_client, bucket: str, made: dict, days: int) -> str:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from postgres_backup.catalog.kits import list_kits, newest_kit
+from postgres_backup.catalog.kits import findings_of, list_kits, newest_kit
 from postgres_backup.catalog.manifest import dump
 from postgres_backup.s3.store import Store
 from tests.integration import engine
@@ -40,6 +40,7 @@ def test_every_kit_is_listed_and_the_newest_of_ours_found(config, put, s3_client
         "postgres-backup-kit-2026-01-06_00-00-00.tar.gz": b"x",
         "postgres-backup-kit-2026-01-06_00-00-00.json": json.dumps({"bytes": 1}).encode(),
         "postgres-backup-kit-2026-01-07.tar.gz": b"x",
+        "postgres-backup-kit-2026-02-31_00-00-00.tar.gz": b"x",  # a day that does not exist
         "notes.txt": b"x",
     }.items():
         s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/kit/{name}", Body=body)
@@ -52,6 +53,9 @@ def test_every_kit_is_listed_and_the_newest_of_ours_found(config, put, s3_client
         old: (True, True),
     }
     assert [kit.ours for kit in kits[:2]] == [False, False]
+    assert [kit.name for kit in kits if kit.problem] == [kits[0].name]
+    [found] = findings_of(kits)
+    assert (found["code"], kits[0].name in found["message"]) == ("KIT_UNREADABLE", True)
     assert all(kit.key == f"postgres-backup/kit/{kit.name}" for kit in kits)
     assert newest_kit(config.settings) == {
         "kit": newest,
