@@ -27,9 +27,12 @@ def format_time(at: datetime) -> str:
 def parse_time(text: str) -> datetime:
     """``2026-01-27_00-00-00`` as a time, UTC.
 
-    :raises ValueError: the text is not such a time, or no such day exists.
+    :raises ValueError: the text is not exactly such a time, or no such day exists.
     """
-    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=timezone.utc)
+    at = datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=timezone.utc)
+    if format_time(at) != text:  # a year before 1000, digits of other scripts
+        raise ValueError(f"{text!r} is written otherwise")
+    return at
 
 
 def format_timestamp(at: datetime) -> str:
