@@ -82,7 +82,12 @@ def _load(job: Job, plan: Plan, note: bytes, ways: frozenset[Way]) -> Restored:
             reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
             require_whole(plan.backup, report)
-            load.send(_head(load.guard.encoding) + _assertions(report, load.guard.encoding) + note)
+            encoding = load.guard.encoding
+            if encoding not in _UNREAD:
+                # by itself: the server reads the whole of a message as it begins
+                load.send(b"SET client_encoding = 'UTF8'")
+            if statements := _assertions(report, encoding) + note:
+                load.send(statements)
             load.finish()
         finally:
             ejector.stop()
@@ -133,11 +138,6 @@ def _assertions(report: Report, encoding: str) -> bytes:
 
 #: encodings whose names the inspector tells byte by byte where they are not UTF-8
 _UNREAD = ("SQL_ASCII", "EUC_TW", "MULE_INTERNAL")
-
-
-def _head(encoding: str) -> bytes:
-    """What precedes statements of ours behind a dump of this encoding."""
-    return b"" if encoding in _UNREAD else b"SET client_encoding = 'UTF8';\n"
 
 
 def _as_bytes(table: str, encoding: str) -> sql.Composed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import subprocess
 
@@ -47,6 +48,23 @@ def test_the_database_becomes_what_it_was(sample_database, config):
     assert state_of(server, name) == whole
     assert schema_of(server, name) == schema
     assert databases_of(server) == before
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("WIN1251", "жук"), ("LATIN1", "straße")])
+def test_names_in_the_letters_of_the_databases_own_encoding(config, new_database, encoding, name):
+    """What is sent behind the dump is counted in the same tables."""
+    made = new_database(options=f"TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    settings = dataclasses.replace(as_superuser(config, made.server), databases=(made.name,))
+    run_sql(made.server, made.name, f'CREATE TABLE "{name}" AS SELECT generate_series(1, 3) AS x')
+    create_backup(Job(settings))
+    run_sql(made.server, made.name, f'DELETE FROM "{name}" WHERE x = 2')
+    restored = restore_database(Job(settings), "latest", in_place_wanted=True)
+    assert restored["rows"] == 3
+    assert made.server.execute(f'SELECT x FROM "{name}" ORDER BY x', made.name) == [
+        (1,),
+        (2,),
+        (3,),
+    ]
 
 
 def extensions_for(server) -> list[str]:
