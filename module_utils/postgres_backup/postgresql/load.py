@@ -183,6 +183,7 @@ class Load:
 
     def statement(self, statement: Statement) -> None:
         """Send it; now and then look how those before it went."""
+        self._require_tables()
         if states := self._in_vain.states(statement.text):
             self._try(statement, states)
             return
@@ -199,6 +200,11 @@ class Load:
         self._bytes += len(statement.text)
         self._rest()
 
+    def _require_tables(self) -> None:
+        """:raises BadBackupError: a script's dump has rows, and makes nothing to hold them."""
+        if self._in_vain.cleaning and self.guard.rows_alone:
+            raise rows_alone(self.guard.rows_alone)
+
     def transaction(self, begins: bool) -> None:
         """The dump's own transaction is a part of ours, which does not end before it: large objects
         are open as long as theirs lasts.
@@ -208,8 +214,7 @@ class Load:
 
     def copy(self, header: CopyHeader, text: bytes, line: int) -> None:
         """Rows of a table are to come: whether few or many shows as they do."""
-        if self._in_vain.cleaning and self.guard.rows_alone:
-            raise rows_alone(self.guard.rows_alone)
+        self._require_tables()
         self._in_vain.begins_to_make()
         if self._otherwise and self._pathless:
             self._begin()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ..findings import Finding, finding
 from .any_order import AnyOrder
 from .grammar import LARGE_OBJECT, CopyHeader
-from .scanner import Scanner
+from .scanner import TOKEN_BYTES, Scanner
 
 _HEADERS = (b"-- PostgreSQL database dump", b"-- PostgreSQL database cluster dump")
 _TRAILERS = tuple(header + b" complete" for header in _HEADERS)
@@ -33,6 +33,10 @@ _VERSIONS = (b"-- Dumped from database version ", b"-- Dumped by pg_dump version
 _VARIES = (*_VERSIONS, b"-- Started on ", b"-- Completed on ")
 #: how the line above an object begins, behind the end of the line before
 _OBJECT = b"\n-- Name: "
+#: what makes something, or fills the table that it names: which of both comes first
+_MAKES_OR_FILLS = re.compile(
+    rb'CREATE |^INSERT INTO ((?:"[^"]{1,300}"|[^\s"(]){1,300})[ (]', re.MULTILINE
+)
 #: so much of a line is kept until its end comes, bytes: more than the longest that names a routine
 #: with its hundred arguments
 _LINE_BYTES = 65_536
@@ -274,10 +278,15 @@ class Inspector(Scanner):
     def _text(self, buffer: bytes, start: int, end: int) -> None:
         self._schema.update(memoryview(buffer)[start:end])
         self._note_objects(buffer, start, end)
-        if not self._makes:
-            edge = self._before + buffer[start : min(end, start + 6)]
-            self._makes = b"CREATE " in edge or buffer.find(b"CREATE ", start, end) >= 0
-            self._before = (self._before + buffer[max(start, end - 6) : end])[-6:]
+        if not (self._makes or self.rows_alone):
+            edge = self._before + buffer[start : min(end, start + TOKEN_BYTES)]
+            look = _MAKES_OR_FILLS.search
+            if first := look(edge) or look(buffer, start, end):
+                self._makes = first[1] is None
+                self.rows_alone = self.decode(first[1] or b"")
+            self._before = (edge + buffer[max(start + TOKEN_BYTES, end - TOKEN_BYTES) : end])[
+                -TOKEN_BYTES:
+            ]
 
     def _note_objects(self, buffer: bytes, start: int, end: int) -> None:
         """Lines of their own above each object; a line that is cut waits for its rest."""

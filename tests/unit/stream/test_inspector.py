@@ -4,6 +4,7 @@ pieces.
 
 import dataclasses
 import hashlib
+import itertools
 import random
 import tracemalloc
 
@@ -580,14 +581,15 @@ def test_two_dumps_in_a_row_are_two():
 
 
 def test_rows_for_which_nothing_is_made_are_told():
-    rows = b"COPY public.t (id) FROM stdin;\n1\n\\.\n"
+    copied = b"COPY public.t (id) FROM stdin;\n1\n\\.\n"
+    inserted = b"INSERT INTO public.t VALUES (1, 'CREATE ');\n" * 3
     made = (b"CREATE TABLE public.t (id int);\n", b"CREATE EXTENSION has_tables;\n")
     for before, told in (
         (b"", "public.t"),
         (b"SET a = 1;\n", "public.t"),
         *((m, "") for m in made),
     ):
-        for widths in ([], [1] * 500):
+        for rows, widths in itertools.product((copied, inserted), ([], [1] * 500)):
             inspector = Inspector()
             for piece in in_pieces(HEADER + before + rows + TRAILER, widths):
                 inspector.feed(piece)
