@@ -115,3 +115,24 @@ def test_what_a_publisher_sends_goes_into_no_kept_database(database, new_databas
     wait_for("the rows that were sent meanwhile", lambda: has(60))
     run_sql(server, name, "ALTER SUBSCRIPTION s DISABLE")
     wait_for("an idle slot", idle)
+
+
+def test_a_database_that_publishes_is_restored_in_place(database, config):
+    """The slot stays where it is, and what its consumer will be sent is told beforehand."""
+    server, name = database.server, database.name
+    job = Job(as_superuser(config, server))
+    run_sql(server, name, "CREATE TABLE t (i int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    run_sql(server, name, "CREATE PUBLICATION p FOR TABLE t")
+    create_backup(job)
+    server.execute("SELECT pg_create_logical_replication_slot('shop', 'pgoutput')", name)
+    try:
+        planned = restore_database(Job(job.settings, check=True), "latest", True)
+        done = restore_database(job, "latest", True)
+        [said] = _left(planned)
+        assert _left(done) == [said]
+        assert "the consumer of the logical replication slot shop is sent every row" in said
+        assert server.execute("SELECT slot_name, active FROM pg_replication_slots", name) == [
+            ("shop", False)
+        ]
+    finally:
+        server.execute("SELECT pg_drop_replication_slot('shop')", name)
