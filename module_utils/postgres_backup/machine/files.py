@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 
 
 def replace_file(path: str, data: bytes, mode: int | None = None, sync: bool = False) -> None:
@@ -38,8 +39,50 @@ def replace_file(path: str, data: bytes, mode: int | None = None, sync: bool = F
         raise
 
 
+def create_file(path: str, data: bytes, mode: int) -> bool:
+    """Make a file where there is none of that name: it is there with all its bytes, on the disk, or
+    not at all. Of several who do so at once one makes it.
+
+    :param mode: of the file, whatever the umask.
+    :return: whether it was made; False: there is one, and it was left as it is.
+    :raises OSError: it could not be written.
+    """
+    # the thread's id, which no other thread or process of this machine has at the same time
+    beside = f"{path}.{threading.get_native_id()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)  # of one that had our id and was killed
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        os.link(beside, path)  # unlike a renaming it takes nobody's place
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
+    sync_folder(path)
+    return True
+
+
+def sync_folder(path: str) -> None:
+    """The names in a file's folder are on the disk: a power loss does not bring back the old one.
+
+    :raises OSError: the folder cannot be read.
+    """
+    handle = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def sweep_halves(path: str) -> None:
-    """Remove what processes that were killed while they replaced this file have left beside it.
+    """Remove what processes that were killed while they made or replaced this file have left beside
+    it.
 
     :raises OSError: the folder cannot be read, or not be written.
     """
