@@ -187,7 +187,7 @@ def _unpacked(data: bytes, count: int) -> list[bytes]:
     at = 0
     for _ in range(count):
         end = at + 4 + int.from_bytes(data[at : at + 4], "big")
-        if at + 4 > len(data) or end > len(data):
+        if end > len(data):
             raise ValueError("it is cut")
         found.append(data[at + 4 : end])
         at = end

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from postgres_backup.machine.files import replace_file, sweep_halves
+from postgres_backup.machine.files import create_file, replace_file, sweep_halves
 
 
 @pytest.fixture
@@ -72,3 +72,41 @@ def test_what_the_killed_have_left_is_swept_and_nothing_else(file):
         (file.parent / name).write_bytes(b"half")
     sweep_halves(str(file))
     assert names(file) == sorted([*kept, "state.json"])
+
+
+def test_a_file_is_made_where_there_is_none_and_no_other_is_touched(file):
+    made = file.with_name("made")
+    assert create_file(str(made), b"ours", 0o640)
+    assert (made.read_bytes(), stat.S_IMODE(made.stat().st_mode)) == (b"ours", 0o640)
+    assert not create_file(str(file), b"ours", 0o600)
+    assert file.read_bytes() == b"old"
+    link = file.with_name("link")
+    link.symlink_to("nowhere")
+    assert not create_file(str(link), b"ours", 0o600)
+    assert names(file) == ["link", "made", "state.json"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "link"])
+def test_a_file_that_cannot_be_made_is_not_there_and_nothing_beside_it(file, step, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="No space left"):
+        create_file(f"{file}.new", b"new", 0o600)
+    assert names(file) == ["state.json"]
+
+
+def test_it_is_whole_and_on_the_disk_before_it_has_its_name(file, monkeypatch):
+    path, done = f"{file}.new", []
+    real = os.fsync
+
+    def fsync(handle):
+        there = os.path.exists(path)
+        done.append((stat.S_ISREG(os.fstat(handle).st_mode), os.fstat(handle).st_size > 2, there))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    create_file(path, b"new", 0o600)
+    assert done[0] == (True, True, False)
+    assert done[1][::2] == (False, True)  # and then the folder

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -205,6 +206,23 @@ def test_rotations_at_once_lose_no_key(server):
     assert len(set(found)) == 6
     assert set(found) <= keys.own_public_keys(server)
     assert len(keys.own_public_keys(server)) == 7
+
+
+def test_who_waited_while_the_key_was_replaced_holds_the_new_one(server, monkeypatch):
+    keys.load_or_make(server)
+    path = server.signing_key_file
+    real, calls = fcntl.flock, []
+
+    def flock(handle, how):
+        if not calls:
+            keys.replace_file(path, keys._new(), 0o600)
+        calls.append(how)
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with keys._held(path), open(path, "rb") as file, pytest.raises(BlockingIOError):
+        real(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("call", ["first", "second", "third"])

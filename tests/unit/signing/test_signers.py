@@ -4,6 +4,7 @@ over a line.
 
 import dataclasses
 import os
+import re
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -216,7 +217,7 @@ def _agree(folder: Path, text: str, server_name: str) -> bool:
 
 
 @pytest.mark.hypothesis
-@settings(max_examples=examples(80))
+@settings(max_examples=examples(40))
 @given(text=_file(), name=st.text(_LETTERS, min_size=1, max_size=3) | st.sampled_from(["a", "ab"]))
 def test_any_file_that_makes_sense_has_one_meaning(tmp_path_factory, text, name):
     folder = tmp_path_factory.getbasetemp()
@@ -224,7 +225,7 @@ def test_any_file_that_makes_sense_has_one_meaning(tmp_path_factory, text, name)
 
 
 @pytest.mark.hypothesis
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(25))
 @given(text=_file(), data=st.data())
 def test_a_file_with_a_fault_is_an_error_or_has_one_meaning(tmp_path_factory, text, data):
     at = data.draw(st.integers(0, len(text)))
@@ -257,6 +258,16 @@ def test_ordinary_names_are_as_they_are_and_others_can_be_typed(tmp_path):
         text = line_of(name, KEY) + "\n"
         assert trusts(text, name)
         assert openssh.accepts(tmp_path, text, principal_of(name), DATA, SIGNED)
+
+
+@pytest.mark.hypothesis
+@settings(max_examples=examples(100))
+@given(st.text("ab", max_size=6), st.text("ab*?", max_size=6))
+@example("aabaab", "*ab?ab*")
+@example("abab", "*a?")
+def test_a_pattern_fits_what_it_says(name, pattern):
+    said = "".join({"*": ".*", "?": "."}.get(letter, letter) for letter in pattern)
+    assert signers._fits(name.encode(), pattern.encode()) == bool(re.fullmatch(said, name))
 
 
 def test_a_pattern_of_many_stars_is_answered_at_once():
