@@ -1,10 +1,18 @@
-"""Files that are replaced whole: who reads one finds the old content or the new, never a half."""
+"""Files that are made and replaced whole: who reads one finds the old content or the new, never a
+half.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shlex
+import stat
 import threading
+from collections.abc import Iterator
+
+from ..errors import UsageError
 
 
 def replace_file(path: str, data: bytes, mode: int | None = None, sync: bool = False) -> None:
@@ -78,6 +86,51 @@ def sync_folder(path: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def held(path: str) -> Iterator[int]:
+    """Nobody else who asks here replaces a file while the block runs; gives its owner's number.
+
+    Only who may read the file can hold it: of one that others may not read they cannot keep us
+    waiting.
+
+    :raises OSError: there is no such file, or it cannot be read.
+    """
+    while True:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            found = os.fstat(handle)
+            if os.path.samestat(found, os.stat(path)):
+                yield found.st_uid
+                return
+            # it was replaced while we waited: the new one is what must be held
+        finally:
+            os.close(handle)
+
+
+def read_bounded(path: str, limit: int) -> tuple[bytes, int]:
+    """The bytes of a regular file, and its mode.
+
+    :raises OSError: it cannot be read.
+    :raises UsageError: it is a folder, a pipe or longer than ``limit`` bytes.
+    """
+    # a pipe of that name must not make us wait for ever
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISREG(mode):
+            with open(handle, "rb", closefd=False) as file:
+                data = file.read(limit + 1)
+            if len(data) <= limit:
+                return data, stat.S_IMODE(mode)
+    finally:
+        os.close(handle)
+    raise UsageError(
+        f"Failed to read {path}: it is no file, or longer than {limit} bytes",
+        f"Look at what lies there: ls -l {shlex.quote(path)}",
+    )
 
 
 def sweep_halves(path: str) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from datetime import datetime
 from typing import Final, Literal
 
+from ..text import printable
 from . import sshsig
 from .keys import PublicKey
 from .signers import Signers
@@ -58,8 +59,8 @@ def judge(
     except sshsig.SignatureError as error:
         return Standing(WRONG, "", error.message)
     key = PublicKey(read.public)
-    if signers.trusts(server_name, key, now):
-        says = f"It is signed by {key.fingerprint}, which is trusted for {server_name}"
-        return Standing(TRUSTED, key.fingerprint, says)
-    says = f"It is signed by {key.fingerprint}, which is not trusted for {server_name}"
-    return Standing(STRANGER, key.fingerprint, says)
+    trusted = signers.trusts(server_name, key, now)
+    # the name may be a stranger's, of his manifest
+    whom = f"{'' if trusted else 'not '}trusted for {printable(server_name)}"
+    says = f"It is signed by {key.fingerprint}, which is {whom}"
+    return Standing(TRUSTED if trusted else STRANGER, key.fingerprint, says)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import os
 import shlex
@@ -22,7 +21,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ..errors import UsageError
-from ..machine.files import create_file, replace_file, sweep_halves, sync_folder
+from ..machine.files import (
+    create_file,
+    held,
+    read_bounded,
+    replace_file,
+    sweep_halves,
+    sync_folder,
+)
 from ..settings import Settings
 from ..text import printable
 from . import sshsig
@@ -110,7 +116,7 @@ def load_or_make(settings: Settings) -> tuple[SigningKey, bool]:
         key = _load(path)
         if _laid(path) != [key.public]:
             try:
-                with _held(path):  # a rotation must not find its new half replaced by an old one
+                with held(path):  # a rotation must not find its new half replaced by an old one
                     key = _load(path)
                     _lay_public(path, key, settings)
                     sweep_halves(path)
@@ -128,7 +134,7 @@ def rotate(settings: Settings) -> SigningKey:
         be written. The old key is still there then.
     """
     path = _path(settings)
-    with _in_words(path), _held(path) as owner:
+    with _in_words(path), held(path) as owner:
         if owner != os.geteuid():
             raise UsageError(
                 f"Failed to replace the signing key {path}: it belongs to user number {owner}, "
@@ -170,29 +176,6 @@ def old_public_keys(settings: Settings) -> list[PublicKey]:
     path = _old(_path(settings))
     with _in_words(path):
         return _public_keys(path)
-
-
-def read_bounded(path: str, limit: int) -> tuple[bytes, int]:
-    """The bytes of a regular file, and its mode.
-
-    :raises OSError: it cannot be read.
-    :raises UsageError: it is a folder, a pipe or longer than ``limit`` bytes.
-    """
-    # a pipe of that name must not make us wait for ever
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(handle).st_mode
-        if stat.S_ISREG(mode):
-            with open(handle, "rb", closefd=False) as file:
-                data = file.read(limit + 1)
-            if len(data) <= limit:
-                return data, stat.S_IMODE(mode)
-    finally:
-        os.close(handle)
-    raise UsageError(
-        f"Failed to read {path}: it is no file, or longer than {limit} bytes",
-        f"Look at what lies there: ls -l {shlex.quote(path)}",
-    )
 
 
 def _path(settings: Settings) -> str:
@@ -323,22 +306,3 @@ def _lay_public(path: str, key: SigningKey, settings: Settings) -> None:
         if other != key.public:
             _keep(path, other, settings)
     replace_file(f"{path}.pub", _file_line(key.public, settings).encode(), 0o644, sync=True)
-
-
-@contextlib.contextmanager
-def _held(path: str) -> Iterator[int]:
-    """Nobody else replaces the key while the block runs; gives the number of the key's owner.
-
-    Only who may read the key can hold it, so that no other user keeps us waiting.
-    """
-    while True:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            found = os.fstat(handle)
-            if os.path.samestat(found, os.stat(path)):
-                yield found.st_uid
-                return
-            # it was replaced while we waited: the new one is what must be held
-        finally:
-            os.close(handle)

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 
 from ..errors import UsageError
+from ..machine.files import read_bounded
 from ..settings import Settings
 from . import keys, sshsig
 from .keys import PublicKey
@@ -150,7 +151,7 @@ def _read(path: str) -> tuple[Line, ...]:
     if not path:
         return ()
     try:
-        data, mode = keys.read_bounded(path, MAX_BYTES)
+        data, mode = read_bounded(path, MAX_BYTES)
         text = data.decode("utf-8")
     except FileNotFoundError:
         return ()

@@ -1,11 +1,19 @@
 """A file is replaced whole or not at all, and a failure leaves nothing beside it."""
 
+import fcntl
 import os
 import stat
 
 import pytest
 
-from postgres_backup.machine.files import create_file, replace_file, sweep_halves
+from postgres_backup.errors import UsageError
+from postgres_backup.machine.files import (
+    create_file,
+    held,
+    read_bounded,
+    replace_file,
+    sweep_halves,
+)
 
 
 @pytest.fixture
@@ -110,3 +118,32 @@ def test_it_is_whole_and_on_the_disk_before_it_has_its_name(file, monkeypatch):
     create_file(path, b"new", 0o600)
     assert done[0] == (True, True, False)
     assert done[1][::2] == (False, True)  # and then the folder
+
+
+def test_who_waited_while_a_file_was_replaced_holds_the_new_one(file, monkeypatch):
+    real, calls = fcntl.flock, []
+
+    def flock(handle, how):
+        if not calls:
+            replace_file(str(file), b"new")
+        calls.append(how)
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with held(str(file)) as owner, open(file, "rb") as other:
+        assert owner == os.geteuid()
+        with pytest.raises(BlockingIOError):
+            real(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert len(calls) == 2
+    with open(file, "rb") as other:
+        real(other, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is let go of
+
+
+def test_what_is_no_file_or_too_long_is_not_read(file, tmp_path):
+    file.chmod(0o640)
+    assert read_bounded(str(file), 3) == (b"old", 0o640)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path, limit in ((file, 2), (tmp_path, 9), (pipe, 9)):
+        with pytest.raises(UsageError, match="it is no file, or longer than"):
+            read_bounded(str(path), limit)

@@ -36,7 +36,11 @@ def test_what_nobody_signed_is_unsigned(believed):
 def test_the_word_of_one_server_is_not_that_of_another(believed, key):
     found = judge(DATA, key.sign(DATA), "shop", believed)
     assert (found.kind, found.fingerprint) == (STRANGER, key.public.fingerprint)
-    assert "not trusted for shop" in found.says
+    assert found.says == f"It is signed by {key.public.fingerprint}, which is not trusted for shop"
+    # a manifest may say any name
+    odd = judge(DATA, key.sign(DATA), "{x}\n\x1b\ud800", believed)
+    assert odd.kind == STRANGER
+    assert odd.says.endswith(r"not trusted for {x}\n\x1b\ud800")
 
 
 def test_the_key_of_another_is_a_strangers_until_it_is_listed(server, believed, tmp_path):

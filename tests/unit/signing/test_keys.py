@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
-import multiprocessing
 import os
 import pickle
 import stat
@@ -87,24 +85,43 @@ def test_of_many_who_make_it_at_once_one_does_and_all_have_the_same(server):
     assert names(server) == ["signing.key", "signing.key.pub"]
 
 
-def test_of_two_processes_one_makes_it(server):
-    context = multiprocessing.get_context("fork")
-    start = context.Barrier(2)
-    with context.Pool(1, _remember, (start,)) as pool:
-        other = pool.apply_async(_make_there, (server,))
-        ours = make(server, start)
-        theirs = other.get(30)
-    assert ours[0] == theirs[0]
-    assert {ours[1], theirs[1]} == {True, False}
+MAKES = """
+import sys
+from postgres_backup.settings import Settings
+from postgres_backup.signing import keys
+made = Settings("crm-1", ("crm",), "u", "https://s3.example.org", "bucket", "k", "secret",
+    signing_key_file=sys.argv[1])
+print("ready", flush=True)
+sys.stdin.read()
+key, made = keys.load_or_make(made)
+print(key.public.fingerprint, made)
+"""
+ENVIRONMENT = {"PYTHONPATH": str(Path(postgres_backup.__file__).parents[1])}
 
 
-def _remember(start) -> None:
-    global _START
-    _START = start
-
-
-def _make_there(server) -> tuple[str, bool]:
-    return make(server, _START)
+def test_of_two_processes_at_once_one_makes_it(server):
+    command = [sys.executable, "-c", MAKES, server.signing_key_file]
+    with contextlib.ExitStack() as stack:
+        both = [
+            stack.enter_context(
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env=ENVIRONMENT,
+                )
+            )
+            for _ in range(2)
+        ]
+        for process in both:
+            assert process.stdout.readline() == "ready\n"
+        for process in both:
+            process.stdin.close()  # go
+        told = [process.stdout.read().split() for process in both]
+    assert {fingerprint for fingerprint, _ in told} == {keys.load(server).public.fingerprint}
+    assert sorted(made for _, made in told) == ["False", "True"]
+    assert names(server) == ["signing.key", "signing.key.pub"]
 
 
 KILLED = """
@@ -130,7 +147,7 @@ keys.load_or_make(made)
 def test_who_is_killed_while_making_it_leaves_none_or_a_whole_one(server, step, whole):
     done = subprocess.run(
         [sys.executable, "-c", KILLED, step, server.signing_key_file],
-        env={"PYTHONPATH": str(Path(postgres_backup.__file__).parents[1])},
+        env=ENVIRONMENT,
         check=False,
         timeout=30,
     )
@@ -206,23 +223,6 @@ def test_rotations_at_once_lose_no_key(server):
     assert len(set(found)) == 6
     assert set(found) <= keys.own_public_keys(server)
     assert len(keys.own_public_keys(server)) == 7
-
-
-def test_who_waited_while_the_key_was_replaced_holds_the_new_one(server, monkeypatch):
-    keys.load_or_make(server)
-    path = server.signing_key_file
-    real, calls = fcntl.flock, []
-
-    def flock(handle, how):
-        if not calls:
-            keys.replace_file(path, keys._new(), 0o600)
-        calls.append(how)
-        real(handle, how)
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with keys._held(path), open(path, "rb") as file, pytest.raises(BlockingIOError):
-        real(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("call", ["first", "second", "third"])
