@@ -120,10 +120,10 @@ def load_or_make(settings: Settings) -> tuple[SigningKey, bool]:
                     key = _load(path)
                     _lay_public(path, key, settings)
                     sweep_halves(path)
-            except PermissionError:
+            except OSError:
                 if made:
                     raise
-                # its maker was killed in between; who may not write here signs all the same
+                # its maker was killed in between; who cannot write here signs all the same
         return key, made
 
 
@@ -176,6 +176,18 @@ def old_public_keys(settings: Settings) -> list[PublicKey]:
     path = _old(_path(settings))
     with _in_words(path):
         return _public_keys(path)
+
+
+def require_owner_writes(path: str, mode: int) -> None:
+    """A file that says whom to believe is written by its owner alone.
+
+    :raises UsageError: others may write it.
+    """
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError(
+            f"Others than its owner may write {path}, which says whom to believe",
+            f"Look through it, then: chmod 0644 {shlex.quote(path)}",
+        )
 
 
 def _path(settings: Settings) -> str:
@@ -255,9 +267,10 @@ def _useless(path: str, why: str) -> UsageError:
 def _public_keys(path: str) -> list[PublicKey]:
     """The keys of a file of public lines; none where there is no file."""
     try:
-        data, _mode = read_bounded(path, MAX_BYTES)
+        data, mode = read_bounded(path, MAX_BYTES)
     except FileNotFoundError:
         return []
+    require_owner_writes(path, mode)
     found: list[PublicKey] = []
     for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
         if not line.strip() or line.startswith("#"):

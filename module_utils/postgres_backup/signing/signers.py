@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
-import stat
 import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -165,11 +163,7 @@ def _read(path: str) -> tuple[Line, ...]:
         raise UsageError(
             f"Line {number} of {path} makes no sense: it is not UTF-8", "Write it anew"
         ) from None
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UsageError(
-            f"Others than its owner may write {path}, which says whom to trust",
-            f"Look through it, then: chmod 0644 {shlex.quote(path)}",
-        )
+    keys.require_owner_writes(path, mode)
     return parse(text, path)
 
 

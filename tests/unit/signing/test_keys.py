@@ -356,6 +356,30 @@ def test_a_broken_line_among_the_old_keys_is_named(server):
             call(server)
 
 
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_old_keys_that_others_may_write_are_not_believed(server, mode):
+    keys.load_or_make(server)
+    keys.rotate(server)
+    os.chmod(server.signing_key_file + ".old.pub", mode)
+    with pytest.raises(UsageError, match="Others than its owner may write") as caught:
+        signers.load(server)
+    assert "chmod 0644 " in caught.value.hint
+
+
+def test_who_cannot_lay_the_public_half_again_signs_all_the_same(server, monkeypatch):
+    keys.load_or_make(server)
+    os.unlink(server.signing_key_file + ".pub")
+
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(keys, "replace_file", refuse)
+    assert keys.load_or_make(server)[0].sign(b"x")
+    os.unlink(server.signing_key_file)
+    with pytest.raises(UsageError, match="Read-only file system"):
+        keys.load_or_make(server)
+
+
 def test_the_private_half_is_in_nothing_that_is_shown(server):
     key, _ = keys.load_or_make(server)
     secrets = [line for line in Path(server.signing_key_file).read_text().split("\n")[1:-2] if line]
