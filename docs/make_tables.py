@@ -45,6 +45,7 @@ KNOWS = {
     "job": "what one piece of work is about: settings, database, keys, check, progress",
     "stream": "the bytes of a dump: scanner, inspector, guard, compression, encryption",
     "s3": "the store: calls, uploads in parts, downloads, the bucket, what its errors mean",
+    "signing": "whose word it is: this server's key, whom it believes, OpenSSH's signatures",
     "machine": "this machine: config file, lock, state, clock of the schedule, signals, progress",
     "settings": "the settings, checked; knows of no file",
     "errors": "the errors with their exit statuses",

@@ -19,6 +19,7 @@ FLOORS = (
     ("postgresql", "catalog"),
     ("job",),
     ("stream", "s3"),
+    ("signing",),
     ("machine",),
     ("settings",),
     ("errors",),

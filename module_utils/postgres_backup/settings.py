@@ -154,6 +154,12 @@ class Settings:
         str, Variable("S3_ADDRESSING_STYLE", _one_of("path", "virtual"))
     ] = "path"
 
+    # whose word a backup is; both lie beside the config where it does not say otherwise
+    #: the private key that signs what this server makes
+    signing_key_file: Annotated[str, Variable("SIGNING_KEY_FILE", _FILE)] = ""
+    #: the servers whose signatures are believed, as OpenSSH's ``allowed_signers``
+    trusted_signers_file: Annotated[str, Variable("TRUSTED_SIGNERS_FILE", _FILE)] = ""
+
     # what is kept, what is told of, what it costs
     retention_days: Annotated[int, Variable("RETENTION_DAYS", _KEEPS_ANY)] = 7
     #: hours after which the newest good backup is too old: a day, and two for a night that took

@@ -255,7 +255,8 @@ def test_the_defaults_of_role_and_program_are_the_same(written):
     values = parse(path.read_text())
     found = config_file.load(str(path))
     bare = config_file.from_values(
-        {name: values[name] for name in config_file._REQUIRED} | {"DB_PASSWORD": "secret"}
+        {name: values[name] for name in config_file._REQUIRED} | {"DB_PASSWORD": "secret"},
+        folder=str(path.parent),
     )
     assert found == bare
     known = {variable.name for variable, _ in settings.variables().values()}

@@ -15,6 +15,7 @@ HEAVY = {
     "apprise",
     "boto3",
     "botocore",
+    "cryptography",
     "isal",
     "jinja2",
     "prometheus_client",

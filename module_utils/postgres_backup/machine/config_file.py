@@ -15,6 +15,8 @@ from ..settings import Settings, variables
 
 DEFAULT_CONFIG = "/etc/postgres-backup/backup-config.env"
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+#: files that lie beside the config, whatever its folder, where it names no others
+_BESIDE = {"SIGNING_KEY_FILE": "signing.key", "TRUSTED_SIGNERS_FILE": "trusted_signers"}
 _BUCKET = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _REQUIRED = ("SERVER_NAME", "DB_NAME", "DB_USER", *_BUCKET)
 #: a piece of a word: in single quotes, in double quotes, after a backslash, or as it stands
@@ -86,7 +88,10 @@ def parse(text: str, source: str = "the config") -> dict[str, str]:
 
 
 def from_values(
-    values: Mapping[str, str], source: str = "the config", bucket_only: bool = False
+    values: Mapping[str, str],
+    source: str = "the config",
+    bucket_only: bool = False,
+    folder: str = "",
 ) -> Settings:
     """Settings from the variables of a config file.
 
@@ -94,6 +99,7 @@ def from_values(
 
     :param bucket_only: endpoint, bucket and key are enough: whose backups there are is what is
         asked. What is missing is empty then.
+    :param folder: the config's, where the files lie that it does not name; empty: there are none.
     :raises UsageError: a variable is missing or its value makes no sense; the message names it.
     """
     missing = [
@@ -106,6 +112,9 @@ def from_values(
             f"Missing in {source}: {', '.join(missing)}",
             "Run `ansible-playbook setup.yml`, or add them to the file",
         )
+    if folder:
+        beside = {name: os.path.join(folder, file) for name, file in _BESIDE.items()}
+        values = {**values, **{name: values.get(name) or path for name, path in beside.items()}}
     fields: dict[str, object] = {"server_name": "", "db_user": ""}
     for field, (variable, kind) in variables().items():
         value = values.get(variable.name)
@@ -181,4 +190,5 @@ def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:
             f"The config {path} holds secrets and others may read it",
             f"chmod 0600 {shlex.quote(os.fspath(file))}",
         )
-    return from_values(parse(text, path), path, bucket_only)
+    folder = os.path.dirname(os.path.abspath(path))
+    return from_values(parse(text, path), path, bucket_only, folder)

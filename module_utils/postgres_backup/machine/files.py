@@ -1,9 +1,18 @@
-"""Files that are replaced whole: who reads one finds the old content or the new, never a half."""
+"""Files that are made and replaced whole: who reads one finds the old content or the new, never a
+half.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shlex
+import stat
+import threading
+from collections.abc import Iterator
+
+from ..errors import UsageError
 
 
 def replace_file(path: str, data: bytes, mode: int | None = None, sync: bool = False) -> None:
@@ -38,8 +47,95 @@ def replace_file(path: str, data: bytes, mode: int | None = None, sync: bool = F
         raise
 
 
+def create_file(path: str, data: bytes, mode: int) -> bool:
+    """Make a file where there is none of that name: it is there with all its bytes, on the disk, or
+    not at all. Of several who do so at once one makes it.
+
+    :param mode: of the file, whatever the umask.
+    :return: whether it was made; False: there is one, and it was left as it is.
+    :raises OSError: it could not be written.
+    """
+    # the thread's id, which no other thread or process of this machine has at the same time
+    beside = f"{path}.{threading.get_native_id()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)  # of one that had our id and was killed
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        os.link(beside, path)  # unlike a renaming it takes nobody's place
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
+    sync_folder(path)
+    return True
+
+
+def sync_folder(path: str) -> None:
+    """The names in a file's folder are on the disk: a power loss does not bring back the old one.
+
+    :raises OSError: the folder cannot be read.
+    """
+    handle = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def held(path: str) -> Iterator[int]:
+    """Nobody else who asks here replaces a file while the block runs; gives its owner's number.
+
+    Only who may read the file can hold it: of one that others may not read they cannot keep us
+    waiting.
+
+    :raises OSError: there is no such file, or it cannot be read.
+    """
+    while True:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            found = os.fstat(handle)
+            if os.path.samestat(found, os.stat(path)):
+                yield found.st_uid
+                return
+            # it was replaced while we waited: the new one is what must be held
+        finally:
+            os.close(handle)
+
+
+def read_bounded(path: str, limit: int) -> tuple[bytes, int]:
+    """The bytes of a regular file, and its mode.
+
+    :raises OSError: it cannot be read.
+    :raises UsageError: it is a folder, a pipe or longer than ``limit`` bytes.
+    """
+    # a pipe of that name must not make us wait for ever
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISREG(mode):
+            with open(handle, "rb", closefd=False) as file:
+                data = file.read(limit + 1)
+            if len(data) <= limit:
+                return data, stat.S_IMODE(mode)
+    finally:
+        os.close(handle)
+    raise UsageError(
+        f"Failed to read {path}: it is no file, or longer than {limit} bytes",
+        f"Look at what lies there: ls -l {shlex.quote(path)}",
+    )
+
+
 def sweep_halves(path: str) -> None:
-    """Remove what processes that were killed while they replaced this file have left beside it.
+    """Remove what processes that were killed while they made or replaced this file have left beside
+    it.
 
     :raises OSError: the folder cannot be read, or not be written.
     """

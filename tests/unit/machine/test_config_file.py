@@ -185,6 +185,35 @@ def test_a_config_that_others_may_read_is_refused(tmp_path, mode, accepted):
             config_file.load(str(file))
 
 
+def write(path, given) -> str:
+    path.write_text("".join(f"{key}={shlex.quote(value)}\n" for key, value in given.items()))
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_the_key_and_whom_to_trust_lie_beside_the_config_whatever_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "etc").mkdir()
+    path = write(tmp_path / "etc/x.env", GIVEN | {"SIGNING_KEY_FILE": ""})
+    monkeypatch.chdir(tmp_path)
+    for name in (path, "etc/x.env"):
+        found = config_file.load(name)
+        assert found.signing_key_file == f"{tmp_path}/etc/signing.key"
+        assert found.trusted_signers_file == f"{tmp_path}/etc/trusted_signers"
+
+
+def test_the_config_names_other_files_for_them(tmp_path):
+    named = {"SIGNING_KEY_FILE": "/srv/key", "TRUSTED_SIGNERS_FILE": "/srv/trusted"}
+    found = config_file.load(write(tmp_path / "x.env", GIVEN | named))
+    assert (found.signing_key_file, found.trusted_signers_file) == ("/srv/key", "/srv/trusted")
+    with pytest.raises(UsageError, match="SIGNING_KEY_FILE"):
+        config_file.from_values(GIVEN | {"SIGNING_KEY_FILE": "key"})
+
+
+def test_settings_of_no_file_name_none_for_them():
+    found = config_file.from_values(GIVEN)
+    assert (found.signing_key_file, found.trusted_signers_file) == ("", "")
+
+
 @pytest.mark.parametrize("text", ["A", "A B=1", "A=1 B=2", "A='1", "1A=2"])
 def test_a_line_that_is_no_assignment_is_named(text):
     with pytest.raises(UsageError):
