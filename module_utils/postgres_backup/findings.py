@@ -49,8 +49,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("OBJECT_SIZE",): ("The store delivers another size than it listed."),
         ("OBJECT_ALTERED",): (
-            "The object's SHA-256 is not the manifest's: changed or swapped after the "
-            "upload. Ask who else has a key to the bucket."
+            "The object's SHA-256 is not the manifest's, or that of one of its pieces or of the "
+            "saved roles: changed or swapped after the upload. Of an altered piece nothing was "
+            "used. Ask who else has a key to the bucket."
         ),
         ("OBJECT_CHANGED",): ("It was replaced while it was being read. Start again."),
         (

@@ -272,6 +272,7 @@ def forge(
     prefix: str = "postgres-backup",
     folder: str = "",
     suffix: str = ".sql.gz",
+    encrypted: bool = False,
     body: bytes | None = None,
     dump: bytes = SMALL_DUMP,
     with_manifest: bool = True,
@@ -283,7 +284,7 @@ def forge(
 
     :param change: of the manifest.
     """
-    name, layout = BackupName(taken_at, suffix), Layout(prefix, folder)
+    name, layout = BackupName(taken_at, suffix, encrypted), Layout(prefix, folder)
     body = gzip.compress(dump, mtime=0) if body is None else body
     client.put_object(Bucket=bucket, Key=layout.backup(name), Body=body)
     if not with_manifest:
