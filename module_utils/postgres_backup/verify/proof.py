@@ -15,6 +15,7 @@ from ..stream.inspector import Inspector, Report
 from ..stream.other_tools import HINTS, rows_alone
 from .contents import Contents
 from .reader import BackupReader
+from .saved_roles import saved_roles
 
 
 def require_whole(backup: Backup, report: Report) -> None:
@@ -63,7 +64,7 @@ def prove(job: Job, backup: Backup, contents: Contents | None = None) -> Manifes
     had none.
 
     :param contents: gets to know whose dump it is.
-    :raises BadBackupError: it is not whole.
+    :raises BadBackupError: it is not whole, or the roles beside it are not what was saved.
     """
     job.progress.phase(f"reading {backup.name}")
     inspector = contents or Inspector()
@@ -73,6 +74,7 @@ def prove(job: Job, backup: Backup, contents: Contents | None = None) -> Manifes
         contents.archive(reader.head)
     report = inspector.finish()
     require_whole(backup, report)
+    saved_roles(job, backup)
     if inspector.rows_alone:
         raise rows_alone(inspector.rows_alone)
     proof: Proof = {
