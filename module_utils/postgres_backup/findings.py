@@ -44,6 +44,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "Nothing is known of that backup, so it neither counts nor goes. Ask who else has a "
             "key to the bucket."
         ),
+        ("PROOF_UNREADABLE",): (
+            "A proof beside a backup cannot be read, or is none. It does not count; the backup is "
+            "as good as before. Delete it, and ask who else has a key to the bucket."
+        ),
         ("MANIFEST_NEWER",): (
             "A newer version of this program wrote the manifest. Upgrade this one."
         ),
