@@ -9,7 +9,8 @@ short_description: Prove that a backup is whole
 description:
   - Reads all of a backup from the bucket and compares it with its manifest, row counts and hashes
     of every table included.
-  - The proof is written into the manifest; a backup without one (made by older scripts) gets one.
+  - The proof is written beside the backup, under C(proofs/); a backup without a manifest (made by
+    older scripts) gets one.
     The first proof of a backup is a change.
   - A backup that is not whole is a failure with RV(ignore:exit_status) 4, and the findings say what
     is wrong with it.

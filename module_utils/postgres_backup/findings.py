@@ -44,13 +44,18 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "Nothing is known of that backup, so it neither counts nor goes. Ask who else has a "
             "key to the bucket."
         ),
+        ("PROOF_UNREADABLE",): (
+            "A proof beside a backup cannot be read, or is none. It does not count; the backup is "
+            "as good as before. Delete it, and ask who else has a key to the bucket."
+        ),
         ("MANIFEST_NEWER",): (
             "A newer version of this program wrote the manifest. Upgrade this one."
         ),
         ("OBJECT_SIZE",): ("The store delivers another size than it listed."),
         ("OBJECT_ALTERED",): (
-            "The object's SHA-256 is not the manifest's: changed or swapped after the "
-            "upload. Ask who else has a key to the bucket."
+            "The object's SHA-256 is not the manifest's, or that of one of its pieces or of the "
+            "saved roles: changed or swapped after the upload. Of an altered piece nothing was "
+            "used. Ask who else has a key to the bucket."
         ),
         ("OBJECT_CHANGED",): ("It was replaced while it was being read. Start again."),
         (

@@ -19,6 +19,8 @@ from .errors import UsageError
 
 #: S3 allows at most this many parts in one upload
 S3_MAX_PARTS = 10_000
+#: bytes of a part at most: whoever uploads or reads one holds it whole
+MOST_PART_BYTES = 96 * 1024 * 1024
 
 _Value = TypeVar("_Value")
 

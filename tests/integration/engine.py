@@ -272,6 +272,7 @@ def forge(
     prefix: str = "postgres-backup",
     folder: str = "",
     suffix: str = ".sql.gz",
+    encrypted: bool = False,
     body: bytes | None = None,
     dump: bytes = SMALL_DUMP,
     with_manifest: bool = True,
@@ -283,7 +284,7 @@ def forge(
 
     :param change: of the manifest.
     """
-    name, layout = BackupName(taken_at, suffix), Layout(prefix, folder)
+    name, layout = BackupName(taken_at, suffix, encrypted), Layout(prefix, folder)
     body = gzip.compress(dump, mtime=0) if body is None else body
     client.put_object(Bucket=bucket, Key=layout.backup(name), Body=body)
     if not with_manifest:
@@ -304,9 +305,47 @@ def forge(
         "sha256": hashlib.sha256(body).hexdigest(),
         "tables": tables,
         "globals": {"key": layout.globals(name), "bytes": 1, "passwords": False},
-        "proofs": [{"kind": "verify", "at": format_timestamp(taken_at)}] if proven else [],
     }
-    client.put_object(
-        Bucket=bucket, Key=layout.manifest(name), Body=manifest.dump(facts | dict(change or {}))
-    )
+    data = manifest.dump(facts | dict(change or {}))
+    client.put_object(Bucket=bucket, Key=layout.manifest(name), Body=data)
+    if proven:
+        forge_proof(client, bucket, layout, name, taken_at, data)
     return str(name)
+
+
+def forge_proof(
+    client,
+    bucket: str,
+    layout: Layout,
+    name: BackupName,
+    at: datetime,
+    manifest_data: bytes,
+    **change: object,
+) -> str:
+    """Put a proof of a backup beside it; its key.
+
+    :param manifest_data: the manifest as it lies in the bucket.
+    :param change: of the proof.
+    """
+    described = json.loads(manifest_data)
+    record = {
+        "backup": str(name),
+        "database": described["database"],
+        "server": described["server"].get("name", ""),
+        "kind": "read",
+        "at": format_timestamp(at),
+        "by": "test-server",
+        "manifest_sha256": hashlib.sha256(manifest_data).hexdigest(),
+    }
+    key = layout.proof(name, at)
+    client.put_object(Bucket=bucket, Key=key, Body=json.dumps(record | change).encode())
+    return key
+
+
+def proofs_of(client, bucket: str, taken: Mapping) -> list[dict]:
+    """The proofs that lie beside a backup as its result names it, oldest first."""
+    folder, _, name = taken["key"].rpartition("/")
+    return [
+        json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+        for key in keys(client, bucket, f"{folder}/proofs/{name.split('.')[0]}-")
+    ]

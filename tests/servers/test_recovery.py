@@ -458,7 +458,8 @@ def test_a_lost_server_is_rebuilt_on_a_bare_one(story, rebuilt):
     assert bare.inside("systemctl", "is-active", "cron").stdout == "active\n"
     [new] = set(story.backups()) - set(rebuilt.before)
     assert story.manifest(new)["server"]["name"] == NAME
-    assert story.manifest(new)["proofs"]
+    proofs = f"{PREFIX}proofs/{new.split('.')[0]}-"
+    assert story.client().list_objects_v2(Bucket=story.bucket, Prefix=proofs)["KeyCount"] == 1
     assert story.manifest(new)["server"]["container"] == "crm-db-1"
     assert bare.inside("sh", "-c", "command -v pg_dump psql", check=False).stdout == ""
     assert bare.inside(PROGRAM, "status").returncode == 0

@@ -12,6 +12,7 @@ from ..machine import identity
 from ..postgresql.facts import DatabaseFacts, Extension, ServerFacts
 from ..postgresql.requirements import Requirements
 from ..s3.client import StoredObject
+from ..s3.upload import Part
 from ..stream.inspector import Report
 from .path_needs import PathNeeds
 from .place import Place
@@ -24,6 +25,7 @@ class Taken:
     :param server: where it was taken, and ``pg_dump_version`` by what.
     :param database: as it was when the snapshot was taken, and so are its ``extensions``.
     :param sha256: of the object, hexadecimal.
+    :param parts: that it was uploaded in.
     :param globals: of the roles that were saved beside it; None for a part of a database.
     """
 
@@ -35,6 +37,7 @@ class Taken:
     report: Report
     stored: StoredObject
     sha256: str
+    parts: Sequence[Part]
     globals: GlobalsRecord | None
     requirements: Requirements
     #: tables that may lack rows, see ``postgresql/rewritten``
@@ -123,7 +126,7 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
             for view in taken.requirements.remote_views
         ],
         "tables": tables,
-        "proofs": [],
+        "parts": [{"bytes": part.bytes, "sha256": part.sha256} for part in taken.parts],
     }
     if taken.rewritten:
         described["rewritten"] = list(taken.rewritten)

@@ -6,6 +6,7 @@ under a backup's name is whole, always. The manifest comes last.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -283,6 +284,7 @@ class _Run:
             dump.report,
             stored,
             upload.sha256,
+            upload.parts,
             saved,
             required,
             sorted(rewritten),
@@ -334,7 +336,12 @@ class _Run:
         data = chain.write(text) + chain.finish()
         key = self.layout.globals(place.name)
         self.job.store.put(key, data)
-        return {"key": key, "bytes": len(data), "passwords": self.server.superuser}
+        return {
+            "key": key,
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "passwords": self.server.superuser,
+        }
 
 
 class _RewrittenError(Exception):

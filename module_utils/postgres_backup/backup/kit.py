@@ -90,7 +90,7 @@ def create_kit(job: Job) -> KitResult:
         described = _save(job, result, counts, roots)
         described["started_at"], described["fell_short"] = format_timestamp(started), bool(short)
         job.store.put(
-            manifest_key(job.settings, name), manifest.dump(described), "application/json"
+            manifest_key(job.settings, name), manifest.dump_kit(described), "application/json"
         )
         result["bytes"], result["sha256"] = described["bytes"], described["sha256"]
         result["seconds"] = round(time.monotonic() - began, 1)

@@ -41,8 +41,8 @@ class Pruned(TypedDict):
 
 
 def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
-    """Delete the backups of one database that the policy no longer keeps, each with its manifest
-    and globals, and databases replaced long ago.
+    """Delete the backups of one database that the policy no longer keeps, each with its manifest,
+    globals and proofs; proofs that newer ones make needless; and databases replaced long ago.
 
     :param allow_many: let this run delete more than half.
     :raises PostgresBackupError: the clocks disagree, or the store refuses; nothing more is deleted.
@@ -70,6 +70,12 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
             told = {"database": job.database, "deleted": [_line(d) for d in going]}
             findings += journal.record(job.store, catalog.layout, utc_now(), "prune", told)
             findings += state.count(job.settings, "pruned", job.database, number=len(going))
+        old_proofs = [
+            key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
+        ]
+        if old_proofs and not job.check:
+            job.store.delete(old_proofs)
+            job.progress.step(f"{job.database}: deleted {len(old_proofs)} proofs with newer ones")
         leftovers = catalog.leftovers()
         if leftovers and not job.check:
             job.store.delete(leftovers)
@@ -85,7 +91,7 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
     done = "would delete" if job.check else "deleted"
     job.progress.step(f"{job.database}: kept {len(kept)} backups, {done} {len(going)}")
     return {
-        "changed": bool(going or leftovers or databases.deleted),
+        "changed": bool(going or old_proofs or leftovers or databases.deleted),
         "database": job.database,
         "kept": [_line(d) for d in kept],
         "deleted": [_line(d) for d in going],
@@ -133,7 +139,7 @@ def remove(store: Store, backup: Backup) -> None:
         # by its place, not by the key in the manifest, which still names the old place after a
         # bucket was copied elsewhere
         keys.append(layout.globals(backup.name))
-    store.delete(keys)
+    store.delete([*keys, *backup.noted.keys])
     store.delete([layout.manifest(backup.name)])
 
 

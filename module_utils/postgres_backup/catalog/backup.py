@@ -10,6 +10,7 @@ from ..clock import format_timestamp, parse_timestamp
 from ..machine.identity import Mark
 from .manifest import Manifest, Proof, ServerIdentity
 from .names import BackupName, Layout
+from .proofs import KEPT, Noted
 
 #: bad: not what its manifest says; foreign: of another database or server; proven: read to its end,
 #: or restored; good: has a manifest; unproven: has none
@@ -53,6 +54,8 @@ class Backup:
     :param whose: of another server that has the same name, whose; then it is not ours.
     :param untold: two servers write under this name, and it may be the other's.
     :param held: why no prune takes it now, whatever its age; empty where nothing holds it.
+    :param manifest_sha256: of the manifest as it lies there; empty where there is none.
+    :param noted: the proofs that lie beside it.
     :param meant: tables whose rows have gone on purpose since, see ``said.hash_of``.
     """
 
@@ -67,6 +70,8 @@ class Backup:
     whose: Mark | None = None
     untold: bool = False
     held: str = ""
+    manifest_sha256: str = ""
+    noted: Noted = dataclasses.field(default_factory=Noted, repr=False)
     meant: frozenset[str] = frozenset()
 
     @property
@@ -99,7 +104,20 @@ class Backup:
 
     @property
     def proofs(self) -> list[Proof]:
-        return list(self.manifest.get("proofs", [])) if self.manifest else []
+        """Those that count, the newest last; manifests of schema 1 hold theirs themselves."""
+        if self.manifest is None:
+            return []
+        within = self.manifest.get("proofs", []) if self.manifest.get("schema", 1) == 1 else []
+        return [*within, *self._counting.proofs]
+
+    @property
+    def old_proofs(self) -> list[str]:
+        """Keys of proofs that two newer ones make needless."""
+        return [key for key, _ in self._counting.read[KEPT:]]
+
+    @property
+    def _counting(self) -> Noted:
+        return self.noted.counting(self.name, self.manifest_sha256)
 
     @property
     def proven(self) -> bool:

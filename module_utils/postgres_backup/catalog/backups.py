@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 
 from ..clock import utc_now
@@ -15,7 +16,7 @@ from ..s3.client import StoredObject
 from ..s3.store import Store, Unreadable
 from ..settings import Settings
 from ..text import nearest
-from . import said, servers
+from . import proofs, said, servers
 from .backup import Backup, BackupLine, State
 from .manifest import Manifest, may_lack_rows, parse, unreadable
 from .names import BackupName, Layout
@@ -28,6 +29,8 @@ __all__ = ["LATEST", "Backup", "BackupLine", "Catalog", "State", "layout_for", "
 LATEST = "latest"
 #: objects directly under a prefix that are looked at: a backup a quarter of an hour, for two years
 _MOST_BACKUPS = 100_000
+#: proofs without a backup that one prune looks at
+_MOST_LEFT = 1000
 
 
 class Catalog:
@@ -46,6 +49,7 @@ class Catalog:
         self._said = said.Said()
         self.layout = layout_for(settings, database)
         self._lonely: list[tuple[Layout, str]] = []
+        self._lonely_proofs: list[tuple[Layout, str]] = []
 
     def backups(self) -> list[Backup]:
         """Every whole-database backup under the prefix, newest first; those of others too, marked
@@ -53,7 +57,7 @@ class Catalog:
         """
         # also where they were while the settings named fewer databases, or more
         layouts = (Layout(self.settings.s3_prefix), Layout(self.settings.s3_prefix, self.database))
-        self._lonely, self._said = [], said.Said()
+        self._lonely, self._lonely_proofs, self._said = [], [], said.Said()
         backups = self._told_apart([b for layout in layouts for b in self._under(layout)])
         return sorted(backups, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
 
@@ -100,11 +104,29 @@ class Catalog:
         self._said = said.both(self._said, said.read(told, layout.root, *whose))
         wanted = {layout.manifest(name) for name in objects}
         self._lonely += [(layout, key) for key in keys - wanted]
-        manifests = dict(self.store.get_many(keys & wanted, _parsed, MOST_BYTES))
+        manifests = {
+            key: (found, sha256)
+            for key, found, sha256 in self.store.get_many(keys & wanted, _parsed, MOST_BYTES)
+        }
+        noted = self._proofs(layout, {name.stem for name in objects}, manifests.keys())
         return [
-            self._join(layout, name, item, manifests.get(layout.manifest(name)))
+            dataclasses.replace(
+                self._join(layout, name, item, manifest),
+                manifest_sha256=sha256,
+                noted=noted.get(name.stem, proofs.Noted()),
+            )
             for name, item in objects.items()
+            for manifest, sha256 in [manifests.get(layout.manifest(name), (None, ""))]
         ]
+
+    def _proofs(
+        self, layout: Layout, stems: Collection[str], described: Collection[str]
+    ) -> dict[str, proofs.Noted]:
+        """The proofs of the backups that have a manifest; those of none are remembered."""
+        keys = proofs.listed(self.store, layout)
+        self._lonely_proofs += [(layout, key) for stem in keys.keys() - stems for key in keys[stem]]
+        there = {stem for stem in stems if f"{layout.root}manifests/{stem}.json" in described}
+        return proofs.look(self.store, keys, there)
 
     def _join(
         self,
@@ -145,8 +167,8 @@ class Catalog:
         )
 
     def leftovers(self) -> list[str]:
-        """Keys of globals and manifests of ours whose backup is gone: a prune was cut short. As of
-        the last :meth:`backups`; in the order to delete them.
+        """Keys of proofs, globals and manifests of ours whose backup is gone, for a prune was cut
+        short. As of the last :meth:`backups`; in the order to delete them.
         """
         keys = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
@@ -164,6 +186,20 @@ class Catalog:
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
                 keys += [layout.globals(name), key]
+        return self._leftover_proofs() + keys
+
+    def _leftover_proofs(self) -> list[str]:
+        keys = []
+        for layout, key in sorted(self._lonely_proofs, key=lambda pair: pair[1])[:_MOST_LEFT]:
+            proof = proofs.read_one(self.store, key)
+            name = BackupName.parse(proof["backup"]) if proof else None
+            if proof is None or name is None:  # whose it is cannot be told
+                continue
+            ours = (self.database, self.settings.server_name)
+            if (proof["database"], proof["server"]) != ours or f"/{name.stem}-" not in f"/{key}":
+                continue
+            if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
+                keys.append(key)
         return keys
 
     def resolve(self, wanted: str) -> Backup:
@@ -226,16 +262,19 @@ class Catalog:
 
 def _parsed(
     key: str, data: bytes | PostgresBackupError | None
-) -> tuple[str, Manifest | BadBackupError | None]:
-    """A key with its manifest, with what is wrong with that, or with None where it has gone."""
+) -> tuple[str, Manifest | BadBackupError | None, str]:
+    """A key with its manifest, with what is wrong with that, or with None where it has gone; and
+    the SHA-256 of what lies there.
+    """
     if data is None:
-        return key, None
+        return key, None, ""
     if isinstance(data, PostgresBackupError):
-        return key, unreadable(key, data)
+        return key, unreadable(key, data), ""
+    sha256 = hashlib.sha256(data).hexdigest()
     try:
-        return key, parse(data, key)
+        return key, parse(data, key), sha256
     except BadBackupError as error:
-        return key, error
+        return key, error, sha256
 
 
 def layout_for(settings: Settings, database: str) -> Layout:

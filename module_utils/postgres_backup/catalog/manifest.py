@@ -1,4 +1,6 @@
-"""The manifest: what is in a backup, and the numbers that prove it. JSON, ``schema: 1``.
+"""The manifest: what is in a backup, and the numbers that prove it. JSON, ``schema: 2``; it
+is written once. ``schema: 1`` (version 0.1.0) had no ``parts``, and was written anew for each proof
+(``proofs``).
 
 What each field may hold is said here, in its type; :mod:`reader` sees to it that nothing else is
 ever read.
@@ -13,13 +15,15 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
+from ..settings import MOST_PART_BYTES, S3_MAX_PARTS
 from .kinds import Moment, Most, Number, OneOf, Sha256, Text, Whole
 from .reader import Unfit, fitted, load
 
 if TYPE_CHECKING:  # listings need no inspector
     from ..stream.inspector import Report
 
-SCHEMA = 1
+SCHEMA = 2
+KIT_SCHEMA = 1
 #: tables that are named where two manifests differ
 _MOST_NAMED = 10
 _Sha256 = Annotated[str, Sha256()]
@@ -133,7 +137,18 @@ class GlobalsRecord(_GlobalsRecord, total=False):
     """
 
     bytes: Annotated[int, Whole()]
+    #: of the object
+    sha256: _Sha256
     passwords: bool
+
+
+class PartRecord(TypedDict):
+    """A piece of the object, as it was uploaded. Whoever reads it holds a piece whole until its
+    hash is reckoned; hence the bound.
+    """
+
+    bytes: Annotated[int, Whole(1, MOST_PART_BYTES)]
+    sha256: _Sha256
 
 
 class _Proof(TypedDict):
@@ -144,7 +159,8 @@ class _Proof(TypedDict):
 class Proof(_Proof, total=False):
     """Somebody read the backup to its end, and it was what the manifest says.
 
-    ``kind``: how it was proven, ``verify``. ``by``: the server that did it, where that is noted.
+    ``kind``: how it was proven; ``verify`` in a manifest of schema 1. ``by``: the server that did
+    it, where that is noted.
     """
 
     by: str
@@ -179,7 +195,7 @@ class Manifest(_Required, total=False):
     Backups that were adopted or verified have no more than can be known without their server.
     """
 
-    schema: Annotated[int, Whole(1, 1)]
+    schema: Annotated[int, Whole(1, SCHEMA)]
     started_at: _When
     ended_at: _When | None
     seconds: Annotated[float, Number()] | None
@@ -204,6 +220,9 @@ class Manifest(_Required, total=False):
     schema_sha256: _MaybeSha256
     globals: GlobalsRecord | None
     large_objects: Annotated[int, Whole()]
+    #: the pieces of the object in order
+    parts: Annotated[list[PartRecord], Most(S3_MAX_PARTS)]
+    #: of schema 1 only; those of today are objects of their own, see ``catalog/proofs``
     proofs: list[Proof]
     adopted: bool
     #: what takes more than its owner's rights to make again
@@ -241,7 +260,7 @@ class KitManifest(_KitRequired, total=False):
     ``file_bytes``: of the files; ``tar_bytes``: of the archive; ``bytes``: of the object.
     """
 
-    schema: Annotated[int, Whole(1, 1)]
+    schema: Annotated[int, Whole(1, KIT_SCHEMA)]
     name: str
     paths: list[str]
     started_at: _When
@@ -257,9 +276,17 @@ class KitManifest(_KitRequired, total=False):
     fell_short: bool
 
 
-def dump(manifest: Manifest | KitManifest) -> bytes:
+def dump(manifest: Manifest) -> bytes:
     """As bytes for the store; the same manifest gives the same bytes."""
-    whole = {"schema": SCHEMA, **manifest}
+    return _dumped({"schema": SCHEMA, **manifest})
+
+
+def dump_kit(manifest: KitManifest) -> bytes:
+    """The manifest of a kit, in the same way."""
+    return _dumped({"schema": KIT_SCHEMA, **manifest})
+
+
+def _dumped(whole: Mapping[str, object]) -> bytes:
     text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
     # text of a database in SQL_ASCII may hold bytes that are no letters: as JSON escapes them
     return text.encode(errors="backslashreplace")
@@ -273,8 +300,12 @@ def parse(data: bytes, key: str) -> Manifest:
     """
     try:
         fields = load(data)
-        _require_schema(fields.get("schema"), key)
-        return fitted(fields, Manifest)
+        _require_schema(fields.get("schema"), SCHEMA, key)
+        manifest = fitted(fields, Manifest)
+        parts = manifest.get("parts")
+        if parts is not None and sum(part["bytes"] for part in parts) != manifest["bytes"]:
+            raise Unfit("its parts are not as many bytes as the object")
+        return manifest
     except Unfit as error:
         raise _damaged(key, str(error)) from None
 
@@ -286,7 +317,7 @@ def parse_kit(data: bytes, key: str) -> KitManifest:
     """
     try:
         fields = load(data)
-        _require_schema(fields.get("schema", SCHEMA), key)
+        _require_schema(fields.get("schema", KIT_SCHEMA), KIT_SCHEMA, key)
         return fitted(fields, KitManifest)
     except Unfit as error:
         raise _damaged(key, str(error)) from None
@@ -301,15 +332,15 @@ def unreadable(key: str, why: PostgresBackupError) -> BadBackupError:
     )
 
 
-def _require_schema(version: object, key: str) -> None:
-    if isinstance(version, int) and version > SCHEMA:
+def _require_schema(version: object, newest: int, key: str) -> None:
+    if isinstance(version, int) and version > newest:
         told = str(version) if version < 1000 else "of another kind"
         raise BadBackupError(
-            f"The manifest {key} has schema {told}; this program reads {SCHEMA}",
+            f"The manifest {key} has schema {told}; this program reads {newest}",
             "Use the version of postgres-backup that wrote it, or a newer one",
             [finding("MANIFEST_NEWER", f"schema {told}")],
         )
-    if version != SCHEMA:
+    if type(version) is not int or version < 1:
         raise Unfit("it is not one of ours")
 
 

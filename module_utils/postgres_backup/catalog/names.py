@@ -25,7 +25,7 @@ SUFFIXES = {
     ".dump": ("custom", "none"),
 }
 #: what lies beside the backups under a prefix
-_RESERVED = ("manifests", "globals", "partial", "journal", "kit", "report")
+_RESERVED = ("manifests", "globals", "partial", "journal", "kit", "report", "proofs")
 _NAME = re.compile(
     r"postgres-backup-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})"
     r"(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?",
@@ -113,6 +113,10 @@ class Layout:
 
     def manifest(self, name: BackupName) -> str:
         return f"{self.root}manifests/{name.stem}.json"
+
+    def proof(self, name: BackupName, at: datetime) -> str:
+        """``at``: when it was proven."""
+        return f"{self.root}proofs/{name.stem}-{format_time(at)}.json"
 
     def globals(self, name: BackupName) -> str:
         return f"{self.root}globals/{name.stem}.sql.gz" + (".age" if name.encrypted else "")

@@ -211,12 +211,12 @@ def look_requests(settings: Settings, kept: int) -> float:
 
 
 def _catalog_requests(backups: int) -> int:
-    """To know what lies there: the listing of backups and that of manifests, both where this
+    """To know what lies there: the listings of backups, of manifests and of proofs, where this
     database's backups lie and where they would lie if the settings named more databases, or fewer;
-    and every manifest is read.
+    and every manifest is read. Proofs are read too, but there are few.
     """
     pages = math.ceil(backups / PAGE) or 1
-    return 2 * pages + 2 + backups
+    return 2 * pages + 4 + backups
 
 
 def _upload_requests(settings: Settings, size: float, plain_bytes: int) -> int:

@@ -105,8 +105,8 @@ def findings_of(
     fresh_hours: int,
     now: datetime,
 ) -> list[Finding]:
-    """What is wrong with the backups of a database: NO_BACKUP, BACKUP_STALE, BACKUP_BAD, and what
-    is wrong with those that nobody owns.
+    """What is wrong with the backups of a database: NO_BACKUP, BACKUP_STALE, BACKUP_BAD, what is
+    wrong with those that nobody owns, and proofs that cannot be read.
 
     :param last: the newest good one of them.
     """
@@ -127,6 +127,10 @@ def findings_of(
             findings.append(finding("BACKUP_BAD", message, database=database, newest=newest))
         elif backup.problem and backup.candidate:  # whose it is cannot be told
             findings.append(finding(backup.problem_code, message))
+    unread = [why for backup in backups if backup.candidate for why in backup.noted.unread]
+    findings += [finding("PROOF_UNREADABLE", why) for why in unread[:_TOLD]]
+    if len(unread) > _TOLD:
+        findings.append(finding("PROOF_UNREADABLE", f"and {len(unread) - _TOLD} more proofs"))
     return findings
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from ..catalog import manifest, said, servers
+from ..catalog import said, servers
 from ..catalog.backups import Backup, Catalog
 from ..clock import utc_now
 from ..errors import BadBackupError, DatabaseError, UsageError
@@ -19,7 +19,7 @@ from ..postgresql.connection import connect, values
 from ..postgresql.own import own_mark
 from ..stream.other_tools import MENDABLE
 from ..verify.contents import Contents
-from ..verify.proof import prove
+from ..verify.proof import note, prove
 
 #: tables that a line names
 _NAMED = 5
@@ -134,7 +134,7 @@ def _adopt(
 ) -> None:
     contents = Contents()
     try:
-        proven = prove(job, backup, contents)
+        proven = prove(job, backup, contents, anew=True)
         if compared := _whose(job, backup, contents, live, backup_is_named):
             result["compared"].append(compared)
     except (BadBackupError, UsageError, DatabaseError) as error:
@@ -153,9 +153,7 @@ def _adopt(
     result["changed"] = True
     result["adopted"].append(str(backup.name))
     if not job.check:
-        job.store.put(
-            backup.layout.manifest(backup.name), manifest.dump(proven), "application/json"
-        )
+        note(job, backup, proven)
         job.progress.step(f"{job.database}: adopted {backup.name}")
 
 

@@ -23,6 +23,7 @@ from ..postgresql.facts import ServerFacts
 from ..s3.store import Unreadable
 from ..stream import codec
 from ..text import printable
+from ..verify.saved_roles import AlteredRolesError, saved_roles
 from .globals_file import Globals, read
 from .globals_words import GlobalsUnfit
 from .role_statements import (
@@ -39,8 +40,8 @@ from .role_statements import (
 _SUPERUSER_ONLY = ("SUPERUSER", "REPLICATION", "BYPASSRLS")
 #: attributes that reach beyond a role's own databases
 _POWER = ("SUPERUSER", "REPLICATION", "BYPASSRLS", "CREATEROLE")
-#: bytes of the file, packed and unpacked, at most: some eighty thousand roles
-_MOST_PACKED, _MOST_UNPACKED = 8 * 1024 * 1024, 16 * 1024 * 1024
+#: bytes of the file, unpacked, at most
+_MOST_UNPACKED = 16 * 1024 * 1024
 #: so many times its packed size it may unpack to, once it is larger than a small one
 _MOST_RATIO, _SMALL = 200, 1024 * 1024
 #: roles that a message names
@@ -62,14 +63,12 @@ def missing(connection: psycopg.Connection, wanted: Sequence[str]) -> list[str]:
 def read_globals(job: Job, backup: Backup) -> Globals:
     """What pg_dumpall wrote beside the backup; nothing where there is nothing.
 
-    :raises BadBackupError: it is not what pg_dumpall writes, or larger than that ever is.
+    :raises BadBackupError: it is not what was uploaded, not what pg_dumpall writes, or larger than
+        that ever is.
     """
-    if backup.manifest is None or not backup.manifest.get("globals"):
-        return Globals()
-    # by its place, as a prune finds it: the key in a manifest may be that of any object
     key = backup.layout.globals(backup.name)
+    data = saved_roles(job, backup)
     try:
-        data = job.store.get(key, _MOST_PACKED)
         return Globals() if data is None else read(_unpacked(job, key, data))
     except (GlobalsUnfit, UnicodeDecodeError) as error:
         raise BadBackupError(f"Failed to read {key}: {error}", "") from None
@@ -110,6 +109,7 @@ def prepare(
 ) -> Preparation:
     """How the missing roles ``wanted`` can be made again; nothing is done yet.
 
+    :raises AlteredRolesError: they are others than were saved.
     :raises DatabaseError: nobody saved them, or we may not; the hint has the statements to run by
         hand.
     """
@@ -118,6 +118,8 @@ def prepare(
     by_hand, user = _by_hand(connection, wanted), connection.info.user
     try:
         found = read_globals(job, backup)
+    except AlteredRolesError:
+        raise  # making them by hand would help, and that backup is not to be trusted
     except Unreadable as error:
         raise _unreadable(wanted, by_hand, error) from None
     saved = {said.role for said in found.statements if isinstance(said, CreateRole)}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import threading
 from typing import IO, cast
 
 from ..errors import StoreError
+from ..settings import MOST_PART_BYTES
 from .client import md5
 from .errors import Stopped
 
@@ -16,7 +18,7 @@ MIB = 1024 * 1024
 PART_BYTES = 8 * MIB
 #: bytes of all buffers of one upload together: wanted, and never exceeded
 BUFFER_BYTES = 64 * MIB
-MOST_BUFFER_BYTES = 96 * MIB
+MOST_BUFFER_BYTES = MOST_PART_BYTES
 #: parts in flight at most: enough to hide a store's latency, few enough for a small store
 MOST_WORKERS = 3
 #: room for a stream that grows beyond what was expected
@@ -74,6 +76,10 @@ class PartBody:
 
     def md5(self) -> bytes:
         return md5(self._view)
+
+    def sha256(self) -> str:
+        """Hexadecimal."""
+        return hashlib.sha256(self._view).hexdigest()
 
     def from_start(self) -> IO[bytes]:
         """Itself, for a request: an attempt before may have read some of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import threading
@@ -19,6 +20,14 @@ from .parts import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PartBody, plan_parts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One of the pieces that an object was sent in: its bytes, and their SHA-256 (hexadecimal)."""
+
+    bytes: int
+    sha256: str
 
 
 class Upload:
@@ -44,6 +53,7 @@ class Upload:
         self._begun = self._finishing = self._ended = False
         self._before: StoredObject | None = None
         self._etags: dict[int, str] = {}
+        self._parts: dict[int, Part] = {}
         self._number = 0
         # shared with the threads, under _changed
         self._changed = signals.Condition()
@@ -58,6 +68,15 @@ class Upload:
     def sha256(self) -> str:
         """Hexadecimal SHA-256 of everything written so far."""
         return self._hash.hexdigest()
+
+    @property
+    def parts(self) -> list[Part]:
+        """The pieces of the whole object, in order, once it is complete; one that was sent by a
+        single request is one piece, an empty one none.
+        """
+        if self._upload_id:
+            return [self._parts[number] for number in sorted(self._parts)]
+        return [Part(self.bytes, self.sha256)] if self.bytes else []
 
     def __enter__(self) -> Upload:
         return self
@@ -262,6 +281,8 @@ class Upload:
         try:
             with self._failure:
                 digest = content_md5(body.md5())
+                # before it is sent: what the store gives back is held against what was made here
+                self._parts[number] = Part(length, body.sha256())
                 answer = self.s3.call(
                     f"upload part {number} of {self.key}",
                     lambda client: client.upload_part(

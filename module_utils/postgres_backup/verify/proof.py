@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
-from ..catalog import manifest
+from ..catalog import manifest, proofs
 from ..catalog.backups import Backup
-from ..catalog.manifest import Manifest, Proof
+from ..catalog.manifest import Manifest
 from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError
 from ..findings import Finding, finding
@@ -14,7 +15,9 @@ from ..job import Job
 from ..stream.inspector import Inspector, Report
 from ..stream.other_tools import HINTS, rows_alone
 from .contents import Contents
+from .pieces import Cutter
 from .reader import BackupReader
+from .saved_roles import saved_roles
 
 
 def require_whole(backup: Backup, report: Report) -> None:
@@ -58,31 +61,51 @@ def _wrong(findings: Sequence[Finding]) -> str:
     return "is cut: the end of the dump is missing"
 
 
-def prove(job: Job, backup: Backup, contents: Contents | None = None) -> Manifest:
-    """The manifest of a backup that was read to its end, with this proof added; a new one where it
-    had none.
+def prove(
+    job: Job, backup: Backup, contents: Contents | None = None, anew: bool = False
+) -> Manifest:
+    """The manifest of a backup that was read to its end; a new one where it had none.
 
     :param contents: gets to know whose dump it is.
-    :raises BadBackupError: it is not whole.
+    :param anew: it will be written again, so it is to be as those of today, with pieces.
+    :raises BadBackupError: it is not whole, or the roles beside it are not what was saved.
     """
     job.progress.phase(f"reading {backup.name}")
     inspector = contents or Inspector()
-    reader = BackupReader(job, backup)
+    known = backup.manifest
+    uncut = known is None or (anew and "parts" not in known)
+    cutter = Cutter(backup.bytes) if uncut else None
+    reader = BackupReader(job, backup, cutter=cutter)
     reader.feed(inspector.feed, lambda: inspector.current_table)
     if contents:
         contents.archive(reader.head)
     report = inspector.finish()
     require_whole(backup, report)
+    saved_roles(job, backup)
     if inspector.rows_alone:
         raise rows_alone(inspector.rows_alone)
-    proof: Proof = {
-        "kind": "verify",
-        "at": format_timestamp(utc_now()),
-        "by": job.settings.server_name,
-    }
-    known = backup.manifest or _manifest_of(backup, job.database, report, reader.sha256)
-    others = [other for other in known.get("proofs", []) if other["kind"] != "verify"]
-    return {**known, "proofs": [*others, proof]}
+    if known and not anew:
+        return known
+    described = known or _manifest_of(backup, job.database, report, reader.sha256)
+    described = {**described, "schema": manifest.SCHEMA}
+    described.pop("proofs", None)
+    if cutter and (parts := cutter.parts()) is not None:
+        described["parts"] = parts
+    return described
+
+
+def note(job: Job, backup: Backup, described: Manifest) -> None:
+    """Write down that a backup was read to its end; before that its manifest, where it is another
+    than the one that lies there.
+
+    :param described: from :func:`prove`.
+    """
+    sha256 = backup.manifest_sha256
+    if described != backup.manifest:
+        data = manifest.dump(described)
+        sha256 = hashlib.sha256(data).hexdigest()
+        job.store.put(backup.layout.manifest(backup.name), data, "application/json")
+    proofs.write(job.store, backup.layout, backup.name, described, sha256, "read", utc_now())
 
 
 def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> Manifest:
@@ -114,5 +137,4 @@ def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> 
         "rows": sum(table["rows"] for table in tables.values()),
         "large_objects": report.large_objects,
         "tables": tables,
-        "proofs": [],
     }

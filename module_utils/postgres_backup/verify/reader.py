@@ -1,5 +1,5 @@
-"""A backup on its way back: S3 -> decrypt -> decompress -> plain dump, and the check that all of it
-was as the manifest says.
+"""A backup on its way back: S3 -> check -> decrypt -> decompress -> plain dump; and at the end the
+check that all of it was as the manifest says.
 """
 
 from __future__ import annotations
@@ -16,18 +16,29 @@ from ..postgresql.pg_dump import ArchiveDamagedError, ArchiveReader
 from ..postgresql.programs import Programs
 from ..stream import codec
 from ..stream.other_tools import ARCHIVE, Content, archive_head, unwrapped
+from .pieces import Cutter, checked
 
 
 class BackupReader:
     """The stream of one backup. It is read as what it is, for a script may have named it otherwise.
 
+    Where the manifest names the pieces of the object, no byte is used before its piece is whole and
+    right.
+
     :param tools: whose pg_restore turns an archive into a plain dump; None: they are looked for
         where one comes.
+    :param cutter: cuts the object into pieces as it passes, where the manifest names none.
     :raises UsageError: it is encrypted, and the job has no key.
     """
 
-    def __init__(self, job: Job, backup: Backup, tools: Programs | None = None) -> None:
-        self.job, self.backup, self._tools = job, backup, tools
+    def __init__(
+        self,
+        job: Job,
+        backup: Backup,
+        tools: Programs | None = None,
+        cutter: Cutter | None = None,
+    ) -> None:
+        self.job, self.backup, self._tools, self._cutter = job, backup, tools, cutter
         #: of the object, once all of it was read
         self.sha256 = ""
         #: the first bytes of an archive; empty for a plain dump
@@ -41,7 +52,7 @@ class BackupReader:
         :raises BadBackupError: it is not.
         """
         with self.job.store.download(self.backup.key, self.backup.bytes) as download:
-            self._content(download)
+            self._content(self._checked(download))
 
     def feed(self, sink: Callable[[bytes], object], table: Callable[[], str] = str) -> None:
         """Give the whole plain dump to ``sink``, chunk by chunk, then compare size and hash with
@@ -86,9 +97,15 @@ class BackupReader:
 
     def _packed(self, table: Callable[[], str]) -> Iterator[bytes]:
         with self.job.store.download(self.backup.key, self.backup.bytes) as self._download:
-            for chunk in self._download:
+            for chunk in self._checked(self._download):
                 yield chunk
                 self.job.progress.advance(len(chunk), table)
+
+    def _checked(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+        parts = self.backup.manifest.get("parts") if self.backup.manifest else None
+        if parts is not None:
+            return checked(chunks, parts, str(self.backup.name))
+        return self._cutter.passed(chunks) if self._cutter else chunks
 
     def _check(self) -> None:
         self.sha256 = self._download.sha256

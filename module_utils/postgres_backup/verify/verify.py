@@ -1,5 +1,5 @@
-"""Read a backup to its end and say whether it is what its manifest says; for one without a readable
-manifest, write it.
+"""Read a backup to its end and say whether it is what its manifest says, and write that down; for
+one without a readable manifest, write that too.
 """
 
 from __future__ import annotations
@@ -7,14 +7,13 @@ from __future__ import annotations
 import time
 from typing import TypedDict
 
-from ..catalog import manifest
 from ..catalog.backups import LATEST, Backup, Catalog
 from ..errors import BadBackupError
 from ..findings import Finding, finding
 from ..job import Job
 from ..postgresql.own import own_mark
 from ..text import human_seconds
-from .proof import prove
+from .proof import note, prove
 
 #: what is wrong with a backup that can be read to its end all the same
 _READABLE = ("MANIFEST_DAMAGED", "TABLES_REWRITTEN")
@@ -55,8 +54,7 @@ def verify_backup(job: Job, backup: str) -> Verified:
         )
     proven = prove(job, chosen)
     if not job.check:
-        key = chosen.layout.manifest(chosen.name)
-        job.store.put(key, manifest.dump(proven), "application/json")
+        note(job, chosen, proven)
     result: Verified = {
         "changed": not chosen.proven,
         "backup": str(chosen.name),

@@ -125,7 +125,7 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(
         "FROM pg_database WHERE datname = current_database()",
         sample_database.name,
     )[0]
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert found["name"] == taken["backup"]
     assert (found["database"], found["server"]["name"]) == (sample_database.name, "test-server")
     assert (
@@ -151,6 +151,9 @@ def test_the_manifest_is_true_and_stock_tools_restore_it(
         == (taken["bytes"], taken["dump_bytes"])
     )
     assert found["sha256"] == hashlib.sha256(packed).hexdigest() == taken["sha256"]
+    assert found["parts"] == [{"bytes": len(packed), "sha256": found["sha256"]}]
+    roles = s3_client.get_object(Bucket=bucket, Key=found["globals"]["key"])["Body"].read()
+    assert found["globals"]["sha256"] == hashlib.sha256(roles).hexdigest()
     assert found["dump_sha256"] == hashlib.sha256(plain).hexdigest()
     assert {e["name"]: e["version"] for e in found["extensions"]} == dict(
         server.execute("SELECT extname, extversion FROM pg_extension", sample_database.name)

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from postgres_backup.backup.prune import prune_backups
+from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.errors import PostgresBackupError, StoreError
+from postgres_backup.health import status
 from postgres_backup.job import Job
 from tests.integration import engine
 from tests.services.proxy import FaultProxy, ShiftedClock
@@ -64,7 +66,7 @@ def test_what_is_not_ours_stays_whatever_its_age(config, ten, s3_client, bucket)
     engine.forge(s3_client, bucket, days_ago(100), server="other-server")
     engine.forge(s3_client, bucket, days_ago(101), database="crm_test")
     engine.forge(s3_client, bucket, days_ago(102), with_manifest=False)
-    engine.forge(s3_client, bucket, days_ago(103), change={"schema": 2})
+    engine.forge(s3_client, bucket, days_ago(103), change={"schema": 3})
     engine.forge(s3_client, bucket, days_ago(104), server="TEST-SERVER")
     engine.forge(s3_client, bucket, days_ago(105), prefix="postgres-backup-test")
     engine.forge(s3_client, bucket, days_ago(106), change={"server": {}})
@@ -210,3 +212,50 @@ def test_a_lock_is_held_while_pruning(config, ten, s3_client, bucket):
     with lock.hold(config.settings, "crm", "restore"):
         engine.failed_well(engine.run(config.path, "prune"), 3, "restore since")
     assert len(engine.keys(s3_client, bucket)) == 30
+
+
+def test_proofs_go_with_their_backup_and_two_newer_ones_are_enough(config, s3_client, bucket):
+    """What is left of a prune that was cut short goes too, and nothing of anybody else."""
+    layout = Layout("postgres-backup")
+    kept, gone = BackupName(days_ago(1)), BackupName(days_ago(30))
+    lost, others = BackupName(days_ago(31)), BackupName(days_ago(32))
+    engine.forge(s3_client, bucket, kept.taken_at)
+    engine.forge(s3_client, bucket, gone.taken_at)
+
+    def forge_proof(name: BackupName, of: BackupName, days: float, **change: object) -> str:
+        key = layout.manifest(of)
+        data = s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return engine.forge_proof(s3_client, bucket, layout, name, days_ago(days), data, **change)
+
+    newest = [forge_proof(kept, kept, 0.1), forge_proof(kept, kept, 0.2)]
+    old = [forge_proof(kept, kept, 0.3), forge_proof(kept, kept, 0.4)]
+    not_counted = [forge_proof(kept, kept, 0.5, manifest_sha256="0" * 64)]
+    odd = [layout.proof(kept, days_ago(0.6)), layout.proof(kept, days_ago(0.7))]
+    s3_client.put_object(Bucket=bucket, Key=odd[0], Body=b"{")
+    s3_client.put_object(Bucket=bucket, Key=odd[1], Body=b"x" * 100_000)
+    with_it = [forge_proof(gone, gone, 20), layout.proof(gone, days_ago(19))]
+    s3_client.put_object(Bucket=bucket, Key=with_it[1], Body=b"")
+    left = [forge_proof(lost, kept, 21)]
+    elses = [
+        forge_proof(others, kept, 22, server="other-server"),
+        forge_proof(others, kept, 23, database="crm_test"),
+        forge_proof(others, kept, 24, backup=str(kept)),
+        "postgres-backup/proofs/note.txt",
+        "postgres-backup/proofs/postgres-backup-2020-01-01_00-00-00-2020-01-01_00-00-00.json",
+    ]
+    for key in elses[-2:]:
+        s3_client.put_object(Bucket=bucket, Key=key, Body=b"[]")
+    everything = {*newest, *old, *not_counted, *odd, *with_it, *left, *elses}
+    proofs = "postgres-backup/proofs/"
+    assert set(engine.keys(s3_client, bucket, proofs)) == everything
+    told = status.status(config.settings)["findings"]
+    unread = [found["message"] for found in told if found["code"] == "PROOF_UNREADABLE"]
+    assert [any(key in message for message in unread) for key in odd] == [True, True]
+    assert prune_backups(Job(config.settings, check=True))["changed"]
+    assert set(engine.keys(s3_client, bucket, proofs)) == everything
+    result = prune_backups(Job(config.settings), allow_many=True)
+    assert names_of(result["deleted"]) == [str(gone)]
+    assert set(engine.keys(s3_client, bucket, proofs)) == {*newest, *not_counted, *odd, *elses}
+    assert prune_backups(Job(config.settings))["changed"] is False
+    [line] = status.info(config.settings)["backups"]
+    assert (line["backup"], line["state"]) == (str(kept), "proven")

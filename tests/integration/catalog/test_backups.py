@@ -19,6 +19,7 @@ from postgres_backup.errors import StoreError, UsageError
 from postgres_backup.health import status
 from postgres_backup.s3.store import Store
 from tests.integration import engine
+from tests.services.proxy import FaultProxy
 
 NOW = datetime(2026, 1, 27, tzinfo=timezone.utc)
 
@@ -163,11 +164,11 @@ def test_more_objects_than_backups_ever_make_are_refused(config, s3_client, buck
 
 
 def test_a_manifest_of_a_newer_program_is_left_alone(config, s3_client, bucket):
-    newer = engine.forge(s3_client, bucket, days_ago(1), change={"schema": 2})
+    newer = engine.forge(s3_client, bucket, days_ago(1), change={"schema": 3})
     found = catalog(config).resolve(newer)
     assert (found.problem_code, found.ours) == ("MANIFEST_NEWER", False)
     done = engine.run(config.path, "verify", newer)
-    engine.failed_well(done, 4, "schema 2", "MANIFEST_NEWER")
+    engine.failed_well(done, 4, "schema 3", "MANIFEST_NEWER")
 
 
 def test_an_object_that_is_not_the_one_of_its_manifest(config, s3_client, bucket):
@@ -271,3 +272,37 @@ def test_the_bucket_alone_is_enough(config, s3_client, bucket, new_config, s3, t
     assert [line["backup"] for line in after["backups"] if line["ours"]] == names
     pruned = engine.answer(engine.run(rebuilt.path, "prune", "--json"))
     assert [d["backup"] for d in pruned["deleted"]] == names[7:]
+
+
+def test_only_a_proof_of_this_backup_and_manifest_counts(config, s3, s3_client, bucket):
+    """Each proof is asked for once, and those of what is not there are not."""
+    names = [BackupName(days_ago(day)) for day in range(5)]
+    layout = Layout("postgres-backup")
+    for name in names:
+        engine.forge(s3_client, bucket, name.taken_at)
+
+    def data_of(name: BackupName) -> bytes:
+        return s3_client.get_object(Bucket=bucket, Key=layout.manifest(name))["Body"].read()
+
+    proven, of_another, of_another_manifest, odd, _ = names
+    at = days_ago(0)
+    place = (s3_client, bucket, layout)
+    engine.forge_proof(*place, proven, at, data_of(proven), kind="restored")
+    engine.forge_proof(*place, of_another, at, data_of(proven), backup=str(proven))
+    engine.forge_proof(*place, of_another_manifest, at, data_of(proven))
+    for number, body in enumerate([b"", b"[]", b"{}", b"null", b"x" * 20_000]):
+        key = layout.proof(odd, days_ago(0.1 * number))
+        s3_client.put_object(Bucket=bucket, Key=key, Body=body)
+    gone = BackupName(days_ago(9))
+    engine.forge_proof(*place, gone, at, data_of(proven), backup=str(gone))
+    with FaultProxy(s3.endpoint_url) as between:
+        config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        found = catalog(config).backups()
+        asked = [request for request in between.requests if "proofs" in request]
+    assert [backup.proven for backup in found] == [True, False, False, False, False]
+    assert [backup.state for backup in found] == ["proven", "good", "good", "good", "good"]
+    assert len(found[3].noted.unread) == 5
+    gets = [request for request in asked if "list-type" not in request]
+    assert len(gets) == len(set(gets)) == 8
+    assert not any(gone.stem in request for request in gets)
+    assert len(asked) - len(gets) == 2, "a listing each, here and where they would lie"

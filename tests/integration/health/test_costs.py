@@ -76,7 +76,7 @@ def test_a_night_with_a_kit(counted, database, tmp_path):
             "bytes": 1,
             "sha256": "0" * 64,
         }
-        store.put(f"postgres-backup/kit/{name}.json", manifest.dump(facts))
+        store.put(f"postgres-backup/kit/{name}.json", manifest.dump_kit(facts))
     between.requests.clear()
     found = run_night(settings, Progress())
     asked = len(between.requests)

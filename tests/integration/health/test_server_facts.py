@@ -104,7 +104,7 @@ def test_facts_of_a_server_that_backed_up_failed_and_restored(config, filled, s3
     ]  # newest first, and only what is ours
     assert [line["keep"] for line in one["backups"]] == [True, True, False]
     assert one["going"] == [old]
-    assert one["backups"][1]["proofs"][0]["kind"] == "verify"
+    assert one["backups"][1]["proofs"][0]["kind"] == "read"
     assert {key: one["backups"][0][key] for key in ("bytes", "dump_bytes", "rows")} == {
         key: taken[key] for key in ("bytes", "dump_bytes", "rows")
     }

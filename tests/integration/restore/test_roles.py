@@ -14,6 +14,7 @@ from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import BadBackupError, DatabaseError
 from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
+from postgres_backup.verify.verify import verify_backup
 from tests import hostile
 from tests.conftest import Database
 from tests.integration import engine
@@ -257,8 +258,22 @@ def test_saved_roles_are_read_and_never_run(office, cluster, s3_client, bucket):
     saved = gzip.decompress(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
     body = gzip.compress(saved + hostile.HOSTILE_GLOBALS.encode())
     s3_client.put_object(Bucket=bucket, Key=key, Body=body)
-    forge(s3_client, bucket, taken, lambda known: known["roles"].append("evil"))
     lose(cluster, "clerk")
+    before = databases_of(cluster), roles_of(cluster)
+    for perform in (restore_database, verify_backup):
+        with pytest.raises(BadBackupError, match="are not those that were uploaded") as caught:
+            perform(Job(office.settings), "latest")
+        assert key in caught.value.message
+        assert [found["code"] for found in caught.value.findings] == ["OBJECT_ALTERED"]
+    assert caught.value.exit_status == 4
+    assert (databases_of(cluster), roles_of(cluster)) == before
+
+    def unknown_hash(known) -> None:
+        """As in manifests of version 0.1.0."""
+        known["roles"].append("evil")
+        known["globals"].pop("sha256")
+
+    forge(s3_client, bucket, taken, unknown_hash)
     planned = restore_database(Job(office.settings, check=True), "latest")
     told = {found["code"]: found["message"] for found in planned["findings"]}
     for power in ("evil (SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS"):
@@ -303,6 +318,7 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(office, cluster, s3
     taken = create_backup(Job(office.settings))
     body = gzip.compress(b"\n" * 150_000_000, 1)
     s3_client.put_object(Bucket=bucket, Key=globals_key(taken), Body=body)
+    forge(s3_client, bucket, taken, lambda known: known["globals"].pop("sha256"))
     lose(cluster, "clerk")
     done = engine.measured(office, "restore", "latest", "--check", "--json")
     assert done["status"] == 1

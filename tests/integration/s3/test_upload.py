@@ -6,6 +6,7 @@ What was stored is looked at with another client (plain boto3).
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import secrets
@@ -22,9 +23,24 @@ from postgres_backup.errors import StoreError
 from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3 import errors
 from postgres_backup.s3.errors import Refused
+from postgres_backup.s3.upload import Part
 from tests.integration.s3.places import MIB, PART, bytes_of, place_at, written
 from tests.services.brief import BriefSeaweedFS
 from tests.waiting import wait_for
+
+
+def pieces_of(data: bytes, sizes: list[int]) -> list[Part]:
+    """The pieces of these sizes, their hashes reckoned anew."""
+    ends = list(itertools.accumulate(sizes))
+    assert not ends or ends[-1] == len(data)
+    cut = zip([0, *ends], ends, strict=False)
+    return [Part(to - at, hashlib.sha256(data[at:to]).hexdigest()) for at, to in cut]
+
+
+def require_parts(upload, place) -> None:
+    """What an upload says of its parts is true of what the store has."""
+    data = place.content("one")
+    assert upload.parts == pieces_of(data, [part.bytes for part in upload.parts])
 
 
 @pytest.mark.parametrize("size", [0, PART, 2 * PART + 3])
@@ -41,6 +57,8 @@ def test_what_is_uploaded_is_what_others_read(anywhere, size):
     )
     assert hashlib.sha256(anywhere.content("backups/one.sql.gz")).hexdigest() == digest
     assert ("-" in stored.etag) == (size > PART), "in parts where it has several, else in one"
+    assert [part.bytes for part in upload.parts] == {0: [], PART: [PART]}.get(size, [PART, PART, 3])
+    assert upload.parts == pieces_of(bytes_of(size), [part.bytes for part in upload.parts])
     download = store.download("backups/one.sql.gz", size)
     assert b"".join(download) == bytes_of(size)
     assert (download.bytes, download.total, download.sha256) == (size, size, digest)
@@ -121,6 +139,7 @@ def test_parts_are_equal_and_as_planned(place, monkeypatch):
         upload.complete()
     assert upload.plan.part_bytes == 9 * MIB
     assert sorted(sent) == [6 * MIB + 5, 9 * MIB, 9 * MIB]
+    require_parts(upload, place)
 
 
 def test_a_stream_that_outgrows_its_plan_gets_larger_parts_at_the_end(place):
@@ -130,6 +149,8 @@ def test_a_stream_that_outgrows_its_plan_gets_larger_parts_at_the_end(place):
         digest = written(upload, size)
         upload.complete()
     assert hashlib.sha256(place.content("one")).hexdigest() == digest
+    require_parts(upload, place)
+    assert len({part.bytes for part in upload.parts}) == 3, "of 8, of 16, and the last"
 
 
 def test_a_stream_that_no_growing_helps_is_refused_and_leaves_nothing(place):
@@ -159,6 +180,7 @@ def test_a_link_that_breaks_during_an_upload(behind, proxy, place, kind):
         upload.complete()
     assert [fault.done for fault in faults] == [1, 1]
     assert hashlib.sha256(place.content("one")).hexdigest() == digest
+    require_parts(upload, place)
     assert place.unfinished() == []
 
 

@@ -13,6 +13,7 @@ from postgres_backup.job import Job
 from postgres_backup.postgresql.facts import DatabaseFacts, Extension, Grant, ServerFacts
 from postgres_backup.postgresql.requirements import RemoteView, Requirement, Requirements
 from postgres_backup.s3.client import StoredObject
+from postgres_backup.s3.upload import Part
 from postgres_backup.settings import Settings
 from postgres_backup.stream.inspector import Report, TableFacts
 
@@ -36,7 +37,8 @@ TAKEN = Taken(
     ),
     stored=StoredObject("p/x", 500, AT, "etag"),
     sha256="e" * 64,
-    globals={"key": "p/globals/x", "bytes": 20, "passwords": True},
+    parts=[Part(300, "f" * 64), Part(200, "0" * 64)],
+    globals={"key": "p/globals/x", "bytes": 20, "sha256": "1" * 64, "passwords": True},
     requirements=Requirements(
         "postgres",
         (Requirement("event trigger e", "superuser"), Requirement("table t", "member", "other")),
@@ -57,7 +59,11 @@ def test_it_names_the_backup_its_numbers_and_its_owner():
         {"role": "", "privilege": "CONNECT", "grantable": False, "grantor": "owner"}
     ]
     assert made["extensions"] == [{"name": "citext", "version": "1.6", "schema": "public"}]
-    assert (made["encryption"], made["partial"], made["proofs"]) == (None, "", [])
+    assert (made["encryption"], made["partial"]) == (None, "")
+    assert made["parts"] == [
+        {"bytes": 300, "sha256": "f" * 64},
+        {"bytes": 200, "sha256": "0" * 64},
+    ]
     assert made["roles"] == ["postgres"]
     assert made["rights"] == [
         {"object": "event trigger e", "takes": "superuser", "role": ""},
@@ -66,7 +72,7 @@ def test_it_names_the_backup_its_numbers_and_its_owner():
     assert (made["subscriptions"], made["remote_views"]) == (
         ["s"], [{"view": "public.m", "servers": ["far"]}],
     )  # fmt: skip
-    assert manifest.parse(manifest.dump(made), "key") == {"schema": 1} | made
+    assert manifest.parse(manifest.dump(made), "key") == {"schema": 2} | made
 
 
 def test_rights_that_were_never_changed_and_whom_it_is_encrypted_for():

@@ -33,6 +33,7 @@ FULL = json.loads(OF_VERSION_0_1_0[0].read_bytes()) | {
     "settings": [{"role": "", "setting": "work_mem=7MB"}],
     "privileges": [{"role": "", "privilege": "CONNECT", "grantable": False, "grantor": "postgres"}],
     "encryption": {"kind": "age", "recipients": ["age1x"]},
+    "parts": [{"bytes": json.loads(OF_VERSION_0_1_0[0].read_bytes())["bytes"], "sha256": "0" * 64}],
     "proofs": [{"kind": "verify", "at": "2026-11-28T08:00:00Z", "by": "school-db"}],
 }
 EVENT = {

@@ -23,7 +23,7 @@ WHOLE = {
 
 def test_what_is_written_reads_back():
     data = manifest.dump(WHOLE)
-    assert manifest.parse(data, "m.json") == {"schema": 1} | WHOLE
+    assert manifest.parse(data, "m.json") == {"schema": 2} | WHOLE
     assert data == manifest.dump(dict(WHOLE))
     assert "Ж".encode() in data
 
@@ -57,6 +57,45 @@ def test_a_newer_one_asks_for_a_newer_program():
     with pytest.raises(BadBackupError) as caught:
         manifest.parse(newer, "m.json")
     assert [f["code"] for f in caught.value.findings] == ["MANIFEST_NEWER"]
+
+
+PART = {"bytes": 5, "sha256": "2" * 64}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_parts_are_of_the_object(version):
+    whole = WHOLE | {"schema": version, "parts": [PART, PART]}
+    assert manifest.parse(manifest.dump(whole), "m.json") == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"parts": [PART]}, "its parts are not as many bytes as the object"),
+        ({"parts": [PART] * 3}, "its parts are not as many bytes as the object"),
+        ({"parts": []}, "its parts are not as many bytes as the object"),
+        ({"parts": [PART | {"bytes": 0}, PART, PART]}, r"parts\.0\.bytes: it is out of range"),
+        ({"parts": [PART | {"bytes": -5}, PART]}, r"parts\.0\.bytes: it is out of range"),
+        ({"parts": [PART | {"bytes": (96 << 20) + 1}]}, r"parts\.0\.bytes: it is out of range"),
+        ({"parts": [PART | {"sha256": "2" * 63}, PART]}, r"parts\.0\.sha256: it is no SHA-256"),
+        ({"parts": [PART, {"bytes": 5}]}, r"parts\.1\.sha256: it is not there"),
+        ({"parts": None}, "parts: it is no list"),
+        ({"parts": [PART] * 10_001}, "parts: it has more than 10000 entries"),
+        ({"globals": {"key": "k", "sha256": ""}}, r"globals\.sha256: it is no SHA-256"),
+    ],
+)
+def test_parts_and_the_hash_of_the_roles_are_looked_at(change, why):
+    with pytest.raises(BadBackupError, match=why) as caught:
+        manifest.parse(manifest.dump(WHOLE | change), "m.json")
+    assert [f["code"] for f in caught.value.findings] == ["MANIFEST_DAMAGED"]
+
+
+def test_a_kit_keeps_its_schema():
+    kit = {"server": {"name": "db1"}, "bytes": 1, "sha256": "0" * 64}
+    data = manifest.dump_kit(kit)
+    assert manifest.parse_kit(data, "k.json") == {"schema": 1} | kit
+    with pytest.raises(BadBackupError, match="has schema 2; this program reads 1"):
+        manifest.parse_kit(data.replace(b'"schema": 1', b'"schema": 2'), "k.json")
 
 
 def record(rows: int = 1, sha256: str = "a") -> dict:

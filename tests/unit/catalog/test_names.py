@@ -104,3 +104,11 @@ def test_two_databases_never_share_a_root_and_none_escapes_the_prefix(one, other
     assert (first == second) == (one == other)
     assert not first.startswith(second) or one == other
     assert first.count("/") == 2
+
+
+def test_proofs_lie_beside_their_backup():
+    layout, name = Layout("postgres-backup"), BackupName(NIGHT, ".dump", encrypted=True)
+    assert layout.proof(name, NIGHT) == (
+        "postgres-backup/proofs/postgres-backup-2026-01-27_00-00-00-2026-01-27_00-00-00.json"
+    )
+    assert Layout("p", "proofs").root == "p/%70roofs/"

@@ -1,0 +1,157 @@
+"""Proofs: that somebody read a backup to its end, or restored it, and that it was what its manifest
+says. Each is a small object of its own, ``proofs/<backup>-<time>.json``, because a manifest is
+written once.
+
+A proof names the SHA-256 of the manifest, and counts for no other one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Literal, TypedDict
+
+from ..clock import format_timestamp
+from ..errors import PostgresBackupError
+from ..s3.store import Store
+from ..text import printable
+from .kinds import Moment, OneOf, Sha256, Text
+from .manifest import Manifest, Proof
+from .names import BackupName, Layout
+from .reader import Unfit, fitted, load
+
+#: how it was proven: every byte was read and compared; or loaded into a server too
+Kind = Literal["read", "restored"]
+#: of one backup, the newest that stay
+KEPT = 2
+#: of one backup, the newest that are looked at
+_MOST_LOOKED_AT = 8
+#: objects under ``proofs/`` that a listing goes through
+_MOST_PROOFS = 500_000
+_MOST_BYTES = 16 * 1024
+_TIME = r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}"
+_KEY = re.compile(rf"(?P<stem>postgres-backup-{_TIME})-{_TIME}\.json", re.ASCII)
+
+
+class ProofRecord(TypedDict):
+    """A proof as it lies in the bucket; ``by``: the server that did it."""
+
+    backup: Annotated[str, Text(255)]
+    database: Annotated[str, Text(255)]
+    #: the backup's, as its manifest says
+    server: Annotated[str, Text(1000)]
+    kind: Annotated[str, OneOf("read", "restored")]
+    at: Annotated[str, Moment()]
+    by: Annotated[str, Text(1000)]
+    manifest_sha256: Annotated[str, Sha256()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Noted:
+    """The proofs that lie beside one backup, whether they count or not.
+
+    :param keys: of all of them.
+    :param read: those that could be read, each with its key, newest first.
+    :param unread: why others could not.
+    """
+
+    keys: tuple[str, ...] = ()
+    read: tuple[tuple[str, ProofRecord], ...] = ()
+    unread: tuple[str, ...] = ()
+
+    def counting(self, name: BackupName, manifest_sha256: str) -> Noted:
+        """Those that prove this backup with this manifest."""
+        return dataclasses.replace(
+            self,
+            read=tuple(
+                (key, record)
+                for key, record in self.read
+                if record["backup"] == str(name) and record["manifest_sha256"] == manifest_sha256
+            ),
+        )
+
+    @property
+    def proofs(self) -> list[Proof]:
+        """As they once stood in manifests, newest last."""
+        return [
+            {"kind": record["kind"], "at": record["at"], "by": record["by"]}
+            for _, record in reversed(self.read)
+        ]
+
+
+def listed(store: Store, layout: Layout) -> dict[str, list[str]]:
+    """The keys under ``proofs/``, newest first, by the stem of the backup that they are of."""
+    found: dict[str, list[str]] = {}
+    folder = f"{layout.root}proofs/"
+    for item in store.list(folder, most=_MOST_PROOFS):
+        if match := _KEY.fullmatch(item.key[len(folder) :]):
+            found.setdefault(match["stem"], []).insert(0, item.key)
+    return found
+
+
+def look(
+    store: Store, keys: Mapping[str, Sequence[str]], stems: Collection[str]
+) -> dict[str, Noted]:
+    """What the proofs of these backups say, by stem; one request each."""
+    wanted = {key for stem in stems for key in keys.get(stem, ())[:_MOST_LOOKED_AT]}
+    answers = dict(store.get_many(wanted, _parsed, _MOST_BYTES))
+    noted = {}
+    for stem in stems & keys.keys():
+        found = [(key, answers[key]) for key in keys[stem] if key in answers]
+        read = [(key, one) for key, one in found if isinstance(one, dict)]
+        read.sort(key=lambda pair: (pair[1]["at"], pair[0]), reverse=True)
+        unread = tuple(why for _, why in found if isinstance(why, str))
+        noted[stem] = Noted(tuple(keys[stem]), tuple(read), unread)
+    return noted
+
+
+def _parsed(
+    key: str, data: bytes | PostgresBackupError | None
+) -> tuple[str, ProofRecord | str | None]:
+    """A key with its proof, with why it cannot be read, or with None where it has gone."""
+    if data is None:
+        return key, None
+    if isinstance(data, PostgresBackupError):
+        return key, f"{key} cannot be read: {data.message}"
+    try:
+        return key, fitted(load(data, _MOST_BYTES), ProofRecord)
+    except Unfit as error:
+        return key, f"{key} cannot be read: {printable(str(error))}"
+
+
+def read_one(store: Store, key: str) -> ProofRecord | None:
+    """One proof; None where it cannot be read."""
+    [(_, found)] = store.get_many([key], _parsed, _MOST_BYTES)
+    return found if isinstance(found, dict) else None
+
+
+def write(
+    store: Store,
+    layout: Layout,
+    name: BackupName,
+    manifest: Manifest,
+    manifest_sha256: str,
+    kind: Kind,
+    at: datetime,
+) -> str:
+    """Write down that a backup was proven; the key.
+
+    :param manifest: with which it was compared, and its SHA-256 as it lies in the bucket.
+    :raises StoreError: it could not be written.
+    """
+    record: ProofRecord = {
+        "backup": str(name),
+        "database": manifest["database"],
+        "server": manifest["server"].get("name", ""),
+        "kind": kind,
+        "at": format_timestamp(at),
+        "by": store.settings.server_name,
+        "manifest_sha256": manifest_sha256,
+    }
+    key = layout.proof(name, at)
+    body = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    store.put(key, body.encode(errors="backslashreplace"), "application/json")
+    return key

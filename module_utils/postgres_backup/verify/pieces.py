@@ -1,0 +1,90 @@
+"""An object piece by piece: none of its bytes is used before the piece that it is in is whole and
+has the hash that the manifest names. Pure.
+
+A hash of the whole comes too late: by then the statements of whoever altered it have run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..catalog.manifest import PartRecord
+from ..errors import BadBackupError
+from ..findings import finding
+from ..s3.parts import PART_BYTES
+from ..settings import MOST_PART_BYTES, S3_MAX_PARTS
+
+
+def checked(chunks: Iterable[bytes], parts: Sequence[PartRecord], name: str) -> Iterator[bytes]:
+    """The same chunks, those of a piece once all of it is here and is right.
+
+    At most one piece is held, and let go of chunk by chunk.
+
+    :param name: the backup's.
+    :raises BadBackupError: a piece is another than was uploaded, or something follows the last.
+        Nothing of that piece was handed on.
+    """
+    source, rest = iter(chunks), b""
+    for number, part in enumerate(parts, 1):
+        held: deque[bytes] = deque()
+        missing, digest = part["bytes"], hashlib.sha256()
+        while missing and (chunk := rest or next(source, None)) is not None:
+            taken, rest = chunk[:missing], chunk[missing:]
+            missing -= len(taken)
+            digest.update(taken)
+            held.append(taken)
+        if missing or digest.hexdigest() != part["sha256"]:
+            raise _altered(name, f"piece {number} of {len(parts)}")
+        while held:
+            yield held.popleft()
+    if rest or any(source):
+        raise _altered(name, "what follows its last piece")
+
+
+def _altered(name: str, what: str) -> BadBackupError:
+    return BadBackupError(
+        f"{name} is not the object that was uploaded: {what} is not what the manifest says, "
+        "and nothing of it was used",
+        "Restore another backup: postgres-backup list",
+        [finding("OBJECT_ALTERED", f"{what} is not what the manifest says")],
+    )
+
+
+class Cutter:
+    """Cuts an object that nobody has cut before, while it passes.
+
+    :param total: its bytes.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._part_bytes = max(PART_BYTES, -(-total // S3_MAX_PARTS))
+        self._parts: list[PartRecord] = []
+        self._bytes, self._hash = 0, hashlib.sha256()
+
+    def passed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same chunks."""
+        for chunk in chunks:
+            for at in range(0, len(chunk), self._part_bytes):
+                self._take(chunk[at : at + self._part_bytes])
+            yield chunk
+
+    def parts(self) -> list[PartRecord] | None:
+        """All of them, once the last chunk has passed; None where they were too large to hold."""
+        if self._part_bytes > MOST_PART_BYTES:
+            return None
+        return [*self._parts, self._cut()] if self._bytes else self._parts
+
+    def _take(self, data: bytes) -> None:
+        room = self._part_bytes - self._bytes
+        self._hash.update(data[:room])
+        self._bytes += len(data[:room])
+        if self._bytes == self._part_bytes:
+            self._parts.append(self._cut())
+            self._bytes, self._hash = 0, hashlib.sha256()
+        if len(data) > room:
+            self._take(data[room:])
+
+    def _cut(self) -> PartRecord:
+        return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
