@@ -58,6 +58,8 @@ class Call:
             tuple(self.params.get("identities", ())),
             self.check,
             self.progress,
+            self.params.get("trust_unsigned", False),
+            self.params.get("roles_with_power", False),
         )
 
 

@@ -22,6 +22,8 @@ class Job:
     :param identities: private age keys, for what is encrypted.
     :param check: say what would be done, and do nothing.
     :param progress: where each step is told.
+    :param trust_unsigned: what nobody trustworthy has signed is used all the same.
+    :param roles_with_power: roles of such a backup may get power over the server.
     """
 
     settings: Settings
@@ -29,6 +31,8 @@ class Job:
     identities: tuple[str, ...] = ()
     check: bool = False
     progress: Progress = dataclasses.field(default_factory=Progress)
+    trust_unsigned: bool = False
+    roles_with_power: bool = False
 
     @functools.cached_property
     def database(self) -> str:

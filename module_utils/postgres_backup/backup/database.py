@@ -14,7 +14,7 @@ from typing import TypedDict
 
 import psycopg
 
-from ..catalog import journal, manifest
+from ..catalog import journal, manifest, signed
 from ..catalog.backups import layout_for
 from ..catalog.manifest import GlobalsRecord
 from ..catalog.names import BackupName
@@ -148,7 +148,7 @@ class _Run:
         try:
             taken = self._take_again(place, tables, schema_only, written)
             described = manifest_of(job, taken, time.monotonic() - began)
-            job.store.put(place.manifest, manifest.dump(described), "application/json")
+            unsigned = signed.put(job.store, place.manifest, manifest.dump(described))
         except BaseException as error:
             self._take_back(error, written)
             raise
@@ -164,7 +164,7 @@ class _Run:
             "tables": len(described["tables"]),
             "seconds": round(time.monotonic() - began, 1),
             "sha256": taken.sha256,
-            "findings": list(taken.report.findings),
+            "findings": list(taken.report.findings) + unsigned,
         }
         if taken.rewritten:
             lost = manifest.may_lack_rows(taken.rewritten)

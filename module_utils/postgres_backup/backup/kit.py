@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from ..catalog import journal, manifest
+from ..catalog import journal, manifest, signed
 from ..catalog.kit_paths import MOST_BYTES, MOST_MEMBERS, most_unpacked
 from ..catalog.kits import Kit, findings_of, list_kits, manifest_key, root_of
 from ..catalog.names import Layout
@@ -89,9 +89,8 @@ def create_kit(job: Job) -> KitResult:
         )
         described = _save(job, result, counts, roots)
         described["started_at"], described["fell_short"] = format_timestamp(started), bool(short)
-        job.store.put(
-            manifest_key(job.settings, name), manifest.dump_kit(described), "application/json"
-        )
+        key = manifest_key(job.settings, name)
+        result["findings"] += signed.put(job.store, key, manifest.dump_kit(described))
         result["bytes"], result["sha256"] = described["bytes"], described["sha256"]
         result["seconds"] = round(time.monotonic() - began, 1)
         result["deleted"] = []

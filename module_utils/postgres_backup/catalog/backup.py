@@ -8,6 +8,7 @@ from typing import Literal, TypedDict, cast
 
 from ..clock import format_timestamp, parse_timestamp
 from ..machine.identity import Mark
+from ..signing.judge import BY_NOBODY, TRUSTED, Standing
 from .manifest import Manifest, Proof, ServerIdentity
 from .names import BackupName, Layout
 from .proofs import KEPT, Noted
@@ -48,13 +49,14 @@ class Backup:
         run that died before the end).
     :param problem: why it is not good although it has a manifest; empty where all is well.
     :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_UNREADABLE,
-        MANIFEST_NEWER, MANIFEST_OF_ANOTHER, SIZE_DIFFERS or TABLES_REWRITTEN.
+        MANIFEST_NEWER, MANIFEST_OF_ANOTHER, SIGNATURE_WRONG, SIZE_DIFFERS or TABLES_REWRITTEN.
     :param ours: its manifest names this database and this server.
     :param candidate: it may be a backup of this database: ours, or nothing says whose it is.
     :param whose: of another server that has the same name, whose; then it is not ours.
     :param untold: two servers write under this name, and it may be the other's.
     :param held: why no prune takes it now, whatever its age; empty where nothing holds it.
     :param manifest_sha256: of the manifest as it lies there; empty where there is none.
+    :param standing: what the signature of its manifest is worth.
     :param noted: the proofs that lie beside it.
     :param meant: tables whose rows have gone on purpose since, see ``said.hash_of``.
     """
@@ -71,6 +73,7 @@ class Backup:
     untold: bool = False
     held: str = ""
     manifest_sha256: str = ""
+    standing: Standing = BY_NOBODY
     noted: Noted = dataclasses.field(default_factory=Noted, repr=False)
     meant: frozenset[str] = frozenset()
 
@@ -86,6 +89,11 @@ class Backup:
         """When its server took its first backup; None where it does not say."""
         text = self.manifest["server"].get("since") if self.manifest else None
         return parse_timestamp(text) if text else None
+
+    @property
+    def trusted(self) -> bool:
+        """Its manifest is signed by a key that is trusted for the server that it names."""
+        return self.standing.kind == TRUSTED
 
     @property
     def key(self) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
+from typing import NamedTuple
 
 from ..clock import utc_now
 from ..errors import BadBackupError, PostgresBackupError, UsageError
@@ -15,8 +16,9 @@ from ..machine.identity import Mark
 from ..s3.client import StoredObject
 from ..s3.store import Store, Unreadable
 from ..settings import Settings
+from ..signing.judge import BY_NOBODY, WRONG, Standing
 from ..text import nearest
-from . import proofs, said, servers
+from . import proofs, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .manifest import Manifest, may_lack_rows, parse, unreadable
 from .names import BackupName, Layout
@@ -46,6 +48,7 @@ class Catalog:
     ) -> None:
         self.settings, self.store, self.database = settings, store, database
         self.own = identity.remembered(settings) if own is None else own
+        self.believed = signed.Believed.by(settings)
         self._said = said.Said()
         self.layout = layout_for(settings, database)
         self._lonely: list[tuple[Layout, str]] = []
@@ -104,19 +107,18 @@ class Catalog:
         self._said = said.both(self._said, said.read(told, layout.root, *whose))
         wanted = {layout.manifest(name) for name in objects}
         self._lonely += [(layout, key) for key in keys - wanted]
-        manifests = {
-            key: (found, sha256)
-            for key, found, sha256 in self.store.get_many(keys & wanted, _parsed, MOST_BYTES)
-        }
+        read = _Reader(self.believed, signed.signatures(self.store, keys & wanted, below))
+        manifests = dict(self.store.get_many(keys & wanted, read, MOST_BYTES))
         noted = self._proofs(layout, {name.stem for name in objects}, manifests.keys())
         return [
             dataclasses.replace(
-                self._join(layout, name, item, manifest),
-                manifest_sha256=sha256,
+                self._join(layout, name, item, found),
+                manifest_sha256=found.sha256,
+                standing=found.standing,
                 noted=noted.get(name.stem, proofs.Noted()),
             )
             for name, item in objects.items()
-            for manifest, sha256 in [manifests.get(layout.manifest(name), (None, ""))]
+            for found in [manifests.get(layout.manifest(name), _NOTHING)]
         ]
 
     def _proofs(
@@ -133,9 +135,10 @@ class Catalog:
         layout: Layout,
         name: BackupName,
         item: StoredObject,
-        manifest: Manifest | BadBackupError | None,
+        found: _Found,
     ) -> Backup:
         here = layout == self.layout or layout.database == self.database
+        manifest = found.manifest
         if manifest is None:
             return Backup(name, layout, item.bytes, candidate=here)
         if isinstance(manifest, BadBackupError):
@@ -148,8 +151,13 @@ class Catalog:
                 candidate=here,
             )
         problem = code = ""
-        if manifest["name"] != str(name):
+        if found.standing.kind == WRONG:
+            problem, code = f"its signature is wrong: {found.standing.says}", "SIGNATURE_WRONG"
+        elif manifest["name"] != str(name):
             problem, code = f"its manifest is for {manifest['name']}", "MANIFEST_OF_ANOTHER"
+        elif layout.database not in ("", manifest["database"]):
+            problem = f"its manifest is for the database {manifest['database']}"
+            code = "MANIFEST_OF_ANOTHER"
         elif manifest["bytes"] != item.bytes:
             problem, code = (
                 f"it has {item.bytes} bytes, its manifest says {manifest['bytes']}",
@@ -260,21 +268,42 @@ class Catalog:
         return f"s3://{self.settings.s3_bucket}/{self.layout.root}"
 
 
-def _parsed(
-    key: str, data: bytes | PostgresBackupError | None
-) -> tuple[str, Manifest | BadBackupError | None, str]:
-    """A key with its manifest, with what is wrong with that, or with None where it has gone; and
-    the SHA-256 of what lies there.
+class _Found(NamedTuple):
+    """What lies under the key of a manifest: it, what is wrong with it, or None where it has gone;
+    the SHA-256 of its bytes, and whose word they are.
     """
-    if data is None:
-        return key, None, ""
-    if isinstance(data, PostgresBackupError):
-        return key, unreadable(key, data), ""
-    sha256 = hashlib.sha256(data).hexdigest()
-    try:
-        return key, parse(data, key), sha256
-    except BadBackupError as error:
-        return key, error, sha256
+
+    manifest: Manifest | BadBackupError | None
+    sha256: str
+    standing: Standing
+
+
+_NOTHING = _Found(None, "", BY_NOBODY)
+
+
+class _Reader:
+    """Reads manifests, and judges each by its signature.
+
+    :param signatures: by the manifests' keys.
+    """
+
+    def __init__(self, believed: signed.Believed, signatures: Mapping[str, bytes]) -> None:
+        self._believed, self._signatures = believed, signatures
+
+    def __call__(self, key: str, data: bytes | PostgresBackupError | None) -> tuple[str, _Found]:
+        if data is None:
+            return key, _NOTHING
+        if isinstance(data, PostgresBackupError):
+            return key, _NOTHING._replace(manifest=unreadable(key, data))
+        found: Manifest | BadBackupError
+        server = ""
+        try:
+            found = parse(data, key)
+            server = found["server"].get("name", "")
+        except BadBackupError as error:
+            found = error
+        standing = self._believed.judge(data, self._signatures.get(key), server)
+        return key, _Found(found, hashlib.sha256(data).hexdigest(), standing)
 
 
 def layout_for(settings: Settings, database: str) -> Layout:

@@ -19,6 +19,7 @@ from ..clock import format_timestamp, utc_now
 from ..errors import StoreError
 from ..findings import Finding, finding
 from ..s3.store import Store
+from . import signed
 from .names import Layout
 
 #: events that claim a name
@@ -88,5 +89,5 @@ def _write(
         ensure_ascii=False,
         default=str,
     )
-    store.put(key, body.encode(), "application/json")
+    signed.put(store, key, body.encode())
     return key

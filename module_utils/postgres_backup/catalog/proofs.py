@@ -16,8 +16,10 @@ from typing import Annotated, Literal, TypedDict
 
 from ..clock import format_timestamp
 from ..errors import PostgresBackupError
+from ..findings import Finding
 from ..s3.store import Store
 from ..text import printable
+from . import signed
 from .kinds import Moment, OneOf, Sha256, Text
 from .manifest import Manifest, Proof
 from .names import BackupName, Layout
@@ -136,10 +138,11 @@ def write(
     manifest_sha256: str,
     kind: Kind,
     at: datetime,
-) -> str:
-    """Write down that a backup was proven; the key.
+) -> list[Finding]:
+    """Write down that a backup was proven.
 
     :param manifest: with which it was compared, and its SHA-256 as it lies in the bucket.
+    :return: why the proof is not signed; empty where it is.
     :raises StoreError: it could not be written.
     """
     record: ProofRecord = {
@@ -151,7 +154,5 @@ def write(
         "by": store.settings.server_name,
         "manifest_sha256": manifest_sha256,
     }
-    key = layout.proof(name, at)
     body = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    store.put(key, body.encode(errors="backslashreplace"), "application/json")
-    return key
+    return signed.put(store, layout.proof(name, at), body.encode(errors="backslashreplace"))

@@ -44,6 +44,8 @@ class Call:
             getattr(asked, "identity", ()),
             self.check,
             self.progress,
+            getattr(asked, "trust_unsigned", False),
+            getattr(asked, "roles_with_power", False),
         )
 
 
@@ -120,6 +122,17 @@ IDENTITY = Argument(
     default=(),
     help="private age key, for an encrypted backup",
 )
+TRUST_UNSIGNED = Argument(
+    "--trust-unsigned",
+    action="store_true",
+    help="use what is not signed, or by a key that is not trusted: whoever wrote it has the "
+    "rights that it is loaded with",
+)
+ROLES_WITH_POWER = Argument(
+    "--roles-with-power",
+    action="store_true",
+    help="with --trust-unsigned: its roles may be superusers and the like",
+)
 BACKUP = Argument("backup", metavar="FILE", help="a name as listed, or latest")
 
 
@@ -180,6 +193,8 @@ def _list(call: Call) -> Answer:
         metavar="A,B",
         help="only these tables, in one transaction of the live database; names as in SQL",
     ),
+    TRUST_UNSIGNED,
+    ROLES_WITH_POWER,
 )
 def _restore(call: Call) -> Answer:
     asked = call.arguments
@@ -312,6 +327,7 @@ def _kit(call: Call) -> Answer:
         metavar="DIR",
         help="the folder that stands for /; as root with --to / everything returns to its place",
     ),
+    TRUST_UNSIGNED,
     stays_root=True,
 )
 def _restore_kit(call: Call) -> Answer:

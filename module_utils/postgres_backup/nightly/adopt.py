@@ -153,7 +153,7 @@ def _adopt(
     result["changed"] = True
     result["adopted"].append(str(backup.name))
     if not job.check:
-        note(job, backup, proven)
+        result["findings"] += note(job, backup, proven, vouch=True)
         job.progress.step(f"{job.database}: adopted {backup.name}")
 
 

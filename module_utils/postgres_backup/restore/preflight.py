@@ -36,6 +36,7 @@ from .foreseen import (
 )
 from .objections import Objections
 from .plan import Plan
+from .trust import require_power, require_trusted
 from .wanted import powerful_settings, wanted_facts
 
 #: room asked for beyond the size the database had: indexes are built through temporary files
@@ -53,7 +54,9 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
         against it is told all at once.
     """
     own = own_mark(job.settings, job.database)
-    backup = Catalog(job.settings, job.store, job.database, own).resolve(asked)
+    catalog = Catalog(job.settings, job.store, job.database, own)
+    backup = catalog.resolve(asked)
+    believed = require_trusted(job, catalog, backup)
     # asked for by its name, a backup that may lack rows of a table is better than none
     lacking = backup.problem_code == "TABLES_REWRITTEN" and asked != LATEST
     if backup.problem and not lacking:
@@ -64,7 +67,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
         )
     if backup.name.encrypted:
         job.require_identities(str(backup.name))
-    findings = _whose(job, backup, asked)
+    findings = believed + _whose(job, backup, asked)
     if not backup.manifest:
         BackupReader(job, backup).look()
     if lacking:
@@ -105,6 +108,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
             made = roles.prepare(connection, job, backup, missing, server)
         object_by_new_roles(connection, job, known, server, made, objections)
         findings += made.findings
+        require_power(job, backup, made.findings)
         objections.raise_all(str(backup.name))
         if not backup.manifest:
             findings.append(

@@ -37,6 +37,10 @@ class Standing:
     says: str
 
 
+#: of what has no signature
+BY_NOBODY = Standing(UNSIGNED, "", "It is not signed")
+
+
 def judge(
     data: bytes,
     signature: bytes | None,
@@ -52,7 +56,7 @@ def judge(
     :param now: the time at which the key must be valid; None: the time now.
     """
     if signature is None:
-        return Standing(UNSIGNED, "", "It is not signed")
+        return BY_NOBODY
     try:
         read = sshsig.parse(signature)
         read.require(data)

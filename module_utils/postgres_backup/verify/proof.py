@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from ..catalog import manifest, proofs
+from ..catalog import manifest, proofs, signed
 from ..catalog.backups import Backup
 from ..catalog.manifest import Manifest
 from ..clock import format_timestamp, utc_now
@@ -94,18 +94,29 @@ def prove(
     return described
 
 
-def note(job: Job, backup: Backup, described: Manifest) -> None:
+def note(job: Job, backup: Backup, described: Manifest, vouch: bool = False) -> list[Finding]:
     """Write down that a backup was read to its end; before that its manifest, where it is another
     than the one that lies there.
 
     :param described: from :func:`prove`.
+    :param vouch: sign the manifest too: this server says that the backup is to be believed.
+    :return: what could not be signed.
     """
+    findings: list[Finding] = []
     sha256 = backup.manifest_sha256
-    if described != backup.manifest:
+    if vouch or described != backup.manifest:
         data = manifest.dump(described)
         sha256 = hashlib.sha256(data).hexdigest()
-        job.store.put(backup.layout.manifest(backup.name), data, "application/json")
-    proofs.write(job.store, backup.layout, backup.name, described, sha256, "read", utc_now())
+        key = backup.layout.manifest(backup.name)
+        if vouch:
+            findings += signed.put(job.store, key, data)
+        else:
+            job.store.delete([key + signed.SUFFIX])
+            job.store.put(key, data, "application/json")
+    at = utc_now()
+    return findings + proofs.write(
+        job.store, backup.layout, backup.name, described, sha256, "read", at
+    )
 
 
 def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> Manifest:

@@ -53,8 +53,7 @@ def verify_backup(job: Job, backup: str) -> Verified:
             [finding(chosen.problem_code, chosen.problem)],
         )
     proven = prove(job, chosen)
-    if not job.check:
-        note(job, chosen, proven)
+    unsigned = [] if job.check else note(job, chosen, proven)
     result: Verified = {
         "changed": not chosen.proven,
         "backup": str(chosen.name),
@@ -65,7 +64,7 @@ def verify_backup(job: Job, backup: str) -> Verified:
         "rows": proven["rows"],
         "seconds": round(time.monotonic() - began, 1),
         "sha256": proven["sha256"],
-        "findings": _findings(job, chosen),
+        "findings": _findings(job, chosen) + unsigned,
     }
     job.progress.step(lines(result)[0])
     return result

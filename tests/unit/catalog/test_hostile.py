@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings as profile
 
 from postgres_backup.catalog import history, manifest
-from postgres_backup.catalog.backups import Catalog
+from postgres_backup.catalog.backups import Catalog, _Found
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.catalog.retention import Policy, plan
 from postgres_backup.clock import utc_now
@@ -21,6 +21,7 @@ from postgres_backup.errors import BadBackupError, StoreError
 from postgres_backup.health import trend
 from postgres_backup.s3.client import StoredObject
 from postgres_backup.settings import Settings
+from postgres_backup.signing.judge import BY_NOBODY
 from tests import hostile
 from tests.properties import SHORT
 from tests.unit.memory import peak_of
@@ -84,7 +85,8 @@ def judge(data: bytes) -> str:
         read: manifest.Manifest | BadBackupError = manifest.parse(data, "m.json")
     except BadBackupError as error:
         read = error
-    backup = catalog._join(Layout("postgres-backup"), name, item, read)
+    found = _Found(read, "", BY_NOBODY)
+    backup = catalog._join(Layout("postgres-backup"), name, item, found)
     line = backup.describe(utc_now())
     json.dumps(line).encode()
     [decision] = plan([backup], Policy(days=1), utc_now() + timedelta(days=90))
