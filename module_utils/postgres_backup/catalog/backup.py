@@ -8,14 +8,14 @@ from typing import Literal, TypedDict, cast
 
 from ..clock import format_timestamp, parse_timestamp
 from ..machine.identity import Mark
-from ..signing.judge import BY_NOBODY, TRUSTED, Standing
+from ..signing.judge import BY_NOBODY, TRUSTED, Kind, Standing
 from .manifest import Manifest, Proof, ServerIdentity
 from .names import BackupName, Layout
 from .proofs import KEPT, Noted
 
-#: bad: not what its manifest says; foreign: of another database or server; proven: read to its end,
-#: or restored; good: has a manifest; unproven: has none
-State = Literal["bad", "foreign", "proven", "good", "unproven"]
+#: bad: not what its manifest says; foreign: of another database or server; unsigned: nobody vouches
+#: for it, while others are signed; proven: read to its end, or restored; good: has a manifest; unproven: has none
+State = Literal["bad", "foreign", "unsigned", "proven", "good", "unproven"]
 
 
 class BackupLine(TypedDict):
@@ -36,6 +36,10 @@ class BackupLine(TypedDict):
     problem: str
     ours: bool
     proven: bool
+    #: what its signature is worth: trusted, unsigned, stranger or wrong
+    signature: Kind
+    #: of the key that signed it; empty where nobody did
+    signed_by: str
     postgresql_version: str
     collate: str
     encrypted: bool
@@ -57,6 +61,7 @@ class Backup:
     :param held: why no prune takes it now, whatever its age; empty where nothing holds it.
     :param manifest_sha256: of the manifest as it lies there; empty where there is none.
     :param standing: what the signature of its manifest is worth.
+    :param passed_over: nobody vouches for it, and this server has signed others: it does not count.
     :param noted: the proofs that lie beside it.
     :param meant: tables whose rows have gone on purpose since, see ``said.hash_of``.
     """
@@ -74,6 +79,7 @@ class Backup:
     held: str = ""
     manifest_sha256: str = ""
     standing: Standing = BY_NOBODY
+    passed_over: bool = False
     noted: Noted = dataclasses.field(default_factory=Noted, repr=False)
     meant: frozenset[str] = frozenset()
 
@@ -106,9 +112,9 @@ class Backup:
     @property
     def good(self) -> bool:
         """Whole as far as can be told without reading it: the manifest, written last, agrees with
-        the object.
+        the object; and somebody vouches for it, where anybody does for any.
         """
-        return self.manifest is not None and not self.problem
+        return self.manifest is not None and not self.problem and not self.passed_over
 
     @property
     def proofs(self) -> list[Proof]:
@@ -146,6 +152,8 @@ class Backup:
             return "bad"
         if not self.candidate:
             return "foreign"
+        if self.passed_over:
+            return "unsigned"
         if self.proven:
             return "proven"
         return "good" if self.manifest else "unproven"
@@ -171,6 +179,8 @@ class Backup:
             "problem": self.problem,
             "ours": self.ours,
             "proven": self.proven,
+            "signature": self.standing.kind,
+            "signed_by": self.standing.fingerprint,
             "postgresql_version": known.get("postgresql_version", ""),
             "collate": locale.get("collate", "") if locale else "",
             "encrypted": self.name.encrypted,

@@ -16,7 +16,7 @@ from ..machine.identity import Mark
 from ..s3.client import StoredObject
 from ..s3.store import Store, Unreadable
 from ..settings import Settings
-from ..signing.judge import BY_NOBODY, WRONG, Standing
+from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Standing
 from ..text import nearest
 from . import proofs, said, servers, signed
 from .backup import Backup, BackupLine, State
@@ -76,15 +76,23 @@ class Catalog:
         for number, verdict in zip(named, judged, strict=True):
             backup = backups[number]
             ours = verdict.whose is None
+            held = f"not ours: {verdict.whose} took it" if verdict.whose else verdict.held
+            if backup.standing.kind == WRONG:
+                held = "its signature is wrong"
             backups[number] = dataclasses.replace(
                 backup,
                 ours=ours,
                 candidate=ours,
                 whose=verdict.whose,
                 untold=verdict.untold,
-                held=f"not ours: {verdict.whose} took it" if verdict.whose else verdict.held,
+                held=held,
                 meant=self._said.meant(backup.taken_at),
             )
+        # once this server signs, whoever may write to the bucket cannot add to what it leans on
+        if any(backup.ours and backup.trusted for backup in backups):
+            backups = [
+                dataclasses.replace(b, passed_over=b.ours and not b.trusted) for b in backups
+            ]
         return backups
 
     def _adopter(self, backup: Backup) -> str:
@@ -222,8 +230,11 @@ class Catalog:
         """
         backups = self.backups()
         if wanted == LATEST:
-            newest = next((b for b in backups if b.ours), None) or next(
-                (b for b in backups if b.candidate), None
+            newest = (
+                # a forged one too: whoever asks for the latest must hear of it
+                next((b for b in backups if b.ours and b.standing.kind in (TRUSTED, WRONG)), None)
+                or next((b for b in backups if b.ours), None)
+                or next((b for b in backups if b.candidate), None)
             )
             if newest and newest.untold:
                 raise self._ambiguous([b for b in backups if b.untold])

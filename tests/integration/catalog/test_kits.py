@@ -7,7 +7,7 @@ import json
 import pytest
 
 from postgres_backup.catalog.kits import findings_of, list_kits, newest_kit
-from postgres_backup.catalog.manifest import dump
+from postgres_backup.catalog.manifest import dump_kit
 from postgres_backup.s3.store import Store
 from tests.integration import engine
 
@@ -24,7 +24,7 @@ def put(s3_client, bucket):
     def make(day: int, server: str, suffix: str = ".tar.gz", says: int = 5) -> str:
         stem = f"postgres-backup-kit-2026-01-{day:02}_00-00-00"
         about = {"server": {"name": server}, "bytes": says, "sha256": "0" * 64, "paths": ["/srv"]}
-        keys = {f"{stem}{suffix}": b"12345", f"{stem}.json": dump(about)}
+        keys = {f"{stem}{suffix}": b"12345", f"{stem}.json": dump_kit(about)}
         for name, body in keys.items():
             s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/kit/{name}", Body=body)
         return stem + suffix
