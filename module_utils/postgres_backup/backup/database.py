@@ -14,7 +14,7 @@ from typing import TypedDict
 
 import psycopg
 
-from ..catalog import journal, manifest, signed
+from ..catalog import journal, manifest, remembered, signed
 from ..catalog.backups import layout_for
 from ..catalog.manifest import GlobalsRecord
 from ..catalog.names import BackupName
@@ -148,7 +148,7 @@ class _Run:
         try:
             taken = self._take_again(place, tables, schema_only, written)
             described = manifest_of(job, taken, time.monotonic() - began)
-            unsigned = signed.put(job.store, place.manifest, manifest.dump(described))
+            unsigned = self._describe(place, manifest.dump(described))
         except BaseException as error:
             self._take_back(error, written)
             raise
@@ -181,6 +181,14 @@ class _Run:
         )
         job.progress.step(lines(result)[0])
         return result
+
+    def _describe(self, place: Place, described: bytes) -> list[Finding]:
+        """The manifest into the bucket, signed, and what is signed remembered."""
+        findings = signed.put(self.job.store, place.manifest, described)
+        if findings or self.part:
+            return findings
+        sha256 = hashlib.sha256(described).hexdigest()
+        return remembered.note(self.job.settings, self.job.database, place.manifest, sha256)
 
     def place_at(self, taken_at: datetime) -> Place:
         """Where a backup of that time lies."""

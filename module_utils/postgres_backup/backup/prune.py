@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TypedDict
 
-from ..catalog import journal
+from ..catalog import journal, remembered, signed
 from ..catalog.backups import Backup, Catalog, newest_good
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import utc_now
@@ -62,6 +62,8 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         going = [d for d in decisions if not d.keep]
         findings: list[Finding] = []
         if going and not job.check:
+            manifests = [d.backup.layout.manifest(d.backup.name) for d in going]
+            findings += remembered.forget(job.settings, job.database, manifests)
             # the oldest first: cut short, the newer ones are still there
             for decision in reversed(going):
                 remove(job.store, decision.backup)
@@ -74,7 +76,7 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
             key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
         ]
         if old_proofs and not job.check:
-            job.store.delete(old_proofs)
+            job.store.delete([*old_proofs, *(key + signed.SUFFIX for key in old_proofs)])
             job.progress.step(f"{job.database}: deleted {len(old_proofs)} proofs with newer ones")
         leftovers = catalog.leftovers()
         if leftovers and not job.check:
@@ -139,8 +141,12 @@ def remove(store: Store, backup: Backup) -> None:
         # by its place, not by the key in the manifest, which still names the old place after a
         # bucket was copied elsewhere
         keys.append(layout.globals(backup.name))
-    store.delete([*keys, *backup.noted.keys])
-    store.delete([layout.manifest(backup.name)])
+    beside = [key + signed.SUFFIX for key in backup.noted.keys]
+    store.delete([*keys, *backup.noted.keys, *beside])
+    # an unsigned manifest of what was signed would be a forged one
+    manifest = layout.manifest(backup.name)
+    store.delete([manifest])
+    store.delete([manifest + signed.SUFFIX])
 
 
 def lines(result: Pruned, check: bool = False) -> list[str]:

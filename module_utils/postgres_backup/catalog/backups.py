@@ -18,7 +18,7 @@ from ..s3.store import Store, Unreadable
 from ..settings import Settings
 from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Standing
 from ..text import nearest
-from . import proofs, said, servers, signed
+from . import proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .manifest import Manifest, may_lack_rows, parse, unreadable
 from .names import BackupName, Layout
@@ -49,6 +49,7 @@ class Catalog:
         self.settings, self.store, self.database = settings, store, database
         self.own = identity.remembered(settings) if own is None else own
         self.believed = signed.Believed.by(settings)
+        self._remembered = remembered.look(settings, database)
         self._said = said.Said()
         self.layout = layout_for(settings, database)
         self._lonely: list[tuple[Layout, str]] = []
@@ -159,8 +160,12 @@ class Catalog:
                 candidate=here,
             )
         problem = code = ""
+        expected = self._remembered.get(layout.manifest(name), found.sha256)
         if found.standing.kind == WRONG:
             problem, code = f"its signature is wrong: {found.standing.says}", "SIGNATURE_WRONG"
+        elif expected != found.sha256:
+            problem = "its manifest is another than the one that this server has signed"
+            code = "MANIFEST_REPLACED"
         elif manifest["name"] != str(name):
             problem, code = f"its manifest is for {manifest['name']}", "MANIFEST_OF_ANOTHER"
         elif layout.database not in ("", manifest["database"]):

@@ -22,6 +22,7 @@ TITLES = {
     "KIT_EMPTIED": "folders of the server kit are empty",
     "KIT_SHRUNK": "the server kit is far smaller than the one before",
     "NIGHT_SKIPPED": "the nightly run did not happen",
+    "SIGNED_BACKUP_GONE": "the newest signed backup of {database} is gone from the bucket",
     "BACKUP_BAD": "the newest backup of {database} is bad",
     "BACKUP_STALE": "{database} has no fresh backup",
     "TWO_SERVERS": "two servers write backups of {database} under one name",
@@ -46,6 +47,9 @@ _ADVICE = {
     "NIGHT_SKIPPED": (
         "systemctl status cron; cat /etc/cron.d/postgres-backup; if it is not there: "
         "ansible-playbook setup.yml"
+    ),
+    "SIGNED_BACKUP_GONE": (
+        "ask who else has a key to the bucket; postgres-backup backup --database {database}"
     ),
     "BACKUP_BAD": "postgres-backup backup --database {database}",
     "BACKUP_STALE": "postgres-backup history; postgres-backup backup --database {database}",

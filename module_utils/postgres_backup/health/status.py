@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict, cast
 
-from ..catalog import path_needs
+from ..catalog import path_needs, remembered
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
 from ..catalog.history import LastRun, last_run_line
 from ..catalog.owners import Owner, owners
@@ -23,7 +23,7 @@ from ..postgresql.own import own_mark
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_age, human_bytes
-from . import alarms, costs, kept_databases, rows_gone, two_servers, verdict
+from . import alarms, costs, kept_databases, rows_gone, two_servers, vanished, verdict
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
 
@@ -177,6 +177,7 @@ def bucket_status(
     for name in settings.databases:
         last, there = newest_good(backups[name]), kept[name]
         findings += verdict.findings_of(name, backups[name], last, settings.fresh_hours, now)
+        findings += vanished.findings_of(name, backups[name], remembered.look(settings, name))
         findings += two_servers.findings_of(settings.server_name, name, backups[name], now)
         gone = rows_gone.gone(settings.server_name, name, backups[name], now)
         findings += rows_gone.findings_of(name, gone)

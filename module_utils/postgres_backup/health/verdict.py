@@ -53,6 +53,7 @@ _GRAVE = {
     "BACKUP_STALE": "BACKUP_STALE",
     "BACKUP_BAD": "BACKUP_BAD",
     "ROWS_GONE": "ROWS_GONE",
+    "SIGNED_BACKUP_GONE": "SIGNED_BACKUP_GONE",
     "TWO_SERVERS": "TWO_SERVERS",
 }
 #: so many findings are told in one alarm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from ..catalog import manifest, proofs, signed
+from ..catalog import manifest, proofs, remembered, signed
 from ..catalog.backups import Backup
 from ..catalog.manifest import Manifest
 from ..clock import format_timestamp, utc_now
@@ -110,6 +110,8 @@ def note(job: Job, backup: Backup, described: Manifest, vouch: bool = False) -> 
         key = backup.layout.manifest(backup.name)
         if vouch:
             findings += signed.put(job.store, key, data)
+            if not findings:
+                findings += remembered.note(job.settings, job.database, key, sha256)
         else:
             job.store.delete([key + signed.SUFFIX])
             job.store.put(key, data, "application/json")
