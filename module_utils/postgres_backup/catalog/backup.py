@@ -14,7 +14,8 @@ from .names import BackupName, Layout
 from .proofs import KEPT, Noted
 
 #: bad: not what its manifest says; foreign: of another database or server; unsigned: nobody vouches
-#: for it, while others are signed; proven: read to its end, or restored; good: has a manifest; unproven: has none
+#: for it, while others are signed; proven: read to its end, or restored; good: has a manifest;
+#: unproven: has none
 State = Literal["bad", "foreign", "unsigned", "proven", "good", "unproven"]
 
 
