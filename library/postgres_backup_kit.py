@@ -34,6 +34,11 @@ options:
     type: list
     elements: str
     default: []
+  trust_unsigned:
+    description: Put also one back that is not signed, or by a key that this server does not trust.
+      Whoever made it writes the files. What is forged is refused all the same.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Saving says how much it would be; putting back reads the kit to its end, refuses
@@ -97,6 +102,7 @@ ARGUMENT_SPEC = {
     "kit": {"type": "str", "default": "latest"},
     "to": {"type": "path", "default": "/"},
     "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
+    "trust_unsigned": {"type": "bool", "default": False},
 }
 
 

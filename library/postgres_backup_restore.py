@@ -56,6 +56,15 @@ options:
     type: list
     elements: str
     default: []
+  trust_unsigned:
+    description: Use also what is not signed, or by a key that this server does not trust. Whoever
+      wrote it has the rights that it is loaded with. What is forged is refused all the same.
+    type: bool
+    default: false
+  roles_with_power:
+    description: With O(trust_unsigned), the roles of such a backup may be superusers and the like.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Everything is looked at (backup, grants, disk) and the plan returned; with
@@ -77,6 +86,11 @@ EXAMPLES = r"""
   postgres_backup_restore:
     backup: latest
     tables: [users, public.orders]
+
+- name: Restore a backup that was made before this server signed its own
+  postgres_backup_restore:
+    backup: postgres-backup-2026-01-27_00-00-00.sql.gz
+    trust_unsigned: true
 """
 
 RETURN = r"""
@@ -160,13 +174,16 @@ ARGUMENT_SPEC = {
     "downtime_seconds": {"type": "float", "default": 0.0},
     "in_place": {"type": "bool"},
     "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
+    "trust_unsigned": {"type": "bool", "default": False},
+    "roles_with_power": {"type": "bool", "default": False},
 }
 
 
 def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.restore import steps
 
-    about = ("config", "progress_file", "database", "identities")
+    about = {"config", "progress_file", "database", "identities"}  # what the job is made of
+    about |= {"trust_unsigned", "roles_with_power"}
     options = {name: value for name, value in call.params.items() if name not in about}
     result = steps.perform_step(call.job, **options)
     return told(result, steps.lines(result, options["stage"], call.check))

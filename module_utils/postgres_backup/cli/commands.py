@@ -303,6 +303,23 @@ def _adopt(call: Call) -> Answer:
 
 
 @command(
+    "key",
+    "say by which key this server signs, made where it is missing, and how others believe it",
+    CHECK,
+    Argument(
+        "--rotate",
+        action="store_true",
+        help="a new one in its place; what the old one signed stays good",
+    ),
+)
+def _key(call: Call) -> Answer:
+    from ..signing import own_key
+
+    result = own_key.own_key(call.settings, call.arguments.rotate, call.check)
+    return Answer(result, own_key.lines(result, call.check))
+
+
+@command(
     "kit",
     "save the server kit now: the files of BACKUP_PATHS that a lost server needs beside its "
     "database",
