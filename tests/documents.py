@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (
     *("README.md", "docs/setup.md", "docs/cookbook.md", "docs/DISASTERS.md", "docs/monitoring.md"),
     *("docs/reference.md", "docs/how-it-works.md", "docs/glossary.md"),
-    *("CONTRIBUTING.md", "CHANGELOG.md"),
+    *("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 )
 
 _FENCE = re.compile(r"^( *)```(\w*)$\n(.*?)^\1```$\n?", re.MULTILINE | re.DOTALL)

@@ -146,6 +146,40 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "META_COMMAND_TOO_LONG",
         ): ("It is written as `pg_dump` never writes, so what follows cannot be judged."),
     },
+    "Whom to believe": {
+        ("UNSIGNED",): (
+            "Nobody has signed it: it is older than this server's key, or a script, or a stranger "
+            "made it. Nothing of it is used until you say so: `postgres-backup adopt` vouches for "
+            "what is yours, for good; `--trust-unsigned` (`-e trust_unsigned=true`) trusts it "
+            "this once."
+        ),
+        ("SIGNED_BY_STRANGER",): (
+            "It is well signed, by a key that this server does not trust for the one that it "
+            "names. The message has the key's fingerprint. A server of yours? Its public key "
+            "belongs into `inventory/keys/`, then `ansible-playbook setup.yml`; an old key of a "
+            "lost machine, likewise. Else treat it as unsigned."
+        ),
+        ("SIGNATURE_WRONG",): (
+            "Its signature was made of other bytes: it was altered, or put under the name of "
+            "another server or database. It is never used, never pruned, and no flag helps. Take "
+            "another backup, and ask who else has a key to the bucket."
+        ),
+        ("MANIFEST_REPLACED",): (
+            "In the place of the manifest that this server has signed lies another, an older one "
+            "too. It is never used, and no flag helps. Ask who else has a key to the bucket."
+        ),
+        ("SIGNED_BACKUP_GONE",): (
+            "The newest backup that this server has signed is gone from the bucket, or its "
+            "manifest is, and the retention did not do it: somebody deleted it, or the bucket went "
+            "back to an earlier day. Take a new one (`postgres-backup backup`), and ask who else "
+            "has a key to the bucket."
+        ),
+        ("NOT_SIGNED",): (
+            "The backup is there and whole, and could not be signed; the message says why: no key "
+            "and no right to make one, a key that others may read, a store that keeps no small "
+            "object. It must be trusted by hand. `ansible-playbook setup.yml` makes the key."
+        ),
+    },
     "Before and after a restore": {
         ("UNPROVEN",): (
             "The backup has no manifest, so its rows cannot be compared with the day it was "

@@ -34,6 +34,7 @@ from postgres_backup.catalog.names import BackupName
 from postgres_backup.clock import utc_now
 from postgres_backup.job import Job
 from postgres_backup.machine.config_file import load
+from postgres_backup.signing import keys, signers
 from tests import documents
 from tests.documents import ROOT, Block
 from tests.services.receivers import HttpReceiver
@@ -62,6 +63,9 @@ _RUN_BY = {
     ),
     f"{_SERVERS}/test_setup.py::test_check_mode_on_the_untouched_server_touches_nothing": (
         "ansible-playbook setup.yml --check --diff",
+    ),
+    f"{_SERVERS}/test_setup.py::test_a_new_key_takes_over_and_the_old_one_stays_good": (
+        "ansible-playbook setup.yml -e rotate_signing_key=true",
     ),
     f"{_SERVERS}/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one": (
         "ansible-playbook rebuild.yml --limit db1",
@@ -317,6 +321,9 @@ def _take_backups(stage: Stage, folder: Path) -> None:
     newest = json.loads((folder / "state/last-run.json").read_text())
     for name in ("FILE", "postgres-backup-2026-01-27_00-00-00.sql.gz"):
         stage.replacements[name] = newest["databases"]["crm"]["backup"]["backup"]
+    stage.replacements["MANIFEST"] = stage.replacements["FILE"].partition(".")[0]
+    trusted = signers.line_of(config.server_name, keys.load(config).public)
+    Path(config.trusted_signers_file).write_text(f"{trusted}\n")
     for name in ("crm_new", "crm_newer"):
         server.execute(f"CREATE DATABASE {name} OWNER crm")
     stage.database.execute("DELETE FROM orders WHERE user_id < 100")

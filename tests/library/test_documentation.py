@@ -19,6 +19,8 @@ REQUIRED = {
     "servers": [],
     "template": "none.j2",
     "dest": "none.html",
+    "folder": "none",
+    "server_name": "db1",
 }
 
 

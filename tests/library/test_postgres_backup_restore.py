@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from ansible.module_utils.postgres_backup.restore import steps
+
 NAME, UNDO = "postgres_backup_restore", "postgres_backup_undo_restore"
 
 
@@ -46,6 +49,43 @@ def test_check_mode_then_restore_then_undo(run_module, says_what_it_returns, con
     says_what_it_returns(UNDO, undone)
     assert undone["restored_database"] == done["kept_database"]
     assert filled.execute("SELECT count(*) FROM users") == [(10,)]
+
+
+def test_what_nobody_signed_is_used_only_when_somebody_says_so(
+    run_module, says_what_it_returns, config, filled, s3_client, bucket
+):
+    """A check is enough to see it: it is refused before anything is touched."""
+    made = run_module("postgres_backup_create", config=config.path)
+    stem = made["backup"].partition(".")[0]
+    key = f"postgres-backup/manifests/{stem}.json.sig"
+    assert s3_client.head_object(Bucket=bucket, Key=key)
+    given = {"config": config.path, "backup": made["backup"]}
+    assert not run_module(NAME, check=True, **given).get("failed")
+    s3_client.delete_object(Bucket=bucket, Key=key)
+    refused = run_module(NAME, **given)
+    assert (refused["failed"], refused["exit_status"]) == (True, 2)
+    assert [found["code"] for found in refused["findings"]] == ["UNSIGNED"]
+    assert "-e trust_unsigned=true" in refused["msg"]
+    plan = run_module(NAME, check=True, trust_unsigned="yes", **given)
+    says_what_it_returns(NAME, plan, check=True)
+    assert "UNSIGNED" in [found["code"] for found in plan["findings"]]
+
+
+@pytest.mark.parametrize("said", [{}, {"trust_unsigned": "true"}, {"roles_with_power": True}])
+def test_what_is_trusted_by_hand_is_the_jobs_and_no_option_of_the_step(
+    run_module, config, monkeypatch, said
+):
+    given: list = []
+
+    def step(job, **options):
+        given.extend([job.trust_unsigned, job.roles_with_power, sorted(options)])
+        return {"changed": False}
+
+    monkeypatch.setattr(steps, "perform_step", step)
+    monkeypatch.setattr(steps, "lines", lambda *_: [])
+    run_module(NAME, config=config.path, backup="latest", **said)
+    assert given[:2] == ["trust_unsigned" in said, "roles_with_power" in said]
+    assert not {"trust_unsigned", "roles_with_power", "identities"} & set(given[2])
 
 
 def test_a_restore_in_steps(run_module, says_what_it_returns, config, filled):

@@ -20,6 +20,9 @@ import yaml
 from postgres_backup import settings
 from postgres_backup.machine import config_file
 from postgres_backup.machine.config_file import parse
+from postgres_backup.signing import keyring, signers
+from postgres_backup.signing.keys import PublicKey
+from postgres_backup.signing.signers import Signers
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if (path / "defaults").is_dir())
@@ -73,6 +76,7 @@ SERVERS: dict[str, dict[str, object]] = {
     "plain": {},
     "nasty": dict(zip(TEXTS, NASTY, strict=True)),
     "several": {
+        "backup_trusted_signers": ["several"],
         "backup_databases": ["crm", "my shop"],
         "backup_retention_days": "30",
         "backup_restore_in_place": "yes",
@@ -96,6 +100,11 @@ TEMPLATES = [
 ]
 UNCHANGED = "so far nothing should have changed"
 CONFIG = {"ansible.builtin.import_role": {"name": "backup", "tasks_from": "config"}}
+#: of the two that have names of their own; ``several`` believes itself alone
+SIGNING = {
+    "ansible.builtin.import_role": {"name": "backup", "tasks_from": "signing"},
+    "when": "inventory_hostname != 'plain'",
+}
 
 
 def run(folder: Path, *plays: dict) -> str:
@@ -110,6 +119,7 @@ def run(folder: Path, *plays: dict) -> str:
         "backup_become": False,
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
+        "backup_python": sys.executable,
     }
     (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": common}}))
     (folder / "plays.yml").write_text(
@@ -185,13 +195,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
         "when": "inventory_hostname == 'plain'",
     }
     changed = {"backup_db_password": SECRET + "changed"}
+    said = {"ansible.builtin.debug": {"msg": UNCHANGED}}
     return Written(
         folder,
-        run(folder, {"hosts": "all", "tasks": [CONFIG, render, write]}),
+        run(folder, {"hosts": "all", "tasks": [CONFIG, SIGNING, render, write]}),
         run(
             folder,
-            {"hosts": "several", "tasks": [CONFIG, {"ansible.builtin.debug": {"msg": UNCHANGED}}]},
-            {"hosts": "several", "tasks": [CONFIG], "vars": changed, "check_mode": True},
+            {"hosts": "several", "tasks": [CONFIG, SIGNING, said]},
+            {"hosts": "several", "tasks": [CONFIG, SIGNING], "vars": changed, "check_mode": True},
         ),
     )
 
@@ -246,7 +257,7 @@ def test_the_config_becomes_settings_and_a_second_run_changes_nothing(written):
         SECRET,
         "several",
     )
-    assert changes(written.first, "several") == 2  # the folder and the file
+    assert changes(written.first, "several") == 4  # the folder and the config; the key and the list
     assert changes(written.again.partition(UNCHANGED)[0], "several") == 0
 
 
@@ -268,6 +279,36 @@ def test_no_secret_is_shown_not_even_by_a_diff(written):
     before, _, checked = written.again.partition(UNCHANGED)
     assert (changes(before, "several"), changes(checked, "several")) == (0, 1)
     assert SECRET not in written.first + written.again
+
+
+def test_each_server_has_a_key_whose_public_half_the_controller_has(written):
+    for server in ("several", "nasty"):
+        key = written.config(server).with_name("signing.key")
+        assert key.stat().st_mode & 0o777 == 0o600
+        mine = key.with_name("signing.key.pub").read_text().split()[1]
+        name = str(SERVERS[server].get("backup_server_name", server))
+        file = Path(keyring.file_of(str(written.folder / "keys"), name))
+        assert file.read_text().split()[:2] == ["ssh-ed25519", mine]
+        assert f"{file}: got SHA256:" in re.sub(r"\s+", " ", written.first)
+        # what others see of it
+        private = key.read_text().split("\n")[1:-2]
+        assert not any(line in written.first + written.again for line in private)
+    assert len(list((written.folder / "keys").iterdir())) == 2
+    assert "\nchanged: [several -> localhost]" in written.first
+    assert "changed: [several -> localhost]" not in written.again
+
+
+def test_a_server_believes_whom_it_is_told_to(written):
+    names = {"several": "several", "nasty": str(SERVERS["nasty"]["backup_server_name"])}
+    for server, trusted in (("several", {"several"}), ("nasty", {"several", "nasty"})):
+        file = written.config(server).with_name("trusted_signers")
+        assert file.stat().st_mode & 0o777 == 0o644
+        lines = signers.parse(file.read_text(), str(file))
+        believed = Signers("another", lines=lines)
+        for other, name in names.items():
+            public = written.config(other).with_name("signing.key.pub").read_text()
+            assert believed.trusts(name, PublicKey.of_line(public)) == (other in trusted)
+        assert signers.load(config_file.load(str(written.config(server)))).lines == lines
 
 
 def test_the_schedule_calls_every_quarter_so_that_utc_can_be_met_in_every_zone(written):

@@ -160,12 +160,15 @@ def test_extra_variables_of_the_playbooks():
             "backup_hosts",
             "report_file",
             "publish",
+            "trust_unsigned",
+            "roles_with_power",
         ):
             if re.search(rf"\b{name} (?:\| default\(|is defined)", text) or (
                 name == "database" and "__backup_chosen" in text
             ):
                 taken.setdefault(name, set()).add(path.stem)
     taken["backup"].add("rebuild")  # through the phases of a rebuild
+    taken["rotate_signing_key"] = {"setup"}  # through the role
     assert shown.keys() == taken.keys()
     for name, playbooks in taken.items():
         assert shown[name] == "all" or set(shown[name].split(", ")) == playbooks, name
@@ -290,6 +293,7 @@ def test_paths_that_are_named_exist(document):
     made = (
         "group_vars/all",
         "inventory/hosts.yml",
+        "inventory/keys",
         "roles/<",
         "library/postgres_backup_<",
         "tests/library/test_postgres_backup_<",

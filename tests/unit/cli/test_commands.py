@@ -18,6 +18,7 @@ from postgres_backup.nightly import adopt, run, watch
 from postgres_backup.restore import database, steps
 from postgres_backup.restore import kit as restore_kit
 from postgres_backup.settings import Settings
+from postgres_backup.signing import own_key
 from postgres_backup.verify import verify
 
 SETTINGS = Settings(
@@ -94,6 +95,8 @@ def test_a_command_hands_on_its_job_and_says_what_the_log_has_not(
         ("status", status, "status", {"healthy": True}, [SETTINGS], 0),
         ("status", status, "status", {"healthy": False}, [SETTINGS], 4),
         ("history --days 2", history, "history", {}, [SETTINGS, 2.0, ""], 0),
+        ("key", own_key, "own_key", {}, [SETTINGS, False, False], 0),
+        ("key --rotate --check", own_key, "own_key", {}, [SETTINGS, True, True], 0),
         ("alert-test --only-new", alarms, "send_test", {}, [SETTINGS, True, False], 0),
     ],
 )
