@@ -28,6 +28,8 @@ from postgres_backup.catalog import manifest
 from postgres_backup.job import Job
 from postgres_backup.s3 import bucket as bucket_room
 from postgres_backup.s3.store import Store
+from postgres_backup.signing import keys as signing_keys
+from postgres_backup.signing import own_key
 from tests.conftest import Database
 from tests.services.brief import BriefPostgresServer
 
@@ -111,15 +113,23 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
         "region_name": "us-east-1",
     }
     client = boto3.client("s3", endpoint_url=lab_s3.endpoint_url, config=s3_config, **keys)
+    signing_key = signing_keys.load(config.settings)
     for one in taken.values():
         folder, _, name = one["key"].rpartition("/")
         key = f"{folder}/manifests/{name.split('.')[0]}.json"
         found = json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
         found["locale"] |= {"collate": "en_US.UTF-8", "ctype": "en_US.UTF-8"}
-        client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
+        body = manifest.dump(found)
+        client.put_object(Bucket=bucket, Key=key, Body=body)
+        client.put_object(Bucket=bucket, Key=f"{key}.sig", Body=signing_key.sign(body))
     env_file.unlink()
     return types.SimpleNamespace(
-        password=password, bucket=bucket, env_file=env_file, taken=taken, client=client
+        password=password,
+        bucket=bucket,
+        env_file=env_file,
+        taken=taken,
+        client=client,
+        key=own_key.own_key(config.settings),
     )
 
 
@@ -152,6 +162,16 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(
         assert lost.password not in play.output
         print(play.output[-3000:])
         return play, flat(play.output)
+
+    # 0. nobody here knows its key, and another is no help: nothing is installed but the program
+    known = controller.inventory / "keys/db1.pub"
+    play, said = attempt()
+    assert 'stopped in the phase "bucket" at "Insist on somebody who vouches for them"' in said
+    assert f"not signed by a server that is trusted here, but by {lost.key['fingerprint']}" in said
+    assert "-e trust_unsigned=true" in said
+    assert server.inside("ls", "/usr/lib/postgresql", check=False).returncode != 0
+    [own] = known.read_text().splitlines()  # that of the new machine
+    known.write_text(f"{own}\n{lost.key['public_key']}\n")
 
     # 1. the second of two databases is damaged in the bucket: the first is back, and it says what
     # to do

@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 import secrets
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -169,7 +170,7 @@ def good(story) -> str:
 
 @pytest.fixture(scope="module")
 def rebuilt(story, lab, lab_registry, new_module_server, tmp_path_factory) -> Rebuilt:
-    """A is gone for good, and so is the inventory.
+    """A is gone for good, and so is the inventory; but for the public keys.
 
     B has nothing but what a hosting company delivers, and is rebuilt: first under a wrong name.
     """
@@ -184,8 +185,10 @@ def rebuilt(story, lab, lab_registry, new_module_server, tmp_path_factory) -> Re
     layers.use_registry(bare, lab_registry)
     look = ("sh", "-c", "command -v docker psql aws")
     brought = [bare.inside(*look, check=False).stdout]
+    keys = story.controller.inventory / "keys"
     story.controller = Controller(lab, tmp_path_factory.mktemp("recovery") / "controller")
     story.controller.variables()
+    shutil.copytree(keys, story.controller.inventory / "keys")  # git has them
     story.add(bare, backup_server_name="shop-b", backup_db_container="crm-db-1")
     misnamed = story.run("rebuild under a wrong name", "rebuild.yml", check=False)
     brought.append(bare.inside(*look, check=False).stdout)
