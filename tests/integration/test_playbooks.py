@@ -97,6 +97,20 @@ def test_backup_loss_restore_undo_and_nothing_secret_on_the_way(play, filled, s3
         assert secret not in shown + restored
 
 
+def test_a_backup_that_nobody_signed_is_refused_with_the_line_to_type(play, s3_client, bucket):
+    backup = re.search(r"postgres-backup-\d{4}-\S+\.sql\.gz", play("backup"))[0]
+    key = f"postgres-backup/manifests/{backup.partition('.')[0]}.json.sig"
+    assert s3_client.head_object(Bucket=bucket, Key=key)
+    s3_client.delete_object(Bucket=bucket, Key=key)
+    refused = re.sub(r"\s+", " ", play("restore", "-e", f"backup={backup}", status=2))
+    assert f"Nobody vouches for {backup}" in refused
+    assert "-e trust_unsigned=true" in refused
+    assert "1. The live database is untouched." in refused
+    words = ("--check", "-e", f"backup={backup}", "-e", "trust_unsigned=true")
+    assert "would become what it was" in play("restore", *words)
+    assert "rows" in play("restore", *words, "-e", "tables=users")
+
+
 def test_chosen_tables_and_no_rows_as_typed(play, s3_client, bucket):
     assert "1000 rows" in play("backup", "-e", "tables=users,public.users")
     assert ": 0 rows" in play("backup", "-e", "schema_only=true")

@@ -214,7 +214,9 @@ def _in_words(path: str) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             f"Failed to read or write the signing key {path}: {error.strerror}",
-            f"It belongs to the user that backs up, and {_SETUP} makes it",
+            f"It belongs to the user that backs up, and {_SETUP} makes it. Where its folder is "
+            "somebody else's, name a file where that user may write: backup_signing_key_file "
+            "(SIGNING_KEY_FILE)",
         ) from None
 
 
