@@ -134,10 +134,11 @@ class Catalog:
         self, layout: Layout, stems: Collection[str], described: Collection[str]
     ) -> dict[str, proofs.Noted]:
         """The proofs of the backups that have a manifest; those of none are remembered."""
-        keys = proofs.listed(self.store, layout)
-        self._lonely_proofs += [(layout, key) for stem in keys.keys() - stems for key in keys[stem]]
-        there = {stem for stem in stems if f"{layout.root}manifests/{stem}.json" in described}
-        return proofs.look(self.store, keys, there)
+        there = proofs.listed(self.store, layout)
+        lonely = there.keys.keys() - stems
+        self._lonely_proofs += [(layout, key) for stem in lonely for key in there.keys[stem]]
+        known = {stem for stem in stems if f"{layout.root}manifests/{stem}.json" in described}
+        return proofs.look(self.store, there, known, self.believed)
 
     def _join(
         self,
