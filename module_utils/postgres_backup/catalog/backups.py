@@ -111,7 +111,7 @@ class Catalog:
         manifests_at = self.store.list(layout.root + "manifests/", most=_MOST_BACKUPS)
         below = {item.key for item in manifests_at}
         told = {key for key in below if said.is_said(layout.root, key)}
-        keys = below - told
+        keys = {key for key in below - told if not key.endswith(signed.SUFFIX)}
         whose = (self.settings.server_name, self.database)
         self._said = said.both(self._said, said.read(told, layout.root, *whose))
         wanted = {layout.manifest(name) for name in objects}
@@ -207,7 +207,7 @@ class Catalog:
             ):
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
-                keys += [layout.globals(name), key]
+                keys += [layout.globals(name), key, key + signed.SUFFIX]
         return self._leftover_proofs() + keys
 
     def _leftover_proofs(self) -> list[str]:

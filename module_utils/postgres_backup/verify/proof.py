@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..catalog import manifest, proofs, remembered, signed
 from ..catalog.backups import Backup
 from ..catalog.manifest import Manifest
+from ..catalog.proofs import Kind
 from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError
 from ..findings import Finding, finding
@@ -94,12 +95,15 @@ def prove(
     return described
 
 
-def note(job: Job, backup: Backup, described: Manifest, vouch: bool = False) -> list[Finding]:
+def note(
+    job: Job, backup: Backup, described: Manifest, vouch: bool = False, kind: Kind = "read"
+) -> list[Finding]:
     """Write down that a backup was read to its end; before that its manifest, where it is another
     than the one that lies there.
 
     :param described: from :func:`prove`.
     :param vouch: sign the manifest too: this server says that the backup is to be believed.
+    :param kind: how it was proven.
     :return: what could not be signed.
     """
     findings: list[Finding] = []
@@ -117,7 +121,7 @@ def note(job: Job, backup: Backup, described: Manifest, vouch: bool = False) -> 
             job.store.put(key, data, "application/json")
     at = utc_now()
     return findings + proofs.write(
-        job.store, backup.layout, backup.name, described, sha256, "read", at
+        job.store, backup.layout, backup.name, described, sha256, kind, at
     )
 
 
