@@ -82,7 +82,7 @@ def prove(
         contents.archive(reader.head)
     report = inspector.finish()
     require_whole(backup, report)
-    saved_roles(job, backup)
+    roles = saved_roles(job, backup)
     if inspector.rows_alone:
         raise rows_alone(inspector.rows_alone)
     if known and not anew:
@@ -92,6 +92,8 @@ def prove(
     described.pop("proofs", None)
     if cutter and (parts := cutter.parts()) is not None:
         described["parts"] = parts
+    if anew and roles is not None and (saved := described.get("globals")):
+        described["globals"] = {**saved, "sha256": hashlib.sha256(roles).hexdigest()}
     return described
 
 
