@@ -113,7 +113,8 @@ class Catalog:
         told = {key for key in below if said.is_said(layout.root, key)}
         keys = {key for key in below - told if not key.endswith(signed.SUFFIX)}
         whose = (self.settings.server_name, self.database)
-        self._said = said.both(self._said, said.read(told, layout.root, *whose))
+        good = said.vouched(self.store, layout.root, told, below, self.believed)
+        self._said = said.both(self._said, said.read(good, layout.root, *whose))
         wanted = {layout.manifest(name) for name in objects}
         self._lonely += [(layout, key) for key in keys - wanted]
         read = _Reader(self.believed, signed.signatures(self.store, keys & wanted, below))
