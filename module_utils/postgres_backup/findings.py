@@ -65,7 +65,7 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "makes it good, and no prune takes it. Ask who else has a key to the bucket."
         ),
         ("MANIFEST_REPLACED",): (
-            "The manifest is not the one that this server remembers to have signed under that name, "
+            "The manifest is not the one that this server remembers to have signed under its name, "
             "though its signature is good: somebody has put an older one back."
         ),
         ("SIGNED_BACKUP_GONE",): (
@@ -77,7 +77,7 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "store does not keep it. A restore will ask whether it is to be trusted."
         ),
         ("ADOPTED_UNLOADED",): (
-            "A backup was read to its end and vouched for, but a trial load beside the live database "
+            "A backup was read to its end and vouched for, but a trial load beside the live one "
             "did not work. The message says why."
         ),
         ("OBJECT_SIZE",): ("The store delivers another size than it listed."),
