@@ -76,6 +76,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "An object was written without a signature: the key cannot be made or read, or the "
             "store does not keep it. A restore will ask whether it is to be trusted."
         ),
+        ("PROOF_NOT_WRITTEN",): (
+            "A backup was restored, and the store refused the note of that. The restore is done."
+        ),
         ("ADOPTED_UNLOADED",): (
             "A backup was read to its end and vouched for, but a trial load beside the live one "
             "did not work. The message says why."

@@ -10,7 +10,7 @@ from ..catalog.backups import Backup
 from ..catalog.manifest import Manifest
 from ..catalog.proofs import Kind
 from ..clock import format_timestamp, utc_now
-from ..errors import BadBackupError
+from ..errors import BadBackupError, StoreError
 from ..findings import Finding, finding
 from ..job import Job
 from ..stream.inspector import Inspector, Report
@@ -125,6 +125,27 @@ def note(
     return findings + proofs.write(
         job.store, backup.layout, backup.name, described, sha256, kind, at
     )
+
+
+def note_restored(job: Job, backup: Backup) -> list[Finding]:
+    """Write down that a backup was restored, and every row came out as it went in.
+
+    What has happened has happened: a store that refuses the note makes a finding.
+    """
+    if not backup.manifest or not backup.good:
+        return []
+    try:
+        return proofs.write(
+            job.store,
+            backup.layout,
+            backup.name,
+            backup.manifest,
+            backup.manifest_sha256,
+            "restored",
+            utc_now(),
+        )
+    except StoreError as error:
+        return [finding("PROOF_NOT_WRITTEN", error.message)]
 
 
 def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> Manifest:
