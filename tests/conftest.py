@@ -28,6 +28,7 @@ from tests import parallel, properties
 from tests.services import samples
 from tests.services.brief import BriefPostgresServer, BriefSeaweedFS
 from tests.services.secure_s3 import SecureSeaweedFS
+from tests.services.signing import TRUSTED_LINE
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ansible's modules import the package under the name that Ansible ships it by; here that is the
@@ -368,6 +369,7 @@ def new_config(tmp_path: Path) -> Callable[..., Config]:
             "AWS_ACCESS_KEY_ID": server.access_key,
             "AWS_SECRET_ACCESS_KEY": server.secret_key,
         }
+        (folder / "trusted_signers").write_text(TRUSTED_LINE)
         config = Config(folder / "backup-config.env", values)
         config.change(**variables)
         return config

@@ -51,6 +51,38 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ("MANIFEST_NEWER",): (
             "A newer version of this program wrote the manifest. Upgrade this one."
         ),
+        ("UNSIGNED",): (
+            "Nobody has signed it: it is of the old scripts, of version 0.1.0, or of whoever may "
+            "write to the bucket. `postgres-backup adopt --yes` vouches for what is older than the "
+            "server's key; `--trust-unsigned` trusts it this once."
+        ),
+        ("SIGNED_BY_STRANGER",): (
+            "It is signed by a key that this server does not trust for the server that it names. "
+            "If that one is yours, its public key belongs into `inventory/keys/`."
+        ),
+        ("SIGNATURE_WRONG",): (
+            "Its signature is not one of these bytes: it was changed after it was signed. No flag "
+            "makes it good, and no prune takes it. Ask who else has a key to the bucket."
+        ),
+        ("MANIFEST_REPLACED",): (
+            "The manifest is not the one that this server remembers to have signed under its name, "
+            "though its signature is good: somebody has put an older one back."
+        ),
+        ("SIGNED_BACKUP_GONE",): (
+            "The newest backup that this server has signed is not in the bucket any more, and no "
+            "prune of ours takes that. Was the bucket emptied, or brought back from an earlier day?"
+        ),
+        ("NOT_SIGNED",): (
+            "An object was written without a signature: the key cannot be made or read, or the "
+            "store does not keep it. A restore will ask whether it is to be trusted."
+        ),
+        ("PROOF_NOT_WRITTEN",): (
+            "A backup was restored, and the store refused the note of that. The restore is done."
+        ),
+        ("ADOPTED_UNLOADED",): (
+            "A backup was read to its end and vouched for, but a trial load beside the live one "
+            "did not work. The message says why."
+        ),
         ("OBJECT_SIZE",): ("The store delivers another size than it listed."),
         ("OBJECT_ALTERED",): (
             "The object's SHA-256 is not the manifest's, or that of one of its pieces or of the "

@@ -20,6 +20,7 @@ from postgres_backup.catalog import manifest
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.clock import format_timestamp
 from postgres_backup.stream.inspector import Inspector
+from tests.services.signing import put_signed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -278,11 +279,13 @@ def forge(
     with_manifest: bool = True,
     proven: bool = False,
     change: Mapping[str, object] | None = None,
+    signed: bool = True,
 ) -> str:
     """Put a backup of a made-up age into a bucket: object, globals and manifest, or the object
     alone as the old scripts did; its name.
 
     :param change: of the manifest.
+    :param signed: by somebody whom every test's server believes.
     """
     name, layout = BackupName(taken_at, suffix, encrypted), Layout(prefix, folder)
     body = gzip.compress(dump, mtime=0) if body is None else body
@@ -307,7 +310,10 @@ def forge(
         "globals": {"key": layout.globals(name), "bytes": 1, "passwords": False},
     }
     data = manifest.dump(facts | dict(change or {}))
-    client.put_object(Bucket=bucket, Key=layout.manifest(name), Body=data)
+    if signed:
+        put_signed(client, bucket, layout.manifest(name), data)
+    else:
+        client.put_object(Bucket=bucket, Key=layout.manifest(name), Body=data)
     if proven:
         forge_proof(client, bucket, layout, name, taken_at, data)
     return str(name)
@@ -338,7 +344,7 @@ def forge_proof(
         "manifest_sha256": hashlib.sha256(manifest_data).hexdigest(),
     }
     key = layout.proof(name, at)
-    client.put_object(Bucket=bucket, Key=key, Body=json.dumps(record | change).encode())
+    put_signed(client, bucket, key, json.dumps(record | change).encode())
     return key
 
 
@@ -348,4 +354,5 @@ def proofs_of(client, bucket: str, taken: Mapping) -> list[dict]:
     return [
         json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
         for key in keys(client, bucket, f"{folder}/proofs/{name.split('.')[0]}-")
+        if not key.endswith(".sig")
     ]

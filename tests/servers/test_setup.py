@@ -269,7 +269,7 @@ def test_the_first_look_comes_when_there_is_a_backup(day, first_setup):
                 ),
                 timeout=30,
             ).count("Finished")
-            == 1
+            in (1, 2)  # the hour's own may have come meanwhile
         )
         shown = ("systemctl", "show", "-P", "ExecMainStatus", "postgres-backup-watch.service")
         assert site.server.inside(*shown).stdout == "0\n"

@@ -219,7 +219,9 @@ def _prune(job: Job, kits: Sequence[Kit]) -> list[DeletedKit]:
     for decision in reversed(plan(kits, Policy.of(job.settings), utc_now())):
         if not decision.keep:
             kit, reason = decision.backup, decision.reason
-            job.store.delete([kit.key, manifest_key(job.settings, kit.name)])
+            described = manifest_key(job.settings, kit.name)
+            job.store.delete([kit.key, described])
+            job.store.delete([described + signed.SUFFIX])
             deleted.append({"kit": kit.name, "reason": reason})
             job.progress.step(f"kit: deleted {kit.name}: {reason}")
     return deleted

@@ -132,7 +132,7 @@ class Backup:
 
     @property
     def _counting(self) -> Noted:
-        return self.noted.counting(self.name, self.manifest_sha256)
+        return self.noted.counting(self.name, self.manifest_sha256, self.trusted)
 
     @property
     def proven(self) -> bool:

@@ -111,9 +111,10 @@ class Catalog:
         manifests_at = self.store.list(layout.root + "manifests/", most=_MOST_BACKUPS)
         below = {item.key for item in manifests_at}
         told = {key for key in below if said.is_said(layout.root, key)}
-        keys = below - told
+        keys = {key for key in below - told if not key.endswith(signed.SUFFIX)}
         whose = (self.settings.server_name, self.database)
-        self._said = said.both(self._said, said.read(told, layout.root, *whose))
+        good = said.vouched(self.store, layout.root, told, below, self.believed)
+        self._said = said.both(self._said, said.read(good, layout.root, *whose))
         wanted = {layout.manifest(name) for name in objects}
         self._lonely += [(layout, key) for key in keys - wanted]
         read = _Reader(self.believed, signed.signatures(self.store, keys & wanted, below))
@@ -134,10 +135,11 @@ class Catalog:
         self, layout: Layout, stems: Collection[str], described: Collection[str]
     ) -> dict[str, proofs.Noted]:
         """The proofs of the backups that have a manifest; those of none are remembered."""
-        keys = proofs.listed(self.store, layout)
-        self._lonely_proofs += [(layout, key) for stem in keys.keys() - stems for key in keys[stem]]
-        there = {stem for stem in stems if f"{layout.root}manifests/{stem}.json" in described}
-        return proofs.look(self.store, keys, there)
+        there = proofs.listed(self.store, layout)
+        lonely = there.keys.keys() - stems
+        self._lonely_proofs += [(layout, key) for stem in lonely for key in there.keys[stem]]
+        known = {stem for stem in stems if f"{layout.root}manifests/{stem}.json" in described}
+        return proofs.look(self.store, there, known, self.believed)
 
     def _join(
         self,
@@ -206,7 +208,7 @@ class Catalog:
             ):
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
-                keys += [layout.globals(name), key]
+                keys += [layout.globals(name), key, key + signed.SUFFIX]
         return self._leftover_proofs() + keys
 
     def _leftover_proofs(self) -> list[str]:

@@ -5,7 +5,7 @@ night was like.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, TypedDict, cast
 
@@ -13,11 +13,13 @@ from ..clock import format_time, utc_now
 from ..errors import PostgresBackupError, StoreError
 from ..findings import Finding, finding
 from ..machine import state
+from ..s3.client import StoredObject
 from ..s3.store import Store
 from ..settings import Settings
+from ..signing.judge import WRONG
 from ..text import human_bytes, human_seconds
-from . import journal
-from .kinds import Moment, Most, Number, Text, Whole
+from . import journal, signed
+from .kinds import Moment, Most, Number, OneOf, Text, Whole
 from .names import Layout
 from .reader import Unfit, fitted, load
 
@@ -65,6 +67,8 @@ class Event(_Event, total=False):
     reason: str
     kind: str
     findings: Annotated[list[Finding], Most(_MOST_TOLD)]
+    #: what its own signature is worth; never read from the object
+    signature: Annotated[str, OneOf("trusted", "unsigned", "stranger", "wrong")]
 
 
 class RunOfDatabase(TypedDict):
@@ -110,10 +114,15 @@ def happened(settings: Settings, store: Store, since: datetime, database: str = 
     :param database: only what happened to this one. A server without a name in the settings
         (nothing but a bucket is known) hears of all servers.
     """
-    keys = [key for root in _roots(settings) for key in _keys(store, root, since)]
+    keys, listed = [], set[str]()
+    for root in _roots(settings):
+        found = [item.key for item in _listed(store, root, since)]
+        listed.update(found)
+        keys += _keys(found, root, since)
+    reader = _Reader(signed.Believed.by(settings), signed.signatures(store, keys, listed))
     events: list[Event] = []
     findings: list[Finding] = []
-    for event, unread in store.get_many(dict.fromkeys(keys), _parse, _MOST_BYTES):
+    for event, unread in store.get_many(dict.fromkeys(keys), reader, _MOST_BYTES):
         if unread:
             findings.append(unread)
         if (
@@ -148,12 +157,15 @@ def _roots(settings: Settings) -> list[str]:
     ]
 
 
-def _keys(store: Store, root: str, since: datetime) -> list[str]:
-    first = format_time(since)
+def _listed(store: Store, root: str, since: datetime) -> Iterator[StoredObject]:
     folder = root if root.endswith("journal/") else ""
+    return store.list(root, after=folder + format_time(since) if folder else "")
+
+
+def _keys(listed: Sequence[str], root: str, since: datetime) -> list[str]:
+    first = format_time(since)
     base = len(root.removesuffix("journal/"))
-    whole = store.list(root, after=folder + first if folder else "")
-    matches = ((item.key, _KEY.fullmatch(item.key[base:])) for item in whole)
+    matches = ((key, _KEY.fullmatch(key[base:])) for key in listed)
     return [
         key
         for key, match in matches
@@ -163,18 +175,31 @@ def _keys(store: Store, root: str, since: datetime) -> list[str]:
     ]
 
 
-def _parse(
-    key: str, data: bytes | PostgresBackupError | None
-) -> tuple[Event | None, Finding | None]:
-    """An event, or a finding where it cannot be read; neither where it has gone."""
-    if data is None:
-        return None, None
-    if isinstance(data, PostgresBackupError):
-        return None, finding("EVENT_UNREADABLE", f"{key} cannot be read: {data.message}")
-    try:
-        return fitted({"database": ""} | load(data, _MOST_BYTES), Event), None
-    except Unfit as error:
-        return None, finding("EVENT_UNREADABLE", f"{key} cannot be read: {error}")
+class _Reader:
+    """Reads events, and judges each by its signature.
+
+    :param signatures: by the events' keys.
+    """
+
+    def __init__(self, believed: signed.Believed, signatures: Mapping[str, bytes]) -> None:
+        self._believed, self._signatures = believed, signatures
+
+    def __call__(
+        self, key: str, data: bytes | PostgresBackupError | None
+    ) -> tuple[Event | None, Finding | None]:
+        """An event, or a finding where it cannot be read; neither where it has gone."""
+        if data is None:
+            return None, None
+        if isinstance(data, PostgresBackupError):
+            return None, finding("EVENT_UNREADABLE", f"{key} cannot be read: {data.message}")
+        try:
+            event = fitted({"database": ""} | load(data, _MOST_BYTES), Event)
+        except Unfit as error:
+            return None, finding("EVENT_UNREADABLE", f"{key} cannot be read: {error}")
+        standing = self._believed.judge(data, self._signatures.get(key), event["server"])
+        if standing.kind == WRONG:
+            return None, finding("SIGNATURE_WRONG", f"{key}: {standing.says}")
+        return {**event, "signature": standing.kind}, None
 
 
 def history(settings: Settings, days: float = 7, database: str = "") -> History:

@@ -13,6 +13,8 @@ from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
 from ..s3.store import Store
 from ..settings import Settings
+from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Standing
+from . import signed
 from .manifest import KitManifest, parse_kit, unreadable
 
 _NAME = re.compile(
@@ -40,6 +42,8 @@ class Kit:
     """One kit in the bucket, as ``retention.plan`` and a restore need it.
 
     :param problem: why its manifest cannot be read; None where it can, or where there is none.
+    :param standing: what the signature of its manifest is worth.
+    :param passed_over: nobody vouches for it, and this server has signed others.
     """
 
     name: str
@@ -49,10 +53,17 @@ class Kit:
     manifest: KitManifest | None
     ours: bool
     problem: BadBackupError | None = None
+    standing: Standing = BY_NOBODY
+    passed_over: bool = False
+
+    @property
+    def trusted(self) -> bool:
+        return self.standing.kind == TRUSTED
 
     @property
     def good(self) -> bool:
-        return self.manifest is not None and self.manifest["bytes"] == self.bytes
+        whole = self.manifest is not None and self.manifest["bytes"] == self.bytes
+        return whole and self.standing.kind != WRONG and not self.passed_over
 
     @property
     def proven(self) -> bool:
@@ -78,15 +89,32 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
     objects = {item.key: item for item in store.list(root)}
     names = [dated for key in objects if (dated := _dated(key.removeprefix(root)))]
     described = objects.keys() & {manifest_key(settings, known) for known, _ in names}
-    manifests = dict(store.get_many(described, _parse, _MOST_BYTES))
+    believed = signed.Believed.by(settings)
+    signatures = signed.signatures(store, described, objects.keys())
+
+    def parsed(
+        key: str, data: bytes | PostgresBackupError | None
+    ) -> tuple[str, tuple[KitManifest | BadBackupError | None, Standing]]:
+        found = _parse(key, data)
+        server = found["server"]["name"] if isinstance(found, dict) else ""
+        standing = (
+            believed.judge(data, signatures.get(key), server)
+            if isinstance(data, bytes)
+            else BY_NOBODY
+        )
+        return key, (found, standing)
+
+    manifests = dict(store.get_many(described, parsed, _MOST_BYTES))
     kits = []
     for name, taken_at in names:
         item = objects[root + name]
-        found = manifests.get(manifest_key(settings, name))
+        found, standing = manifests.get(manifest_key(settings, name), (None, BY_NOBODY))
         manifest = None if isinstance(found, BadBackupError) else found
         problem = found if isinstance(found, BadBackupError) else None
         ours = manifest is not None and manifest["server"]["name"] == settings.server_name
-        kits.append(Kit(name, item.key, item.bytes, taken_at, manifest, ours, problem))
+        kits.append(Kit(name, item.key, item.bytes, taken_at, manifest, ours, problem, standing))
+    if any(kit.ours and kit.trusted for kit in kits):
+        kits = [dataclasses.replace(k, passed_over=k.ours and not k.trusted) for k in kits]
     return sorted(kits, key=lambda kit: kit.taken_at, reverse=True)
 
 
@@ -125,18 +153,18 @@ def manifest_key(settings: Settings, name: str) -> str:
 
 def _parse(
     key: str, data: bytes | PostgresBackupError | None
-) -> tuple[str, KitManifest | BadBackupError | None]:
-    """A key with its manifest, with what is wrong with that (one spoiled object does not hide the
-    other kits: such a kit is nobody's, and stays), or with None where it has gone.
+) -> KitManifest | BadBackupError | None:
+    """A manifest, what is wrong with it (one spoiled object does not hide the other kits: such a
+    kit is nobody's, and stays), or None where it has gone.
     """
     if data is None:
-        return key, None
+        return None
     if isinstance(data, PostgresBackupError):
-        return key, unreadable(key, data)
+        return unreadable(key, data)
     try:
-        return key, parse_kit(data, key)
+        return parse_kit(data, key)
     except BadBackupError as error:
-        return key, error
+        return error
 
 
 def newest_kit(settings: Settings) -> KitLine | None:

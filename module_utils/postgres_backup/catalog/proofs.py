@@ -10,14 +10,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from datetime import datetime
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NamedTuple, TypedDict
 
 from ..clock import format_timestamp
 from ..errors import PostgresBackupError
 from ..findings import Finding
 from ..s3.store import Store
+from ..signing.judge import TRUSTED, WRONG
 from ..text import printable
 from . import signed
 from .kinds import Moment, OneOf, Sha256, Text
@@ -57,21 +58,28 @@ class Noted:
 
     :param keys: of all of them.
     :param read: those that could be read, each with its key, newest first.
-    :param unread: why others could not.
+    :param unread: why others could not; a signature that is wrong is a reason.
+    :param vouched: keys of those that are signed by whoever proved, whom this server believes.
     """
 
     keys: tuple[str, ...] = ()
     read: tuple[tuple[str, ProofRecord], ...] = ()
     unread: tuple[str, ...] = ()
+    vouched: frozenset[str] = frozenset()
 
-    def counting(self, name: BackupName, manifest_sha256: str) -> Noted:
-        """Those that prove this backup with this manifest."""
+    def counting(self, name: BackupName, manifest_sha256: str, signed_only: bool) -> Noted:
+        """Those that prove this backup with this manifest.
+
+        :param signed_only: the manifest is signed; then nobody else's word is taken for it.
+        """
         return dataclasses.replace(
             self,
             read=tuple(
                 (key, record)
                 for key, record in self.read
-                if record["backup"] == str(name) and record["manifest_sha256"] == manifest_sha256
+                if record["backup"] == str(name)
+                and record["manifest_sha256"] == manifest_sha256
+                and (key in self.vouched or not signed_only)
             ),
         )
 
@@ -84,29 +92,59 @@ class Noted:
         ]
 
 
-def listed(store: Store, layout: Layout) -> dict[str, list[str]]:
-    """The keys under ``proofs/``, newest first, by the stem of the backup that they are of."""
+class Listed(NamedTuple):
+    """What a listing shows of proofs.
+
+    :param keys: newest first, by the stem of the backup that they are of.
+    :param signatures: keys of those beside them.
+    """
+
+    keys: dict[str, list[str]]
+    signatures: set[str]
+
+
+def listed(store: Store, layout: Layout) -> Listed:
+    """The keys under ``proofs/``."""
     found: dict[str, list[str]] = {}
+    signatures = set()
     folder = f"{layout.root}proofs/"
     for item in store.list(folder, most=_MOST_PROOFS):
         if match := _KEY.fullmatch(item.key[len(folder) :]):
             found.setdefault(match["stem"], []).insert(0, item.key)
-    return found
+        elif item.key.endswith(signed.SUFFIX):
+            signatures.add(item.key)
+    return Listed(found, signatures)
 
 
 def look(
-    store: Store, keys: Mapping[str, Sequence[str]], stems: Collection[str]
+    store: Store, there: Listed, stems: Collection[str], believed: signed.Believed
 ) -> dict[str, Noted]:
-    """What the proofs of these backups say, by stem; one request each."""
+    """What the proofs of these backups say, by stem; two requests each."""
+    keys = there.keys
     wanted = {key for stem in stems for key in keys.get(stem, ())[:_MOST_LOOKED_AT]}
-    answers = dict(store.get_many(wanted, _parsed, _MOST_BYTES))
+    signatures = signed.signatures(store, wanted, there.signatures)
+    vouched = set()
+
+    def judged(
+        key: str, data: bytes | PostgresBackupError | None
+    ) -> tuple[str, ProofRecord | str | None]:
+        _, found = _parsed(key, data)
+        if isinstance(found, dict) and isinstance(data, bytes):
+            standing = believed.judge(data, signatures.get(key), found["by"])
+            if standing.kind == WRONG:
+                return key, f"{key} does not count: {standing.says}"
+            if standing.kind == TRUSTED:
+                vouched.add(key)
+        return key, found
+
+    answers = dict(store.get_many(wanted, judged, _MOST_BYTES))
     noted = {}
     for stem in stems & keys.keys():
         found = [(key, answers[key]) for key in keys[stem] if key in answers]
         read = [(key, one) for key, one in found if isinstance(one, dict)]
         read.sort(key=lambda pair: (pair[1]["at"], pair[0]), reverse=True)
         unread = tuple(why for _, why in found if isinstance(why, str))
-        noted[stem] = Noted(tuple(keys[stem]), tuple(read), unread)
+        noted[stem] = Noted(tuple(keys[stem]), tuple(read), unread, frozenset(vouched))
     return noted
 
 

@@ -12,18 +12,36 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Annotated, TypedDict
 
 from ..clock import format_time, format_timestamp, parse_time
+from ..errors import PostgresBackupError
 from ..s3.store import Store
+from ..signing.judge import TRUSTED
+from . import signed
+from .kinds import Text
 from .names import Layout
+from .reader import Unfit, fitted, load
+from .signed import Believed
 
 #: stands for the database as a whole among its tables
 WHOLE = "*"
 _KEY = re.compile(
     r"(?P<kind>adopted|emptied)/(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})-(?P<rest>[\w-]+)\.json"
 )
+
+
+#: bytes of such an object at most
+_MOST_BYTES = 16 * 1024
+
+
+class _Facts(TypedDict):
+    """What an object itself says: whose word it is, and its own key below the layout's root."""
+
+    server: Annotated[str, Text(1000)]
+    key: Annotated[str, Text(1000)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +75,8 @@ def hash_of(server: str, database: str, table: str = "") -> str:
 
 def is_said(root: str, key: str) -> bool:
     """Whether a key below a layout's root is such an object."""
-    return key.startswith((f"{root}manifests/adopted/", f"{root}manifests/emptied/"))
+    folders = (f"{root}manifests/adopted/", f"{root}manifests/emptied/")
+    return key.startswith(folders) and not key.endswith(signed.SUFFIX)
 
 
 def read(keys: Iterable[str], root: str, server: str, database: str) -> Said:
@@ -80,6 +99,30 @@ def read(keys: Iterable[str], root: str, server: str, database: str) -> Said:
     return Said(tuple(adopted), tuple(emptied))
 
 
+def vouched(
+    store: Store, root: str, keys: Collection[str], listed: Collection[str], believed: Believed
+) -> set[str]:
+    """Those of these keys that stand as this server, or one that it believes, has signed them.
+
+    A server without a key of its own believes all.
+    """
+    if not believed.signers.own:
+        return set(keys)
+    signatures = signed.signatures(store, keys, listed)
+
+    def stands(key: str, data: bytes | PostgresBackupError | None) -> tuple[str, bool]:
+        if not isinstance(data, bytes):
+            return key, False
+        try:
+            facts = fitted(load(data, _MOST_BYTES), _Facts)
+        except Unfit:
+            return key, False
+        standing = believed.judge(data, signatures.get(key), facts["server"])
+        return key, standing.kind == TRUSTED and root + facts["key"] == key
+
+    return {key for key, good in store.get_many(signatures, stands, _MOST_BYTES) if good}
+
+
 def both(one: Said, other: Said) -> Said:
     """What was said in two places."""
     return Said(one.adopted + other.adopted, one.emptied + other.emptied)
@@ -94,7 +137,7 @@ def write_adoption(store: Store, layout: Layout, database: str, said: Adoption) 
     words = (format_time(said.at), said.theirs, said.ours, hash_of(server, database))
     key = f"{layout.root}manifests/adopted/{'-'.join(words)}.json"
     facts = {"server": server, "database": database, "theirs": said.theirs, "ours": said.ours}
-    _put(store, key, said.at, facts)
+    _put(store, layout, key, said.at, facts)
     return key
 
 
@@ -109,10 +152,13 @@ def write_emptied(
     for table in tables:
         what = hash_of(server, database, table)
         keys.append(f"{layout.root}manifests/emptied/{format_time(at)}-{what}.json")
-        _put(store, keys[-1], at, {"server": server, "database": database, "table": table})
+        facts = {"server": server, "database": database, "table": table}
+        _put(store, layout, keys[-1], at, facts)
     return keys
 
 
-def _put(store: Store, key: str, at: datetime, facts: dict[str, str]) -> None:
-    body = json.dumps({"at": format_timestamp(at), **facts}, ensure_ascii=False)
-    store.put(key, body.encode(), "application/json")
+def _put(store: Store, layout: Layout, key: str, at: datetime, facts: dict[str, str]) -> None:
+    # its own place: what is signed must not say something else under another key
+    place = key.removeprefix(layout.root)
+    body = json.dumps({"at": format_timestamp(at), "key": place, **facts}, ensure_ascii=False)
+    signed.put(store, key, body.encode())

@@ -275,11 +275,12 @@ def _verify(call: Call) -> Answer:
 
 @command(
     "adopt",
-    "take over backups without a manifest (made by older scripts), "
-    "so that the retention counts for them",
+    "vouch for backups that nobody has signed (of older scripts, or of this server before it had a "
+    "key), so that they are restored and the retention counts for them",
     DATABASE,
     CHECK,
     IDENTITY,
+    Argument("--yes", action="store_true", help="these are to be believed; else they are listed"),
     Argument(
         "--server",
         default="",
@@ -298,8 +299,8 @@ def _adopt(call: Call) -> Answer:
     from ..nightly import adopt
 
     asked = call.arguments
-    result = adopt.adopt_backups(call.job, asked.backups, asked.server)
-    return Answer(result, adopt.lines(result))
+    result = adopt.adopt_backups(call.job, asked.backups, asked.server, asked.yes)
+    return Answer(result, adopt.lines(result), 2 if result["offered"] else 0)
 
 
 @command(

@@ -218,6 +218,14 @@ def _database(
     }
 
 
+def _state(line: ListedBackup) -> str:
+    """How a backup is, and that nobody vouches for it, where the state does not say so itself."""
+    told = {"unsigned": "unsigned", "stranger": "signed by a stranger"}.get(line["signature"])
+    if not told or line["state"] in ("bad", "unsigned", "unproven"):
+        return line["state"]
+    return f"{line['state']}, {told}"
+
+
 def table(backups: Sequence[ListedBackup]) -> list[str]:
     """The lines of a listing for a person; the first is the head."""
     if not backups:
@@ -230,7 +238,7 @@ def table(backups: Sequence[ListedBackup]) -> list[str]:
             human_age(line["age_hours"]),
             human_bytes(line["bytes"]),
             "?" if line["rows"] is None else f"{line['rows']:,}",
-            line["state"],
+            _state(line),
             line["reason"] if line["keep"] else f"goes at the next prune: {line['reason']}",
         )
         for line in backups

@@ -4,20 +4,26 @@ it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
 from ..catalog import said, servers
 from ..catalog.backups import Backup, Catalog
+from ..catalog.proofs import Kind
 from ..clock import utc_now
-from ..errors import BadBackupError, DatabaseError, UsageError
+from ..errors import BadBackupError, DatabaseError, PostgresBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine import lock
 from ..postgresql.connection import connect, values
 from ..postgresql.own import own_mark
+from ..restore.preflight import make_plan
+from ..restore.side_database import discard_side_database, load_side_database
+from ..signing.judge import UNSIGNED
 from ..stream.other_tools import MENDABLE
+from ..text import human_bytes
 from ..verify.contents import Contents
 from ..verify.proof import note, prove
 
@@ -46,14 +52,25 @@ class Compared(TypedDict):
     missing: list[str]
 
 
+class Offered(TypedDict):
+    """What would be vouched for: a backup, its bytes, and whether its manifest names us."""
+
+    backup: str
+    bytes: int
+    ours: bool
+
+
 class Adopted(TypedDict):
     """The names of those that were taken over, and those that were not, each with the reason;
-    ``compared`` tells of those that name no database.
+    ``compared`` tells of those that name no database, ``restored`` which one was loaded too, and
+    ``offered`` what waits for a word, where none was given.
     """
 
     changed: bool
     database: str
     adopted: list[str]
+    restored: str
+    offered: list[Offered]
     refused: list[Refused]
     compared: list[Compared]
     findings: list[Finding]
@@ -67,12 +84,18 @@ class _RefusedError(Exception):
         self.code, self.message = code, message
 
 
-def adopt_backups(job: Job, names: Sequence[str] = (), server: str = "") -> Adopted:
-    """Declare the backups without a manifest to be this server's and database's, so that the
-    retention counts for them.
+def adopt_backups(
+    job: Job, names: Sequence[str] = (), server: str = "", yes: bool = True
+) -> Adopted:
+    """Vouch for backups that nobody has signed: those without a manifest are declared to be this
+    server's and database's, so that the retention counts for them; those that this server itself
+    made before it had a key get its signature.
 
     They are read to their end first, as ``verify`` does; what is not whole is not adopted. Nor is
-    what names another database, or has other tables than the live one.
+    what names another database, or has other tables than the live one. The newest of them is loaded
+    into a database beside the live one too, which is dropped again.
+
+    :param yes: whoever asks has said that these are to be believed; else they are only listed.
 
     :param names: only these, which are adopted also where they have other tables.
     :param server: not these, but what another server of our name has taken until now: its system
@@ -84,6 +107,8 @@ def adopt_backups(job: Job, names: Sequence[str] = (), server: str = "") -> Adop
         "changed": False,
         "database": job.database,
         "adopted": [],
+        "restored": "",
+        "offered": [],
         "refused": [],
         "compared": [],
         "findings": [],
@@ -96,11 +121,22 @@ def adopt_backups(job: Job, names: Sequence[str] = (), server: str = "") -> Adop
         if server:
             _adopt_server(job, catalog, backups, asked_at, server, result)
             return result
-        waiting = _chosen([b for b in backups if b.waits_for_adoption], names)
+        waiting = _chosen([b for b in backups if _is_offered(b)], names)
+        if not (yes or job.check):
+            result["offered"] = [
+                {"backup": str(b.name), "bytes": b.bytes, "ours": b.ours} for b in waiting
+            ]
+            return result
         live = _Live(job) if waiting else None
         for backup in waiting:
             _adopt(job, backup, live, backup_is_named=bool(names), result=result)
     return result
+
+
+def _is_offered(backup: Backup) -> bool:
+    """Nobody has signed it, and it is ours, or may be."""
+    may_be_ours = backup.waits_for_adoption or (backup.ours and not backup.problem)
+    return may_be_ours and backup.standing.kind == UNSIGNED
 
 
 def _chosen(waiting: Sequence[Backup], names: Sequence[str]) -> Sequence[Backup]:
@@ -148,13 +184,33 @@ def _adopt(
         result["refused"].append({"backup": str(backup.name), "reason": refused.message})
         result["findings"].append(finding(refused.code, f"{backup.name}: {refused.message}"))
         return
-    proven["server"] = {"name": job.settings.server_name}
-    proven["adopted"] = True
+    if not backup.ours:
+        proven["server"] = {"name": job.settings.server_name}
+        proven["adopted"] = True
+    kind: Kind = "read"
+    # the newest, which comes first
+    if not (job.check or result["adopted"] or result["refused"]) and _is_loaded(
+        job, backup, result
+    ):
+        kind, result["restored"] = "restored", str(backup.name)
     result["changed"] = True
     result["adopted"].append(str(backup.name))
     if not job.check:
-        result["findings"] += note(job, backup, proven, vouch=True)
-        job.progress.step(f"{job.database}: adopted {backup.name}")
+        result["findings"] += note(job, backup, proven, vouch=True, kind=kind)
+        job.progress.step(f"{job.database}: adopted {backup.name}, which was {kind}")
+
+
+def _is_loaded(job: Job, backup: Backup, result: Adopted) -> bool:
+    """Load it into a database beside the live one, and drop that again."""
+    trusting = dataclasses.replace(job, trust_unsigned=True)
+    try:
+        loaded = load_side_database(trusting, make_plan(trusting, str(backup.name)))
+        discard_side_database(trusting, loaded.side_database)
+    except PostgresBackupError as error:
+        message = f"{backup.name} could be read, and not loaded: {error.message}. {error.hint}"
+        result["findings"].append(finding("ADOPTED_UNLOADED", message))
+        return False
+    return True
 
 
 def _whose(
@@ -238,9 +294,22 @@ def _adopt_server(
 
 def lines(result: Adopted) -> list[str]:
     """:func:`adopt_backups` for a person."""
+    if offered := result["offered"]:
+        return [
+            f"{result['database']}: nobody vouches for these {len(offered)} backups:",
+            *(f"offered  {line['backup']}  {human_bytes(line['bytes'])}" for line in offered),
+            (
+                "If you know where they come from: postgres-backup adopt --yes reads each to its "
+                "end, loads the newest beside, and signs them"
+            ),
+        ]
     compared = {line["backup"]: line for line in result["compared"]}
+    how = {name: "restored" if name == result["restored"] else "read" for name in result["adopted"]}
     return [
-        *(f"adopted  {name}{_beside(result, compared.get(name))}" for name in result["adopted"]),
+        *(
+            f"adopted  {name}, {how[name]}{_beside(result, compared.get(name))}"
+            for name in result["adopted"]
+        ),
         *(f"refused  {line['backup']}: {line['reason']}" for line in result["refused"]),
     ] or ["Nothing waits for adoption."]
 

@@ -20,6 +20,7 @@ from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import DatabaseFacts, database_facts
 from ..postgresql.replaced import KeptDatabase
 from ..text import human_seconds
+from ..verify.proof import note_restored
 from . import in_place
 from .plan import Plan, PlanResult, Restored, plan_lines
 from .preflight import make_plan
@@ -114,6 +115,7 @@ def restore_database(
         result["findings"] = result["findings"] + outcome.restored(
             job.settings, job.store, result, *told
         )
+        result["findings"] += note_restored(job, plan.backup)
     job.progress.step(lines(result)[0])
     return result
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..catalog.backups import Backup, Catalog
+from ..catalog.signed import Believed
 from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
@@ -27,11 +28,11 @@ def require_trusted(job: Job, catalog: Catalog, backup: Backup) -> list[Finding]
     :raises UsageError: it is not signed, or by a stranger, and the job does not trust it.
     """
     server = backup.manifest["server"].get("name", "") if backup.manifest else ""
-    return require(job, catalog, str(backup.name), server, backup.standing)
+    return require(job, catalog.believed, str(backup.name), server, backup.standing)
 
 
 def require(
-    job: Job, catalog: Catalog, name: str, server: str, standing: Standing
+    job: Job, believed: Believed, name: str, server: str, standing: Standing
 ) -> list[Finding]:
     """The same for anything that is signed.
 
@@ -46,8 +47,8 @@ def require(
         )
     if standing.kind == TRUSTED:
         return []
-    if catalog.believed.problem:
-        raise catalog.believed.problem
+    if believed.problem:
+        raise believed.problem
     code = "SIGNED_BY_STRANGER" if standing.kind == STRANGER else "UNSIGNED"
     told = f"{name}: {standing.says[0].lower()}{standing.says[1:]}"
     if job.trust_unsigned:

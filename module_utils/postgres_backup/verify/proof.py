@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from ..catalog import manifest, proofs, remembered, signed
 from ..catalog.backups import Backup
 from ..catalog.manifest import Manifest
+from ..catalog.proofs import Kind
 from ..clock import format_timestamp, utc_now
-from ..errors import BadBackupError
+from ..errors import BadBackupError, StoreError
 from ..findings import Finding, finding
 from ..job import Job
 from ..stream.inspector import Inspector, Report
@@ -81,7 +82,7 @@ def prove(
         contents.archive(reader.head)
     report = inspector.finish()
     require_whole(backup, report)
-    saved_roles(job, backup)
+    roles = saved_roles(job, backup)
     if inspector.rows_alone:
         raise rows_alone(inspector.rows_alone)
     if known and not anew:
@@ -91,15 +92,20 @@ def prove(
     described.pop("proofs", None)
     if cutter and (parts := cutter.parts()) is not None:
         described["parts"] = parts
+    if anew and roles is not None and (saved := described.get("globals")):
+        described["globals"] = {**saved, "sha256": hashlib.sha256(roles).hexdigest()}
     return described
 
 
-def note(job: Job, backup: Backup, described: Manifest, vouch: bool = False) -> list[Finding]:
+def note(
+    job: Job, backup: Backup, described: Manifest, vouch: bool = False, kind: Kind = "read"
+) -> list[Finding]:
     """Write down that a backup was read to its end; before that its manifest, where it is another
     than the one that lies there.
 
     :param described: from :func:`prove`.
     :param vouch: sign the manifest too: this server says that the backup is to be believed.
+    :param kind: how it was proven.
     :return: what could not be signed.
     """
     findings: list[Finding] = []
@@ -117,8 +123,29 @@ def note(job: Job, backup: Backup, described: Manifest, vouch: bool = False) -> 
             job.store.put(key, data, "application/json")
     at = utc_now()
     return findings + proofs.write(
-        job.store, backup.layout, backup.name, described, sha256, "read", at
+        job.store, backup.layout, backup.name, described, sha256, kind, at
     )
+
+
+def note_restored(job: Job, backup: Backup) -> list[Finding]:
+    """Write down that a backup was restored, and every row came out as it went in.
+
+    What has happened has happened: a store that refuses the note makes a finding.
+    """
+    if not backup.manifest or not backup.good:
+        return []
+    try:
+        return proofs.write(
+            job.store,
+            backup.layout,
+            backup.name,
+            backup.manifest,
+            backup.manifest_sha256,
+            "restored",
+            utc_now(),
+        )
+    except StoreError as error:
+        return [finding("PROOF_NOT_WRITTEN", error.message)]
 
 
 def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> Manifest:

@@ -1,0 +1,20 @@
+"""A key whose word every test's server believes, for whatever it says: what tests forge is as if
+honest servers had written it. Made anew by each process.
+"""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from postgres_backup.signing import sshsig
+from postgres_backup.signing.keys import SigningKey
+
+KEY = SigningKey(Ed25519PrivateKey.generate())
+#: a line of ``trusted_signers``: for every server
+TRUSTED_LINE = f'* namespaces="{sshsig.NAMESPACE}" {KEY.public.line}\n'
+
+
+def put_signed(client, bucket: str, key: str, data: bytes, signer: SigningKey = KEY) -> None:
+    """An object and its signature."""
+    client.put_object(Bucket=bucket, Key=f"{key}.sig", Body=signer.sign(data))
+    client.put_object(Bucket=bucket, Key=key, Body=data)
