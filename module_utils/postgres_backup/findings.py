@@ -51,38 +51,6 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ("MANIFEST_NEWER",): (
             "A newer version of this program wrote the manifest. Upgrade this one."
         ),
-        ("UNSIGNED",): (
-            "Nobody has signed it: it is of the old scripts, of version 0.1.0, or of whoever may "
-            "write to the bucket. `postgres-backup adopt --yes` vouches for what is older than the "
-            "server's key; `--trust-unsigned` trusts it this once."
-        ),
-        ("SIGNED_BY_STRANGER",): (
-            "It is signed by a key that this server does not trust for the server that it names. "
-            "If that one is yours, its public key belongs into `inventory/keys/`."
-        ),
-        ("SIGNATURE_WRONG",): (
-            "Its signature is not one of these bytes: it was changed after it was signed. No flag "
-            "makes it good, and no prune takes it. Ask who else has a key to the bucket."
-        ),
-        ("MANIFEST_REPLACED",): (
-            "The manifest is not the one that this server remembers to have signed under its name, "
-            "though its signature is good: somebody has put an older one back."
-        ),
-        ("SIGNED_BACKUP_GONE",): (
-            "The newest backup that this server has signed is not in the bucket any more, and no "
-            "prune of ours takes that. Was the bucket emptied, or brought back from an earlier day?"
-        ),
-        ("NOT_SIGNED",): (
-            "An object was written without a signature: the key cannot be made or read, or the "
-            "store does not keep it. A restore will ask whether it is to be trusted."
-        ),
-        ("PROOF_NOT_WRITTEN",): (
-            "A backup was restored, and the store refused the note of that. The restore is done."
-        ),
-        ("ADOPTED_UNLOADED",): (
-            "A backup was read to its end and vouched for, but a trial load beside the live one "
-            "did not work. The message says why."
-        ),
         ("OBJECT_SIZE",): ("The store delivers another size than it listed."),
         ("OBJECT_ALTERED",): (
             "The object's SHA-256 is not the manifest's, or that of one of its pieces or of the "
@@ -181,9 +149,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
     "Whom to believe": {
         ("UNSIGNED",): (
             "Nobody has signed it: it is older than this server's key, or a script, or a stranger "
-            "made it. Nothing of it is used until you say so: `postgres-backup adopt` vouches for "
-            "what is yours, for good; `--trust-unsigned` (`-e trust_unsigned=true`) trusts it "
-            "this once."
+            "made it. Nothing of it is used until you say so: `postgres-backup adopt --yes` "
+            "vouches for what is yours, for good; `--trust-unsigned` (`-e trust_unsigned=true`) "
+            "trusts it this once."
         ),
         ("SIGNED_BY_STRANGER",): (
             "It is well signed, by a key that this server does not trust for the one that it "
@@ -210,6 +178,13 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "The backup is there and whole, and could not be signed; the message says why: no key "
             "and no right to make one, a key that others may read, a store that keeps no small "
             "object. It must be trusted by hand. `ansible-playbook setup.yml` makes the key."
+        ),
+        ("PROOF_NOT_WRITTEN",): (
+            "A backup was restored, and the store refused the note of that. The restore is done."
+        ),
+        ("ADOPTED_UNLOADED",): (
+            "A backup was read to its end and vouched for, but a trial load beside the live one "
+            "did not work. The message says why."
         ),
     },
     "Before and after a restore": {
