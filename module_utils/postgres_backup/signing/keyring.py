@@ -61,12 +61,13 @@ def keep(
     """
     path = file_of(folder, server_name)
     with _in_words(path):
-        if not check:
+        if public_keys and not check:
             os.makedirs(folder, 0o755, exist_ok=True)
         with _alone(folder):
             before = _read(path)
             known = set(before.split())
-            new = [key for key in _keys(public_keys, path) if key.line.split()[1] not in known]
+            keys = dict.fromkeys(_keys(public_keys, path))
+            new = [key for key in keys if key.line.split()[1] not in known]
             comment = f"postgres-backup {printable(server_name)}"
             after = "".join(f"{key.line} {comment}\n" for key in new) + before
             if new and not check:
@@ -142,7 +143,7 @@ def _alone(folder: str) -> Iterator[None]:
     """Two servers of one name are set up at the same time, and have one file."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:  # check mode
+    except FileNotFoundError:  # nothing is written: in check mode, or where there are no keys
         yield
         return
     try:

@@ -40,8 +40,9 @@ def believed(folder: Path, own: str, *trusted: str, check: bool = False) -> Sign
 def test_keys_come_before_those_that_are_there_once(tmp_path):
     folder, first, second = tmp_path / "keys", new_key(), new_key()
     assert keep(folder, "db1", first, check=True)["changed"]
+    assert not keep(folder, "db1")["changed"]
     assert not folder.exists()
-    kept = keep(folder, "db1", first)
+    kept = keep(folder, "db1", first, first)
     assert kept == {"changed": True, "file": f"{folder}/db1.pub", "added": [first.fingerprint]}
     file = folder / "db1.pub"
     assert file.read_text() == f"{first.line} postgres-backup db1\n"
