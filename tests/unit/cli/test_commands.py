@@ -43,7 +43,7 @@ def ask(monkeypatch):
 
         def use_case(*arguments, **more):
             given.extend([*arguments, *more.values()])
-            return result or {}
+            return result or {"offered": []}
 
         monkeypatch.setattr(room, name, use_case)
         for says in ("lines", "info_lines", "undo_lines"):
