@@ -17,7 +17,7 @@ from ..settings import Settings
 from ..text import nearest
 from . import said, servers
 from .backup import Backup, BackupLine, State
-from .manifest import Manifest, may_lack_rows, parse, unreadable
+from .manifest import Manifest, answer, may_lack_rows, parse
 from .names import BackupName, Layout
 from .owners import advice, owners
 from .reader import MOST_BYTES
@@ -227,15 +227,7 @@ class Catalog:
 def _parsed(
     key: str, data: bytes | PostgresBackupError | None
 ) -> tuple[str, Manifest | BadBackupError | None]:
-    """A key with its manifest, with what is wrong with that, or with None where it has gone."""
-    if data is None:
-        return key, None
-    if isinstance(data, PostgresBackupError):
-        return key, unreadable(key, data)
-    try:
-        return key, parse(data, key)
-    except BadBackupError as error:
-        return key, error
+    return answer(key, data, parse)
 
 
 def layout_for(settings: Settings, database: str) -> Layout:

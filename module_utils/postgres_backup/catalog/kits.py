@@ -13,7 +13,7 @@ from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
 from ..s3.store import Store
 from ..settings import Settings
-from .manifest import KitManifest, parse_kit, unreadable
+from .manifest import KitManifest, answer, parse_kit
 
 _NAME = re.compile(
     r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?",
@@ -126,17 +126,8 @@ def manifest_key(settings: Settings, name: str) -> str:
 def _parse(
     key: str, data: bytes | PostgresBackupError | None
 ) -> tuple[str, KitManifest | BadBackupError | None]:
-    """A key with its manifest, with what is wrong with that (one spoiled object does not hide the
-    other kits: such a kit is nobody's, and stays), or with None where it has gone.
-    """
-    if data is None:
-        return key, None
-    if isinstance(data, PostgresBackupError):
-        return key, unreadable(key, data)
-    try:
-        return key, parse_kit(data, key)
-    except BadBackupError as error:
-        return key, error
+    """A kit without a manifest that can be read is nobody's, and stays."""
+    return answer(key, data, parse_kit)
 
 
 def newest_kit(settings: Settings) -> KitLine | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
 
 from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
@@ -299,6 +299,27 @@ def unreadable(key: str, why: PostgresBackupError) -> BadBackupError:
         why.hint or "Ask who else has a key to the bucket",
         [finding("MANIFEST_UNREADABLE", why.message)],
     )
+
+
+M = TypeVar("M", Manifest, KitManifest)
+
+
+def answer(
+    key: str, data: bytes | PostgresBackupError | None, read: Callable[[bytes, str], M]
+) -> tuple[str, M | BadBackupError | None]:
+    """What ``Store.get_many`` makes of a manifest: its key with the manifest, with what is wrong
+    with it (so that one spoiled object hides no other), or with None where it has gone.
+
+    :param read: :func:`parse` or :func:`parse_kit`.
+    """
+    if data is None:
+        return key, None
+    if isinstance(data, PostgresBackupError):
+        return key, unreadable(key, data)
+    try:
+        return key, read(data, key)
+    except BadBackupError as error:
+        return key, error
 
 
 def _require_schema(version: object, key: str) -> None:
