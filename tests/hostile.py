@@ -10,6 +10,19 @@ import json
 import random
 from collections.abc import Iterator
 
+from postgres_backup.settings import Settings
+
+#: of a server that asks nobody
+SETTINGS = Settings(
+    server_name="school-db",
+    databases=("school",),
+    db_user="u",
+    s3_endpoint_url="http://localhost",
+    s3_bucket="bucket",
+    s3_access_key="k",
+    s3_secret_key="s",
+)
+
 #: in the place of any field: every kind, both ends of every range, and what no text can be
 ODD_VALUES: tuple[object, ...] = (
     None,

@@ -20,7 +20,7 @@ from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Standing
 from ..text import nearest
 from . import proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
-from .manifest import Manifest, may_lack_rows, parse, unreadable
+from .manifest import Manifest, answer, may_lack_rows, parse
 from .names import BackupName, Layout
 from .owners import advice, owners
 from .reader import MOST_BYTES
@@ -309,17 +309,10 @@ class _Reader:
         self._believed, self._signatures = believed, signatures
 
     def __call__(self, key: str, data: bytes | PostgresBackupError | None) -> tuple[str, _Found]:
-        if data is None:
-            return key, _NOTHING
-        if isinstance(data, PostgresBackupError):
-            return key, _NOTHING._replace(manifest=unreadable(key, data))
-        found: Manifest | BadBackupError
-        server = ""
-        try:
-            found = parse(data, key)
-            server = found["server"].get("name", "")
-        except BadBackupError as error:
-            found = error
+        found = answer(key, data, parse)
+        if found is None or not isinstance(data, bytes):
+            return key, _NOTHING._replace(manifest=found)
+        server = found["server"].get("name", "") if isinstance(found, dict) else ""
         standing = self._believed.judge(data, self._signatures.get(key), server)
         return key, _Found(found, hashlib.sha256(data).hexdigest(), standing)
 

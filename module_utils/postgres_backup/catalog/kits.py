@@ -15,7 +15,7 @@ from ..s3.store import Store
 from ..settings import Settings
 from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Standing
 from . import signed
-from .manifest import KitManifest, parse_kit, unreadable
+from .manifest import KitManifest, answer, parse_kit
 
 _NAME = re.compile(
     r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?",
@@ -95,7 +95,7 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
     def parsed(
         key: str, data: bytes | PostgresBackupError | None
     ) -> tuple[str, tuple[KitManifest | BadBackupError | None, Standing]]:
-        found = _parse(key, data)
+        found = answer(key, data, parse_kit)
         server = found["server"]["name"] if isinstance(found, dict) else ""
         standing = (
             believed.judge(data, signatures.get(key), server)
@@ -149,22 +149,6 @@ def findings_of(kits: Sequence[Kit]) -> list[Finding]:
 def manifest_key(settings: Settings, name: str) -> str:
     """Where the manifest of the kit of that name lies."""
     return f"{root_of(settings)}{name.split('.')[0]}.json"
-
-
-def _parse(
-    key: str, data: bytes | PostgresBackupError | None
-) -> KitManifest | BadBackupError | None:
-    """A manifest, what is wrong with it (one spoiled object does not hide the other kits: such a
-    kit is nobody's, and stays), or None where it has gone.
-    """
-    if data is None:
-        return None
-    if isinstance(data, PostgresBackupError):
-        return unreadable(key, data)
-    try:
-        return parse_kit(data, key)
-    except BadBackupError as error:
-        return error
 
 
 def newest_kit(settings: Settings) -> KitLine | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
 
 from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
@@ -330,6 +330,27 @@ def unreadable(key: str, why: PostgresBackupError) -> BadBackupError:
         why.hint or "Ask who else has a key to the bucket",
         [finding("MANIFEST_UNREADABLE", why.message)],
     )
+
+
+M = TypeVar("M", Manifest, KitManifest)
+
+
+def answer(
+    key: str, data: bytes | PostgresBackupError | None, read: Callable[[bytes, str], M]
+) -> M | BadBackupError | None:
+    """What ``Store.get_many`` found under the key of a manifest: it, what is wrong with it (so that
+    one spoiled object hides no other), or None where it has gone.
+
+    :param read: :func:`parse` or :func:`parse_kit`.
+    """
+    if data is None:
+        return None
+    if isinstance(data, PostgresBackupError):
+        return unreadable(key, data)
+    try:
+        return read(data, key)
+    except BadBackupError as error:
+        return error
 
 
 def _require_schema(version: object, newest: int, key: str) -> None:

@@ -20,7 +20,6 @@ from postgres_backup.clock import utc_now
 from postgres_backup.errors import BadBackupError, StoreError
 from postgres_backup.health import trend
 from postgres_backup.s3.client import StoredObject
-from postgres_backup.settings import Settings
 from postgres_backup.signing.judge import BY_NOBODY
 from tests import hostile
 from tests.properties import SHORT
@@ -54,15 +53,6 @@ EVENT = {
     "kind": "store",
     "findings": [{"code": "STORE_FAILS", "message": "it does"}],
 }
-SETTINGS = Settings(
-    server_name="school-db",
-    databases=("school",),
-    db_user="u",
-    s3_endpoint_url="http://localhost",
-    s3_bucket="bucket",
-    s3_access_key="k",
-    s3_secret_key="s",
-)
 
 
 def many(number: int) -> int:
@@ -79,7 +69,7 @@ def judge(data: bytes) -> str:
     """What a listing and a prune make of a backup with this manifest: its state."""
     name = BackupName.parse(FULL["name"])
     assert name is not None
-    catalog = Catalog(SETTINGS, None, "school")  # type: ignore[arg-type]  # nothing is asked of it
+    catalog = Catalog(hostile.SETTINGS, None, "school")  # type: ignore[arg-type]  # nothing is asked of it
     item = StoredObject("k", FULL["bytes"], utc_now())
     try:
         read: manifest.Manifest | BadBackupError = manifest.parse(data, "m.json")

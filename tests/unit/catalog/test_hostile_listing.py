@@ -26,6 +26,7 @@ from postgres_backup.errors import StoreError
 from postgres_backup.machine.identity import Mark
 from postgres_backup.s3.client import StoredObject
 from postgres_backup.settings import Settings
+from tests import hostile
 from tests.properties import SHORT
 
 T = TypeVar("T")
@@ -114,16 +115,7 @@ class Listed:
 @pytest.fixture
 def settings(tmp_path) -> list[Settings]:
     """Of one database and of two, and of a bucket of their own."""
-    one = Settings(
-        server_name="school-db",
-        databases=("school",),
-        db_user="u",
-        s3_endpoint_url="http://localhost",
-        s3_bucket="bucket",
-        s3_access_key="k",
-        s3_secret_key="s",
-        state_dir=str(tmp_path),
-    )
+    one = dataclasses.replace(hostile.SETTINGS, state_dir=str(tmp_path))
     two = dataclasses.replace(one, databases=("school", "globals"))
     return [one, one, two, dataclasses.replace(one, s3_prefix="")]
 
