@@ -202,13 +202,20 @@ def test_an_adoption():
         "adopted": [NAME],
         "refused": [{"backup": "bad", "reason": "it is cut"}],
         "compared": [],
+        "restored": "",
+        "offered": [],
     }
-    assert adopt.lines(result) == [f"adopted  {NAME}", "refused  bad: it is cut"]
+    assert adopt.lines(result) == [f"adopted  {NAME}, read", "refused  bad: it is cut"]
+    loaded = adopt.lines(result | {"restored": NAME})
+    assert loaded[0] == f"adopted  {NAME}, restored"
     beside = {"backup": NAME, "tables": 3, "live": 2, "missing": ["public.old"]}
     assert adopt.lines(result | {"compared": [beside]})[0] == (
-        f"adopted  {NAME}: 2 of its 3 tables are in crm; not there: public.old"
+        f"adopted  {NAME}, read: 2 of its 3 tables are in crm; not there: public.old"
     )
-    nothing = {"database": "crm", "adopted": [], "refused": [], "compared": []}
+    offered = adopt.lines(result | {"offered": [{"backup": NAME, "bytes": 2048}]})
+    assert offered[1] == f"offered  {NAME}  2.0 kB"
+    assert "postgres-backup adopt --yes" in offered[-1]
+    nothing = result | {"adopted": [], "refused": []}
     assert adopt.lines(nothing) == ["Nothing waits for adoption."]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as profile
 
-from postgres_backup.catalog import history, manifest
+from postgres_backup.catalog import history, manifest, signed
 from postgres_backup.catalog.backups import Catalog, _Found
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.catalog.retention import Policy, plan
@@ -21,6 +21,7 @@ from postgres_backup.errors import BadBackupError, StoreError
 from postgres_backup.health import trend
 from postgres_backup.s3.client import StoredObject
 from postgres_backup.signing.judge import BY_NOBODY
+from postgres_backup.signing.signers import Signers
 from tests import hostile
 from tests.properties import SHORT
 from tests.unit.memory import peak_of
@@ -117,7 +118,8 @@ def test_bytes_of_a_manifest_may_be_anything():
 
 def tell(data: bytes) -> bool:
     """Whether an event was read; a person is told of it either way."""
-    event, unread = history._parse("journal/x.json", data)
+    believed = signed.Believed(Signers("school-db"))
+    event, unread = history._Reader(believed, {})("journal/x.json", data)
     assert (event is None) != (unread is None)
     if unread:
         assert unread["code"] == "EVENT_UNREADABLE"
