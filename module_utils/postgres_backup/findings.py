@@ -170,9 +170,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("SIGNED_BACKUP_GONE",): (
             "The newest backup that this server has signed is gone from the bucket, or its "
-            "manifest is, and the retention did not do it: somebody deleted it, or the bucket went "
-            "back to an earlier day. Take a new one (`postgres-backup backup`), and ask who else "
-            "has a key to the bucket."
+            "manifest is gone or another, and the retention did not do it: somebody did, or the "
+            "bucket went back to an earlier day. Take a new one (`postgres-backup backup`), and "
+            "ask who else has a key to the bucket."
         ),
         ("NOT_SIGNED",): (
             "The backup is there and whole, and could not be signed; the message says why: no key "
@@ -439,6 +439,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ("KIT_LINK_LEADS_OUT",): (
             "A link below `backup_paths` leads out of all of them. What is there is not in the "
             "kit, and a restore does not make the link. Name where it leads in `backup_paths`."
+        ),
+        ("KIT_KEY_LEFT_OUT",): (
+            "A private key that this server signs with, or has signed with, lies below "
+            "`backup_paths`. It is in no kit: whoever reads one could sign in this server's name. "
+            "A rebuilt server makes a new key."
         ),
         ("KIT_LINK_LEFT_OUT",): (
             "A link of the kit leads out of the paths that it was made of, and was not made. The "

@@ -31,6 +31,7 @@ from ..text import human_bytes, human_seconds
 from .kit_compare import Counts, compare, yardstick
 from .kit_files import CHUNK, Packed, Packer, Told, walk
 from .kit_roots import Roots, resolve
+from .kit_withheld import Withheld
 
 #: blocks of a tar are padded to this, bytes
 _BLOCK = tarfile.BLOCKSIZE
@@ -130,7 +131,7 @@ def _save(job: Job, result: KitResult, counts: Counts, roots: Roots) -> manifest
         with tarfile.open(
             fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK
         ) as tar:
-            packer = Packer(tar, roots.paths, roots.targets, told)
+            packer = Packer(tar, roots.paths, roots.targets, told, Withheld(job.settings))
             for entry in walk(roots.walked, told):
                 packer.add(entry.path)
         packed.finish()
@@ -216,7 +217,7 @@ def _require_permission(settings: Settings) -> None:
 def _prune(job: Job, kits: Sequence[Kit]) -> list[DeletedKit]:
     """The same retention as for backups, after a kit that went well."""
     deleted: list[DeletedKit] = []
-    for decision in reversed(plan(kits, Policy.of(job.settings), utc_now())):
+    for decision in reversed(plan(kits, Policy.of(job.settings), utc_now(), _held)):
         if not decision.keep:
             kit, reason = decision.backup, decision.reason
             described = manifest_key(job.settings, kit.name)
@@ -225,6 +226,13 @@ def _prune(job: Job, kits: Sequence[Kit]) -> list[DeletedKit]:
             deleted.append({"kit": kit.name, "reason": reason})
             job.progress.step(f"kit: deleted {kit.name}: {reason}")
     return deleted
+
+
+def _held(kit: Kit) -> str:
+    """Why a kit stays whatever its age; empty where nothing holds it."""
+    if kit.forged:
+        return "its signature is wrong"
+    return "its manifest is for another kit" if kit.problem else ""
 
 
 def lines(result: KitResult) -> list[str]:

@@ -20,6 +20,7 @@ from ..machine.progress import Progress
 from ..s3.upload import Upload
 from ..stream.codec import Chain
 from ..text import printable
+from .kit_withheld import Withheld
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -44,6 +45,7 @@ _SAID = {
     "and half new",
     "KIT_LINK_LEADS_OUT": "links that lead out of backup_paths: what is there is not in the "
     "kit, and a restore does not make them",
+    "KIT_KEY_LEFT_OUT": "private keys that this server signs with, which are in no kit",
     "KIT_SETUID": "programs that run as their owner (set-uid, set-gid): saved without that",
 }
 
@@ -131,13 +133,19 @@ class Packer:
     :param targets: link -> what it leads to, where its own letters do not say so.
     :param paths: all that the kit's manifest will name.
     :param told: takes what could not be saved as it should.
+    :param withheld: knows what is left out.
     :ivar members: in the tar so far.
     """
 
     def __init__(
-        self, tar: tarfile.TarFile, paths: Sequence[str], targets: Mapping[str, str], told: Told
+        self,
+        tar: tarfile.TarFile,
+        paths: Sequence[str],
+        targets: Mapping[str, str],
+        told: Told,
+        withheld: Withheld,
     ) -> None:
-        self._tar, self._targets, self._told = tar, targets, told
+        self._tar, self._targets, self._told, self._withheld = tar, targets, told, withheld
         self._paths = Paths([parts_of(path) or () for path in paths])
         #: files that have several names, by what the file system calls them -> the first name
         self._names: dict[tuple[int, int], str] = {}
@@ -171,6 +179,8 @@ class Packer:
         self.members += 1
 
     def _add_file(self, path: str) -> None:
+        if self._withheld.by_name(path):
+            return self._told.note("KIT_KEY_LEFT_OUT", path)
         for last, pause in zip((False, False, True), _PAUSES, strict=True):
             time.sleep(pause)
             with open(_opened(path), "rb", buffering=0) as file:
@@ -186,6 +196,9 @@ class Packer:
                 if before.st_size > SMALL:
                     return self._stream(path, info, file, before)
                 data = _read(file, before.st_size + 1)
+                if self._withheld.by_content(data):
+                    self._names.pop((before.st_dev, before.st_ino), None)
+                    return self._told.note("KIT_KEY_LEFT_OUT", path)
                 self._wait(before)
                 same = data == _read(file, before.st_size + 1) and _state(
                     os.fstat(file.fileno())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TypedDict
 
 from ..catalog import journal, remembered, signed
@@ -57,8 +60,9 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         own = own_mark(job.settings, job.database)
         catalog = Catalog(job.settings, job.store, job.database, own)
         backups, now = catalog.backups(), utc_now()
-        held = rows_gone.holding(job.settings.server_name, job.database, backups, now)
-        decisions = plan(backups, Policy.of(job.settings, allow_many), now, held)
+        policy = Policy.of(job.settings, allow_many)
+        held = holding(job.settings.server_name, job.database, backups, policy, now)
+        decisions = plan(backups, policy, now, held)
         going = [d for d in decisions if not d.keep]
         findings: list[Finding] = []
         if going and not job.check:
@@ -103,6 +107,30 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         "findings": findings,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def holding(
+    server: str, database: str, backups: Sequence[Backup], policy: Policy, now: datetime
+) -> Callable[[Backup], str]:
+    """For ``retention.plan``: why a backup must stay whatever the policy says of it, or an empty
+    string.
+
+    What nobody vouches for is no reason for another one to go. It stays itself as long as it would
+    if somebody did: the first signed backup after an upgrade must not cost the months before.
+    """
+    rows_held = rows_gone.holding(server, database, backups, now)
+    as_if = [dataclasses.replace(b, passed_over=False) for b in backups]
+    all_of_it = dataclasses.replace(policy, allow_many=True)
+    would_stay = {decision.backup.key for decision in plan(as_if, all_of_it, now) if decision.keep}
+
+    def held(backup: Backup) -> str:
+        if reason := rows_held(backup):
+            return reason
+        if backup.passed_over and backup.key in would_stay:
+            return "the retention would keep it, if somebody vouched for it: postgres-backup adopt"
+        return ""
+
+    return held
 
 
 def _advice(spared: int, waiting: int) -> list[Finding]:

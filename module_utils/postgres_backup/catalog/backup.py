@@ -8,7 +8,7 @@ from typing import Literal, TypedDict, cast
 
 from ..clock import format_timestamp, parse_timestamp
 from ..machine.identity import Mark
-from ..signing.judge import BY_NOBODY, TRUSTED, Kind, Standing
+from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Kind, Standing
 from .manifest import Manifest, Proof, ServerIdentity
 from .names import BackupName, Layout
 from .proofs import KEPT, Noted
@@ -101,6 +101,11 @@ class Backup:
     def trusted(self) -> bool:
         """Its manifest is signed by a key that is trusted for the server that it names."""
         return self.standing.kind == TRUSTED
+
+    @property
+    def forged(self) -> bool:
+        """Its manifest has a signature, of other bytes."""
+        return self.standing.kind == WRONG
 
     @property
     def key(self) -> str:

@@ -78,7 +78,7 @@ class Catalog:
             backup = backups[number]
             ours = verdict.whose is None
             held = f"not ours: {verdict.whose} took it" if verdict.whose else verdict.held
-            if backup.standing.kind == WRONG:
+            if backup.forged:
                 held = "its signature is wrong"
             backups[number] = dataclasses.replace(
                 backup,
@@ -89,8 +89,9 @@ class Catalog:
                 held=held,
                 meant=self._said.meant(backup.taken_at),
             )
-        # once this server signs, whoever may write to the bucket cannot add to what it leans on
-        if any(backup.ours and backup.trusted for backup in backups):
+        # once this server signs, whoever may write to the bucket cannot add to what it leans on,
+        # nor make it forget by taking the signatures away
+        if self._remembered or any(backup.ours and backup.trusted for backup in backups):
             backups = [
                 dataclasses.replace(b, passed_over=b.ours and not b.trusted) for b in backups
             ]
@@ -238,8 +239,7 @@ class Catalog:
         backups = self.backups()
         if wanted == LATEST:
             newest = (
-                # a forged one too: whoever asks for the latest must hear of it
-                next((b for b in backups if b.ours and b.standing.kind in (TRUSTED, WRONG)), None)
+                next((b for b in backups if self._must_answer(b)), None)
                 or next((b for b in backups if b.ours), None)
                 or next((b for b in backups if b.candidate), None)
             )
@@ -268,6 +268,13 @@ class Catalog:
             else "There are none of this database; `postgres-backup list` shows what there is"
         )
         raise UsageError(f"There is no backup {wanted!r} under {self._where()}", hint)
+
+    def _must_answer(self, backup: Backup) -> bool:
+        """Whoever asks for the latest must hear of it: it is signed, or forged, or this server
+        remembers that it has signed what lay there, whatever lies there now.
+        """
+        known = backup.layout.manifest(backup.name) in self._remembered
+        return known or (backup.ours and backup.standing.kind in (TRUSTED, WRONG))
 
     def _ambiguous(self, backups: list[Backup]) -> UsageError:
         newest = {(b.mark.identifier, b.mark.machine): b for b in reversed(backups)}

@@ -14,6 +14,7 @@ from ..findings import Finding, finding
 from ..s3.store import Store
 from ..settings import Settings
 from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Standing
+from ..text import printable
 from . import signed
 from .manifest import KitManifest, answer, parse_kit
 
@@ -41,7 +42,8 @@ class KitLine(TypedDict):
 class Kit:
     """One kit in the bucket, as ``retention.plan`` and a restore need it.
 
-    :param problem: why its manifest cannot be read; None where it can, or where there is none.
+    :param problem: why its manifest cannot be read, or is none of this kit; None where all is well,
+        or where there is none.
     :param standing: what the signature of its manifest is worth.
     :param passed_over: nobody vouches for it, and this server has signed others.
     """
@@ -63,7 +65,12 @@ class Kit:
     @property
     def good(self) -> bool:
         whole = self.manifest is not None and self.manifest["bytes"] == self.bytes
-        return whole and self.standing.kind != WRONG and not self.passed_over
+        return whole and not self.problem and not self.forged and not self.passed_over
+
+    @property
+    def forged(self) -> bool:
+        """It has a signature, of other bytes."""
+        return self.standing.kind == WRONG
 
     @property
     def proven(self) -> bool:
@@ -111,6 +118,8 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
         found, standing = manifests.get(manifest_key(settings, name), (None, BY_NOBODY))
         manifest = None if isinstance(found, BadBackupError) else found
         problem = found if isinstance(found, BadBackupError) else None
+        if manifest is not None and manifest.get("name", name) != name:
+            problem = _swapped(name, str(manifest["name"]))
         ours = manifest is not None and manifest["server"]["name"] == settings.server_name
         kits.append(Kit(name, item.key, item.bytes, taken_at, manifest, ours, problem, standing))
     if any(kit.ours and kit.trusted for kit in kits):
@@ -131,19 +140,36 @@ def _dated(text: str) -> tuple[str, datetime] | None:
         return None
 
 
+def _swapped(name: str, other: str) -> BadBackupError:
+    told = f"the manifest of {name} is for {printable(other)}"
+    return BadBackupError(
+        f"{told[0].upper()}{told[1:]}",
+        "Restore another kit. And ask who else has a key to the bucket",
+        [finding("MANIFEST_OF_ANOTHER", told)],
+    )
+
+
 def findings_of(kits: Sequence[Kit]) -> list[Finding]:
-    """That manifests of kits cannot be read; empty where all can."""
-    spoiled = [kit.name for kit in kits if kit.problem]
-    if not spoiled:
-        return []
-    more = f" and {len(spoiled) - _NAMED} more" if len(spoiled) > _NAMED else ""
+    """That manifests of kits cannot be read, are forged, or of other kits; empty where none is."""
+    spoiled = [kit.name for kit in kits if kit.problem and not kit.manifest and not kit.forged]
+    swapped = [kit.name for kit in kits if kit.problem and kit.manifest and not kit.forged]
+    forged = [kit.name for kit in kits if kit.forged]
     return [
-        finding(
+        *_told(
             "KIT_UNREADABLE",
-            f"the manifest of {', '.join(spoiled[:_NAMED])}{more} cannot be read: whose kit it is "
-            "cannot be told, so it neither counts nor goes",
-        )
+            spoiled,
+            "cannot be read: whose kit it is cannot be told, so it neither counts nor goes",
+        ),
+        *_told("SIGNATURE_WRONG", forged, "has a wrong signature: it neither counts nor goes"),
+        *_told("MANIFEST_OF_ANOTHER", swapped, "is for another: it neither counts nor goes"),
     ]
+
+
+def _told(code: str, names: Sequence[str], what: str) -> list[Finding]:
+    if not names:
+        return []
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return [finding(code, f"the manifest of {', '.join(names[:_NAMED])}{more} {what}")]
 
 
 def manifest_key(settings: Settings, name: str) -> str:

@@ -19,15 +19,17 @@ def findings_of(
     """
     if not remembered:
         return []
-    there = {backup.layout.manifest(backup.name) for backup in backups if backup.manifest_sha256}
     newest = max(remembered, key=lambda key: key.rpartition("/")[2])
-    if newest in there:
-        return []
+    for backup in backups:
+        # one of ours that is another than was signed is bad, and told as such
+        known = backup.ours or backup.manifest_sha256 == remembered[newest]
+        if backup.layout.manifest(backup.name) == newest and backup.manifest_sha256 and known:
+            return []
     return [
         finding(
             "SIGNED_BACKUP_GONE",
             f"the newest backup of {database} that this server has signed is gone from the bucket, "
-            f"or lost its manifest ({newest}), and it was not deleted from here",
+            f"or its manifest is gone or another ({newest}), and nothing here did that",
             database=database,
         )
     ]

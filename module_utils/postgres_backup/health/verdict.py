@@ -126,7 +126,8 @@ def findings_of(
         if backup.problem and backup.ours:
             newest = last is None or backup.taken_at > last.taken_at
             findings.append(finding("BACKUP_BAD", message, database=database, newest=newest))
-        elif backup.problem and backup.candidate:  # whose it is cannot be told
+        elif backup.problem and (backup.candidate or backup.forged):
+            # whose it is cannot be told; what is forged may say so, or be another server's
             findings.append(finding(backup.problem_code, message))
     unread = [why for backup in backups if backup.candidate for why in backup.noted.unread]
     findings += [finding("PROOF_UNREADABLE", why) for why in unread[:_TOLD]]

@@ -121,7 +121,7 @@ def adopt_backups(
         if server:
             _adopt_server(job, catalog, backups, asked_at, server, result)
             return result
-        waiting = _chosen([b for b in backups if _is_offered(b)], names)
+        waiting = _chosen(backups, names)
         if not (yes or job.check):
             result["offered"] = [
                 {"backup": str(b.name), "bytes": b.bytes, "ours": b.ours} for b in waiting
@@ -139,8 +139,23 @@ def _is_offered(backup: Backup) -> bool:
     return may_be_ours and backup.standing.kind == UNSIGNED
 
 
-def _chosen(waiting: Sequence[Backup], names: Sequence[str]) -> Sequence[Backup]:
+def _chosen(backups: Sequence[Backup], names: Sequence[str]) -> Sequence[Backup]:
+    """Those that are offered; of them those that are named, where any are.
+
+    :raises BadBackupError: one that is named is forged, which nobody can vouch for.
+    :raises UsageError: there is none of that name, or it waits for nobody.
+    """
+    waiting = [backup for backup in backups if _is_offered(backup)]
     unknown = sorted(set(names) - {str(backup.name) for backup in waiting})
+    for backup in backups:
+        if str(backup.name) in unknown and (backup.forged or backup.problem):
+            why = backup.standing.says if backup.forged else backup.problem
+            code = "SIGNATURE_WRONG" if backup.forged else backup.problem_code
+            raise BadBackupError(
+                f"{backup.name} cannot be vouched for: {why}",
+                "Take another: postgres-backup list. And ask who else has a key to the bucket",
+                [finding(code, f"{backup.name}: {why}")],
+            )
     if unknown:
         raise UsageError(
             f"No backup {unknown[0]} waits for adoption", "postgres-backup list says which do"

@@ -18,7 +18,6 @@ from ..findings import Finding, finding
 from ..job import Job
 from ..machine.progress import Progress
 from ..settings import Settings
-from ..signing.judge import WRONG
 from ..stream import codec
 from ..stream.archive import Archive, ArchiveError
 from ..text import human_bytes, human_seconds, nearest, printable
@@ -69,6 +68,8 @@ def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
     chosen = _choose(job.settings, everybodys, wanted)
     server = chosen.manifest["server"]["name"] if chosen.manifest else ""
     believed = Believed.by(job.settings)
+    if chosen.problem and not chosen.forged:
+        raise chosen.problem
     findings = require(job, believed, chosen.name, server, chosen.standing)
     if chosen.encrypted:
         job.require_identities(chosen.name)
@@ -103,13 +104,13 @@ def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
 def _choose(settings: Settings, everybodys: Sequence[Kit], wanted: str) -> Kit:
     ours = [kit for kit in everybodys if kit.ours]
     # a forged one too: whoever asks for the latest must hear of it
-    vouched = [kit for kit in ours if not kit.passed_over or kit.standing.kind == WRONG]
+    vouched = [kit for kit in ours if not kit.passed_over or kit.forged]
     for kit in vouched if wanted == "latest" else ours:
         if wanted in ("latest", kit.name):
             return kit
     for kit in everybodys:
-        if kit.name == wanted and kit.problem:
-            raise kit.problem
+        if kit.name == wanted and (kit.problem or kit.forged):
+            return kit
     near = nearest(wanted, [kit.name for kit in ours])
     others = sorted({kit.manifest["server"]["name"] for kit in everybodys if kit.manifest})
     hint = (

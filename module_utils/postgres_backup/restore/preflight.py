@@ -56,15 +56,16 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
     own = own_mark(job.settings, job.database)
     catalog = Catalog(job.settings, job.store, job.database, own)
     backup = catalog.resolve(asked)
-    believed = require_trusted(job, catalog, backup)
     # asked for by its name, a backup that may lack rows of a table is better than none
     lacking = backup.problem_code == "TABLES_REWRITTEN" and asked != LATEST
-    if backup.problem and not lacking:
+    # what no flag makes good comes first; that a signature is wrong is said in words of its own
+    if backup.problem and not lacking and not backup.forged:
         raise BadBackupError(
             f"{backup.name} is not whole: {backup.problem}",
             "Restore another one: postgres-backup list",
             [finding(backup.problem_code, backup.problem)],
         )
+    believed = require_trusted(job, catalog, backup)
     if backup.name.encrypted:
         job.require_identities(str(backup.name))
     findings = believed + _whose(job, backup, asked)

@@ -59,7 +59,7 @@ class Cutter:
     """
 
     def __init__(self, total: int) -> None:
-        self._part_bytes = max(PART_BYTES, -(-total // S3_MAX_PARTS))
+        self._part_bytes = min(max(PART_BYTES, -(-total // S3_MAX_PARTS)), MOST_PART_BYTES)
         self._parts: list[PartRecord] = []
         self._bytes, self._hash = 0, hashlib.sha256()
 
@@ -70,10 +70,8 @@ class Cutter:
                 self._take(chunk[at : at + self._part_bytes])
             yield chunk
 
-    def parts(self) -> list[PartRecord] | None:
-        """All of them, once the last chunk has passed; None where they were too large to hold."""
-        if self._part_bytes > MOST_PART_BYTES:
-            return None
+    def parts(self) -> list[PartRecord]:
+        """All of them, once the last chunk has passed; none is larger than can be held."""
         return [*self._parts, self._cut()] if self._bytes else self._parts
 
     def _take(self, data: bytes) -> None:

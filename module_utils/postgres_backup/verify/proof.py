@@ -13,6 +13,7 @@ from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError, StoreError
 from ..findings import Finding, finding
 from ..job import Job
+from ..settings import S3_MAX_PARTS
 from ..stream.inspector import Inspector, Report
 from ..stream.other_tools import HINTS, rows_alone
 from .contents import Contents
@@ -74,8 +75,7 @@ def prove(
     job.progress.phase(f"reading {backup.name}")
     inspector = contents or Inspector()
     known = backup.manifest
-    uncut = known is None or (anew and "parts" not in known)
-    cutter = Cutter(backup.bytes) if uncut else None
+    cutter = Cutter(backup.bytes) if known is None or "parts" not in known else None
     reader = BackupReader(job, backup, cutter=cutter)
     reader.feed(inspector.feed, lambda: inspector.current_table)
     if contents:
@@ -90,10 +90,13 @@ def prove(
     described = known or _manifest_of(backup, job.database, report, reader.sha256)
     described = {**described, "schema": manifest.SCHEMA}
     described.pop("proofs", None)
-    if cutter and (parts := cutter.parts()) is not None:
+    if cutter and len(parts := cutter.parts()) <= S3_MAX_PARTS:
         described["parts"] = parts
-    if anew and roles is not None and (saved := described.get("globals")):
-        described["globals"] = {**saved, "sha256": hashlib.sha256(roles).hexdigest()}
+    if anew and (saved := described.get("globals")):
+        # roles that are gone are vouched for by nobody, whoever puts some there later
+        described["globals"] = (
+            {**saved, "sha256": hashlib.sha256(roles).hexdigest()} if roles is not None else None
+        )
     return described
 
 

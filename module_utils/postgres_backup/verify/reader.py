@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from ..catalog.backups import Backup
+from ..catalog.manifest import PartRecord
 from ..errors import BadBackupError
 from ..findings import finding
 from ..job import Job
@@ -23,7 +24,8 @@ class BackupReader:
     """The stream of one backup. It is read as what it is, for a script may have named it otherwise.
 
     Where the manifest names the pieces of the object, no byte is used before its piece is whole and
-    right.
+    right. One that is signed and names none is read twice: first all of it, to know them; but not
+    by whoever cuts it, for he uses nothing before its end.
 
     :param tools: whose pg_restore turns an archive into a plain dump; None: they are looked for
         where one comes.
@@ -41,6 +43,7 @@ class BackupReader:
         self.job, self.backup, self._tools, self._cutter = job, backup, tools, cutter
         #: of the object, once all of it was read
         self.sha256 = ""
+        self._parts = backup.manifest.get("parts") if backup.manifest else None
         #: the first bytes of an archive; empty for a plain dump
         self.head = b""
         if backup.name.encrypted:
@@ -96,16 +99,26 @@ class BackupReader:
             ) from None
 
     def _packed(self, table: Callable[[], str]) -> Iterator[bytes]:
+        if self._parts is None and self.backup.trusted and not self._cutter:
+            self._parts = self._cut()
         with self.job.store.download(self.backup.key, self.backup.bytes) as self._download:
             for chunk in self._checked(self._download):
                 yield chunk
                 self.job.progress.advance(len(chunk), table)
 
     def _checked(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
-        parts = self.backup.manifest.get("parts") if self.backup.manifest else None
-        if parts is not None:
-            return checked(chunks, parts, str(self.backup.name))
+        if self._parts is not None:
+            return checked(chunks, self._parts, str(self.backup.name))
         return self._cutter.passed(chunks) if self._cutter else chunks
+
+    def _cut(self) -> list[PartRecord]:
+        """The pieces of an object that is what its manifest says; nothing of it was used."""
+        cutter = Cutter(self.backup.bytes)
+        with self.job.store.download(self.backup.key, self.backup.bytes) as self._download:
+            for _ in cutter.passed(self._download):
+                continue
+        self._check()
+        return cutter.parts()
 
     def _check(self) -> None:
         self.sha256 = self._download.sha256

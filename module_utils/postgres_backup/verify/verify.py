@@ -46,6 +46,13 @@ def verify_backup(job: Job, backup: str) -> Verified:
     began = time.monotonic()
     own = own_mark(job.settings, job.database) if backup == LATEST else None
     chosen = Catalog(job.settings, job.store, job.database, own).resolve(backup)
+    if chosen.forged:
+        # a damaged manifest too: a new one would make of what is forged something to be adopted
+        raise BadBackupError(
+            f"{chosen.name} is forged, or damaged: {chosen.standing.says}",
+            "postgres-backup list shows the others. And ask who else has a key to the bucket",
+            [finding("SIGNATURE_WRONG", f"{chosen.name}: {chosen.standing.says}")],
+        )
     if chosen.problem and chosen.problem_code not in _READABLE:
         raise BadBackupError(
             f"{chosen.name} is not what its manifest says: {chosen.problem}",

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import io
 import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from postgres_backup.backup.database import create_backup
+from postgres_backup.backup.kit import create_kit
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.errors import BadBackupError, UsageError
 from postgres_backup.health import status
@@ -93,7 +96,7 @@ def test_signed_is_restored_without_a_word(signed):
     assert {found["code"] for found in result["findings"]} <= {"DISK_NOT_CHECKED"}
     assert signed.database.execute("SELECT count(*) FROM t") == [(1000,)]
     [line] = status.info(signed.settings)["backups"]
-    assert (line["signature"], line["state"]) == ("trusted", "good")
+    assert (line["signature"], line["state"]) == ("trusted", "proven")
     assert line["signed_by"] == keys.load(signed.settings).public.fingerprint
 
 
@@ -239,10 +242,18 @@ def _config_of(signed: Signed):
     return Changing()
 
 
-def test_the_key_is_in_no_kit_and_in_no_log(signed):
+def test_the_key_is_in_no_object_whatever_the_kit_is_made_of(signed):
     private = Path(signed.settings.signing_key_file)
     assert private.stat().st_mode & 0o777 == 0o600
+    settings = dataclasses.replace(signed.settings, paths=(str(private.parent),), kit_plain=True)
+    kit = create_kit(Job(settings))
+    assert "KIT_KEY_LEFT_OUT" in [found["code"] for found in kit["findings"]]
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(signed.get(kit["key"])))) as tar:
+        names = {os.path.basename(name) for name in tar.getnames()}
+    assert {"signing.key.pub", "trusted_signers"} <= names
+    assert "signing.key" not in names
     lines = private.read_text().splitlines()[1:-1]
     for key in engine.keys(signed.client, signed.bucket):
         body = signed.get(key)
-        assert not any(line.encode() in body for line in lines), key
+        plain = gzip.decompress(body) if key.endswith(".gz") else body
+        assert not any(line.encode() in plain for line in lines), key

@@ -62,6 +62,49 @@ def test_an_object_that_was_swapped_is_found_out(config, s3_client, bucket):
     assert [f["code"] for f in caught.value.findings] == ["OBJECT_ALTERED"]
 
 
+@pytest.mark.parametrize("schema", [1, 2])
+def test_of_what_is_signed_nothing_is_used_before_it_was_looked_at(
+    config, s3_client, bucket, schema
+):
+    """Without the hashes of its pieces too: then it is read twice."""
+    body = engine.SMALL_DUMP
+    name = engine.forge(
+        s3_client, bucket, TAKEN_AT, suffix=".sql", body=body, change={"schema": schema}
+    )
+    job, used = Job(config.settings), []
+    backup = Catalog(job.settings, job.store, job.database).resolve("latest")
+    assert backup.trusted
+    assert "parts" not in backup.manifest
+    assert read(job, backup)[0] == body
+    harmed = body[:-2] + b"x\n"
+    s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{name}", Body=harmed)
+    with pytest.raises(BadBackupError, match="is not the object that was uploaded"):
+        BackupReader(job, backup).feed(used.append)
+    assert used == []
+
+
+def test_each_piece_is_looked_at_before_it_is_used(config, s3_client, bucket):
+    """Altered in the first, the second, the last: no more than those before it is used."""
+    body, size = engine.SMALL_DUMP, 100
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    parts = [{"bytes": len(one), "sha256": hashlib.sha256(one).hexdigest()} for one in pieces]
+    name = engine.forge(
+        s3_client, bucket, TAKEN_AT, suffix=".sql", body=body, change={"parts": parts}
+    )
+    job = Job(config.settings)
+    backup = Catalog(job.settings, job.store, job.database).resolve("latest")
+    assert read(job, backup)[0] == body
+    for number in range(len(pieces)):
+        used: list[bytes] = []
+        at = number * size
+        harmed = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+        s3_client.put_object(Bucket=bucket, Key=f"postgres-backup/{name}", Body=harmed)
+        with pytest.raises(BadBackupError) as caught:
+            BackupReader(job, backup).feed(used.append)
+        assert [f["code"] for f in caught.value.findings] == ["OBJECT_ALTERED"]
+        assert body[:at].startswith(b"".join(used))
+
+
 def test_an_encrypted_one_takes_its_key(config, s3_client, bucket):
     pair = pyrage.x25519.Identity.generate()
     chain = Chain("gzip", (str(pair.to_public()),))

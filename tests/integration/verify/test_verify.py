@@ -268,6 +268,10 @@ def test_a_damaged_manifest_is_replaced_when_the_backup_is_whole(config, s3_clie
     name = as_it_should_be(s3_client, bucket)
     key = f"postgres-backup/manifests/{name.split('.')[0]}.json"
     s3_client.put_object(Bucket=bucket, Key=key, Body=b'{"schema": 1, "na')
+    with pytest.raises(BadBackupError) as caught:  # of what is signed nobody makes a new one
+        verify_backup(Job(config.settings), name)
+    assert [f["code"] for f in caught.value.findings] == ["SIGNATURE_WRONG"]
+    s3_client.delete_object(Bucket=bucket, Key=f"{key}.sig")
     assert verify_backup(Job(config.settings, check=True), name)["findings"] == []
     result = verify_backup(Job(config.settings), name)
     assert [f["code"] for f in result["findings"]] == ["MANIFEST_DAMAGED"]

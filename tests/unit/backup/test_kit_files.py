@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import os
+import shutil
+import subprocess
 import tarfile
 import threading
 
@@ -12,6 +15,10 @@ import pytest
 
 from postgres_backup.backup import kit_files
 from postgres_backup.backup.kit_files import Told, walk
+from postgres_backup.backup.kit_withheld import Withheld
+from postgres_backup.settings import Settings
+from postgres_backup.signing import keys
+from tests import hostile
 
 
 @pytest.fixture
@@ -37,12 +44,15 @@ def test_files_folders_and_links_with_their_bytes_and_nothing_behind_a_link(app)
 
 
 def tar_of(
-    *paths: str, below: str = "/", targets: dict | None = None
+    *paths: str,
+    below: str = "/",
+    targets: dict | None = None,
+    settings: Settings = hostile.SETTINGS,
 ) -> tuple[dict[str, str], dict[str, bytes | str]]:
     """What was found, by its code, and what the tar holds: bytes, or where a link leads."""
     buffer, told = io.BytesIO(), Told()
     with tarfile.open(fileobj=buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        packer = kit_files.Packer(tar, [below], targets or {}, told)
+        packer = kit_files.Packer(tar, [below], targets or {}, told, Withheld(settings))
         for path in paths:
             packer.add(path)
     buffer.seek(0)
@@ -153,3 +163,44 @@ def test_a_walk_is_not_ended_by_a_folder_that_goes(app):
             (app / "uploads/deep").rmdir()
     assert str(app / "uploads/a.txt") in seen
     assert [found["code"] for found in told.findings()] == ["FILE_GONE"]
+
+
+def test_no_key_that_this_server_signs_with_is_in_a_kit_whatever_it_is_made_of(tmp_path):
+    """Where it lies; put aside; copied; under another name; with a passphrase; one of before."""
+    etc, elsewhere = tmp_path / "etc", tmp_path / "elsewhere"
+    etc.mkdir()
+    elsewhere.mkdir()
+    (tmp_path / "by-link").symlink_to(etc)
+    key = etc / "signing.key"
+    settings = dataclasses.replace(
+        hostile.SETTINGS, signing_key_file=str(tmp_path / "by-link/signing.key")
+    )
+    keys.load_or_make(settings)
+    shutil.copy(key, elsewhere / "of-last-month")
+    shutil.copy(key, etc / "signing.key.broken")
+    os.link(key, elsewhere / "one-name")
+    os.link(key, elsewhere / "another-name")
+    keys.rotate(settings)
+    (elsewhere / "notes").write_text(f"ours:\n{key.read_text()}\nkeep it safe\n")
+    shutil.copy(key, elsewhere / "locked")
+    keygen = ["ssh-keygen", "-q", "-p", "-N", "words", "-f", elsewhere / "locked"]
+    subprocess.run(keygen, check=True, stdout=subprocess.DEVNULL)
+    (etc / "signing.key.4711").write_text("the half of a key")
+    # what belongs into it: an application's own key too
+    keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", elsewhere / "deploy"]
+    subprocess.run(keygen, check=True)
+    (elsewhere / "cut").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nA\n")
+    wanted = {"deploy", "deploy.pub", "cut", "signing.key.pub", "signing.key.old.pub"}
+    for usable in (True, False):
+        key.chmod(0o600 if usable else 0o644)  # one that others may read is one all the same
+        paths = [entry.path for entry in walk([str(etc), str(elsewhere)], Told())]
+        found, members = tar_of(*paths, settings=settings)
+        files = {
+            os.path.basename(name) for name in members if name not in (str(etc), str(elsewhere))
+        }
+        assert files == wanted
+        assert list(found) == ["KIT_KEY_LEFT_OUT"]
+        assert "8 of the kit, private keys" in found["KIT_KEY_LEFT_OUT"]
+    assert tar_of(str(key), settings=hostile.SETTINGS)[1], (
+        "without a key of its own it looks for none"
+    )

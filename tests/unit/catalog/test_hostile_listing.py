@@ -8,8 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,12 +21,11 @@ from postgres_backup.catalog.kits import findings_of, list_kits
 from postgres_backup.catalog.owners import owners
 from postgres_backup.catalog.retention import Policy, plan
 from postgres_backup.clock import utc_now
-from postgres_backup.errors import StoreError
 from postgres_backup.machine.identity import Mark
-from postgres_backup.s3.client import StoredObject
 from postgres_backup.settings import Settings
 from tests import hostile
 from tests.properties import SHORT
+from tests.unit.listed import Listed
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[3]
@@ -78,38 +76,6 @@ FOLDERS = [
 ]
 HEADS = ["postgres-backup-", "postgres-backup-kit-", ""]
 TAILS = ["", "", "-backup", "-prune-school-db", "-1-2-3", "-0123456789abcdef"]
-
-
-class Listed:
-    """A store that lists what it is given, and hands out what it was told to; it stands in because
-    a real one takes no such keys, and not so many.
-    """
-
-    def __init__(self, objects: dict[str, bytes]) -> None:
-        self.objects = objects
-
-    def list(
-        self, prefix: str, delimiter: str = "", after: str = "", most: int = 1_000_000
-    ) -> Iterator[StoredObject]:
-        for key, body in self.objects.items():
-            rest = key.removeprefix(prefix)
-            if not key.startswith(prefix) or (delimiter and delimiter in rest) or key <= after:
-                continue
-            yield StoredObject(key, len(body), datetime.now(timezone.utc))
-
-    def get(self, key: str, most: int) -> bytes | None:
-        return self.objects.get(key)
-
-    def get_many(
-        self,
-        keys: Iterable[str],
-        read: Callable[[str, bytes | StoreError | None], T],
-        most: int,
-    ) -> list[T]:
-        return [read(key, self.objects.get(key)) for key in keys]
-
-    def head(self, key: str) -> None:
-        return None
 
 
 @pytest.fixture

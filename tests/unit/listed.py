@@ -1,0 +1,45 @@
+"""A store that is a dictionary, where a real one would take neither such keys nor so many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
+from typing import TypeVar
+
+from postgres_backup.errors import StoreError
+from postgres_backup.s3.client import StoredObject
+
+T = TypeVar("T")
+
+
+class Listed:
+    """It lists what it is given, and hands out what it was told to."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+
+    def list(
+        self, prefix: str, delimiter: str = "", after: str = "", most: int = 1_000_000
+    ) -> Iterator[StoredObject]:
+        for key, body in self.objects.items():
+            rest = key.removeprefix(prefix)
+            if not key.startswith(prefix) or (delimiter and delimiter in rest) or key <= after:
+                continue
+            yield StoredObject(key, len(body), datetime.now(timezone.utc))
+
+    def get(self, key: str, most: int) -> bytes | None:
+        return self.objects.get(key)
+
+    def get_many(
+        self,
+        keys: Iterable[str],
+        read: Callable[[str, bytes | StoreError | None], T],
+        most: int,
+    ) -> list[T]:
+        return [read(key, self.objects.get(key)) for key in keys]
+
+    def head(self, key: str) -> None:
+        return None
+
+    def check(self) -> None:
+        """It answers."""
