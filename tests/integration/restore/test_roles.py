@@ -20,6 +20,7 @@ from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, run_sql, state_of
 from tests.services.brief import BriefPostgresServer
+from tests.services.signing import put_signed
 
 ROLES = """
 SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
@@ -244,7 +245,7 @@ def forge(s3_client, bucket, taken, change) -> None:
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
     known = json.load(s3_client.get_object(Bucket=bucket, Key=key)["Body"])
     change(known)
-    s3_client.put_object(Bucket=bucket, Key=key, Body=json.dumps(known).encode())
+    put_signed(s3_client, bucket, key, json.dumps(known).encode())
 
 
 def globals_key(taken) -> str:

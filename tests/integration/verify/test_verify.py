@@ -19,6 +19,7 @@ from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
 from postgres_backup.verify.verify import verify_backup
 from tests.integration import engine
+from tests.services.signing import put_signed
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 
@@ -49,7 +50,7 @@ def change_manifest(client, bucket: str, name: str, **changes: object) -> None:
     found = json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
     if "bytes" in changes:  # whoever makes a manifest fit names no pieces that do not
         found.pop("parts", None)
-    client.put_object(Bucket=bucket, Key=key, Body=json.dumps(found | changes).encode())
+    put_signed(client, bucket, key, json.dumps(found | changes).encode())
 
 
 def found_in(settings, name: str = "latest") -> set[str]:
