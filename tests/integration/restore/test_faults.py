@@ -23,7 +23,7 @@ from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql
 from tests.services.brief import BriefPostgresServer
 from tests.services.proxy import FaultProxy
-from tests.services.signing import put_signed
+from tests.services.signing import forget_signed, put_signed
 from tests.waiting import wait_for
 
 SCRIPT = "postgres-backup/postgres-backup-2020-01-01_00-00-00.sql.gz"
@@ -96,6 +96,7 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
     swap.
     """
     taken = create_backup(Job(config.settings))
+    forget_signed(config.settings)
     whole = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
     manifest = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
     proof = s3_client.get_object(Bucket=bucket, Key=manifest)["Body"].read()

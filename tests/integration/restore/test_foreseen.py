@@ -15,7 +15,7 @@ from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import databases_of, run_sql
 from tests.services.brief import BriefPostgresServer
-from tests.services.signing import put_signed
+from tests.services.signing import forget_signed, put_signed
 
 #: an extension that one database alone may have, as pg_cron, and one whose library is not there
 _EXTENSIONS = {
@@ -102,6 +102,7 @@ def test_extensions_that_cannot_be_made(docker, new_config, s3, s3_client, bucke
     restore_database(Job(settings), "latest", in_place_wanted=True)
     assert docker.execute("SELECT * FROM t", "crm") == [(1,)]
 
+    forget_signed(settings)
     found = engine.manifest_of(s3_client, bucket, taken)
     found["extensions"] = [
         {"name": name, "version": "1", "schema": "public"} for name in ("hollow", "fatal", "clock")

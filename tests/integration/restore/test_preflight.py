@@ -17,7 +17,7 @@ from postgres_backup.restore.preflight import SPARE, make_plan
 from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, run_sql
-from tests.services.signing import put_signed
+from tests.services.signing import forget_signed, put_signed
 
 
 def test_a_plan_says_what_is_going_to_happen(database, config, s3_client, bucket):
@@ -126,6 +126,7 @@ def test_all_that_stands_in_the_way_is_told_at_once(
             Database(server, "obstacles", server.superuser, server.password, ""), s3, bucket
         )
         taken = create_backup(Job(config.settings))
+        forget_signed(config.settings)
         found = engine.manifest_of(s3_client, bucket, taken)
         found |= {
             "extensions": [{"name": "no_such_thing", "version": "1", "schema": "public"}],
@@ -168,6 +169,7 @@ def test_a_locale_that_the_system_lacks_is_known_before_anything_is_touched(
 ):
     server = database.server
     taken = create_backup(Job(config.settings))
+    forget_signed(config.settings)
     found = engine.manifest_of(s3_client, bucket, taken)
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
     right = dict(found["locale"])
