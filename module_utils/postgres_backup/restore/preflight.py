@@ -23,6 +23,7 @@ from ..postgresql.facts import (
     free_bytes,
 )
 from ..postgresql.own import own_mark
+from ..signing.judge import WRONG
 from ..text import human_bytes
 from ..verify.reader import BackupReader
 from . import roles
@@ -56,15 +57,16 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
     own = own_mark(job.settings, job.database)
     catalog = Catalog(job.settings, job.store, job.database, own)
     backup = catalog.resolve(asked)
-    believed = require_trusted(job, catalog, backup)
     # asked for by its name, a backup that may lack rows of a table is better than none
     lacking = backup.problem_code == "TABLES_REWRITTEN" and asked != LATEST
-    if backup.problem and not lacking:
+    # nobody's word makes a damaged one whole; of a forged one more is to be said
+    if backup.problem and not lacking and backup.standing.kind != WRONG:
         raise BadBackupError(
             f"{backup.name} is not whole: {backup.problem}",
             "Restore another one: postgres-backup list",
             [finding(backup.problem_code, backup.problem)],
         )
+    believed = require_trusted(job, catalog, backup)
     if backup.name.encrypted:
         job.require_identities(str(backup.name))
     findings = believed + _whose(job, backup, asked)

@@ -93,7 +93,7 @@ def test_signed_is_restored_without_a_word(signed):
     assert {found["code"] for found in result["findings"]} <= {"DISK_NOT_CHECKED"}
     assert signed.database.execute("SELECT count(*) FROM t") == [(1000,)]
     [line] = status.info(signed.settings)["backups"]
-    assert (line["signature"], line["state"]) == ("trusted", "good")
+    assert (line["signature"], line["state"]) == ("trusted", "proven")
     assert line["signed_by"] == keys.load(signed.settings).public.fingerprint
 
 
