@@ -28,7 +28,7 @@ from tests import parallel, properties
 from tests.services import samples
 from tests.services.brief import BriefPostgresServer, BriefSeaweedFS
 from tests.services.secure_s3 import SecureSeaweedFS
-from tests.services.signing import TRUSTED_LINE
+from tests.services.signing import KEY_FILE, TRUSTED_LINE
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ansible's modules import the package under the name that Ansible ships it by; here that is the
@@ -347,7 +347,10 @@ class Config:
 
 @pytest.fixture
 def new_config(tmp_path: Path) -> Callable[..., Config]:
-    """``new_config(database, s3_server, bucket, **variables)``: a config file of its own."""
+    """``new_config(database, s3_server, bucket, **variables)``: a config file of its own.
+
+    All servers sign with the one key that all believe; a test about another removes it.
+    """
 
     def make(database: Database, server: SeaweedFS, bucket: str, **variables: object) -> Config:
         folder = tmp_path / f"config-{secrets.token_hex(3)}"
@@ -370,6 +373,8 @@ def new_config(tmp_path: Path) -> Callable[..., Config]:
             "AWS_SECRET_ACCESS_KEY": server.secret_key,
         }
         (folder / "trusted_signers").write_text(TRUSTED_LINE)
+        (folder / "signing.key").touch(mode=0o600)
+        (folder / "signing.key").write_bytes(KEY_FILE)
         config = Config(folder / "backup-config.env", values)
         config.change(**variables)
         return config

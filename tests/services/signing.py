@@ -6,13 +6,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from postgres_backup.settings import Settings
 from postgres_backup.signing import sshsig
 from postgres_backup.signing.keys import SigningKey
 
-KEY = SigningKey(Ed25519PrivateKey.generate())
+_PRIVATE = Ed25519PrivateKey.generate()
+KEY = SigningKey(_PRIVATE)
+KEY_FILE = _PRIVATE.private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+)
 #: a line of ``trusted_signers``: for every server
 TRUSTED_LINE = f'* namespaces="{sshsig.NAMESPACE}" {KEY.public.line}\n'
 

@@ -19,7 +19,6 @@ from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly.adopt import adopt_backups
 from postgres_backup.nightly.watch import look_around
 from postgres_backup.restore.database import restore_database
-from postgres_backup.signing import keys, signers
 from tests.conftest import _databases
 from tests.integration import engine
 
@@ -71,20 +70,9 @@ class Side:
         return self.server.execute("SELECT count(*) FROM t", "shop")[0][0]
 
 
-def trust_each_other(*sides: Side) -> None:
-    """As by ``inventory/keys``."""
-    lines = [
-        signers.line_of("test-server", keys.load_or_make(side.config.settings)[0].public)
-        for side in sides
-    ]
-    for side in sides:
-        with open(side.config.settings.trusted_signers_file, "a", encoding="ascii") as file:
-            file.writelines(f"{line}\n" for line in lines)
-
-
 @pytest.fixture
 def sides(postgres_server, new_config, s3, bucket):
-    """A and B, with the same names and the same bucket; each believes the other."""
+    """A and B, with the same names and the same bucket."""
     made = []
     for major in (15, 16):
         server = postgres_server(major)
@@ -95,7 +83,6 @@ def sides(postgres_server, new_config, s3, bucket):
         )
         config = new_config(database, s3, bucket)
         made.append((Side(server, config, identifier(server)), before))
-    trust_each_other(*(side for side, _ in made))
     yield [side for side, _ in made]
     for side, databases in made:
         for name in _databases(side.server) - databases:
