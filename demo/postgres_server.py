@@ -415,7 +415,8 @@ class PostgresServer:
         # by number: the group's name differs between distributions
         prefix = [*_SETPRIV, f"--regid={pwd.getpwnam(UNPRIVILEGED).pw_gid}"]
         for way in (prefix, [*prefix, *_REACH_ALL]):
-            looks = [["test", "-x", self.data], [self.bin_dir / "postgres", "--version"]]
+            enters = ["test", "-x", self.directory, "-a", "-x", self.data]
+            looks = [enters, [self.bin_dir / "postgres", "--version"]]
             if all(
                 subprocess.run([*way, *look], capture_output=True, cwd="/").returncode == 0
                 for look in looks

@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: postgres_backup_adopt
 short_description: List the backups that nobody has signed, or vouch for them
 description:
-  - They are those of older scripts, and those that this server itself made before it had a key.
+  - They are those of older scripts, and those that this server itself made before it had a key, its
+    kits too.
   - Each is read to its end before it is signed, and the newest is loaded beside the live database
     too. What is cut, or of another database, is refused by its name.
 options:

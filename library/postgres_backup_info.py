@@ -58,7 +58,7 @@ kit:
   type: dict
   returned: with O(backup)
 waiting:
-  description: How many backups without a manifest wait for C(postgres-backup adopt).
+  description: How many backups that nobody has signed wait for C(postgres-backup adopt).
   type: int
   returned: success
 lines: {description: The same for a person., type: list, elements: str, returned: success}

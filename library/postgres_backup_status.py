@@ -44,7 +44,8 @@ next_run:
 databases:
   description:
     - For each database C(last) (the newest good backup, or none) and its C(age_hours), C(kept) (how
-      many), their C(bytes), C(oldest), C(replaced) (databases kept by restores) and C(waiting).
+      many), their C(bytes), C(oldest), C(replaced) (databases kept by restores) and C(waiting)
+      (for C(postgres-backup adopt)).
   type: dict
   returned: success
 last_run:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import ansible.module_utils
 import boto3
+import psycopg
 import pytest
 from botocore.config import Config as S3Config
 from psycopg import sql
@@ -28,7 +29,7 @@ from tests import parallel, properties
 from tests.services import samples
 from tests.services.brief import BriefPostgresServer, BriefSeaweedFS
 from tests.services.secure_s3 import SecureSeaweedFS
-from tests.services.signing import TRUSTED_LINE
+from tests.services.signing import KEY_FILE, TRUSTED_LINE
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ansible's modules import the package under the name that Ansible ships it by; here that is the
@@ -184,7 +185,8 @@ def new_database(postgres: PostgresServer) -> Iterator[Callable[..., Database]]:
     """``new_database(name="", options="")``: a fresh database; afterwards every database and role
     made since is dropped.
     """
-    databases, roles = _databases(postgres), _roles(postgres)
+    with postgres.connect() as hand:
+        databases, roles = _databases(hand), _roles(hand)
 
     def make(name: str = "", options: str = "", owner: str = "") -> Database:
         tag = secrets.token_hex(4)
@@ -195,37 +197,39 @@ def new_database(postgres: PostgresServer) -> Iterator[Callable[..., Database]]:
             secrets.token_urlsafe(18),
             f"role_{tag}_",
         )
-        postgres.execute(
-            sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(
-                sql.Identifier(made.owner), sql.Literal(made.password)
+        with postgres.connect() as hand:
+            hand.execute(
+                sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(
+                    sql.Identifier(made.owner), sql.Literal(made.password)
+                )
             )
-        )
-        postgres.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {} " + options).format(
-                sql.Identifier(made.name), sql.Identifier(made.owner)
+            hand.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {} " + options).format(
+                    sql.Identifier(made.name), sql.Identifier(made.owner)
+                )
             )
-        )
         return made
 
     yield make
     if not postgres.is_running():
         postgres.start()
-    for name in _databases(postgres) - databases:
-        postgres.execute(
-            sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name))
-        )
-        _drop_subscriptions(postgres, name)
-        postgres.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-    made_roles = _roles(postgres) - roles
-    for name in made_roles:
-        postgres.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
-    for name in made_roles:
-        postgres.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+    with postgres.connect() as hand:
+        for name in _databases(hand) - databases:
+            hand.execute(
+                sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name))
+            )
+            _drop_subscriptions(postgres, hand, name)
+            hand.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        made_roles = _roles(hand) - roles
+        for name in made_roles:
+            hand.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
+        for name in made_roles:
+            hand.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
-def _drop_subscriptions(server: PostgresServer, database: str) -> None:
+def _drop_subscriptions(server: PostgresServer, hand: psycopg.Connection, database: str) -> None:
     """They would keep the database from being dropped."""
-    found = server.execute(
+    found = hand.execute(
         sql.SQL(
             "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid"
             " WHERE datname = {}"
@@ -241,12 +245,12 @@ def _drop_subscriptions(server: PostgresServer, database: str) -> None:
         )
 
 
-def _databases(server: PostgresServer) -> set[str]:
-    return {name for (name,) in server.execute("SELECT datname FROM pg_database")}
+def _databases(hand: PostgresServer | psycopg.Connection) -> set[str]:
+    return {name for (name,) in hand.execute("SELECT datname FROM pg_database")}
 
 
-def _roles(server: PostgresServer) -> set[str]:
-    return {name for (name,) in server.execute("SELECT rolname FROM pg_roles")}
+def _roles(hand: psycopg.Connection) -> set[str]:
+    return {name for (name,) in hand.execute("SELECT rolname FROM pg_roles")}
 
 
 @pytest.fixture
@@ -347,7 +351,10 @@ class Config:
 
 @pytest.fixture
 def new_config(tmp_path: Path) -> Callable[..., Config]:
-    """``new_config(database, s3_server, bucket, **variables)``: a config file of its own."""
+    """``new_config(database, s3_server, bucket, **variables)``: a config file of its own.
+
+    All servers sign with the one key that all believe; a test about another removes it.
+    """
 
     def make(database: Database, server: SeaweedFS, bucket: str, **variables: object) -> Config:
         folder = tmp_path / f"config-{secrets.token_hex(3)}"
@@ -370,6 +377,8 @@ def new_config(tmp_path: Path) -> Callable[..., Config]:
             "AWS_SECRET_ACCESS_KEY": server.secret_key,
         }
         (folder / "trusted_signers").write_text(TRUSTED_LINE)
+        (folder / "signing.key").touch(mode=0o600)
+        (folder / "signing.key").write_bytes(KEY_FILE)
         config = Config(folder / "backup-config.env", values)
         config.change(**variables)
         return config

@@ -4,13 +4,17 @@ nothing secret is seen.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+
+from tests.integration import engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +53,7 @@ def play(config, filled, tmp_path):
             Path(sys.executable).with_name("ansible-playbook"),
             "-i",
             "db1,",
-            f"playbooks/{verb}.yml",
+            verb if verb.endswith(".yml") else f"playbooks/{verb}.yml",
         ]
         words += [word for name, value in given.items() for word in ("-e", f"{name}={value}")]
         done = subprocess.run(
@@ -109,6 +113,27 @@ def test_a_backup_that_nobody_signed_is_refused_with_the_line_to_type(play, s3_c
     words = ("--check", "-e", f"backup={backup}", "-e", "trust_unsigned=true")
     assert "would become what it was" in play("restore", *words)
     assert "rows" in play("restore", *words, "-e", "tables=users")
+
+
+def test_setup_counts_what_was_made_before_there_was_a_key_and_signs_it_when_told(
+    play, filled, s3_client, bucket, tmp_path
+):
+    """What setup.yml does behind installing."""
+    at = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=1)
+    made = engine.forge(s3_client, bucket, at, database=filled.name, signed=False)
+    tasks = [{"import_role": {"name": "backup", "tasks_from": "first_backup"}}]
+    setup = tmp_path / "setup.yml"
+    head = {"hosts": "all", "gather_facts": False, "vars": {"backup_ready": True}}
+    setup.write_text(json.dumps([head | {"tasks": tasks}]))
+    offer = "signed: 1. Yours? ansible-playbook setup.yml -e adopt=true --limit db1"
+    shown = play(str(setup))
+    assert offer in re.sub(r"\s+", " ", shown)
+    assert "changed=0" in shown
+    shown = play(str(setup), "-e", "adopt=true")
+    assert f"adopted  {made}, restored" in shown
+    assert "Yours?" not in shown
+    key = f"postgres-backup/manifests/{made.partition('.')[0]}.json.sig"
+    assert s3_client.head_object(Bucket=bucket, Key=key)
 
 
 def test_chosen_tables_and_no_rows_as_typed(play, s3_client, bucket):

@@ -67,6 +67,10 @@ _RUN_BY = {
     f"{_SERVERS}/test_setup.py::test_a_new_key_takes_over_and_the_old_one_stays_good": (
         "ansible-playbook setup.yml -e rotate_signing_key=true",
     ),
+    "tests/integration/test_playbooks.py::"
+    "test_setup_counts_what_was_made_before_there_was_a_key_and_signs_it_when_told": (
+        "ansible-playbook setup.yml -e adopt=true",
+    ),
     f"{_SERVERS}/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one": (
         "ansible-playbook rebuild.yml --limit db1",
     ),

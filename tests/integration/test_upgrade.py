@@ -5,6 +5,7 @@ prune, adopt, kit, status.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from psycopg import sql
 
 from postgres_backup.machine import config_file
 from tests.integration import engine
-from tests.integration.restoring import run_sql
+from tests.integration.restoring import databases_of, run_sql
 
 LEFT = Path(__file__).resolve().parents[1] / "fixtures/version_0_1_0"
 #: rows of each backup, oldest first
@@ -82,12 +83,21 @@ def lessons(postgres, name: str) -> int:
     return count
 
 
-def test_its_backups_are_listed_verified_and_restored(school, postgres):
-    names = ours(school)
+def test_its_backups_are_listed_verified_and_restored_by_hand(school, postgres):
+    """Nobody has signed them: a restore wants a word, and says which."""
+    names, before = ours(school), databases_of(postgres)
     assert [name.partition(".")[2] for name in names] == ["sql.gz", "dump", "sql.zst", "sql.gz"]
+    listed = engine.run(school.path, "list").stdout
+    assert len(re.findall(r"(good|proven), unsigned ", listed)) == len(names)
+    for asked in ("latest", names[0]):
+        refused = engine.run(school.path, "restore", asked)
+        said = engine.failed_well(refused, 2, "Nobody vouches for postgres-backup-", "UNSIGNED")
+        assert "type the same with --trust-unsigned" in said
+        assert "postgres-backup adopt --yes" in said
+    assert databases_of(postgres) == before
     for name, rows in zip(names, ROWS, strict=True):
         assert ask(school, "verify", name)["rows"] == rows
-        assert ask(school, "restore", name)["rows"] == rows
+        assert ask(school, "restore", name, "--trust-unsigned")["rows"] == rows
         assert lessons(postgres, "school") == rows - 60
     undone = ask(school, "undo-restore")
     assert undone["restored_database"].startswith("school_before_")
@@ -111,34 +121,65 @@ def test_the_database_that_it_kept_comes_back(school, postgres):
     assert postgres.execute(comment) == [("lessons and pupils",)]
 
 
-def test_one_table_of_it_comes_back(school, postgres):
-    name = ours(school)[0]
-    ask(school, "restore", name)
+def test_adopted_once_all_of_it_is_used_without_a_word(
+    school, postgres, s3_client, bucket, tmp_path
+):
+    """Its own backups, those of the scripts before it, and its kit."""
+    names = ours(school)
+    there = set(engine.keys(s3_client, bucket))
+    assert ask(school, "status")["databases"]["school"]["waiting"] == 6
+    offered = ask(school, "adopt", status=2)["offered"]
+    assert [line["ours"] for line in offered] == [True] * 4 + [False] * 2 + [True]
+    assert set(engine.keys(s3_client, bucket)) == there
+    # old dumps do not say of which database they are: there must be one to hold them against
+    ask(school, "restore", names[0], "--trust-unsigned")
+    adopted = ask(school, "adopt", "--yes")
+    assert (adopted["restored"], adopted["refused"]) == (names[-1], [])
+    assert adopted["adopted"] == [line["backup"] for line in offered]
+    again = engine.run(school.path, "adopt", "--yes")
+    assert (again.returncode, again.stdout) == (0, "Nothing waits for adoption.\n")
+
+    lines = ask(school, "list")["backups"]
+    assert {(line["state"], line["signature"]) for line in lines} == {("proven", "trusted")}
+    assert [line["ours"] for line in lines] == [True] * 6
+    ask(school, "restore", lines[-1]["backup"])  # a script's
+    assert ask(school, "restore", "latest")["rows"] == ROWS[-1]
+    ask(school, "undo-restore")
     run_sql(postgres, "school", "DELETE FROM lessons WHERE id > 10")
-    [table] = ask(school, "restore", name, "--tables", "lessons")["tables"]
+    [table] = ask(school, "restore", names[0], "--tables", "lessons")["tables"]
     assert (table["rows"], table["inserted"]) == (240, 230)
-
-
-def test_its_retention_goes_on_and_old_dumps_wait_for_adoption(school):
-    planned = ask(school, "prune", "--check")
-    assert (planned["deleted"], planned["waiting"], len(planned["kept"])) == ([], 2, 6)
-    ask(school, "restore", ours(school)[0])  # there must be a database to adopt for
-    adopted = ask(school, "adopt")
-    assert len(adopted["adopted"]) == 2
-    assert ask(school, "prune", "--check")["waiting"] == 0
-    school.change(RETENTION_DAYS=1)
-    newest = ours(school)[-1]
-    ask(school, "prune", "--allow-many")
-    assert newest in ours(school)
-
-
-def test_its_state_and_its_kit_are_read(school, tmp_path):
-    found = ask(school, "history", "--days", "36500")
-    assert {"backup", "restore"} <= {event["event"] for event in found["events"]}
     ask(school, "restore-kit", "latest", "--to", str(tmp_path / "back"))
     assert (tmp_path / "back/srv/school/uploads/a.txt").read_text() == "a\n"
-    ask(school, "restore", ours(school)[-1])  # a database that lost all of its rows is an alarm
-    taken = ask(school, "backup")
+    school.change(RETENTION_DAYS=1)
+    ask(school, "prune", "--allow-many")
+    assert names[-1] in ours(school)
+
+
+def test_without_adoption_it_goes_on_by_its_first_signed_backup(school, tmp_path):
+    found = ask(school, "history", "--days", "36500")
+    assert {"backup", "restore"} <= {event["event"] for event in found["events"]}
+    kit = ("restore-kit", "latest", "--to", str(tmp_path / "back"))
+    said = engine.failed_well(engine.run(school.path, *kit), 2, "kit-", "UNSIGNED")
+    assert "--trust-unsigned" in said
+    assert not (tmp_path / "back").exists()
+    ask(school, *kit, "--trust-unsigned")
+    assert (tmp_path / "back/srv/school/uploads/a.txt").read_text() == "a\n"
+    names = ours(school)
+    # a database that lost all of its rows is an alarm
+    ask(school, "restore", names[-1], "--trust-unsigned")
+    taken = ask(school, "backup")["backup"]
     found = ask(school, "status")
-    assert found["databases"]["school"]["last"]["backup"] == taken["backup"]
+    assert found["databases"]["school"]["last"]["backup"] == taken
     assert found["last_run"]["exit_status"] == 0
+    assert found["databases"]["school"]["waiting"] == 6
+    states = {line["backup"]: line["state"] for line in ask(school, "list")["backups"]}
+    assert states.pop(taken) == "good"
+    assert {states[name] for name in names} == {"unsigned"}
+    assert ask(school, "restore", "latest", "--check")["backup"] == taken
+    ask(school, "restore", names[-1], "--check", status=2)
+    school.change(RETENTION_DAYS=1)
+    planned = ask(school, "prune", "--check", "--allow-many")
+    assert planned["waiting"] == 2
+    kept = {line["backup"] for line in planned["kept"]}
+    # no signed one was read to its end yet: the newest of before that was stays
+    assert {taken, names[-1]} <= kept

@@ -462,7 +462,8 @@ def test_a_lost_server_is_rebuilt_on_a_bare_one(story, rebuilt):
     [new] = set(story.backups()) - set(rebuilt.before)
     assert story.manifest(new)["server"]["name"] == NAME
     proofs = f"{PREFIX}proofs/{new.split('.')[0]}-"
-    assert story.client().list_objects_v2(Bucket=story.bucket, Prefix=proofs)["KeyCount"] == 1
+    found = story.client().list_objects_v2(Bucket=story.bucket, Prefix=proofs)["Contents"]
+    assert [item["Key"].endswith(".json.sig") for item in found] == [False, True]
     assert story.manifest(new)["server"]["container"] == "crm-db-1"
     assert bare.inside("sh", "-c", "command -v pg_dump psql", check=False).stdout == ""
     assert bare.inside(PROGRAM, "status").returncode == 0

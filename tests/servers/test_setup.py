@@ -252,7 +252,8 @@ def test_setup_makes_backups_that_are_proven(day, first_setup):
         manifest = site.manifest(backup)
         assert manifest["rows"] == 1500
         proofs = site.client.list_objects_v2(Bucket=site.bucket, Prefix=f"{PREFIX}proofs/")
-        assert proofs["KeyCount"] == 1, "the first backup is verified"
+        [proof, signature] = [item["Key"] for item in proofs["Contents"]]
+        assert signature == f"{proof}.sig", "the first backup is verified, once"
         assert site.program("verify", "latest").returncode == 0
 
 

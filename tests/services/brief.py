@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 
 from demo.postgres_server import PostgresServer
 from demo.s3_server import SeaweedFS
+from tests.services.in_memory import Folder
 
-#: commits survive a killed server, but not a power cut
-_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+#: commits survive a killed server, but not a power cut; its journal keeps small, for it may lie in
+#: memory
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
 
 
 class BriefPostgresServer(PostgresServer):
-    """A PostgreSQL without any fsync, which ends when the thread that starts it does.
+    """A PostgreSQL without any fsync, which ends when the thread that starts it does. Its data lie
+    in memory where there is room.
 
     :param directory: as the demo's.
     :param major: as the demo's.
@@ -33,6 +36,17 @@ class BriefPostgresServer(PostgresServer):
     ) -> None:
         super().__init__(directory, major, settings={**_NOT_DURABLE, **(settings or {})})
         self.encoding, self.locale = encoding, locale
+        self._folder = Folder(self.directory)
+        self.data = self._folder.path / "data"
+
+    def __exit__(self, *exc_info: object) -> None:
+        super().__exit__(*exc_info)
+        self._folder.remove()
+
+    def remove(self) -> None:
+        """Stop the server and delete its directory, and its data."""
+        super().remove()
+        self._folder.remove()
 
     def _server_words(self, words: list) -> list:
         # by the user that it has become: a change of user would clear it (prctl(2),

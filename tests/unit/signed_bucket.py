@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from postgres_backup.backup.prune import holding
 from postgres_backup.catalog import manifest, remembered
 from postgres_backup.catalog.backups import Backup, Catalog
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.catalog.retention import Policy, plan
 from postgres_backup.clock import format_timestamp, utc_now
 from postgres_backup.errors import DatabaseError
-from postgres_backup.health import status
+from postgres_backup.health import rows_gone, status
 from postgres_backup.job import Job
 from postgres_backup.nightly.adopt import adopt_backups
 from postgres_backup.restore.database import restore_database
@@ -138,7 +137,7 @@ class Bucket:
     def stay(self, policy: Policy, days: int) -> list[datetime]:
         """What a prune in so many days lets lie, the newest first."""
         backups, then = self.backups(), utc_now() + timedelta(days=days)
-        held = holding("school-db", "school", backups, policy, then)
+        held = rows_gone.holding("school-db", "school", backups, then)
         return [d.backup.taken_at for d in plan(backups, policy, then, held) if d.keep]
 
 

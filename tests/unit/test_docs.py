@@ -309,7 +309,9 @@ def test_paths_that_are_named_exist(document):
 class Nightly:
     taken_at: datetime
     ours: bool = True
+    whole: bool = True
     good: bool = True
+    was_read: bool = False
     proven: bool = False
     waits_for_adoption: bool = False
 

@@ -212,8 +212,8 @@ def test_an_adoption():
     assert adopt.lines(result | {"compared": [beside]})[0] == (
         f"adopted  {NAME}, read: 2 of its 3 tables are in crm; not there: public.old"
     )
-    offered = adopt.lines(result | {"offered": [{"backup": NAME, "bytes": 2048}]})
-    assert offered[1] == f"offered  {NAME}  2.0 kB"
+    offered = adopt.lines(result | {"offered": [{"backup": NAME, "bytes": 2048, "ours": True}]})
+    assert offered[1] == f"offered  {NAME}  2.0 kB, of this server, it says"
     assert "postgres-backup adopt --yes" in offered[-1]
     nothing = result | {"adopted": [], "refused": []}
     assert adopt.lines(nothing) == ["Nothing waits for adoption."]

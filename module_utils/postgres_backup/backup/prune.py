@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import TypedDict
 
 from ..catalog import journal, remembered, signed
@@ -60,9 +57,8 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         own = own_mark(job.settings, job.database)
         catalog = Catalog(job.settings, job.store, job.database, own)
         backups, now = catalog.backups(), utc_now()
-        policy = Policy.of(job.settings, allow_many)
-        held = holding(job.settings.server_name, job.database, backups, policy, now)
-        decisions = plan(backups, policy, now, held)
+        held = rows_gone.holding(job.settings.server_name, job.database, backups, now)
+        decisions = plan(backups, Policy.of(job.settings, allow_many), now, held)
         going = [d for d in decisions if not d.keep]
         findings: list[Finding] = []
         if going and not job.check:
@@ -80,7 +76,7 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
             key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
         ]
         if old_proofs and not job.check:
-            job.store.delete([*old_proofs, *(key + signed.SUFFIX for key in old_proofs)])
+            job.store.delete([*(key + signed.SUFFIX for key in old_proofs), *old_proofs])
             job.progress.step(f"{job.database}: deleted {len(old_proofs)} proofs with newer ones")
         leftovers = catalog.leftovers()
         if leftovers and not job.check:
@@ -107,30 +103,6 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         "findings": findings,
         "seconds": round(time.monotonic() - began, 1),
     }
-
-
-def holding(
-    server: str, database: str, backups: Sequence[Backup], policy: Policy, now: datetime
-) -> Callable[[Backup], str]:
-    """For ``retention.plan``: why a backup must stay whatever the policy says of it, or an empty
-    string.
-
-    What nobody vouches for is no reason for another one to go. It stays itself as long as it would
-    if somebody did: the first signed backup after an upgrade must not cost the months before.
-    """
-    rows_held = rows_gone.holding(server, database, backups, now)
-    as_if = [dataclasses.replace(b, passed_over=False) for b in backups]
-    all_of_it = dataclasses.replace(policy, allow_many=True)
-    would_stay = {decision.backup.key for decision in plan(as_if, all_of_it, now) if decision.keep}
-
-    def held(backup: Backup) -> str:
-        if reason := rows_held(backup):
-            return reason
-        if backup.passed_over and backup.key in would_stay:
-            return "the retention would keep it, if somebody vouched for it: postgres-backup adopt"
-        return ""
-
-    return held
 
 
 def _advice(spared: int, waiting: int) -> list[Finding]:
@@ -160,8 +132,8 @@ def _line(decision: Decision[Backup]) -> PrunedLine:
 def remove(store: Store, backup: Backup) -> None:
     """One backup and what belongs to it.
 
-    The manifest goes last: cut short, the next run still knows whose the rest is
-    (``Catalog.leftovers``).
+    The manifest goes last, and each signature before what it signs: cut short, the next run still
+    knows whose the rest is (``Catalog.leftovers``).
     """
     layout = backup.layout
     keys = [backup.key]
@@ -170,11 +142,10 @@ def remove(store: Store, backup: Backup) -> None:
         # bucket was copied elsewhere
         keys.append(layout.globals(backup.name))
     beside = [key + signed.SUFFIX for key in backup.noted.keys]
-    store.delete([*keys, *backup.noted.keys, *beside])
-    # an unsigned manifest of what was signed would be a forged one
+    store.delete([*keys, *beside, *backup.noted.keys])
     manifest = layout.manifest(backup.name)
-    store.delete([manifest])
     store.delete([manifest + signed.SUFFIX])
+    store.delete([manifest])
 
 
 def lines(result: Pruned, check: bool = False) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Literal, TypedDict, cast
 
 from ..clock import format_timestamp, parse_timestamp
 from ..machine.identity import Mark
-from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Kind, Standing
+from ..signing.judge import BY_NOBODY, TRUSTED, UNSIGNED, WRONG, Kind, Standing
 from .manifest import Manifest, Proof, ServerIdentity
 from .names import BackupName, Layout
 from .proofs import KEPT, Noted
@@ -116,11 +116,16 @@ class Backup:
         return self.name.taken_at
 
     @property
-    def good(self) -> bool:
-        """Whole as far as can be told without reading it: the manifest, written last, agrees with
-        the object; and somebody vouches for it, where anybody does for any.
+    def whole(self) -> bool:
+        """As far as can be told without reading it: the manifest, written last, agrees with the
+        object.
         """
-        return self.manifest is not None and not self.problem and not self.passed_over
+        return self.manifest is not None and not self.problem
+
+    @property
+    def good(self) -> bool:
+        """Whole; and somebody vouches for it, where anybody does for any."""
+        return self.whole and not self.passed_over
 
     @property
     def proofs(self) -> list[Proof]:
@@ -140,9 +145,14 @@ class Backup:
         return self.noted.counting(self.name, self.manifest_sha256, self.trusted)
 
     @property
+    def was_read(self) -> bool:
+        """To its end, or restored, and it was what the manifest says."""
+        return self.whole and bool(self.proofs)
+
+    @property
     def proven(self) -> bool:
-        """It was read to its end, or restored, and was what the manifest says."""
-        return self.good and bool(self.proofs)
+        """It was read, and it counts."""
+        return self.good and self.was_read
 
     @property
     def waits_for_adoption(self) -> bool:
@@ -151,6 +161,12 @@ class Backup:
         A manifest that ``verify`` wrote proves it whole and leaves that open.
         """
         return self.candidate and not self.ours and not self.problem
+
+    @property
+    def unvouched(self) -> bool:
+        """``adopt`` offers to vouch for it: nobody has signed it, and it is ours, or may be."""
+        may_be_ours = self.waits_for_adoption or (self.ours and not self.problem)
+        return may_be_ours and self.standing.kind == UNSIGNED
 
     @property
     def state(self) -> State:

@@ -192,7 +192,8 @@ class Catalog:
 
     def leftovers(self) -> list[str]:
         """Keys of proofs, globals and manifests of ours whose backup is gone, for a prune was cut
-        short. As of the last :meth:`backups`; in the order to delete them.
+        short. As of the last :meth:`backups`; in the order to delete them: a signature never stays
+        alone, for nothing says whose it is.
         """
         keys = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
@@ -209,7 +210,7 @@ class Catalog:
             ):
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
-                keys += [layout.globals(name), key, key + signed.SUFFIX]
+                keys += [layout.globals(name), key + signed.SUFFIX, key]
         return self._leftover_proofs() + keys
 
     def _leftover_proofs(self) -> list[str]:
@@ -223,7 +224,7 @@ class Catalog:
             if (proof["database"], proof["server"]) != ours or f"/{name.stem}-" not in f"/{key}":
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
-                keys.append(key)
+                keys += [key + signed.SUFFIX, key]
         return keys
 
     def resolve(self, wanted: str) -> Backup:

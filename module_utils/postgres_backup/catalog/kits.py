@@ -13,7 +13,7 @@ from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
 from ..s3.store import Store
 from ..settings import Settings
-from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Standing
+from ..signing.judge import BY_NOBODY, TRUSTED, UNSIGNED, WRONG, Standing
 from ..text import printable
 from . import signed
 from .manifest import KitManifest, answer, parse_kit
@@ -24,7 +24,7 @@ _NAME = re.compile(
 )
 
 #: bytes of a kit's manifest at most; it names paths and recipients
-_MOST_BYTES = 1024 * 1024
+MOST_BYTES = 1024 * 1024
 #: kits that a finding names
 _NAMED = 3
 
@@ -63,9 +63,18 @@ class Kit:
         return self.standing.kind == TRUSTED
 
     @property
+    def whole(self) -> bool:
+        """As far as can be told without reading it."""
+        agrees = self.manifest is not None and self.manifest["bytes"] == self.bytes
+        return agrees and not self.problem and not self.forged
+
+    @property
     def good(self) -> bool:
-        whole = self.manifest is not None and self.manifest["bytes"] == self.bytes
-        return whole and not self.problem and not self.forged and not self.passed_over
+        return self.whole and not self.passed_over
+
+    @property
+    def was_read(self) -> bool:
+        return False
 
     @property
     def forged(self) -> bool:
@@ -75,6 +84,11 @@ class Kit:
     @property
     def proven(self) -> bool:
         return False
+
+    @property
+    def unvouched(self) -> bool:
+        """``adopt`` offers to vouch for it: it is ours, and nobody has signed it."""
+        return self.ours and self.whole and self.standing.kind == UNSIGNED
 
     @property
     def waits_for_adoption(self) -> bool:
@@ -111,7 +125,7 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
         )
         return key, (found, standing)
 
-    manifests = dict(store.get_many(described, parsed, _MOST_BYTES))
+    manifests = dict(store.get_many(described, parsed, MOST_BYTES))
     kits = []
     for name, taken_at in names:
         item = objects[root + name]

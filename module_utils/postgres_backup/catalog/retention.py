@@ -22,7 +22,11 @@ class Candidate(Protocol):
     @property
     def ours(self) -> bool: ...
     @property
+    def whole(self) -> bool: ...
+    @property
     def good(self) -> bool: ...
+    @property
+    def was_read(self) -> bool: ...
     @property
     def proven(self) -> bool: ...
     @property
@@ -70,6 +74,12 @@ def plan(
     The newest good and the newest proven backup stay whatever their age; what is not ours stays; no
     more than half of ours goes in one run, the oldest first, unless the policy allows it.
 
+    What is whole and not good has nobody who vouches for it, while others have (it is older than
+    this server's key, or somebody put it there). No good one ever goes because of such; but where
+    they reach further back, they stay for the weeks and months that no good one is of, and as the
+    newest proven one until a good one is proven: a server that has just begun to sign loses
+    nothing by that.
+
     :param backups: in any order; several of one time are told apart by nothing and judged alike.
     :param now: UTC. A backup dated after it stays: one of the two clocks is wrong.
     :param held: why a backup stays whatever the policy says; empty where nothing holds it.
@@ -77,6 +87,7 @@ def plan(
     ordered = sorted(backups, key=lambda b: b.taken_at, reverse=True)
     mine = [b for b in ordered if b.ours]
     good = [b for b in mine if b.good]
+    whole = [b for b in mine if b.whole]
     reasons: dict[int, str] = {}
 
     def keep(backup: C, reason: str) -> None:
@@ -91,24 +102,27 @@ def plan(
             keep(backup, "dated in the future")
         elif now - backup.taken_at <= timedelta(days=policy.days):
             keep(backup, f"not older than {policy.days} days")
-    if good:
-        keep(good[0], "the newest good backup")
-    for backup in [b for b in good if b.proven][:1]:
+    for backup in (good or whole)[:1]:
+        keep(backup, "the newest good backup")
+    proven = [b for b in good if b.proven] or [b for b in whole if b.was_read]
+    for backup in proven[:1]:
         keep(backup, "the newest proven backup")
-    for backup in _newest_of_each(good, policy.weekly, lambda b: b.taken_at.isocalendar()[:2]):
-        keep(backup, f"the newest of its week ({policy.weekly} weeks are kept)")
-    for backup in _newest_of_each(
-        good, policy.monthly, lambda b: (b.taken_at.year, b.taken_at.month)
-    ):
-        keep(backup, f"the newest of its month ({policy.monthly} months are kept)")
+    for among in (good, whole):
+        for backup in _newest_of_each(among, policy.weekly, lambda b: b.taken_at.isocalendar()[:2]):
+            keep(backup, f"the newest of its week ({policy.weekly} weeks are kept)")
+        for backup in _newest_of_each(
+            among, policy.monthly, lambda b: (b.taken_at.year, b.taken_at.month)
+        ):
+            keep(backup, f"the newest of its month ({policy.monthly} months are kept)")
     for backup in mine:
         if reason := held(backup):
             keep(backup, reason)
 
-    going = [b for b in mine if id(b) not in reasons]
-    spared = 0 if policy.allow_many else max(len(going) - len(mine) // 2, 0)
-    for backup in going[:spared]:
-        keep(backup, "spared this time: no more than half may go in one run")
+    # of the good ones by themselves too: a crowd of others must not let more of them go
+    for every in () if policy.allow_many else (good, mine):
+        going = [b for b in every if id(b) not in reasons]
+        for backup in going[: max(len(going) - len(every) // 2, 0)]:
+            keep(backup, "spared this time: no more than half may go in one run")
     return [
         Decision(b, id(b) in reasons, reasons.get(id(b), f"older than {policy.days} days"))
         for b in ordered
@@ -118,10 +132,14 @@ def plan(
 def _newest_of_each(
     newest_first: Sequence[C], count: int, period: Callable[[C], tuple[int, int]]
 ) -> list[C]:
-    """The newest backup of each of the ``count`` latest periods that have one."""
+    """The newest backup of each of the ``count`` latest periods that have one; the newest good one
+    where there is one.
+    """
     newest: dict[tuple[int, int], C] = {}
     for backup in newest_first:
-        newest.setdefault(period(backup), backup)
+        known = newest.setdefault(period(backup), backup)
+        if backup.good and not known.good:
+            newest[period(backup)] = backup
     return list(newest.values())[:count]
 
 

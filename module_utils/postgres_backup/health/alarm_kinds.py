@@ -72,7 +72,7 @@ _EXPLAIN_THEIR_CAUSE = ("STORE_FAILS", "CLOCK_OFF", "BACKUP_FAILED")
 #: an alarm that somebody has been told of explains another of the same database, which is then not
 #: told
 _EXPLAINED_BY = {
-    "BACKUP_STALE": ("BACKUP_FAILED", "BACKUP_BAD", "NIGHT_SKIPPED"),
+    "BACKUP_STALE": ("BACKUP_FAILED", "BACKUP_BAD", "NIGHT_SKIPPED", "SIGNED_BACKUP_GONE"),
     "NIGHT_SKIPPED": ("BACKUP_FAILED",),
     "SIZE_DROPPED": ("ROWS_GONE", "ROWS_DROPPED"),
     "KIT_SHRUNK": ("KIT_EMPTIED",),

@@ -157,21 +157,23 @@ def steady_backups(policy: Policy) -> float:
     is among the latest days.
     """
     first = date(2026, 1, 1)
-    return sum(len(_standing(first + timedelta(day), policy)) for day in range(365)) / 365
+    older = sum(_older(first + timedelta(day), policy) for day in range(365)) / 365
+    return policy.days + older
 
 
-def _standing(today: date, policy: Policy) -> set[date]:
-    """The nights whose backups stand after tonight's prune; the dates are those of
-    ``retention.plan``.
+def _older(today: date, policy: Policy) -> int:
+    """Of how many nights before the latest days backups stand after tonight's prune; the dates are
+    those of ``retention.plan``.
+
+    The latest days themselves are not gone through: somebody keeps a hundred years.
     """
-    days = {today - timedelta(n) for n in range(policy.days)}
     sunday = today + timedelta(6 - today.weekday())
     weeks = {min(sunday - timedelta(weeks=n), today) for n in range(policy.weekly)}
     months, day = set(), today
     for _ in range(policy.monthly):
         months.add(day)
         day = day.replace(day=1) - timedelta(1)  # the last of the month before
-    return days | weeks | months
+    return sum((today - day).days >= policy.days for day in weeks | months)
 
 
 def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int) -> float:

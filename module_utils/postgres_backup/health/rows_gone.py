@@ -58,17 +58,25 @@ def gone(server: str, database: str, backups: Sequence[Backup], now: datetime) -
     :param server: its name, under which that was said.
     :param backups: of one database, newest first.
     """
-    good = [b for b in backups if b.ours and b.good and not b.untold]
-    if len(good) < 2:
+    whole = [b for b in backups if b.ours and b.whole and not b.untold]
+    good = [b for b in whole if b.good]
+    if not good:
         return []
-    known = [_rows_of(backup) for backup in good]
+    older = [b for b in whole if not b.good and b.taken_at < good[0].taken_at]
+    # what nobody vouches for is asked only for what no good one knows: rows that were gone before
+    # this server began to sign
+    found: dict[str, Gone] = {}
+    for asked in (good, sorted([*good, *older], key=lambda b: b.taken_at, reverse=True)):
+        for lost in _all_lost(asked, now):
+            found.setdefault(lost.table, lost)
+    told = [lost for lost in found.values() if not _meant(server, database, lost)]
+    return sorted(told, key=lambda lost: (lost.table != WHOLE, -lost.rows, lost.table))
+
+
+def _all_lost(backups: Sequence[Backup], now: datetime) -> list[Gone]:
+    known = [_rows_of(backup) for backup in backups]
     names = {name for rows in known[1:] for name in rows if not known[0].get(name)}
-    found = [
-        lost
-        for name in sorted(names)
-        if (lost := _lost(name, good, known, now)) and not _meant(server, database, lost)
-    ]
-    return sorted(found, key=lambda lost: (lost.table != WHOLE, -lost.rows, lost.table))
+    return [lost for name in sorted(names) if (lost := _lost(name, backups, known, now))]
 
 
 def _rows_of(backup: Backup) -> dict[str, int]:

@@ -38,7 +38,7 @@ class ListedBackup(BackupLine):
 class _Listing(TypedDict):
     changed: bool
     backups: list[ListedBackup]
-    #: how many wait for adoption
+    #: how many nobody has signed, so that they wait for ``adopt``
     waiting: int
 
 
@@ -62,7 +62,7 @@ class DatabaseStatus(TypedDict):
     bytes: int
     #: None where the server could not be asked
     replaced: list[ReplacedDatabase] | None
-    #: how many backups wait for adoption
+    #: how many backups nobody has signed, so that they wait for ``adopt``
     waiting: int
 
 
@@ -113,7 +113,7 @@ def info(settings: Settings, database: str = "", backup: str = "") -> Listing:
         held = rows_gone.holding(settings.server_name, name, there, now)
         for decision in plan(there, Policy.of(settings), now, held):
             seen.append(_listed(decision, name, now))
-            result["waiting"] += decision.backup.waits_for_adoption
+            result["waiting"] += decision.backup.unvouched
     # what lies under a shared prefix is seen by each database; it is listed once, by its owner
     # where it has one
     unique = {line["key"]: line for line in seen if line["ours"] or line["state"] != "foreign"}
@@ -214,7 +214,7 @@ def _database(
         "oldest": format_timestamp(mine[-1].taken_at) if mine else None,
         "bytes": sum(backup.bytes for backup in mine),
         "replaced": None if isinstance(kept, DatabaseError) else list(kept),
-        "waiting": sum(backup.waits_for_adoption for backup in backups),
+        "waiting": sum(backup.unvouched for backup in backups),
     }
 
 
@@ -295,7 +295,9 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
     )
     text += [f"    {line}" for line in kept_databases.lines(database["replaced"] or [])]
     if waiting := database["waiting"]:
-        text.append(f"    {waiting} backups without an owner wait for `postgres-backup adopt`")
+        text.append(
+            f"    {waiting} backups that nobody has signed wait for `postgres-backup adopt`"
+        )
     return text
 
 

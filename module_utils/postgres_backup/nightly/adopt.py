@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from ..catalog import said, servers
+from ..catalog import kits, said, servers, signed
 from ..catalog.backups import Backup, Catalog
+from ..catalog.kits import Kit
+from ..catalog.manifest import parse_kit
 from ..catalog.proofs import Kind
 from ..clock import utc_now
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError, UsageError
@@ -19,9 +21,9 @@ from ..job import Job
 from ..machine import lock
 from ..postgresql.connection import connect, values
 from ..postgresql.own import own_mark
+from ..restore.kit import read_kit
 from ..restore.preflight import make_plan
 from ..restore.side_database import discard_side_database, load_side_database
-from ..signing.judge import UNSIGNED
 from ..stream.other_tools import MENDABLE
 from ..text import human_bytes
 from ..verify.contents import Contents
@@ -53,7 +55,9 @@ class Compared(TypedDict):
 
 
 class Offered(TypedDict):
-    """What would be vouched for: a backup, its bytes, and whether its manifest names us."""
+    """What would be vouched for: a backup (or kit), its bytes, and whether its manifest names
+    us.
+    """
 
     backup: str
     bytes: int
@@ -89,7 +93,7 @@ def adopt_backups(
 ) -> Adopted:
     """Vouch for backups that nobody has signed: those without a manifest are declared to be this
     server's and database's, so that the retention counts for them; those that this server itself
-    made before it had a key get its signature.
+    made before it had a key get its signature, its kits too.
 
     They are read to their end first, as ``verify`` does; what is not whole is not adopted. Nor is
     what names another database, or has other tables than the live one. The newest of them is loaded
@@ -121,46 +125,54 @@ def adopt_backups(
         if server:
             _adopt_server(job, catalog, backups, asked_at, server, result)
             return result
-        waiting = _chosen(backups, names)
+        known: list[Backup | Kit] = [*backups, *kits.list_kits(job.settings, job.store)]
+        waiting = _chosen(known, names)
         if not (yes or job.check):
             result["offered"] = [
                 {"backup": str(b.name), "bytes": b.bytes, "ours": b.ours} for b in waiting
             ]
             return result
-        live = _Live(job) if waiting else None
-        for backup in waiting:
-            _adopt(job, backup, live, backup_is_named=bool(names), result=result)
+        live = _Live(job) if any(isinstance(b, Backup) for b in waiting) else None
+        for one in waiting:
+            if isinstance(one, Kit):
+                _adopt_kit(job, one, result)
+            else:
+                _adopt(job, one, live, backup_is_named=bool(names), result=result)
     return result
 
 
-def _is_offered(backup: Backup) -> bool:
-    """Nobody has signed it, and it is ours, or may be."""
-    may_be_ours = backup.waits_for_adoption or (backup.ours and not backup.problem)
-    return may_be_ours and backup.standing.kind == UNSIGNED
+def _chosen(known: Sequence[Backup | Kit], names: Sequence[str]) -> list[Backup | Kit]:
+    """Those that nobody vouches for; of them those that are named, where any are.
 
-
-def _chosen(backups: Sequence[Backup], names: Sequence[str]) -> Sequence[Backup]:
-    """Those that are offered; of them those that are named, where any are.
-
-    :raises BadBackupError: one that is named is forged, which nobody can vouch for.
+    :raises BadBackupError: one that is named is forged, or bad: nobody can vouch for it.
     :raises UsageError: there is none of that name, or it waits for nobody.
     """
-    waiting = [backup for backup in backups if _is_offered(backup)]
-    unknown = sorted(set(names) - {str(backup.name) for backup in waiting})
-    for backup in backups:
-        if str(backup.name) in unknown and (backup.forged or backup.problem):
-            why = backup.standing.says if backup.forged else backup.problem
-            code = "SIGNATURE_WRONG" if backup.forged else backup.problem_code
-            raise BadBackupError(
-                f"{backup.name} cannot be vouched for: {why}",
-                "Take another: postgres-backup list. And ask who else has a key to the bucket",
-                [finding(code, f"{backup.name}: {why}")],
-            )
+    waiting = [one for one in known if one.unvouched]
+    unknown = sorted(set(names) - {str(one.name) for one in waiting})
+    for one in known:
+        if str(one.name) in unknown:
+            _object_to(one)
     if unknown:
         raise UsageError(
-            f"No backup {unknown[0]} waits for adoption", "postgres-backup list says which do"
+            f"No backup {unknown[0]} waits for adoption", "postgres-backup adopt says which do"
         )
-    return [backup for backup in waiting if not names or str(backup.name) in names]
+    return [one for one in waiting if not names or str(one.name) in names]
+
+
+def _object_to(one: Backup | Kit) -> None:
+    """:raises BadBackupError: it is forged, or bad."""
+    if isinstance(one, Kit) and one.problem and not one.forged:
+        raise one.problem
+    why, code = one.standing.says, "SIGNATURE_WRONG"
+    if isinstance(one, Backup) and one.problem and not one.forged:
+        why, code = one.problem, one.problem_code
+    elif not one.forged:
+        return
+    raise BadBackupError(
+        f"{one.name} cannot be vouched for: {why}",
+        "Take another: postgres-backup list. And ask who else has a key to the bucket",
+        [finding(code, f"{one.name}: {why}")],
+    )
 
 
 class _Live:
@@ -203,16 +215,33 @@ def _adopt(
         proven["server"] = {"name": job.settings.server_name}
         proven["adopted"] = True
     kind: Kind = "read"
-    # the newest, which comes first
-    if not (job.check or result["adopted"] or result["refused"]) and _is_loaded(
-        job, backup, result
-    ):
+    # the newest of those that are whole, which comes first
+    if not (job.check or result["adopted"]) and _is_loaded(job, backup, result):
         kind, result["restored"] = "restored", str(backup.name)
     result["changed"] = True
     result["adopted"].append(str(backup.name))
     if not job.check:
         result["findings"] += note(job, backup, proven, vouch=True, kind=kind)
         job.progress.step(f"{job.database}: adopted {backup.name}, which was {kind}")
+
+
+def _adopt_kit(job: Job, kit: Kit, result: Adopted) -> None:
+    key = kits.manifest_key(job.settings, kit.name)
+    try:
+        read_kit(job, kit)
+        data = job.store.get(key, kits.MOST_BYTES) or b""
+        if parse_kit(data, key) != kit.manifest:
+            raise BadBackupError(f"{kit.name} was replaced while it was read", "Adopt again")
+    except (BadBackupError, UsageError) as error:
+        result["refused"].append({"backup": kit.name, "reason": error.message})
+        result["findings"] += error.findings or [finding("NOT_ADOPTED", error.message)]
+        return
+    result["changed"] = True
+    result["adopted"].append(kit.name)
+    if not job.check:
+        # as it lies there, byte for byte: a kit's manifest says all that is asked of one
+        result["findings"] += signed.put(job.store, key, data)
+        job.progress.step(f"kit: adopted {kit.name}, which was read")
 
 
 def _is_loaded(job: Job, backup: Backup, result: Adopted) -> bool:
@@ -243,7 +272,7 @@ def _whose(
             f"it is a dump of the database {', '.join(others)}, and says so itself; "
             f"this is {job.database}",
         )
-    if contents.databases or live is None:
+    if contents.databases or backup.ours or live is None:
         return None
     tables = sorted(contents.tables)
     if live.unknown and not backup_is_named:
@@ -311,8 +340,12 @@ def lines(result: Adopted) -> list[str]:
     """:func:`adopt_backups` for a person."""
     if offered := result["offered"]:
         return [
-            f"{result['database']}: nobody vouches for these {len(offered)} backups:",
-            *(f"offered  {line['backup']}  {human_bytes(line['bytes'])}" for line in offered),
+            f"{result['database']}: nobody has signed these {len(offered)}:",
+            *(
+                f"offered  {line['backup']}  {human_bytes(line['bytes'])}, "
+                + ("of this server, it says" if line["ours"] else "whose it is it does not say")
+                for line in offered
+            ),
             (
                 "If you know where they come from: postgres-backup adopt --yes reads each to its "
                 "end, loads the newest beside, and signs them"

@@ -162,9 +162,8 @@ def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> 
     for name, done in databases.items():
         if done["backup"]:
             taken = BackupName.parse(done["backup"]["backup"])
-            good = [backup for backup in backups[name] if backup.ours and backup.good]
             findings += _tell_at_once(settings, name, seen["findings"])
-            findings += _hold_against_the_others(settings, name, taken, good)
+            findings += _hold_against_the_others(settings, name, taken, backups[name])
     return findings + metrics.renew(settings, seen)
 
 
@@ -177,13 +176,17 @@ def _tell_at_once(settings: Settings, name: str, found: Sequence[Finding]) -> li
 
 
 def _hold_against_the_others(
-    settings: Settings, name: str, taken: BackupName | None, good: Sequence[Backup]
+    settings: Settings, name: str, taken: BackupName | None, backups: Sequence[Backup]
 ) -> list[Finding]:
     """What is out of the ordinary in the backup just taken, and told as such."""
+    whole = [backup for backup in backups if backup.ours and backup.whole]
+    good = [backup for backup in whole if backup.good]
     newest = next((backup for backup in good if backup.name == taken), None)
     if newest is None or newest.manifest is None:
         return []
-    told = {one.table for one in rows_gone.gone(settings.server_name, name, good, utc_now())}
+    if len(good) <= trend.FEWEST:  # the first that are signed
+        good = whole
+    told = {one.table for one in rows_gone.gone(settings.server_name, name, backups, utc_now())}
     unusual = trend.findings(
         newest.manifest,
         [b.manifest for b in good if b.manifest and b.taken_at < newest.taken_at],

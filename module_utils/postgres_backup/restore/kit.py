@@ -101,6 +101,21 @@ def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
     }
 
 
+def read_kit(job: Job, kit: Kit) -> None:
+    """Read a kit to its end: it is what its manifest says, and one of ours could be like that.
+
+    :raises BadBackupError: it is not.
+    :raises UsageError: it is encrypted, and no key for it is here.
+    """
+    if kit.encrypted:
+        job.require_identities(kit.name)
+    job.progress.phase(f"reading {kit.name}")
+    judge = Judge(_paths(kit))
+    with _read(job, kit) as reading:
+        for member in reading.archive:
+            judge.look(member)
+
+
 def _choose(settings: Settings, everybodys: Sequence[Kit], wanted: str) -> Kit:
     ours = [kit for kit in everybodys if kit.ours]
     # a forged one too: whoever asks for the latest must hear of it

@@ -15,8 +15,8 @@ from ..signing.judge import STRANGER, TRUSTED, WRONG, Standing
 from ..signing.signers import principal_of
 
 _HOW = (
-    "If you know where it comes from, trust it this once: --trust-unsigned (Ansible: "
-    "-e trust_unsigned=true)"
+    "If you know where it comes from, trust it this once: type the same with --trust-unsigned "
+    "(Ansible: with -e trust_unsigned=true)"
 )
 
 
@@ -60,7 +60,10 @@ def require(
             f"ansible-playbook setup.yml. {_HOW}"
         )
     else:
-        hint = f"To vouch for all that is older: postgres-backup adopt --yes. {_HOW}"
+        hint = (
+            "To vouch for all that is older than this server's key: postgres-backup adopt --yes. "
+            f"{_HOW}"
+        )
     raise UsageError(f"Nobody vouches for {told}", hint, [finding(code, told)])
 
 

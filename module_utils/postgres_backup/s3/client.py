@@ -14,6 +14,7 @@ import base64
 import contextlib
 import dataclasses
 import functools
+import gc
 import hashlib
 import os
 import threading
@@ -210,7 +211,7 @@ def _client(settings: Settings, signed: bool = True) -> S3Client:
         response_checksum_validation="when_required",
         tcp_keepalive=True,
     )
-    with _deaf_to_environment():
+    with _deaf_to_environment(), _loading():
         client = _session().client(
             "s3",
             region_name=settings.s3_region,
@@ -265,6 +266,22 @@ def _deaf_to_environment() -> Iterator[None]:
         finally:
             del os.environ["AWS_CONFIG_FILE"], os.environ["AWS_SHARED_CREDENTIALS_FILE"]
             os.environ.update(kept)
+
+
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """While boto3 and S3's description are loaded: no search for garbage.
+
+    All that is loaded stays, and is much: it would be searched a dozen times on the way, a seventh
+    of what a short command costs.
+    """
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searching:
+            gc.enable()
 
 
 class _Context(TypedDict, total=False):

@@ -547,12 +547,10 @@ def test_a_store_that_refuses_the_last_steps(
         with pytest.raises(StoreError, match="does not allow"):
             backup_room.create_backup(Job(settings))
     engine.nothing_left(s3_client, bucket, settings.state_dir)
-    noted = [key for key in engine.keys(s3_client, bucket) if "backup-failed" in key]
-    assert len(noted) == 1
-    assert (
-        "does not allow"
-        in s3_client.get_object(Bucket=bucket, Key=noted[0])["Body"].read().decode()
-    )
+    noted, signature = (key for key in engine.keys(s3_client, bucket) if "backup-failed" in key)
+    assert signature == f"{noted}.sig"
+    event = s3_client.get_object(Bucket=bucket, Key=noted)["Body"].read()
+    assert b"does not allow" in event
 
 
 # --- while others are at work ---

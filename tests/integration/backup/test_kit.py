@@ -31,6 +31,7 @@ from postgres_backup.restore.kit import restore_kit
 from postgres_backup.s3.store import Store
 from tests.integration import engine
 from tests.services.proxy import ShiftedClock
+from tests.services.signing import put_signed
 
 SECRET = "DB_PASSWORD=correct-horse-battery"
 
@@ -303,11 +304,8 @@ def old_kit(s3_client, bucket: str, made: dict, days: int) -> str:
         Key=f"postgres-backup/kit/{name}.tar.gz.age",
         CopySource={"Bucket": bucket, "Key": made["key"]},
     )
-    s3_client.put_object(
-        Bucket=bucket,
-        Key=f"postgres-backup/kit/{name}.json",
-        Body=json.dumps(facts | {"name": f"{name}.tar.gz.age"}).encode(),
-    )
+    body = json.dumps(facts | {"name": f"{name}.tar.gz.age"}).encode()
+    put_signed(s3_client, bucket, f"postgres-backup/kit/{name}.json", body)
     return f"{name}.tar.gz.age"
 
 
@@ -371,7 +369,7 @@ def test_a_kit_that_leads_out_of_its_folder_is_refused(
     body, manifest_key = packed.getvalue(), made["key"].replace(".tar.gz", ".json")
     facts = json.loads(s3_client.get_object(Bucket=bucket, Key=manifest_key)["Body"].read())
     facts |= {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
-    s3_client.put_object(Bucket=bucket, Key=manifest_key, Body=json.dumps(facts).encode())
+    put_signed(s3_client, bucket, manifest_key, json.dumps(facts).encode())
     s3_client.put_object(Bucket=bucket, Key=made["key"], Body=body)
     (tmp_path / "back").mkdir()
     with pytest.raises(BadBackupError, match="leads out of"):

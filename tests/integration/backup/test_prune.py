@@ -55,11 +55,12 @@ def test_what_is_past_its_time_goes_with_all_that_belongs_to_it(config, ten, s3_
     assert names_of(result["kept"]) == ten[:7]
     assert {line["reason"] for line in result["deleted"]} == {"older than 7 days"}
     gone = {key for key in before if any(name.split(".")[0] in key for name in ten[7:])}
-    assert len(gone) == 9
+    assert len(gone) == 3 * len(("object", "globals", "manifest", "signature"))
     assert without_journal(s3_client, bucket) == before - gone
     again = prune_backups(Job(config.settings))
     assert (again["changed"], again["deleted"]) == (False, [])
-    assert len(engine.keys(s3_client, bucket, "postgres-backup/journal/")) == 1
+    event, signature = engine.keys(s3_client, bucket, "postgres-backup/journal/")
+    assert signature == f"{event}.sig"
 
 
 def test_what_is_not_ours_stays_whatever_its_age(config, ten, s3_client, bucket):
@@ -126,11 +127,14 @@ def test_globals_of_another_place_are_not_touched(config, s3_client, bucket):
     assert not any(old.split(".")[0] in key for key in left)
 
 
-def test_a_prune_that_was_cut_short_is_finished_by_the_next(config, ten, s3, s3_client, bucket):
+@pytest.mark.parametrize("done", [2, 3], ids=["both there", "one of manifest and signature"])
+def test_a_prune_that_was_cut_short_is_finished_by_the_next(
+    config, ten, s3, s3_client, bucket, done
+):
     with FaultProxy(s3.endpoint_url) as between:
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
         between.plan(
-            "status", "DELETE", "manifests/", times=1, skip=1, status=403, code="AccessDenied"
+            "status", "DELETE", "manifests/", times=1, skip=done, status=403, code="AccessDenied"
         )
         with pytest.raises(StoreError):
             prune_backups(Job(settings))
@@ -211,7 +215,7 @@ def test_a_lock_is_held_while_pruning(config, ten, s3_client, bucket):
 
     with lock.hold(config.settings, "crm", "restore"):
         engine.failed_well(engine.run(config.path, "prune"), 3, "restore since")
-    assert len(engine.keys(s3_client, bucket)) == 30
+    assert len(engine.keys(s3_client, bucket)) == 40
 
 
 def test_proofs_go_with_their_backup_and_two_newer_ones_are_enough(config, s3_client, bucket):
@@ -247,6 +251,8 @@ def test_proofs_go_with_their_backup_and_two_newer_ones_are_enough(config, s3_cl
         s3_client.put_object(Bucket=bucket, Key=key, Body=b"[]")
     everything = {*newest, *old, *not_counted, *odd, *with_it, *left, *elses}
     proofs = "postgres-backup/proofs/"
+    signed = {key for key in everything if f"{key}.sig" in engine.keys(s3_client, bucket, proofs)}
+    everything |= {f"{key}.sig" for key in signed}
     assert set(engine.keys(s3_client, bucket, proofs)) == everything
     told = status.status(config.settings)["findings"]
     unread = [found["message"] for found in told if found["code"] == "PROOF_UNREADABLE"]
@@ -255,7 +261,10 @@ def test_proofs_go_with_their_backup_and_two_newer_ones_are_enough(config, s3_cl
     assert set(engine.keys(s3_client, bucket, proofs)) == everything
     result = prune_backups(Job(config.settings), allow_many=True)
     assert names_of(result["deleted"]) == [str(gone)]
-    assert set(engine.keys(s3_client, bucket, proofs)) == {*newest, *not_counted, *odd, *elses}
+    stay = {*newest, *not_counted, *odd, *elses}
+    assert set(engine.keys(s3_client, bucket, proofs)) == stay | {
+        f"{key}.sig" for key in stay & signed
+    }
     assert prune_backups(Job(config.settings))["changed"] is False
     [line] = status.info(config.settings)["backups"]
     assert (line["backup"], line["state"]) == (str(kept), "proven")

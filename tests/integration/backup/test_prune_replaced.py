@@ -24,6 +24,7 @@ from tests.integration import engine
 from tests.integration.replacing import LATER, Clock, fill, restore
 from tests.integration.restoring import databases_of, run_sql
 from tests.services.brief import BriefPostgresServer
+from tests.services.signing import forget_signed, put_signed
 
 #: when the newest good backup was taken, where none is newer than anything
 NEVER = datetime(2000, 1, 1, tzinfo=timezone.utc)
@@ -290,7 +291,8 @@ def test_a_mark_is_taken_off_whatever_is_live(diary, config, s3_client, bucket):
     manifest["comment"] = mark.make(
         mark.KEPT, "other", "the diary", replaced_at="2026-01-27T12:00:00Z"
     ).written()
-    s3_client.put_object(Bucket=bucket, Key=key, Body=json.dumps(manifest).encode())
+    forget_signed(job.settings)
+    put_signed(s3_client, bucket, key, json.dumps(manifest).encode())
     restore_database(job, "latest")
     assert comment_of(database, database.name) == "the diary"
 

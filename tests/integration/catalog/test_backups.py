@@ -303,6 +303,6 @@ def test_only_a_proof_of_this_backup_and_manifest_counts(config, s3, s3_client, 
     assert [backup.state for backup in found] == ["proven", "good", "good", "good", "good"]
     assert len(found[3].noted.unread) == 5
     gets = [request for request in asked if "list-type" not in request]
-    assert len(gets) == len(set(gets)) == 8
+    assert len(gets) == len(set(gets)) == 8 + 3, "proofs, and signatures where there are some"
     assert not any(gone.stem in request for request in gets)
     assert len(asked) - len(gets) == 2, "a listing each, here and where they would lie"

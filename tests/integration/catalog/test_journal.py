@@ -23,11 +23,12 @@ def config(new_config, s3, bucket):
     return new_config(engine.NO_SERVER, s3, bucket, SERVER_NAME="db 1/Ж")
 
 
-def test_an_event_is_one_small_object(config, s3_client, bucket):
+def test_an_event_is_one_small_object_and_its_signature(config, s3_client, bucket):
     at = utc_now()
     facts = {"database": "crm", "rows": 5}
     assert journal.record(Store(config.settings), LAYOUT, at, "restore", facts) == []
-    (key,) = engine.keys(s3_client, bucket)
+    key, signature = sorted(engine.keys(s3_client, bucket))
+    assert signature == f"{key}.sig"
     assert key == f"postgres-backup/journal/{format_time(at)}-restore-db%201%2F%D0%96.json"
     event = json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
     assert event == {

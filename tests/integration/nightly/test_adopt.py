@@ -15,6 +15,7 @@ from postgres_backup.errors import StoreError
 from postgres_backup.job import Job
 from postgres_backup.nightly.adopt import adopt_backups
 from tests.integration import engine
+from tests.integration.restoring import as_superuser
 from tests.services.proxy import FaultProxy
 
 
@@ -90,9 +91,11 @@ def test_adoption_reads_to_the_end_and_refuses_what_is_cut(config, s3_client, bu
 def test_adoption_says_what_it_did(config, s3_client, bucket):
     good = engine.forge(s3_client, bucket, days_ago(1), with_manifest=False)
     bad = engine.forge(s3_client, bucket, days_ago(2), with_manifest=False, body=b"")
-    done = engine.run(config.path, "adopt")
+    offered = engine.run(config.path, "adopt")
+    assert (offered.returncode, f"offered  {good}  " in offered.stdout) == (2, True)
+    done = engine.run(config.path, "adopt", "--yes")
     assert done.returncode == 0, done.stderr
-    assert f"adopted  {good}: 1 of its 1 tables are in crm" in done.stdout
+    assert f"adopted  {good}, restored: 1 of its 1 tables are in crm" in done.stdout
     assert f"refused  {bad}: " in done.stdout
     listed = engine.run(config.path, "list").stdout
     assert re.search(rf"{good} .* proven ", listed)
@@ -127,6 +130,7 @@ def dump_of(crm, *arguments: str, database: str = "") -> bytes:
 
 def test_a_dump_that_names_another_database_stays_unadopted(crm, config, s3_client, bucket):
     """By CREATE DATABASE and ``\\connect``, also of an odd name, and by the head of an archive."""
+    as_superuser(config, crm.server)
     odd = 'o\'dd "name"'
     for name in ("shop", odd):
         crm.server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -165,6 +169,7 @@ def test_a_dump_that_names_another_database_stays_unadopted(crm, config, s3_clie
 
 
 def test_a_dump_that_names_none_is_held_against_the_live_tables(crm, config, s3_client, bucket):
+    as_superuser(config, crm.server)
     crm.server.execute("CREATE DATABASE foreign_one")
     for table in ("invoices", '"Odd one"', "t"):
         crm.server.execute(f"CREATE TABLE {table} (id integer)", "foreign_one")
@@ -192,9 +197,11 @@ def test_a_dump_that_names_none_is_held_against_the_live_tables(crm, config, s3_
     reason = result["refused"][0]["reason"]
     assert 'only 1 of its 3 tables are in crm; not there: public."Odd one", public.inv' in reason
     assert f"postgres-backup adopt {names[2]}" in reason
-    done = engine.run(config.path, "adopt", names[2])
-    assert f"adopted  {names[2]}: 1 of its 3 tables are in crm; not there: " in done.stdout
-    engine.failed_well(engine.run(config.path, "adopt", "x"), 2, "No backup x waits", "list")
+    done = engine.run(config.path, "adopt", "--yes", names[2])
+    assert (
+        f"adopted  {names[2]}, restored: 1 of its 3 tables are in crm; not there: " in done.stdout
+    )
+    engine.failed_well(engine.run(config.path, "adopt", "x"), 2, "No backup x waits", "adopt")
 
 
 def test_without_the_server_nothing_is_adopted_that_does_not_name_its_database(

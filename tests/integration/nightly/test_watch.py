@@ -315,8 +315,11 @@ def test_an_empty_bucket_and_an_old_backup_are_told(crm, s3_client, bucket):
     for key in engine.keys(s3_client, bucket):
         s3_client.delete_object(Bucket=bucket, Key=key)
     crm.at(0, 55)
-    assert crm.told == ["crm has no fresh backup"]
-    assert "crm has no good backup" in crm.web.requests[0].json["message"]
+    assert crm.told == ["the newest signed backup of crm is gone from the bucket"]
+    # which explains that
+    assert {"SIGNED_BACKUP_GONE", "BACKUP_STALE"} == {
+        one["code"] for one in alarms.open_alarms(crm.config.settings)
+    }
 
 
 def test_a_newest_backup_that_was_cut_is_told(crm, s3_client, bucket):

@@ -23,6 +23,7 @@ from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, rows_of, run_sql
 from tests.services.brief import BriefPostgresServer
 from tests.services.proxy import FaultProxy
+from tests.services.signing import forget_signed, put_signed
 from tests.waiting import wait_for
 
 SCRIPT = "postgres-backup/postgres-backup-2020-01-01_00-00-00.sql.gz"
@@ -79,23 +80,15 @@ def ended(running) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
 
-def alter(s3_client, bucket: str, key: str, change) -> None:
-    s3_client.put_object(
-        Bucket=bucket,
-        Key=key,
-        Body=change(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()),
-    )
-
-
 def edit_manifest(s3_client, bucket: str, taken: dict, change) -> None:
     def edited(data: bytes) -> bytes:
         found = json.loads(data)
         change(found)
         return json.dumps(found).encode()
 
-    alter(
-        s3_client, bucket, f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json", edited
-    )
+    key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
+    known = s3_client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    put_signed(s3_client, bucket, key, edited(known))
 
 
 def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
@@ -103,10 +96,10 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
     swap.
     """
     taken = create_backup(Job(config.settings))
+    forget_signed(config.settings)
     whole = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
-    proof = s3_client.get_object(
-        Bucket=bucket, Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
-    )["Body"].read()
+    manifest = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
+    proof = s3_client.get_object(Bucket=bucket, Key=manifest)["Body"].read()
     dump = gzip.decompress(whole)
 
     def says(**facts):
@@ -151,11 +144,7 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
     with unnoticed(shop):
         for what, (body, change, words) in cases.items():
             s3_client.put_object(Bucket=bucket, Key=taken["key"], Body=body)
-            s3_client.put_object(
-                Bucket=bucket,
-                Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json",
-                Body=proof,
-            )
+            put_signed(s3_client, bucket, manifest, proof)
             if change:
                 edit_manifest(s3_client, bucket, taken, change)
             with pytest.raises(BadBackupError) as caught:
@@ -163,11 +152,7 @@ def test_an_object_that_is_not_what_it_was(shop, config, s3_client, bucket):
             assert words in caught.value.message, (what, caught.value.message)
             assert caught.value.hint, what
     s3_client.put_object(Bucket=bucket, Key=taken["key"], Body=whole)
-    s3_client.put_object(
-        Bucket=bucket,
-        Key=f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json",
-        Body=proof,
-    )
+    put_signed(s3_client, bucket, manifest, proof)
     restore_database(Job(config.settings), taken["backup"])
 
 
@@ -329,7 +314,7 @@ def test_a_disk_too_small_is_seen_before_and_survived(
             Bucket=bucket, Key=SCRIPT, CopySource={"Bucket": bucket, "Key": taken["key"]}
         )
         with pytest.raises(DatabaseError, match="No space left on device") as caught:
-            restore_database(Job(settings), SCRIPT)
+            restore_database(Job(settings, trust_unsigned=True), SCRIPT)
         assert "make room" in caught.value.hint
 
 

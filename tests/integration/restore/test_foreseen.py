@@ -15,6 +15,7 @@ from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import databases_of, run_sql
 from tests.services.brief import BriefPostgresServer
+from tests.services.signing import forget_signed, put_signed
 
 #: an extension that one database alone may have, as pg_cron, and one whose library is not there
 _EXTENSIONS = {
@@ -101,12 +102,13 @@ def test_extensions_that_cannot_be_made(docker, new_config, s3, s3_client, bucke
     restore_database(Job(settings), "latest", in_place_wanted=True)
     assert docker.execute("SELECT * FROM t", "crm") == [(1,)]
 
+    forget_signed(settings)
     found = engine.manifest_of(s3_client, bucket, taken)
     found["extensions"] = [
         {"name": name, "version": "1", "schema": "public"} for name in ("hollow", "fatal", "clock")
     ]
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
-    s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
+    put_signed(s3_client, bucket, key, manifest.dump(found))
     for in_place in (True, False):
         with pytest.raises(DatabaseError, match="hollow is not whole on the server") as caught:
             restore_database(Job(settings, check=True), "latest", in_place_wanted=in_place)

@@ -119,7 +119,7 @@ def test_nothing_of_a_cut_backup_stays(sample_database, config, s3_client, bucke
     for end in (middle, len(dump) - 20):
         s3_client.put_object(Bucket=bucket, Key=script, Body=gzip.compress(dump[:end], 1))
         with pytest.raises(BadBackupError) as caught:
-            restore_database(Job(settings), script, in_place_wanted=True)
+            restore_database(Job(settings, trust_unsigned=True), script, in_place_wanted=True)
         assert caught.value.findings
         assert state_of(server, name) == before
     broken = dump.replace(
@@ -127,7 +127,7 @@ def test_nothing_of_a_cut_backup_stays(sample_database, config, s3_client, bucke
     )
     s3_client.put_object(Bucket=bucket, Key=script, Body=gzip.compress(broken, 1))
     with pytest.raises(DatabaseError, match="does not exist"):
-        restore_database(Job(settings), script, in_place_wanted=True)
+        restore_database(Job(settings, trust_unsigned=True), script, in_place_wanted=True)
     assert state_of(server, name) == before
 
 

@@ -18,6 +18,7 @@ from postgres_backup.job import Job
 from postgres_backup.restore import kit as restore_kit_room
 from postgres_backup.restore.kit import lines, restore_kit
 from tests.hostile_kits import LINK, kit_of
+from tests.services.signing import put_signed
 
 
 @pytest.fixture
@@ -60,9 +61,7 @@ def test_one_that_is_not_there_or_not_what_it_was_is_said(
     assert kit["kit"] in caught.value.hint
     manifest = kit["key"].partition(".")[0] + ".json"
     told = json.loads(s3_client.get_object(Bucket=bucket, Key=manifest)["Body"].read())
-    s3_client.put_object(
-        Bucket=bucket, Key=manifest, Body=json.dumps(told | {"sha256": "0" * 64}).encode()
-    )
+    put_signed(s3_client, bucket, manifest, json.dumps(told | {"sha256": "0" * 64}).encode())
     with pytest.raises(BadBackupError, match="is not the object that was uploaded") as caught:
         restore_kit(Job(settings), "latest", back)
     assert [finding["code"] for finding in caught.value.findings] == ["OBJECT_ALTERED"]
@@ -72,7 +71,7 @@ def test_one_that_is_not_there_or_not_what_it_was_is_said(
 @pytest.fixture
 def forge(saved, s3_client, bucket):
     """``forge(data)``: whoever may write to the bucket puts another archive, with a manifest that
-    fits, in the place of the kit.
+    fits, in the place of the kit; and has somebody's key besides.
     """
     _, kit, app = saved
     manifest = kit["key"].partition(".")[0] + ".json"
@@ -82,7 +81,7 @@ def forge(saved, s3_client, bucket):
         body = gzip.compress(tar)
         facts = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest(), **more}
         s3_client.put_object(Bucket=bucket, Key=kit["key"], Body=body)
-        s3_client.put_object(Bucket=bucket, Key=manifest, Body=json.dumps(honest | facts).encode())
+        put_signed(s3_client, bucket, manifest, json.dumps(honest | facts).encode())
 
     return put, str(app).lstrip("/")
 

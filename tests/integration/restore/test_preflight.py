@@ -17,6 +17,7 @@ from postgres_backup.restore.preflight import SPARE, make_plan
 from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, run_sql
+from tests.services.signing import forget_signed, put_signed
 
 
 def test_a_plan_says_what_is_going_to_happen(database, config, s3_client, bucket):
@@ -125,6 +126,7 @@ def test_all_that_stands_in_the_way_is_told_at_once(
             Database(server, "obstacles", server.superuser, server.password, ""), s3, bucket
         )
         taken = create_backup(Job(config.settings))
+        forget_signed(config.settings)
         found = engine.manifest_of(s3_client, bucket, taken)
         found |= {
             "extensions": [{"name": "no_such_thing", "version": "1", "schema": "public"}],
@@ -136,7 +138,7 @@ def test_all_that_stands_in_the_way_is_told_at_once(
             "locale": found["locale"] | {"collate": "xx_YY.UTF-8", "ctype": "xx_YY.UTF-8"},
         }
         key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
-        s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
+        put_signed(s3_client, bucket, key, manifest.dump(found))
         before = databases_of(server)
         clerk = config.change(DB_USER="clerk", DB_PASSWORD="clerk-of-a-test")
         for check in (True, False):
@@ -167,13 +169,12 @@ def test_a_locale_that_the_system_lacks_is_known_before_anything_is_touched(
 ):
     server = database.server
     taken = create_backup(Job(config.settings))
+    forget_signed(config.settings)
     found = engine.manifest_of(s3_client, bucket, taken)
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
     right = dict(found["locale"])
     for change in ({"collate": "xx_YY.UTF-8", "ctype": "xx_YY.UTF-8"}, {"collate": "xx_YY.UTF-8"}):
-        s3_client.put_object(
-            Bucket=bucket, Key=key, Body=manifest.dump(found | {"locale": right | change})
-        )
+        put_signed(s3_client, bucket, key, manifest.dump(found | {"locale": right | change}))
         before = databases_of(server)
         for check in (True, False):
             with pytest.raises(
@@ -182,5 +183,5 @@ def test_a_locale_that_the_system_lacks_is_known_before_anything_is_touched(
                 restore_database(Job(config.settings, check=check), "latest")
             assert "locale-gen" in caught.value.hint
             assert databases_of(server) == before
-    s3_client.put_object(Bucket=bucket, Key=key, Body=manifest.dump(found))
+    put_signed(s3_client, bucket, key, manifest.dump(found))
     restore_database(Job(config.settings), "latest")

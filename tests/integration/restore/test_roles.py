@@ -20,6 +20,7 @@ from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, run_sql, state_of
 from tests.services.brief import BriefPostgresServer
+from tests.services.signing import forget_signed, put_signed
 
 ROLES = """
 SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
@@ -244,7 +245,7 @@ def forge(s3_client, bucket, taken, change) -> None:
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
     known = json.load(s3_client.get_object(Bucket=bucket, Key=key)["Body"])
     change(known)
-    s3_client.put_object(Bucket=bucket, Key=key, Body=json.dumps(known).encode())
+    put_signed(s3_client, bucket, key, json.dumps(known).encode())
 
 
 def globals_key(taken) -> str:
@@ -254,6 +255,7 @@ def globals_key(taken) -> str:
 def test_saved_roles_are_read_and_never_run(office, cluster, s3_client, bucket):
     """What a forged file adds to them is told before, or is not done."""
     taken = create_backup(Job(office.settings))
+    forget_signed(office.settings)
     key = globals_key(taken)
     saved = gzip.decompress(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
     body = gzip.compress(saved + hostile.HOSTILE_GLOBALS.encode())
@@ -296,6 +298,7 @@ def test_saved_roles_are_read_and_never_run(office, cluster, s3_client, bucket):
 def test_no_word_of_a_manifest_is_a_statement(office, cluster, s3_client, bucket, who):
     """The name of a right was once pasted into a GRANT in the maintenance database."""
     taken = create_backup(Job(office.settings))
+    forget_signed(office.settings)
     canary = "CREATE ON DATABASE postgres TO PUBLIC; CREATE TABLE hostile_canary (); --"
 
     def change(known) -> None:
@@ -316,6 +319,7 @@ def test_no_word_of_a_manifest_is_a_statement(office, cluster, s3_client, bucket
 
 def test_a_small_file_that_unpacks_to_a_large_one_is_refused(office, cluster, s3_client, bucket):
     taken = create_backup(Job(office.settings))
+    forget_signed(office.settings)
     body = gzip.compress(b"\n" * 150_000_000, 1)
     s3_client.put_object(Bucket=bucket, Key=globals_key(taken), Body=body)
     forge(s3_client, bucket, taken, lambda known: known["globals"].pop("sha256"))

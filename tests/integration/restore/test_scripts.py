@@ -70,8 +70,8 @@ def test_dumps_as_scripts_make_them(sample_database, config, s3_client, bucket):
     for day, (way, body) in enumerate(ways.items(), 1):
         key = PREFIX.format(day=day)
         s3_client.put_object(Bucket=bucket, Key=key, Body=body)
-        result = restore_database(Job(settings), key.rpartition("/")[2])
-        wanted = {"UNPROVEN"} | ({"ROWS_NOT_COMPARED"} if way == "--inserts" else set())
+        result = restore_database(Job(settings, trust_unsigned=True), key.rpartition("/")[2])
+        wanted = {"UNPROVEN", "UNSIGNED"} | ({"ROWS_NOT_COMPARED"} if way == "--inserts" else set())
         assert codes(result) == wanted, way
         assert rows_of(server, name) == before, way
         # the live database itself was not touched: it is the one that is kept
@@ -90,7 +90,7 @@ def test_dumps_as_scripts_make_them(sample_database, config, s3_client, bucket):
             == comment
         )
         run_sql(server, "postgres", "DROP DATABASE {kept}", kept=result["kept_database"])
-    restore_database(Job(settings), PREFIX.format(day=8).rpartition("/")[2])
+    restore_database(Job(settings, trust_unsigned=True), PREFIX.format(day=8).rpartition("/")[2])
 
 
 def test_one_that_was_verified_first(sample_database, config, s3_client, bucket):
@@ -106,8 +106,8 @@ def test_one_that_was_verified_first(sample_database, config, s3_client, bucket)
     )
     verify_backup(Job(settings), key.rpartition("/")[2])
     sample.destroy(server.dsn(name))
-    result = restore_database(Job(settings), key.rpartition("/")[2])
-    assert result["findings"] == []
+    result = restore_database(Job(settings, trust_unsigned=True), key.rpartition("/")[2])
+    assert codes(result) == {"UNSIGNED"}
     assert rows_of(server, name) == before
 
 
@@ -153,7 +153,7 @@ def test_what_is_no_whole_dump_stays_outside(sample_database, config, s3_client,
         key = PREFIX.format(day=day)
         s3_client.put_object(Bucket=bucket, Key=key, Body=body)
         with pytest.raises((BadBackupError, DatabaseError)) as caught:
-            restore_database(Job(settings), key.rpartition("/")[2])
+            restore_database(Job(settings, trust_unsigned=True), key.rpartition("/")[2])
         assert words in str(caught.value), (what, str(caught.value))
         assert caught.value.hint, what
         assert "Traceback" not in str(caught.value)
@@ -171,11 +171,11 @@ def test_a_role_that_nobody_saved(sample_database, config, s3_client, bucket):
     s3_client.put_object(Bucket=bucket, Key=key, Body=packed(dump))
     before, all_databases = rows_of(server, name), databases_of(server)
     with pytest.raises(DatabaseError, match='role "role_that_went" does not exist') as caught:
-        restore_database(Job(settings), key.rpartition("/")[2])
+        restore_database(Job(settings, trust_unsigned=True), key.rpartition("/")[2])
     assert caught.value.hint == 'Create it first: CREATE ROLE "role_that_went";'
     assert (rows_of(server, name), databases_of(server)) == (before, all_databases)
     server.execute(sql.SQL("CREATE ROLE role_that_went"))
-    restore_database(Job(settings), key.rpartition("/")[2])
+    restore_database(Job(settings, trust_unsigned=True), key.rpartition("/")[2])
 
 
 def test_roles_that_a_script_did_not_save_are_named_all_at_once(
@@ -206,7 +206,9 @@ CREATE POLICY q ON public.t FOR SELECT TO three;
     before = databases_of(server)
     for in_place in (False, True):
         with pytest.raises(DatabaseError) as caught:
-            restore_database(Job(settings), key.rpartition("/")[2], in_place_wanted=in_place)
+            restore_database(
+                Job(settings, trust_unsigned=True), key.rpartition("/")[2], in_place_wanted=in_place
+            )
         assert 'lacks the roles B o"s, clerk, gone, one, reader, t,wo, three, which' in str(
             caught.value.message
         )

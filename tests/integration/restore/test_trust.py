@@ -36,7 +36,10 @@ STRANGER = SigningKey(Ed25519PrivateKey.generate())
 
 @pytest.fixture
 def signed(database, config, s3_client, bucket):
-    """A database that has rows which its backup lacks; see :class:`Signed`."""
+    """A database that has rows which its backup lacks; see :class:`Signed`. Its first backup makes
+    the server's key.
+    """
+    Path(config.settings.signing_key_file).unlink()
     database.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS x")
     database.execute(f'ALTER TABLE t OWNER TO "{database.owner}"')
     taken = create_backup(Job(config.settings))

@@ -1,6 +1,7 @@
 import dataclasses
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,18 @@ class Fake:
     good: bool = True
     proven: bool = False
     waits_for_adoption: bool = False
+    #: whole, and nobody vouches for it while others are signed
+    unsigned: bool = False
+    was_read: bool = False
+
+    @property
+    def whole(self):
+        return self.good or self.unsigned
+
+
+def unsigned(count, first_age=0, **more):
+    """Nights of before the server had a key."""
+    return nights(count, first_age, good=False, unsigned=True, **more)
 
 
 def nights(count, first_age=0, **more):
@@ -97,6 +110,43 @@ def test_what_is_dated_in_the_future_stays():
     assert kept(backups, Policy(1, allow_many=True)) == backups[:2]
 
 
+def test_the_nights_after_an_upgrade():
+    """Unsigned ones go one by one as they would have, and never by a rule of their own."""
+    before, policy = unsigned(7, first_age=1), Policy(7)
+    today = nights(1)
+    assert kept([*today, *before], policy) == [*today, *before[:-1]]
+    week = nights(7)
+    assert kept([*week, *unsigned(1, first_age=7)], policy) == week
+
+
+def test_an_upgrade_takes_nothing_of_what_was_promised_before():
+    """Months, weeks and the newest proven one of before stay until a signed one takes its place."""
+    months = [Fake(NOW - timedelta(days=31 * n), good=False, unsigned=True) for n in range(1, 13)]
+    policy = Policy(7, monthly=12, allow_many=True)
+    signed = nights(1)
+    assert kept([*signed, *months], policy) == [*signed, *months[:-1]]
+    proven = unsigned(2, first_age=100, was_read=True)
+    assert kept([*signed, *proven], Policy(7, allow_many=True)) == [*signed, proven[0]]
+    proof = nights(1, proven=True)
+    assert kept([*proof, *proven], Policy(7, allow_many=True)) == proof
+
+
+def test_where_no_signed_one_is_good_the_newest_of_before_stays():
+    cut, before = Fake(NOW - timedelta(days=20), good=False), unsigned(2, first_age=30)
+    assert kept([cut, *before], Policy(7, allow_many=True)) == [before[0]]
+
+
+@pytest.mark.parametrize("policy", [Policy(1, 3, 3, True), Policy(1)])
+def test_no_crowd_of_unsigned_ones_lets_a_signed_one_go(policy):
+    signed = nights(60, proven=True)
+    crowd = [
+        dataclasses.replace(b, taken_at=b.taken_at + timedelta(minutes=1))
+        for b in unsigned(60, was_read=True)
+    ]
+    alone = kept(signed, policy)
+    assert [b for b in kept([*signed, *crowd], policy) if b.good] == alone
+
+
 cases = st.builds(
     Fake,
     st.integers(-100, 20_000).map(lambda hours: NOW - timedelta(hours=hours)),
@@ -104,9 +154,14 @@ cases = st.builds(
     good=st.booleans(),
     proven=st.booleans(),
     waits_for_adoption=st.booleans(),
+    unsigned=st.booleans(),
+    was_read=st.booleans(),
 ).map(
     lambda b: dataclasses.replace(
-        b, proven=b.proven and b.good, waits_for_adoption=b.waits_for_adoption and not b.ours
+        b,
+        proven=b.proven and b.good,
+        waits_for_adoption=b.waits_for_adoption and not b.ours,
+        unsigned=b.unsigned and not b.good,
     )
 )
 policies = st.builds(
@@ -125,6 +180,9 @@ def test_promises_hold_for_any_bucket_and_policy(backups, policy):
     assert all(NOW - b.taken_at > timedelta(days=policy.days) for b in gone)
     assert not good or good[0] not in gone
     assert not proven or proven[0] not in gone
+    signed = [b for b in mine if not b.unsigned]
+    alone = {id(d.backup) for d in plan(signed, policy, NOW) if d.keep}
+    assert not any(b.good and id(b) in alone for b in gone)
     assert policy.allow_many or len(gone) <= len(mine) / 2
 
 

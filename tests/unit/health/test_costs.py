@@ -34,7 +34,9 @@ def line(age: int, size: int, **more) -> dict:
 class Night:
     taken_at: datetime
     ours: bool = True
+    whole: bool = True
     good: bool = True
+    was_read: bool = False
     proven: bool = False
     waits_for_adoption: bool = False
 

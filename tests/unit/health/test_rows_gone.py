@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -104,3 +105,25 @@ def test_the_last_backup_that_has_the_rows_stays():
         if decision.keep and NOW - decision.backup.taken_at > timedelta(days=8)
     }
     assert kept == {backups[20].name: "the last backup that has the rows of t"}
+
+
+def passed_over(backups: list[Backup], *places: int) -> list[Backup]:
+    """Nobody vouches for those, and for the others somebody does."""
+    return [
+        dataclasses.replace(backup, passed_over=place in places)
+        for place, backup in enumerate(backups)
+    ]
+
+
+def test_rows_that_were_gone_before_the_server_signed_are_not_forgotten():
+    """The only backup that has them is of before, and stays."""
+    rows, none = FEW | {"t": 100}, FEW | {"t": 0}
+    backups = passed_over(nights(rows, none, none), 1, 2)
+    (lost,) = rows_gone.gone("db1", "crm", backups, NOW)
+    assert (lost.table, lost.last) == ("t", backups[2])
+    held = rows_gone.holding("db1", "crm", backups, NOW)
+    assert held(backups[2]) == "the last backup that has the rows of t"
+    # nor does one that somebody puts there tell another story of what signed ones know
+    backups = passed_over(nights(rows, rows, none, rows), 0, 2)
+    (lost,) = rows_gone.gone("db1", "crm", backups, NOW)
+    assert lost.last == backups[3]

@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "REQUESTS_CA_BUNDLE": "/nonexistent",
 }
 PROGRAM = """
-import json, os, sys
+import gc, json, os, sys
 from postgres_backup.s3.client import S3, anonymous
 from postgres_backup.settings import Settings
 
@@ -59,6 +59,7 @@ print(json.dumps(loaded | {
     "unsigned": anonymous(settings).generate_presigned_url(
         "get_object", {"Bucket": "bucket", "Key": "one"}, 60
     ),
+    "garbage is looked for": gc.isenabled(),
     "home": [path for path in opened if path.startswith(os.environ["HOME"])],
     "environment": {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "BOTO"))},
 }))
@@ -104,6 +105,7 @@ def test_a_first_client_hears_nothing_of_environment_and_home(tmp_path):
     assert "X-Amz-Credential=key%2F" in seen["link"]
     assert seen["unsigned"] == "https://s3.example.org/bucket/one"
     assert seen["home"] == []
+    assert seen["garbage is looked for"]
     assert seen["environment"] == {
         name: value
         for name, value in (ENVIRONMENT | more).items()
