@@ -4,6 +4,8 @@
 python := .venv/bin/python
 # one worker more than there are processors, see tests/parallel.py; one by one: ARGS="-n0"
 parallel := -n auto --dist loadgroup
+# what images of containers forbid for their size: else each of thousands of processes compiles the program again
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
