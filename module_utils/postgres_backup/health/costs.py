@@ -189,12 +189,13 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
         + 2  # its clock, and the unfinished uploads of earlier runs
         + 4  # a name: the note that we begin, who else has, and that nothing is there under it
         + _upload_requests(settings, size, plain_bytes)
-        + 3  # roles, manifest, the note in the journal
+        + 5  # roles; manifest and the note in the journal, each with its signature
     )
     prune = (
         2  # is the store there, its clock
         + _catalog_requests(kept + 1)
-        + 4  # one goes: backup, roles, manifest, and the note
+        + 4  # one goes: backup, roles, manifest and its signature
+        + 2  # the note and its signature
     )
     afterwards = (
         1 / len(settings.databases)  # is the store there
@@ -215,10 +216,10 @@ def look_requests(settings: Settings, kept: int) -> float:
 def _catalog_requests(backups: int) -> int:
     """To know what lies there: the listings of backups, of manifests and of proofs, where this
     database's backups lie and where they would lie if the settings named more databases, or fewer;
-    and every manifest is read. Proofs are read too, but there are few.
+    and every manifest is read, and its signature. Proofs are read too, but there are few.
     """
-    pages = math.ceil(backups / PAGE) or 1
-    return 2 * pages + 4 + backups
+    pages = (math.ceil(backups / PAGE) or 1) + (math.ceil(2 * backups / PAGE) or 1)
+    return pages + 4 + 2 * backups
 
 
 def _upload_requests(settings: Settings, size: float, plain_bytes: int) -> int:
@@ -242,10 +243,10 @@ def _kit_requests(settings: Settings, kept: int) -> float:
         1  # is the store there
         + 3  # a name: the note that we begin, who else has, and that no kit has it
         + 1  # the listing
-        + kept  # every manifest is read
+        + 2 * kept  # every manifest is read, and its signature
         + 3  # what lies there before and after, and the kit
-        + 1  # its manifest
+        + 2  # its manifest and the signature
         + 1  # the clock
-        + 2  # one goes, with its manifest
+        + 3  # one goes, with its manifest and the signature
     )
     return requests / len(settings.databases)

@@ -16,6 +16,7 @@ from postgres_backup.nightly.watch import look_around
 from postgres_backup.s3.store import Store
 from tests.integration import engine
 from tests.services.proxy import FaultProxy
+from tests.services.signing import put_signed
 
 
 def ago(days: float) -> datetime:
@@ -61,7 +62,7 @@ def test_a_night(counted, database, megabytes):
     assert asked == pytest.approx(per_night(settings), rel=0.1), between.requests
 
 
-def test_a_night_with_a_kit(counted, database, tmp_path):
+def test_a_night_with_a_kit(counted, database, tmp_path, s3_client, bucket):
     """A week of them lies there, and the oldest is past its time."""
     config, between = counted
     (tmp_path / "compose.yml").write_text("services: {}\n")
@@ -76,7 +77,8 @@ def test_a_night_with_a_kit(counted, database, tmp_path):
             "bytes": 1,
             "sha256": "0" * 64,
         }
-        store.put(f"postgres-backup/kit/{name}.json", manifest.dump_kit(facts))
+        key = f"postgres-backup/kit/{name}.json"
+        put_signed(s3_client, bucket, key, manifest.dump_kit(facts))
     between.requests.clear()
     found = run_night(settings, Progress())
     asked = len(between.requests)

@@ -49,17 +49,17 @@ def test_by_hand():
     assert found["steady_month"] == pytest.approx(1.40)
     assert found["upload_bytes_month"] == pytest.approx(10 * GB * 30.4375)
     # 10 GB are 1193 parts of 8 MiB, and four requests around them
-    backup, prune, look_back = 1 + 2 + 4 + (1193 + 4) + 3, 2 + (6 + 8) + 4, 1 + 6 + 7
-    look = 2 + 6 + 7
+    backup, prune = 1 + 2 + 4 + (1193 + 4) + 5, 2 + (6 + 2 * 8) + 4 + 2
+    look_back, look = 1 + 6 + 2 * 7, 2 + 6 + 2 * 7
     assert found["requests_month"] == round((backup + prune + look_back + 48 * look) * 30.4375)
     assert found["requests_cost_month"] == pytest.approx(found["requests_month"] * 0.005 / 1000)
     assert found["currency"] == "EUR"
 
 
 def test_a_small_backup_goes_in_one_piece():
-    assert costs.night_requests(BASE, 1_000_000, 4_000_000, 7) == 10 + 3 + 20 + 14
-    assert costs.night_requests(BASE, 8 * 1024 * 1024, 1, 7) == 10 + 3 + 20 + 14
-    assert costs.night_requests(BASE, 8 * 1024 * 1024 + 1, 1, 7) == 10 + (2 + 4) + 20 + 14
+    assert costs.night_requests(BASE, 1_000_000, 4_000_000, 7) == 12 + 3 + 30 + 21
+    assert costs.night_requests(BASE, 8 * 1024 * 1024, 1, 7) == 12 + 3 + 30 + 21
+    assert costs.night_requests(BASE, 8 * 1024 * 1024 + 1, 1, 7) == 12 + (2 + 4) + 30 + 21
 
 
 def test_a_store_that_takes_few_parts_gets_large_ones():
@@ -67,7 +67,7 @@ def test_a_store_that_takes_few_parts_gets_large_ones():
     so the 10 GB that are sent take 165.
     """
     scaleway = dataclasses.replace(BASE, s3_max_parts=1000)
-    assert costs.night_requests(scaleway, 10 * GB, 40 * GB, 7) == 10 + (165 + 4) + 20 + 14
+    assert costs.night_requests(scaleway, 10 * GB, 40 * GB, 7) == 12 + (165 + 4) + 30 + 21
     assert (
         costs.night_requests(dataclasses.replace(BASE, s3_max_parts=1), 10 * GB, 40 * GB, 7) > 0
     ), "a setting that no longer fits is no obstacle"
@@ -78,7 +78,7 @@ def test_the_kit_is_shared_by_the_databases():
     without = costs.night_requests(two, 1, 1, 7)
     assert (
         costs.night_requests(dataclasses.replace(two, paths=("/srv",)), 1, 1, 7) - without
-        == (10 + 7 + 2) / 2
+        == (11 + 2 * 7 + 3) / 2
     )
 
 
@@ -152,7 +152,7 @@ def test_a_sentence_for_a_person():
     room = "70.0 GB now for 1.40 EUR a month, about 70.0 GB for 1.40 EUR in the long run"
     assert costs.lines(found) == [
         (
-            f"costs: {room}; about {requests} requests a month for 0.30 EUR; "
+            f"costs: {room}; about {requests} requests a month for 0.35 EUR; "
             "304.4 GB a month are uploaded"
         )
     ]
