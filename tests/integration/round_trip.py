@@ -52,7 +52,8 @@ def there_and_back(
     taken = create_backup(Job(settings))
     found = [found for found in taken["findings"] if found["code"] != "UNPROVEN"]
     assert found == [], found
-    assert verify_backup(Job(settings), "latest")["findings"] == []
+    found = verify_backup(Job(settings), "latest")["findings"]
+    assert found == [], found
     run_psql(server, name, damage)
     damaged = dump_of(server, name)
     assert damaged != whole

@@ -14,6 +14,7 @@ from ..postgresql.requirements import Requirements
 from ..s3.client import StoredObject
 from ..s3.upload import Part
 from ..stream.inspector import Report
+from ..text import printable
 from .path_needs import PathNeeds
 from .place import Place
 
@@ -117,12 +118,13 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
         "rows": sum(table["rows"] for table in tables.values()),
         "large_objects": report.large_objects,
         "rights": [
-            {"object": right.object, "takes": right.takes, "role": right.role}
+            # said to a person only: in SQL_ASCII a name may hold bytes that are no letters
+            {"object": printable(right.object), "takes": right.takes, "role": right.role}
             for right in taken.requirements.rights
         ],
         "subscriptions": list(taken.requirements.subscriptions),
         "remote_views": [
-            {"view": view.view, "servers": list(view.servers)}
+            {"view": printable(view.view), "servers": list(view.servers)}
             for view in taken.requirements.remote_views
         ],
         "tables": tables,
