@@ -4,6 +4,7 @@ are left alone.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 
@@ -240,12 +241,16 @@ def test_roles_that_it_may_make_and_not_act_as(office, cluster):
     assert (databases_of(cluster), roles_of(cluster)) == before
 
 
-def forge(s3_client, bucket, taken, change) -> None:
-    """Change the manifest of a backup in the bucket."""
+def forge(s3_client, bucket, taken, change, *, signed: bool = True) -> None:
+    """Change the manifest of a backup in the bucket; with somebody's key, or as it was before there
+    were keys.
+    """
     key = f"postgres-backup/manifests/{taken['backup'].split('.')[0]}.json"
     known = json.load(s3_client.get_object(Bucket=bucket, Key=key)["Body"])
     change(known)
     put_signed(s3_client, bucket, key, json.dumps(known).encode())
+    if not signed:
+        s3_client.delete_object(Bucket=bucket, Key=f"{key}.sig")
 
 
 def globals_key(taken) -> str:
@@ -275,8 +280,9 @@ def test_saved_roles_are_read_and_never_run(office, cluster, s3_client, bucket):
         known["roles"].append("evil")
         known["globals"].pop("sha256")
 
-    forge(s3_client, bucket, taken, unknown_hash)
-    planned = restore_database(Job(office.settings, check=True), "latest")
+    forge(s3_client, bucket, taken, unknown_hash, signed=False)
+    believed = Job(office.settings, trust_unsigned=True, roles_with_power=True)
+    planned = restore_database(dataclasses.replace(believed, check=True), "latest")
     told = {found["code"]: found["message"] for found in planned["findings"]}
     for power in ("evil (SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS"):
         assert power in told["ROLES_WITH_POWER"]
@@ -284,7 +290,7 @@ def test_saved_roles_are_read_and_never_run(office, cluster, s3_client, bucket):
     assert "with the setting session_preload_libraries" in told["ROLES_WITH_POWER"]
     assert "clerk (" not in told["ROLES_WITH_POWER"]
     assert told["GLOBALS_LEFT_OUT"].startswith("7 statements")
-    result = restore_database(Job(office.settings), "latest")
+    result = restore_database(believed, "latest")
     assert set(result["missing_roles"]) == {"clerk", "evil"}
     assert told.keys() <= {found["code"] for found in result["findings"]}
     query = "SELECT 1 FROM pg_roles WHERE rolname = 'hostile_canary'"
@@ -322,9 +328,9 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(office, cluster, s3
     forget_signed(office.settings)
     body = gzip.compress(b"\n" * 150_000_000, 1)
     s3_client.put_object(Bucket=bucket, Key=globals_key(taken), Body=body)
-    forge(s3_client, bucket, taken, lambda known: known["globals"].pop("sha256"))
+    forge(s3_client, bucket, taken, lambda known: known["globals"].pop("sha256"), signed=False)
     lose(cluster, "clerk")
-    done = engine.measured(office, "restore", "latest", "--check", "--json")
+    done = engine.measured(office, "restore", "latest", "--trust-unsigned", "--check", "--json")
     assert done["status"] == 1
     assert "unpack to more than" in done["err"] + done["out"]
     assert done["peak_kb"] < 200 * 1024

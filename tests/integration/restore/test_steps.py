@@ -102,7 +102,8 @@ def test_the_swap_does_not_wait_for_the_store(filled, config, s3, s3_client, buc
     assert [key for key in engine.keys(s3_client, bucket) if "-restore-" in key] == []
     noted = perform_step(Job(settings), **facts)
     assert (noted["changed"], noted["findings"]) == (False, [])
-    [key] = [key for key in engine.keys(s3_client, bucket) if "-restore-" in key]
+    key, signature = (key for key in engine.keys(s3_client, bucket) if "-restore-" in key)
+    assert signature == f"{key}.sig"
     told = json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
     assert (told["event"], told["kept_database"], told["downtime_seconds"]) == (
         "restore",
