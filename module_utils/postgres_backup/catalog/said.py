@@ -106,7 +106,7 @@ def vouched(
 
     A server without a key of its own believes all.
     """
-    if not believed.signers.own:
+    if not keys or not believed.signers.own:
         return set(keys)
     signatures = signed.signatures(store, keys, listed)
 

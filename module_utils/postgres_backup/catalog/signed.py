@@ -7,14 +7,15 @@ The signature comes first: nobody ever sees an object of ours that is not signed
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+import functools
+from collections.abc import Callable, Collection
 
 from ..errors import PostgresBackupError, StoreError, UsageError
 from ..findings import Finding, finding
 from ..s3.store import Store
 from ..settings import Settings
 from ..signing import keys, signers, sshsig
-from ..signing.judge import Standing, judge
+from ..signing.judge import BY_NOBODY, Standing, judge
 from ..signing.signers import Signers
 
 SUFFIX = ".sig"
@@ -48,23 +49,39 @@ def put(store: Store, key: str, data: bytes) -> list[Finding]:
 
 @dataclasses.dataclass(frozen=True)
 class Believed:
-    """Whom this server believes.
+    """Whom this server believes; found out when there is a signature to judge, for what checks one
+    takes some 9 MB, which a load of what nobody has signed can use better.
 
-    :param problem: why that cannot be known; then it believes nobody.
+    :param load: finds it out.
     """
 
-    signers: Signers
-    problem: UsageError | None = None
+    load: Callable[[], Signers]
 
     @classmethod
     def by(cls, settings: Settings) -> Believed:
+        return cls(lambda: signers.load(settings))
+
+    @functools.cached_property
+    def _known(self) -> Signers | UsageError:
         try:
-            return cls(signers.load(settings))
+            return self.load()
         except UsageError as error:
-            return cls(Signers(settings.server_name), error)
+            return error
+
+    @property
+    def signers(self) -> Signers:
+        """Nobody where that cannot be known."""
+        return Signers("") if isinstance(self._known, UsageError) else self._known
+
+    @property
+    def problem(self) -> UsageError | None:
+        """Why it cannot be known."""
+        return self._known if isinstance(self._known, UsageError) else None
 
     def judge(self, data: bytes, signature: bytes | None, server_name: str) -> Standing:
         """What an object is worth that says to be of that server."""
+        if signature is None:
+            return BY_NOBODY
         return judge(data, signature, server_name, self.signers)
 
 

@@ -11,7 +11,7 @@ from ..catalog.signed import Believed
 from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
-from ..signing.judge import STRANGER, TRUSTED, WRONG, Standing
+from ..signing.judge import STRANGER, TRUSTED, UNSIGNED, WRONG, Standing
 from ..signing.signers import principal_of
 
 _HOW = (
@@ -47,12 +47,12 @@ def require(
         )
     if standing.kind == TRUSTED:
         return []
-    if believed.problem:
-        raise believed.problem
     code = "SIGNED_BY_STRANGER" if standing.kind == STRANGER else "UNSIGNED"
     told = f"{name}: {standing.says[0].lower()}{standing.says[1:]}"
-    if job.trust_unsigned:
+    if job.trust_unsigned and (standing.kind == UNSIGNED or not believed.problem):
         return [finding(code, f"{told}; it is trusted by hand")]
+    if believed.problem:
+        raise believed.problem
     hint = _HOW
     if standing.kind == STRANGER:
         hint = (

@@ -15,10 +15,7 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..machine.files import (
@@ -32,6 +29,9 @@ from ..machine.files import (
 from ..settings import Settings
 from ..text import printable
 from . import sshsig
+
+if TYPE_CHECKING:  # else loaded where it is needed, as it takes some MB
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 #: bytes of a file of keys at most; that of one private key has about 400
 MAX_BYTES = 64 * 1024
@@ -77,6 +77,8 @@ class SigningKey:
     __slots__ = ("_private", "public")
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
+        from cryptography.hazmat.primitives import serialization
+
         self._private = private
         raw = private.public_key().public_bytes(
             serialization.Encoding.Raw, serialization.PublicFormat.Raw
@@ -222,6 +224,9 @@ def _in_words(path: str) -> Iterator[None]:
 
 def _new() -> bytes:
     """The file of a new private key."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     return Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.OpenSSH,
@@ -242,6 +247,10 @@ def _load(path: str) -> SigningKey:
 
 def _private(data: bytes, path: str) -> SigningKey:
     """The private key in the bytes of a file."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     quoted = shlex.quote(path)
     # what the library says is left out: nothing of the file must come into an error
     try:

@@ -14,9 +14,6 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from ..errors import BadBackupError
 
 #: what is signed is meant for us: a signature for e-mail or git is none of ours
@@ -59,6 +56,10 @@ class Signature:
 
         :raises SignatureError: it has not.
         """
+        # loaded where it is needed, as it takes some MB
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(
                 self.value, _signed(data, self.hash_name)

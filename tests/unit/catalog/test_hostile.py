@@ -118,7 +118,7 @@ def test_bytes_of_a_manifest_may_be_anything():
 
 def tell(data: bytes) -> bool:
     """Whether an event was read; a person is told of it either way."""
-    believed = signed.Believed(Signers("school-db"))
+    believed = signed.Believed(lambda: Signers("school-db"))
     event, unread = history._Reader(believed, {})("journal/x.json", data)
     assert (event is None) != (unread is None)
     if unread:
