@@ -4,6 +4,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from postgres_backup.signing import keys, signers, sshsig
 from postgres_backup.signing.judge import STRANGER, TRUSTED, UNSIGNED, WRONG, judge
@@ -58,7 +59,7 @@ def test_the_key_of_another_is_a_strangers_until_it_is_listed(server, believed, 
 
 
 def test_a_signature_that_is_not_of_these_bytes_is_wrong_whoever_made_it(believed, key):
-    stranger = keys.SigningKey(keys.Ed25519PrivateKey.generate())
+    stranger = keys.SigningKey(Ed25519PrivateKey.generate())
     for signature in (
         key.sign(DATA + b" "),
         stranger.sign(DATA + b" "),
@@ -72,7 +73,7 @@ def test_a_signature_that_is_not_of_these_bytes_is_wrong_whoever_made_it(believe
 
 
 def test_a_signature_with_another_key_put_into_it_is_wrong(believed, key):
-    stranger = keys.SigningKey(keys.Ed25519PrivateKey.generate())
+    stranger = keys.SigningKey(Ed25519PrivateKey.generate())
     blob = sshsig._dearmored(stranger.sign(DATA))
     forged = sshsig._armored(blob.replace(stranger.public.raw, key.public.raw))
     assert judge(DATA, forged, "crm-1", believed).kind == WRONG
