@@ -5,7 +5,6 @@ installed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ import pytest
 from demo import clean
 from tests import documents
 from tests.conftest import ROOT
+from tests.services.in_memory import claim
 
 NOBODY = 65534
 #: how the folders of this test begin
@@ -51,17 +51,6 @@ def checkout() -> Iterator[Path]:
     yield copy
     remove(folder)
     os.close(handle)
-
-
-def claim(folder: Path) -> int | None:
-    """A descriptor that holds the folder for this process; None where another holds it."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
 
 
 def remove(folder: Path) -> None:

@@ -33,13 +33,13 @@ class Folder:
             self.path = beside
             return
         for left in _PLACE.glob(f"{_NAME}*"):
-            if os.access(left, os.W_OK) and (handle := _claim(left)) is not None:
+            if os.access(left, os.W_OK) and (handle := claim(left)) is not None:
                 shutil.rmtree(left, ignore_errors=True)
                 os.close(handle)
         # under a name that nobody looks for until it is claimed
         made = Path(tempfile.mkdtemp(prefix=f".{_NAME}", dir=_PLACE))
         made.chmod(0o711)
-        self._handle = _claim(made)
+        self._handle = claim(made)
         self.path = made.rename(made.with_name(made.name[1:]))
 
     def remove(self) -> None:
@@ -50,7 +50,7 @@ class Folder:
             self._handle = None
 
 
-def _claim(folder: Path) -> int | None:
+def claim(folder: Path) -> int | None:
     """A descriptor that holds the folder for this process; None where another has it."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
