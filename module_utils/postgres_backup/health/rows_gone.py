@@ -63,12 +63,12 @@ def gone(server: str, database: str, backups: Sequence[Backup], now: datetime) -
     if not good:
         return []
     older = [b for b in whole if not b.good and b.taken_at < good[0].taken_at]
-    # what nobody vouches for is asked only for what no good one knows: rows that were gone before
-    # this server began to sign
-    found: dict[str, Gone] = {}
-    for asked in (good, sorted([*good, *older], key=lambda b: b.taken_at, reverse=True)):
-        for lost in _all_lost(asked, now):
-            found.setdefault(lost.table, lost)
+    found = {lost.table: lost for lost in _all_lost(good, now)}
+    if older:
+        # what nobody vouches for is asked only for what no good one knows: rows that were gone
+        # before this server began to sign
+        both = sorted([*good, *older], key=lambda b: b.taken_at, reverse=True)
+        found = {lost.table: lost for lost in _all_lost(both, now)} | found
     told = [lost for lost in found.values() if not _meant(server, database, lost)]
     return sorted(told, key=lambda lost: (lost.table != WHOLE, -lost.rows, lost.table))
 

@@ -29,12 +29,12 @@ def saved_roles(job: Job, backup: Backup) -> bytes | None:
     known = backup.manifest and backup.manifest.get("globals")
     if not known:
         return None
-    # by its place, as a prune finds it: the key in a manifest may be that of any object
-    key = backup.layout.globals(backup.name)
-    data = job.store.get(key, MOST_BYTES)
     wanted = known.get("sha256")
     if backup.trusted and not wanted:
         return None
+    # by its place, as a prune finds it: the key in a manifest may be that of any object
+    key = backup.layout.globals(backup.name)
+    data = job.store.get(key, MOST_BYTES)
     if data is not None and wanted and hashlib.sha256(data).hexdigest() != wanted:
         raise AlteredRolesError(
             f"The roles saved with {backup.name} are not those that were uploaded: the SHA-256 of "
