@@ -221,8 +221,7 @@ def _prune(job: Job, kits: Sequence[Kit]) -> list[DeletedKit]:
         if not decision.keep:
             kit, reason = decision.backup, decision.reason
             described = manifest_key(job.settings, kit.name)
-            job.store.delete([kit.key, described])
-            job.store.delete([described + signed.SUFFIX])
+            job.store.delete([kit.key, *signed.each_after_its_signature([described])])
             deleted.append({"kit": kit.name, "reason": reason})
             job.progress.step(f"kit: deleted {kit.name}: {reason}")
     return deleted

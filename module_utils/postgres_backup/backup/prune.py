@@ -76,7 +76,7 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
             key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
         ]
         if old_proofs and not job.check:
-            job.store.delete([*(key + signed.SUFFIX for key in old_proofs), *old_proofs])
+            job.store.delete(signed.each_after_its_signature(old_proofs))
             job.progress.step(f"{job.database}: deleted {len(old_proofs)} proofs with newer ones")
         leftovers = catalog.leftovers()
         if leftovers and not job.check:
@@ -132,8 +132,8 @@ def _line(decision: Decision[Backup]) -> PrunedLine:
 def remove(store: Store, backup: Backup) -> None:
     """One backup and what belongs to it.
 
-    The manifest goes last, and each signature before what it signs: cut short, the next run still
-    knows whose the rest is (``Catalog.leftovers``).
+    The manifest goes last: cut short, the next run still knows whose the rest is
+    (``Catalog.leftovers``).
     """
     layout = backup.layout
     keys = [backup.key]
@@ -141,11 +141,8 @@ def remove(store: Store, backup: Backup) -> None:
         # by its place, not by the key in the manifest, which still names the old place after a
         # bucket was copied elsewhere
         keys.append(layout.globals(backup.name))
-    beside = [key + signed.SUFFIX for key in backup.noted.keys]
-    store.delete([*keys, *beside, *backup.noted.keys])
-    manifest = layout.manifest(backup.name)
-    store.delete([manifest + signed.SUFFIX])
-    store.delete([manifest])
+    described = [*backup.noted.keys, layout.manifest(backup.name)]
+    store.delete([*keys, *signed.each_after_its_signature(described)])
 
 
 def lines(result: Pruned, check: bool = False) -> list[str]:

@@ -16,7 +16,7 @@ from ..machine.identity import Mark
 from ..s3.client import StoredObject
 from ..s3.store import Store, Unreadable
 from ..settings import Settings
-from ..signing.judge import BY_NOBODY, TRUSTED, WRONG, Standing
+from ..signing.judge import BY_NOBODY, WRONG, Standing
 from ..text import nearest
 from . import proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
@@ -192,8 +192,7 @@ class Catalog:
 
     def leftovers(self) -> list[str]:
         """Keys of proofs, globals and manifests of ours whose backup is gone, for a prune was cut
-        short. As of the last :meth:`backups`; in the order to delete them: a signature never stays
-        alone, for nothing says whose it is.
+        short. As of the last :meth:`backups`; in the order to delete them.
         """
         keys = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
@@ -210,7 +209,7 @@ class Catalog:
             ):
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
-                keys += [layout.globals(name), key + signed.SUFFIX, key]
+                keys += [layout.globals(name), *signed.each_after_its_signature([key])]
         return self._leftover_proofs() + keys
 
     def _leftover_proofs(self) -> list[str]:
@@ -224,8 +223,8 @@ class Catalog:
             if (proof["database"], proof["server"]) != ours or f"/{name.stem}-" not in f"/{key}":
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
-                keys += [key + signed.SUFFIX, key]
-        return keys
+                keys.append(key)
+        return signed.each_after_its_signature(keys)
 
     def resolve(self, wanted: str) -> Backup:
         """The backup of exactly that name, or the newest of this database for ``latest``.
@@ -275,7 +274,7 @@ class Catalog:
         remembers that it has signed what lay there, whatever lies there now.
         """
         known = backup.layout.manifest(backup.name) in self._remembered
-        return known or (backup.ours and backup.standing.kind in (TRUSTED, WRONG))
+        return known or (backup.ours and (backup.trusted or backup.forged))
 
     def _ambiguous(self, backups: list[Backup]) -> UsageError:
         newest = {(b.mark.identifier, b.mark.machine): b for b in reversed(backups)}

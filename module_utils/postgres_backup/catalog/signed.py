@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
-from ..errors import PostgresBackupError, StoreError, UsageError
+from ..errors import BadBackupError, PostgresBackupError, StoreError, UsageError
 from ..findings import Finding, finding
 from ..s3.store import Store
 from ..settings import Settings
@@ -45,6 +45,22 @@ def put(store: Store, key: str, data: bytes) -> list[Finding]:
         findings = [finding("NOT_SIGNED", f"{key} is not signed: {error.message}. {error.hint}")]
     store.put(key, data, "application/json")
     return findings
+
+
+def each_after_its_signature(keys: Iterable[str]) -> list[str]:
+    """The keys to delete for these, in order: a signature never stays alone, for nothing says whose
+    it is.
+    """
+    return [one for key in keys for one in (key + SUFFIX, key)]
+
+
+def forged(name: str, standing: Standing, hint: str) -> BadBackupError:
+    """That its signature is wrong."""
+    return BadBackupError(
+        f"{name} is forged, or damaged: {standing.says}",
+        hint,
+        [finding("SIGNATURE_WRONG", f"{name}: {standing.says}")],
+    )
 
 
 @dataclasses.dataclass(frozen=True)

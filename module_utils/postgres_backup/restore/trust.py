@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..catalog.backups import Backup, Catalog
-from ..catalog.signed import Believed
-from ..errors import BadBackupError, UsageError
+from ..catalog.signed import Believed, forged
+from ..errors import UsageError
 from ..findings import Finding, finding
 from ..job import Job
 from ..signing.judge import STRANGER, TRUSTED, UNSIGNED, WRONG, Standing
@@ -39,11 +39,11 @@ def require(
     :param server: the server that it says to be of.
     """
     if standing.kind == WRONG:
-        raise BadBackupError(
-            f"{name} is forged, or damaged: {standing.says}",
+        raise forged(
+            name,
+            standing,
             "Nothing makes it good. Restore another: postgres-backup list. And ask who else has a "
             "key to the bucket",
-            [finding("SIGNATURE_WRONG", f"{name}: {standing.says}")],
         )
     if standing.kind == TRUSTED:
         return []

@@ -8,6 +8,7 @@ import time
 from typing import TypedDict
 
 from ..catalog.backups import LATEST, Backup, Catalog
+from ..catalog.signed import forged
 from ..errors import BadBackupError
 from ..findings import Finding, finding
 from ..job import Job
@@ -48,10 +49,10 @@ def verify_backup(job: Job, backup: str) -> Verified:
     chosen = Catalog(job.settings, job.store, job.database, own).resolve(backup)
     if chosen.forged:
         # a damaged manifest too: a new one would make of what is forged something to be adopted
-        raise BadBackupError(
-            f"{chosen.name} is forged, or damaged: {chosen.standing.says}",
+        raise forged(
+            str(chosen.name),
+            chosen.standing,
             "postgres-backup list shows the others. And ask who else has a key to the bucket",
-            [finding("SIGNATURE_WRONG", f"{chosen.name}: {chosen.standing.says}")],
         )
     if chosen.problem and chosen.problem_code not in _READABLE:
         raise BadBackupError(
