@@ -374,6 +374,43 @@ def test_commands_work_and_print_what_is_shown(stage: Stage, web: HttpReceiver, 
                 output = output[next(n for n, one in enumerate(output) if line in one) + 1 :]
 
 
+def test_by_hand_no_command_of_a_dump_is_run(new_database: Callable, tmp_path: Path):
+    """psql runs ``\\!``; as the documents call it, it does not, and loads what pg_dump makes."""
+    pages = ("README.md", "docs/DISASTERS.md", "docs/cookbook.md")
+    texts = [(ROOT / page).read_text(encoding="utf-8") for page in pages]
+    [restricted] = {re.findall(r"^restricted\(\) .*", text, re.M)[0] for text in texts}
+    source, target = new_database("by_hand_from"), new_database("by_hand_to")
+    source.execute("CREATE TABLE lines AS SELECT E'\\\\restrict 1' AS line")
+    environment = os.environ | {"PATH": f"{source.server.bin_dir}:{os.environ['PATH']}"}
+
+    def load(text: bytes) -> subprocess.CompletedProcess:
+        pipe = f"restricted | psql -qX -v ON_ERROR_STOP=1 '{target.server.dsn(target.name)}'"
+        return subprocess.run(
+            ["bash", "-c", f"set -o pipefail\n{restricted}\n{pipe}"],
+            input=text,
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    honest = _output([source.server.bin_dir / "pg_dump", source.server.dsn(source.name)])
+    loaded = load(honest)
+    assert not loaded.returncode, loaded.stderr
+    assert target.execute("SELECT line FROM lines") == [(r"\restrict 1",)]
+    begins = (
+        b"",
+        b"\\restrict 1\n\\unrestrict 1\n",
+        b"\\unrestrict 1\n",
+        b"COPY pg_catalog.x FROM stdin;\n",
+    )
+    for begin in begins:
+        refused = load(begin + b"\\! touch canary\n")
+        assert refused.returncode == 3, (begin, refused.stderr)
+        assert not (tmp_path / "canary").exists()
+
+
 def test_the_manifest_is_as_described(stage: Stage):
     described = documents.section("docs/reference.md", "The manifest")
     example = json.loads(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TypedDict
 
+from ..catalog import path_needs
 from ..catalog.backups import Backup
 from ..findings import Finding
 from ..postgresql.facts import DatabaseFacts, ServerFacts
@@ -79,6 +80,7 @@ class Plan:
 
     def describe(self) -> PlanResult:
         manifest = self.backup.manifest
+        needs = manifest.get("needs_search_path", []) if manifest else []
         return {
             "backup": self.name,
             "database": self.database,
@@ -91,7 +93,7 @@ class Plan:
             "sessions": self.sessions,
             "needed_bytes": self.needed_bytes,
             "free_bytes": self.free_bytes,
-            "findings": list(self.findings),
+            "findings": [*self.findings, *path_needs.findings_of(needs, self.database)],
         }
 
 

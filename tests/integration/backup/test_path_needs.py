@@ -60,6 +60,9 @@ def test_it_is_in_manifest_and_status_and_asked_once(
     told = [f for f in status.status(settings)["findings"] if f["code"] == codes[0]]
     assert [f["message"] for f in told] == [f["message"] for f in taken["findings"]]
 
+    plan = restore_database(Job(settings, check=True), "latest")
+    assert [f["message"] for f in plan["findings"]] == [f["message"] for f in told]
+
     loads = []
     from postgres_backup.restore import side_database
 
