@@ -5,7 +5,6 @@ nothing secret is seen.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration import engine
+from tests.services import ansible_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,9 +38,6 @@ def play(config, filled, tmp_path):
     home.mkdir()
 
     def run(verb: str, *options: str, status: int = 0) -> str:
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
-        } | {"ANSIBLE_NOCOLOR": "1", "HOME": str(home)}
         given = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
@@ -59,7 +56,7 @@ def play(config, filled, tmp_path):
         done = subprocess.run(
             [*words, *options],
             cwd=ROOT,
-            env=environment,
+            env=ansible_runs.environment(HOME=str(home)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

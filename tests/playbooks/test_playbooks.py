@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.services import ansible_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = sorted(
@@ -33,18 +34,11 @@ def play(folder: Path, *words: str, **environment: str) -> subprocess.CompletedP
     """``ansible-playbook`` as typed in a folder; nothing of this environment's own settings of
     Ansible.
     """
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
-    }
-    inherited |= {
-        "ANSIBLE_LOCALHOST_WARNING": "0",
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_GATHERING": "explicit",
-    } | environment
+    settings = {"ANSIBLE_LOCALHOST_WARNING": "0", "ANSIBLE_GATHERING": "explicit"} | environment
     return subprocess.run(
         [ANSIBLE_PLAYBOOK, *words],
         cwd=folder,
-        env=inherited,
+        env=ansible_runs.environment(**settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ from postgres_backup.machine.config_file import parse
 from postgres_backup.signing import keyring, signers
 from postgres_backup.signing.keys import PublicKey
 from postgres_backup.signing.signers import Signers
+from tests.services import ansible_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if (path / "defaults").is_dir())
@@ -125,14 +125,10 @@ def run(folder: Path, *plays: dict) -> str:
     (folder / "plays.yml").write_text(
         yaml.safe_dump([{"gather_facts": False, **one} for one in plays])
     )
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
-    }
-    environment |= {
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_PIPELINING": "1",  # as over ssh
-    }
+    environment = ansible_runs.environment(
+        ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
+        ANSIBLE_PIPELINING="1",  # as over ssh
+    )
     program = Path(sys.executable).with_name("ansible-playbook")
     done = subprocess.run(
         [program, "-i", "hosts.json", "plays.yml", "--diff", "-vvv"],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from tests.services import ansible_runs
 
 from .lab import Lab
 from .server import Server
@@ -84,14 +85,9 @@ class Controller:
     def command(self, playbook: str, *options: str) -> tuple[list[str], dict[str, str]]:
         """The words and the environment of a call, for a test that starts it by itself."""
         program = Path(sys.executable).with_name("ansible-playbook")
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
-        }
-        environment |= {
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": self._sockets,
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        }
+        environment = ansible_runs.environment(
+            ANSIBLE_SSH_CONTROL_PATH_DIR=self._sockets, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg")
+        )
         return [str(program), "-i", str(self.inventory), playbook, *options], environment
 
     def run(self, playbook: str, *options: str, check: bool = True, timeout: float = 880) -> Play:

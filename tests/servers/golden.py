@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .server import Server
 
 SUITES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 #: what a server of a hosting company has beside the base system; nothing that our roles must bring
 #: themselves
 PACKAGES = [

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 
 from tests.waiting import WaitedInVain, wait_for
 
+from . import golden
 from .host import LabError, kill, processes_of, run
 
 if TYPE_CHECKING:
     from .lab import Lab
 
+#: makes calls of Ansible's modules cheap
+_SITECUSTOMIZE = Path(__file__).with_name("python") / "sitecustomize.py"
 #: seconds a boot may take; it is usually done in two
 BOOT_TIMEOUT = 60
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -107,6 +110,9 @@ class Server:
         (seed / "etc/hostname").write_text(f"{self.name}\n")
         (seed / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {self.name}\n")
         (seed / "etc/machine-id").write_text("")
+        python = seed / f"etc/python{golden.PYTHONS[self.suite]}"
+        python.mkdir()
+        shutil.copy(_SITECUSTOMIZE, python)
         (seed / "etc/resolv.conf").write_text(_resolvers())
         (seed / "etc/timezone").write_text(f"{timezone}\n")
         (seed / "etc/localtime").symlink_to(f"/usr/share/zoneinfo/{timezone}")

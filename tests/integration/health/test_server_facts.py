@@ -5,7 +5,6 @@ and what becomes of the link.
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
 import subprocess
@@ -26,6 +25,7 @@ from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
 from postgres_backup.s3 import store
 from tests.integration import engine
+from tests.services import ansible_runs
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -183,15 +183,9 @@ def play(config, filled, tmp_path):
         ]
         words += [word for name, value in given.items() for word in ("-e", f"{name}={value}")]
         words += ["-e", "report_file=report.html", *options]
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
-        }
-        environment |= {
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "HOME": str(tmp_path),
-            "PWD": str(tmp_path),
-        }
+        environment = ansible_runs.environment(
+            ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), HOME=str(tmp_path), PWD=str(tmp_path)
+        )
         done = subprocess.run(
             words,
             cwd=tmp_path,
