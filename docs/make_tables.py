@@ -5,7 +5,7 @@
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``. Its words are in one place
 only: the roles' argument_specs (variables), the parser's help (commands, options), findings.GROUPS,
-short_description of the modules, FLOORS and the folders of the package.
+s3/calls, short_description of the modules, FLOORS and the folders of the package.
 """
 
 from __future__ import annotations
@@ -234,6 +234,26 @@ def table_of_findings(heading: str) -> str:
     )
 
 
+def table_of_calls() -> str:
+    """What is asked of the store: what a backup is first, then what is done beside it."""
+    from postgres_backup.s3.calls import CALLS, Part
+
+    ordered = [call for part in Part for call in CALLS.values() if call.part is part]
+    return table(
+        ("what for", "request", "it is", "where the store does not do it", "finding"),
+        [
+            (
+                call.purpose,
+                " ".join(call.requests),
+                call.part.value,
+                call.refused,
+                f"`{call.finding}`" if call.finding else "",
+            )
+            for call in ordered
+        ],
+    )
+
+
 def rooms() -> dict[str, list[str]]:
     """Folder -> its rooms; a room that lies in no folder has none."""
     found: dict[str, list[str]] = {}
@@ -270,6 +290,7 @@ def makers() -> dict[str, Callable[[], str]]:
         "commands": table_of_commands,
         "options of the commands": table_of_options,
         "modules": table_of_modules,
+        "calls to the store": table_of_calls,
         "the house": picture_of_the_house,
     } | {
         f"findings, {heading}": lambda heading=heading: table_of_findings(heading)

@@ -379,6 +379,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "This machine's clock and the store's differ by more than 15 minutes. "
             "`timedatectl set-ntp true`"
         ),
+        ("HOUSEKEEPING_REFUSED",): (
+            "The backups are taken, and three times in a row or more the store did not do what is "
+            "done beside them; the message has the finding, and what the store says. Over with the "
+            "first backup beside which all is done."
+        ),
         ("DISK_SHORT",): (
             "A restore beside the live database would have no room. Make room, or set "
             "`backup_restore_in_place`."
@@ -470,6 +475,35 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("UPLOAD_NOT_ABORTED",): (
             "A failed backup could not remove its parts. The next one does, after a day."
+        ),
+        ("UPLOADS_NOT_SWEPT",): (
+            "Parts of uploads that died could not be looked for, or not removed; the message says "
+            "why. They cost room and nothing else. May the key list and abort multipart uploads?"
+        ),
+        ("NAME_NOT_CLAIMED",): (
+            "The store does not keep or show the notes by which two servers see that they take one "
+            "name. The name was looked for once more before the object became visible. May the key "
+            "write and list under `journal/`?"
+        ),
+        ("HEAD_REFUSED",): (
+            "The store, or a gateway before it, refuses HEAD and allows GET. Objects are looked at "
+            "by GET."
+        ),
+        ("LISTING_REFUSED",): (
+            "The key may not list the bucket. Backups are taken; `status`, the retention and the "
+            "watch need a key that may."
+        ),
+        ("GLOBALS_NOT_SAVED",): (
+            "The server's roles could not be read or not be written beside the backup, which is "
+            "whole without them. A restore on another server needs them made by hand."
+        ),
+        ("KITS_NOT_SEEN",): (
+            "The store does not show the kits that are there. The new one was compared with none, "
+            "and no old one was deleted."
+        ),
+        ("KITS_NOT_PRUNED",): (
+            "The kit is saved, and old ones that are past their time could not be deleted. The "
+            "next kit tries again."
         ),
         ("LEFT_BEHIND",): (
             "A failed backup could not remove an object that it had made; it is named. "

@@ -43,14 +43,15 @@ class Job:
         """
         return self.settings.for_database(self.wanted_database)
 
-    def require(self) -> None:
+    def require(self, may_list: bool = True) -> None:
         """The database is one of ours, and the store lets us in.
 
+        :param may_list: the work needs to see what is there; a backup does without.
         :raises UsageError: there is no such database.
         :raises StoreError: the store does not answer, or refuses.
         """
         _ = self.database
-        self.store.check()
+        self.store.check(may_list)
 
     def require_identities(self, name: str) -> None:
         """A private key was given, for ``name``, which is encrypted.

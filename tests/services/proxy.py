@@ -20,7 +20,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 BLOCK = 64 * 1024
-KINDS = ("status", "html", "cut_request", "cut_response", "flip", "lose_answer", "hang", "slow")
+KINDS = (
+    "status", "html", "answer", "no_date", "cut_request", "cut_response", "flip", "lose_answer",
+    "hang", "slow",
+)  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -28,9 +31,10 @@ class Fault:
     """What to do to the next requests that match.
 
     :param kind: ``status``: answer with :attr:`status` without asking the server; ``html``: answer
-        with a web page; ``cut_request``: break the connection after :attr:`after` bytes of the
-        request's body; ``cut_response``: likewise of the answer's; ``flip``: change one bit of the
-        request's body at :attr:`after`; ``lose_answer``: let the server do it, and break the
+        with a web page; ``answer``: answer 200 with :attr:`more` as its XML; ``no_date``: leave the
+        time out of the answer; ``cut_request``: break the connection after :attr:`after` bytes of
+        the request's body; ``cut_response``: likewise of the answer's; ``flip``: change one bit of
+        the request's body at :attr:`after`; ``lose_answer``: let the server do it, and break the
         connection; ``hang``: take the request and say nothing for :attr:`seconds`; ``slow``: let
         the request's body take so long.
     :param method: such as ``PUT``; empty: any.
@@ -189,9 +193,9 @@ class FaultProxy(_Proxy):
                 reader.read(length)
                 self._closing.wait(fault.seconds)
                 return
-            if fault.kind in ("status", "html"):
+            if fault.kind in ("status", "html", "answer"):
                 reader.read(length)
-                client.sendall(_answer(fault))
+                client.sendall(_answer(fault, method))
                 return
             with socket.create_connection(self.upstream, timeout=60) as server:
                 # the server is to close after its answer: then the answer's end needs no parsing
@@ -222,13 +226,15 @@ def _header(head: list[str], name: str) -> str:
     )
 
 
-def _answer(fault: Fault) -> bytes:
+def _answer(fault: Fault, method: str) -> bytes:
     if fault.kind == "html":
         status, body, kind = (
             200,
             b"<!DOCTYPE html><html><body><p>Sign in<br></body></html>",
             "text/html",
         )
+    elif fault.kind == "answer":
+        status, body, kind = 200, fault.more.encode(), "application/xml"
     else:
         status, kind = fault.status, "application/xml"
         body = (
@@ -236,7 +242,7 @@ def _answer(fault: Fault) -> bytes:
             f"<Message>made by the test</Message>{fault.more}</Error>"
         ).encode()
     head = f"HTTP/1.1 {status} Made\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-    return f"{head}Connection: close\r\n\r\n".encode() + body
+    return f"{head}Connection: close\r\n\r\n".encode() + (b"" if method == "HEAD" else body)
 
 
 def _pass_body(reader, server: socket.socket, length: int, fault: Fault) -> bool:
@@ -265,6 +271,8 @@ def _pass_answer(server: socket.socket, client: socket.socket, fault: Fault) -> 
         if fault.kind == "lose_answer":
             reader.read()
             return
+        if fault.kind == "no_date":
+            head = [line for line in head if not line.lower().startswith("date:")]
         client.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
         sent = 0
         while data := reader.read1(BLOCK):

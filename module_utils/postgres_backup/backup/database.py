@@ -20,9 +20,9 @@ from ..catalog.manifest import GlobalsRecord
 from ..catalog.names import BackupName
 from ..catalog.path_needs import findings_of
 from ..clock import format_timestamp, utc_now
-from ..errors import DatabaseError, PostgresBackupError, StoreError
+from ..errors import DatabaseError, PostgresBackupError
 from ..findings import Finding, finding
-from ..health import outcome
+from ..health import housekeeping, outcome
 from ..job import Job
 from ..machine import identity, lock
 from ..postgresql import programs
@@ -38,7 +38,10 @@ from ..postgresql.facts import (
 from ..postgresql.pg_dump import Dump, VanishedError, dump_globals
 from ..postgresql.requirements import MayNot, Requirements, may_not, requirements
 from ..postgresql.rewritten import rewritten_since, why_it_failed
+from ..s3 import calls
+from ..s3.errors import may_fail
 from ..s3.store import HASTY, Store
+from ..s3.upload import NameTaken
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
 from . import path_needs
@@ -48,8 +51,8 @@ from .place import Place
 from .pump import pump
 from .rows import look_for_rows
 
-#: how often a dump begins anew because a table was dropped meanwhile
-MOST_DROPPED = 2
+#: how often a dump begins anew because a table was dropped, or its name was taken, meanwhile
+MOST_DROPPED = MOST_TAKEN = 2
 #: hours after which an unfinished upload under our prefix cannot be anybody's work any more
 STALE_UPLOAD_HOURS = 24
 
@@ -114,6 +117,7 @@ def create_backup(
         if not part:
             since = identity.since(job.settings, run.mark) or result["taken_at"]
             identity.remember(job.settings, run.mark, since)
+            result["findings"] += housekeeping.note(job.settings, job.database, result["findings"])
         if not part and (look_back or emptied):
             result["findings"] += look_for_rows(job, run.mark, emptied)
         return result
@@ -121,7 +125,7 @@ def create_backup(
 
 def _prepare(job: Job, part: str) -> _Run:
     """See that all is there that a backup takes; nothing is touched."""
-    job.require()
+    job.require(may_list=False)
     server = server_facts(job.settings, job.database)
     return _Run(job, programs.find(job.settings, server.major), server, part)
 
@@ -143,10 +147,9 @@ class _Run:
         swept = job.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
         if swept:
             job.progress.step(f"{job.database}: removed {swept} unfinished uploads of earlier runs")
-        place = self._claim()
         written: list[str] = []
         try:
-            taken = self._take_again(place, tables, schema_only, written)
+            place, taken = self._take_under_a_name(tables, schema_only, written)
             described = manifest_of(job, taken, time.monotonic() - began)
             unsigned = self._describe(place, manifest.dump(described))
         except BaseException as error:
@@ -179,12 +182,34 @@ class _Run:
         result["findings"] += journal.record(
             job.store, self.layout, place.name.taken_at, "backup", event
         )
+        result["findings"] += job.store.take_refused()
+        for told in result["findings"]:
+            if told["code"] in housekeeping.CODES:  # at night nobody reads the result
+                job.progress.step(f"{job.database}: {told['code']}: {told['message']}")
         job.progress.step(lines(result)[0])
         return result
 
+    def _take_under_a_name(
+        self, tables: Sequence[str], schema_only: bool, written: list[str]
+    ) -> tuple[Place, Taken]:
+        """:meth:`_take_again`, and again under another name where one could not be claimed and
+        somebody else has written it.
+        """
+        taken_by_others = 0
+        while True:
+            place = self._claim()
+            try:
+                return place, self._take_again(place, tables, schema_only, written)
+            except NameTaken as error:
+                taken_by_others += 1
+                if taken_by_others > MOST_TAKEN:
+                    raise
+                told = f"{self.job.database}: {error.message}; the dump begins anew"
+                self.job.progress.step(told)
+
     def _describe(self, place: Place, described: bytes) -> list[Finding]:
         """The manifest into the bucket, signed, and what is signed remembered."""
-        findings = signed.put(self.job.store, place.manifest, described)
+        findings = signed.put(self.job.store, calls.DESCRIBE, place.manifest, described)
         if findings or self.part:
             return findings
         sha256 = hashlib.sha256(described).hexdigest()
@@ -203,7 +228,7 @@ class _Run:
 
         def taken(at: datetime) -> bool:
             place = self.place_at(at)
-            return any(store.head(key) for key in (place.key, place.manifest))
+            return any(store.head(key, calls.IS_TAKEN) for key in (place.key, place.manifest))
 
         about = {"database": self.job.database}
         return self.place_at(journal.claim(store, self.layout, journal.BEGAN, about, taken))
@@ -278,12 +303,13 @@ class _Run:
                 rewritten &= dump.report.tables.keys()
                 if rewritten and not last:
                     raise _RewrittenError(rewritten)
-                if not self.part:
-                    saved = self._save_globals(place)
-                    written.append(saved["key"])
+                roles = b"" if self.part else self._dump_globals()
                 stored = upload.complete()
                 # an unsigned manifest would do less harm than a signed one of nothing
-                written[:0] = [place.key, place.manifest + signed.SUFFIX, place.manifest]
+                written += [place.key, place.manifest + signed.SUFFIX, place.manifest]
+                # only now: before, the name might have been somebody else's
+                if roles:
+                    saved = self._save_globals(place, roles, written)
         return Taken(
             place,
             self.server,
@@ -332,25 +358,37 @@ class _Run:
         """
         store = Store(self.job.settings, patience=HASTY)
         for key in keys:
-            try:
-                store.delete([key])
-            except StoreError as refused:
-                if isinstance(error, PostgresBackupError):
-                    error.findings.append(finding("LEFT_BEHIND", f"{key}: {refused.message}"))
+            with may_fail(store.refused):
+                store.delete([key], calls.TAKE_BACK)
+        if isinstance(error, PostgresBackupError):
+            error.findings += self.job.store.take_refused() + store.refused
 
-    def _save_globals(self, place: Place) -> GlobalsRecord:
-        """Roles and memberships, beside the backup. Password hashes only where we may read them."""
-        text = dump_globals(self.tools, self.job.database, passwords=self.server.superuser)
-        chain = Chain("gzip", self.job.settings.age_recipients)
-        data = chain.write(text) + chain.finish()
+    def _dump_globals(self) -> bytes:
+        """Roles and memberships, as they will lie beside the backup; empty where we may not read
+        them. Password hashes only where we may read those.
+        """
+        superuser = self.server.superuser
+        with may_fail(self.job.store.refused, calls.ROLES):
+            text = dump_globals(self.tools, self.job.database, passwords=superuser)
+            chain = Chain("gzip", self.job.settings.age_recipients)
+            return chain.write(text) + chain.finish()
+        return b""
+
+    def _save_globals(self, place: Place, data: bytes, written: list[str]) -> GlobalsRecord | None:
+        """:param written: gets the key.
+        :return: None where the store does not keep them.
+        """
         key = self.layout.globals(place.name)
-        self.job.store.put(key, data)
-        return {
-            "key": key,
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "passwords": self.server.superuser,
-        }
+        written.append(key)
+        with may_fail(self.job.store.refused):
+            self.job.store.put(calls.ROLES, key, data)
+            return {
+                "key": key,
+                "bytes": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "passwords": self.server.superuser,
+            }
+        return None
 
 
 class _RewrittenError(Exception):

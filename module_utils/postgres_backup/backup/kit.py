@@ -22,9 +22,12 @@ from ..catalog.retention import Policy, plan
 from ..clock import format_time, format_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
 from ..findings import Finding
+from ..health import housekeeping
 from ..job import Job
 from ..machine import lock
+from ..s3 import calls
 from ..s3.clock_skew import require_honest_clock
+from ..s3.errors import may_fail
 from ..settings import Settings
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
@@ -71,17 +74,17 @@ def create_kit(job: Job) -> KitResult:
     _require_permission(job.settings)
     roots = resolve(job.settings.paths)
     counts = _count(roots)
-    job.store.check()
+    job.store.check(may_list=False)
     if job.check:
         name = _name(job.settings, utc_now())
-        kits = list_kits(job.settings, job.store)
+        kits = _others(job)
         short = _fell_short(kits, counts, roots)
         return _planned(job, name, counts, [*short, *findings_of(kits)])
     with lock.hold(job.settings, "kit", "kit"):
         began, started = time.monotonic(), utc_now()
         taken_at = _claim_time(job)
         name = _name(job.settings, taken_at)
-        kits = list_kits(job.settings, job.store)
+        kits = _others(job)
         short = _fell_short(kits, counts, roots)
         result = _planned(job, name, counts, [*short, *findings_of(kits)])
         job.progress.phase(
@@ -91,16 +94,28 @@ def create_kit(job: Job) -> KitResult:
         described = _save(job, result, counts, roots)
         described["started_at"], described["fell_short"] = format_timestamp(started), bool(short)
         key = manifest_key(job.settings, name)
-        result["findings"] += signed.put(job.store, key, manifest.dump_kit(described))
+        result["findings"] += signed.put(
+            job.store, calls.DESCRIBE, key, manifest.dump_kit(described)
+        )
         result["bytes"], result["sha256"] = described["bytes"], described["sha256"]
         result["seconds"] = round(time.monotonic() - began, 1)
         result["deleted"] = []
         if job.settings.prune_nightly:
-            require_honest_clock(job.store)
             kit = Kit(name, result["key"], described["bytes"], taken_at, described, True)
-            result["deleted"] = _prune(job, [kit, *kits])
+            with may_fail(job.store.refused, calls.PRUNE_KITS):
+                require_honest_clock(job.store)
+                _prune(job, [kit, *kits], result["deleted"])
+        result["findings"] += job.store.take_refused()
+    result["findings"] += housekeeping.note(job.settings, "", result["findings"])
     job.progress.step(lines(result)[0])
     return result
+
+
+def _others(job: Job) -> list[Kit]:
+    """The kits that are there; none where the store does not show them."""
+    with may_fail(job.store.refused, calls.OTHER_KITS):
+        return list_kits(job.settings, job.store)
+    return []
 
 
 def _count(roots: Roots) -> Counts:
@@ -191,7 +206,8 @@ def _claim_time(job: Job) -> datetime:
 
     def taken(at: datetime) -> bool:
         kits = f"{root_of(job.settings)}postgres-backup-kit-{format_time(at)}."
-        return any(job.store.list(kits))
+        found = job.store.list(kits, call=calls.IS_TAKEN)
+        return any(item.key.startswith(kits) for item in found)
 
     layout = Layout(job.settings.s3_prefix)
     return journal.claim(job.store, layout, journal.KIT_BEGAN, {}, taken)
@@ -214,17 +230,19 @@ def _require_permission(settings: Settings) -> None:
         )
 
 
-def _prune(job: Job, kits: Sequence[Kit]) -> list[DeletedKit]:
-    """The same retention as for backups, after a kit that went well."""
-    deleted: list[DeletedKit] = []
+def _prune(job: Job, kits: Sequence[Kit], deleted: list[DeletedKit]) -> None:
+    """The same retention as for backups, after a kit that went well.
+
+    :param deleted: gets what went.
+    """
     for decision in reversed(plan(kits, Policy.of(job.settings), utc_now(), _held)):
         if not decision.keep:
             kit, reason = decision.backup, decision.reason
             described = manifest_key(job.settings, kit.name)
-            job.store.delete([kit.key, *signed.each_after_its_signature([described])])
+            keys = [kit.key, *signed.each_after_its_signature([described])]
+            job.store.delete(keys, calls.PRUNE_KITS)
             deleted.append({"kit": kit.name, "reason": reason})
             job.progress.step(f"kit: deleted {kit.name}: {reason}")
-    return deleted
 
 
 def _held(kit: Kit) -> str:

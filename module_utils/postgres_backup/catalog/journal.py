@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from ..clock import format_timestamp, utc_now
-from ..errors import StoreError
 from ..findings import Finding, finding
+from ..s3 import calls
+from ..s3.errors import may_fail
 from ..s3.store import Store
 from . import signed
 from .names import Layout
@@ -26,6 +27,8 @@ from .names import Layout
 BEGAN, KIT_BEGAN = "backup-began", "kit-began"
 #: longest pause, seconds, before the next try for a name that nobody else has
 LONGEST_PAUSE = 30.0
+#: tries for one, and others that may try for the same
+_MOST_TRIES, _MOST_RIVALS = 30, 1000
 
 
 def record(
@@ -38,11 +41,10 @@ def record(
     :param facts: JSON; no secrets.
     :return: findings; empty when it is written.
     """
-    try:
+    findings: list[Finding] = []
+    with may_fail(findings):
         _write(store, layout, at, event, facts)
-    except StoreError as error:
-        return [finding("JOURNAL_NOT_WRITTEN", error.message)]
-    return []
+    return findings
 
 
 def claim(
@@ -58,19 +60,40 @@ def claim(
     refuse the second writer of a key, so each says in the journal that it begins, then looks who
     else did; where both see each other, both go on to another second.
 
+    Where the store does not keep or show such notes, the name is used all the same, and that is
+    among ``store.refused``: an upload looks once more whether it is free.
+
     :param event: :data:`BEGAN` or :data:`KIT_BEGAN`.
     :param taken: whether the bucket already has something of that name.
-    :raises StoreError: the note could not be written.
     """
     pause = 0.0
-    while True:
-        at = utc_now()
-        mine = _write(store, layout, at, event, facts, secrets.token_hex(4))
-        notes = store.list(layout.journal(at, event).removesuffix(".json"))
-        if all(note.key == mine for note in notes) and not taken(at):
-            return at
+    doubts: list[Finding] = []
+    for _ in range(_MOST_TRIES):
+        at, free = utc_now(), True
+        if not doubts:
+            with may_fail(doubts):
+                free = _alone(store, layout, at, event, facts)
+        with may_fail(doubts):
+            free = free and not taken(at)
+        if free:
+            break
         time.sleep(1.0 - time.time() % 1 + random.uniform(0.0, pause))
         pause = min(pause * 2 or 1.0, LONGEST_PAUSE)
+    else:
+        told = f"of {_MOST_TRIES} seconds none was free, as the store tells it"
+        doubts = [finding("NAME_NOT_CLAIMED", told)]
+    store.refused.extend(doubts[:1])
+    return at
+
+
+def _alone(
+    store: Store, layout: Layout, at: datetime, event: str, facts: Mapping[str, object]
+) -> bool:
+    """Say that we take that second; whether nobody else says so."""
+    mine = _write(store, layout, at, event, facts, secrets.token_hex(4))
+    those = layout.journal(at, event).removesuffix(".json")
+    notes = [note.key for note in store.list(those, most=_MOST_RIVALS, call=calls.RIVALS)]
+    return all(key == mine for key in notes if key.startswith(those))
 
 
 def _write(
@@ -90,7 +113,7 @@ def _write(
         default=str,
     )
     if tag:  # it holds a name for a moment, and nobody reads what it says
-        store.put(key, body.encode(), "application/json")
+        store.put(calls.CLAIM, key, body.encode(), "application/json")
     else:
-        signed.put(store, key, body.encode())
+        signed.put(store, calls.NOTE, key, body.encode())
     return key

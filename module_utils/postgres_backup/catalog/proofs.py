@@ -17,6 +17,7 @@ from typing import Annotated, Literal, NamedTuple, TypedDict
 from ..clock import format_timestamp
 from ..errors import PostgresBackupError
 from ..findings import Finding
+from ..s3 import calls
 from ..s3.store import Store
 from ..signing.judge import TRUSTED, WRONG
 from ..text import printable
@@ -193,4 +194,5 @@ def write(
         "manifest_sha256": manifest_sha256,
     }
     body = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    return signed.put(store, layout.proof(name, at), body.encode(errors="backslashreplace"))
+    data = body.encode(errors="backslashreplace")
+    return signed.put(store, calls.PROOF, layout.proof(name, at), data)

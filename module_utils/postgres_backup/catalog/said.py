@@ -18,6 +18,7 @@ from typing import Annotated, TypedDict
 
 from ..clock import format_time, format_timestamp, parse_time
 from ..errors import PostgresBackupError
+from ..s3 import calls
 from ..s3.store import Store
 from ..signing.judge import TRUSTED
 from . import signed
@@ -161,4 +162,4 @@ def _put(store: Store, layout: Layout, key: str, at: datetime, facts: dict[str, 
     # its own place: what is signed must not say something else under another key
     place = key.removeprefix(layout.root)
     body = json.dumps({"at": format_timestamp(at), "key": place, **facts}, ensure_ascii=False)
-    signed.put(store, key, body.encode())
+    signed.put(store, calls.PROOF, key, body.encode())

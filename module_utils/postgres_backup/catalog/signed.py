@@ -10,8 +10,11 @@ import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterable
 
-from ..errors import BadBackupError, PostgresBackupError, StoreError, UsageError
+from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import Finding, finding
+from ..s3 import calls
+from ..s3.calls import Call
+from ..s3.errors import may_fail
 from ..s3.store import Store
 from ..settings import Settings
 from ..signing import keys, signers, sshsig
@@ -21,12 +24,13 @@ from ..signing.signers import Signers
 SUFFIX = ".sig"
 
 
-def put(store: Store, key: str, data: bytes) -> list[Finding]:
+def put(store: Store, call: Call, key: str, data: bytes) -> list[Finding]:
     """Write a small object of ours, JSON, with its signature.
 
     What cannot be signed is written all the same: a backup that somebody has to trust by hand is
     better than none.
 
+    :param call: what the object is; its signature is housekeeping, whatever it is.
     :return: why it is not signed; empty where it is.
     :raises StoreError: the object itself could not be written.
     """
@@ -36,14 +40,12 @@ def put(store: Store, key: str, data: bytes) -> list[Finding]:
         signature = keys.load_or_make(store.settings)[0].sign(data)
     except UsageError as error:
         findings = [finding("NOT_SIGNED", f"{key} is not signed: {error.message}. {error.hint}")]
-    try:
+    with may_fail(findings):
         if signature:
-            store.put(key + SUFFIX, signature)
+            store.put(calls.SIGN, key + SUFFIX, signature)
         else:  # one of an earlier object under this key would make it a forged one
-            store.delete([key + SUFFIX])
-    except StoreError as error:
-        findings = [finding("NOT_SIGNED", f"{key} is not signed: {error.message}. {error.hint}")]
-    store.put(key, data, "application/json")
+            store.delete([key + SUFFIX], calls.UNSIGN)
+    store.put(call, key, data, "application/json")
     return findings
 
 

@@ -32,6 +32,7 @@ TITLES = {
     "SIZE_DROPPED": "the backup of {database} is far smaller than usual",
     "SIZE_JUMPED": "the backup of {database} is far larger than usual",
     "DISK_SHORT": "the disk has no room to restore {database}",
+    "HOUSEKEEPING_REFUSED": "what is done beside the backups fails",
 }
 #: what to type, where the alarm itself does not say it
 _ADVICE = {
@@ -65,6 +66,10 @@ _ADVICE = {
     ),
     "ROWS_JUMPED": "look whether that is meant",
     "DISK_SHORT": "make room, or set backup_restore_in_place: true",
+    "HOUSEKEEPING_REFUSED": (
+        "the backups are taken; give the key the right that is missing (docs/reference.md, What is "
+        "asked of the store)"
+    ),
 }
 #: an alarm with one of these codes explains others of the same cause; a prune that is refused
 #: explains no failed backup

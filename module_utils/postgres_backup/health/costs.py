@@ -186,7 +186,7 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
     """
     backup = (
         1  # is the store there
-        + 2  # its clock, and the unfinished uploads of earlier runs
+        + 1  # the unfinished uploads of earlier runs
         + 4  # a name: the note that we begin, who else has, and that nothing is there under it
         + _upload_requests(settings, size, plain_bytes)
         + 5  # roles; manifest and the note in the journal, each with its signature

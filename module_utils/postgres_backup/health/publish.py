@@ -8,6 +8,7 @@ from typing import TypedDict
 from ..catalog.names import Layout
 from ..clock import format_timestamp, utc_now
 from ..errors import UsageError
+from ..s3 import calls
 from ..s3.store import Store
 from ..settings import Settings
 
@@ -46,7 +47,7 @@ def publish_page(settings: Settings, text: str, hours: int, check: bool = False)
     ends = format_timestamp(utc_now() + timedelta(hours=hours))
     if check:
         return {"changed": True, "key": key, "ends_at": ends}
-    store.put(key, text.encode(), "text/html; charset=utf-8")
+    store.put(calls.PAGE, key, text.encode(), "text/html; charset=utf-8")
     return {"changed": True, "key": key, "link": store.link(key, hours * 3600), "ends_at": ends}
 
 

@@ -24,6 +24,7 @@ from ..postgresql.own import own_mark
 from ..restore.kit import read_kit
 from ..restore.preflight import make_plan
 from ..restore.side_database import discard_side_database, load_side_database
+from ..s3 import calls
 from ..stream.other_tools import MENDABLE
 from ..text import human_bytes
 from ..verify.contents import Contents
@@ -240,7 +241,7 @@ def _adopt_kit(job: Job, kit: Kit, result: Adopted) -> None:
     result["adopted"].append(kit.name)
     if not job.check:
         # as it lies there, byte for byte: a kit's manifest says all that is asked of one
-        result["findings"] += signed.put(job.store, key, data)
+        result["findings"] += signed.put(job.store, calls.PROOF, key, data)
         job.progress.step(f"kit: adopted {kit.name}, which was read")
 
 

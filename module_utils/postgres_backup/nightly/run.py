@@ -14,7 +14,7 @@ from ..backup.prune import PrunedLine, prune_backups
 from ..catalog.backups import Backup
 from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
-from ..errors import LockedError, PostgresBackupError, StoreError, UsageError, in_words
+from ..errors import LockedError, PostgresBackupError, UsageError, in_words
 from ..findings import Finding, finding
 from ..health import alarms, metrics, outcome, ping, rows_gone, status, trend, verdict
 from ..health.alarm_kinds import Alarm, key
@@ -148,14 +148,15 @@ def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> 
     """What the night has left in the bucket, looked at once: is each new backup what its
     predecessors let one expect, and the metrics.
 
-    :return: findings: the trend's, and what could not be told or written. A store that no longer
-        answers leaves the questions for tomorrow.
+    :return: findings: the trend's, and what could not be told or written. What keeps it from
+        looking leaves the questions for tomorrow.
     """
     try:
         seen, backups = status.look(settings)
-    except StoreError as error:
+    except Exception as any_error:  # noqa: BLE001 - whatever it is, the backups are in the bucket
+        error = in_words(any_error)
         return [
-            finding("TREND_NOT_KNOWN", error.message),
+            finding("TREND_NOT_KNOWN", settings.hide(error.message)),
             *metrics.renew(settings, None),
         ]
     findings: list[Finding] = []

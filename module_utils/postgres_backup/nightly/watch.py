@@ -86,17 +86,17 @@ def _raise_and_end(settings: Settings, seen: Status | StoreError) -> list[Findin
     :param seen: how things are, or why the store does not say.
     :return: findings: what could not be told.
     """
-    difference = 0.0
-    if not isinstance(seen, StoreError):
-        try:
-            difference = Store(settings).clock_difference()
-        except StoreError as refused:
-            seen = refused
     if isinstance(seen, StoreError):
         return alarms.settle(settings, [key("STORE_FAILS")], [_store_alarm(seen)])
-    looked_for, raised = [key("STORE_FAILS"), key("CLOCK_OFF")], []
-    if wrong := clock_fault(difference):
-        raised.append(Alarm("CLOCK_OFF", "", wrong, "timedatectl set-ntp true", "clock"))
+    looked_for, raised = [key("STORE_FAILS")], []
+    try:
+        wrong = clock_fault(Store(settings).clock_difference())
+        looked_for.append(key("CLOCK_OFF"))
+        if wrong:
+            raised.append(Alarm("CLOCK_OFF", "", wrong, "timedatectl set-ntp true", "clock"))
+    except StoreError as refused:  # it has shown the backups; all else can be told
+        if reason(refused) == "clock":
+            raised.append(_store_alarm(refused))
     for name, database in seen["databases"].items():
         for code, alarm in verdict.alarms_of(name, seen["findings"]).items():
             looked_for.append(key(code, name))

@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
 
-import botocore.exceptions
-
 from ..errors import StoreError
 from ..findings import Finding, finding
+from . import calls
 from .client import QUICK, S3, anonymous
-from .errors import FAILURES, Refused, explain
+from .errors import CallFailed, Refused
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -176,6 +175,7 @@ def probe(s3: S3) -> None:
     """
     doing = f"reach the bucket {s3.bucket}"
     answer = s3.call(
+        calls.REACH,
         doing,
         lambda client: client.list_objects_v2(
             Bucket=s3.bucket, Prefix=s3.settings.s3_prefix, MaxKeys=1
@@ -184,9 +184,8 @@ def probe(s3: S3) -> None:
     )
     if not {"Name", "KeyCount", "MaxKeys", "Contents"} & set(answer):
         hint = "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console"
-        raise StoreError(
-            f"Failed to {doing}: {s3.settings.s3_endpoint_url} answers, but not as S3 does", hint
-        )
+        message = f"Failed to {doing}: {s3.settings.s3_endpoint_url} answers, but not as S3 does"
+        raise CallFailed(calls.REACH, message, hint)
 
 
 def exists(s3: S3) -> bool:
@@ -213,7 +212,7 @@ def create(s3: S3) -> bool:
         return False
     doing = f"create the bucket {s3.bucket}"
     try:
-        s3.call(doing, lambda client: client.create_bucket(Bucket=s3.bucket))
+        s3.call(calls.CREATE, doing, lambda client: client.create_bucket(Bucket=s3.bucket))
     except Refused as error:
         if error.code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
             if exists(s3):
@@ -229,6 +228,7 @@ def create(s3: S3) -> bool:
         # the SDK's list of regions is Amazon's; other stores have theirs
         region = cast("BucketLocationConstraintType", s3.settings.s3_region)
         s3.call(
+            calls.CREATE,
             doing,
             lambda client: client.create_bucket(
                 Bucket=s3.bucket, CreateBucketConfiguration={"LocationConstraint": region}
@@ -257,7 +257,11 @@ def make_private(s3: S3, check: bool = False) -> str:
 def _block_public_access(s3: S3, check: bool) -> str:
     doing = f"read whether the bucket {s3.bucket} is private"
     try:
-        answer = s3.call(doing, lambda client: client.get_public_access_block(Bucket=s3.bucket))
+        answer = s3.call(
+            calls.ASK_PRIVATE,
+            doing,
+            lambda client: client.get_public_access_block(Bucket=s3.bucket),
+        )
         if answer.get("PublicAccessBlockConfiguration") == _PRIVATE:
             return "unchanged"
     except Refused as error:
@@ -269,12 +273,17 @@ def _block_public_access(s3: S3, check: bool) -> str:
         return "set"
     try:
         s3.call(
+            calls.MAKE_PRIVATE,
             f"make the bucket {s3.bucket} private",
             lambda client: client.put_public_access_block(
                 Bucket=s3.bucket, PublicAccessBlockConfiguration=_PRIVATE
             ),
         )
-        again = s3.call(doing, lambda client: client.get_public_access_block(Bucket=s3.bucket))
+        again = s3.call(
+            calls.ASK_PRIVATE,
+            doing,
+            lambda client: client.get_public_access_block(Bucket=s3.bucket),
+        )
     except Refused as error:
         if _cannot(error):
             return "unsupported"
@@ -288,6 +297,7 @@ def strangers_may(s3: S3) -> list[str]:
     :raises StoreError: it could not be found out.
     """
     stranger = anonymous(s3.settings)
+    doing = f"see whether the bucket {s3.bucket} is private"
     may = []
 
     def listing(client: S3Client) -> ListObjectsV2OutputTypeDef:
@@ -296,21 +306,15 @@ def strangers_may(s3: S3) -> list[str]:
     def reading(key: str) -> Callable[[S3Client], object]:
         return lambda client: client.head_object(Bucket=s3.bucket, Key=key)
 
-    found = s3.call(f"list {s3.bucket}", listing).get("Contents", [])
+    found = s3.call(calls.AS_STRANGER, f"list {s3.bucket}", listing).get("Contents", [])
     tries: list[tuple[str, Callable[[S3Client], object]]] = [("list", listing)]
     tries += [("read from", reading(entry["Key"])) for entry in found]
     for what, request in tries:
         try:
-            request(stranger)
-        except botocore.exceptions.ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                raise explain(
-                    error, f"see whether the bucket {s3.bucket} is private", s3.settings
-                ) from error
-        except FAILURES as error:
-            raise explain(
-                error, f"see whether the bucket {s3.bucket} is private", s3.settings
-            ) from error
+            s3.call(calls.AS_STRANGER, doing, request, patience=QUICK, client=stranger)
+        except Refused as error:
+            if error.status >= 500:
+                raise
         else:
             may.append(what)
     return may
@@ -348,7 +352,11 @@ def expire_unfinished_uploads(s3: S3, days: int, check: bool = False) -> str:
     if before.minimum is not None:
         wanted["TransitionDefaultMinimumObjectSize"] = before.minimum
     try:
-        s3.call(doing, lambda client: client.put_bucket_lifecycle_configuration(**wanted))
+        s3.call(
+            calls.MAKE_EXPIRE,
+            doing,
+            lambda client: client.put_bucket_lifecycle_configuration(**wanted),
+        )
     except Refused as error:
         # MinIO knows lifecycles, but not this rule, and calls it invalid.
         if _cannot(error) or error.code in ("InvalidArgument", "InvalidRequest", "MalformedXML"):
@@ -377,7 +385,9 @@ def _lifecycle(s3: S3, doing: str) -> _Lifecycle | None:
     """The rules as they are; None where the store knows no lifecycle."""
     try:
         answer = s3.call(
-            doing, lambda client: client.get_bucket_lifecycle_configuration(Bucket=s3.bucket)
+            calls.ASK_EXPIRY,
+            doing,
+            lambda client: client.get_bucket_lifecycle_configuration(Bucket=s3.bucket),
         )
     except Refused as error:
         if _cannot(error):

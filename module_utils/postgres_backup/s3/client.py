@@ -29,13 +29,15 @@ import botocore.config
 import botocore.exceptions
 
 from ..errors import UsageError
+from ..findings import Finding, finding
 from ..settings import Settings
+from .calls import Call, Part
 from .errors import CONNECT_TIMEOUT, FAILURES, READ_TIMEOUT, Refused, Stopped, explain, is_transient
 
 if TYPE_CHECKING:
     from boto3.session import Session
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListMultipartUploadsRequestTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 _Answer = TypeVar("_Answer")
 
@@ -43,6 +45,10 @@ _Answer = TypeVar("_Answer")
 PATIENCE = 150.0
 #: the same for a person who waits for an answer
 QUICK = 3.0
+#: and for what a backup does beside itself
+_BESIDE = 30.0
+#: how a store says no to one kind of request, while another may well be answered
+_NOT_THIS_WAY = (400, 403, 405, 501)
 #: where Linux distributions keep the certificates they trust: Debian and its kin, Fedora, SUSE
 _SYSTEM_CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -82,6 +88,7 @@ class S3:
     :param settings: endpoint, region, bucket, key, addressing style and CA bundle are taken from
         it.
     :param patience: seconds for which a call that met a silent or failing store is repeated.
+    :ivar refused: what housekeeping the store has not done so far, see :func:`errors.may_fail`.
     :raises UsageError: the CA bundle of the settings cannot be read.
     """
 
@@ -89,109 +96,113 @@ class S3:
         self.settings, self.patience = settings, patience
         self.bucket = settings.s3_bucket
         self.client = _client(settings)
+        self.refused: list[Finding] = []
+        self._no_head = False
 
     def call(
         self,
+        call: Call,
         doing: str,
         request: Callable[[S3Client], _Answer],
         *,
         patience: float | None = None,
         stop: threading.Event | None = None,
+        client: S3Client | None = None,
     ) -> _Answer:
         """One S3 operation, repeated while that may help.
 
+        :param call: what it is, and so what its failure means.
         :param doing: for the error: ``Failed to <doing>: ...``.
-        :param request: makes the call of the client, anew each time.
+        :param request: makes the call of the client, anew each time, and takes from the answer what
+            is wanted of it.
         :param patience: other than that of the connection.
         :param stop: set by another thread to give up.
+        :param client: another than that with our key.
         :raises Refused: the store said no.
-        :raises StoreError: it could not be reached, or did not answer as S3 does.
+        :raises CallFailed: it could not be reached, or did not answer as S3 does.
         """
+        if patience is None:
+            beside = call.part is Part.HOUSEKEEPING
+            patience = min(self.patience, _BESIDE) if beside else self.patience
         give_up = None
         delay = 0.25
         while True:
             if stop is not None and stop.is_set():
-                raise Stopped(f"Failed to {doing}: the upload was given up")
+                raise Stopped(call, f"Failed to {doing}: the upload was given up")
             try:
-                return request(self.client)
+                return request(client or self.client)
             except FAILURES as error:
                 if isinstance(error, botocore.exceptions.ParamValidationError):
                     raise  # a mistake of ours, not the store's
                 now = time.monotonic()
-                give_up = give_up or now + (self.patience if patience is None else patience)
+                give_up = give_up or now + patience
                 if not is_transient(error) or now + delay > give_up:
-                    raise explain(error, doing, self.settings) from error
+                    raise explain(error, call, doing, self.settings) from error
             if stop is None:
                 time.sleep(delay)
             else:
                 stop.wait(delay)
             delay = min(delay * 2, 15.0)
 
-    def head(self, key: str, patience: float | None = None) -> StoredObject | None:
-        """What the store tells of one object; None when there is none."""
+    def head(self, call: Call, key: str, patience: float | None = None) -> StoredObject | None:
+        """What the store tells of one object; None when there is none.
+
+        Some gateways refuse HEAD to whoever may GET: then that is asked, and its body left unread.
+        """
+        doing = f"look at {key}"
         try:
-            answer = self.call(
-                f"look at {key}",
-                lambda client: client.head_object(Bucket=self.bucket, Key=key),
-                patience=patience,
-            )
+            if not self._no_head:
+                return self.call(
+                    call,
+                    doing,
+                    lambda client: _told(key, client.head_object(Bucket=self.bucket, Key=key)),
+                    patience=patience,
+                )
         except Refused as error:
             if error.status == 404:
                 return None
-            raise
-        return StoredObject(
-            key,
-            answer["ContentLength"],
-            answer["LastModified"].astimezone(timezone.utc),
-            answer.get("ETag", "").strip('"'),
-        )
-
-    def delete(self, key: str, doing: str, patience: float | None = None) -> None:
-        """Delete one object."""
-        self.call(
-            doing,
-            lambda client: client.delete_object(Bucket=self.bucket, Key=key),
-            patience=patience,
-        )
-
-    def abort(self, key: str, upload_id: str, doing: str, patience: float | None = None) -> None:
-        """Let go of the parts of an upload; one that is not there counts as aborted."""
+            if error.status not in _NOT_THIS_WAY:
+                raise
+            refused = error.message
         try:
-            self.call(
+            found = self.call(
+                call,
                 doing,
-                lambda client: client.abort_multipart_upload(
-                    Bucket=self.bucket, Key=key, UploadId=upload_id
-                ),
+                lambda client: _unread(key, client.get_object(Bucket=self.bucket, Key=key)),
                 patience=patience,
             )
         except Refused as error:
             if error.status != 404:
                 raise
+            found = None
+        if not self._no_head:
+            self._no_head = True
+            told = f"{refused}; it was read instead, which the store allows"
+            self.refused.append(finding("HEAD_REFUSED", told))
+        return found
 
-    def unfinished(
-        self, prefix: str, patience: float | None = None
-    ) -> Iterator[tuple[str, str, datetime]]:
-        """Uploads under a prefix that were neither completed nor aborted: key, upload id, begin
-        (UTC).
-        """
-        page: ListMultipartUploadsRequestTypeDef = {"Bucket": self.bucket, "Prefix": prefix}
-        while True:
-            answer = self.call(
-                f"list the unfinished uploads under {prefix}",
-                lambda client: client.list_multipart_uploads(**page),
-                patience=patience,
-            )
-            for upload in answer.get("Uploads", []):
-                if upload["Key"].startswith(prefix):
-                    yield (
-                        upload["Key"],
-                        upload["UploadId"],
-                        upload["Initiated"].astimezone(timezone.utc),
-                    )
-            if not answer.get("IsTruncated") or not answer.get("NextKeyMarker"):
-                return
-            page["KeyMarker"] = answer["NextKeyMarker"]
-            page["UploadIdMarker"] = answer.get("NextUploadIdMarker", "")
+    def delete(self, call: Call, key: str, doing: str, patience: float | None = None) -> None:
+        """Delete one object."""
+        self.call(
+            call,
+            doing,
+            lambda client: client.delete_object(Bucket=self.bucket, Key=key),
+            patience=patience,
+        )
+
+
+def _unread(key: str, answer: GetObjectOutputTypeDef) -> StoredObject:
+    answer["Body"].close()
+    return _told(key, answer)
+
+
+def _told(key: str, answer: HeadObjectOutputTypeDef | GetObjectOutputTypeDef) -> StoredObject:
+    return StoredObject(
+        key,
+        answer["ContentLength"],
+        answer["LastModified"].astimezone(timezone.utc),
+        answer.get("ETag", "").strip('"'),
+    )
 
 
 def anonymous(settings: Settings) -> S3Client:

@@ -12,6 +12,7 @@ import urllib3.exceptions
 
 from ..errors import BadBackupError, StoreError
 from ..findings import finding
+from . import calls
 from .client import S3
 from .errors import Refused
 
@@ -99,7 +100,7 @@ class Download:
             wanted["Range"] = f"bytes={self.bytes}-"
             wanted["IfMatch"] = self._etag
         try:
-            answer = self.s3.call(doing, lambda client: client.get_object(**wanted))
+            answer = self.s3.call(calls.READ, doing, lambda client: client.get_object(**wanted))
         except Refused as error:
             if error.status == 412:
                 raise self._changed() from error

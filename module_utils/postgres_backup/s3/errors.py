@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 import botocore.exceptions
 import botocore.parsers
 
-from ..errors import StoreError
-from ..findings import finding
+from ..errors import PostgresBackupError, StoreError
+from ..findings import Finding, finding
 from ..settings import Settings
+from .calls import Call, Part
 
 CONNECT_TIMEOUT = 10
 READ_TIMEOUT = 60
@@ -26,15 +27,29 @@ _TRANSIENT_CODES = {
     "ServiceUnavailable",
     "OperationAborted",
 }
+#: what an answer raises that is none of S3's: no such XML, a field that is missing, no such number
+#: or date
+_NOT_AS_S3 = (botocore.parsers.ResponseParserError, KeyError, ValueError, OverflowError)
 #: what a call raises that reached no S3, or one that refused
 FAILURES = (
     botocore.exceptions.BotoCoreError,
     botocore.exceptions.ClientError,
-    botocore.parsers.ResponseParserError,
+    *_NOT_AS_S3,
 )
 
 
-class Refused(StoreError):
+class CallFailed(StoreError):
+    """A call to the store did not do what it was for.
+
+    :ivar call: what it was.
+    """
+
+    def __init__(self, call: Call, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.call = call
+
+
+class Refused(CallFailed):
     """The store answered, and the answer was no.
 
     :ivar code: S3's word for it, such as ``NoSuchKey``; the HTTP status where the answer had none.
@@ -43,14 +58,41 @@ class Refused(StoreError):
     """
 
     def __init__(
-        self, message: str, hint: str, code: str, status: int, headers: dict[str, str]
+        self, call: Call, message: str, hint: str, code: str, status: int, headers: dict[str, str]
     ) -> None:
-        super().__init__(message, hint)
+        super().__init__(call, message, hint)
         self.code, self.status, self.headers = code, status, headers
 
 
-class Stopped(StoreError):
+class Stopped(CallFailed):
     """The call was given up because its upload is being aborted."""
+
+
+class may_fail:
+    """In here housekeeping that the store does not do becomes a finding; a call that is the backup
+    itself raises as ever.
+
+    :param findings: gets them.
+    :param counts_as: the housekeeping that all of this is, where it asks what others ask too.
+    """
+
+    def __init__(self, findings: list[Finding], counts_as: Call | None = None) -> None:
+        self._findings, self._counts_as = findings, counts_as
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, PostgresBackupError):
+            return False
+        call = error.call if isinstance(error, CallFailed) else None
+        if call is None or call.part is Part.ASKED:
+            call = self._counts_as
+        if call is None or call.part is not Part.HOUSEKEEPING:
+            return False
+        told = f"{error.message}. {error.hint}" if error.hint else error.message
+        self._findings += [finding(call.finding, told), *error.findings]
+        return True
 
 
 _CLOCK_CODES = ("RequestTimeTooSkewed", "RequestExpired")
@@ -84,18 +126,23 @@ def _headers(error: botocore.exceptions.ClientError) -> dict[str, str]:
     }
 
 
-def explain(error: Exception, doing: str, settings: Settings) -> StoreError:
+def explain(error: Exception, call: Call, doing: str, settings: Settings) -> CallFailed:
     """A failure of botocore as one sentence for a person, and what to check."""
     if isinstance(error, botocore.exceptions.ClientError):
         cause, hint = _refusal(error, settings)
         refused = Refused(
-            f"Failed to {doing}: {cause}", hint, _code(error), _status(error), _headers(error)
+            call,
+            f"Failed to {doing}: {cause}",
+            hint,
+            _code(error),
+            _status(error),
+            _headers(error),
         )
         if _code(error) in _CLOCK_CODES:
             refused.findings.append(finding("CLOCK_DIFFERS", cause))
         return refused
     cause, hint = _unreachable(error, settings)
-    return StoreError(f"Failed to {doing}: {cause}", hint)
+    return CallFailed(call, f"Failed to {doing}: {cause}", hint)
 
 
 def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tuple[str, str]:
@@ -227,7 +274,7 @@ def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
             f"{url} took the request and was then silent for {READ_TIMEOUT} seconds",
             "Wait and try again; if it lasts, ask the provider",
         )
-    if isinstance(error, botocore.parsers.ResponseParserError):
+    if isinstance(error, _NOT_AS_S3):
         return (
             f"{url} answers, but not as S3 does",
             "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console",

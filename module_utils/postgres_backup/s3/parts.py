@@ -10,6 +10,7 @@ from typing import IO, cast
 
 from ..errors import StoreError
 from ..settings import MOST_PART_BYTES
+from . import calls
 from .client import md5
 from .errors import Stopped
 
@@ -88,7 +89,7 @@ class PartBody:
 
     def read(self, count: int = -1) -> memoryview:
         if self._stop.is_set():
-            raise Stopped("the upload was given up")
+            raise Stopped(calls.SEND, "the upload was given up")
         end = len(self._view) if count is None or count < 0 else self._at + count
         piece = self._view[self._at : end]
         self._at += len(piece)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import email.utils
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import timezone
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import BadBackupError, PostgresBackupError, StoreError
+from ..findings import Finding, finding
 from ..settings import Settings
-from . import bucket
+from . import bucket, calls, clock_skew
+from .calls import Call
 from .client import PATIENCE, S3, StoredObject, content_md5, md5
 from .download import Download
-from .errors import Refused
+from .errors import CallFailed, Refused
+from .unfinished import sweep
 from .upload import Upload
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import ListObjectsV2RequestTypeDef
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
 
 #: seconds for which a store is asked again when all that is left to do is to clean up, or to note
 #: that something failed
@@ -51,21 +52,46 @@ class Store:
     :raises UsageError: the CA bundle cannot be read.
 
     Every method raises :class:`StoreError` when the store cannot be reached, and :class:`Refused`,
-    a kind of it, when it says no.
+    a kind of it, when it says no. A call that is not named (:mod:`calls`) is an answer to whoever
+    asks.
     """
 
     def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
         self.settings = settings
         self.s3 = S3(settings, patience)
 
-    def check(self) -> None:
+    @property
+    def refused(self) -> list[Finding]:
+        """What housekeeping the store has not done so far; see ``errors.may_fail``."""
+        return self.s3.refused
+
+    def take_refused(self) -> list[Finding]:
+        """:attr:`refused`, which is empty then."""
+        told = [one for number, one in enumerate(self.refused) if one not in self.refused[:number]]
+        self.refused.clear()
+        return told
+
+    def check(self, may_list: bool = True) -> None:
         """Endpoint, key, bucket and region are right: asks for one page of the prefix, and gives up
         soon.
+
+        :param may_list: False: a key that may only not list is right too, and that is among
+            :attr:`refused`. One that may nothing is found out by the first write.
         """
-        bucket.probe(self.s3)
+        try:
+            bucket.probe(self.s3)
+        except Refused as error:
+            if may_list or (error.status, error.code) != (403, "AccessDenied"):
+                raise
+            self.refused.append(finding(calls.REACH.finding, error.message))
 
     def list(
-        self, prefix: str, delimiter: str = "", after: str = "", most: int = MOST_OBJECTS
+        self,
+        prefix: str,
+        delimiter: str = "",
+        after: str = "",
+        most: int = MOST_OBJECTS,
+        call: Call = calls.LIST,
     ) -> Iterator[StoredObject]:
         """Objects whose keys begin with ``prefix``, in the order of their keys, page by page.
 
@@ -82,36 +108,32 @@ class Store:
         if after:
             page["StartAfter"] = after
         while True:
-            answer = self.s3.call(f"list {prefix}", lambda client: client.list_objects_v2(**page))
-            found = answer.get("Contents", [])
+            found, more, token = self.s3.call(
+                call, f"list {prefix}", lambda client: _read(client.list_objects_v2(**page))
+            )
             count += len(found)
             if count > most:
-                raise StoreError(
+                raise CallFailed(
+                    call,
                     f"Failed to list {prefix}: there are more than {most:,} objects, "
                     "far more than backups make",
                     "Look who else writes there, and remove what is none of ours; "
                     "or begin anew under another prefix (backup_s3_prefix)",
                 )
-            for entry in found:
-                yield StoredObject(
-                    entry["Key"],
-                    entry["Size"],
-                    entry["LastModified"].astimezone(timezone.utc),
-                    entry.get("ETag", "").strip('"'),
-                )
-            if not answer.get("IsTruncated"):
+            yield from found
+            if not more:
                 return
-            token = answer.get("NextContinuationToken")
             if not token:
-                raise StoreError(
+                raise CallFailed(
+                    call,
                     f"Failed to list {prefix}: the store says that there is more, and not where",
                     "Ask the provider",
                 )
             page["ContinuationToken"] = token
 
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str, call: Call = calls.LOOK) -> StoredObject | None:
         """What the store tells of one object; None when there is none."""
-        return self.s3.head(key)
+        return self.s3.head(call, key)
 
     def get(self, key: str, limit: int = SMALL) -> bytes | None:
         """A small object; None when there is none.
@@ -160,10 +182,13 @@ class Store:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(one, keys))
 
-    def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+    def put(
+        self, call: Call, key: str, data: bytes, content_type: str = "application/octet-stream"
+    ) -> None:
         """Write a small object, replacing one of that name."""
         digest = content_md5(md5(data))
         self.s3.call(
+            call,
             f"write {key}",
             lambda client: client.put_object(
                 Bucket=self.s3.bucket,
@@ -182,7 +207,7 @@ class Store:
             "get_object", {"Bucket": self.s3.bucket, "Key": key}, seconds
         )
 
-    def delete(self, keys: Sequence[str]) -> None:
+    def delete(self, keys: Sequence[str], call: Call = calls.DELETE) -> None:
         """Delete objects, in this order; one that is not there counts as deleted.
 
         One by one: the call that deletes many is refused by some stores, and its checksum differs
@@ -192,7 +217,7 @@ class Store:
         """
         for key in keys:
             try:
-                self.s3.delete(key, f"delete {key}")
+                self.s3.delete(call, key, f"delete {key}")
             except Refused as error:
                 if error.code != "NoSuchKey":
                     raise
@@ -207,44 +232,25 @@ class Store:
 
     def clock_difference(self) -> float:
         """Seconds that this machine's clock is ahead of the store's (to about one second)."""
-        doing = "compare the clock with the store's"
-        before = time.time()
-        try:
-            answer = self.s3.call(
-                doing,
-                lambda client: client.list_objects_v2(
-                    Bucket=self.s3.bucket, Prefix=self.settings.s3_prefix, MaxKeys=1
-                ),
-            )
-            headers = answer["ResponseMetadata"]["HTTPHeaders"]
-        except Refused as error:
-            if not error.headers.get("date"):
-                raise
-            headers = error.headers  # it may refuse just because of the clock
-        if not headers.get("date"):
-            raise StoreError(f"Failed to {doing}: it does not tell the time", "")
-        theirs = email.utils.parsedate_to_datetime(headers["date"]).timestamp()
-        return (before + time.time()) / 2 - theirs - 0.5
+        return clock_skew.difference(self.s3, calls.CLOCK)
 
     def sweep_uploads(self, prefix: str, older_than_hours: float) -> int:
         """Abort uploads under ``prefix`` that began longer ago than that, by the store's clock.
 
-        :returns: how many there were; 0 also where the store cannot list them.
+        :returns: how many there were. What could not be done is among :attr:`refused`.
         """
-        oldest = (
-            datetime.now(timezone.utc)
-            - timedelta(seconds=self.clock_difference())
-            - timedelta(hours=older_than_hours)
+        return sweep(self.s3, prefix, older_than_hours)
+
+
+def _read(answer: ListObjectsV2OutputTypeDef) -> tuple[Sequence[StoredObject], bool, str]:
+    """The objects of a page, whether there are more, and where."""
+    found = [
+        StoredObject(
+            entry["Key"],
+            entry["Size"],
+            entry["LastModified"].astimezone(timezone.utc),
+            entry.get("ETag", "").strip('"'),
         )
-        try:
-            found = list(self.s3.unfinished(prefix))
-        except Refused as error:
-            if error.status in (405, 501):
-                return 0
-            raise
-        count = 0
-        for key, upload_id, begun in found:
-            if begun < oldest:
-                self.s3.abort(key, upload_id, f"abort an unfinished upload of {key}")
-                count += 1
-        return count
+        for entry in answer.get("Contents", [])
+    ]
+    return found, answer.get("IsTruncated", False), answer.get("NextContinuationToken", "")

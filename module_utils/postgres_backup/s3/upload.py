@@ -11,12 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..errors import StoreError
+from ..errors import PostgresBackupError, StoreError
 from ..findings import finding
 from ..machine import signals
 from ..machine.carried import Carried
+from . import calls
 from .client import QUICK, S3, StoredObject, content_md5
+from .errors import CallFailed, may_fail
 from .parts import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PartBody, plan_parts
+from .unfinished import abort, unfinished
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
@@ -28,6 +31,10 @@ class Part:
 
     bytes: int
     sha256: str
+
+
+class NameTaken(CallFailed):
+    """Somebody else has an object of that name since; it is as it was."""
 
 
 class Upload:
@@ -51,7 +58,7 @@ class Upload:
         self._filled = 0
         self._upload_id = ""
         self._begun = self._finishing = self._ended = False
-        self._before: StoredObject | None = None
+        self._new = False
         self._etags: dict[int, str] = {}
         self._parts: dict[int, Part] = {}
         self._number = 0
@@ -94,9 +101,10 @@ class Upload:
         except StoreError as not_aborted:
             if error is None:
                 raise
-            # The first error is the one to show; sweep_uploads removes what is left.
-            if isinstance(error, StoreError):
-                error.findings.append(finding("UPLOAD_NOT_ABORTED", not_aborted.message))
+            # The first error is the one to show; a sweep removes what is left.
+            told = finding("UPLOAD_NOT_ABORTED", not_aborted.message)
+            heard = error.findings if isinstance(error, PostgresBackupError) else self.s3.refused
+            heard.append(told)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take these bytes; waits while all buffers are on their way.
@@ -127,6 +135,7 @@ class Upload:
         """Make the object visible, and look at it again.
 
         :returns: the object as the store tells of it, its size compared.
+        :raises NameTaken: an object of that name is there.
         :raises StoreError: it could not be stored, or is there with another size (it is deleted
             then).
         """
@@ -147,6 +156,7 @@ class Upload:
             digest = content_md5(body.md5())
             self._begin_finishing()
             self.s3.call(
+                calls.PUT,
                 self._doing,
                 lambda client: client.put_object(
                     Bucket=self.s3.bucket,
@@ -172,8 +182,7 @@ class Upload:
     def abort(self) -> None:
         """Give up: waits for the threads, then removes every part. A second call does nothing.
 
-        :raises StoreError: the store did not let go of the parts; :meth:`Store.sweep_uploads` will
-            find them.
+        :raises StoreError: the store did not let go of the parts; a later sweep will find them.
         """
         if self._ended:
             return
@@ -186,17 +195,19 @@ class Upload:
         if self._begun and not ids:
             # The answer that held the id was lost, or an exception came in between.
             ids = [
-                upload_id
-                for key, upload_id, _ in self.s3.unfinished(self.key, patience=QUICK)
-                if key == self.key
+                upload.upload_id
+                for upload in unfinished(self.s3, calls.FIND_OWN, self.key, patience=QUICK)
+                if upload.key == self.key
             ]
         for upload_id in ids:
-            self.s3.abort(self.key, upload_id, doing, patience=QUICK)
+            abort(self.s3, calls.GIVE_UP, self.key, upload_id, doing, patience=QUICK)
         if self._finishing:
             # The store may have finished it although we never heard so.
-            stored = self.s3.head(self.key, patience=QUICK)
-            if stored is not None and stored != self._before and stored.bytes == self.bytes:
-                self.s3.delete(self.key, doing, patience=QUICK)
+            stored = self.s3.head(calls.SEE, self.key, patience=QUICK)
+            if stored is not None and stored.bytes == self.bytes:
+                if not self._new:
+                    raise CallFailed(calls.SEE, f"Failed to {doing}: whose it is cannot be told")
+                self.s3.delete(calls.TAKE_BACK, self.key, doing, patience=QUICK)
         self._ended = True
 
     @property
@@ -204,10 +215,17 @@ class Upload:
         return f"upload {self.key}"
 
     def _begin_finishing(self) -> None:
-        """From here on the object may appear, whatever we hear of it; so remember what lies there
-        now.
+        """From here on the object may appear, whatever we hear of it; so nothing may lie there now:
+        where names cannot be claimed, another server may have chosen the same.
         """
-        self._before = self.s3.head(self.key)
+        with may_fail(self.s3.refused):
+            if self.s3.head(calls.IS_TAKEN, self.key):
+                raise NameTaken(
+                    calls.COMPLETE,
+                    f"Failed to {self._doing}: somebody else has written an object of that name",
+                    "Try again",
+                )
+            self._new = True
         self._finishing = True
 
     def _acquire(self) -> bytearray:
@@ -240,14 +258,14 @@ class Upload:
         """Hand the filled buffer to a thread, as the next part."""
         if not self._upload_id:
             self._begun = True
-            answer = self.s3.call(
+            self._upload_id = self.s3.call(
+                calls.BEGIN,
                 self._doing,
                 lambda client: client.create_multipart_upload(
                     Bucket=self.s3.bucket, Key=self.key, ContentType="application/octet-stream"
-                ),
+                )["UploadId"],
                 stop=self._stop,
             )
-            self._upload_id = answer["UploadId"]
         self._failure.check()
         self._number += 1
         if self._number > self.max_parts:
@@ -283,7 +301,8 @@ class Upload:
                 digest = content_md5(body.md5())
                 # before it is sent: what the store gives back is held against what was made here
                 self._parts[number] = Part(length, body.sha256())
-                answer = self.s3.call(
+                self._etags[number] = self.s3.call(
+                    calls.SEND,
                     f"upload part {number} of {self.key}",
                     lambda client: client.upload_part(
                         Bucket=self.s3.bucket,
@@ -292,10 +311,9 @@ class Upload:
                         PartNumber=number,
                         Body=body.from_start(),
                         ContentMD5=digest,
-                    ),
+                    )["ETag"],
                     stop=self._stop,
                 )
-                self._etags[number] = answer["ETag"]
         finally:
             with self._changed:
                 self._in_flight -= 1
@@ -308,6 +326,7 @@ class Upload:
         ]
         try:
             self.s3.call(
+                calls.COMPLETE,
                 self._doing,
                 lambda client: client.complete_multipart_upload(
                     Bucket=self.s3.bucket,
@@ -319,13 +338,13 @@ class Upload:
         except StoreError:
             # The answer to a first, successful attempt may have been lost; then the object is
             # there.
-            stored = self.s3.head(self.key)
-            if stored is None or stored == self._before or stored.bytes != self.bytes:
+            stored = self.s3.head(calls.SEE, self.key) if self._new else None
+            if stored is None or stored.bytes != self.bytes:
                 raise
 
     def _look(self) -> StoredObject:
         for attempt in range(5):
-            stored = self.s3.head(self.key)
+            stored = self.s3.head(calls.SEE, self.key)
             if stored is not None:
                 break
             time.sleep(attempt)
@@ -335,7 +354,7 @@ class Upload:
                 "Try again; if it lasts, ask the provider",
             )
         if stored.bytes != self.bytes:
-            self.s3.delete(self.key, self._doing)
+            self.s3.delete(calls.DISCARD, self.key, self._doing)
             raise StoreError(
                 f"Failed to {self._doing}: {self.bytes} bytes were sent, "
                 f"the store shows {stored.bytes}",

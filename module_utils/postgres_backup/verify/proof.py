@@ -13,6 +13,7 @@ from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError, StoreError
 from ..findings import Finding, finding
 from ..job import Job
+from ..s3 import calls
 from ..settings import S3_MAX_PARTS
 from ..stream.inspector import Inspector, Report
 from ..stream.other_tools import HINTS, rows_alone
@@ -118,12 +119,12 @@ def note(
         sha256 = hashlib.sha256(data).hexdigest()
         key = backup.layout.manifest(backup.name)
         if vouch:
-            findings += signed.put(job.store, key, data)
+            findings += signed.put(job.store, calls.PROOF, key, data)
             if not findings:
                 findings += remembered.note(job.settings, job.database, key, sha256)
         else:
             job.store.delete([key + signed.SUFFIX])
-            job.store.put(key, data, "application/json")
+            job.store.put(calls.PROOF, key, data, "application/json")
     at = utc_now()
     return findings + proofs.write(
         job.store, backup.layout, backup.name, described, sha256, kind, at

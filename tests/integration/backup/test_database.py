@@ -528,11 +528,11 @@ def test_the_store_dies_in_the_middle(noise_config, postgres, s3_client, bucket,
     assert engine.programs_at_work(postgres) == []
 
 
-@pytest.mark.parametrize("target", ["manifests/", "globals/", "postgres-backup-", "uploadId="])
+@pytest.mark.parametrize("target", ["manifests/", "postgres-backup-", "uploadId="])
 def test_a_store_that_refuses_the_last_steps(
     noise, request, sample_config, s3, s3_client, bucket, target
 ):
-    """The object, its globals or its manifest cannot be written: none of the three is left."""
+    """The object or its manifest cannot be written: neither is left, nor the roles beside them."""
     config = request.getfixturevalue("noise_config") if target == "uploadId=" else sample_config
     with FaultProxy(s3.endpoint_url) as between:
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)

@@ -30,7 +30,7 @@ from postgres_backup.nightly.run import run_night
 from postgres_backup.restore.kit import restore_kit
 from postgres_backup.s3.store import Store
 from tests.integration import engine
-from tests.services.proxy import ShiftedClock
+from tests.services.proxy import FaultProxy, ShiftedClock
 from tests.services.signing import put_signed
 
 SECRET = "DB_PASSWORD=correct-horse-battery"
@@ -317,15 +317,29 @@ def test_kits_go_as_backups_do(keyed, s3, s3_client, bucket):
     old = [old_kit(s3_client, bucket, made, days) for days in (1, 2, 3, 8, 9, 10)]
     before = engine.keys(s3_client, bucket, "postgres-backup/kit/")
     with ShiftedClock(s3.endpoint_url, 60 * 60 * 24 * 30) as between:
-        with pytest.raises(PostgresBackupError, match="clock") as caught:
-            kit.create_kit(Job(dataclasses.replace(keyed, s3_endpoint_url=between.endpoint_url)))
-        assert [finding["code"] for finding in caught.value.findings] == ["CLOCK_DIFFERS"]
+        elsewhen = dataclasses.replace(keyed, s3_endpoint_url=between.endpoint_url)
+        saved = kit.create_kit(Job(elsewhen))
+        assert saved["deleted"] == []
+        told = {finding["code"] for finding in saved["findings"]}
+        assert told == {"KITS_NOT_PRUNED", "CLOCK_DIFFERS"}
     assert set(before) <= set(engine.keys(s3_client, bucket, "postgres-backup/kit/"))
     done = kit.create_kit(Job(keyed))
     assert {one["kit"] for one in done["deleted"]} == set(old[3:])
     left = engine.keys(s3_client, bucket, "postgres-backup/kit/")
     assert not [key for key in left if any(name.split(".")[0] in key for name in old[3:])]
     assert f"postgres-backup/kit/{old[0]}" in left
+
+
+def test_what_the_store_does_not_do_beside_a_kit_ends_none(keyed, s3, s3_client, bucket):
+    with FaultProxy(s3.endpoint_url) as between:
+        for method, contains in (("PUT", "/journal/"), ("GET", "kit%2F"), ("DELETE", "")):
+            between.plan("status", method, contains, times=99, status=403, code="AccessDenied")
+        settings = dataclasses.replace(keyed, s3_endpoint_url=between.endpoint_url)
+        made = kit.create_kit(Job(settings))
+    stored = s3_client.head_object(Bucket=bucket, Key=made["key"])
+    assert stored["ContentLength"] == made["bytes"]
+    told = {finding["code"] for finding in made["findings"]}
+    assert told == {"NAME_NOT_CLAIMED", "KITS_NOT_SEEN"}
 
 
 def test_two_servers_under_one_prefix_never_take_the_same_name(

@@ -13,6 +13,7 @@ from postgres_backup.health import status as status_room
 from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly.run import run_night
 from postgres_backup.nightly.watch import look_around
+from postgres_backup.s3 import calls
 from postgres_backup.s3.store import Store
 from tests.integration import engine
 from tests.services.proxy import FaultProxy
@@ -70,7 +71,7 @@ def test_a_night_with_a_kit(counted, database, tmp_path, s3_client, bucket):
     store = Store(settings)
     for day in range(1, 8):
         name = f"postgres-backup-kit-{format_time(ago(day + 0.001))}"
-        store.put(f"postgres-backup/kit/{name}.tar.gz", b"x")
+        store.put(calls.PROOF, f"postgres-backup/kit/{name}.tar.gz", b"x")
         facts = {
             "name": f"{name}.tar.gz",
             "server": {"name": "test-server"},

@@ -390,6 +390,15 @@ def test_a_store_that_refuses_because_of_the_clock_is_no_store_that_fails(crm, s
     assert crm.told[1:] == ["over: the clock is wrong"]
 
 
+def test_a_store_that_does_not_tell_the_time_is_no_store_that_fails(crm, s3):
+    with FaultProxy(s3.endpoint_url) as between:
+        crm.config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        untold = between.plan("no_date", times=1000)
+        crm.at(0, 55)
+        assert untold.done
+    assert crm.told == []
+
+
 def test_failed_restores_are_told_and_a_good_one_ends_it(crm, s3):
     with FaultProxy(s3.endpoint_url) as between:
         between.plan(

@@ -7,6 +7,7 @@ import pytest
 
 from postgres_backup.errors import StoreError
 from postgres_backup.s3 import bucket as bucket_room
+from postgres_backup.s3 import calls
 
 
 def test_a_bucket_is_made_once(anywhere):
@@ -21,7 +22,7 @@ def test_a_bucket_is_made_once(anywhere):
 
 def test_settings_of_the_bucket_are_tried_and_never_harm(anywhere):
     store = anywhere.store()
-    store.put("postgres-backup/one", b"x")
+    store.put(calls.PROOF, "postgres-backup/one", b"x")
     assert bucket_room.make_private(store.s3) in ("set", "unchanged", "unsupported")
     first = bucket_room.expire_unfinished_uploads(store.s3, 7)
     assert first in ("set", "unsupported")
@@ -63,7 +64,7 @@ def test_the_rules_of_others_stay(place):
 
 def test_a_bucket_that_anybody_may_read_is_not_private(place):
     store = place.store()
-    store.put("one", b"x")
+    store.put(calls.PROOF, "one", b"x")
     assert bucket_room.strangers_may(store.s3) == []
     policy = {
         "Version": "2012-10-17",

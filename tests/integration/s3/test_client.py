@@ -13,6 +13,7 @@ import pytest
 
 from postgres_backup.errors import StoreError
 from postgres_backup.s3 import bucket as bucket_room
+from postgres_backup.s3 import calls
 from tests.integration.s3.places import PART, Place, written
 
 
@@ -45,7 +46,7 @@ def test_every_body_goes_with_its_md5_and_nothing_optional(place):
             (request.method, request.url, {k.lower(): v for k, v in request.headers.items()})
         ),
     )
-    store.put("one", b"x")
+    store.put(calls.PROOF, "one", b"x")
     with store.upload("two", 100) as upload:
         written(upload, PART + 1)
         upload.complete()
@@ -91,7 +92,7 @@ def test_nothing_of_the_environment_gets_in(place, monkeypatch, tmp_path):
     for name, value in before.items():
         monkeypatch.setenv(name, value)
     store = place.store()
-    store.put("one", b"x")
+    store.put(calls.PROOF, "one", b"x")
     assert place.store().get("one") == b"x"
     assert {name: os.environ.get(name) for name in before} == before, (
         "and the environment is as it was"
@@ -103,7 +104,7 @@ def test_a_proxy_of_the_environment_is_used(place, monkeypatch):
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(StoreError, match="the proxy in front of") as caught:
-        place.store(patience=0).put("one", b"x")
+        place.store(patience=0).put(calls.PROOF, "one", b"x")
     assert "HTTPS_PROXY" in caught.value.hint
 
 
@@ -125,14 +126,14 @@ def test_buckets_as_host_names(place, monkeypatch):
     store.s3.client.meta.events.register(
         "before-send.s3", lambda request, **_: hosts.append(request.url.split("/")[2])
     )
-    store.put("one", b"virtual")
+    store.put(calls.PROOF, "one", b"virtual")
     assert place.content("one") == b"virtual"
     assert hosts[0].startswith(f"{place.bucket}.localhost")
 
 
 def test_a_small_object_damaged_on_the_way_is_sent_again(behind, proxy, place):
     damaged = proxy.plan("flip", "PUT", "/one", after=3, times=2)
-    behind.store().put("one", b"manifest")
+    behind.store().put(calls.PROOF, "one", b"manifest")
     assert damaged.done == 2
     assert place.content("one") == b"manifest"
 

@@ -14,6 +14,7 @@ import pytest
 
 from postgres_backup.errors import StoreError, UsageError
 from postgres_backup.s3 import bucket as bucket_room
+from postgres_backup.s3 import calls
 from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3.errors import Refused
 from tests.integration.s3.places import PART, one_sentence, place_at, written
@@ -162,11 +163,14 @@ def test_what_a_key_may_not_do_is_said(tmp_path_factory):
     with BriefSeaweedFS(tmp_path_factory.mktemp("keys"), "admin", secret, more_keys=only) as server:
         place = place_at(server, "one-bucket")
         place.client().create_bucket(Bucket="one-bucket")
-        place.store().put("one", b"x")
+        place.store().put(calls.PROOF, "one", b"x")
         reader, writer = place.store(s3_access_key="reader"), place.store(s3_access_key="writer")
         reader.check()
         assert reader.get("one") == b"x"
-        for forbidden in (lambda: reader.put("two", b"x"), lambda: reader.delete(["one"])):
+        for forbidden in (
+            lambda: reader.put(calls.PROOF, "two", b"x"),
+            lambda: reader.delete(["one"]),
+        ):
             with pytest.raises(Refused, match="does not allow it to this key") as caught:
                 forbidden()
             assert "backup_s3_access_key" in one_sentence(caught.value, secret)
@@ -175,6 +179,6 @@ def test_what_a_key_may_not_do_is_said(tmp_path_factory):
         assert place.keys() == ["one"]
         with pytest.raises(Refused, match="does not allow"):
             writer.check()
-        writer.put("two", b"x")
+        writer.put(calls.PROOF, "two", b"x")
         with pytest.raises(Refused, match="does not allow"):
             bucket_room.create(place.store(s3_access_key="reader", s3_bucket="another-bucket").s3)

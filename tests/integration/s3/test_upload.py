@@ -23,7 +23,7 @@ from postgres_backup.errors import StoreError
 from postgres_backup.s3 import client as s3_room
 from postgres_backup.s3 import errors
 from postgres_backup.s3.errors import Refused
-from postgres_backup.s3.upload import Part
+from postgres_backup.s3.upload import NameTaken, Part
 from tests.integration.s3.places import MIB, PART, bytes_of, place_at, written
 from tests.services.brief import BriefSeaweedFS
 from tests.waiting import wait_for
@@ -203,15 +203,6 @@ def test_the_completion_is_lost_and_the_store_has_forgotten_the_upload(behind, p
     assert hashlib.sha256(place.content("one")).hexdigest() == digest
 
 
-def test_an_older_object_of_the_same_size_is_not_taken_for_ours(behind, proxy, place):
-    place.client().put_object(Bucket=place.bucket, Key="one", Body=bytes(2 * PART))
-    proxy.plan("status", "POST", "uploadId", times=9, status=404, code="NoSuchUpload")
-    with pytest.raises(Refused, match="NoSuchUpload"), behind.store().upload("one", 100) as upload:  # noqa: PT012 - which of them raises is the store's affair
-        written(upload, 2 * PART)
-        upload.complete()
-    assert place.content("one") == bytes(2 * PART)
-
-
 def test_a_completion_that_never_happened_is_a_failure(behind, proxy, place):
     proxy.plan("status", "POST", "uploadId", times=9, status=404, code="NoSuchUpload")
     with pytest.raises(Refused, match="NoSuchUpload"), behind.store().upload("one", 100) as upload:  # noqa: PT012 - which of them raises is the store's affair
@@ -237,17 +228,10 @@ def test_an_interrupted_completion_leaves_no_object(place, size):
 
 
 @pytest.mark.parametrize("size", [10, 2 * PART])
-def test_an_interrupted_replacement_leaves_what_was_there(place, size):
+def test_an_object_that_is_there_is_never_replaced(place, size):
     old = bytes(size)
     place.client().put_object(Bucket=place.bucket, Key="one", Body=old)
-    store = place.store()
-
-    def interrupt(**_):
-        raise KeyboardInterrupt
-
-    for operation in ("CompleteMultipartUpload", "PutObject"):
-        store.s3.client.meta.events.register(f"before-send.s3.{operation}", interrupt)
-    with contextlib.suppress(KeyboardInterrupt), store.upload("one", 100) as upload:
+    with pytest.raises(NameTaken), place.store().upload("one", 100) as upload:  # noqa: PT012 - the end of it must raise nothing else
         written(upload, size)
         upload.complete()
     assert place.content("one") == old

@@ -9,11 +9,11 @@ import types
 import pytest
 
 from postgres_backup.errors import StoreError
-from postgres_backup.s3 import bucket
+from postgres_backup.s3 import bucket, calls
 from postgres_backup.s3.errors import Refused
 
 S3 = types.SimpleNamespace(bucket="backups")
-FORBIDDEN = Refused("not allowed", "", "AccessDenied", 403, {})
+FORBIDDEN = Refused(calls.ASK_PRIVATE, "not allowed", "", "AccessDenied", 403, {})
 
 
 @pytest.fixture
@@ -102,6 +102,6 @@ def test_a_bucket_that_strangers_may_read_fails_although_the_key_may_not_ask(sto
 
 
 def test_another_refusal_is_a_failure(store):
-    store.private = Refused("gone", "", "NoSuchBucket", 404, {})
+    store.private = Refused(calls.ASK_PRIVATE, "gone", "", "NoSuchBucket", 404, {})
     with pytest.raises(Refused, match="gone"):
         bucket.make_ready(S3, 3)

@@ -1,0 +1,168 @@
+"""Everything that is ever asked of the store, declared once: what for, by which request of S3, and
+what follows where the store does not do it. Pure.
+
+``S3.call`` takes nothing else, so that no call can be written whose failure nobody has thought of;
+the table in docs/reference.md is made of this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+
+class Part(enum.Enum):
+    """What a call is to a backup (or a kit)."""
+
+    #: it is the backup: without it there is none
+    BACKUP = "the backup"
+    #: it is done beside it: a store that does not do it costs a finding, never the backup
+    HOUSEKEEPING = "housekeeping"
+    #: somebody asked for it, and hears of it
+    ASKED = "an answer"
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One use of the store.
+
+    :param purpose: what for.
+    :param requests: the operations of S3 that it may take.
+    :param refused: what follows where the store does not do it.
+    :param finding: the code of the finding; housekeeping always has one.
+    """
+
+    purpose: str
+    requests: tuple[str, ...]
+    part: Part
+    refused: str
+    finding: str = ""
+
+
+def _backup(purpose: str, *requests: str) -> Call:
+    return Call(purpose, requests, Part.BACKUP, "there is no backup, and nothing of it is left")
+
+
+def _beside(purpose: str, request: str, code: str, refused: str) -> Call:
+    return Call(purpose, (request,), Part.HOUSEKEEPING, refused, code)
+
+
+def _asked(purpose: str, *requests: str, refused: str = "the command fails and says why") -> Call:
+    return Call(purpose, requests, Part.ASKED, refused)
+
+
+_LATER = "they stay, and the next backup tries again"
+_AGAIN = "the name is looked for once more before the object is made visible"
+
+REACH = Call(
+    "see that the bucket is there",
+    ("ListObjectsV2",),
+    Part.BACKUP,
+    "there is no backup; but a key that may only not list takes one",
+    "LISTING_REFUSED",
+)
+BEGIN = _backup("begin an object in parts", "CreateMultipartUpload")
+SEND = _backup("send a part", "UploadPart")
+COMPLETE = _backup("make the object of its parts", "CompleteMultipartUpload")
+PUT = _backup("write an object of one part", "PutObject")
+SEE = Call(
+    "see the object that was written, and its size",
+    ("HeadObject", "GetObject"),
+    Part.BACKUP,
+    "where only HEAD is refused, GET is asked; else there is no backup",
+    "HEAD_REFUSED",
+)
+DISCARD = _backup("delete an object that came out with another size", "DeleteObject")
+DESCRIBE = _backup("write the manifest", "PutObject")
+
+FIND_OLD = _beside(
+    "look for parts that earlier runs left",
+    "ListMultipartUploads",
+    "UPLOADS_NOT_SWEPT",
+    "they stay, and the next backup tries again; 404, 405 and 501 mean that there are none",
+)
+TELL_TIME = _beside(
+    "ask for the store's time, to tell their age", "ListObjectsV2", "UPLOADS_NOT_SWEPT", _LATER
+)
+SWEEP = _beside("remove such parts", "AbortMultipartUpload", "UPLOADS_NOT_SWEPT", _LATER)
+CLAIM = _beside("note that a name is being taken", "PutObject", "NAME_NOT_CLAIMED", _AGAIN)
+RIVALS = _beside("see who else takes it", "ListObjectsV2", "NAME_NOT_CLAIMED", _AGAIN)
+IS_TAKEN = Call(
+    "see whether a name is free, also just before an object is made visible",
+    ("HeadObject", "GetObject", "ListObjectsV2"),
+    Part.HOUSEKEEPING,
+    "the name is used",
+    "NAME_NOT_CLAIMED",
+)
+ROLES = _beside(
+    "save the server's roles", "PutObject", "GLOBALS_NOT_SAVED", "the backup is without them"
+)
+SIGN = _beside("write a signature", "PutObject", "NOT_SIGNED", "what it is of is unsigned")
+UNSIGN = _beside(
+    "remove the signature of what lay there before",
+    "DeleteObject",
+    "NOT_SIGNED",
+    "what is written is unsigned",
+)
+NOTE = _beside(
+    "write an event into the journal",
+    "PutObject",
+    "JOURNAL_NOT_WRITTEN",
+    "the bucket does not tell of it",
+)
+GIVE_UP = _beside(
+    "remove the parts of a backup that failed",
+    "AbortMultipartUpload",
+    "UPLOAD_NOT_ABORTED",
+    "the next backup does it, after a day",
+)
+FIND_OWN = _beside(
+    "look for the parts of one whose beginning was not answered",
+    "ListMultipartUploads",
+    "UPLOAD_NOT_ABORTED",
+    "the next backup does it, after a day",
+)
+TAKE_BACK = _beside(
+    "delete what a failed backup has written",
+    "DeleteObject",
+    "LEFT_BEHIND",
+    "it stays and is named",
+)
+OTHER_KITS = _beside(
+    "look at the kits that are there",
+    "ListObjectsV2",
+    "KITS_NOT_SEEN",
+    "the new one is compared with none, and no old one is deleted",
+)
+PRUNE_KITS = _beside(
+    "delete kits that are past their time", "DeleteObject", "KITS_NOT_PRUNED", "they stay"
+)
+
+_LOOK_BACK = "the command fails and says why; at the end of a backup: `TREND_NOT_KNOWN`"
+LIST = _asked("list backups, manifests, events", "ListObjectsV2", refused=_LOOK_BACK)
+READ = _asked("read an object", "GetObject", refused=_LOOK_BACK)
+LOOK = _asked("look at an object", "HeadObject", "GetObject")
+DELETE = _asked("prune, adopt, forget", "DeleteObject")
+CLOCK = _asked(
+    "compare the clocks, before a prune and at each watch",
+    "ListObjectsV2",
+    refused="nothing is pruned",
+)
+PROOF = _asked("write a proof, or what a person says of a backup", "PutObject")
+PAGE = _asked("publish the page", "PutObject")
+_SETUP = "setup fails and says why; what the store does not know, or not allow, is a finding"
+CREATE = _asked("create the bucket", "CreateBucket", refused=_SETUP)
+ASK_PRIVATE = _asked("see that it is private", "GetPublicAccessBlock", refused=_SETUP)
+MAKE_PRIVATE = _asked("make it private", "PutPublicAccessBlock", refused=_SETUP)
+AS_STRANGER = _asked(
+    "try without a key, as a stranger would", "ListObjectsV2", "HeadObject", refused=_SETUP
+)
+ASK_EXPIRY = _asked(
+    "see that unfinished uploads expire", "GetBucketLifecycleConfiguration", refused=_SETUP
+)
+MAKE_EXPIRE = _asked(
+    "let unfinished uploads expire", "PutBucketLifecycleConfiguration", refused=_SETUP
+)
+
+#: name -> call, of all
+CALLS = {name: call for name, call in list(globals().items()) if isinstance(call, Call)}
