@@ -218,6 +218,8 @@ class Lab:
         try:
             server.create(image, timezone)
             server.boot()
+            # so that our sitecustomize is compiled now, and not under the eyes of a test
+            server.ssh("python3 -c pass")
         except BaseException:
             server.down()
             raise
