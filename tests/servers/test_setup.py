@@ -277,12 +277,21 @@ def test_the_first_look_comes_when_there_is_a_backup(day, first_setup):
     assert len(day.told) == len(day.sites)  # the test of the alarms
 
 
+def _last_looks(day: Day) -> list[str]:
+    """When each server has looked around last."""
+    stat = ("stat", "-c", "%y", "/var/lib/postgres-backup/last-look.json")
+    return [site.server.inside(*stat).stdout for site in day.sites]
+
+
 def test_a_second_run_changes_nothing(day, first_setup):
-    before = [_state(site.server) for site in day.sites]
-    play = day.run("--diff")
-    assert {name: counts["changed"] for name, counts in play.recap.items()} == {
-        site.server.name: 0 for site in day.sites
-    }, play.output
+    looked: list[str] = []
+    # again where a look of its own came meanwhile: one is due five minutes after a boot
+    while looked != (looked := _last_looks(day)):
+        before = [_state(site.server) for site in day.sites]
+        play = day.run("--diff")
+        assert {name: counts["changed"] for name, counts in play.recap.items()} == {
+            site.server.name: 0 for site in day.sites
+        }, play.output
     for site, earlier in zip(day.sites, before, strict=True):
         assert sorted(set(_state(site.server)) ^ set(earlier)) == []
 

@@ -41,5 +41,5 @@ class Listed:
     def head(self, key: str) -> None:
         return None
 
-    def check(self) -> None:
+    def check(self, may_list: bool = True) -> None:
         """It answers."""

@@ -28,12 +28,14 @@ def note(settings: Settings, database: str, findings: Sequence[Finding]) -> list
     :return: findings: what could not be noted or told.
     """
     refused = {one["code"]: one["message"] for one in findings if one["code"] in CODES}
+    times: dict[str, int] = {}
     try:
-        with state.changing(settings, _STATE) as kept:
-            before = kept.get(database)
-            earlier = before if isinstance(before, dict) else {}
-            times = {code: _number(earlier.get(code)) + 1 for code in refused}
-            kept[database] = times
+        if refused or state.read(settings, _STATE).get(database):  # else there is nothing to keep
+            with state.changing(settings, _STATE) as kept:
+                before = kept.get(database)
+                earlier = before if isinstance(before, dict) else {}
+                times = {code: _number(earlier.get(code)) + 1 for code in refused}
+                kept[database] = times
     except UsageError as error:
         return [finding("STATE_NOT_WRITTEN", error.message)]
     lasting = [code for code in times if times[code] >= LASTING]
