@@ -183,9 +183,6 @@ class _Run:
             job.store, self.layout, place.name.taken_at, "backup", event
         )
         result["findings"] += job.store.take_refused()
-        for told in result["findings"]:
-            if told["code"] in housekeeping.CODES:  # at night nobody reads the result
-                job.progress.step(f"{job.database}: {told['code']}: {told['message']}")
         job.progress.step(lines(result)[0])
         return result
 

@@ -16,7 +16,17 @@ from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, in_words
 from ..findings import Finding, finding
-from ..health import alarms, metrics, outcome, ping, rows_gone, status, trend, verdict
+from ..health import (
+    alarms,
+    housekeeping,
+    metrics,
+    outcome,
+    ping,
+    rows_gone,
+    status,
+    trend,
+    verdict,
+)
 from ..health.alarm_kinds import Alarm, key
 from ..job import Job
 from ..machine import lock, state
@@ -123,7 +133,11 @@ def _back_up_and_prune(job: Job) -> tuple[NightOfDatabase, list[int], list[Findi
     step = "backup"
     try:
         # what the night looks back at once it looks for itself
-        done["backup"] = create_backup(job, look_back=False)
+        done["backup"] = taken = create_backup(job, look_back=False)
+        for found in taken["findings"]:
+            if found["code"] in housekeeping.CODES:  # nobody reads the result of a night
+                told = f"{job.database}: {found['code']}: {found['message']}"
+                job.progress.step(job.settings.hide(told))
         if job.settings.prune_nightly:
             step = "prune"
             done["deleted"] = prune_backups(job)["deleted"]

@@ -37,7 +37,11 @@ from .errors import CONNECT_TIMEOUT, FAILURES, READ_TIMEOUT, Refused, Stopped, e
 if TYPE_CHECKING:
     from boto3.session import Session
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import (
+        GetObjectOutputTypeDef,
+        HeadObjectOutputTypeDef,
+        ObjectTypeDef,
+    )
 
 _Answer = TypeVar("_Answer")
 
@@ -80,6 +84,16 @@ class StoredObject:
     bytes: int
     modified: datetime
     etag: str = ""
+
+
+def stored_object(
+    key: str,
+    size: int,
+    told: HeadObjectOutputTypeDef | GetObjectOutputTypeDef | ObjectTypeDef,
+) -> StoredObject:
+    """An object as an answer of S3 tells of it."""
+    modified = told["LastModified"].astimezone(timezone.utc)
+    return StoredObject(key, size, modified, told.get("ETag", "").strip('"'))
 
 
 class S3:
@@ -197,12 +211,7 @@ def _unread(key: str, answer: GetObjectOutputTypeDef) -> StoredObject:
 
 
 def _told(key: str, answer: HeadObjectOutputTypeDef | GetObjectOutputTypeDef) -> StoredObject:
-    return StoredObject(
-        key,
-        answer["ContentLength"],
-        answer["LastModified"].astimezone(timezone.utc),
-        answer.get("ETag", "").strip('"'),
-    )
+    return stored_object(key, answer["ContentLength"], answer)
 
 
 def anonymous(settings: Settings) -> S3Client:

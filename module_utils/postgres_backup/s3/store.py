@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timezone
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import BadBackupError, PostgresBackupError, StoreError
@@ -12,7 +11,7 @@ from ..findings import Finding, finding
 from ..settings import Settings
 from . import bucket, calls, clock_skew
 from .calls import Call
-from .client import PATIENCE, S3, StoredObject, content_md5, md5
+from .client import PATIENCE, S3, StoredObject, content_md5, md5, stored_object
 from .download import Download
 from .errors import CallFailed, Refused
 from .unfinished import sweep
@@ -245,12 +244,6 @@ class Store:
 def _read(answer: ListObjectsV2OutputTypeDef) -> tuple[Sequence[StoredObject], bool, str]:
     """The objects of a page, whether there are more, and where."""
     found = [
-        StoredObject(
-            entry["Key"],
-            entry["Size"],
-            entry["LastModified"].astimezone(timezone.utc),
-            entry.get("ETag", "").strip('"'),
-        )
-        for entry in answer.get("Contents", [])
+        stored_object(entry["Key"], entry["Size"], entry) for entry in answer.get("Contents", [])
     ]
     return found, answer.get("IsTruncated", False), answer.get("NextContinuationToken", "")

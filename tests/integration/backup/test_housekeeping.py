@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from postgres_backup.backup import database as room
@@ -50,9 +48,7 @@ def crm(new_database, new_config, s3, bucket):
 def require_complete(client, bucket, taken) -> None:
     """The backup's object and manifest are there, and agree."""
     stored = client.head_object(Bucket=bucket, Key=taken["key"])
-    folder, _, name = taken["key"].rpartition("/")
-    key = f"{folder}/manifests/{name.split('.')[0]}.json"
-    manifest = json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+    manifest = engine.manifest_of(client, bucket, taken)
     assert stored["ContentLength"] == manifest["bytes"] == taken["bytes"]
     assert manifest["sha256"] == taken["sha256"]
 
