@@ -19,15 +19,26 @@ class PostgresBackupError(Exception):
     :param message: one sentence: ``Failed to <verb> <name>: <cause>``. Never holds a secret.
     :param hint: what to do next, in one or two sentences or as a command to type; may be empty.
     :param findings: machine-readable findings.
+    :param passes: whether the cause may pass with time, so that the same may go well a little
+        later; where it is not said, as the class says.
     """
 
     exit_status = 1
+    passes: bool = False
 
-    def __init__(self, message: str, hint: str = "", findings: Sequence[Finding] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        findings: Sequence[Finding] = (),
+        passes: bool | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.findings: list[Finding] = list(findings)
+        if passes is not None:
+            self.passes = passes
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
@@ -43,6 +54,7 @@ class LockedError(PostgresBackupError):
     """Another run holds the lock of this server and database (exit status 3)."""
 
     exit_status = 3
+    passes = True
 
 
 class BadBackupError(PostgresBackupError):
@@ -64,6 +76,14 @@ class DatabaseError(PostgresBackupError):
 class PoolerError(DatabaseError):
     """It is a pooler that answers instead of PostgreSQL: wrong settings; nothing was touched (exit
     status 2).
+    """
+
+    exit_status = 2
+
+
+class StandbyError(DatabaseError):
+    """The server is a standby, on which nothing can be made; nothing was touched (exit status
+    2).
     """
 
     exit_status = 2

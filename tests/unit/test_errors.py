@@ -14,6 +14,7 @@ from postgres_backup.findings import finding
         (errors.DatabaseError, 1),
         (errors.UsageError, 2),
         (errors.PoolerError, 2),
+        (errors.StandbyError, 2),
         (errors.LockedError, 3),
         (errors.BadBackupError, 4),
     ],
@@ -25,6 +26,13 @@ def test_each_kind_has_its_exit_status(kind, status):
 def test_a_hint_stands_on_the_next_line():
     assert str(errors.UsageError("It failed", "Try again")) == "It failed\nTry again"
     assert str(errors.UsageError("It failed")) == "It failed"
+
+
+def test_whether_a_cause_may_pass_is_said_with_the_error_or_by_its_class():
+    assert not errors.StoreError("It failed").passes
+    assert errors.StoreError("It failed", passes=True).passes
+    assert errors.LockedError("It failed").passes
+    assert not errors.LockedError("It failed", passes=False).passes
 
 
 @pytest.mark.parametrize(

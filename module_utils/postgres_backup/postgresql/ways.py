@@ -40,7 +40,7 @@ class AnewError(DatabaseError):
     """
 
     def __init__(self, error: DatabaseError, way: Way) -> None:
-        super().__init__(error.message, error.hint, error.findings)
+        super().__init__(error.message, error.hint, error.findings, error.passes)
         self.way = way
 
 
