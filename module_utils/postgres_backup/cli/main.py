@@ -8,11 +8,12 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import PostgresBackupError
-from ..machine import config_file, signals, state
+from ..machine import config_file, log_file, signals, state
 from ..machine.progress import LogProgress, Progress, TerminalProgress
+from ..settings import Settings
 from . import parser
 from .answers import Failure, failure_of, show, show_failure
 from .commands import COMMANDS, NOT_DUE, Answer, Call, worth_beginning
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(frame, _stopped(stop), as_json)
     except Exception as error:  # noqa: BLE001 - the last one to hear of it; never a traceback
         return _fail(frame, failure_of(error, frame.hide), as_json)
-    frame.tell_untold()
+    frame.tell_troubles(answer.result)
     frame.progress.close()
     show(answer.result, answer.lines, as_json)
     return answer.exit_status
@@ -45,6 +46,7 @@ class _Frame:
 
     def __init__(self) -> None:
         self.progress: Progress = LogProgress()
+        self.settings: Settings | None = None
         self.hide: Callable[[str], str] = str
 
     def perform(self, typed: Sequence[str]) -> Answer:
@@ -57,14 +59,20 @@ class _Frame:
         config = getattr(arguments, "config", config_file.DEFAULT_CONFIG)
         if not command.stays_root:
             become_owner(config)
+        if path := getattr(arguments, "log_file", ""):  # made by its owner, and never by root
+            self.progress.log_trouble = log_file.write_to(path)
+            if self.progress.log_trouble:
+                self.progress.step(self.progress.log_trouble)
         settings = config_file.load(config, bucket_only=command.bucket_only)
-        self.hide = settings.hide
+        self.settings, self.hide = settings, settings.hide
         return command.perform(Call(arguments, settings, self.progress))
 
-    def tell_untold(self) -> None:
-        """What the state could not do, and no result has told."""
-        for found in state.untold():
-            self.progress.step(self.hide(f"{found['code']}: {found['message']}"))
+    def tell_troubles(self, answer: Mapping[str, object]) -> None:
+        """What the state could not do, and the answer does not say."""
+        said = answer.get("findings", [])
+        for found in state.troubles(self.settings) if self.settings else []:
+            if not (isinstance(said, list) and found in said):
+                self.progress.step(self.hide(f"{found['code']}: {found['message']}"))
 
 
 def _forget_libpq() -> None:
@@ -94,7 +102,7 @@ def _stopped(stop: KeyboardInterrupt) -> Failure:
 
 
 def _fail(frame: _Frame, failure: Failure, as_json: bool) -> int:
-    frame.tell_untold()
+    frame.tell_troubles(failure)
     frame.progress.close()
     show_failure(failure, as_json)
     return failure["exit_status"]
