@@ -1,6 +1,6 @@
 # What can be typed here; `make` alone lists it. Each target first sets up what it needs in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test fuzz lint bench server server-clean
+.PHONY: help demo demo-clean test fuzz gameday lint bench server server-clean
 python := .venv/bin/python
 # one worker more than there are processors, see tests/parallel.py; one by one: ARGS="-n0"
 parallel := -n auto --dist loadgroup
@@ -24,6 +24,10 @@ test: ## all tests; those that boot servers need root. Some: make test ARGS="tes
 fuzz: ## the property tests, looking twenty times as long as in make test
 	@sh bootstrap.sh --dev
 	@$(python) -m pytest $(parallel) -m hypothesis --hypothesis-profile=long --timeout=3600 $(ARGS)
+
+gameday: ## faults on purpose, whole: what make test takes samples of (half an hour and more)
+	@sh bootstrap.sh --dev
+	@$(python) -m pytest $(parallel) -m gameday --timeout=3600 --durations=10 $(ARGS)
 
 lint: ## ruff, mypy, yamllint, ansible-lint (profile production), shell syntax
 	@sh bootstrap.sh --dev

@@ -72,7 +72,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.is_relative_to(ROOT / "tests/servers"):
             item.add_marker(pytest.mark.servers)
+    _leave_out_gameday(config, items)
     parallel.arrange(config, items, ROOT / "tests")
+
+
+def _leave_out_gameday(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes hours is run by its name only (``-m gameday``), whatever else is chosen."""
+    if "gameday" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("gameday")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

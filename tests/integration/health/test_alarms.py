@@ -17,7 +17,9 @@ from postgres_backup.clock import utc_now
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.health import alarms
 from postgres_backup.health.alarm_kinds import TITLES, Alarm, key
+from postgres_backup.machine import state
 from tests.conftest import missing
+from tests.damaged import CONTENTS, damage
 from tests.integration import engine
 from tests.services.receivers import HttpReceiver, MailReceiver
 
@@ -128,11 +130,39 @@ def test_what_was_not_looked_at_is_not_over(told, web):
     assert len(web.requests) == 1
 
 
-def test_a_database_that_is_no_longer_backed_up_has_no_alarms(told, web):
+def test_the_alarm_of_a_database_that_left_the_settings_ends_with_a_word(told, web):
     alarms.settle(told.settings, [FAILED], [alarm()])
     settings = told.change(DB_NAME="other")
-    alarms.settle(settings, [])
+    web.status = 500
+    assert alarms.settle(settings, [])
     assert alarms.open_alarms(settings) == []
+    web.status, before = 200, len(web.requests)
+    for _ in range(3):  # once, and by whoever looks next where it could not be delivered
+        assert alarms.settle(settings, []) == []
+    (request,) = web.requests[before:]
+    assert request.json["title"] == "test-server: no longer watched: the backup of crm failed"
+    assert "crm is no longer in the settings" in request.json["message"]
+    assert "backup_databases" in request.json["message"]
+
+
+def test_what_nobody_heard_of_leaves_the_settings_in_silence(told, web):
+    web.status = 500
+    alarms.settle(told.settings, [FAILED], [alarm()])
+    web.status, before = 200, len(web.requests)
+    settings = told.change(DB_NAME="other")
+    alarms.settle(settings, [])
+    assert (alarms.open_alarms(settings), web.requests[before:]) == ([], [])
+
+
+def test_a_database_that_came_back_is_told_of_anew(told, web):
+    alarms.settle(told.settings, [FAILED], [alarm()])
+    alarms.settle(told.change(DB_NAME="other"), [])
+    alarms.settle(told.change(DB_NAME="crm"), [FAILED], [alarm()])
+    assert heads(web) == [
+        "test-server: the backup of crm failed",
+        "test-server: no longer watched: the backup of crm failed",
+        "test-server: the backup of crm failed",
+    ]
 
 
 # --- several at once ---
@@ -244,10 +274,22 @@ def test_a_full_disk_is_remembered_all_the_same(told, web, tiny_disk):
 
 
 def test_a_state_that_cannot_be_written_is_said_and_the_message_goes_out(told, web):
-    os.makedirs(told.settings.state_dir)
-    Path(told.settings.state_dir, "alarms.json").mkdir()
+    Path(told.settings.state_dir).write_text("a file")
+    for number in (1, 2):
+        (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
+        assert finding["code"] == "STATE_NOT_WRITTEN"
+        assert len(web.requests) == number, "nobody remembers that it was told"
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_whatever_lies_in_its_place_the_message_goes_out_once(told, web, content):
+    damage(told.settings, "alarms.json", content)
+    assert alarms.open_alarms(told.settings) == []
+    assert [one["code"] for one in state.untold()] == ["STATE_DAMAGED"]
+    damage(told.settings, "alarms.json", content)
     (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
-    assert finding["code"] == "STATE_NOT_WRITTEN"
+    assert finding["code"] == "STATE_DAMAGED"
+    assert alarms.settle(told.settings, [FAILED], [alarm()]) == []
     assert len(web.requests) == 1
 
 
@@ -255,7 +297,8 @@ def test_a_state_that_a_power_loss_cut_is_begun_anew(told, web):
     alarms.settle(told.settings, [FAILED], [alarm()])
     path = Path(told.settings.state_dir, "alarms.json")
     path.write_bytes(path.read_bytes()[:100])
-    assert alarms.settle(told.settings, [FAILED], [alarm()]) == []
+    (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
+    assert finding["code"] == "STATE_DAMAGED"
     assert len(web.requests) == 2
 
 
