@@ -13,7 +13,7 @@ from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.prune import prune_backups
 from postgres_backup.catalog import journal
 from postgres_backup.catalog.backups import LATEST, Catalog
-from postgres_backup.catalog.history import LAST_RUN
+from postgres_backup.catalog.history import LAST_RUN, LastRun
 from postgres_backup.clock import utc_now
 from postgres_backup.health import alarms
 from postgres_backup.health.clocks import CODES
@@ -106,7 +106,17 @@ def test_a_run_that_is_still_to_come_was_none(config, database, old, monkeypatch
     now = datetime(2026, 1, 27, 0, 30, tzinfo=timezone.utc)
     seen = status(config.settings)
     seen["databases"][database.name]["last"] = None
-    state.write(config.settings, LAST_RUN, {"started_at": started})
+    run: LastRun = {
+        "changed": True,
+        "started_at": started,
+        "seconds": 1.0,
+        "databases": {},
+        "kit": None,
+        "kit_error": "",
+        "exit_status": 1,
+        "findings": [],
+    }
+    state.write(config.settings, LAST_RUN, run)
     monkeypatch.setattr(watch, "utc_now", lambda: now)
     assert (watch._missed(config.settings, seen) is not None) is missed
 
