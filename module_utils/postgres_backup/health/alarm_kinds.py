@@ -135,6 +135,8 @@ class KeptAlarm(_Kept, total=False):
     """An alarm as the state keeps it."""
 
     ended: str
+    #: its database has left the settings; whether the trouble is over, nobody knows
+    unwatched: bool
 
 
 def key(code: str, database: str = "") -> str:
@@ -162,8 +164,19 @@ def message(
     :param good: the newest good backup of each database, as far as one is known.
     """
     what = TITLES[alarm["code"]].format(database=alarm["database"])
-    over = "ended" in alarm
+    over, unwatched = "ended" in alarm, alarm.get("unwatched", False)
     lines = [f"Server: {settings.server_name}"]
+    if unwatched:
+        lines.append(
+            f"{alarm['database']} is no longer in the settings of this server: nobody backs it up, "
+            f"and nobody looks. The trouble began {alarm['since']}: {alarm['message']}"
+        )
+        lines.append(
+            "What to do: nothing, if that is meant; else put it back into backup_databases, and "
+            "run setup.yml"
+        )
+        headline = f"{settings.server_name}: no longer watched: {what}"
+        return settings.hide(headline), settings.hide("\n".join(lines))
     if over:
         lines.append(f"Over since {alarm['ended']}; it began {alarm['since']}: {alarm['message']}")
     else:

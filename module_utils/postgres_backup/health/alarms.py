@@ -116,7 +116,8 @@ def _remember(
             over.append(ended)
     for name, kept in list(open_.items()):
         if kept["database"] and kept["database"] not in settings.databases:
-            del open_[name]  # it is no longer backed up here
+            # nobody looks at it any more: whoever waits for its end must not wait for ever
+            over.append({**open_.pop(name), "ended": now, "unwatched": True})
 
 
 def _tell(settings: Settings, memory: _Memory) -> list[Finding]:

@@ -74,6 +74,8 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
         raise DatabaseError(
             f"Failed to work in the database {database!r}: {first_line(error)}",
             refusals.NO_ROOM_FOR_LOCKS if full else "",
+            # a connection that broke off, a server that goes down, a disk or a memory that is full
+            passes=isinstance(error, psycopg.OperationalError) and not full,
         ) from error
     finally:
         connection.close()
@@ -145,7 +147,8 @@ def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.C
             yield connection
         except psycopg.Error as error:
             raise DatabaseError(
-                f"Failed to work on the database {database!r}: {first_line(error)}"
+                f"Failed to work on the database {database!r}: {first_line(error)}",
+                passes=isinstance(error, psycopg.OperationalError),
             ) from error
         finally:
             connection.close()

@@ -203,6 +203,7 @@ def _check(process: Process, user: str) -> None:
         error.message += f" ({detail})" if detail else ""
         hint = next((hint for known, hint in _HINTS.items() if known in said), "")
         error.hint = hint.replace("<user>", user)
+        error.passes = error.passes or any(word in said for word in _PASSES)
         if _VANISHED.search(said) and not error.hint:
             raise VanishedError(error.message) from None
         raise
@@ -213,6 +214,26 @@ def _check(process: Process, user: str) -> None:
 _VANISHED = re.compile(
     r"ERROR:  (?:(?:relation|schema|function|type|sequence) .* does not exist"
     r"|could not open relation with OID \d+|cache lookup failed for )"
+)
+#: what the server says of a cause that may pass: it restarts, somebody holds a lock, a standby
+#: must go on with what its primary did
+_PASSES = (
+    "server closed the connection",
+    "terminating connection",
+    "Connection refused",
+    "no response",
+    "could not receive data from server",
+    "SSL SYSCALL error",
+    "SSL connection has been closed",
+    "the database system is ",
+    "canceling statement due to statement timeout",
+    "canceling statement due to lock timeout",
+    "canceling statement due to user request",
+    "conflict with recovery",
+    "deadlock detected",
+    "too many clients already",
+    "remaining connection slots are reserved",
+    "out of memory",
 )
 _HINTS = {
     "max_locks_per_transaction": (

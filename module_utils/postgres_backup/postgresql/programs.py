@@ -256,6 +256,7 @@ class Process:
                 f"{self.name} failed ({ended})"
                 + (f": {first_error.strip()}" if first_error else ""),
                 "",
+                passes=status < 0,  # somebody stopped it, or the memory ran out
             )
 
     def end(self) -> None:

@@ -44,8 +44,8 @@ class CallFailed(StoreError):
     :ivar call: what it was.
     """
 
-    def __init__(self, call: Call, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
+    def __init__(self, call: Call, message: str, hint: str = "", passes: bool = False) -> None:
+        super().__init__(message, hint, passes=passes)
         self.call = call
 
 
@@ -58,9 +58,16 @@ class Refused(CallFailed):
     """
 
     def __init__(
-        self, call: Call, message: str, hint: str, code: str, status: int, headers: dict[str, str]
+        self,
+        call: Call,
+        message: str,
+        hint: str,
+        code: str,
+        status: int,
+        headers: dict[str, str],
+        passes: bool = False,
     ) -> None:
-        super().__init__(call, message, hint)
+        super().__init__(call, message, hint, passes)
         self.code, self.status, self.headers = code, status, headers
 
 
@@ -96,6 +103,8 @@ class may_fail:
 
 
 _CLOCK_CODES = ("RequestTimeTooSkewed", "RequestExpired")
+#: of a failing store's answers those that stay: not implemented, no room left
+_FOR_GOOD = (501, 507)
 
 
 def is_transient(error: Exception) -> bool:
@@ -109,6 +118,18 @@ def is_transient(error: Exception) -> bool:
     return isinstance(
         error, (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
     )
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same call may succeed in an hour: besides what :func:`is_transient` knows, a
+    failing gateway of any number, and a clock that is set right meanwhile. Not a store that is
+    full or lacks the call.
+    """
+    if isinstance(error, botocore.exceptions.ClientError):
+        status = _status(error)
+        failing = status >= 500 and status not in _FOR_GOOD
+        return failing or is_transient(error) or _code(error) in _CLOCK_CODES
+    return is_transient(error)
 
 
 def _code(error: botocore.exceptions.ClientError) -> str:
@@ -137,12 +158,13 @@ def explain(error: Exception, call: Call, doing: str, settings: Settings) -> Cal
             _code(error),
             _status(error),
             _headers(error),
+            may_pass(error),
         )
         if _code(error) in _CLOCK_CODES:
             refused.findings.append(finding("CLOCK_DIFFERS", cause))
         return refused
     cause, hint = _unreachable(error, settings)
-    return CallFailed(call, f"Failed to {doing}: {cause}", hint)
+    return CallFailed(call, f"Failed to {doing}: {cause}", hint, may_pass(error))
 
 
 def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tuple[str, str]:

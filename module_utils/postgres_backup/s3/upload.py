@@ -352,6 +352,7 @@ class Upload:
             raise StoreError(
                 f"Failed to {self._doing}: the store took it, and does not show it",
                 "Try again; if it lasts, ask the provider",
+                passes=True,
             )
         if stored.bytes != self.bytes:
             self.s3.delete(calls.DISCARD, self.key, self._doing)
@@ -359,5 +360,6 @@ class Upload:
                 f"Failed to {self._doing}: {self.bytes} bytes were sent, "
                 f"the store shows {stored.bytes}",
                 "Try again; if it lasts, ask the provider",
+                passes=True,
             )
         return stored

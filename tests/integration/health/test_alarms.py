@@ -128,11 +128,39 @@ def test_what_was_not_looked_at_is_not_over(told, web):
     assert len(web.requests) == 1
 
 
-def test_a_database_that_is_no_longer_backed_up_has_no_alarms(told, web):
+def test_the_alarm_of_a_database_that_left_the_settings_ends_with_a_word(told, web):
     alarms.settle(told.settings, [FAILED], [alarm()])
     settings = told.change(DB_NAME="other")
-    alarms.settle(settings, [])
+    web.status = 500
+    assert alarms.settle(settings, [])
     assert alarms.open_alarms(settings) == []
+    web.status, before = 200, len(web.requests)
+    for _ in range(3):  # once, and by whoever looks next where it could not be delivered
+        assert alarms.settle(settings, []) == []
+    (request,) = web.requests[before:]
+    assert request.json["title"] == "test-server: no longer watched: the backup of crm failed"
+    assert "crm is no longer in the settings" in request.json["message"]
+    assert "backup_databases" in request.json["message"]
+
+
+def test_what_nobody_heard_of_leaves_the_settings_in_silence(told, web):
+    web.status = 500
+    alarms.settle(told.settings, [FAILED], [alarm()])
+    web.status, before = 200, len(web.requests)
+    settings = told.change(DB_NAME="other")
+    alarms.settle(settings, [])
+    assert (alarms.open_alarms(settings), web.requests[before:]) == ([], [])
+
+
+def test_a_database_that_came_back_is_told_of_anew(told, web):
+    alarms.settle(told.settings, [FAILED], [alarm()])
+    alarms.settle(told.change(DB_NAME="other"), [])
+    alarms.settle(told.change(DB_NAME="crm"), [FAILED], [alarm()])
+    assert heads(web) == [
+        "test-server: the backup of crm failed",
+        "test-server: no longer watched: the backup of crm failed",
+        "test-server: the backup of crm failed",
+    ]
 
 
 # --- several at once ---
