@@ -539,8 +539,8 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "noted for it."
         ),
         ("TREND_NOT_KNOWN",): (
-            "The store no longer answered after the backup, so its size and rows were not held "
-            "against the others."
+            "The store no longer answered after the backup, or a signal came, so its size and rows "
+            "were not held against the others."
         ),
         ("METRICS_NOT_WRITTEN",): (
             "The same for the numbers for Prometheus. Does the folder of "

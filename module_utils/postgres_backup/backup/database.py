@@ -24,7 +24,7 @@ from ..errors import DatabaseError, PostgresBackupError
 from ..findings import Finding, each_once, finding
 from ..health import clocks, housekeeping, outcome
 from ..job import Job
-from ..machine import identity, lock, state
+from ..machine import identity, lock, signals, state
 from ..postgresql import programs
 from ..postgresql.connection import connect, connect_maintenance, value
 from ..postgresql.facts import (
@@ -155,6 +155,7 @@ class _Run:
             place, taken = self._take_under_a_name(tables, schema_only, written)
             described = manifest_of(job, taken, time.monotonic() - began)
             unsigned = self._describe(place, manifest.dump(described))
+            signals.defer()  # it is there: nothing that comes now takes it back
         except BaseException as error:
             self._take_back(error, written)
             raise
@@ -364,7 +365,7 @@ class _Run:
         for key in keys:
             with may_fail(store.refused):
                 store.delete([key], calls.TAKE_BACK)
-        if isinstance(error, PostgresBackupError):
+        if isinstance(error, (PostgresBackupError, signals.Interrupted)):
             error.findings += self.job.store.take_refused() + store.refused
 
     def _dump_globals(self) -> bytes:

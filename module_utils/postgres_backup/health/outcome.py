@@ -14,7 +14,7 @@ from ..catalog.backups import layout_for
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, in_words, reason
 from ..findings import Finding
-from ..machine import counters, state
+from ..machine import counters, signals, state
 from ..s3.store import HASTY, Store
 from ..settings import Settings
 from ..shapes.kinds import Moment
@@ -22,7 +22,7 @@ from . import alarms
 from .alarm_kinds import Alarm, GoodBackup, key
 
 #: causes that several alarms may share, so that one message is enough
-_SHARED = ("store", "clock")
+_SHARED = ("store", "clock", "stopped")
 #: alarms that the success of some work ends
 _ENDED_BY = {
     "backup": ("BACKUP_FAILED", "BACKUP_STALE", "BACKUP_BAD"),
@@ -66,6 +66,7 @@ def noted(
     """Note how the ``with`` block ends: a failure is told, a success ends the alarm that an earlier
     failure raised.
 
+    A signal that comes before its end is such a failure; one that comes later changes nothing.
     Wrong usage and a lock that another run holds are answers to whoever asked, and nothing failed.
 
     :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
@@ -77,7 +78,15 @@ def noted(
     """
     note = Note()
     try:
+        signals.heed()
         yield note
+        signals.defer()
+    except KeyboardInterrupt as stop:
+        if not check:
+            told = failed(settings, what, database, signals.stopped(stop), facts, alarm)
+            if isinstance(stop, signals.Interrupted):
+                stop.findings += told
+        raise
     except (UsageError, LockedError):
         raise
     except Exception as any_error:
