@@ -14,7 +14,7 @@ from ..catalog.backups import layout_for
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, in_words, reason
 from ..findings import Finding
-from ..machine import counters, state
+from ..machine import counters, signals, state
 from ..s3.store import HASTY, Store
 from ..settings import Settings
 from ..shapes.kinds import Moment
@@ -22,7 +22,7 @@ from . import alarms
 from .alarm_kinds import Alarm, GoodBackup, key
 
 #: causes that several alarms may share, so that one message is enough
-_SHARED = ("store", "clock")
+_SHARED = ("store", "clock", "stopped")
 #: alarms that the success of some work ends
 _ENDED_BY = {
     "backup": ("BACKUP_FAILED", "BACKUP_STALE", "BACKUP_BAD"),
@@ -30,6 +30,8 @@ _ENDED_BY = {
     "prune": ("PRUNE_FAILED",),
     "kit": ("KIT_FAILED",),
 }
+#: and those that a new good backup ends
+_ENDED_BY_A_GOOD_ONE = ("BACKUP_FROM_THE_FUTURE",)
 
 
 class LastRestore(TypedDict):
@@ -64,6 +66,7 @@ def noted(
     """Note how the ``with`` block ends: a failure is told, a success ends the alarm that an earlier
     failure raised.
 
+    A signal that comes before its end is such a failure; one that comes later changes nothing.
     Wrong usage and a lock that another run holds are answers to whoever asked, and nothing failed.
 
     :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
@@ -75,7 +78,15 @@ def noted(
     """
     note = Note()
     try:
+        signals.heed()
         yield note
+        signals.defer()
+    except KeyboardInterrupt as stop:
+        if not check:
+            told = failed(settings, what, database, signals.stopped(stop), facts, alarm)
+            if isinstance(stop, signals.Interrupted):
+                stop.findings += told
+        raise
     except (UsageError, LockedError):
         raise
     except Exception as any_error:
@@ -84,9 +95,10 @@ def noted(
             error.findings += failed(settings, what, database, error, facts, alarm)
         raise
     if ends and alarm and not check:
+        ended = _ENDED_BY[what] + (_ENDED_BY_A_GOOD_ONE if note.good else ())
         alarms.settle(
             settings,
-            [key(code, database) for code in _ENDED_BY[what]],
+            [key(code, database) for code in ended],
             good={database: note.good},
         )
 

@@ -15,10 +15,11 @@ from ..catalog.backups import Backup
 from ..catalog.history import LAST_RUN, LastRun
 from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
-from ..errors import LockedError, PostgresBackupError, UsageError, in_words
+from ..errors import LockedError, PostgresBackupError, StoppedError, UsageError, in_words
 from ..findings import Finding, each_once, finding
 from ..health import (
     alarms,
+    clocks,
     housekeeping,
     metrics,
     outcome,
@@ -30,14 +31,16 @@ from ..health import (
 )
 from ..health.alarm_kinds import Alarm, key
 from ..job import Job
-from ..machine import lock, state
+from ..machine import lock, signals, state
 from ..machine.progress import Progress, Recorder
 from ..settings import Settings
 from ..text import human_bytes, human_seconds
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 #: what a night tells beside them, without waiting for the watch
-_AT_ONCE = ("ROWS_GONE", "TWO_SERVERS")
+_AT_ONCE = ("ROWS_GONE", "TWO_SERVERS", "BACKUP_FROM_THE_FUTURE")
+#: findings of a backup that a night tells in its log
+_TOLD = housekeeping.CODES | clocks.CODES
 _SHORT = ("KIT_EMPTIED", "KIT_SHRUNK")
 #: the lock of the whole run; no database can have this name in the settings of a server that has
 #: one more
@@ -91,6 +94,7 @@ def is_running(settings: Settings) -> bool:
 
 def _run(settings: Settings, progress: Recorder, scheduled: bool) -> Night:
     began, started = time.monotonic(), utc_now()
+    signals.defer()  # it ends what is at work; that is told, and nothing else is begun
     findings = ping.send(settings, "start")
     databases: dict[str, NightOfDatabase] = {}
     failures = []
@@ -113,7 +117,7 @@ def _run(settings: Settings, progress: Recorder, scheduled: bool) -> Night:
         "findings": findings,
     }
     findings += state.write(settings, LAST_RUN, cast(LastRun, night))
-    findings += _look_back(settings, databases)
+    findings += _seen_back(settings, databases)
     if progress.log_trouble:
         findings.append(finding("LOG_NOT_WRITTEN", progress.log_trouble))
     night["findings"] = findings = each_once(findings + state.troubles(settings))
@@ -131,15 +135,32 @@ def _back_up_and_prune(job: Job) -> tuple[NightOfDatabase, list[int], list[Findi
     of that.
     """
     done: NightOfDatabase = {"backup": None, "deleted": [], "error": ""}
+    if signals.asked():
+        error = _not_begun()
+        done["error"] = f"backup: {error.message}"
+        told = outcome.failed(job.settings, "backup", job.database, error)
+        return done, [error.exit_status], told
+    try:
+        return _attempt(job, done)
+    except KeyboardInterrupt as stop:
+        step, error = "prune" if done["backup"] else "backup", signals.stopped(stop)
+        done["error"] = f"{step}: {error.message}"
+        _tell_failure(job, f"{job.database}: {step} failed", error)
+        return done, [error.exit_status], list(error.findings)
+    finally:
+        signals.defer()
+
+
+def _attempt(job: Job, done: NightOfDatabase) -> tuple[NightOfDatabase, list[int], list[Finding]]:
     step = "backup"
     try:
         # what the night looks back at once it looks for itself
         done["backup"] = taken = create_backup(job, look_back=False)
         for found in taken["findings"]:
-            if found["code"] in housekeeping.CODES:  # nobody reads the result of a night
+            if found["code"] in _TOLD:  # nobody reads the result of a night
                 told = f"{job.database}: {found['code']}: {found['message']}"
                 job.progress.step(job.settings.hide(told))
-        if job.settings.prune_nightly:
+        if job.settings.prune_nightly and not signals.asked():
             step = "prune"
             done["deleted"] = prune_backups(job)["deleted"]
     except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
@@ -154,9 +175,26 @@ def _back_up_and_prune(job: Job) -> tuple[NightOfDatabase, list[int], list[Findi
     return done, [], []
 
 
+def _not_begun() -> StoppedError:
+    return StoppedError(f"Not begun, for {signals.asked()} came")
+
+
 def _tell_failure(job: Job, what: str, error: PostgresBackupError) -> None:
     hint = f" ({error.hint})" if error.hint else ""
     job.progress.step(job.settings.hide(f"{what}: {error.message}{hint}"))
+
+
+def _seen_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:
+    """:func:`_look_back`, which a signal ends, and with it nothing else."""
+    if stopped := signals.asked():
+        return [finding("TREND_NOT_KNOWN", f"nobody looked, for {stopped} came")]
+    try:
+        signals.heed()
+        return _look_back(settings, databases)
+    except KeyboardInterrupt as stop:
+        return [finding("TREND_NOT_KNOWN", signals.stopped(stop).message)]
+    finally:
+        signals.defer()
 
 
 def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:
@@ -205,7 +243,7 @@ def _hold_against_the_others(
     told = {one.table for one in rows_gone.gone(settings.server_name, name, backups, utc_now())}
     unusual = trend.findings(
         newest.manifest,
-        [b.manifest for b in good if b.manifest and b.taken_at < newest.taken_at],
+        [b.manifest for b in good if b.manifest and b.dated_at < newest.dated_at],
         settings.size_drop_percent,
         settings.size_jump_percent,
         told,
@@ -218,9 +256,17 @@ def _save_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
     """:return: the kit's result, why it failed, and the exit status of that."""
     if not job.settings.paths:
         return None, "", []
+    if signals.asked():
+        late = _not_begun()
+        outcome.failed(job.settings, "kit", "", late)
+        return None, late.message, [late.exit_status]
     try:
         with outcome.noted(job.settings, "kit", ""):
             saved = create_kit(job)
+    except KeyboardInterrupt as stop:
+        ended = signals.stopped(stop)
+        _tell_failure(job, "kit: failed", ended)
+        return None, ended.message, [ended.exit_status]
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
         error = in_words(any_error)
         if isinstance(any_error, (UsageError, LockedError)):
