@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 
 from ..errors import LockedError, UsageError
 from ..settings import Settings
-from . import state
+from . import run_mark, state
 
 
 @contextmanager
@@ -53,7 +53,8 @@ def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
             },
         )
         try:
-            yield
+            with run_mark.of_lock(handle, settings.server_name, database):
+                yield
         finally:
             os.ftruncate(handle, 0)
     finally:
