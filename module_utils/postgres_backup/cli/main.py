@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from ..machine import config_file, signals
+from ..machine import config_file, signals, state
 from ..machine.progress import LogProgress, Progress, TerminalProgress
 from . import parser
 from .answers import failure_of, show, show_failure
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         answer, failure = None, failure_of(signals.stopped(stop), frame.hide)
     signals.deaf()
+    frame.tell_untold()
     frame.progress.close()
     if answer is None:
         show_failure(failure, as_json)
@@ -65,6 +66,11 @@ class _Frame:
         settings = config_file.load(config, bucket_only=command.bucket_only)
         self.hide = settings.hide
         return command.perform(Call(arguments, settings, self.progress))
+
+    def tell_untold(self) -> None:
+        """What the state could not do, and no result has told."""
+        for found in state.untold():
+            self.progress.step(self.hide(f"{found['code']}: {found['message']}"))
 
 
 def _forget_libpq() -> None:

@@ -8,6 +8,7 @@ so that a copied machine, whose settings are the same, has another one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -15,9 +16,13 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..settings import Settings
+
 #: how we are called where no lock is held
 PLAIN = "postgres-backup"
 _BOOT = "/proc/sys/kernel/random/boot_id"
+#: where abstract sockets have their names
+_NAMES = "/proc/self/ns/net"
 #: letters of server and database; with mark and number PostgreSQL keeps 63 of a name
 _WHOSE = 21
 #: from the outermost lock that is held to the innermost: (mark, number)
@@ -25,14 +30,18 @@ _held: list[tuple[str, str, str]] = []
 
 
 @contextmanager
-def of_lock(handle: int, server: str, database: str) -> Iterator[None]:
+def of_lock(handle: int | None, settings: Settings, database: str) -> Iterator[None]:
     """While the block runs, our sessions bear the mark of this lock.
 
-    :param handle: the lock's file, open.
+    :param handle: the lock's file, open; None: there is none, and a name of this machine's holds.
     """
-    found = os.fstat(handle)
-    told = "\0".join((_boot(), f"{found.st_dev}.{found.st_ino}", server, database))
-    mark = hashlib.sha256(told.encode()).hexdigest()[:16]
+    which = settings.state_dir if handle is None else ""
+    with contextlib.suppress(OSError):
+        found = os.stat(_NAMES) if handle is None else os.fstat(handle)
+        which += f"{found.st_dev}.{found.st_ino}"
+    server = settings.server_name
+    told = "\0".join((_boot(), which, server, database))
+    mark = hashlib.sha256(told.encode(errors="replace")).hexdigest()[:16]
     # other letters the server would replace, each major in its way
     whose = re.sub(r"[^ -~]", "?", f"{server}/{database}")[:_WHOSE]
     one = (whose, mark, secrets.token_hex(4))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import datetime, timedelta, timezone
+from typing import TypedDict
 
 from ..clock import utc_now
 from ..errors import UsageError
@@ -17,8 +18,15 @@ from . import state
 
 #: minutes between two calls by cron
 PERIOD = timedelta(minutes=15)
-#: the state that remembers which run was begun
-_CLAIMED = "last-scheduled.json"
+
+
+class _Claimed(TypedDict, total=False):
+    """The run that was begun last, by its moment."""
+
+    planned: str
+
+
+_CLAIMED = state.Kept("last-scheduled.json", _Claimed)
 
 
 def last_planned(at: str, now: datetime) -> datetime:
@@ -51,14 +59,15 @@ def is_due(at: str) -> bool:
 
 def begin(settings: Settings, at: str) -> bool:
     """Claim the run that is due; False where it was claimed before (clocks that go back call
-    twice).
+    twice). One that cannot be claimed is begun all the same.
     """
     planned = slot(at, utc_now())
     if planned is None:
         return False
     if state.read(settings, _CLAIMED).get("planned") == planned.isoformat():
         return False
-    state.write(settings, _CLAIMED, {"planned": planned.isoformat()})
+    # what the state cannot do is told by the run, which writes to it too
+    state.write(settings, _CLAIMED, _Claimed(planned=planned.isoformat()))
     return True
 
 

@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from ..backup.database import BackupResult, create_backup
 from ..backup.kit import KitResult, create_kit
 from ..backup.prune import PrunedLine, prune_backups
 from ..catalog.backups import Backup
+from ..catalog.history import LAST_RUN, LastRun
 from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, StoppedError, UsageError, in_words
-from ..findings import Finding, finding
+from ..findings import Finding, each_once, finding
 from ..health import (
     alarms,
     housekeeping,
@@ -112,11 +113,9 @@ def _run(settings: Settings, progress: Recorder, scheduled: bool) -> Night:
         "exit_status": _exit_status(failures, len(databases) + bool(settings.paths)),
         "findings": findings,
     }
-    try:
-        state.write(settings, state.LAST_RUN, {**night})
-    except UsageError as error:  # what is in the bucket is there all the same
-        findings.append(finding("STATE_NOT_WRITTEN", error.message))
+    findings += state.write(settings, LAST_RUN, cast(LastRun, night))
     findings += _seen_back(settings, databases)
+    night["findings"] = findings = each_once(findings + state.untold())
     last_line = _last_line(settings, night)
     event, body = "fail" if night["exit_status"] else "", "\n".join([*progress.lines, last_line])
     findings += ping.send(settings, event, body)

@@ -11,7 +11,6 @@ import pytest
 
 from postgres_backup.backup.database import create_backup
 from postgres_backup.job import Job
-from postgres_backup.machine import run_mark
 from tests.integration import engine
 from tests.waiting import wait_for
 
@@ -20,7 +19,7 @@ from tests.waiting import wait_for
 def busy(database):
     """A table that somebody has locked, until the test lets it go."""
     database.execute("CREATE TABLE busy AS SELECT 1 AS x")
-    with psycopg.connect(database.dsn()) as holder:
+    with psycopg.connect(database.server.dsn(database.name)) as holder:
         holder.execute("LOCK TABLE busy")
         yield holder
 
@@ -77,32 +76,15 @@ def test_a_pg_dump_that_waits_for_a_lock_ends_with_the_next_backup(config, datab
         second.join(60)
         told = [f["message"] for f in taken[0]["findings"] if f["code"] == "SESSION_LEFT"]
         stranger = kept[-1].info.backend_pid
-        assert told == [
-            f"a run that was killed had left sessions on the server; they were ended (process "
-            f"{left})",
+        ended = "a run that was killed had left sessions on the server; they were ended"
+        kept_on = (
             f"the session {stranger} of the user {database.owner} bears the name of a run of ours "
             "that is dead, and is not ended, for it is another user's. As a superuser: "
-            f"SELECT pg_terminate_backend({stranger});",
-        ]
+            f"SELECT pg_terminate_backend({stranger});"
+        )
+        assert told == [f"{ended} (process {left})", kept_on]
         for connection in kept:
             connection.execute("SELECT 1")
     wait_for("its pg_dump to end", lambda: not engine.programs_at_work(database.server))
     again = create_backup(Job(config.settings))
     assert "SESSION_LEFT" not in [found["code"] for found in again["findings"]]
-
-
-def test_a_name_is_the_lock_s_and_the_run_s(tmp_path):
-    def names(path, server, database) -> list[str]:
-        with open(path, "wb") as file, run_mark.of_lock(file.fileno(), server, database):
-            return [run_mark.name(), run_mark.of_the_dead()]
-
-    first, pattern = names(tmp_path / "a", "db1", "crm")
-    again, _ = names(tmp_path / "a", "db1", "crm")
-    assert re.search(pattern, again), "another run of the same lock is dead"
-    assert not re.search(pattern, first), "we ourselves are not"
-    for other in [("b", "db1", "crm"), ("a", "db2", "crm"), ("a", "db1", "shop")]:
-        assert not re.search(pattern, names(tmp_path / other[0], *other[1:])[0]), other
-    long, _ = names(tmp_path / "a", "сервер" * 20, "база данных" * 20)
-    assert long.isascii()
-    assert len(long) <= 63, "PostgreSQL cuts the rest, and the mark with it"
-    assert (run_mark.name(), run_mark.of_the_dead()) == ("postgres-backup", "")
