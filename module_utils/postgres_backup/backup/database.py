@@ -14,7 +14,7 @@ from typing import TypedDict
 
 import psycopg
 
-from ..catalog import journal, manifest, remembered, signed
+from ..catalog import dated, journal, manifest, remembered, signed
 from ..catalog.backups import layout_for
 from ..catalog.manifest import GlobalsRecord
 from ..catalog.names import BackupName
@@ -22,7 +22,7 @@ from ..catalog.path_needs import findings_of
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, PostgresBackupError
 from ..findings import Finding, each_once, finding
-from ..health import housekeeping, outcome
+from ..health import clocks, housekeeping, outcome
 from ..job import Job
 from ..machine import identity, lock, signals, state
 from ..postgresql import killed_runs, programs
@@ -55,6 +55,8 @@ from .rows import look_for_rows
 MOST_DROPPED = MOST_TAKEN = 2
 #: hours after which an unfinished upload under our prefix cannot be anybody's work any more
 STALE_UPLOAD_HOURS = 24
+#: findings of a backup that is not to be the newest good one
+_NOT_GOOD = {"TABLES_REWRITTEN", "BACKUP_FROM_THE_FUTURE"}
 
 
 class _Planned(TypedDict):
@@ -112,7 +114,7 @@ def create_backup(
         run = _prepare(job, part)
         with lock.hold(job.settings, job.database, "backup"):
             result = run.go(tables, schema_only)
-        if not any(found["code"] == "TABLES_REWRITTEN" for found in result["findings"]):
+        if not _NOT_GOOD & {found["code"] for found in result["findings"]}:
             note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
         if not part:
             since = identity.since(job.settings, run.mark) or result["taken_at"]
@@ -176,6 +178,10 @@ class _Run:
         if taken.rewritten:
             lost = manifest.may_lack_rows(taken.rewritten)
             result["findings"].append(finding("TABLES_REWRITTEN", lost))
+        result["findings"] += clocks.findings_of(job.store)
+        if dated.is_ahead(place.name.taken_at, taken.stored.modified):
+            ahead = clocks.told(place.label, taken.stored.modified)
+            result["findings"].append(finding("BACKUP_FROM_THE_FUTURE", ahead))
         result["findings"] += [
             finding("RESTORE_NEEDS_RIGHTS", f"{why.message}. {why.hint}")
             for why in (self.may_not if not self.part else [])

@@ -30,6 +30,8 @@ _ENDED_BY = {
     "prune": ("PRUNE_FAILED",),
     "kit": ("KIT_FAILED",),
 }
+#: and those that a new good backup ends
+_ENDED_BY_A_GOOD_ONE = ("BACKUP_FROM_THE_FUTURE",)
 
 
 class LastRestore(TypedDict):
@@ -93,9 +95,10 @@ def noted(
             error.findings += failed(settings, what, database, error, facts, alarm)
         raise
     if ends and alarm and not check:
+        ended = _ENDED_BY[what] + (_ENDED_BY_A_GOOD_ONE if note.good else ())
         alarms.settle(
             settings,
-            [key(code, database) for code in _ENDED_BY[what]],
+            [key(code, database) for code in ended],
             good={database: note.good},
         )
 

@@ -19,6 +19,7 @@ from ..errors import LockedError, PostgresBackupError, StoppedError, UsageError,
 from ..findings import Finding, each_once, finding
 from ..health import (
     alarms,
+    clocks,
     housekeeping,
     metrics,
     outcome,
@@ -37,7 +38,9 @@ from ..text import human_bytes, human_seconds
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 #: what a night tells beside them, without waiting for the watch
-_AT_ONCE = ("ROWS_GONE", "TWO_SERVERS")
+_AT_ONCE = ("ROWS_GONE", "TWO_SERVERS", "BACKUP_FROM_THE_FUTURE")
+#: findings of a backup that a night tells in its log
+_TOLD = housekeeping.CODES | clocks.CODES
 _SHORT = ("KIT_EMPTIED", "KIT_SHRUNK")
 #: the lock of the whole run; no database can have this name in the settings of a server that has
 #: one more
@@ -152,7 +155,7 @@ def _attempt(job: Job, done: NightOfDatabase) -> tuple[NightOfDatabase, list[int
         # what the night looks back at once it looks for itself
         done["backup"] = taken = create_backup(job, look_back=False)
         for found in taken["findings"]:
-            if found["code"] in housekeeping.CODES:  # nobody reads the result of a night
+            if found["code"] in _TOLD:  # nobody reads the result of a night
                 told = f"{job.database}: {found['code']}: {found['message']}"
                 job.progress.step(job.settings.hide(told))
         if job.settings.prune_nightly and not signals.asked():
@@ -238,7 +241,7 @@ def _hold_against_the_others(
     told = {one.table for one in rows_gone.gone(settings.server_name, name, backups, utc_now())}
     unusual = trend.findings(
         newest.manifest,
-        [b.manifest for b in good if b.manifest and b.taken_at < newest.taken_at],
+        [b.manifest for b in good if b.manifest and b.dated_at < newest.dated_at],
         settings.size_drop_percent,
         settings.size_jump_percent,
         told,
