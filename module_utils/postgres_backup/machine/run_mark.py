@@ -72,7 +72,7 @@ def of_the_dead() -> str:
 
 def _boot() -> str:
     try:
-        with open(_BOOT, encoding="ascii") as file:
-            return file.read().strip()
+        with open(_BOOT, "rb") as file:
+            return file.read().hex()
     except OSError:  # no Linux: then the file alone says it
         return ""
