@@ -512,6 +512,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "The kit is saved, and old ones that are past their time could not be deleted. The "
             "next kit tries again."
         ),
+        ("SESSION_LEFT",): (
+            "A run that was killed had left sessions on the PostgreSQL server, a pg_dump that "
+            "waits for a lock, say. The next backup ends those of its own user; of another's it "
+            "says what to type."
+        ),
         ("LEFT_BEHIND",): (
             "A failed backup could not remove an object that it had made; it is named. "
             "Delete it by hand."
