@@ -181,6 +181,14 @@ class Settings:
     price_gb_month: Annotated[float, Variable("PRICE_GB_MONTH", _NOT_NEGATIVE)] = 0.0
     price_requests_1000: Annotated[float, Variable("PRICE_REQUESTS_1000", _NOT_NEGATIVE)] = 0.0
     price_currency: Annotated[str, Variable("PRICE_CURRENCY")] = ""
+
+    # drills
+    #: megabytes a second that a drill loads at most; 0: no bound
+    drill_mb_per_second: Annotated[float, Variable("DRILL_MB_PER_SECOND", _NOT_NEGATIVE)] = 20.0
+    #: minutes that a restore may take, as drills measure it; 0: any
+    drill_rto_minutes: Annotated[float, Variable("DRILL_RTO_MINUTES", _NOT_NEGATIVE)] = 0.0
+    #: each a JSON object, see ``drill/queries``
+    drill_queries: Annotated[tuple[str, ...], Variable("DRILL_QUERIES")] = ()
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
 
     # what is done, and to whom it is told
