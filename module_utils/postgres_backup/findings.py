@@ -197,6 +197,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "It is a backup of another database or server. To restore it here all the same, "
             "name it by its whole key, `s3://bucket/key`."
         ),
+        ("UNLOGGED_LEFT_OUT",): (
+            "The backup was taken of a standby, which has no rows of unlogged tables: they are in "
+            "it without theirs. Back up from the primary if those rows matter."
+        ),
         ("RESTORE_NEEDS_RIGHTS",): (
             "The database holds what the user of the backup may not make again: things that only "
             "a superuser may make, or that belong to other roles. The backup has them; the restore "

@@ -130,6 +130,8 @@ class Settings:
     #: files of our own certificate and its key, for a server that asks for one
     db_sslcert: Annotated[str, Variable("DB_SSLCERT", _FILE)] = ""
     db_sslkey: Annotated[str, Variable("DB_SSLKEY", _FILE)] = ""
+    #: the database to work from where the own one cannot be; empty: one is found
+    db_maintenance: Annotated[str, Variable("DB_MAINTENANCE")] = ""
     #: name of the container whose own programs dump and load; empty: this machine's
     db_container: Annotated[str, Variable("DB_CONTAINER")] = ""
     #: folder of pg_dump and pg_restore; empty: the newest installed one that fits the server

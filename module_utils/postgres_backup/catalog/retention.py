@@ -110,8 +110,8 @@ def plan(
         elif backup.dated_at > now:
             keep(backup, "dated in the future")
         elif now - backup.dated_at <= timedelta(days=policy.days):
-            ahead = f"; its clock was ahead, it was written {format_timestamp(backup.dated_at)}"
-            keep(backup, f"not older than {policy.days} days" + (ahead if backup.ahead else ""))
+            ahead = f"dated in the future, written {format_timestamp(backup.dated_at)}: "
+            keep(backup, (ahead if backup.ahead else "") + f"not older than {policy.days} days")
     for backup in (good or whole)[:1]:
         keep(backup, "the newest good backup")
     proven = [b for b in good if b.proven] or [b for b in whole if b.was_read]

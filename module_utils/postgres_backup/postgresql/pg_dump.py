@@ -23,6 +23,12 @@ CHUNK = 1 << 20
 #: how long pg_dump waits for tables that somebody has locked; for ever would be a backup that
 #: silently never ends
 LOCK_WAIT = "30min"
+#: what helps where a standby had to go on
+CONFLICT_HINT = (
+    "This server is a standby, and what its primary did (a VACUUM, a lock) ended the dump. Try "
+    "again; where it lasts, raise max_standby_streaming_delay (and max_standby_archive_delay) on "
+    "it, set hot_standby_feedback = on, or back up from the primary"
+)
 
 
 class Dump:
@@ -261,6 +267,7 @@ _HINTS = {
         "The user of the backup must be the owner, or may read everything: "
         "GRANT pg_read_all_data TO <user>"
     ),
+    "conflict with recovery": CONFLICT_HINT,
     "server closed the connection": "The server went away: look at its log",
 }
 
