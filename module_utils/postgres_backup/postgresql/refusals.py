@@ -252,10 +252,11 @@ def beside(
     message = f"Failed to connect beside {database!r}: {why}"
     if passing is not None:
         return DatabaseError(message, passing.hint, passes=True)
-    first, user = names[0] if names else "postgres", settings.db_user
+    user, another = settings.db_user, "Is another database open to it? backup_db_maintenance"
+    if any(isinstance(error, RefusedError) and error.sqlstate == "28000" for error in refused[:1]):
+        return DatabaseError(message, f"{refused[0].hint}. {another}")
     return DatabaseError(
         message,
-        f"{user} needs to connect to one of {', '.join(names) or 'postgres'}: "
-        f'GRANT CONNECT ON DATABASE {first} TO "{user}"; and a line for it in pg_hba.conf. '
-        "Is another database open to it? backup_db_maintenance",
+        f"{user} needs to connect to one of {', '.join(names)}: "
+        f'GRANT CONNECT ON DATABASE {names[0]} TO "{user}"; {another}',
     )

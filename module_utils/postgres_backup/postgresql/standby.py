@@ -34,15 +34,21 @@ def require_primary(connection: psycopg.Connection, settings: Settings, doing: s
         )
 
 
-def left_out(connection: psycopg.Connection) -> list[Finding]:
-    """UNLOGGED_LEFT_OUT where the database has unlogged tables, whose rows no standby has."""
-    tables = values(
+def unlogged(connection: psycopg.Connection) -> list[str]:
+    """The unlogged tables of the connected database, by qualified name."""
+    return values(
         connection,
         str,
         """
-        SELECT c.oid::regclass::text FROM pg_class c
+        SELECT format('%I.%I', n.nspname, c.relname)
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relpersistence = 'u' AND c.relkind = 'r' ORDER BY 1""",
     )
+
+
+def left_out(connection: psycopg.Connection) -> list[Finding]:
+    """UNLOGGED_LEFT_OUT where the database has unlogged tables, whose rows no standby has."""
+    tables = unlogged(connection)
     if not tables:
         return []
     more = f" and {len(tables) - _NAMED} more" if len(tables) > _NAMED else ""

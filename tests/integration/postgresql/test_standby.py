@@ -43,7 +43,7 @@ def pair(tmp_path_factory):
 def config(pair, new_config, s3, bucket):
     """Of the standby."""
     standby = pair[1]
-    wait_for(standby.catch_up)
+    wait_for("the standby has caught up", standby.catch_up)
     made = Database(standby, "crm", standby.superuser, standby.password, "")
     return new_config(made, s3, bucket)
 
@@ -80,7 +80,7 @@ def test_a_backup_of_it_is_good_and_a_restore_to_it_is_refused_beforehand(pair, 
     assert restore_database(Job(config.settings), taken["backup"])["rows"] == 1000
     assert primary.execute("SELECT count(*) FROM t", "crm") == [(1000,)]
     # and is seen on the standby, whose prune leaves it to the primary
-    wait_for(standby.catch_up)
+    wait_for("the standby has caught up", standby.catch_up)
     config.change(DB_PORT=standby.port)
     [kept] = prune_backups(Job(config.settings))["replaced_kept"]
     assert kept["reason"] == "this server is a standby: its primary keeps and drops it"
@@ -113,13 +113,13 @@ def test_what_its_primary_did_is_told_by_name_and_may_pass(pair, config, monkeyp
             if not told.is_set():
                 told.set()
                 primary.execute("DROP TABLE IF EXISTS later", "crm")
-                wait_for(standby.catch_up)
+                wait_for("the standby has caught up", standby.catch_up)
             yield chunk
 
     rows = "INSERT INTO later SELECT repeat(n::text, 300), n FROM generate_series(1, 100000) n"
     primary.execute("CREATE TABLE later (x text, i int)", "crm")
     primary.execute(rows, "crm")
-    wait_for(standby.catch_up)
+    wait_for("the standby has caught up", standby.catch_up)
     monkeypatch.setattr(Dump, "chunks", slowly)
     with pytest.raises(DatabaseError) as caught:
         create_backup(Job(config.settings))
