@@ -541,6 +541,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "The same for the log (`backup_log_file`). Its lines are on standard error, which cron "
             "mails to its user, and in the system's journal: `journalctl -t postgres-backup`."
         ),
+        ("RETENTION_WRONG",): (
+            "A setting that says what is deleted makes no sense: `backup_retention_days`, "
+            "`backup_keep_weekly`, `backup_keep_monthly` or `backup_keep_replaced_days`. Nothing "
+            "is deleted until it is put right; all else goes on."
+        ),
         ("STATE_DAMAGED",): (
             "A file of the state on the server cannot be read, or holds what it never should. It "
             "counts as empty, and lies beside its place under a name with `.damaged`; nothing "
