@@ -8,6 +8,7 @@ import dataclasses
 import functools
 
 from .errors import UsageError
+from .machine.due import Again
 from .machine.progress import Progress
 from .s3.store import Store
 from .settings import Settings
@@ -24,6 +25,7 @@ class Job:
     :param progress: where each step is told.
     :param trust_unsigned: what nobody trustworthy has signed is used all the same.
     :param roles_with_power: roles of such a backup may get power over the server.
+    :param again: it is a try of a night, and what fails may be tried again.
     """
 
     settings: Settings
@@ -33,6 +35,7 @@ class Job:
     progress: Progress = dataclasses.field(default_factory=Progress)
     trust_unsigned: bool = False
     roles_with_power: bool = False
+    again: Again | None = None
 
     @functools.cached_property
     def database(self) -> str:

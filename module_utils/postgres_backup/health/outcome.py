@@ -14,6 +14,7 @@ from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, in_words, reason
 from ..findings import Finding, finding
 from ..machine import state
+from ..machine.due import Again
 from ..s3.store import HASTY, Store
 from ..settings import Settings
 from . import alarms
@@ -46,6 +47,7 @@ def noted(
     ends: bool = True,
     alarm: bool = True,
     check: bool = False,
+    again: Again | None = None,
 ) -> Iterator[Note]:
     """Note how the ``with`` block ends: a failure is told, a success ends the alarm that an earlier
     failure raised.
@@ -58,6 +60,7 @@ def noted(
     :param ends: the block is the last step of the work.
     :param alarm: somebody else than who asked should hear of it.
     :param check: nothing is done, so nothing is noted.
+    :param again: a failure may be tried again, and then nobody is told yet.
     """
     note = Note()
     try:
@@ -67,7 +70,7 @@ def noted(
     except Exception as any_error:
         error = in_words(any_error)
         if not check:
-            error.findings += failed(settings, what, database, error, facts, alarm)
+            error.findings += failed(settings, what, database, error, facts, alarm, again)
         raise
     if ends and alarm and not check:
         alarms.settle(
@@ -84,32 +87,40 @@ def failed(
     error: PostgresBackupError,
     facts: Mapping[str, object] | None = None,
     alarm: bool = True,
+    again: Again | None = None,
 ) -> list[Finding]:
     """Tell of a failure.
 
     :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
     :param database: whose; empty for the kit.
+    :param again: decides whether it is tried again, and whether anybody is told before.
     :return: findings: what could not be noted or told.
     """
-    why = reason(error)
-    event = {
+    why, now, verb = reason(error), utc_now(), f"{what}-failed"
+    event: dict[str, object] = {
         "database": database,
         **(facts or {}),
         "reason": settings.hide(error.message),
         "kind": why,
         "findings": error.findings,
     }
-    findings = journal.record(
-        Store(settings, patience=HASTY),
-        layout_for(settings, database),
-        utc_now(),
-        f"{what}-failed",
-        event,
-    )
+    verdict = again.decide(database, error.passes, now) if again else None
+    later = ""
+    if verdict and verdict.at:
+        event["again_at"] = format_timestamp(verdict.at)
+        later = f". It is tried again at {event['again_at']}"
+    store = Store(settings, patience=HASTY)
+    findings = journal.record(store, layout_for(settings, database), now, verb, event)
+    if findings and again:
+        again.unwritten.append({"at": format_timestamp(now), "event": verb, **event})
     if alarm:
+        # trouble that passes by itself is counted, and no reason to wake anybody
         findings += state.count(settings, "failures", database, why)
+        if verdict and verdict.silent:
+            return findings
         cause = why if why in _SHARED else ""
-        raised = Alarm(f"{what.upper()}_FAILED", database, error.message, error.hint, cause)
+        message = error.message.rstrip(".") + later if later else error.message
+        raised = Alarm(f"{what.upper()}_FAILED", database, message, error.hint, cause)
         findings += alarms.settle(settings, [raised.key], [raised])
     return findings
 

@@ -49,7 +49,9 @@ def explained(settings: Settings, database: str, text: str, said: str) -> Databa
         )
     if "starting up" in text or "shutting down" in text or "in recovery" in text:
         return DatabaseError(
-            f"Failed to reach PostgreSQL at {where}: {said}", "Wait until it is up, then try again"
+            f"Failed to reach PostgreSQL at {where}: {said}",
+            "Wait until it is up, then try again",
+            passes=True,
         )
     if "max_locks_per_transaction" in text:
         return DatabaseError(f"Failed to reach PostgreSQL at {where}: {said}", NO_ROOM_FOR_LOCKS)
@@ -61,6 +63,7 @@ def explained(settings: Settings, database: str, text: str, said: str) -> Databa
     return DatabaseError(
         f"Failed to reach PostgreSQL at {where}: {said}",
         "Is it running? Check backup_db_host and backup_db_port",
+        passes=True,
     )
 
 
