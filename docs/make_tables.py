@@ -49,6 +49,7 @@ KNOWS = {
     "machine": "this machine: config file, lock, state, clock of the schedule, signals, progress",
     "settings": "the settings, checked; knows of no file",
     "errors": "the errors with their exit statuses",
+    "shapes": "JSON of others, read as the shape that it should have, or not at all",
     "findings": "every finding, by a name that never changes",
     "clock": "times as text, and back",
     "text": "sizes, durations and names as a person reads them",

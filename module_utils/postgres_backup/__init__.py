@@ -23,5 +23,6 @@ FLOORS = (
     ("machine",),
     ("settings",),
     ("errors",),
+    ("shapes",),
     ("findings", "clock", "text"),
 )

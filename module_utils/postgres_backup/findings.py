@@ -7,6 +7,7 @@ docs/reference.md are these texts (tests/unit/test_findings.py).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypedDict
 
 
@@ -517,6 +518,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "What happened has happened, but the note about it could not be written."
         ),
         ("STATE_NOT_WRITTEN",): ("The same for the state on the server. Is its disk full?"),
+        ("STATE_DAMAGED",): (
+            "A file of the state on the server cannot be read, or holds what it never should. It "
+            "counts as empty, and lies beside its place under a name with `.damaged`; nothing "
+            "else is lost. Is the disk well?"
+        ),
         ("ALERT_NOT_DELIVERED",): (
             "An address of `backup_alert_urls` could not be told. The next look tries "
             "again. `postgres-backup alert-test`"
@@ -538,6 +544,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
 }
 #: code -> what it means
 CODES = {code: text for group in GROUPS.values() for codes, text in group.items() for code in codes}
+
+
+def each_once(findings: Iterable[Finding]) -> list[Finding]:
+    """The same without those that say what an earlier one says."""
+    return list({(one["code"], one["message"]): one for one in findings}.values())
 
 
 def finding(code: str, message: str, database: str = "", newest: bool | None = None) -> Finding:

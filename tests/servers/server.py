@@ -199,7 +199,8 @@ class Server:
             failed = self.inside(
                 "systemctl", "list-units", "--failed", "--no-legend", check=False
             ).stdout
-            raise LabError(f"{self.name} is {state or 'not up'}: {failed}")
+            told = self.inside("journalctl", "-b", "-p", "warning", "-n", "30", check=False).stdout
+            raise LabError(f"{self.name} is {state or 'not up'}: {failed}\n{told}")
 
     def _answers(self) -> bool:
         try:

@@ -21,10 +21,10 @@ from ..catalog.names import BackupName
 from ..catalog.path_needs import findings_of
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, PostgresBackupError
-from ..findings import Finding, finding
+from ..findings import Finding, each_once, finding
 from ..health import housekeeping, outcome
 from ..job import Job
-from ..machine import identity, lock
+from ..machine import identity, lock, state
 from ..postgresql import programs
 from ..postgresql.connection import connect, connect_maintenance, value
 from ..postgresql.facts import (
@@ -118,10 +118,11 @@ def create_backup(
             note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
         if not part:
             since = identity.since(job.settings, run.mark) or result["taken_at"]
-            identity.remember(job.settings, run.mark, since)
+            result["findings"] += identity.remember(job.settings, run.mark, since)
             result["findings"] += housekeeping.note(job.settings, job.database, result["findings"])
         if not part and (look_back or emptied):
             result["findings"] += look_for_rows(job, run.mark, emptied)
+        result["findings"] = each_once(result["findings"] + state.untold())
         return result
 
 

@@ -17,6 +17,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from typing import TypedDict
 
 import psycopg
 from psycopg import sql
@@ -30,8 +31,6 @@ from ..postgresql.connection import Query, connect, first_line, rows, value
 from ..postgresql.load_errors import UNKNOWN
 from ..postgresql.otherwise import OWN_PATH
 
-#: what was found last, for each database: ``hash``, ``needs``, ``unasked``
-_REMEMBERED = "search-path.json"
 #: milliseconds that one object may take, and that it waits for a lock (somebody may wait for ours)
 _LONGEST, _LOCK = 5000, 1000
 #: seconds that all of them may take
@@ -118,6 +117,17 @@ FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c')"""
 
 
+class _Found(TypedDict):
+    """What was found last of a database, and the hash of the definitions that it was found of."""
+
+    hash: str
+    needs: list[PathNeed]
+    unasked: list[str]
+
+
+_REMEMBERED = state.Kept("search-path.json", dict[str, _Found])
+
+
 @dataclasses.dataclass(frozen=True)
 class _Object:
     object: str
@@ -177,11 +187,15 @@ def _remembered(job: Job, connection: psycopg.Connection) -> PathNeeds:
     text = json.dumps([known, value(connection, str, _FUNCTIONS), job.settings.db_user])
     digest = hashlib.sha256(text.encode()).hexdigest()
     there = state.read(job.settings, _REMEMBERED).get(job.database)
-    if isinstance(there, dict) and there.get("hash") == digest:
+    if there and there["hash"] == digest:
         return PathNeeds(tuple(there["needs"]), tuple(there["unasked"]))
     found = _ask(connection, objects, path)
     with state.changing(job.settings, _REMEMBERED) as remembered:
-        remembered[job.database] = {"hash": digest, **dataclasses.asdict(found)}
+        remembered[job.database] = {
+            "hash": digest,
+            "needs": list(found.needs),
+            "unasked": list(found.unasked),
+        }
     return found
 
 

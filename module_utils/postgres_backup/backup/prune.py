@@ -12,7 +12,7 @@ from ..clock import utc_now
 from ..findings import Finding, finding
 from ..health import outcome, rows_gone
 from ..job import Job
-from ..machine import lock, state
+from ..machine import counters, lock
 from ..postgresql.own import own_mark
 from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
@@ -71,7 +71,7 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
                 job.progress.step(f"{job.database}: deleted {name}: {reason}")
             told = {"database": job.database, "deleted": [_line(d) for d in going]}
             findings += journal.record(job.store, catalog.layout, utc_now(), "prune", told)
-            findings += state.count(job.settings, "pruned", job.database, number=len(going))
+            findings += counters.removed(job.settings, job.database, len(going))
         old_proofs = [
             key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
         ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from datetime import datetime, timedelta
-from typing import TypedDict, cast
+from typing import TypedDict
 
 import psycopg
 from psycopg import sql
 
 from ..catalog.retention import Replaced, ReplacedDecision, plan_replaced
-from ..errors import DatabaseError, UsageError
+from ..errors import DatabaseError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine import state
@@ -152,17 +152,15 @@ def _who_stays(connection: psycopg.Connection, name: str) -> list[swap.Session]:
 
 
 #: what was said of adopted databases, so that it is said once; lost, it is said once more
-_TOLD = "adopted.json"
+_TOLD = state.Kept("adopted.json", dict[str, list[str]])
 
 
 def _newly_adopted(job: Job, found: list[Finding]) -> list[Finding]:
     """Those findings that no prune has told yet."""
-    try:
-        told = state.read(job.settings, _TOLD)
-        before = cast("list[str]", told.get(job.database, []))
-        now = [one["message"] for one in found]
-        if not job.check and now != before:
-            state.write(job.settings, _TOLD, {**told, job.database: now})
-    except UsageError:  # say it again rather than never
-        return found
-    return [one for one in found if one["message"] not in before]
+    troubles: list[Finding] = []
+    told = state.read(job.settings, _TOLD, troubles)
+    before = told.get(job.database, [])
+    now = [one["message"] for one in found]
+    if not job.check and now != before:
+        troubles += state.write(job.settings, _TOLD, {**told, job.database: now})
+    return troubles + [one for one in found if one["message"] not in before]

@@ -16,6 +16,7 @@ from ..machine.identity import Mark
 from ..s3.client import StoredObject
 from ..s3.store import Store, Unreadable
 from ..settings import Settings
+from ..shapes.reader import MOST_BYTES
 from ..signing.judge import BY_NOBODY, WRONG, Standing
 from ..text import nearest
 from . import proofs, remembered, said, servers, signed
@@ -23,7 +24,6 @@ from .backup import Backup, BackupLine, State
 from .manifest import Manifest, answer, may_lack_rows, parse
 from .names import BackupName, Layout
 from .owners import advice, owners
-from .reader import MOST_BYTES
 
 #: whoever asks for backups gets to know here what one is
 __all__ = ["LATEST", "Backup", "BackupLine", "Catalog", "State", "layout_for", "newest_good"]

@@ -16,12 +16,12 @@ from ..machine import state
 from ..s3.client import StoredObject
 from ..s3.store import Store
 from ..settings import Settings
+from ..shapes.kinds import Moment, Most, Number, OneOf, Text, Whole
+from ..shapes.reader import Unfit, fitted, load
 from ..signing.judge import WRONG
 from ..text import human_bytes, human_seconds
 from . import journal, signed
-from .kinds import Moment, Most, Number, OneOf, Text, Whole
 from .names import Layout
-from .reader import Unfit, fitted, load
 
 _KEY = re.compile(
     r"(?:[^/]+/)?journal/(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})-(?P<event>.+)\.json"
@@ -81,19 +81,27 @@ class RunOfDatabase(TypedDict):
     error: str
 
 
-class LastRun(TypedDict, total=False):
+class _LastRun(TypedDict):
     """The last nightly run as this server remembers it: all of it, or nothing."""
 
     changed: bool
-    started_at: str
+    started_at: Annotated[str, Moment()]
     seconds: float
     databases: dict[str, RunOfDatabase]
     kit: Mapping[str, object] | None
     kit_error: str
     exit_status: int
+    findings: list[Finding]
+
+
+class LastRun(_LastRun, total=False):
+    """And what version 0.1.0 did not remember."""
+
     #: when what failed is tried again; empty: it is not
     again_at: str
-    findings: list[Finding]
+
+
+LAST_RUN = state.Kept("last-run.json", LastRun)
 
 
 class History(TypedDict):
@@ -214,7 +222,7 @@ def history(settings: Settings, days: float = 7, database: str = "") -> History:
     """
     findings: list[Finding] = []
     told: list[Event] = []
-    remembered = cast(LastRun, state.read(settings, state.LAST_RUN) if settings.server_name else {})
+    remembered = state.read(settings, LAST_RUN) if settings.server_name else cast(LastRun, {})
     try:
         store = Store(settings)
         store.check()
@@ -276,7 +284,7 @@ def _summary(event: Event) -> str:
 
 def last_run_line(run: LastRun) -> str:
     """The last nightly run as a server remembers it, in one line; empty where there is none."""
-    if not run:
+    if len(run) == 0:  # mypy knows only whole ones
         return ""
     failed = [
         f"{name}: {database['error']}"

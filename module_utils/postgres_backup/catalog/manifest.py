@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
 from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
 from ..settings import MOST_PART_BYTES, S3_MAX_PARTS
-from .kinds import Moment, Most, Number, OneOf, Sha256, Text, Whole
-from .reader import Unfit, fitted, load
+from ..shapes.kinds import Moment, Most, Number, OneOf, Sha256, Text, Whole
+from ..shapes.reader import Unfit, fitted, load
 
 if TYPE_CHECKING:  # listings need no inspector
     from ..stream.inspector import Report

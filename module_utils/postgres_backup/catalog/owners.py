@@ -11,9 +11,9 @@ from typing import TypedDict
 from ..errors import BadBackupError, PostgresBackupError
 from ..s3.store import Store
 from ..settings import Settings
+from ..shapes.reader import MOST_BYTES
 from .manifest import parse
 from .names import BackupName, Layout
-from .reader import MOST_BYTES
 
 _MANIFEST = re.compile(r"(?:[^/]+/)?manifests/[^/]+\.json")
 

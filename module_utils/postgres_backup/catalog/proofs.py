@@ -19,13 +19,13 @@ from ..errors import PostgresBackupError
 from ..findings import Finding
 from ..s3 import calls
 from ..s3.store import Store
+from ..shapes.kinds import Moment, OneOf, Sha256, Text
+from ..shapes.reader import Unfit, fitted, load
 from ..signing.judge import TRUSTED, WRONG
 from ..text import printable
 from . import signed
-from .kinds import Moment, OneOf, Sha256, Text
 from .manifest import Manifest, Proof
 from .names import BackupName, Layout
-from .reader import Unfit, fitted, load
 
 #: how it was proven: every byte was read and compared; or loaded into a server too
 Kind = Literal["read", "restored"]

@@ -20,11 +20,11 @@ from ..clock import format_time, format_timestamp, parse_time
 from ..errors import PostgresBackupError
 from ..s3 import calls
 from ..s3.store import Store
+from ..shapes.kinds import Text
+from ..shapes.reader import Unfit, fitted, load
 from ..signing.judge import TRUSTED
 from . import signed
-from .kinds import Text
 from .names import Layout
-from .reader import Unfit, fitted, load
 from .signed import Believed
 
 #: stands for the database as a whole among its tables

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..errors import PostgresBackupError
-from ..machine import config_file, signals
+from ..machine import config_file, signals, state
 from ..machine.progress import LogProgress, Progress, TerminalProgress
 from . import parser
 from .answers import Failure, failure_of, show, show_failure
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(frame, _stopped(stop), as_json)
     except Exception as error:  # noqa: BLE001 - the last one to hear of it; never a traceback
         return _fail(frame, failure_of(error, frame.hide), as_json)
+    frame.tell_untold()
     frame.progress.close()
     show(answer.result, answer.lines, as_json)
     return answer.exit_status
@@ -59,6 +60,11 @@ class _Frame:
         settings = config_file.load(config, bucket_only=command.bucket_only)
         self.hide = settings.hide
         return command.perform(Call(arguments, settings, self.progress))
+
+    def tell_untold(self) -> None:
+        """What the state could not do, and no result has told."""
+        for found in state.untold():
+            self.progress.step(self.hide(f"{found['code']}: {found['message']}"))
 
 
 def _forget_libpq() -> None:
@@ -88,6 +94,7 @@ def _stopped(stop: KeyboardInterrupt) -> Failure:
 
 
 def _fail(frame: _Frame, failure: Failure, as_json: bool) -> int:
+    frame.tell_untold()
     frame.progress.close()
     show_failure(failure, as_json)
     return failure["exit_status"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 from ..clock import parse_timestamp
 from ..settings import Settings
+from ..shapes.kinds import Moment
 from ..text import human_age
 
 #: what each alarm is, for a headline, the most telling first
@@ -33,6 +34,7 @@ TITLES = {
     "SIZE_JUMPED": "the backup of {database} is far larger than usual",
     "DISK_SHORT": "the disk has no room to restore {database}",
     "HOUSEKEEPING_REFUSED": "what is done beside the backups fails",
+    "STATE_FAILS": "what the server remembers of its backups cannot be written",
 }
 #: what to type, where the alarm itself does not say it
 _ADVICE = {
@@ -65,6 +67,10 @@ _ADVICE = {
         "if they were lost: postgres-backup list, then restore the tables (docs/DISASTERS.md)"
     ),
     "ROWS_JUMPED": "look whether that is meant",
+    "STATE_FAILS": (
+        "backups are taken all the same, and alarms sent, perhaps at each look; is the disk full, "
+        "or mounted read-only? df -h, findmnt; ansible-playbook setup.yml makes the folder"
+    ),
     "DISK_SHORT": "make room, or set backup_restore_in_place: true",
     "HOUSEKEEPING_REFUSED": (
         "the backups are taken; give the key the right that is missing (docs/reference.md, What is "
@@ -121,7 +127,7 @@ class GoodBackup(TypedDict):
     """The newest good backup of a database, as far as a message tells of it."""
 
     backup: str
-    taken_at: str
+    taken_at: Annotated[str, Moment()]
 
 
 class _Kept(OpenAlarm):
@@ -163,7 +169,8 @@ def message(
 
     :param good: the newest good backup of each database, as far as one is known.
     """
-    what = TITLES[alarm["code"]].format(database=alarm["database"])
+    # one that a newer version has left says no more than its code
+    what = TITLES.get(alarm["code"], alarm["code"]).format(database=alarm["database"])
     over, unwatched = "ended" in alarm, alarm.get("unwatched", False)
     lines = [f"Server: {settings.server_name}"]
     if unwatched:

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypedDict, cast
+from typing import TypedDict
 
 from ..clock import format_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
@@ -20,9 +20,6 @@ from ..findings import Finding, finding
 from ..machine import state
 from ..settings import Settings
 from .alarm_kinds import TITLES, Alarm, GoodBackup, KeptAlarm, OpenAlarm, explains, message
-
-#: the state that remembers, see :class:`_Memory`
-_STATE = "alarms.json"
 
 
 class _Memory(TypedDict, total=False):
@@ -38,9 +35,12 @@ class _Memory(TypedDict, total=False):
     tested: list[str]
 
 
+_STATE = state.Kept("alarms.json", _Memory)
+
+
 def open_alarms(settings: Settings) -> list[OpenAlarm]:
     """The alarms that are open on this server, the oldest first."""
-    memory = cast("_Memory", state.read(settings, _STATE))
+    memory = state.read(settings, _STATE)
     alarms = [
         OpenAlarm(
             code=kept["code"],
@@ -55,7 +55,7 @@ def open_alarms(settings: Settings) -> list[OpenAlarm]:
 
 def last_good(settings: Settings) -> dict[str, GoodBackup]:
     """The newest good backup of each database, as far as this server remembers."""
-    return cast("_Memory", state.read(settings, _STATE)).get("good", {})
+    return state.read(settings, _STATE).get("good", {})
 
 
 def settle(
@@ -73,19 +73,11 @@ def settle(
     :return: findings: ALERT_NOT_DELIVERED, and STATE_NOT_WRITTEN where it may be told again because
         it cannot be remembered.
     """
-    told: list[Finding] | None = None
-
-    def look(memory: _Memory) -> list[Finding]:
+    findings: list[Finding] = []
+    with state.changing(settings, _STATE, findings) as memory:
         _remember(settings, memory, set(looked_for), raised, good or {})
-        return _tell(settings, memory)
-
-    try:
-        with state.changing(settings, _STATE) as memory:
-            told = look(cast("_Memory", memory))
-    except UsageError as error:  # without a memory it is told all the same
-        told = look(_Memory()) if told is None else told
-        return [*told, finding("STATE_NOT_WRITTEN", error.message)]
-    return told
+        findings += _tell(settings, memory)
+    return findings
 
 
 def _remember(
@@ -151,7 +143,7 @@ def _tell(settings: Settings, memory: _Memory) -> list[Finding]:
 
 def _begin(alarm: KeptAlarm) -> tuple[str, int]:
     """The order in which alarms are told: the oldest first, of one time the most telling."""
-    return alarm["since"], list(TITLES).index(alarm["code"])
+    return alarm["since"], [*TITLES, alarm["code"]].index(alarm["code"])
 
 
 class Tested(TypedDict):
@@ -177,13 +169,14 @@ def send_test(settings: Settings, only_new: bool = False, check: bool = False) -
             "There is nobody to tell: no alert addresses are set",
             "Set backup_alert_urls (in the config: ALERT_URLS): docs/monitoring.md",
         )
-    tested = set(cast("_Memory", state.read(settings, _STATE)).get("tested", []))
+    tested = set(state.read(settings, _STATE).get("tested", []))
     chosen = [
         (number, url)
         for number, url in enumerate(settings.alert_urls, 1)
         if not (only_new and _id(url) in tested)
     ]
     failed, sent = [], []
+    findings: list[Finding] = []
     headline = f"{settings.server_name}: a test of the alarms of postgres-backup"
     text = (
         f"Server: {settings.server_name}\n"
@@ -195,21 +188,20 @@ def send_test(settings: Settings, only_new: bool = False, check: bool = False) -
         else:
             sent.append(_id(url))
     if sent:
-        with state.changing(settings, _STATE) as kept:
-            memory = cast("_Memory", kept)
+        with state.changing(settings, _STATE, findings) as memory:
             there = {_id(url) for url in settings.alert_urls}
             memory["tested"] = sorted((there & set(memory.get("tested", []))) | set(sent))
     if failed:
         raise PostgresBackupError(
             failed[0]["message"],
             "See https://appriseit.com for how each kind of address is written",
-            failed,
+            failed + findings,
         )
     return {
         "changed": bool(chosen),
         "sent": len(sent),
         "addresses": [_kind(url) for _, url in chosen],
-        "findings": [],
+        "findings": findings,
     }
 
 

@@ -11,18 +11,21 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import Annotated, TypedDict, cast
 
-from ..catalog.history import LastRun
+from ..catalog.history import LAST_RUN, LastRun
 from ..clock import format_timestamp, parse_timestamp, utc_now
-from ..errors import UsageError, in_words
+from ..errors import in_words
 from ..findings import Finding, finding
 from ..machine import state
+from ..machine.counters import COUNTERS, Counters
 from ..machine.files import replace_file, sweep_halves
 from ..settings import Settings
+from ..shapes.kinds import Moment
 from . import alarms
 from .alarm_kinds import OpenAlarm
-from .status import BucketStatus, DatabaseStatus
+from .outcome import LAST_RESTORES, LastRestore
+from .status import BucketStatus
 
 FILE = "postgres-backup.prom"
 #: name -> its labels after ``server``, and what it is; names that end in _total only ever grow
@@ -86,23 +89,35 @@ def path_of(settings: Settings) -> str:
     return settings.metrics_file or os.path.join(settings.state_dir, FILE)
 
 
-class Counters(TypedDict, total=False):
-    """What the state has counted: backups removed, for each database; failures, by reason."""
+class _SeenBackup(TypedDict):
+    """Of the newest good backup, what the numbers tell."""
 
-    pruned: dict[str, int]
-    failures: dict[str, dict[str, int]]
+    taken_at: Annotated[str, Moment()]
+    bytes: int
+    dump_bytes: int | None
+    rows: int | None
+    seconds: float | None
 
 
-class LastRestore(TypedDict):
-    at: str
-    downtime_seconds: float
+class _SeenDatabase(TypedDict):
+    """The same of a database."""
+
+    last: _SeenBackup | None
+    kept: int
+    bytes: int
+    oldest: Annotated[str, Moment()] | None
 
 
 class _Look(TypedDict, total=False):
-    """What the last look into the bucket has found, as the state keeps it."""
+    """What the last look into the bucket has found, as the state keeps it: a
+    ``status.DatabaseStatus`` each, of which no more is asked than is needed here.
+    """
 
-    watched_at: str | None
-    databases: dict[str, DatabaseStatus]
+    watched_at: Annotated[str, Moment()] | None
+    databases: dict[str, _SeenDatabase]
+
+
+_LAST_LOOK = state.Kept("last-look.json", _Look)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +131,11 @@ class Facts:
 
     server: str
     fresh_hours: int | None = None
-    run: LastRun = dataclasses.field(default_factory=LastRun)
+    run: LastRun | None = None
     watched_at: datetime | None = None
-    databases: Mapping[str, DatabaseStatus] = dataclasses.field(default_factory=dict)
+    databases: Mapping[str, _SeenDatabase] = dataclasses.field(default_factory=dict)
     counters: Counters = dataclasses.field(default_factory=Counters)
-    restores: Mapping[str, LastRestore] = dataclasses.field(default_factory=dict)
+    restores: dict[str, LastRestore] = dataclasses.field(default_factory=dict)
     alarms: Sequence[OpenAlarm] = ()
 
 
@@ -132,29 +147,24 @@ def renew(settings: Settings, seen: BucketStatus | None, watched: bool = False) 
     :param watched: it is the hourly look that has seen it.
     :return: findings: what could not be written.
     """
-    try:
-        last = cast(_Look, state.read(settings, state.LAST_LOOK))
-        look: _Look = {
-            "watched_at": format_timestamp(utc_now()) if watched else last.get("watched_at"),
-            "databases": seen["databases"] if seen else last.get("databases", {}),
-        }
-        state.write(settings, state.LAST_LOOK, {**look})
-        facts = Facts(
-            server=settings.server_name,
-            fresh_hours=settings.fresh_hours,
-            run=cast(LastRun, state.read(settings, state.LAST_RUN)),
-            watched_at=parse_timestamp(look["watched_at"]) if look["watched_at"] else None,
-            databases=look["databases"],
-            counters=cast(Counters, state.read(settings, state.COUNTERS)),
-            restores=cast(
-                Mapping[str, LastRestore],
-                state.read(settings, state.LAST_RESTORE),
-            ),
-            alarms=alarms.open_alarms(settings),
-        )
-    except UsageError as error:
-        return [finding("STATE_NOT_WRITTEN", error.message)]
-    return write(settings, facts)
+    findings: list[Finding] = []
+    last = state.read(settings, _LAST_LOOK, findings)
+    watched_at = format_timestamp(utc_now()) if watched else last.get("watched_at")
+    found = cast("dict[str, _SeenDatabase] | None", seen and seen["databases"])
+    databases = last.get("databases", {}) if found is None else found
+    look = _Look(watched_at=watched_at, databases=databases)
+    findings += state.write(settings, _LAST_LOOK, look)
+    facts = Facts(
+        server=settings.server_name,
+        fresh_hours=settings.fresh_hours,
+        run=state.read(settings, LAST_RUN, findings),
+        watched_at=parse_timestamp(watched_at) if watched_at else None,
+        databases=databases,
+        counters=state.read(settings, COUNTERS, findings),
+        restores=state.read(settings, LAST_RESTORES, findings),
+        alarms=alarms.open_alarms(settings),
+    )
+    return findings + write(settings, facts)
 
 
 def write(settings: Settings, facts: Facts) -> list[Finding]:
@@ -224,7 +234,7 @@ def _samples(facts: Facts) -> Iterator[_Sample]:
     yield from _of_the_server(facts)
 
 
-def _of_a_database(label: tuple[str], status: DatabaseStatus) -> Iterator[_Sample]:
+def _of_a_database(label: tuple[str], status: _SeenDatabase) -> Iterator[_Sample]:
     if last := status["last"]:
         seconds, dump_bytes = last["seconds"], last["dump_bytes"]
         rate = dump_bytes / seconds if dump_bytes is not None and seconds else None

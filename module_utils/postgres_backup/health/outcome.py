@@ -7,16 +7,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import Annotated, TypedDict, cast
 
 from ..catalog import journal
 from ..catalog.backups import layout_for
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, in_words, reason
-from ..findings import Finding, finding
-from ..machine import state
+from ..findings import Finding
+from ..machine import counters, state
 from ..machine.due import Again
 from ..s3.store import HASTY, Store
 from ..settings import Settings
+from ..shapes.kinds import Moment
 from . import alarms
 from .alarm_kinds import Alarm, GoodBackup, key
 
@@ -29,6 +31,18 @@ _ENDED_BY = {
     "prune": ("PRUNE_FAILED",),
     "kit": ("KIT_FAILED",),
 }
+
+
+class LastRestore(TypedDict):
+    """A restore that ended well, as the state remembers it."""
+
+    at: Annotated[str, Moment()]
+    backup: str
+    downtime_seconds: float
+
+
+#: the last one of each database
+LAST_RESTORES = state.Kept("last-restore.json", dict[str, LastRestore])
 
 
 @dataclasses.dataclass
@@ -115,7 +129,7 @@ def failed(
         again.unwritten.append({"at": format_timestamp(now), "event": verb, **event})
     if alarm:
         # trouble that passes by itself is counted, and no reason to wake anybody
-        findings += state.count(settings, "failures", database, why)
+        findings += counters.failed(settings, database, why)
         if verdict and verdict.silent:
             return findings
         cause = why if why in _SHARED else ""
@@ -142,13 +156,10 @@ def restored(
         "restore",
         {name: result[name] for name in names},
     )
-    try:
-        with state.changing(settings, state.LAST_RESTORE) as last:
-            last[database] = {
-                "at": format_timestamp(now),
-                "backup": result["backup"],
-                "downtime_seconds": result["downtime_seconds"],
-            }
-    except UsageError as error:
-        findings.append(finding("STATE_NOT_WRITTEN", error.message))
+    with state.changing(settings, LAST_RESTORES, findings) as last:
+        last[database] = {
+            "at": format_timestamp(now),
+            "backup": str(result["backup"]),
+            "downtime_seconds": cast(float, result["downtime_seconds"]),
+        }
     return findings

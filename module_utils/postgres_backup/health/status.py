@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import TypedDict
 
 from ..catalog import path_needs, remembered
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
-from ..catalog.history import LastRun, last_run_line
+from ..catalog.history import LAST_RUN, LastRun, last_run_line
 from ..catalog.owners import Owner, owners
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import format_timestamp, utc_now
@@ -153,7 +153,7 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
     seen: Status = {
         **in_bucket,
         "findings": in_bucket["findings"] + adopted,
-        "last_run": cast(LastRun, state.read(settings, state.LAST_RUN)),
+        "last_run": state.read(settings, LAST_RUN),
         "alarms": alarms.open_alarms(settings),
     }
     if not unreachable:

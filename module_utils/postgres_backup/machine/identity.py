@@ -4,18 +4,17 @@ cannot say, since a copied machine or inventory has the same name.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import socket
 
-from ..errors import UsageError
+from ..findings import Finding
 from ..settings import Settings
 from . import state
 
-#: the state that remembers which server the last backup was taken of
-_STATE = "identity.json"
+#: which server the last backup was taken of: a :class:`Mark`, and ``since``
+_STATE = state.Kept("identity.json", dict[str, str])
 _MACHINE_ID = "/etc/machine-id"
 
 
@@ -63,31 +62,24 @@ def mark_of(identifier: str, started: str) -> Mark:
     return Mark(identifier, started, machine_id(), socket.gethostname())
 
 
-def remember(settings: Settings, mark: Mark, since: str) -> None:
+def remember(settings: Settings, mark: Mark, since: str) -> list[Finding]:
     """Note whose backups this machine takes. A note that cannot be written fails nothing.
 
     :param since: when the first of them was taken, a timestamp.
+    :return: findings: what the state could not do.
     """
-    with contextlib.suppress(UsageError):
-        state.write(settings, _STATE, {**dataclasses.asdict(mark), "since": since})
+    return state.write(settings, _STATE, {**dataclasses.asdict(mark), "since": since})
 
 
 def since(settings: Settings, mark: Mark) -> str:
     """When this machine took its first backup of that server, a timestamp; empty where it does not
     know.
     """
-    known = _known(settings)
+    known = state.read(settings, _STATE)
     return known.get("since", "") if known.get("identifier") == mark.identifier else ""
 
 
 def remembered(settings: Settings) -> Mark:
     """The server of the last backup; without an identifier where none was taken from here."""
     # when it started is left out: it may have started anew since
-    return mark_of(_known(settings).get("identifier", ""), "")
-
-
-def _known(settings: Settings) -> dict[str, str]:
-    known: dict[str, object] = {}
-    with contextlib.suppress(UsageError):
-        known = state.read(settings, _STATE)
-    return {name: text for name, text in known.items() if isinstance(text, str)}
+    return mark_of(state.read(settings, _STATE).get("identifier", ""), "")

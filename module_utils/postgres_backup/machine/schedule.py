@@ -74,6 +74,7 @@ def begin(settings: Settings, at: str) -> bool:
     due = step(planned, now, tries.remembered(settings), tries.rules(settings))
     if due is Step.NOTHING or (due is not Step.FIRST and at_work(settings)):
         return False
+    # what the state cannot do is told by the run, which writes to it too
     tries.claim(settings, planned, now, asks=due is Step.ASK)
     return True
 

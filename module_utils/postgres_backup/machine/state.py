@@ -1,32 +1,74 @@
-"""What a server remembers of its own runs: small JSON files under STATE_DIR."""
+"""What a server remembers of its own runs: small JSON files under STATE_DIR.
+
+All of it is a hint. What cannot be read, or is not of its shape, is put aside, told once and counts
+as empty; what cannot be written is told and lost. Nothing here raises: no state keeps a backup from
+being taken or an alarm from being sent.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from ..errors import UsageError
-from ..findings import Finding, finding
+from ..findings import Finding, each_once, finding
 from ..settings import Settings
+from ..shapes.reader import MOST_BYTES, Unfit, fitted, load
 from .files import replace_file
 
-#: the state that tells of the last nightly run: what ``nightly.run`` returns
-LAST_RUN = "last-run.json"
-#: and of the last restore of each database
-LAST_RESTORE = "last-restore.json"
-#: what the last look into the bucket has found: ``watched_at`` and ``databases``
-LAST_LOOK = "last-look.json"
-#: what was counted since the server was set up: ``pruned`` and ``failures`` by reason, for each
-#: database
-COUNTERS = "counters.json"
+T = TypeVar("T", bound=Mapping[str, object])
 #: bytes that a state changed in place takes at least, blanks and a newline at its end: a block, so
 #: it can be written again where the disk has no room left
 _RESERVED = 4095
+#: how a file that is none of ours any more is called; the one before it goes
+_ASIDE = ".damaged"
+#: what says that it is the file itself that is wrong, and not the machine
+_ITS_OWN = "EACCES EPERM EISDIR ELOOP ENXIO ENOENT EIO".split()
+#: how often a file is opened anew because somebody has just taken it away
+_TRIES = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept(Generic[T]):
+    """One file of the state; made once, beside the type of what it holds.
+
+    :param name: of the file.
+    :param shape: what it holds, as a TypedDict or a ``dict[str, ...]``, in the words of
+        ``shapes/kinds``. An empty object always fits: it is what a new server remembers.
+    """
+
+    name: str
+    shape: type[T]
+
+    def __post_init__(self) -> None:
+        EVERY[self.name] = self
+
+    def path(self, settings: Settings) -> str:
+        """Where it lies."""
+        return os.path.join(settings.state_dir, self.name)
+
+    def of(self, data: bytes) -> T:
+        """What these bytes hold; nothing where they are only blanks, as of a file just made.
+
+        :raises Unfit: they are of another shape.
+        """
+        found = load(data, any_letters=True) if data.strip() else {}
+        return fitted(found, self.shape) if found else cast(T, found)
+
+
+#: every file of the state whose room was loaded, by its name
+EVERY: dict[str, object] = {}
+#: what was read where nobody could be told of it
+_untold: list[Finding] = []
+#: what could not be written, by its path: until it can, this process at least knows it
+_unwritten: dict[str, bytes] = {}
 
 
 def directory(settings: Settings) -> str:
@@ -37,39 +79,63 @@ def directory(settings: Settings) -> str:
     try:
         os.makedirs(settings.state_dir, mode=0o750, exist_ok=True)
     except OSError as error:
-        raise _unusable(settings, f"make {settings.state_dir}", error) from None
+        raise UsageError(
+            f"Failed to make {settings.state_dir}: {error.strerror}", advice(settings)
+        ) from None
     return settings.state_dir
 
 
-def read(settings: Settings, name: str) -> dict[str, object]:
-    """What was written under a name; empty where nothing was, or where a power loss cut it short.
+def advice(settings: Settings) -> str:
+    """What to do where the state cannot be written."""
+    return (
+        "STATE_DIR in the config must name a directory that this user may write: "
+        + settings.state_dir
+    )
 
-    :raises UsageError: it is there and cannot be read.
+
+def read(settings: Settings, kept: Kept[T], findings: list[Finding] | None = None) -> T:
+    """What was written; empty where nothing was, or nothing that can be believed.
+
+    :param findings: gets STATE_DAMAGED; None: whoever calls :func:`untold` later hears of it.
     """
-    path = os.path.join(settings.state_dir, name)
+    path, told = kept.path(settings), _untold if findings is None else findings
+    if path in _unwritten:
+        return kept.of(_unwritten[path])
     try:
-        with open(path, "rb") as file:
-            return _parse(file.read())
-    except FileNotFoundError:
-        return {}
+        return kept.of(_bytes(path))
     except OSError as error:
-        raise _unusable(settings, f"read {path}", error) from None
+        if _is_there(path):
+            _put_aside(path, error, told)
+    except Unfit:  # or somebody is writing it at this moment
+        with _held(settings, kept, told, 0) as (_, found):
+            return found
+    return kept.of(b"")
 
 
-def write(settings: Settings, name: str, facts: Mapping[str, object]) -> None:
-    """Replace what was written under a name.
+def write(settings: Settings, kept: Kept[T], facts: T) -> list[Finding]:
+    """Replace what was written.
 
-    :raises UsageError: the directory cannot be written, or its disk is full.
+    :return: findings, code STATE_NOT_WRITTEN: the directory cannot be written, or its disk is full.
     """
-    path = os.path.join(directory(settings), name)
+    path, text = kept.path(settings), _text(facts)
+    findings: list[Finding] = []
     try:
-        replace_file(path, json.dumps(facts, indent=1, default=str).encode())
-    except OSError as error:
-        raise _unusable(settings, f"write {path}", error) from None
+        directory(settings)
+        try:
+            replace_file(path, text)
+        except IsADirectoryError as folder:
+            _put_aside(path, folder, findings)
+            replace_file(path, text)
+        _unwritten.pop(path, None)
+    except (OSError, UsageError) as error:
+        findings.append(_not_written(path, text, error))
+    return findings
 
 
 @contextlib.contextmanager
-def changing(settings: Settings, name: str) -> Iterator[dict[str, object]]:
+def changing(
+    settings: Settings, kept: Kept[T], findings: list[Finding] | None = None
+) -> Iterator[T]:
     """A state to change in a ``with`` block, by one process at a time; written at its end, also
     where the block raised.
 
@@ -77,63 +143,168 @@ def changing(settings: Settings, name: str) -> Iterator[dict[str, object]]:
     that is full is a reason to remember something. A power loss in the middle of writing leaves
     nothing that can be read, which counts as an empty state.
 
-    :raises UsageError: it cannot be read or written.
+    :param findings: gets STATE_DAMAGED, and STATE_NOT_WRITTEN where the change is lost: the block
+        has run all the same, with what could be read. None: as in :func:`read`.
     """
-    path = os.path.join(directory(settings), name)
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise _unusable(settings, f"open {path}", error) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        found = _parse(os.pread(handle, os.fstat(handle).st_size, 0))
+    told = _untold if findings is None else findings
+    with _held(settings, kept, told, os.O_CREAT) as (handle, found):
         try:
             yield found
         finally:
-            text = json.dumps(found, indent=1, default=str).encode().ljust(_RESERVED) + b"\n"
+            path, text = kept.path(settings), _text(found).ljust(_RESERVED) + b"\n"
             try:
-                written = os.pwrite(handle, text, 0)
-            except OSError as error:
-                raise _unusable(settings, f"write {path}", error) from None
-            if written < len(text):
-                raise _unusable(
-                    settings, f"write {path}", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                )
-            os.ftruncate(handle, len(text))
+                if handle is None:  # not ours to write in, or there is no such place
+                    directory(settings)
+                    replace_file(path, text, 0o640)
+                else:
+                    _write_in_place(handle, text)
+                _unwritten.pop(path, None)
+            except (OSError, UsageError) as error:
+                told.append(_not_written(path, text, error))
+
+
+def put_aside(path: str, why: Exception) -> bool:
+    """Free a name of the state of what is none of ours; :func:`untold` says so.
+
+    :return: whether it is free now.
+    """
+    return _put_aside(path, why, _untold)
+
+
+def untold() -> list[Finding]:
+    """What was found where nobody could be told of it, each once; who asks tells it."""
+    told = each_once(_untold)
+    _untold.clear()
+    return told
+
+
+@contextlib.contextmanager
+def _held(
+    settings: Settings, kept: Kept[T], findings: list[Finding], make: int
+) -> Iterator[tuple[int | None, T]]:
+    """Nobody else changes it in this block; gives a handle to write in, None where there is none,
+    and what it holds.
+
+    :param make: ``os.O_CREAT`` where it is missing, or 0.
+    """
+    path = kept.path(settings)
+    for _ in range(_TRIES):
+        try:
+            handle, writable = _open(settings, path, make)
+        except OSError as error:
+            if _is_there(path) and _put_aside(path, error, findings):
+                continue
+            break
+        except UsageError:
+            break
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _is_still_there(handle, path):
+                continue
+            try:
+                found = kept.of(_all_of(handle))
+            except (OSError, Unfit) as error:
+                if _put_aside(path, error, findings):
+                    continue
+                found = kept.of(b"")
+            if path in _unwritten:
+                found = kept.of(_unwritten[path])
+            yield handle if writable else None, found
+            return
+        finally:
+            os.close(handle)
+    yield None, kept.of(_unwritten.get(path, b""))
+
+
+def _open(settings: Settings, path: str, make: int) -> tuple[int, bool]:
+    """A handle of a state, and whether it may be written."""
+    if os.path.islink(path) and not os.path.exists(path):
+        raise FileNotFoundError(errno.ENOENT, "a link to nothing")
+    if make:
+        directory(settings)
+    # a pipe of that name must not make us wait for ever
+    flags = os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, os.O_RDWR | make | flags, 0o640), True
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+    return os.open(path, os.O_RDONLY | flags), False
+
+
+def _is_there(path: str) -> bool:
+    """Something of that name, be it a link to nothing; not where its folder is none, or closed to
+    us: that is told by whoever writes.
+    """
+    return os.path.lexists(path) and os.access(os.path.dirname(path), os.X_OK)
+
+
+def _is_still_there(handle: int, path: str) -> bool:
+    """Nobody has put another in its place while we waited."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except OSError:
+        return False
+
+
+def _bytes(path: str) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return _all_of(handle)
     finally:
         os.close(handle)
 
 
-def _parse(text: bytes) -> dict[str, object]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def count(
-    settings: Settings, kind: str, database: str, label: str = "", number: int = 1
-) -> list[Finding]:
-    """Count something for the metrics: ``count(settings, "failures", "crm", "store")``. A number
-    that is lost fails nothing.
-
-    :return: findings, code STATE_NOT_WRITTEN.
+def _all_of(handle: int) -> bytes:
+    """:raises OSError: it is no file, or cannot be read; of one that is too long only its
+    beginning is read, which is of no shape.
     """
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is no file")
+    with open(handle, "rb", closefd=False) as file:
+        return file.read(MOST_BYTES + 1)
+
+
+def _put_aside(path: str, why: Exception, findings: list[Finding]) -> bool:
+    """Rename what is none of ours any more, and say so. Of each name one is kept.
+
+    :return: whether its name is free now.
+    """
+    cause = (why.strerror if isinstance(why, OSError) else str(why)) or type(why).__name__
+    told = f"Failed to read {path}: {cause}"
+    if isinstance(why, OSError) and errno.errorcode.get(why.errno or 0) not in _ITS_OWN:
+        findings.append(finding("STATE_DAMAGED", f"{told}; it counts as empty"))
+        return False
     try:
-        with changing(settings, COUNTERS) as numbers:
-            *folders, last = [kind, database] + ([label] if label else [])
-            for name in folders:
-                numbers = cast("dict[str, object]", numbers.setdefault(name, {}))
-            numbers[last] = cast(int, numbers.get(last, 0)) + number
-    except UsageError as error:
-        return [finding("STATE_NOT_WRITTEN", error.message)]
-    return []
+        try:
+            os.replace(path, path + _ASIDE)
+        except OSError as error:
+            if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # one of the two is a folder, whose content is somebody's
+            os.rename(path, f"{path}{_ASIDE}-{os.stat(path).st_mtime_ns}")
+    except FileNotFoundError:  # another run was faster, and tells it
+        return True
+    except OSError as error:
+        message = f"{told}; it counts as empty, and cannot be put aside: {error.strerror}"
+        findings.append(finding("STATE_DAMAGED", message))
+        return False
+    findings.append(finding("STATE_DAMAGED", f"{told}; it was put aside, and counts as empty"))
+    return True
 
 
-def _unusable(settings: Settings, doing: str, error: OSError) -> UsageError:
-    return UsageError(
-        f"Failed to {doing}: {error.strerror}",
-        "STATE_DIR in the config must name a directory that this user may write: "
-        + settings.state_dir,
-    )
+def _text(facts: Mapping[str, object]) -> bytes:
+    return json.dumps(facts, indent=1, default=str).encode()
+
+
+def _write_in_place(handle: int, text: bytes) -> None:
+    if os.pwrite(handle, text, 0) < len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.ftruncate(handle, len(text))
+
+
+def _not_written(path: str, text: bytes, error: OSError | UsageError) -> Finding:
+    _unwritten[path] = text
+    if isinstance(error, UsageError):
+        return finding("STATE_NOT_WRITTEN", error.message)
+    return finding("STATE_NOT_WRITTEN", f"Failed to write {path}: {error.strerror}")

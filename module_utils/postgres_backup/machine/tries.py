@@ -9,17 +9,33 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import cast
+from typing import Annotated, TypedDict
 
 from ..clock import format_timestamp, parse_timestamp
-from ..errors import UsageError
-from ..findings import Finding, finding
+from ..findings import Finding
 from ..settings import Settings
+from ..shapes.kinds import Moment
 from . import state
 from .due import BACKUP, GIVEN_UP, KIT, PRUNE, Again, Rules, Tried, next_try, quarter
 
-#: written by version 0.1.0 too, with ``planned`` alone
-_STATE = "last-scheduled.json"
+
+class _Scheduled(TypedDict, total=False):
+    """The night that was begun last; version 0.1.0 wrote ``planned`` alone."""
+
+    planned: str
+    begun: Annotated[str, Moment()]
+    written: Annotated[str, Moment()]
+    #: empty: it is not tried again
+    next: str
+    tries: int
+    left: dict[str, str]
+    ended: bool
+    asks: bool
+    #: failures that the bucket's journal could not take
+    unwritten: list[Mapping[str, object]]
+
+
+_STATE = state.Kept("last-scheduled.json", _Scheduled)
 #: failures that wait for a journal that takes them, at most: some days without a store
 _MOST_UNWRITTEN = 100
 
@@ -36,37 +52,25 @@ def everything(settings: Settings) -> dict[str, str]:
 
 def remembered(settings: Settings) -> Tried | None:
     """The last night that was begun; None where none is, or what is there is no such thing."""
+    kept = state.read(settings, _STATE)
     try:
-        return _parse(settings, state.read(settings, _STATE))
-    except UsageError:
-        return None
-
-
-def _parse(settings: Settings, kept: Mapping[str, object]) -> Tried | None:
-    try:
-        planned = datetime.fromisoformat(cast(str, kept["planned"]))
-        begun = _moment(kept.get("begun")) or planned
-        written = _moment(kept.get("written")) or planned
-        after = _moment(kept.get("next"))
-        number = cast(int, kept.get("tries", 1))
-        left = cast("dict[str, str]", kept.get("left", {}))
-        if planned.tzinfo is None or type(number) is not int or number < 1:
-            return None
+        planned = datetime.fromisoformat(kept["planned"])
+        begun, written = (
+            parse_timestamp(said) if said else planned
+            for said in (kept.get("begun"), kept.get("written"))
+        )
+        after = parse_timestamp(kept["next"]) if kept.get("next") else None
         if begun < planned or (after is not None and after < planned):
             return None
-        there = everything(settings)
-        # of a database that has left the settings, or that nobody knows, nothing is left
-        left = {name: what for name, what in left.items() if name in there}
-        if not set(left.values()) <= {BACKUP, PRUNE, KIT, GIVEN_UP}:
-            return None
-    except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
+    except (KeyError, ValueError, TypeError):  # TypeError: a time without a zone
         return None
-    ended, asks = kept.get("ended") is not False, kept.get("asks") is True
-    return Tried(planned, begun, written, number, after, left, ended, asks)
-
-
-def _moment(kept: object) -> datetime | None:
-    return parse_timestamp(cast(str, kept)) if kept else None
+    there = everything(settings)
+    # of a database that has left the settings nothing is left
+    left = {name: what for name, what in kept.get("left", {}).items() if name in there}
+    if kept.get("tries", 1) < 1 or not set(left.values()) <= {BACKUP, PRUNE, KIT, GIVEN_UP}:
+        return None
+    ended, asks = kept.get("ended", True), kept.get("asks", False)
+    return Tried(planned, begun, written, kept.get("tries", 1), after, left, ended, asks)
 
 
 def claim(settings: Settings, planned: datetime, now: datetime, asks: bool = False) -> Tried:
@@ -105,46 +109,28 @@ def end(settings: Settings, again: Again, left: Mapping[str, str], now: datetime
 
 def unwritten(settings: Settings) -> list[Mapping[str, object]]:
     """The failures that the bucket's journal could not take yet."""
-    try:
-        return _unwritten(state.read(settings, _STATE))
-    except UsageError:
-        return []
-
-
-def _unwritten(kept: Mapping[str, object]) -> list[Mapping[str, object]]:
-    found = kept.get("unwritten")
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return state.read(settings, _STATE).get("unwritten", [])
 
 
 def written(settings: Settings, done: Iterable[Mapping[str, object]]) -> list[Finding]:
     """The journal has taken these."""
-    gone = list(done)
-    try:
-        with state.changing(settings, _STATE) as kept:
-            kept["unwritten"] = [one for one in _unwritten(kept) if one not in gone]
-    except UsageError as error:
-        return [finding("STATE_NOT_WRITTEN", error.message)]
-    return []
+    gone, findings = list(done), list[Finding]()
+    with state.changing(settings, _STATE, findings) as kept:
+        kept["unwritten"] = [one for one in kept.get("unwritten", []) if one not in gone]
+    return findings
 
 
 def _write(
     settings: Settings, tried: Tried, more: Iterable[Mapping[str, object]] = ()
 ) -> list[Finding]:
-    try:
-        with state.changing(settings, _STATE) as kept:
-            waiting = [*_unwritten(kept), *more][-_MOST_UNWRITTEN:]
-            kept.clear()
-            kept.update(
-                planned=tried.planned.isoformat(),
-                begun=format_timestamp(tried.begun),
-                written=format_timestamp(tried.written),
-                tries=tried.number,
-                next=format_timestamp(tried.next) if tried.next else "",
-                left=dict(tried.left),
-                ended=tried.ended,
-                asks=tried.asks,
-                unwritten=waiting,
-            )
-    except UsageError as error:
-        return [finding("STATE_NOT_WRITTEN", error.message)]
-    return []
+    findings: list[Finding] = []
+    with state.changing(settings, _STATE, findings) as kept:
+        kept["planned"] = tried.planned.isoformat()
+        kept["begun"] = format_timestamp(tried.begun)
+        kept["written"] = format_timestamp(tried.written)
+        kept["next"] = format_timestamp(tried.next) if tried.next else ""
+        kept["tries"] = tried.number
+        kept["left"] = dict(tried.left)
+        kept["ended"], kept["asks"] = tried.ended, tried.asks
+        kept["unwritten"] = [*kept.get("unwritten", []), *more][-_MOST_UNWRITTEN:]
+    return findings

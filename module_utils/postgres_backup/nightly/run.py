@@ -11,10 +11,11 @@ from typing import TypedDict, cast
 
 from ..backup.kit import KitResult
 from ..catalog.backups import Backup
+from ..catalog.history import LAST_RUN, LastRun
 from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
-from ..errors import UsageError, in_words
-from ..findings import Finding, finding
+from ..errors import in_words
+from ..findings import Finding, each_once, finding
 from ..health import alarms, metrics, ping, rows_gone, status, trend, verdict
 from ..health.alarm_kinds import Alarm, key
 from ..job import Job
@@ -92,11 +93,9 @@ def _run(
         findings += retry.catch_up(settings) if len(done.failures) < len(parts) else []
     night = _night(settings, done, tried, started, findings)
     night["seconds"] = round(time.monotonic() - began, 1)
-    try:
-        state.write(settings, state.LAST_RUN, {**night})
-    except UsageError as error:  # what is in the bucket is there all the same
-        findings.append(finding("STATE_NOT_WRITTEN", error.message))
+    findings += state.write(settings, LAST_RUN, cast(LastRun, night))
     findings += _look_back(settings, done.databases)
+    night["findings"] = findings = each_once(findings + state.untold())
     last_line = _last_line(settings, night)
     if done.told or not done.failures:  # what is tried again in silence is neither
         event = "fail" if night["exit_status"] else ""
@@ -148,7 +147,7 @@ def _before(settings: Settings, tried: Tried | None) -> Night | None:
     """What earlier tries of the same night have come to, as far as that is remembered."""
     if tried is None or tried.number == 1:
         return None
-    before = cast("Night", state.read(settings, state.LAST_RUN))
+    before = cast("Night", state.read(settings, LAST_RUN))
     stamp = format_timestamp(tried.planned)
     return before if before.get("started_at", "") >= stamp else None
 

@@ -7,13 +7,14 @@ for, once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TypedDict, cast
+from typing import TypedDict
 
-from ..catalog.history import LastRun
+from ..catalog.history import LAST_RUN
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, LockedError, StoreError, reason
-from ..findings import Finding
+from ..findings import Finding, each_once
 from ..health import alarms, metrics, verdict
 from ..health.alarm_kinds import Alarm, OpenAlarm, key
 from ..health.status import Status, status
@@ -67,7 +68,9 @@ def look_around(settings: Settings, progress: Progress) -> Watched:
         findings += _raise_and_end(settings, seen)
         in_bucket = None if isinstance(seen, StoreError) else seen
         findings += metrics.renew(settings, in_bucket, watched=True)
+        findings += _tell_of_the_state(settings, findings)
     open_now = alarms.open_alarms(settings)
+    findings = each_once(findings + state.untold())
     for found in findings:
         progress.step(settings.hide(f"watch: {found['code']}: {found['message']}"))
     return {
@@ -116,6 +119,13 @@ def _raise_and_end(settings: Settings, seen: Status | StoreError) -> list[Findin
             raised += [Alarm("DISK_SHORT", name, short)] if short else []
     good = {name: database["last"] for name, database in seen["databases"].items()}
     return alarms.settle(settings, looked_for, raised, good)
+
+
+def _tell_of_the_state(settings: Settings, findings: Sequence[Finding]) -> list[Finding]:
+    """A state that cannot be written is an alarm, which may then be told at each look."""
+    lost = each_once(found for found in findings if found["code"] == "STATE_NOT_WRITTEN")
+    raised = [Alarm("STATE_FAILS", "", lost[0]["message"])] if lost else []
+    return alarms.settle(settings, [key("STATE_FAILS")], raised)
 
 
 def _store_alarm(refused: StoreError) -> Alarm:
@@ -167,7 +177,7 @@ def _missed(settings: Settings, seen: Status) -> datetime | None:
         return planned if _is_overdue(tried) else None
     if tried and not tried.ended:
         return planned
-    began = cast(LastRun, state.read(settings, state.LAST_RUN)).get("started_at", "")
+    began = state.read(settings, LAST_RUN).get("started_at", "")
     return None if stamp <= began <= format_timestamp(now) else planned
 
 

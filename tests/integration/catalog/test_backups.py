@@ -14,10 +14,10 @@ import pytest
 from postgres_backup.catalog import backups as backups_room
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.catalog.names import BackupName, Layout
-from postgres_backup.catalog.reader import MOST_BYTES
 from postgres_backup.errors import StoreError, UsageError
 from postgres_backup.health import status
 from postgres_backup.s3.store import Store
+from postgres_backup.shapes.reader import MOST_BYTES
 from tests.integration import engine
 from tests.services.proxy import FaultProxy
 

@@ -17,7 +17,9 @@ from postgres_backup.clock import utc_now
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.health import alarms
 from postgres_backup.health.alarm_kinds import TITLES, Alarm, key
+from postgres_backup.machine import state
 from tests.conftest import missing
+from tests.damaged import CONTENTS, damage
 from tests.integration import engine
 from tests.services.receivers import HttpReceiver, MailReceiver
 
@@ -272,10 +274,22 @@ def test_a_full_disk_is_remembered_all_the_same(told, web, tiny_disk):
 
 
 def test_a_state_that_cannot_be_written_is_said_and_the_message_goes_out(told, web):
-    os.makedirs(told.settings.state_dir)
-    Path(told.settings.state_dir, "alarms.json").mkdir()
+    Path(told.settings.state_dir).write_text("a file")
+    for number in (1, 2):
+        (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
+        assert finding["code"] == "STATE_NOT_WRITTEN"
+        assert len(web.requests) == number, "nobody remembers that it was told"
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_whatever_lies_in_its_place_the_message_goes_out_once(told, web, content):
+    damage(told.settings, "alarms.json", content)
+    assert alarms.open_alarms(told.settings) == []
+    assert [one["code"] for one in state.untold()] == ["STATE_DAMAGED"]
+    damage(told.settings, "alarms.json", content)
     (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
-    assert finding["code"] == "STATE_NOT_WRITTEN"
+    assert finding["code"] == "STATE_DAMAGED"
+    assert alarms.settle(told.settings, [FAILED], [alarm()]) == []
     assert len(web.requests) == 1
 
 
@@ -283,7 +297,8 @@ def test_a_state_that_a_power_loss_cut_is_begun_anew(told, web):
     alarms.settle(told.settings, [FAILED], [alarm()])
     path = Path(told.settings.state_dir, "alarms.json")
     path.write_bytes(path.read_bytes()[:100])
-    assert alarms.settle(told.settings, [FAILED], [alarm()]) == []
+    (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
+    assert finding["code"] == "STATE_DAMAGED"
     assert len(web.requests) == 2
 
 

@@ -9,6 +9,7 @@ from postgres_backup.clock import utc_now
 from postgres_backup.errors import LockedError, StoreError, UsageError
 from postgres_backup.health import alarms, outcome
 from postgres_backup.machine import state
+from postgres_backup.machine.counters import COUNTERS
 from postgres_backup.s3.store import Store
 from tests.integration import engine
 
@@ -42,7 +43,7 @@ def test_a_failure_is_told_everywhere_and_the_next_success_ends_the_alarm(settin
         "store",
     )
     assert event["reason"] == "refused with ********"
-    assert state.read(settings, state.COUNTERS)["failures"] == {"crm": {"store": 1}}
+    assert state.read(settings, COUNTERS)["failures"] == {"crm": {"store": 1}}
     assert open_codes(settings) == ["BACKUP_FAILED"]
 
     with outcome.noted(settings, "backup", "crm", ends=False):
@@ -86,5 +87,5 @@ def test_a_restore_is_noted_with_the_facts_that_are_named(settings):
     assert outcome.restored(settings, Store(settings), result, "backup", "database") == []
     (event,) = told(settings)
     assert (event["event"], event["backup"], "sessions" in event) == ("restore", "x", False)
-    last = state.read(settings, state.LAST_RESTORE)["crm"]
+    last = state.read(settings, outcome.LAST_RESTORES)["crm"]
     assert (last["backup"], last["downtime_seconds"]) == ("x", 0.2)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from postgres_backup.backup.database import create_backup
+from postgres_backup.catalog.history import LAST_RUN
 from postgres_backup.health import alarms, status
 from postgres_backup.job import Job
 from postgres_backup.machine import lock, state
@@ -53,7 +54,7 @@ def test_a_store_that_is_away_for_half_an_hour_costs_no_night_and_nobody_sleep(
     store.away()
     night.then("00:35", store.back)
     night.go_on(0, 10)
-    assert state.read(night.config.settings, state.LAST_RUN)["again_at"][11:16] == "00:15"
+    assert state.read(night.config.settings, LAST_RUN)["again_at"][11:16] == "00:15"
     failed = [line for line in night.log.lines if "crm: backup failed: " in line]
     assert len(failed) == 1
     assert failed[0].endswith(f"it is tried again at {night.now:%Y-%m-%d}T00:15:00Z")
@@ -149,7 +150,7 @@ def test_a_backup_that_somebody_takes_meanwhile_counts(night, store, s3_client, 
     assert len(backups(s3_client, bucket)) == 2
     assert night.told == []
     assert any("no other is taken" in line for line in night.log.lines)
-    run = state.read(night.config.settings, state.LAST_RUN)
+    run = state.read(night.config.settings, LAST_RUN)
     assert (run["exit_status"], run["again_at"]) == (0, "")
 
 
@@ -165,7 +166,7 @@ def test_only_what_is_missing_is_done_again(night, new_database, s3_client, buck
     assert night.told == ["the backup of not_there failed"]
     kept = sorted(s3_client.list_objects_v2(Bucket=bucket)["Contents"], key=lambda one: one["Key"])
     night.go_on(2)
-    run = state.read(night.config.settings, state.LAST_RUN)
+    run = state.read(night.config.settings, LAST_RUN)
     # the night as a whole
     assert {name: bool(one["backup"]) for name, one in run["databases"].items()} == {
         "crm": True,

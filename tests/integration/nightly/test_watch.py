@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 
 from postgres_backup.catalog import history
+from postgres_backup.catalog.history import LAST_RUN
 from postgres_backup.errors import LockedError, PostgresBackupError, UsageError
 from postgres_backup.health import alarms, status
+from postgres_backup.health.outcome import LAST_RESTORES
 from postgres_backup.job import Job
 from postgres_backup.machine import lock, schedule, state
+from postgres_backup.machine.counters import COUNTERS
 from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly.run import _LOCK, run_night
 from postgres_backup.nightly.watch import Store, look_around
@@ -141,7 +144,7 @@ def test_a_night_that_fails_is_told_once_and_once_when_it_is_over(
     assert crm.told == [headline, f"over: {headline}"]
     crm.day()
     assert len(crm.told) == 2
-    failures = state.read(crm.config.settings, state.COUNTERS)["failures"]["crm"]
+    failures = state.read(crm.config.settings, COUNTERS)["failures"]["crm"]
     assert sum(failures.values()) == 3
 
 
@@ -207,7 +210,7 @@ def test_a_server_that_was_off_for_days_and_cannot_make_up_for_it_says_so(crm, s
 def test_a_run_that_was_killed_is_told_and_made_up_for(crm, s3_client, bucket):
     crm.day()
     crm.at(0, 0)
-    run = state.read(crm.config.settings, state.LAST_RUN)
+    run = state.read(crm.config.settings, LAST_RUN)
     crm.day()
     crm.now = crm.now.replace(hour=0, minute=0, second=0) + timedelta(days=1)
     assert schedule.begin(crm.config.settings, MIDNIGHT)  # it began, and nothing came of it
@@ -216,7 +219,7 @@ def test_a_run_that_was_killed_is_told_and_made_up_for(crm, s3_client, bucket):
     assert crm.told == ["the nightly run did not happen"]
     assert "began and never ended" in crm.web.requests[0].json["message"]
     assert len(backups(s3_client, bucket)) == before + 1
-    assert state.read(crm.config.settings, state.LAST_RUN)["started_at"] > run["started_at"]
+    assert state.read(crm.config.settings, LAST_RUN)["started_at"] > run["started_at"]
 
 
 def test_a_run_that_is_still_at_work_is_not_made_up_for(crm, s3_client, bucket):
@@ -363,7 +366,7 @@ def test_failed_restores_are_told_and_a_good_one_ends_it(crm, s3):
         "restore-failed",
         "backup",
     ]  # two failures of one second are one object
-    assert state.read(settings, state.LAST_RESTORE)["crm"]["backup"] == events[0]["backup"]
+    assert state.read(settings, LAST_RESTORES)["crm"]["backup"] == events[0]["backup"]
 
 
 # --- the command, and what it leaves for others ---

@@ -66,12 +66,14 @@ def test_other_findings_are_no_housekeeping(settings):
 )
 def test_what_the_state_holds_is_a_hint(settings, tmp_path, kept):
     (tmp_path / "housekeeping.json").write_text(json.dumps(kept))
-    for _ in range(3):
-        assert housekeeping.note(settings, "crm", [SWEEP]) == []
+    for number in range(3):
+        told = housekeeping.note(settings, "crm", [SWEEP])
+        damaged = number == 0 and kept != {"crm": {"x": 9}}
+        assert [one["code"] for one in told] == ["STATE_DAMAGED"] * damaged
     assert len(open_now(settings)) == 1
 
 
 def test_without_a_state_nothing_fails(settings, tmp_path):
     (tmp_path / "housekeeping.json").mkdir()
     [found] = housekeeping.note(settings, "crm", [SWEEP])
-    assert found["code"] == "STATE_NOT_WRITTEN"
+    assert found["code"] == "STATE_DAMAGED"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as looking
 from hypothesis import strategies as st
 
-from postgres_backup.machine import due, lock, schedule, tries
+from postgres_backup.machine import due, lock, schedule, state, tries
 from postgres_backup.settings import Settings
 from tests.properties import examples
 
@@ -41,6 +41,8 @@ def settings(tmp_path_factory) -> Settings:
 @pytest.fixture(autouse=True)
 def _new_server(settings):
     shutil.rmtree(settings.state_dir, ignore_errors=True)
+    yield
+    state.untold()  # of this process
 
 
 @pytest.fixture
@@ -188,7 +190,7 @@ nonsense = st.sampled_from(
 )
 
 
-@looking(max_examples=examples(25))
+@looking(max_examples=examples(15))
 @given(kept=plausible.map(json.dumps) | nonsense)
 def test_no_state_silences_a_night_or_makes_a_second_backup(settings, kept):
     """A whole day of cron's calls, over whatever lies in the state at its beginning."""

@@ -1,9 +1,9 @@
-"""JSON that lies in the bucket, read as the TypedDict that it should be.
+"""JSON that lies in the bucket or in the state, read as the TypedDict that it should be.
 
-Whoever may write to the bucket wrote it, so nothing is believed: not its size, not its depth, not
-the kind of any field. What fits is handed on as the type that it was looked at for; what does not
-is one :class:`Unfit`, and nothing else. Fields that a shape does not know are those of a newer
-version: they stay, within the same bounds. Pure.
+Whoever may write to the bucket, or a disk that went bad, wrote it, so nothing is believed: not its
+size, not its depth, not the kind of any field. What fits is handed on as the type that it was
+looked at for; what does not is one :class:`Unfit`, and nothing else. Fields that a shape does not
+know are those of a newer version: they stay, within the same bounds. Pure.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ def fitted(found: object, shape: type[T]) -> T:
     raise Unfit(f"no sensible {where}: {cause}" if where else cause)
 
 
-def load(data: bytes, most_bytes: int = MOST_BYTES) -> dict[str, object]:
+def load(data: bytes, most_bytes: int = MOST_BYTES, any_letters: bool = False) -> dict[str, object]:
     """The JSON object in these bytes, whatever its fields; in at most 200 MB of memory.
 
+    :param any_letters: texts may hold what PostgreSQL knows in none: NUL, and half a letter.
     :raises Unfit: they are none, or one that is too large or too deep, names a field twice, or
         holds what no text or number of a database can be.
     """
@@ -64,7 +65,7 @@ def load(data: bytes, most_bytes: int = MOST_BYTES) -> dict[str, object]:
         raise Unfit(printable(str(error)[:_QUOTED])) from None
     if not isinstance(found, dict):
         raise Unfit("it is not one of ours")
-    if b"\\u" in data:  # no other way leads to them
+    if b"\\u" in data and not any_letters:  # no other way leads to them
         _require_texts(found)
     return found
 
