@@ -57,6 +57,21 @@ class LockedError(PostgresBackupError):
     passes = True
 
 
+class StoppedError(PostgresBackupError):
+    """A signal ended it: somebody has asked for that, or the machine goes down."""
+
+    passes = True
+
+    def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
+        left = {finding["code"] for finding in findings} & {"LEFT_BEHIND", "UPLOAD_NOT_ABORTED"}
+        half_done = "what was begun is still there; the next run removes it"
+        super().__init__(
+            message,
+            f"Nothing was lost, and {half_done if left else 'nothing half-done was left'}",
+            findings,
+        )
+
+
 class BadBackupError(PostgresBackupError):
     """A check found a backup cut, altered or otherwise not what its manifest says (exit status
     4).
@@ -91,13 +106,15 @@ class StandbyError(DatabaseError):
 
 def reason(error: PostgresBackupError) -> str:
     """What kind of failure it is, in one word for counting: ``clock``, ``disk``, ``backup`` (a bad
-    one), ``store``, ``database`` or ``other``.
+    one), ``stopped`` (by a signal), ``store``, ``database`` or ``other``.
     """
     codes = {finding["code"] for finding in error.findings}
     if "CLOCK_DIFFERS" in codes:
         return "clock"
     if "DISK_SHORT" in codes or "No space left on device" in error.message:
         return "disk"
+    if isinstance(error, StoppedError):
+        return "stopped"
     kinds = {BadBackupError: "backup", StoreError: "store", DatabaseError: "database"}
     return next((word for kind, word in kinds.items() if isinstance(error, kind)), "other")
 

@@ -377,8 +377,14 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("STORE_FAILS",): ("The store does not answer, or refuses."),
         ("CLOCK_OFF",): (
-            "This machine's clock and the store's differ by more than 15 minutes. "
-            "`timedatectl set-ntp true`"
+            "This machine's clock and the store's differ by more than 15 minutes: no age can be "
+            "trusted, so `status` is not healthy and nothing is pruned. `timedatectl set-ntp true`"
+        ),
+        ("BACKUP_FROM_THE_FUTURE",): (
+            "A backup's name is more than 15 minutes later than the store's clock was when it was "
+            "written: the clock of the machine that took it was ahead. It is never `latest` nor "
+            "the newest good one, goes by the age that the store tells, and is restored by its "
+            "name. Set the clock, then take another: the alarm ends with it."
         ),
         ("HOUSEKEEPING_REFUSED",): (
             "The backups are taken, and three times in a row or more the store did not do what is "
@@ -533,8 +539,8 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "noted for it."
         ),
         ("TREND_NOT_KNOWN",): (
-            "The store no longer answered after the backup, so its size and rows were not held "
-            "against the others."
+            "The store no longer answered after the backup, or a signal came, so its size and rows "
+            "were not held against the others."
         ),
         ("METRICS_NOT_WRITTEN",): (
             "The same for the numbers for Prometheus. Does the folder of "

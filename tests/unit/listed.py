@@ -10,6 +10,8 @@ from postgres_backup.errors import StoreError
 from postgres_backup.s3.client import StoredObject
 
 T = TypeVar("T")
+#: long after every name, as of copies
+WRITTEN = datetime(2200, 1, 1, tzinfo=timezone.utc)
 
 
 class Listed:
@@ -25,7 +27,7 @@ class Listed:
             rest = key.removeprefix(prefix)
             if not key.startswith(prefix) or (delimiter and delimiter in rest) or key <= after:
                 continue
-            yield StoredObject(key, len(body), datetime.now(timezone.utc))
+            yield StoredObject(key, len(body), WRITTEN)
 
     def get(self, key: str, most: int) -> bytes | None:
         return self.objects.get(key)

@@ -314,6 +314,11 @@ class Nightly:
     was_read: bool = False
     proven: bool = False
     waits_for_adoption: bool = False
+    ahead: bool = False
+
+    @property
+    def dated_at(self):
+        return self.taken_at
 
 
 def test_the_example_of_the_retention():

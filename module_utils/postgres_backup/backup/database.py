@@ -14,7 +14,7 @@ from typing import TypedDict
 
 import psycopg
 
-from ..catalog import journal, manifest, remembered, signed
+from ..catalog import dated, journal, manifest, remembered, signed
 from ..catalog.backups import layout_for
 from ..catalog.manifest import GlobalsRecord
 from ..catalog.names import BackupName
@@ -22,9 +22,9 @@ from ..catalog.path_needs import findings_of
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, PostgresBackupError
 from ..findings import Finding, each_once, finding
-from ..health import housekeeping, outcome
+from ..health import clocks, housekeeping, outcome
 from ..job import Job
-from ..machine import identity, lock, state
+from ..machine import identity, lock, signals, state
 from ..postgresql import programs
 from ..postgresql.connection import connect, connect_maintenance, value
 from ..postgresql.facts import (
@@ -55,6 +55,8 @@ from .rows import look_for_rows
 MOST_DROPPED = MOST_TAKEN = 2
 #: hours after which an unfinished upload under our prefix cannot be anybody's work any more
 STALE_UPLOAD_HOURS = 24
+#: findings of a backup that is not to be the newest good one
+_NOT_GOOD = {"TABLES_REWRITTEN", "BACKUP_FROM_THE_FUTURE"}
 
 
 class _Planned(TypedDict):
@@ -114,7 +116,7 @@ def create_backup(
         run = _prepare(job, part)
         with lock.hold(job.settings, job.database, "backup"):
             result = run.go(tables, schema_only)
-        if not any(found["code"] == "TABLES_REWRITTEN" for found in result["findings"]):
+        if not _NOT_GOOD & {found["code"] for found in result["findings"]}:
             note.good = {"backup": result["backup"], "taken_at": result["taken_at"]}
         if not part:
             since = identity.since(job.settings, run.mark) or result["taken_at"]
@@ -155,6 +157,7 @@ class _Run:
             place, taken = self._take_under_a_name(tables, schema_only, written)
             described = manifest_of(job, taken, time.monotonic() - began)
             unsigned = self._describe(place, manifest.dump(described))
+            signals.defer()  # it is there: nothing that comes now takes it back
         except BaseException as error:
             self._take_back(error, written)
             raise
@@ -175,6 +178,10 @@ class _Run:
         if taken.rewritten:
             lost = manifest.may_lack_rows(taken.rewritten)
             result["findings"].append(finding("TABLES_REWRITTEN", lost))
+        result["findings"] += clocks.findings_of(job.store)
+        if dated.is_ahead(place.name.taken_at, taken.stored.modified):
+            ahead = clocks.told(place.label, taken.stored.modified)
+            result["findings"].append(finding("BACKUP_FROM_THE_FUTURE", ahead))
         result["findings"] += [
             finding("RESTORE_NEEDS_RIGHTS", f"{why.message}. {why.hint}")
             for why in (self.may_not if not self.part else [])
@@ -360,7 +367,7 @@ class _Run:
         for key in keys:
             with may_fail(store.refused):
                 store.delete([key], calls.TAKE_BACK)
-        if isinstance(error, PostgresBackupError):
+        if isinstance(error, (PostgresBackupError, signals.Interrupted)):
             error.findings += self.job.store.take_refused() + store.refused
 
     def _dump_globals(self) -> bytes:

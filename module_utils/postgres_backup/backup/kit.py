@@ -24,7 +24,7 @@ from ..errors import PostgresBackupError, UsageError
 from ..findings import Finding
 from ..health import housekeeping
 from ..job import Job
-from ..machine import lock
+from ..machine import lock, signals
 from ..s3 import calls
 from ..s3.clock_skew import require_honest_clock
 from ..s3.errors import may_fail
@@ -97,6 +97,7 @@ def create_kit(job: Job) -> KitResult:
         result["findings"] += signed.put(
             job.store, calls.DESCRIBE, key, manifest.dump_kit(described)
         )
+        signals.defer()  # it is there
         result["bytes"], result["sha256"] = described["bytes"], described["sha256"]
         result["seconds"] = round(time.monotonic() - began, 1)
         result["deleted"] = []

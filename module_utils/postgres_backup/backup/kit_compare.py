@@ -70,7 +70,7 @@ def yardstick(kits: Sequence[Kit], now: datetime) -> Kit | None:
     """What tonight's kit is held against: our newest good one, or, where that fell short itself,
     the newest of the last days that did not. So an alarm lasts as long as its trouble.
     """
-    good = [kit for kit in kits if kit.ours and kit.good and kit.taken_at <= now]
+    good = [k for k in kits if k.ours and k.good and not k.ahead and k.taken_at <= now]
     for kit in good:
         if now - kit.taken_at < _PATIENCE and kit.manifest and not kit.manifest.get("fell_short"):
             return kit

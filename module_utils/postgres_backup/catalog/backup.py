@@ -9,6 +9,7 @@ from typing import Literal, TypedDict, cast
 from ..clock import format_timestamp, parse_timestamp
 from ..machine.identity import Mark
 from ..signing.judge import BY_NOBODY, TRUSTED, UNSIGNED, WRONG, Kind, Standing
+from . import dated
 from .manifest import Manifest, Proof, ServerIdentity
 from .names import BackupName, Layout
 from .proofs import KEPT, Noted
@@ -65,6 +66,7 @@ class Backup:
     :param passed_over: nobody vouches for it, and this server has signed others: it does not count.
     :param noted: the proofs that lie beside it.
     :param meant: tables whose rows have gone on purpose since, see ``said.hash_of``.
+    :param modified: when it was written, by the store's clock; None where that is not known.
     """
 
     name: BackupName
@@ -83,6 +85,7 @@ class Backup:
     passed_over: bool = False
     noted: Noted = dataclasses.field(default_factory=Noted, repr=False)
     meant: frozenset[str] = frozenset()
+    modified: datetime | None = None
 
     @property
     def mark(self) -> Mark:
@@ -114,6 +117,16 @@ class Backup:
     @property
     def taken_at(self) -> datetime:
         return self.name.taken_at
+
+    @property
+    def ahead(self) -> bool:
+        """A clock that was ahead has named it, see :mod:`.dated`."""
+        return dated.is_ahead(self.taken_at, self.modified)
+
+    @property
+    def dated_at(self) -> datetime:
+        """When it was taken, as far as the store's clock bears that out."""
+        return dated.dated_at(self.taken_at, self.modified)
 
     @property
     def whole(self) -> bool:

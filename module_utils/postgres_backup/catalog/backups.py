@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from ..settings import Settings
 from ..shapes.reader import MOST_BYTES
 from ..signing.judge import BY_NOBODY, WRONG, Standing
 from ..text import nearest
-from . import proofs, remembered, said, servers, signed
+from . import dated, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .manifest import Manifest, answer, may_lack_rows, parse
 from .names import BackupName, Layout
@@ -63,14 +63,14 @@ class Catalog:
         layouts = (Layout(self.settings.s3_prefix), Layout(self.settings.s3_prefix, self.database))
         self._lonely, self._lonely_proofs, self._said = [], [], said.Said()
         backups = self._told_apart([b for layout in layouts for b in self._under(layout)])
-        return sorted(backups, key=lambda backup: (backup.taken_at, backup.key), reverse=True)
+        return sorted(backups, key=lambda backup: (backup.dated_at, backup.key), reverse=True)
 
     def _told_apart(self, backups: list[Backup]) -> list[Backup]:
         """Those of another server with our name are not ours, whatever their manifests say."""
         named = [number for number, backup in enumerate(backups) if backup.ours]
         patience = timedelta(hours=self.settings.fresh_hours)
         wrote = [
-            servers.Wrote(b.taken_at, b.mark, self._adopter(b), b.since)
+            servers.Wrote(b.dated_at, b.mark, self._adopter(b), b.since)
             for b in (backups[n] for n in named)
         ]
         judged = servers.judge(self.own, wrote, utc_now(), patience)
@@ -87,7 +87,7 @@ class Catalog:
                 whose=verdict.whose,
                 untold=verdict.untold,
                 held=held,
-                meant=self._said.meant(backup.taken_at),
+                meant=self._said.meant(backup.dated_at),
             )
         # once this server signs, whoever may write to the bucket cannot add to what it leans on,
         # nor make it forget by taking the signatures away
@@ -100,7 +100,7 @@ class Catalog:
     def _adopter(self, backup: Backup) -> str:
         """The server that adopted it last; empty where none did."""
         names = (backup.mark.identifier, backup.mark.machine)
-        told = [a for a in self._said.adopted if a.theirs in names and backup.taken_at <= a.at]
+        told = [a for a in self._said.adopted if a.theirs in names and backup.dated_at <= a.at]
         return max(told, key=lambda adoption: adoption.at).ours if told else ""
 
     def _under(self, layout: Layout) -> list[Backup]:
@@ -152,7 +152,7 @@ class Catalog:
         here = layout == self.layout or layout.database == self.database
         manifest = found.manifest
         if manifest is None:
-            return Backup(name, layout, item.bytes, candidate=here)
+            return Backup(name, layout, item.bytes, candidate=here, modified=item.modified)
         if isinstance(manifest, BadBackupError):
             return Backup(
                 name,
@@ -161,6 +161,7 @@ class Catalog:
                 problem=manifest.message,
                 problem_code=manifest.findings[0]["code"],
                 candidate=here,
+                modified=item.modified,
             )
         problem = code = ""
         expected = self._remembered.get(layout.manifest(name), found.sha256)
@@ -186,9 +187,8 @@ class Catalog:
             and manifest["server"].get("name") == self.settings.server_name
         )
         unclaimed = manifest.get("adopted") is False and manifest["database"] == self.database
-        return Backup(
-            name, layout, item.bytes, manifest, problem, code, ours, candidate=ours or unclaimed
-        )
+        whose = (manifest, problem, code, ours, ours or unclaimed)
+        return Backup(name, layout, item.bytes, *whose, modified=item.modified)
 
     def leftovers(self) -> list[str]:
         """Keys of proofs, globals and manifests of ours whose backup is gone, for a prune was cut
@@ -231,7 +231,8 @@ class Catalog:
 
         Where some are ours, ``latest`` is one of them: an object without a manifest under the same
         prefix may be another job's. It may be a bad one: whoever asks for the latest must hear of
-        that, and not silently get an older one.
+        that, and not silently get an older one. What a clock that was ahead has named is it only
+        where all are so.
 
         :raises UsageError: there is none; names the three nearest. Or two servers write under our
             name, and which one is meant cannot be told.
@@ -239,9 +240,9 @@ class Catalog:
         backups = self.backups()
         if wanted == LATEST:
             newest = (
-                next((b for b in backups if self._must_answer(b)), None)
-                or next((b for b in backups if b.ours), None)
-                or next((b for b in backups if b.candidate), None)
+                _first([b for b in backups if self._must_answer(b)])
+                or _first([b for b in backups if b.ours])
+                or _first([b for b in backups if b.candidate])
             )
             if newest and newest.untold:
                 raise self._ambiguous([b for b in backups if b.untold])
@@ -330,5 +331,9 @@ def layout_for(settings: Settings, database: str) -> Layout:
 
 
 def newest_good(backups: Iterable[Backup]) -> Backup | None:
-    """The newest of ours that is good."""
-    return max((b for b in backups if b.ours and b.good), key=lambda b: b.taken_at, default=None)
+    """The newest of ours that is good; what a clock that was ahead has named is none."""
+    return dated.newest(b for b in backups if b.ours and b.good)
+
+
+def _first(newest_first: Sequence[Backup]) -> Backup | None:
+    return next(iter(dated.timely(newest_first)), None)

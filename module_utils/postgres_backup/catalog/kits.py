@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from ..clock import parse_time
 from ..errors import BadBackupError, PostgresBackupError
@@ -15,7 +15,7 @@ from ..s3.store import Store
 from ..settings import Settings
 from ..signing.judge import BY_NOBODY, TRUSTED, UNSIGNED, WRONG, Standing
 from ..text import printable
-from . import signed
+from . import dated, signed
 from .manifest import KitManifest, answer, parse_kit
 
 _NAME = re.compile(
@@ -46,6 +46,7 @@ class Kit:
         or where there is none.
     :param standing: what the signature of its manifest is worth.
     :param passed_over: nobody vouches for it, and this server has signed others.
+    :param modified: when it was written, by the store's clock; None where that is not known.
     """
 
     name: str
@@ -57,6 +58,17 @@ class Kit:
     problem: BadBackupError | None = None
     standing: Standing = BY_NOBODY
     passed_over: bool = False
+    modified: datetime | None = None
+
+    @property
+    def ahead(self) -> bool:
+        """A clock that was ahead has named it, see :mod:`.dated`."""
+        return dated.is_ahead(self.taken_at, self.modified)
+
+    @property
+    def dated_at(self) -> datetime:
+        """When it was taken, as far as the store's clock bears that out."""
+        return dated.dated_at(self.taken_at, self.modified)
 
     @property
     def trusted(self) -> bool:
@@ -135,10 +147,11 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
         if manifest is not None and manifest.get("name", name) != name:
             problem = _swapped(name, str(manifest["name"]))
         ours = manifest is not None and manifest["server"]["name"] == settings.server_name
-        kits.append(Kit(name, item.key, item.bytes, taken_at, manifest, ours, problem, standing))
+        whose = (manifest, ours, problem, standing)
+        kits.append(Kit(name, item.key, item.bytes, taken_at, *whose, modified=item.modified))
     if any(kit.ours and kit.trusted for kit in kits):
         kits = [dataclasses.replace(k, passed_over=k.ours and not k.trusted) for k in kits]
-    return sorted(kits, key=lambda kit: kit.taken_at, reverse=True)
+    return sorted(kits, key=lambda kit: kit.dated_at, reverse=True)
 
 
 def _dated(text: str) -> tuple[str, datetime] | None:
@@ -193,12 +206,13 @@ def manifest_key(settings: Settings, name: str) -> str:
 
 def newest_kit(settings: Settings) -> KitLine | None:
     """The newest kit of this server; None where none was saved."""
-    for kit in list_kits(settings, Store(settings)):
-        if kit.ours and kit.manifest:
-            return {
-                "kit": kit.name,
-                "paths": kit.manifest.get("paths", []),
-                "files": kit.manifest.get("files"),
-                "encrypted": kit.encrypted,
-            }
+    mine = [kit for kit in list_kits(settings, Store(settings)) if kit.ours]
+    for kit in dated.timely([kit for kit in mine if kit.manifest]):
+        manifest = kit.manifest or cast("KitManifest", {})
+        return {
+            "kit": kit.name,
+            "paths": manifest.get("paths", []),
+            "files": manifest.get("files"),
+            "encrypted": kit.encrypted,
+        }
     return None

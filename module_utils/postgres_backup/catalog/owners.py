@@ -12,6 +12,7 @@ from ..errors import BadBackupError, PostgresBackupError
 from ..s3.store import Store
 from ..settings import Settings
 from ..shapes.reader import MOST_BYTES
+from .dated import is_ahead
 from .manifest import parse
 from .names import BackupName, Layout
 
@@ -19,7 +20,9 @@ _MANIFEST = re.compile(r"(?:[^/]+/)?manifests/[^/]+\.json")
 
 
 class Owner(TypedDict):
-    """A server and database with backups: how many, and the name of the newest."""
+    """A server and database with backups: how many, and the name of the newest; of those that a
+    clock named that was ahead only where all are such.
+    """
 
     server: str
     database: str
@@ -32,9 +35,11 @@ def owners(settings: Settings, store: Store) -> list[Owner]:
     first.
     """
     root = Layout(settings.s3_prefix).root
-    keys = [item.key for item in store.list(root) if _MANIFEST.fullmatch(item.key[len(root) :])]
+    listed = {item.key: item.modified for item in store.list(root)}
+    keys = [key for key in listed if _MANIFEST.fullmatch(key[len(root) :])]
     known: dict[tuple[str, str], Owner] = {}
-    for whose in store.get_many(keys, _whose, MOST_BYTES):
+    order: dict[tuple[str, str], tuple[bool, str]] = {}
+    for key, whose in zip(keys, store.get_many(keys, _whose, MOST_BYTES), strict=True):
         if whose is None:
             continue
         server, database, name = whose
@@ -43,7 +48,10 @@ def owners(settings: Settings, store: Store) -> list[Owner]:
             {"server": server, "database": database, "backups": 0, "newest": name},
         )
         owner["backups"] += 1
-        owner["newest"] = max(owner["newest"], name)
+        parsed = BackupName.parse(name)
+        place = (not (parsed and is_ahead(parsed.taken_at, listed[key])), name)
+        order[server, database] = max(order.get((server, database), place), place)
+        owner["newest"] = order[server, database][1]
     return sorted(known.values(), key=lambda owner: owner["newest"], reverse=True)
 
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
+from ..clock import format_timestamp
 from ..settings import Settings
+from .dated import timely
 
 
 class Candidate(Protocol):
@@ -19,6 +21,10 @@ class Candidate(Protocol):
 
     @property
     def taken_at(self) -> datetime: ...
+    @property
+    def ahead(self) -> bool: ...
+    @property
+    def dated_at(self) -> datetime: ...
     @property
     def ours(self) -> bool: ...
     @property
@@ -80,14 +86,17 @@ def plan(
     newest proven one until a good one is proven: a server that has just begun to sign loses
     nothing by that.
 
+    What a clock that was ahead has named (see :mod:`.dated`) is as old as the store says it is, and
+    in nobody's place: it is the newest of nothing, unless all are such.
+
     :param backups: in any order; several of one time are told apart by nothing and judged alike.
     :param now: UTC. A backup dated after it stays: one of the two clocks is wrong.
     :param held: why a backup stays whatever the policy says; empty where nothing holds it.
     """
-    ordered = sorted(backups, key=lambda b: b.taken_at, reverse=True)
+    ordered = sorted(backups, key=lambda b: b.dated_at, reverse=True)
     mine = [b for b in ordered if b.ours]
-    good = [b for b in mine if b.good]
-    whole = [b for b in mine if b.whole]
+    good = timely([b for b in mine if b.good])
+    whole = timely([b for b in mine if b.whole])
     reasons: dict[int, str] = {}
 
     def keep(backup: C, reason: str) -> None:
@@ -98,20 +107,21 @@ def plan(
             keep(backup, "not known whose it is: waits for `postgres-backup adopt`")
         elif not backup.ours:
             keep(backup, held(backup) or "not ours: another database or server")
-        elif backup.taken_at > now:
+        elif backup.dated_at > now:
             keep(backup, "dated in the future")
-        elif now - backup.taken_at <= timedelta(days=policy.days):
-            keep(backup, f"not older than {policy.days} days")
+        elif now - backup.dated_at <= timedelta(days=policy.days):
+            ahead = f"; its clock was ahead, it was written {format_timestamp(backup.dated_at)}"
+            keep(backup, f"not older than {policy.days} days" + (ahead if backup.ahead else ""))
     for backup in (good or whole)[:1]:
         keep(backup, "the newest good backup")
     proven = [b for b in good if b.proven] or [b for b in whole if b.was_read]
     for backup in proven[:1]:
         keep(backup, "the newest proven backup")
     for among in (good, whole):
-        for backup in _newest_of_each(among, policy.weekly, lambda b: b.taken_at.isocalendar()[:2]):
+        for backup in _newest_of_each(among, policy.weekly, lambda b: b.dated_at.isocalendar()[:2]):
             keep(backup, f"the newest of its week ({policy.weekly} weeks are kept)")
         for backup in _newest_of_each(
-            among, policy.monthly, lambda b: (b.taken_at.year, b.taken_at.month)
+            among, policy.monthly, lambda b: (b.dated_at.year, b.dated_at.month)
         ):
             keep(backup, f"the newest of its month ({policy.monthly} months are kept)")
     for backup in mine:

@@ -414,6 +414,9 @@ NOT_DUE = Answer({"changed": False, "due": False})
     in_the_background=True,
 )
 def _run(call: Call) -> Answer:
+    from ..machine import signals
+
+    signals.defer()  # a night that was begun tells how it ended
     if call.arguments.at:
         from ..machine.schedule import begin
 

@@ -10,11 +10,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from ..errors import PostgresBackupError
 from ..machine import config_file, signals, state
 from ..machine.progress import LogProgress, Progress, TerminalProgress
 from . import parser
-from .answers import Failure, failure_of, show, show_failure
+from .answers import failure_of, show, show_failure
 from .commands import COMMANDS, NOT_DUE, Answer, Call, worth_beginning
 from .owner import become_owner
 
@@ -27,15 +26,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     typed = sys.argv[1:] if argv is None else list(argv)
     as_json = "--json" in typed
     frame = _Frame()
+    answer: Answer | None = None
     try:
-        answer = frame.perform(typed)
+        try:
+            answer = frame.perform(typed)
+        except Exception as error:  # noqa: BLE001 - the last one to hear of it; never a traceback
+            failure = failure_of(error, frame.hide)
+        signals.defer()
     except KeyboardInterrupt as stop:
-        signals.deaf()
-        return _fail(frame, _stopped(stop), as_json)
-    except Exception as error:  # noqa: BLE001 - the last one to hear of it; never a traceback
-        return _fail(frame, failure_of(error, frame.hide), as_json)
+        answer, failure = None, failure_of(signals.stopped(stop), frame.hide)
+    signals.deaf()
     frame.tell_untold()
     frame.progress.close()
+    if answer is None:
+        show_failure(failure, as_json)
+        return failure["exit_status"]
     show(answer.result, answer.lines, as_json)
     return answer.exit_status
 
@@ -52,6 +57,7 @@ class _Frame:
         if not worth_beginning(arguments):
             return NOT_DUE
         signals.listen()
+        signals.heed()
         command = COMMANDS[arguments.command]
         self.progress = _progress(arguments, command.in_the_background)
         config = getattr(arguments, "config", config_file.DEFAULT_CONFIG)
@@ -82,19 +88,3 @@ def _progress(arguments: argparse.Namespace, in_the_background: bool) -> Progres
     if sys.stderr.isatty() and not (as_json or journal or in_the_background):
         return TerminalProgress()
     return LogProgress(as_json=as_json, journal=journal)
-
-
-def _stopped(stop: KeyboardInterrupt) -> Failure:
-    return failure_of(
-        PostgresBackupError(
-            f"Stopped by {str(stop) or 'Ctrl-C'}",
-            "Nothing was lost, and nothing half-done was left",
-        )
-    )
-
-
-def _fail(frame: _Frame, failure: Failure, as_json: bool) -> int:
-    frame.tell_untold()
-    frame.progress.close()
-    show_failure(failure, as_json)
-    return failure["exit_status"]

@@ -25,6 +25,7 @@ TITLES = {
     "NIGHT_SKIPPED": "the nightly run did not happen",
     "SIGNED_BACKUP_GONE": "the newest signed backup of {database} is gone from the bucket",
     "BACKUP_BAD": "the newest backup of {database} is bad",
+    "BACKUP_FROM_THE_FUTURE": "the newest backup of {database} is dated in the future",
     "BACKUP_STALE": "{database} has no fresh backup",
     "TWO_SERVERS": "two servers write backups of {database} under one name",
     "ROWS_GONE": "all rows of tables of {database} are gone",
@@ -55,6 +56,9 @@ _ADVICE = {
         "ask who else has a key to the bucket; postgres-backup backup --database {database}"
     ),
     "BACKUP_BAD": "postgres-backup backup --database {database}",
+    "BACKUP_FROM_THE_FUTURE": (
+        "timedatectl set-ntp true; postgres-backup backup --database {database}"
+    ),
     "BACKUP_STALE": "postgres-backup history; postgres-backup backup --database {database}",
     "TWO_SERVERS": "postgres-backup list --database {database}; docs/cookbook.md",
     "ROWS_GONE": "docs/DISASTERS.md if they were lost",
@@ -83,7 +87,13 @@ _EXPLAIN_THEIR_CAUSE = ("STORE_FAILS", "CLOCK_OFF", "BACKUP_FAILED")
 #: an alarm that somebody has been told of explains another of the same database, which is then not
 #: told
 _EXPLAINED_BY = {
-    "BACKUP_STALE": ("BACKUP_FAILED", "BACKUP_BAD", "NIGHT_SKIPPED", "SIGNED_BACKUP_GONE"),
+    "BACKUP_STALE": (
+        "BACKUP_FAILED",
+        "BACKUP_BAD",
+        "BACKUP_FROM_THE_FUTURE",
+        "NIGHT_SKIPPED",
+        "SIGNED_BACKUP_GONE",
+    ),
     "NIGHT_SKIPPED": ("BACKUP_FAILED",),
     "SIZE_DROPPED": ("ROWS_GONE", "ROWS_DROPPED"),
     "KIT_SHRUNK": ("KIT_EMPTIED",),

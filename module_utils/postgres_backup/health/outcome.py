@@ -14,7 +14,7 @@ from ..catalog.backups import layout_for
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, in_words, reason
 from ..findings import Finding
-from ..machine import counters, state
+from ..machine import counters, signals, state
 from ..machine.due import Again
 from ..s3.store import HASTY, Store
 from ..settings import Settings
@@ -23,7 +23,7 @@ from . import alarms
 from .alarm_kinds import Alarm, GoodBackup, key
 
 #: causes that several alarms may share, so that one message is enough
-_SHARED = ("store", "clock")
+_SHARED = ("store", "clock", "stopped")
 #: alarms that the success of some work ends
 _ENDED_BY = {
     "backup": ("BACKUP_FAILED", "BACKUP_STALE", "BACKUP_BAD"),
@@ -31,6 +31,8 @@ _ENDED_BY = {
     "prune": ("PRUNE_FAILED",),
     "kit": ("KIT_FAILED",),
 }
+#: and those that a new good backup ends
+_ENDED_BY_A_GOOD_ONE = ("BACKUP_FROM_THE_FUTURE",)
 
 
 class LastRestore(TypedDict):
@@ -66,6 +68,7 @@ def noted(
     """Note how the ``with`` block ends: a failure is told, a success ends the alarm that an earlier
     failure raised.
 
+    A signal that comes before its end is such a failure; one that comes later changes nothing.
     Wrong usage and a lock that another run holds are answers to whoever asked, and nothing failed.
 
     :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
@@ -78,7 +81,16 @@ def noted(
     """
     note = Note()
     try:
+        signals.heed()
         yield note
+        signals.defer()
+    except KeyboardInterrupt as stop:
+        if not check:
+            stopped = signals.stopped(stop)
+            told = failed(settings, what, database, stopped, facts, alarm, again)
+            if isinstance(stop, signals.Interrupted):
+                stop.findings += told
+        raise
     except (UsageError, LockedError):
         raise
     except Exception as any_error:
@@ -87,9 +99,10 @@ def noted(
             error.findings += failed(settings, what, database, error, facts, alarm, again)
         raise
     if ends and alarm and not check:
+        ended = _ENDED_BY[what] + (_ENDED_BY_A_GOOD_ONE if note.good else ())
         alarms.settle(
             settings,
-            [key(code, database) for code in _ENDED_BY[what]],
+            [key(code, database) for code in ended],
             good={database: note.good},
         )
 

@@ -62,12 +62,12 @@ def gone(server: str, database: str, backups: Sequence[Backup], now: datetime) -
     good = [b for b in whole if b.good]
     if not good:
         return []
-    older = [b for b in whole if not b.good and b.taken_at < good[0].taken_at]
+    older = [b for b in whole if not b.good and b.dated_at < good[0].dated_at]
     found = {lost.table: lost for lost in _all_lost(good, now)}
     if older:
         # what nobody vouches for is asked only for what no good one knows: rows that were gone
         # before this server began to sign
-        both = sorted([*good, *older], key=lambda b: b.taken_at, reverse=True)
+        both = sorted([*good, *older], key=lambda b: b.dated_at, reverse=True)
         found = {lost.table: lost for lost in _all_lost(both, now)} | found
     told = [lost for lost in found.values() if not _meant(server, database, lost)]
     return sorted(told, key=lambda lost: (lost.table != WHOLE, -lost.rows, lost.table))
@@ -94,7 +94,7 @@ def _lost(
     place = next(number for number, count in enumerate([*rows, 1]) if count)
     if place == len(rows) or rows[place] < (1 if name == WHOLE else MANY):
         return None
-    if now - good[place - 1].taken_at > LONGEST:
+    if now - good[place - 1].dated_at > LONGEST:
         return None
     filled_again = sum(
         bool(later and not earlier and any(rows[number + 2 :]))

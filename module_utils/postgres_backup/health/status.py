@@ -23,7 +23,7 @@ from ..postgresql.own import own_mark
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_age, human_bytes
-from . import alarms, costs, kept_databases, rows_gone, two_servers, vanished, verdict
+from . import alarms, clocks, costs, kept_databases, rows_gone, two_servers, vanished, verdict
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
 
@@ -156,6 +156,8 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
         "last_run": state.read(settings, LAST_RUN),
         "alarms": alarms.open_alarms(settings),
     }
+    seen["findings"] += clocks.findings_of(store)
+    seen["healthy"] = verdict.is_healthy(seen["findings"])
     if not unreachable:
         seen["findings"] += server.in_the_clear(settings)
     return seen, backups
@@ -177,6 +179,7 @@ def bucket_status(
     for name in settings.databases:
         last, there = newest_good(backups[name]), kept[name]
         findings += verdict.findings_of(name, backups[name], last, settings.fresh_hours, now)
+        findings += clocks.from_the_future(name, backups[name])
         findings += vanished.findings_of(name, backups[name], remembered.look(settings, name))
         findings += two_servers.findings_of(settings.server_name, name, backups[name], now)
         gone = rows_gone.gone(settings.server_name, name, backups[name], now)

@@ -31,11 +31,11 @@ def findings_of(
             name = backup.whose.machine if same else label(backup.whose)
             others.setdefault(name, []).append(backup)
     for name, theirs in others.items():
-        code = "TWO_SERVERS" if now - theirs[0].taken_at <= SILENT else "OTHER_SERVER"
+        code = "TWO_SERVERS" if now - theirs[0].dated_at <= SILENT else "OTHER_SERVER"
         message = _message(code, server, database, name, mine, theirs)
         findings.append(finding(code, message, database=database))
     untold = [b for b in backups if b.untold]
-    if untold and now - untold[0].taken_at <= SILENT:
+    if untold and now - untold[0].dated_at <= SILENT:
         findings.append(finding("TWO_SERVERS", _untold(server, database, untold), database))
     return findings
 

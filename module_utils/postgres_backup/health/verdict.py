@@ -52,6 +52,7 @@ _GRAVE = {
     "NO_BACKUP": "BACKUP_STALE",
     "BACKUP_STALE": "BACKUP_STALE",
     "BACKUP_BAD": "BACKUP_BAD",
+    "BACKUP_FROM_THE_FUTURE": "BACKUP_FROM_THE_FUTURE",
     "ROWS_GONE": "ROWS_GONE",
     "SIGNED_BACKUP_GONE": "SIGNED_BACKUP_GONE",
     "TWO_SERVERS": "TWO_SERVERS",
@@ -124,7 +125,7 @@ def findings_of(
     for backup in backups:
         message = f"{backup.name}: {backup.problem}"
         if backup.problem and backup.ours:
-            newest = last is None or backup.taken_at > last.taken_at
+            newest = last is None or backup.dated_at > last.taken_at
             findings.append(finding("BACKUP_BAD", message, database=database, newest=newest))
         elif backup.problem and (backup.candidate or backup.forged):
             # whose it is cannot be told; what is forged may say so, or be another server's
@@ -137,8 +138,16 @@ def findings_of(
 
 
 def is_healthy(findings: Sequence[Finding]) -> bool:
-    """Whether nothing of what was found is grave."""
-    return not any(found["code"] in _GRAVE for found in findings)
+    """Whether nothing of what was found is grave; where the clock is wrong, nobody knows."""
+    return not any(
+        found["code"] == "CLOCK_OFF" or (found["code"] in _GRAVE and not _is_past(found))
+        for found in findings
+    )
+
+
+def _is_past(found: Finding) -> bool:
+    """What a clock that was ahead has named, and a newer one has made harmless."""
+    return found["code"] == "BACKUP_FROM_THE_FUTURE" and not found.get("newest", True)
 
 
 def alarms_of(database: str, findings: Sequence[Finding]) -> dict[str, Alarm | None]:

@@ -6,6 +6,9 @@ gives it back: the lock then stays taken, and a thread that wants it waits for e
 whoever waits for that thread. (``threading.Condition.__enter__`` is a Python function, and its
 caller never learns that it had succeeded.) So the locks that the main thread shares with others are
 those of this room: while one is held, or a thread is being started, the exception waits.
+
+Work that has come to its end is not undone by a signal: who has the result calls :func:`defer`, and
+one that comes after that is only remembered, until other work begins (:func:`heed`).
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
+from ..errors import StoppedError
+from ..findings import Finding
+
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 #: seconds that the way out may take; what still holds it up then is ended by the system, and the
 #: next run cleans up
@@ -22,12 +28,27 @@ LAST_RESORT = 120
 #: seconds after which a wait looks whether it should end
 _LOOK = 0.2
 _held = 0
-_asked = False
+_deferred = False
+#: the signal that came; empty so far
+_asked = ""
 _pending: Interrupted | None = None
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody asked us to end; its text names the signal."""
+    """Somebody asked us to end; its text names the signal.
+
+    :ivar findings: what the way out could not do.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.findings: list[Finding] = []
+
+
+def stopped(stop: KeyboardInterrupt) -> StoppedError:
+    """The failure that it is, in words."""
+    found = stop.findings if isinstance(stop, Interrupted) else []
+    return StoppedError(f"Stopped by {str(stop) or 'Ctrl-C'}", findings=found)
 
 
 def listen() -> None:
@@ -35,8 +56,32 @@ def listen() -> None:
     a shell's background).
     """
     for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:
+        if not _asked and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
+
+
+def defer() -> None:
+    """What was to be done is done: a signal that comes from now on changes nothing of it. It is
+    remembered, see :func:`asked`.
+    """
+    global _deferred
+    _deferred = True
+
+
+def heed() -> None:
+    """Work begins that a signal is to end.
+
+    :raises Interrupted: one has come already.
+    """
+    global _deferred
+    _deferred = False
+    if not _held:
+        _raise_pending()
+
+
+def asked() -> str:
+    """The signal by which somebody has asked us to end; empty: nobody has."""
+    return _asked
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
@@ -44,14 +89,14 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     up.
     """
     global _asked, _pending
-    _asked = True
+    _asked = signal.Signals(number).name
     for other in SIGNALS:
         # not SIG_IGN: Python complains on standard error of one that came just before it was
         # ignored
         signal.signal(other, _again)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(LAST_RESORT)
-    _pending = Interrupted(signal.Signals(number).name)
+    _pending = Interrupted(_asked)
     if not _held:
         _raise_pending()
 
@@ -81,7 +126,11 @@ def _again(_number: int, _frame: FrameType | None) -> None:
 
 def _raise_pending() -> None:
     global _pending
-    if _pending is not None and threading.current_thread() is threading.main_thread():
+    if (
+        _pending is not None
+        and not _deferred
+        and threading.current_thread() is threading.main_thread()
+    ):
         error, _pending = _pending, None
         raise error
 

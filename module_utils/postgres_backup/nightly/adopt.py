@@ -331,7 +331,7 @@ def _adopt_server(
     result["adopted"] = [str(backup.name) for backup in theirs]
     if not job.check:
         # whatever it takes from this very second on was not looked at
-        until = max(theirs[0].taken_at, asked_at - timedelta(seconds=1))
+        until = max(theirs[0].dated_at, asked_at - timedelta(seconds=1))
         told = said.Adoption(until, server, servers.label(catalog.own))
         said.write_adoption(job.store, catalog.layout, job.database, told)
         job.progress.step(f"{job.database}: adopted {len(theirs)} backups of the server {server}")

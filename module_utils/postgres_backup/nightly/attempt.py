@@ -13,14 +13,19 @@ from ..backup.database import BackupResult, create_backup
 from ..backup.kit import KitResult, create_kit
 from ..backup.prune import PrunedLine, prune_backups
 from ..clock import format_timestamp, utc_now
-from ..errors import LockedError, PostgresBackupError, UsageError, in_words
+from ..errors import LockedError, PostgresBackupError, StoppedError, UsageError, in_words
 from ..findings import Finding
-from ..health import alarms, housekeeping, outcome
+from ..health import alarms, clocks, housekeeping, outcome
 from ..health.alarm_kinds import Alarm, key
 from ..job import Job
+from ..machine import signals
 from ..machine.due import BACKUP, KIT, PRUNE, Verdict
 
+#: findings of a backup that a night tells in its log
+_TOLD = housekeeping.CODES | clocks.CODES
 _SHORT = ("KIT_EMPTIED", "KIT_SHRUNK")
+#: what is an answer to whoever asks, which nobody else has noted; at night nobody asks
+_ANSWERS = (UsageError, LockedError, StoppedError)
 
 
 class NightOfDatabase(TypedDict):
@@ -71,47 +76,68 @@ def attempt(job: Job, parts: Mapping[str, str]) -> Attempt:
 
 
 def _database(job: Job, step: str, done: Attempt) -> None:
+    """One database. A signal ends it, and keeps what comes after it from being begun."""
     night: NightOfDatabase = {"backup": None, "deleted": [], "error": ""}
     done.databases[job.database] = night
+    error: PostgresBackupError
     try:
+        if signals.asked():
+            raise _not_begun()
         if step == BACKUP:
             # what the night looks back at once it looks for itself
             night["backup"] = taken = create_backup(job, look_back=False)
             for found in taken["findings"]:
-                if found["code"] in housekeeping.CODES:  # nobody reads the result of a night
+                if found["code"] in _TOLD:  # nobody reads the result of a night
                     told = f"{job.database}: {found['code']}: {found['message']}"
                     job.progress.step(job.settings.hide(told))
-        if job.settings.prune_nightly:
+        if job.settings.prune_nightly and not signals.asked():
             step = PRUNE
             night["deleted"] = prune_backups(job)["deleted"]
+        return
+    except KeyboardInterrupt as stop:
+        error = signals.stopped(stop)
+        done.findings += error.findings
     except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
         error = in_words(any_error)
-        if isinstance(any_error, (UsageError, LockedError)):
-            # an answer to whoever asks; at night nobody does
+        if isinstance(any_error, _ANSWERS):
             done.findings += outcome.failed(
                 job.settings, step, job.database, error, again=job.again
             )
-        said = f"{job.database}: {step} failed"
-        _failed(job, done, job.database, step, said, error)
-        night["error"] = job.settings.hide(f"{step}: {error.message}")
+    finally:
+        signals.defer()
+    _failed(job, done, job.database, step, f"{job.database}: {step} failed", error)
+    night["error"] = job.settings.hide(f"{step}: {error.message}")
 
 
 def _kit(job: Job, done: Attempt) -> None:
     done.kit_error = ""
+    error: PostgresBackupError
     try:
+        if signals.asked():
+            raise _not_begun()
         with outcome.noted(job.settings, "kit", "", again=job.again):
             done.kit = saved = create_kit(job)
+    except KeyboardInterrupt as stop:
+        error = signals.stopped(stop)
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
         error = in_words(any_error)
-        if isinstance(any_error, (UsageError, LockedError)):
+        if isinstance(any_error, _ANSWERS):
             outcome.failed(job.settings, "kit", "", error, again=job.again)
-        _failed(job, done, "", KIT, "kit: failed", error)
-        done.kit_error = job.settings.hide(error.message)
+    else:
+        for found in saved["findings"]:
+            job.progress.step(job.settings.hide(f"kit: {found['code']}: {found['message']}"))
+        short = [found for found in saved["findings"] if found["code"] in _SHORT]
+        raised = [Alarm(found["code"], "", found["message"]) for found in short]
+        saved["findings"] += alarms.settle(job.settings, [key(code) for code in _SHORT], raised)
         return
-    for found in saved["findings"]:
-        job.progress.step(job.settings.hide(f"kit: {found['code']}: {found['message']}"))
-    raised = [Alarm(f["code"], "", f["message"]) for f in saved["findings"] if f["code"] in _SHORT]
-    saved["findings"] += alarms.settle(job.settings, [key(code) for code in _SHORT], raised)
+    finally:
+        signals.defer()
+    _failed(job, done, "", KIT, "kit: failed", error)
+    done.kit_error = job.settings.hide(error.message)
+
+
+def _not_begun() -> StoppedError:
+    return StoppedError(f"Not begun, for {signals.asked()} came")
 
 
 def _failed(

@@ -19,7 +19,7 @@ from ..findings import Finding, each_once, finding
 from ..health import alarms, metrics, ping, rows_gone, status, trend, verdict
 from ..health.alarm_kinds import Alarm, key
 from ..job import Job
-from ..machine import lock, state, tries
+from ..machine import lock, signals, state, tries
 from ..machine.due import Tried
 from ..machine.progress import Progress, Recorder
 from ..machine.schedule import NIGHT, at_work
@@ -30,7 +30,7 @@ from .attempt import Attempt, NightOfDatabase, attempt
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 #: what a night tells beside them, without waiting for the watch
-_AT_ONCE = ("ROWS_GONE", "TWO_SERVERS")
+_AT_ONCE = ("ROWS_GONE", "TWO_SERVERS", "BACKUP_FROM_THE_FUTURE")
 _LOCK = NIGHT
 
 
@@ -83,6 +83,7 @@ def _run(
     if again and not parts:
         tries.end(settings, again, {}, utc_now())
         return None
+    signals.defer()  # it ends what is at work; that is told, and nothing else is begun
     findings = ping.send(settings, "start")
     done = attempt(Job(settings, progress=progress, again=again), parts)
     findings += done.findings
@@ -94,7 +95,7 @@ def _run(
     night = _night(settings, done, tried, started, findings)
     night["seconds"] = round(time.monotonic() - began, 1)
     findings += state.write(settings, LAST_RUN, cast(LastRun, night))
-    findings += _look_back(settings, done.databases)
+    findings += _seen_back(settings, done.databases)
     night["findings"] = findings = each_once(findings + state.untold())
     last_line = _last_line(settings, night)
     if done.told or not done.failures:  # what is tried again in silence is neither
@@ -152,6 +153,19 @@ def _before(settings: Settings, tried: Tried | None) -> Night | None:
     return before if before.get("started_at", "") >= stamp else None
 
 
+def _seen_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:
+    """:func:`_look_back`, which a signal ends, and with it nothing else."""
+    if stopped := signals.asked():
+        return [finding("TREND_NOT_KNOWN", f"nobody looked, for {stopped} came")]
+    try:
+        signals.heed()
+        return _look_back(settings, databases)
+    except KeyboardInterrupt as stop:
+        return [finding("TREND_NOT_KNOWN", signals.stopped(stop).message)]
+    finally:
+        signals.defer()
+
+
 def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:
     """What the night has left in the bucket, looked at once: is each new backup what its
     predecessors let one expect, and the metrics.
@@ -198,7 +212,7 @@ def _hold_against_the_others(
     told = {one.table for one in rows_gone.gone(settings.server_name, name, backups, utc_now())}
     unusual = trend.findings(
         newest.manifest,
-        [b.manifest for b in good if b.manifest and b.taken_at < newest.taken_at],
+        [b.manifest for b in good if b.manifest and b.dated_at < newest.dated_at],
         settings.size_drop_percent,
         settings.size_jump_percent,
         told,

@@ -15,7 +15,7 @@ from ..catalog.history import LAST_RUN
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, LockedError, StoreError, reason
 from ..findings import Finding, each_once
-from ..health import alarms, metrics, verdict
+from ..health import alarms, clocks, metrics, verdict
 from ..health.alarm_kinds import Alarm, OpenAlarm, key
 from ..health.status import Status, status
 from ..machine import lock, schedule, state, tries
@@ -24,7 +24,6 @@ from ..machine.progress import Progress
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import database_facts, facts_of, free_bytes
 from ..restore.preflight import SPARE
-from ..s3.clock_skew import clock_fault
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_bytes
@@ -100,15 +99,8 @@ def _raise_and_end(settings: Settings, seen: Status | StoreError) -> list[Findin
         if seen.passes and tried and tried.waits and not _is_overdue(tried):
             return []  # a night waits for it, and tells in time
         return alarms.settle(settings, [key("STORE_FAILS")], [_store_alarm(seen)])
-    looked_for, raised = [key("STORE_FAILS")], []
-    try:
-        wrong = clock_fault(Store(settings).clock_difference())
-        looked_for.append(key("CLOCK_OFF"))
-        if wrong:
-            raised.append(Alarm("CLOCK_OFF", "", wrong, "timedatectl set-ntp true", "clock"))
-    except StoreError as refused:  # it has shown the backups; all else can be told
-        if reason(refused) == "clock":
-            raised.append(_store_alarm(refused))
+    looked_for, raised = clocks.look(Store(settings))
+    looked_for.append(key("STORE_FAILS"))
     for name, database in seen["databases"].items():
         for code, alarm in verdict.alarms_of(name, seen["findings"]).items():
             looked_for.append(key(code, name))
@@ -129,9 +121,8 @@ def _tell_of_the_state(settings: Settings, findings: Sequence[Finding]) -> list[
 
 
 def _store_alarm(refused: StoreError) -> Alarm:
-    """A store that refuses because of the clock does answer."""
     if reason(refused) == "clock":
-        return Alarm("CLOCK_OFF", "", refused.message, refused.hint, "clock")
+        return clocks.refusal(refused)
     return Alarm("STORE_FAILS", "", refused.message, refused.hint, "store")
 
 
@@ -162,7 +153,8 @@ def _missed(settings: Settings, seen: Status) -> datetime | None:
     """The planned run that did not happen, or is to be tried again and is not; None where it did,
     is at work, or is not late yet.
 
-    A backup taken since then is as good, whoever took it.
+    A backup taken since then is as good, whoever took it. What the state says of a run that is
+    still to come, a clock that was ahead has written.
     """
     now = utc_now()
     planned = schedule.last_planned(settings.schedule_time, now)

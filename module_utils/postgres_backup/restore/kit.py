@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
 
-from ..catalog import kits
+from ..catalog import dated, kits
 from ..catalog.kit_paths import MOST_BYTES, Paths, most_unpacked, parts_of
 from ..catalog.kits import Kit
 from ..catalog.signed import Believed
@@ -120,7 +120,7 @@ def _choose(settings: Settings, everybodys: Sequence[Kit], wanted: str) -> Kit:
     ours = [kit for kit in everybodys if kit.ours]
     # a forged one too: whoever asks for the latest must hear of it
     vouched = [kit for kit in ours if not kit.passed_over or kit.forged]
-    for kit in vouched if wanted == "latest" else ours:
+    for kit in dated.timely(vouched) if wanted == "latest" else ours:
         if wanted in ("latest", kit.name):
             return kit
     for kit in everybodys:

@@ -12,6 +12,7 @@ from ..catalog.backups import LATEST, Backup, Catalog
 from ..catalog.manifest import Manifest, major_of
 from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
+from ..health import clocks
 from ..job import Job
 from ..postgresql import databases, programs, slots, subscriptions, swap
 from ..postgresql.connection import connect, connect_maintenance, rows, values
@@ -73,6 +74,9 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
         BackupReader(job, backup).look()
     if lacking:
         findings.append(finding(backup.problem_code, f"{backup.name}: {backup.problem}"))
+    if backup.ahead:
+        ahead = clocks.told(str(backup.name), backup.dated_at)
+        findings.append(finding("BACKUP_FROM_THE_FUTURE", ahead))
     known = _known(backup)
     with connect_maintenance(job.settings, job.database) as connection:
         server = facts_of(connection)

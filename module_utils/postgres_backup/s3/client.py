@@ -13,13 +13,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import email.utils
 import functools
 import gc
 import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
@@ -103,6 +104,8 @@ class S3:
         it.
     :param patience: seconds for which a call that met a silent or failing store is repeated.
     :ivar refused: what housekeeping the store has not done so far, see :func:`errors.may_fail`.
+    :ivar ahead: seconds by which this machine's clock is ahead of the store's, as its answers so
+        far tell it; None where none did.
     :raises UsageError: the CA bundle of the settings cannot be read.
     """
 
@@ -110,8 +113,19 @@ class S3:
         self.settings, self.patience = settings, patience
         self.bucket = settings.s3_bucket
         self.client = _client(settings)
+        self.client.meta.events.register("after-call.s3", self._compare_clocks)
         self.refused: list[Finding] = []
+        self.ahead: float | None = None
         self._no_head = False
+
+    def _compare_clocks(self, parsed: Mapping[str, object] | None = None, **_: object) -> None:
+        """Called by botocore after each answer. Those that were long on their way seem to tell of
+        an earlier time, so the smallest difference is the true one.
+        """
+        told = date_of(parsed or {})
+        if told is not None:
+            ahead = time.time() - told - 0.5
+            self.ahead = ahead if self.ahead is None else min(self.ahead, ahead, key=abs)
 
     def call(
         self,
@@ -203,6 +217,19 @@ class S3:
             lambda client: client.delete_object(Bucket=self.bucket, Key=key),
             patience=patience,
         )
+
+
+def date_of(answer: Mapping[str, object]) -> float | None:
+    """When the store gave an answer, seconds since 1970 by its clock; None where it does not
+    say.
+    """
+    metadata = answer.get("ResponseMetadata")
+    headers = metadata.get("HTTPHeaders") if isinstance(metadata, dict) else None
+    text = headers.get("date") if isinstance(headers, dict) else None
+    try:
+        return email.utils.parsedate_to_datetime(str(text)).timestamp() if text else None
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _unread(key: str, answer: GetObjectOutputTypeDef) -> StoredObject:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postgres_backup.catalog import dated
 from postgres_backup.catalog.retention import Policy, Replaced, plan, plan_replaced
 
 NOW = datetime(2026, 3, 30, 0, 0, 5, tzinfo=timezone.utc)
@@ -22,6 +23,15 @@ class Fake:
     #: whole, and nobody vouches for it while others are signed
     unsigned: bool = False
     was_read: bool = False
+    modified: datetime | None = None
+
+    @property
+    def ahead(self):
+        return dated.is_ahead(self.taken_at, self.modified)
+
+    @property
+    def dated_at(self):
+        return dated.dated_at(self.taken_at, self.modified)
 
     @property
     def whole(self):

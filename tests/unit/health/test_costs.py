@@ -39,6 +39,11 @@ class Night:
     was_read: bool = False
     proven: bool = False
     waits_for_adoption: bool = False
+    ahead: bool = False
+
+    @property
+    def dated_at(self):
+        return self.taken_at
 
 
 def test_by_hand():

@@ -39,7 +39,14 @@ def test_none_and_a_stale_one_are_grave_and_raise_the_same_alarm():
         raised = verdict.alarms_of("crm", found)
         assert (raised["BACKUP_STALE"].code, raised["BACKUP_BAD"]) == ("BACKUP_STALE", None)
         assert verdict.alarms_of("shop", found) == dict.fromkeys(
-            ("BACKUP_STALE", "BACKUP_BAD", "ROWS_GONE", "SIGNED_BACKUP_GONE", "TWO_SERVERS")
+            (
+                "BACKUP_STALE",
+                "BACKUP_BAD",
+                "BACKUP_FROM_THE_FUTURE",
+                "ROWS_GONE",
+                "SIGNED_BACKUP_GONE",
+                "TWO_SERVERS",
+            )
         )
     assert "26.1 hours old" in findings(stale, last=stale)[0]["message"]
 
