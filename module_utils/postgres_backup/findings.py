@@ -512,6 +512,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "The kit is saved, and old ones that are past their time could not be deleted. The "
             "next kit tries again."
         ),
+        ("SESSION_LEFT",): (
+            "A run that was killed had left sessions on the PostgreSQL server, a pg_dump that "
+            "waits for a lock, say. The next backup ends those of its own user; of another's it "
+            "says what to type."
+        ),
         ("LEFT_BEHIND",): (
             "A failed backup could not remove an object that it had made; it is named. "
             "Delete it by hand."
@@ -524,6 +529,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "What happened has happened, but the note about it could not be written."
         ),
         ("STATE_NOT_WRITTEN",): ("The same for the state on the server. Is its disk full?"),
+        ("LOG_NOT_WRITTEN",): (
+            "The same for the log (`backup_log_file`). Its lines are on standard error, which cron "
+            "mails to its user, and in the system's journal: `journalctl -t postgres-backup`."
+        ),
         ("STATE_DAMAGED",): (
             "A file of the state on the server cannot be read, or holds what it never should. It "
             "counts as empty, and lies beside its place under a name with `.damaged`; nothing "

@@ -24,8 +24,8 @@ from ..errors import DatabaseError, PostgresBackupError
 from ..findings import Finding, each_once, finding
 from ..health import clocks, housekeeping, outcome
 from ..job import Job
-from ..machine import identity, lock, signals, state
-from ..postgresql import programs
+from ..machine import identity, lock, signals
+from ..postgresql import killed_runs, programs
 from ..postgresql.connection import connect, connect_maintenance, value
 from ..postgresql.facts import (
     DatabaseFacts,
@@ -124,7 +124,7 @@ def create_backup(
             result["findings"] += housekeeping.note(job.settings, job.database, result["findings"])
         if not part and (look_back or emptied):
             result["findings"] += look_for_rows(job, run.mark, emptied)
-        result["findings"] = each_once(result["findings"] + state.untold())
+        result["findings"] = each_once(result["findings"])
         return result
 
 
@@ -142,6 +142,8 @@ class _Run:
         self.job, self.tools, self.server, self.part = job, tools, server, part
         self.layout = layout_for(job.settings, job.database)
         self.may_not: list[MayNot] = []
+        #: what was found of runs that were killed
+        self.left: list[Finding] = []
 
     @property
     def mark(self) -> identity.Mark:
@@ -173,7 +175,7 @@ class _Run:
             "tables": len(described["tables"]),
             "seconds": round(time.monotonic() - began, 1),
             "sha256": taken.sha256,
-            "findings": list(taken.report.findings) + unsigned,
+            "findings": [*taken.report.findings, *unsigned, *self.left],
         }
         if taken.rewritten:
             lost = manifest.may_lack_rows(taken.rewritten)
@@ -351,12 +353,19 @@ class _Run:
         # a restore writes it, for in a database of another encoding its letters are others
         with connect_maintenance(self.job.settings, self.job.database) as maintenance:
             facts = database_facts(maintenance, self.job.database)
+            self._note(killed_runs.end(maintenance))
         if facts is None:
             raise DatabaseError(f"The database {self.job.database} is gone", "Back up again")
         required = requirements(connection)
         if not self.server.superuser:
             self.may_not = may_not(connection, self.job.settings.db_user, required.rights)
         return snapshot, facts, extensions(connection), required
+
+    def _note(self, found: list[Finding]) -> None:
+        """Tell of what a run that was killed has left."""
+        self.left += found
+        for one in found:
+            self.job.progress.step(f"{self.job.database}: {one['code']}: {one['message']}")
 
     def _take_back(self, error: BaseException, keys: Sequence[str]) -> None:
         """Delete what a run that failed has already written.

@@ -27,7 +27,7 @@ from typing import TypedDict
 from ..errors import LockedError, UsageError
 from ..settings import Settings
 from ..shapes.reader import Unfit, fitted, load
-from . import state
+from . import run_mark, state
 
 #: seconds in which whoever holds a name must have begun to listen
 _PATIENCE = 1.0
@@ -64,7 +64,8 @@ def hold(settings: Settings, database: str, what: str) -> Iterator[None]:
             if handle is not None:
                 _sign(handle, what)
             try:
-                yield
+                with run_mark.of_lock(handle, settings, database):
+                    yield
             finally:
                 if handle is not None:
                     with contextlib.suppress(OSError):

@@ -96,7 +96,9 @@ def _run(
     night["seconds"] = round(time.monotonic() - began, 1)
     findings += state.write(settings, LAST_RUN, cast(LastRun, night))
     findings += _seen_back(settings, done.databases)
-    night["findings"] = findings = each_once(findings + state.untold())
+    if progress.log_trouble:
+        findings.append(finding("LOG_NOT_WRITTEN", progress.log_trouble))
+    night["findings"] = findings = each_once(findings + state.troubles(settings))
     last_line = _last_line(settings, night)
     if done.told or not done.failures:  # what is tried again in silence is neither
         event = "fail" if night["exit_status"] else ""

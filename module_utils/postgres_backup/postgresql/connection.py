@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row, scalar_row
 
 from ..errors import DatabaseError, PoolerError
+from ..machine import run_mark
 from ..settings import Settings
 from . import container, raw_text, refusals, session
 
@@ -54,7 +55,7 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
             password=settings.db_password or None,
             dbname=database,
             connect_timeout=10,
-            application_name="postgres-backup",
+            application_name=run_mark.name(),
             # every server takes it; what it converts is asked for in UTF8 a moment later
             client_encoding="SQL_ASCII",
             options=OPTIONS,

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO
 
 from ..errors import DatabaseError
-from ..machine import signals
+from ..machine import run_mark, signals
 from ..settings import Settings
 from . import session
 
@@ -107,7 +107,7 @@ def _variables(settings: Settings, major: int) -> dict[str, str]:
     variables = {
         "PGTZ": "UTC",
         "PGCONNECT_TIMEOUT": "10",
-        "PGAPPNAME": "postgres-backup",
+        "PGAPPNAME": run_mark.name(),
         "PGOPTIONS": session.program_options(major),
         **session.program_tls(settings),
     }

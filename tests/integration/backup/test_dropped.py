@@ -53,7 +53,7 @@ class Cleaner(threading.Thread):
 
     def _waiting(self) -> int:
         query = """SELECT coalesce(max(pid), 0) FROM pg_stat_activity
-                   WHERE datname = current_database() AND application_name = 'postgres-backup'
+                   WHERE datname = current_database() AND application_name LIKE 'postgres-backup%'
                      AND wait_event_type = 'Lock'"""
         return self._database.execute(query)[0][0]
 

@@ -307,7 +307,7 @@ def test_killed_at_any_moment_around_the_swap(library, config):
             "the server to notice",
             lambda: (
                 not server.execute(
-                    "SELECT 1 FROM pg_stat_activity WHERE application_name = 'postgres-backup'"
+                    "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'postgres-backup%'"
                 )
             ),
         )

@@ -211,8 +211,8 @@ def test_killed_outright_the_next_restore_clears_up(shop, config, s3):
 def sessions_in(server: BriefPostgresServer, name: str) -> list[int]:
     """The processes of a load."""
     found = server.execute(
-        "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = %s",
-        params=(name, "postgres-backup"),
+        "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name LIKE %s",
+        params=(name, "postgres-backup%"),
     )
     return [pid for (pid,) in found]
 
