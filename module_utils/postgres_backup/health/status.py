@@ -157,6 +157,8 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
         "alarms": alarms.open_alarms(settings),
     }
     seen["findings"] += clocks.findings_of(store)
+    if fault := settings.retention_fault:
+        seen["findings"].append(finding("RETENTION_WRONG", f"nothing is pruned: {fault}"))
     seen["healthy"] = verdict.is_healthy(seen["findings"])
     if not unreachable:
         seen["findings"] += server.in_the_clear(settings)

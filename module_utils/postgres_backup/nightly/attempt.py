@@ -147,7 +147,8 @@ def _failed(
     verdict = Verdict(None, silent=False)
     if job.again is not None:
         verdict = job.again.decide(part, error.passes, utc_now())
-    done.failures.append(error.exit_status)
+    # what is in the bucket was touched, whatever kept the prune from going on
+    done.failures.append(1 if step == PRUNE else error.exit_status)
     done.told = done.told or not verdict.silent
     hint = f" ({error.hint})" if error.hint else ""
     if verdict.at is not None:
