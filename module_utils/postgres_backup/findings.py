@@ -452,6 +452,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "large to be read again (above 8 MB): it may be half old and half new. A database file "
             "does not belong into a kit; for others, save when the application is at rest."
         ),
+        ("KIT_SPECIAL_FILE",): (
+            "A socket, a pipe or a device lies below `backup_paths`. It is in no kit: what an "
+            "application needs of that kind it makes itself when it starts."
+        ),
         ("KIT_LINK_LEADS_OUT",): (
             "A link below `backup_paths` leads out of all of them. What is there is not in the "
             "kit, and a restore does not make the link. Name where it leads in `backup_paths`."

@@ -15,15 +15,13 @@ from ..backup.prune import PrunedLine, prune_backups
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, StoppedError, UsageError, in_words
 from ..findings import Finding
-from ..health import alarms, clocks, housekeeping, outcome
-from ..health.alarm_kinds import Alarm, key
+from ..health import clocks, housekeeping, outcome
 from ..job import Job
 from ..machine import signals
 from ..machine.due import BACKUP, KIT, PRUNE, Verdict
 
 #: findings of a backup that a night tells in its log
 _TOLD = housekeeping.CODES | clocks.CODES
-_SHORT = ("KIT_EMPTIED", "KIT_SHRUNK")
 #: what is an answer to whoever asks, which nobody else has noted; at night nobody asks
 _ANSWERS = (UsageError, LockedError, StoppedError)
 
@@ -115,8 +113,7 @@ def _kit(job: Job, done: Attempt) -> None:
     try:
         if signals.asked():
             raise _not_begun()
-        with outcome.noted(job.settings, "kit", "", again=job.again):
-            done.kit = saved = create_kit(job)
+        done.kit = saved = create_kit(job)
     except KeyboardInterrupt as stop:
         error = signals.stopped(stop)
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
@@ -126,9 +123,6 @@ def _kit(job: Job, done: Attempt) -> None:
     else:
         for found in saved["findings"]:
             job.progress.step(job.settings.hide(f"kit: {found['code']}: {found['message']}"))
-        short = [found for found in saved["findings"] if found["code"] in _SHORT]
-        raised = [Alarm(found["code"], "", found["message"]) for found in short]
-        saved["findings"] += alarms.settle(job.settings, [key(code) for code in _SHORT], raised)
         return
     finally:
         signals.defer()
