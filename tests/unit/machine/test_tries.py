@@ -42,7 +42,7 @@ def settings(tmp_path_factory) -> Settings:
 def _new_server(settings):
     shutil.rmtree(settings.state_dir, ignore_errors=True)
     yield
-    state.untold()  # of this process
+    state.troubles(settings)  # what this process knows of it
 
 
 @pytest.fixture
