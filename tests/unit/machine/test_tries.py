@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as looking
 from hypothesis import strategies as st
 
-from postgres_backup.machine import due, lock, schedule, state, tries
+from postgres_backup.machine import due, lock, schedule, tries
 from postgres_backup.settings import Settings
 from tests.properties import examples
 
@@ -41,8 +41,6 @@ def settings(tmp_path_factory) -> Settings:
 @pytest.fixture(autouse=True)
 def _new_server(settings):
     shutil.rmtree(settings.state_dir, ignore_errors=True)
-    yield
-    state.troubles(settings)  # what this process knows of it
 
 
 @pytest.fixture
