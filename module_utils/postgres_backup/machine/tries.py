@@ -112,6 +112,14 @@ def unwritten(settings: Settings) -> list[Mapping[str, object]]:
     return state.read(settings, _STATE).get("unwritten", [])
 
 
+def keep(settings: Settings, event: Mapping[str, object]) -> list[Finding]:
+    """What the journal is to hear as soon as it can: ``at``, ``event``, ``database`` and facts."""
+    findings: list[Finding] = []
+    with state.changing(settings, _STATE, findings) as kept:
+        kept["unwritten"] = [*kept.get("unwritten", []), event][-_MOST_UNWRITTEN:]
+    return findings
+
+
 def written(settings: Settings, done: Iterable[Mapping[str, object]]) -> list[Finding]:
     """The journal has taken these."""
     gone, findings = list(done), list[Finding]()

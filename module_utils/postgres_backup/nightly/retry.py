@@ -7,7 +7,7 @@ from typing import cast
 
 from ..catalog import journal
 from ..catalog.backups import layout_for
-from ..clock import format_timestamp, parse_timestamp
+from ..clock import format_timestamp, parse_timestamp, utc_now
 from ..errors import StoreError
 from ..findings import Finding
 from ..health import alarms, status
@@ -16,6 +16,9 @@ from ..machine.due import Again, Tried
 from ..machine.progress import Progress
 from ..s3.store import HASTY, Store
 from ..settings import Settings
+
+#: what no journal has taken for so long is told to nobody any more
+_OLD = timedelta(days=7)
 
 
 def again_of(settings: Settings, tried: Tried) -> Again:
@@ -61,6 +64,9 @@ def catch_up(settings: Settings) -> list[Finding]:
             at = parse_timestamp(cast(str, facts.pop("at")))
             verb, database = str(facts.pop("event")), str(facts["database"])
         except (KeyError, ValueError, TypeError):  # nobody can tell what that was
+            done.append(event)
+            continue
+        if utc_now() - at > _OLD:
             done.append(event)
             continue
         refused = journal.record(store, layout_for(settings, database), at, verb, facts)

@@ -99,7 +99,10 @@ def _raise_and_end(settings: Settings, seen: Status | StoreError) -> list[Findin
         tried = _tried(settings)
         if seen.passes and tried and tried.waits and not _is_overdue(tried):
             return []  # a night waits for it, and tells in time
-        return alarms.settle(settings, [key("STORE_FAILS")], [_store_alarm(seen)])
+        fails = _store_alarm(seen)
+        known = {one["code"] for one in alarms.open_alarms(settings)}
+        lost = [] if fails.code in known else _note_for_later(settings, seen)
+        return lost + alarms.settle(settings, [key("STORE_FAILS")], [fails])
     looked_for, raised = clocks.look(Store(settings))
     looked_for.append(key("STORE_FAILS"))
     for name, database in seen["databases"].items():
@@ -128,6 +131,18 @@ def _tell_of_the_state(settings: Settings, findings: Sequence[Finding]) -> list[
     lost = each_once(found for found in findings if found["code"] == "STATE_NOT_WRITTEN")
     raised = [Alarm("STATE_FAILS", "", lost[0]["message"])] if lost else []
     return alarms.settle(settings, [key("STATE_FAILS")], raised)
+
+
+def _note_for_later(settings: Settings, refused: StoreError) -> list[Finding]:
+    """The journal hears of an outage when it is over."""
+    event = {
+        "at": format_timestamp(utc_now()),
+        "event": "store-failed",
+        "database": "",
+        "reason": settings.hide(refused.message),
+        "kind": reason(refused),
+    }
+    return tries.keep(settings, event)
 
 
 def _store_alarm(refused: StoreError) -> Alarm:

@@ -68,8 +68,11 @@ class Server:
         if schedule.begin(settings, MIDNIGHT):
             run_night(settings, self.log, scheduled=True)
 
-    def go_on(self, hour: int, minute: int = 0, watches: bool = True) -> None:
-        """Cron calls every quarter of an hour, and the watch every hour, up to this time of day."""
+    def go_on(self, hour: int, minute: int = 0, watches: bool = True, every: int = 1) -> None:
+        """Cron calls every quarter of an hour, and the watch every hour, up to this time of day.
+
+        :param every: hours between two looks of the watch.
+        """
         until = self.now.replace(hour=hour, minute=minute, second=0)
         until += timedelta(days=until <= self.now)
         while self.now < until:
@@ -78,7 +81,7 @@ class Server:
                 event()
             if self.cron_runs and self.now.minute % 15 == 0:
                 self.cron()
-            if watches and self.now.minute == 55:
+            if watches and self.now.minute == 55 and self.now.hour % every == 0:
                 look_around(self.config.settings, self.log)
 
     def then(self, time: str, *events: Callable[[], object]) -> None:
