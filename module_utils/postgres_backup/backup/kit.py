@@ -75,7 +75,7 @@ def create_kit(job: Job) -> KitResult:
     :raises PostgresBackupError: a file cannot be read, or the store refuses; nothing of the kit is
         left in the bucket.
     """
-    with outcome.noted(job.settings, "kit", "", check=job.check):
+    with outcome.noted(job.settings, "kit", "", check=job.check, again=job.again):
         result = _create(job)
     if not job.check:
         shrunk = [f for f in result["findings"] if f["code"] in _SHORT]
