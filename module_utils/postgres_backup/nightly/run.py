@@ -31,7 +31,7 @@ from ..health import (
 )
 from ..health.alarm_kinds import Alarm, key
 from ..job import Job
-from ..machine import lock, signals, state
+from ..machine import damage, lock, signals, state
 from ..machine.progress import Progress, Recorder
 from ..settings import Settings
 from ..text import human_bytes, human_seconds
@@ -120,7 +120,7 @@ def _run(settings: Settings, progress: Recorder, scheduled: bool) -> Night:
     findings += _seen_back(settings, databases)
     if progress.log_trouble:
         findings.append(finding("LOG_NOT_WRITTEN", progress.log_trouble))
-    night["findings"] = findings = each_once(findings + state.troubles(settings))
+    night["findings"] = findings = each_once(findings + damage.troubles(settings))
     last_line = _last_line(settings, night)
     event, body = "fail" if night["exit_status"] else "", "\n".join([*progress.lines, last_line])
     findings += ping.send(settings, event, body)
