@@ -8,6 +8,9 @@ import dataclasses
 import functools
 
 from .errors import UsageError
+from .findings import finding
+from .machine.due import Again
+from .machine.pace import Pace
 from .machine.progress import Progress
 from .s3.store import Store
 from .settings import Settings
@@ -24,6 +27,8 @@ class Job:
     :param progress: where each step is told.
     :param trust_unsigned: what nobody trustworthy has signed is used all the same.
     :param roles_with_power: roles of such a backup may get power over the server.
+    :param again: it is a try of a night, and what fails may be tried again.
+    :param pace: how fast rows may go into a database and be read there; as fast as they come.
     """
 
     settings: Settings
@@ -33,6 +38,8 @@ class Job:
     progress: Progress = dataclasses.field(default_factory=Progress)
     trust_unsigned: bool = False
     roles_with_power: bool = False
+    again: Again | None = None
+    pace: Pace = dataclasses.field(default_factory=Pace)
 
     @functools.cached_property
     def database(self) -> str:
@@ -63,6 +70,7 @@ class Job:
                 f"{name} is encrypted and no private key was given",
                 "Give the age key file: --identity FILE "
                 "(Ansible: -e backup_age_identity_file=FILE)",
+                [finding("KEY_NOT_GIVEN", f"{name} is encrypted and no private key was given")],
             )
 
     @functools.cached_property

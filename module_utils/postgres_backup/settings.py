@@ -167,6 +167,16 @@ _DROP = Rule[int](
     "A drop by {} percent cannot be",
     "1 to 99; 0 is never told of",
 )
+_RETRY = Rule[int](
+    lambda hours: 0 <= hours <= 23,
+    "{} hours of trying again would meet the next night",
+    "0 to 23; 6 is the default, 0 is never",
+)
+_QUIET = Rule(
+    _like(r"(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?"),
+    "The quiet hours {!r} are not from a time of day to another",
+    "Write HH:MM-HH:MM in UTC, such as 08:00-18:00; empty is none",
+)
 _KEPT = Rule[int](
     lambda number: 0 <= number <= _CENTURY,
     f"{{}} is below zero or above {_CENTURY}",
@@ -176,6 +186,16 @@ _JUMP = Rule[int](
     lambda percent: 0 <= percent <= 1_000_000,
     "A growth by {} percent cannot be",
     "200 is the default; 0 is never told of",
+)
+_RATE = Rule[float](
+    lambda rate: rate == 0 or 0.001 <= rate <= 1e6,
+    "Drills cannot load {} megabytes a second",
+    "20 is the default; 0: no bound",
+)
+_RTO = Rule[float](
+    lambda minutes: 0 <= minutes <= 1e6,
+    "A restore cannot be allowed {} minutes",
+    "Such as 60; 0: drills do not tell",
 )
 _PRICE = Rule[float](
     lambda price: 0 <= price <= 1e9, "{} is no price", "Such as 0.02; 0: costs are not told"
@@ -230,6 +250,10 @@ class Settings:
     # when a backup is taken, of what, and how it is written
     #: daily, UTC, HH:MM
     schedule_time: Annotated[str, Variable("SCHEDULE_TIME", _TIME_OF_DAY)] = "00:00"
+    #: a night that failed is tried again for so many hours; 0: never
+    retry_hours: Annotated[int, Variable("RETRY_HOURS", _RETRY)] = 6
+    #: HH:MM-HH:MM, UTC: nothing is tried again then
+    quiet_hours: Annotated[str, Variable("QUIET_HOURS", _QUIET)] = ""
     #: files and folders of the server kit
     paths: Annotated[tuple[str, ...], Variable("BACKUP_PATHS")] = ()
     #: the kit may lie in the bucket unencrypted
@@ -267,6 +291,14 @@ class Settings:
     price_gb_month: Annotated[float, Variable("PRICE_GB_MONTH", _PRICE)] = 0.0
     price_requests_1000: Annotated[float, Variable("PRICE_REQUESTS_1000", _PRICE)] = 0.0
     price_currency: Annotated[str, Variable("PRICE_CURRENCY")] = ""
+
+    # drills
+    #: megabytes a second that a drill loads at most; 0: no bound
+    drill_mb_per_second: Annotated[float, Variable("DRILL_MB_PER_SECOND", _RATE)] = 20.0
+    #: minutes that a restore may take, as drills measure it; 0: any
+    drill_rto_minutes: Annotated[float, Variable("DRILL_RTO_MINUTES", _RTO)] = 0.0
+    #: each a JSON object, see ``drill/queries``
+    drill_queries: Annotated[tuple[str, ...], Variable("DRILL_QUERIES")] = ()
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
 
     # what is done, and to whom it is told

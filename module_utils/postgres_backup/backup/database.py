@@ -26,6 +26,7 @@ from ..health import clocks, housekeeping, outcome
 from ..job import Job
 from ..machine import identity, lock, signals
 from ..postgresql import killed_runs, programs, standby
+from ..postgresql.belongings import shares
 from ..postgresql.connection import connect, connect_maintenance, value
 from ..postgresql.facts import (
     DatabaseFacts,
@@ -110,7 +111,9 @@ def create_backup(
             "findings": [],
         }
     # a part that fails is nobody's alarm; whoever asked for it hears of it
-    with outcome.noted(job.settings, "backup", job.database, alarm=not part) as note:
+    with outcome.noted(
+        job.settings, "backup", job.database, alarm=not part, again=job.again
+    ) as note:
         run = _prepare(job, part)
         with lock.hold(job.settings, job.database, "backup"):
             result = run.go(tables, schema_only)
@@ -279,6 +282,7 @@ class _Run:
         needs = PathNeeds()
         with connect(job.settings, job.database, "REPEATABLE_READ") as connection:
             snapshot, database, extended, required = self._look(connection)
+            belonging = shares(connection)
             dump = Dump(
                 self.tools,
                 job.database,
@@ -332,6 +336,7 @@ class _Run:
             upload.parts,
             saved,
             required,
+            belonging,
             sorted(rewritten),
             needs,
         )

@@ -220,6 +220,40 @@ def _restore(call: Call) -> Answer:
 
 
 @command(
+    "drill",
+    "restore a backup beside the live database, see whether it is what it should be, and remove "
+    "it again; the live database is not touched",
+    DATABASE,
+    CHECK,
+    IDENTITY,
+    Argument(
+        "backup",
+        nargs="?",
+        default="latest",
+        metavar="FILE",
+        help="a name as listed (default: latest)",
+    ),
+    Argument("--fast", action="store_true", help="at the full speed of a restore"),
+    Argument(
+        "--junit", default="", metavar="FILE", help="write the checks there too, as JUnit has them"
+    ),
+    Argument(
+        "--fail-on",
+        choices=("failed", "warning", "note"),
+        default="failed",
+        help="what is found at this level or above ends with status 4 (default: failed)",
+    ),
+)
+def _drill(call: Call) -> Answer:
+    from ..drill import database, result
+
+    asked = call.arguments
+    done = database.drill_database(call.job, asked.backup, asked.fast, asked.fail_on, asked.junit)
+    told = result.lines(done, call.check)
+    return Answer(done, _unlogged(told, call.check), 0 if done["passed"] else 4)
+
+
+@command(
     "undo-restore",
     "swap the database that a restore replaced back in",
     DATABASE,
@@ -417,7 +451,7 @@ NOT_DUE = Answer({"changed": False, "due": False})
         default="",
         metavar="HH:MM",
         help="do nothing unless it is this time of day in UTC, or up to 15 minutes later, "
-        "and today's run is still to be done",
+        "and today's run is still to be done, or it failed and is to be tried again by now",
     ),
     LOG_FILE,
     in_the_background=True,
@@ -434,13 +468,18 @@ def _run(call: Call) -> Answer:
     from ..nightly.run import run_night
 
     result = run_night(call.settings, call.progress, bool(call.arguments.at))
+    if result is None:
+        return NOT_DUE
     return Answer(result, exit_status=result["exit_status"])
 
 
 def worth_beginning(arguments: argparse.Namespace) -> bool:
-    """Whether there may be something to do, from what was typed alone: before settings are read."""
+    """Whether there may be something to do: from what was typed alone, or from what is remembered
+    of a night that failed; before anything else is loaded.
+    """
     if arguments.command != "run" or not arguments.at:
         return True
-    from ..machine.schedule import is_due
+    from ..machine import config_file, schedule
 
-    return is_due(arguments.at)
+    config = getattr(arguments, "config", config_file.DEFAULT_CONFIG)
+    return schedule.is_due(arguments.at) or schedule.may_be_due(arguments.at, config)
