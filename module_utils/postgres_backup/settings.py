@@ -197,6 +197,11 @@ _RTO = Rule[float](
     "A restore cannot be allowed {} minutes",
     "Such as 60; 0: drills do not tell",
 )
+_DRILL_DAYS = Rule[int](
+    lambda days: 0 <= days <= _CENTURY,
+    "A drill every {} days cannot be",
+    "35 is the default; 0: nobody is told that one is overdue",
+)
 _PRICE = Rule[float](
     lambda price: 0 <= price <= 1e9, "{} is no price", "Such as 0.02; 0: costs are not told"
 )
@@ -297,6 +302,8 @@ class Settings:
     drill_mb_per_second: Annotated[float, Variable("DRILL_MB_PER_SECOND", _RATE)] = 20.0
     #: minutes that a restore may take, as drills measure it; 0: any
     drill_rto_minutes: Annotated[float, Variable("DRILL_RTO_MINUTES", _RTO)] = 0.0
+    #: days without a drill after which people are told; 0: never
+    drill_max_days: Annotated[int, Variable("DRILL_MAX_DAYS", _DRILL_DAYS)] = 35
     #: each a JSON object, see ``drill/queries``
     drill_queries: Annotated[tuple[str, ...], Variable("DRILL_QUERIES")] = ()
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS

@@ -13,6 +13,7 @@ from typing import TypedDict
 
 from ..catalog.history import LAST_RUN
 from ..clock import format_timestamp, utc_now
+from ..drill.overdue import overdue
 from ..errors import DatabaseError, LockedError, StoreError, reason
 from ..findings import Finding, each_once, finding
 from ..health import alarms, clocks, metrics, verdict
@@ -109,6 +110,9 @@ def _raise_and_end(settings: Settings, seen: Status | StoreError) -> list[Findin
         for code, alarm in verdict.alarms_of(name, seen["findings"]).items():
             looked_for.append(key(code, name))
             raised += [alarm] if alarm else []
+        looked_for.append(key("DRILL_OVERDUE", name))
+        late = overdue(settings, name, utc_now())
+        raised += [late] if late else []
         short = _short_of_room(settings, name) if database["last"] else ""
         if short is not None:
             looked_for.append(key("DISK_SHORT", name))

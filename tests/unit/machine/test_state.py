@@ -61,6 +61,7 @@ def test_all_rooms_that_keep_something_are_known():
         "counters.json",
         "housekeeping.json",
         "identity.json",
+        "drills-watched.json",
         "last-drill.json",
         "last-look.json",
         "last-restore.json",
