@@ -19,7 +19,7 @@ from ..findings import Finding, each_once, finding
 from ..health import alarms, clocks, metrics, verdict
 from ..health.alarm_kinds import Alarm, OpenAlarm, key
 from ..health.status import Status, status
-from ..machine import lock, schedule, state, tries
+from ..machine import damage, lock, schedule, state, tries
 from ..machine.due import PERIOD, Tried
 from ..machine.progress import Progress
 from ..postgresql.connection import connect_maintenance
@@ -71,7 +71,7 @@ def look_around(settings: Settings, progress: Progress) -> Watched:
         findings += _tell_of_the_log(settings, progress)
         findings += _tell_of_the_state(settings, findings)
     open_now = alarms.open_alarms(settings)
-    findings = each_once(findings + state.troubles(settings))
+    findings = each_once(findings + damage.troubles(settings))
     for found in findings:
         progress.step(settings.hide(f"watch: {found['code']}: {found['message']}"))
     return {
