@@ -119,6 +119,7 @@ def run(argument_spec: dict[str, dict[str, Any]], perform: Callable[[Call], Resu
             exit_status=failure["exit_status"],
             findings=failure["findings"],
         )
-    for found in state.untold():
-        module.warn(hide(f"{found['code']}: {found['message']}"))
+    for found in state.troubles(settings) if settings else []:
+        if found not in result.get("findings", []):
+            module.warn(hide(f"{found['code']}: {found['message']}"))
     module.exit_json(**result)

@@ -531,6 +531,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "What happened has happened, but the note about it could not be written."
         ),
         ("STATE_NOT_WRITTEN",): ("The same for the state on the server. Is its disk full?"),
+        ("LOG_NOT_WRITTEN",): (
+            "The same for the log (`backup_log_file`). Its lines are on standard error, which cron "
+            "mails to its user, and in the system's journal: `journalctl -t postgres-backup`."
+        ),
         ("STATE_DAMAGED",): (
             "A file of the state on the server cannot be read, or holds what it never should. It "
             "counts as empty, and lies beside its place under a name with `.damaged`; nothing "

@@ -314,7 +314,10 @@ def test_the_schedule_calls_every_quarter_so_that_utc_can_be_met_in_every_zone(w
     for time, text in files.items():
         assert text.endswith("\n")  # cron ignores a file whose last line has no end
         night, hourly = [line for line in text.splitlines() if not line.startswith("#")]
-        rest = f"--journald --config {written.config('plain')} >> /var/log/postgres-backup.log 2>&1"
+        rest = (
+            f"--journald --log-file /var/log/postgres-backup.log --config {written.config('plain')}"
+        )
+        assert ">" not in night, "a shell that cannot open the log does not start the program"
         assert (
             night == f"{expected[time]} * * * * postgres-backup"
             f" /usr/local/bin/postgres-backup run --at {time} {rest}"
@@ -333,8 +336,9 @@ def test_the_timer_that_does_not_depend_on_cron(written):
     assert "OnBootSec=" in timer
     assert (
         "ExecStart=/usr/local/bin/postgres-backup watch --journald"
-        f" --config {written.config('plain')}" in service
+        f" --log-file /var/log/postgres-backup.log --config {written.config('plain')}" in service
     )
+    assert "append:" not in service, "a systemd that cannot open the log does not start it"
     assert "User=postgres-backup" in service
 
 

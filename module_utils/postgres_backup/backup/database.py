@@ -24,7 +24,7 @@ from ..errors import DatabaseError, in_words
 from ..findings import Finding, each_once, finding
 from ..health import clocks, housekeeping, outcome
 from ..job import Job
-from ..machine import identity, lock, signals, state
+from ..machine import identity, lock, signals
 from ..postgresql import killed_runs, programs
 from ..postgresql.connection import connect, connect_maintenance, value
 from ..postgresql.facts import (
@@ -120,7 +120,7 @@ def create_backup(
             result["findings"] += housekeeping.note(job.settings, job.database, result["findings"])
         if not part and (look_back or emptied):
             result["findings"] += look_for_rows(job, run.mark, emptied)
-        result["findings"] = each_once(result["findings"] + state.untold())
+        result["findings"] = each_once(result["findings"])
         return result
 
 

@@ -133,6 +133,13 @@ ROLES_WITH_POWER = Argument(
     action="store_true",
     help="with --trust-unsigned: its roles may be superusers and the like",
 )
+LOG_FILE = Argument(
+    "--log-file",
+    metavar="FILE",
+    default="",
+    help="write to the end of this file; where it cannot be written, the work is done all the "
+    "same, and that is an alarm",
+)
 BACKUP = Argument("backup", metavar="FILE", help="a name as listed, or latest")
 
 
@@ -373,6 +380,7 @@ def _history(call: Call) -> Answer:
     "watch",
     "what cron calls every hour: look whether all is well, tell who should know, "
     "make up for a run that did not happen",
+    LOG_FILE,
     in_the_background=True,
 )
 def _watch(call: Call) -> Answer:
@@ -411,6 +419,7 @@ NOT_DUE = Answer({"changed": False, "due": False})
         help="do nothing unless it is this time of day in UTC, or up to 15 minutes later, "
         "and today's run is still to be done",
     ),
+    LOG_FILE,
     in_the_background=True,
 )
 def _run(call: Call) -> Answer:

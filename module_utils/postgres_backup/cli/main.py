@@ -8,10 +8,11 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from ..machine import config_file, signals, state
+from ..machine import config_file, log_file, signals, state
 from ..machine.progress import LogProgress, Progress, TerminalProgress
+from ..settings import Settings
 from . import parser
 from .answers import failure_of, show, show_failure
 from .commands import COMMANDS, NOT_DUE, Answer, Call, worth_beginning
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         answer, failure = None, failure_of(signals.stopped(stop), frame.hide)
     signals.deaf()
-    frame.tell_untold()
+    frame.tell_troubles(failure if answer is None else answer.result)
     frame.progress.close()
     if answer is None:
         show_failure(failure, as_json)
@@ -50,6 +51,7 @@ class _Frame:
 
     def __init__(self) -> None:
         self.progress: Progress = LogProgress()
+        self.settings: Settings | None = None
         self.hide: Callable[[str], str] = str
 
     def perform(self, typed: Sequence[str]) -> Answer:
@@ -63,14 +65,20 @@ class _Frame:
         config = getattr(arguments, "config", config_file.DEFAULT_CONFIG)
         if not command.stays_root:
             become_owner(config)
+        if path := getattr(arguments, "log_file", ""):  # made by its owner, and never by root
+            self.progress.log_trouble = log_file.write_to(path)
+            if self.progress.log_trouble:
+                self.progress.step(self.progress.log_trouble)
         settings = config_file.load(config, bucket_only=command.bucket_only)
-        self.hide = settings.hide
+        self.settings, self.hide = settings, settings.hide
         return command.perform(Call(arguments, settings, self.progress))
 
-    def tell_untold(self) -> None:
-        """What the state could not do, and no result has told."""
-        for found in state.untold():
-            self.progress.step(self.hide(f"{found['code']}: {found['message']}"))
+    def tell_troubles(self, answer: Mapping[str, object]) -> None:
+        """What the state could not do, and the answer does not say."""
+        said = answer.get("findings", [])
+        for found in state.troubles(self.settings) if self.settings else []:
+            if not (isinstance(said, list) and found in said):
+                self.progress.step(self.hide(f"{found['code']}: {found['message']}"))
 
 
 def _forget_libpq() -> None:

@@ -35,6 +35,7 @@ TITLES = {
     "SIZE_JUMPED": "the backup of {database} is far larger than usual",
     "DISK_SHORT": "the disk has no room to restore {database}",
     "HOUSEKEEPING_REFUSED": "what is done beside the backups fails",
+    "LOG_FAILS": "the log of the backups cannot be written",
     "STATE_FAILS": "what the server remembers of its backups cannot be written",
 }
 #: what to type, where the alarm itself does not say it
@@ -71,6 +72,10 @@ _ADVICE = {
         "if they were lost: postgres-backup list, then restore the tables (docs/DISASTERS.md)"
     ),
     "ROWS_JUMPED": "look whether that is meant",
+    "LOG_FAILS": (
+        "backups are taken all the same, and the journal has the lines (journalctl -t "
+        "postgres-backup); df -h; ansible-playbook setup.yml makes the file"
+    ),
     "STATE_FAILS": (
         "backups are taken all the same, and alarms sent, perhaps at each look; is the disk full, "
         "or mounted read-only? df -h, findmnt; ansible-playbook setup.yml makes the folder"

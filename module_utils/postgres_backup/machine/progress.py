@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -21,15 +22,23 @@ from ..text import human_bytes, printable
 from .files import replace_file
 
 
-def say(text: str, stream: TextIO) -> None:
-    """Write to a stream whose reader may have left (``| head``), or whose disk may be full: neither
-    is a reason to lose a backup.
+def say(text: str, stream: TextIO | None) -> str:
+    """Write to a stream whose reader may have left (``| head``), whose disk may be full, or that
+    was closed before we came: none is a reason to lose a backup.
+
+    :return: what is wrong with its disk; empty where all is well, or nobody wants to read.
     """
+    if stream is None:
+        return ""
     try:
         stream.write(text)
         stream.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return "" if error.errno == errno.EPIPE else error.strerror or str(error)
+    return ""
 
 
 class Progress:
@@ -40,6 +49,8 @@ class Progress:
 
     def __init__(self) -> None:
         self._begin("")
+        #: why the log cannot be written; empty where it can, None where there is none
+        self.log_trouble: str | None = None
 
     def _begin(self, name: str) -> None:
         self.name, self.started, self.done = name, time.monotonic(), 0
@@ -86,7 +97,7 @@ class Recorder(Progress):
 
     def __init__(self, to: Progress, most: int = 50) -> None:
         super().__init__()
-        self._to = to
+        self._to, self.log_trouble = to, to.log_trouble
         self.lines: collections.deque[str] = collections.deque(maxlen=most)
 
     def phase(self, name: str, detail: str = "") -> None:
@@ -99,6 +110,7 @@ class Recorder(Progress):
     def step(self, text: str) -> None:
         self.lines.append(text)
         self._to.step(text)
+        self.log_trouble = self._to.log_trouble
 
     def close(self) -> None:
         self._to.close()
@@ -140,7 +152,9 @@ class LogProgress(Progress):
             if self.as_json
             else f"{now} {printable(text)}"
         )
-        say(line + "\n", self.stream)
+        wrong = say(line + "\n", self.stream)
+        if wrong and not self.log_trouble:
+            self.log_trouble = f"Failed to write the log: {wrong}"
         if self.journal:
             # an embedded NUL is the one thing that syslog refuses, and printable() leaves none
             syslog.syslog(

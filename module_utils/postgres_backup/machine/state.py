@@ -65,8 +65,8 @@ class Kept(Generic[T]):
 
 #: every file of the state whose room was loaded, by its name
 EVERY: dict[str, object] = {}
-#: what was read where nobody could be told of it
-_untold: list[Finding] = []
+#: all that could not be read or written since the program began, each by the folder it lies in
+_troubles: list[tuple[str, Finding]] = []
 #: what could not be written, by its path: until it can, this process at least knows it
 _unwritten: dict[str, bytes] = {}
 
@@ -96,9 +96,9 @@ def advice(settings: Settings) -> str:
 def read(settings: Settings, kept: Kept[T], findings: list[Finding] | None = None) -> T:
     """What was written; empty where nothing was, or nothing that can be believed.
 
-    :param findings: gets STATE_DAMAGED; None: whoever calls :func:`untold` later hears of it.
+    :param findings: gets STATE_DAMAGED; None: whoever asks :func:`troubles` hears of it.
     """
-    path, told = kept.path(settings), _untold if findings is None else findings
+    path, told = kept.path(settings), [] if findings is None else findings
     if path in _unwritten:
         return kept.of(_unwritten[path])
     try:
@@ -119,6 +119,7 @@ def write(settings: Settings, kept: Kept[T], facts: T) -> list[Finding]:
     """
     path, text = kept.path(settings), _text(facts)
     findings: list[Finding] = []
+    read(settings, kept, findings)  # what it takes the place of may be none of ours
     try:
         directory(settings)
         try:
@@ -146,7 +147,7 @@ def changing(
     :param findings: gets STATE_DAMAGED, and STATE_NOT_WRITTEN where the change is lost: the block
         has run all the same, with what could be read. None: as in :func:`read`.
     """
-    told = _untold if findings is None else findings
+    told = [] if findings is None else findings
     with _held(settings, kept, told, os.O_CREAT) as (handle, found):
         try:
             yield found
@@ -172,18 +173,18 @@ def sweep(settings: Settings) -> None:
 
 
 def put_aside(path: str, why: Exception) -> bool:
-    """Free a name of the state of what is none of ours; :func:`untold` says so.
+    """Free a name of the state of what is none of ours; :func:`troubles` says so.
 
     :return: whether it is free now.
     """
-    return _put_aside(path, why, _untold)
+    return _put_aside(path, why, [])
 
 
-def untold() -> list[Finding]:
-    """What was found where nobody could be told of it, each once; who asks tells it."""
-    told = each_once(_untold)
-    _untold.clear()
-    return told
+def troubles(settings: Settings) -> list[Finding]:
+    """What could not be read or written since the program began, each once: for whoever ends with
+    what nobody else could tell.
+    """
+    return each_once(told for folder, told in _troubles if folder == settings.state_dir)
 
 
 @contextlib.contextmanager
@@ -281,7 +282,7 @@ def _put_aside(path: str, why: Exception, findings: list[Finding]) -> bool:
     cause = (why.strerror if isinstance(why, OSError) else str(why)) or type(why).__name__
     told = f"Failed to read {path}: {cause}"
     if isinstance(why, OSError) and errno.errorcode.get(why.errno or 0) not in _ITS_OWN:
-        findings.append(finding("STATE_DAMAGED", f"{told}; it counts as empty"))
+        findings.append(_noted("STATE_DAMAGED", path, f"{told}; it counts as empty"))
         return False
     try:
         try:
@@ -295,9 +296,10 @@ def _put_aside(path: str, why: Exception, findings: list[Finding]) -> bool:
         return True
     except OSError as error:
         message = f"{told}; it counts as empty, and cannot be put aside: {error.strerror}"
-        findings.append(finding("STATE_DAMAGED", message))
+        findings.append(_noted("STATE_DAMAGED", path, message))
         return False
-    findings.append(finding("STATE_DAMAGED", f"{told}; it was put aside, and counts as empty"))
+    message = f"{told}; it was put aside, and counts as empty"
+    findings.append(_noted("STATE_DAMAGED", path, message))
     return True
 
 
@@ -314,5 +316,11 @@ def _write_in_place(handle: int, text: bytes) -> None:
 def _not_written(path: str, text: bytes, error: OSError | UsageError) -> Finding:
     _unwritten[path] = text
     if isinstance(error, UsageError):
-        return finding("STATE_NOT_WRITTEN", error.message)
-    return finding("STATE_NOT_WRITTEN", f"Failed to write {path}: {error.strerror}")
+        return _noted("STATE_NOT_WRITTEN", path, error.message)
+    return _noted("STATE_NOT_WRITTEN", path, f"Failed to write {path}: {error.strerror}")
+
+
+def _noted(code: str, path: str, message: str) -> Finding:
+    made = finding(code, message)
+    _troubles.append((os.path.dirname(path), made))
+    return made

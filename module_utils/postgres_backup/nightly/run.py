@@ -118,7 +118,9 @@ def _run(settings: Settings, progress: Recorder, scheduled: bool) -> Night:
     }
     findings += state.write(settings, LAST_RUN, cast(LastRun, night))
     findings += _seen_back(settings, databases)
-    night["findings"] = findings = each_once(findings + state.untold())
+    if progress.log_trouble:
+        findings.append(finding("LOG_NOT_WRITTEN", progress.log_trouble))
+    night["findings"] = findings = each_once(findings + state.troubles(settings))
     last_line = _last_line(settings, night)
     event, body = "fail" if night["exit_status"] else "", "\n".join([*progress.lines, last_line])
     findings += ping.send(settings, event, body)

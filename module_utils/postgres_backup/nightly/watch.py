@@ -14,7 +14,7 @@ from typing import TypedDict
 from ..catalog.history import LAST_RUN
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, LockedError, StoreError, reason
-from ..findings import Finding, each_once
+from ..findings import Finding, each_once, finding
 from ..health import alarms, clocks, metrics, verdict
 from ..health.alarm_kinds import Alarm, OpenAlarm, key
 from ..health.status import Status, status
@@ -61,9 +61,10 @@ def look_around(settings: Settings, progress: Progress) -> Watched:
         findings += _raise_and_end(settings, seen)
         in_bucket = None if isinstance(seen, StoreError) else seen
         findings += metrics.renew(settings, in_bucket, watched=True)
+        findings += _tell_of_the_log(settings, progress)
         findings += _tell_of_the_state(settings, findings)
     open_now = alarms.open_alarms(settings)
-    findings = each_once(findings + state.untold())
+    findings = each_once(findings + state.troubles(settings))
     for found in findings:
         progress.step(settings.hide(f"watch: {found['code']}: {found['message']}"))
     return {
@@ -102,6 +103,15 @@ def _raise_and_end(settings: Settings, seen: Status | StoreError) -> list[Findin
             raised += [Alarm("DISK_SHORT", name, short)] if short else []
     good = {name: database["last"] for name, database in seen["databases"].items()}
     return alarms.settle(settings, looked_for, raised, good)
+
+
+def _tell_of_the_log(settings: Settings, progress: Progress) -> list[Finding]:
+    """A log that cannot be written is an alarm."""
+    if (wrong := progress.log_trouble) is None:  # nobody has asked for one
+        return []
+    told = [finding("LOG_NOT_WRITTEN", wrong)] if wrong else []
+    raised = [Alarm("LOG_FAILS", "", wrong)] if wrong else []
+    return told + alarms.settle(settings, [key("LOG_FAILS")], raised)
 
 
 def _tell_of_the_state(settings: Settings, findings: Sequence[Finding]) -> list[Finding]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from postgres_backup.errors import LockedError
-from postgres_backup.machine import lock, state
+from postgres_backup.machine import lock
 from postgres_backup.settings import Settings
 from tests.damaged import CONTENTS, damage
 
@@ -121,7 +121,6 @@ def test_whatever_lies_in_its_place_the_lock_holds(settings, start, content):
     process.kill()
     process.wait(30)
     is_free(settings)
-    state.untold()
 
 
 def test_it_holds_without_a_state(settings, start):

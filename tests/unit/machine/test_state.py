@@ -74,7 +74,7 @@ def test_what_was_written_is_read_and_what_was_not_is_empty(settings):
     assert state.write(settings, NOTED, {"a": "2026-01-27"}) == []
     assert state.write(settings, NOTED, {"a": "2026-01-28"}) == []
     assert state.read(settings, NOTED) == {"a": "2026-01-28"}
-    assert state.untold() == []
+    assert state.troubles(settings) == []
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in OLD.glob("*.json")))
@@ -122,8 +122,7 @@ def test_of_each_file_one_damaged_one_is_kept(settings):
         state.read(settings, NOTED)
     assert os.listdir(settings.state_dir) == ["noted.json.damaged"]
     assert Path(settings.state_dir, "noted.json.damaged").read_text() == "[3]"
-    assert len(state.untold()) == 1, "the same words once"
-    assert state.untold() == []
+    assert len(state.troubles(settings)) == 1, "the same words once"
 
 
 def test_a_file_just_made_by_another_is_no_damage(settings):
@@ -145,7 +144,7 @@ def test_what_is_written_at_this_moment_is_waited_for(settings):
         found["a"] = "whole"
     thread.join(5)
     assert read == [{"a": "whole"}]
-    assert state.untold() == []
+    assert state.troubles(settings) == []
 
 
 def test_a_change_is_written_also_where_the_block_raised(settings):
@@ -166,7 +165,7 @@ def test_any_letter_is_read_as_it_was_written(settings):
     """A message may quote bytes that are no letters."""
     state.write(settings, NOTED, {"a": "x\0\udcff"})
     assert state.read(settings, NOTED) == {"a": "x\0\udcff"}
-    assert state.untold() == []
+    assert state.troubles(settings) == []
 
 
 def test_who_changes_waits_for_who_is_changing(settings):
