@@ -261,7 +261,7 @@ def _prune(call: Call) -> Answer:
 def _status(call: Call) -> Answer:
     from ..health import status
 
-    result = status.status(call.settings)
+    result = status.status(call.settings, counting=True)
     return Answer(result, status.lines(result), 0 if result["healthy"] else 4)
 
 

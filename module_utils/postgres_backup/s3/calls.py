@@ -143,11 +143,12 @@ SWEEP_LEFT = Call(
     _NEXT,
     "LEFTOVERS",
 )
-COUNT_LEFT = _asked(
-    "count unfinished uploads and their bytes, for `status`",
-    "ListMultipartUploads",
-    "ListParts",
-    refused="`status` does not count them",
+COUNT_LEFT = Call(
+    "count kits without a manifest and unfinished uploads, for `status`",
+    ("ListObjectsV2", "ListMultipartUploads", "ListParts"),
+    Part.HOUSEKEEPING,
+    "`status` does not count them",
+    "LEFTOVERS",
 )
 OTHER_KITS = _beside(
     "look at the kits that are there",

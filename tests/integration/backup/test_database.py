@@ -530,7 +530,7 @@ def test_the_store_dies_in_the_middle(noise_config, postgres, s3_client, bucket,
     back.
     """
     monkeypatch.setattr(s3_room.S3.__init__, "__defaults__", (2.0,))
-    monkeypatch.setattr(backup_room.Store.__init__, "__defaults__", (2.0,))
+    monkeypatch.setattr(Store.__init__, "__defaults__", (2.0,))
     with FaultProxy(noise_config.values["S3_ENDPOINT_URL"]) as between:
         settings = noise_config.change(S3_ENDPOINT_URL=between.endpoint_url)
         between.plan("status", "PUT", "partNumber=3", times=1000)
