@@ -197,6 +197,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "It is a backup of another database or server. To restore it here all the same, "
             "name it by its whole key, `s3://bucket/key`."
         ),
+        ("UNLOGGED_LEFT_OUT",): (
+            "The backup was taken of a standby, which has no rows of unlogged tables: they are in "
+            "it without theirs. Back up from the primary if those rows matter."
+        ),
         ("RESTORE_NEEDS_RIGHTS",): (
             "The database holds what the user of the backup may not make again: things that only "
             "a superuser may make, or that belong to other roles. The backup has them; the restore "
@@ -534,6 +538,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ("LOG_NOT_WRITTEN",): (
             "The same for the log (`backup_log_file`). Its lines are on standard error, which cron "
             "mails to its user, and in the system's journal: `journalctl -t postgres-backup`."
+        ),
+        ("RETENTION_WRONG",): (
+            "A setting that says what is deleted makes no sense: `backup_retention_days`, "
+            "`backup_keep_weekly`, `backup_keep_monthly` or `backup_keep_replaced_days`. Nothing "
+            "is deleted until it is put right; all else goes on."
         ),
         ("STATE_DAMAGED",): (
             "A file of the state on the server cannot be read, or holds what it never should. It "

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import ipaddress
 import re
+import urllib.parse
 from collections.abc import Callable
-from typing import Annotated, Generic, TypeVar, get_args, get_type_hints
+from typing import Annotated, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from .errors import UsageError
 
@@ -21,6 +23,9 @@ from .errors import UsageError
 S3_MAX_PARTS = 10_000
 #: bytes of a part at most: whoever uploads or reads one holds it whole
 MOST_PART_BYTES = 96 * 1024 * 1024
+
+#: letters of a value that a message quotes
+_QUOTED = 60
 
 _Value = TypeVar("_Value")
 
@@ -46,11 +51,22 @@ class Variable(Generic[_Value]):
     :ivar name: of the variable in the config file.
     :ivar rule: what its value must be.
     :ivar or_empty: ``NAME=`` is a value of its own; elsewhere it is as if the line were missing.
+    :ivar prunes: only what deletes asks for it, so a wrong value stops nothing else.
     """
 
     name: str
     rule: Rule[_Value] | None = None
     or_empty: bool = False
+    prunes: bool = False
+
+    def require(self, value: _Value) -> None:
+        """:raises UsageError: the value breaks its rule."""
+        if self.rule is not None and not self.rule.holds(value):
+            long = isinstance(value, str) and len(value) > _QUOTED
+            told = f"{str(value)[:_QUOTED]}..." if long else value
+            raise UsageError(
+                f"{self.rule.says.format(told)} (in the config: {self.name})", self.rule.hint
+            )
 
 
 def _like(pattern: str) -> Callable[[str], object]:
@@ -58,38 +74,75 @@ def _like(pattern: str) -> Callable[[str], object]:
 
 
 def _one_of(*allowed: str) -> Rule[str]:
-    return Rule(lambda value: value in allowed, f"{{!r}} is none of {', '.join(allowed)}")
+    says = f"{{!r}} is none of {', '.join(allowed)}"
+    return Rule(lambda value: value in allowed, says, f"Write one of them, such as {allowed[0]}")
 
 
+def _is_endpoint(address: str) -> bool:
+    """An address that the S3 client takes: a scheme, a host, perhaps a port and a path."""
+    if not re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", address):
+        return False
+    try:
+        parts = urllib.parse.urlsplit(address)
+        host, port = parts.hostname or "", parts.port  # a port that is none is a ValueError
+        if "[" in parts.netloc:
+            ipaddress.IPv6Address(host)
+            return port != 0
+    except ValueError:
+        return False
+    labels = host.removesuffix(".").split(".")
+    return port != 0 and len(host) <= 255 and all(map(_is_label, labels))
+
+
+_is_label = _like(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+
+
+#: days, hours and the like that a calendar can count with
+_CENTURY = 36_500
 #: how this machine is called as a host
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _ENDPOINT = Rule(
-    _like(r"https?://[^/\s]+(/.*)?"),
+    _is_endpoint,
     "The S3 endpoint {!r} is not an address",
-    "It begins with https:// (or http://), such as https://object.pscloud.io",
+    "It begins with https:// (or http://), such as https://object.pscloud.io; a port is between 1 "
+    "and 65535",
+)
+_REGION = Rule(
+    _like(r"(?![0-9]+$)(?!-)[A-Za-z0-9-]{1,63}(?<!-)"),
+    "The S3 region {!r} is not the name of one",
+    "Letters, digits and hyphens, such as us-east-1, which is what stores without regions take",
+)
+_HOST = Rule(
+    _like(r"(/.*|\S+)"),
+    "The host {!r} is neither a name or an address nor the folder of a socket",
+    "Such as localhost, db.example.org, 10.0.0.5 or /var/run/postgresql",
 )
 _BUCKET = Rule(
     _like(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"),
     "The bucket name {!r} is not one that S3 allows",
     "Small letters, digits, dots and hyphens; without s3:// and without a path",
 )
-_PORT = Rule[int](lambda port: 1 <= port <= 65535, "The port {} is not between 1 and 65535")
+_PORT = Rule[int](
+    lambda port: 1 <= port <= 65535,
+    "The port {} is not between 1 and 65535",
+    "PostgreSQL's is 5432",
+)
 _SSLMODE = _one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _FILE = Rule(_like(r"(/.*)?"), "{!r} is not the path of a file", "Write it from the root: /etc/...")
-_NAMED = Rule[tuple[str, ...]](all, "No database is named")
+_NAMED = Rule[tuple[str, ...]](all, "No database is named", "Such as DB_NAME=crm")
 _TIME_OF_DAY = Rule(
     _like(r"([01]\d|2[0-3]):[0-5]\d"),
     "The schedule {!r} is not a time of day",
     "Write HH:MM in UTC, such as 00:00",
 )
 _KEEPS_ANY = Rule[int](
-    lambda days: days >= 1,
-    "A retention of {} days would keep nothing",
-    "Keep at least 1 day; 7 is the default",
+    lambda days: 1 <= days <= _CENTURY,
+    "A retention of {} days would keep nothing, or all",
+    f"Write 1 to {_CENTURY}; 7 is the default",
 )
 _ANY_FRESH = Rule[int](
-    lambda hours: hours >= 1,
-    "{} hours: every backup would be too old",
+    lambda hours: 1 <= hours <= _CENTURY,
+    "{} hours: every backup would be too old, or none ever",
     "26 is the default: a day, and two hours for a long night",
 )
 _DROP = Rule[int](
@@ -97,9 +150,23 @@ _DROP = Rule[int](
     "A drop by {} percent cannot be",
     "1 to 99; 0 is never told of",
 )
-_NOT_NEGATIVE = Rule[float](lambda number: number >= 0, "{} is below zero")
+_KEPT = Rule[int](
+    lambda number: 0 <= number <= _CENTURY,
+    f"{{}} is below zero or above {_CENTURY}",
+    "0 keeps none on top",
+)
+_JUMP = Rule[int](
+    lambda percent: 0 <= percent <= 1_000_000,
+    "A growth by {} percent cannot be",
+    "200 is the default; 0 is never told of",
+)
+_PRICE = Rule[float](
+    lambda price: 0 <= price <= 1e9, "{} is no price", "Such as 0.02; 0: costs are not told"
+)
 _PARTS = Rule[int](
-    lambda parts: 1 <= parts <= S3_MAX_PARTS, f"{{}} parts: S3 allows 1 to {S3_MAX_PARTS}"
+    lambda parts: 1 <= parts <= S3_MAX_PARTS,
+    f"{{}} parts: S3 allows 1 to {S3_MAX_PARTS}",
+    f"{S3_MAX_PARTS} is the default",
 )
 
 
@@ -120,7 +187,7 @@ class Settings:
     s3_secret_key: Annotated[str, Variable("AWS_SECRET_ACCESS_KEY")] = dataclasses.field(repr=False)
 
     # the database
-    db_host: Annotated[str, Variable("DB_HOST")] = "localhost"
+    db_host: Annotated[str, Variable("DB_HOST", _HOST)] = "localhost"
     db_port: Annotated[int, Variable("DB_PORT", _PORT)] = 5432
     db_password: Annotated[str, Variable("DB_PASSWORD")] = dataclasses.field(default="", repr=False)
     #: how the way to the server is encrypted, in libpq's words
@@ -130,13 +197,15 @@ class Settings:
     #: files of our own certificate and its key, for a server that asks for one
     db_sslcert: Annotated[str, Variable("DB_SSLCERT", _FILE)] = ""
     db_sslkey: Annotated[str, Variable("DB_SSLKEY", _FILE)] = ""
+    #: the database to work from where the own one cannot be; empty: one is found
+    db_maintenance: Annotated[str, Variable("DB_MAINTENANCE")] = ""
     #: name of the container whose own programs dump and load; empty: this machine's
     db_container: Annotated[str, Variable("DB_CONTAINER")] = ""
     #: folder of pg_dump and pg_restore; empty: the newest installed one that fits the server
     pg_bin_dir: Annotated[str, Variable("PG_BIN_DIR")] = ""
 
     # the bucket
-    s3_region: Annotated[str, Variable("S3_REGION")] = "us-east-1"
+    s3_region: Annotated[str, Variable("S3_REGION", _REGION)] = "us-east-1"
     s3_prefix: Annotated[str, Variable("S3_PREFIX", or_empty=True)] = "postgres-backup"
     #: file of CA certificates to trust instead of the system's
     s3_ca_bundle: Annotated[str, Variable("S3_CA_BUNDLE")] = ""
@@ -163,23 +232,23 @@ class Settings:
     trusted_signers_file: Annotated[str, Variable("TRUSTED_SIGNERS_FILE", _FILE)] = ""
 
     # what is kept, what is told of, what it costs
-    retention_days: Annotated[int, Variable("RETENTION_DAYS", _KEEPS_ANY)] = 7
+    retention_days: Annotated[int, Variable("RETENTION_DAYS", _KEEPS_ANY, prunes=True)] = 7
     #: hours after which the newest good backup is too old: a day, and two for a night that took
     #: long
     fresh_hours: Annotated[int, Variable("FRESH_HOURS", _ANY_FRESH)] = 26
     #: a backup or a table that is so many percent smaller than the last ones used to be is told of;
     #: 0: never
     size_drop_percent: Annotated[int, Variable("SIZE_DROP_PERCENT", _DROP)] = 30
-    keep_weekly: Annotated[int, Variable("KEEP_WEEKLY", _NOT_NEGATIVE)] = 0
-    keep_monthly: Annotated[int, Variable("KEEP_MONTHLY", _NOT_NEGATIVE)] = 0
+    keep_weekly: Annotated[int, Variable("KEEP_WEEKLY", _KEPT, prunes=True)] = 0
+    keep_monthly: Annotated[int, Variable("KEEP_MONTHLY", _KEPT, prunes=True)] = 0
     #: days for which databases replaced by a restore are kept
-    keep_replaced_days: Annotated[int, Variable("KEEP_REPLACED_DAYS", _NOT_NEGATIVE)] = 7
+    keep_replaced_days: Annotated[int, Variable("KEEP_REPLACED_DAYS", _KEPT, prunes=True)] = 7
     #: so many percent larger; 0: never
-    size_jump_percent: Annotated[int, Variable("SIZE_JUMP_PERCENT", _NOT_NEGATIVE)] = 200
+    size_jump_percent: Annotated[int, Variable("SIZE_JUMP_PERCENT", _JUMP)] = 200
     #: what a GB costs a month, what 1,000 requests cost, and in which currency; 0: costs are not
     #: told
-    price_gb_month: Annotated[float, Variable("PRICE_GB_MONTH", _NOT_NEGATIVE)] = 0.0
-    price_requests_1000: Annotated[float, Variable("PRICE_REQUESTS_1000", _NOT_NEGATIVE)] = 0.0
+    price_gb_month: Annotated[float, Variable("PRICE_GB_MONTH", _PRICE)] = 0.0
+    price_requests_1000: Annotated[float, Variable("PRICE_REQUESTS_1000", _PRICE)] = 0.0
     price_currency: Annotated[str, Variable("PRICE_CURRENCY")] = ""
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
 
@@ -197,14 +266,13 @@ class Settings:
     state_dir: Annotated[str, Variable("STATE_DIR")] = "/var/lib/postgres-backup"
     metrics_file: Annotated[str, Variable("METRICS_FILE")] = ""
 
+    #: what is wrong with the lines that say what is deleted: while there is something, nothing is,
+    #: and those lines have their defaults
+    retention_fault: str = ""
+
     def __post_init__(self) -> None:
         for field, (variable, _kind) in variables().items():
-            value = getattr(self, field)
-            if variable.rule is not None and not variable.rule.holds(value):
-                raise UsageError(
-                    f"{variable.rule.says.format(value)} (in the config: {variable.name})",
-                    variable.rule.hint,
-                )
+            variable.require(getattr(self, field))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -246,6 +314,7 @@ def variables() -> dict[str, tuple[Variable[object], object]]:
     """
     found: dict[str, tuple[Variable[object], object]] = {}
     for field, hint in get_type_hints(Settings, include_extras=True).items():
-        kind, variable = get_args(hint)
-        found[field] = (variable, kind)
+        if get_origin(hint) is Annotated:
+            kind, variable = get_args(hint)
+            found[field] = (variable, kind)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -137,6 +138,28 @@ def test_a_time_that_yaml_makes_a_number_is_refused_by_name(checkout):
     done = play(checkout, "setup.yml", "-e", '{"backup_schedule_time": 5400}', **environment)
     assert done.returncode == 2
     assert "backup_schedule_time a quoted time of day in UTC" in flat(done.stdout)
+
+
+def test_what_is_beyond_reason_is_refused_by_name_before_anything_is_touched(checkout):
+    shutil.copy(ROOT / "group_vars" / "all.example.yml", checkout / "group_vars" / "all.yml")
+    environment = {
+        "BACKUP_DB_PASSWORD": "x",
+        "BACKUP_S3_ACCESS_KEY": "y\n",
+        "BACKUP_S3_SECRET_KEY": "z",
+    }
+    odd = {
+        "backup_retention_days": "9" * 5000,
+        "backup_keep_weekly": -1,
+        "backup_db_port": 70000,
+        "backup_s3_region": "eu west",
+        "backup_fresh_hours": 0,
+        "backup_server_name": "a\nb",
+    }
+    done = play(checkout, "setup.yml", "-e", json.dumps(odd), **environment)
+    assert done.returncode == 2
+    told = re.search(r"Beyond reason for db1: (.+?)\.", flat(done.stdout))[1].split("; ")
+    assert {said.split()[0] for said in told} == {*odd, "backup_s3_access_key"}
+    assert "changed=0" in done.stdout
 
 
 def test_without_an_inventory_it_fails_instead_of_doing_nothing(checkout):

@@ -28,13 +28,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if (path / "defaults").is_dir())
 #: what people, shells and generators put into passwords
 NASTY = [
-    "pa'ss",
+    "two\nlines\n",  # a password may have them, and nothing else that is no name in PostgreSQL
     'pa"ss',
     "$HOME ${x} $(id)",
     "`id`",
     "back\\slash\\n \\",
-    "two\nlines\n",
     "# no comment",
+    "pa'ss",
     "tab\tblank  ",
     "!history *? [a] ~ & | ; < > ( )",
     "Großzügig пароль 🔑",
@@ -52,7 +52,7 @@ TEXTS = {
     "backup_server_name": "SERVER_NAME",
     "backup_s3_access_key": "AWS_ACCESS_KEY_ID",
     "backup_s3_secret_key": "AWS_SECRET_ACCESS_KEY",
-    "backup_s3_region": "AWS_DEFAULT_REGION",
+    "backup_price_currency": "PRICE_CURRENCY",
     "backup_s3_prefix": "S3_PREFIX",
     "backup_ping_url": "PING_URL",
     "backup_state_dir": "STATE_DIR",

@@ -20,7 +20,8 @@ GIVEN = {
 
 def test_every_line_names_its_variable_and_a_kind_that_the_file_can_hold():
     found = variables()
-    assert list(found) == [field.name for field in dataclasses.fields(Settings)]
+    fields = [field.name for field in dataclasses.fields(Settings)]
+    assert [*found, "retention_fault"] == fields, "and what is wrong with some of them"
     names = [variable.name for variable, _ in found.values()]
     assert len(set(names)) == len(names)
     kinds = {kind for _, kind in found.values()}
@@ -63,16 +64,20 @@ def test_every_default_is_of_its_kind_and_keeps_its_rule():
         (
             "retention_days",
             0,
-            "A retention of 0 days would keep nothing (in the config: RETENTION_DAYS)",
+            "A retention of 0 days would keep nothing, or all (in the config: RETENTION_DAYS)",
         ),
-        ("fresh_hours", 0, "0 hours: every backup would be too old (in the config: FRESH_HOURS)"),
+        (
+            "fresh_hours",
+            0,
+            "0 hours: every backup would be too old, or none ever (in the config: FRESH_HOURS)",
+        ),
         (
             "size_drop_percent",
             100,
             "A drop by 100 percent cannot be (in the config: SIZE_DROP_PERCENT)",
         ),
-        ("keep_weekly", -1, "-1 is below zero (in the config: KEEP_WEEKLY)"),
-        ("price_gb_month", -0.5, "-0.5 is below zero (in the config: PRICE_GB_MONTH)"),
+        ("keep_weekly", -1, "-1 is below zero or above 36500 (in the config: KEEP_WEEKLY)"),
+        ("price_gb_month", -0.5, "-0.5 is no price (in the config: PRICE_GB_MONTH)"),
         (
             "s3_max_parts",
             10_001,

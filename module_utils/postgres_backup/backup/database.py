@@ -25,7 +25,7 @@ from ..findings import Finding, each_once, finding
 from ..health import clocks, housekeeping, outcome
 from ..job import Job
 from ..machine import identity, lock, signals
-from ..postgresql import killed_runs, programs
+from ..postgresql import killed_runs, programs, standby
 from ..postgresql.connection import connect, connect_maintenance, value
 from ..postgresql.facts import (
     DatabaseFacts,
@@ -140,6 +140,7 @@ class _Run:
         self.may_not: list[MayNot] = []
         #: the key of what is being written; empty so far
         self.begun = ""
+        self.unlogged: list[Finding] = []
         #: what was found of runs that were killed
         self.left: list[Finding] = []
 
@@ -180,7 +181,7 @@ class _Run:
         if taken.rewritten:
             lost = manifest.may_lack_rows(taken.rewritten)
             result["findings"].append(finding("TABLES_REWRITTEN", lost))
-        result["findings"] += clocks.findings_of(job.store)
+        result["findings"] += self.unlogged + clocks.findings_of(job.store)
         if dated.is_ahead(place.name.taken_at, taken.stored.modified):
             ahead = clocks.told(place.label, taken.stored.modified)
             result["findings"].append(finding("BACKUP_FROM_THE_FUTURE", ahead))
@@ -314,6 +315,8 @@ class _Run:
                 try:
                     pump(job, dump, upload, comes)
                 except DatabaseError as error:
+                    if self.server.standby:
+                        error = standby.explained(error)
                     raise why_it_failed(connection, job.settings, job.database, error) from None
                 rewritten &= dump.report.tables.keys()
                 if rewritten and not last:
@@ -357,12 +360,13 @@ class _Run:
         snapshot = value(connection, str, "SELECT pg_export_snapshot()")
         # what all databases share is stored in the encoding of whoever wrote it; it is asked where
         # a restore writes it, for in a database of another encoding its letters are others
-        with connect_maintenance(self.job.settings, self.job.database) as maintenance:
+        with connect_maintenance(self.job.settings, self.job.database, True) as maintenance:
             facts = database_facts(maintenance, self.job.database)
             self._note(killed_runs.end(maintenance))
         if facts is None:
             raise DatabaseError(f"The database {self.job.database} is gone", "Back up again")
         required = requirements(connection)
+        self.unlogged = standby.left_out(connection) if self.server.standby else []
         if not self.server.superuser:
             self.may_not = may_not(connection, self.job.settings.db_user, required.rights)
         return snapshot, facts, extensions(connection), required

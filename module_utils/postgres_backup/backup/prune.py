@@ -9,6 +9,7 @@ from ..catalog import journal, remembered, signed
 from ..catalog.backups import Backup, Catalog, newest_good
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import utc_now
+from ..errors import UsageError
 from ..findings import Finding, finding
 from ..health import outcome, rows_gone
 from ..job import Job
@@ -16,6 +17,7 @@ from ..machine import counters, lock
 from ..postgresql.own import own_mark
 from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
+from ..settings import Settings
 from .prune_replaced import ReplacedLine, prune_replaced
 
 
@@ -45,9 +47,11 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
     globals and proofs; proofs that newer ones make needless; and databases replaced long ago.
 
     :param allow_many: let this run delete more than half.
+    :raises UsageError: the settings do not say what goes; nothing is deleted.
     :raises PostgresBackupError: the clocks disagree, or the store refuses; nothing more is deleted.
     """
     began = time.monotonic()
+    require_retention(job.settings)
     with (
         outcome.noted(job.settings, "prune", job.database, check=job.check),
         lock.hold(job.settings, job.database, "prune"),
@@ -103,6 +107,17 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         "findings": findings,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def require_retention(settings: Settings) -> None:
+    """:raises UsageError: the settings do not say what goes."""
+    if fault := settings.retention_fault:
+        raise UsageError(
+            f"Nothing is pruned: {fault}",
+            "Put it right in group_vars/all.yml, and run `ansible-playbook setup.yml`; until then "
+            "all backups stay",
+            [finding("RETENTION_WRONG", fault)],
+        )
 
 
 def _advice(spared: int, waiting: int) -> list[Finding]:

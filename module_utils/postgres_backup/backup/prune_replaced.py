@@ -15,7 +15,7 @@ from ..errors import DatabaseError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine import state
-from ..postgresql import adopted, databases, replaced, slots, subscriptions, swap
+from ..postgresql import adopted, databases, replaced, slots, standby, subscriptions, swap
 from ..postgresql.connection import connect_maintenance, first_line
 from ..postgresql.replaced import KeptDatabase
 from ..postgresql.written import written_since
@@ -49,7 +49,12 @@ def prune_replaced(job: Job, newest_good: datetime | None) -> PrunedReplaced:
     """
     pruned = PrunedReplaced()
     try:
-        with connect_maintenance(job.settings, job.database) as connection:
+        with connect_maintenance(job.settings, job.database, only_ask=True) as connection:
+            if standby.is_standby(connection):
+                why = "this server is a standby: its primary keeps and drops it"
+                names = [one.name for one in replaced.kept(connection, job.database)]
+                pruned.kept.extend({"database": name, "reason": why} for name in names)
+                return pruned
             now = replaced.server_now(connection)
             there = [
                 replaced.look_at(connection, job.settings, one, newest_good)
@@ -98,7 +103,7 @@ def _let_go(
     """Drop a database that is past its time, or say what keeps it."""
     line: ReplacedLine = {"database": one.name, "reason": decision.reason}
     try:
-        with connect_maintenance(job.settings, job.database) as connection:
+        with connect_maintenance(job.settings, job.database, only_ask=True) as connection:
             if use := _use_of(job, connection, one):
                 by_hand = sql.SQL("DROP DATABASE {};").format(sql.Identifier(one.name))
                 message = (

@@ -50,16 +50,19 @@ class Policy:
     :param weekly: so many weeks, and ``monthly`` so many months, keep their newest good backup on
         top.
     :param allow_many: let one run delete more than half of what is ours.
+    :param fault: what is wrong with the settings of it: nothing goes.
     """
 
     days: int = 7
     weekly: int = 0
     monthly: int = 0
     allow_many: bool = False
+    fault: str = ""
 
     @classmethod
     def of(cls, settings: Settings, allow_many: bool = False) -> Policy:
-        return cls(settings.retention_days, settings.keep_weekly, settings.keep_monthly, allow_many)
+        days, weekly, monthly = settings.retention_days, settings.keep_weekly, settings.keep_monthly
+        return cls(days, weekly, monthly, allow_many, settings.retention_fault)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +113,8 @@ def plan(
         elif backup.dated_at > now:
             keep(backup, "dated in the future")
         elif now - backup.dated_at <= timedelta(days=policy.days):
-            ahead = f"; its clock was ahead, it was written {format_timestamp(backup.dated_at)}"
-            keep(backup, f"not older than {policy.days} days" + (ahead if backup.ahead else ""))
+            ahead = f"dated in the future, written {format_timestamp(backup.dated_at)}: "
+            keep(backup, (ahead if backup.ahead else "") + f"not older than {policy.days} days")
     for backup in (good or whole)[:1]:
         keep(backup, "the newest good backup")
     proven = [b for b in good if b.proven] or [b for b in whole if b.was_read]
@@ -127,6 +130,8 @@ def plan(
     for backup in mine:
         if reason := held(backup):
             keep(backup, reason)
+        if policy.fault:
+            keep(backup, "nothing goes while a setting of the retention is wrong")
 
     # of the good ones by themselves too: a crowd of others must not let more of them go
     for every in () if policy.allow_many else (good, mine):

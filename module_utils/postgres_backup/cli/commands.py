@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..machine.progress import Progress
 from ..settings import Settings
-from .parser import Argument, names, private_keys
+from .parser import Argument, days, names, private_keys
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -366,7 +366,7 @@ def _restore_kit(call: Call) -> Answer:
     "history",
     "say what happened: backups, failures, restores and prunes, newest first",
     DATABASE,
-    Argument("--days", type=float, default=7, metavar="N", help="how far back (default: 7)"),
+    Argument("--days", type=days, default=7, metavar="N", help="how far back (default: 7)"),
     bucket_only=True,
 )
 def _history(call: Call) -> Answer:

@@ -112,6 +112,24 @@ def names(typed: str) -> list[str]:
     return [name.strip() for name in re.findall(r'(?:"[^"]*"|[^,"]|")+', typed) if name.strip()]
 
 
+#: days that a calendar can go back
+_CENTURY = 36_500
+
+
+def days(typed: str) -> float:
+    """A number of days.
+
+    :raises UsageError: it is none, or before all there is.
+    """
+    try:
+        found = float(typed)
+    except ValueError:
+        found = -1
+    if not 0 <= found <= _CENTURY:  # nor is "nan"
+        raise UsageError(f"{typed[:40]!r} is no number of days", f"Write 0 to {_CENTURY}: --days 7")
+    return found
+
+
 def private_keys(path: str) -> tuple[str, ...]:
     """The private keys in an age key file (lines that begin with AGE-SECRET-KEY-).
 

@@ -49,7 +49,7 @@ def look(
     :param adopted_too: gets a REPLACED_ADOPTED for each that somebody has made his own.
     """
     try:
-        with connect_maintenance(settings, name) as connection:
+        with connect_maintenance(settings, name, only_ask=True) as connection:
             adopted_too += adopted.adopted(connection, name)
             return [
                 {

@@ -177,6 +177,8 @@ def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, 
     if counting:
         seen["leftovers"] = leftovers.count(settings, store, backups, seen["findings"])
     seen["findings"] += clocks.findings_of(store)
+    if fault := settings.retention_fault:
+        seen["findings"].append(finding("RETENTION_WRONG", f"nothing is pruned: {fault}"))
     seen["healthy"] = verdict.is_healthy(seen["findings"])
     if not unreachable:
         seen["findings"] += server.in_the_clear(settings)

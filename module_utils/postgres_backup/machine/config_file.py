@@ -8,10 +8,11 @@ import re
 import shlex
 import stat
 from collections.abc import Mapping
-from pathlib import Path
 
 from ..errors import UsageError
 from ..settings import Settings, variables
+from ..text import printable
+from .files import read_bounded
 
 DEFAULT_CONFIG = "/etc/postgres-backup/backup-config.env"
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
@@ -19,6 +20,13 @@ _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTA
 _BESIDE = {"SIGNING_KEY_FILE": "signing.key", "TRUSTED_SIGNERS_FILE": "trusted_signers"}
 _BUCKET = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _REQUIRED = ("SERVER_NAME", "DB_NAME", "DB_USER", *_BUCKET)
+#: digits of a number at most, letters of a value that a message quotes
+_DIGITS, _QUOTED = 15, 60
+#: bytes of a config, and lines of one value, at most
+_LARGEST, _LINES = 1 << 20, 1000
+#: what PostgreSQL and paths may have in a name, and what nothing else may
+_ANY_LETTERS = ("DB_NAME", "DB_NAMES", "DB_USER", "DB_PASSWORD", "BACKUP_PATHS")
+_NUL, _CONTROL = re.compile("\0"), re.compile("[\0-\x08\x0a-\x1f\x7f]")
 #: a piece of a word: in single quotes, in double quotes, after a backslash, or as it stands
 _PIECE = re.compile(
     r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""
@@ -63,13 +71,21 @@ def parse(text: str, source: str = "the config") -> dict[str, str]:
 
     :raises UsageError: a line is no assignment, or a quote is not closed.
     """
+    if text.startswith("\ufeff"):
+        raise UsageError(
+            f"{source} begins with a byte order mark, which no shell reads",
+            f"Save it as UTF-8 without one: sed -i '1s/^\\xEF\\xBB\\xBF//' {shlex.quote(source)}",
+        )
     values: dict[str, str] = {}
-    pending = ""
+    pending, began = "", 1
     for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
+        began = began if pending else number
         pending += line
         words = _words(pending)
-        if words is None:
+        if words is None and number - began < _LINES:
             continue  # a quoted value goes on in the next line
+        if words is None:
+            break
         pending = ""
         if not words:
             continue
@@ -83,7 +99,11 @@ def parse(text: str, source: str = "the config") -> dict[str, str]:
             )
         values[found[1]] = found[2]
     if pending:
-        raise UsageError(f"A quote in {source} is never closed", "")
+        name = found[1] if (found := _ASSIGNMENT.match(pending.lstrip())) else "no name"
+        raise UsageError(
+            f"The quote that line {began} of {source} opens ({name}) is never closed",
+            "Close it in the same line: NAME='two words'",
+        )
     return values
 
 
@@ -116,10 +136,22 @@ def from_values(
         beside = {name: os.path.join(folder, file) for name, file in _BESIDE.items()}
         values = {**values, **{name: values.get(name) or path for name, path in beside.items()}}
     fields: dict[str, object] = {"server_name": "", "db_user": ""}
+    faults: list[str] = []
     for field, (variable, kind) in variables().items():
         value = values.get(variable.name)
         if field != "databases" and value is not None and (value or variable.or_empty):
-            fields[field] = _convert(variable.name, value, kind, source)
+            try:
+                made = _convert(variable.name, value, kind, source)
+                variable.require(made)
+            except UsageError as wrong:
+                if not variable.prunes:
+                    raise
+                faults.append(wrong.message)
+            else:
+                fields[field] = made
+    for name in ("DB_NAME", "DB_NAMES"):
+        _require_letters(name, values.get(name, ""), source)
+    fields["retention_fault"] = "; ".join(faults)
     several = _words(values.get("DB_NAMES", ""))
     if several is None:
         raise UsageError(
@@ -132,20 +164,37 @@ def from_values(
     return Settings(**fields)  # type: ignore[arg-type]  # each is of its line's kind: _convert
 
 
+def _require_letters(variable: str, value: str, source: str) -> None:
+    """:raises UsageError: it holds what no name, path or address has, and no program is given."""
+    if wrong := (_NUL if variable in _ANY_LETTERS else _CONTROL).search(value):
+        raise UsageError(
+            f"{variable} in {source} holds the character {ord(wrong[0])} (of a line break, or "
+            "another that cannot be seen)",
+            f"Write the value in one line: {variable}=value",
+        )
+
+
 def _convert(variable: str, value: str, kind: object, source: str) -> object:
+    _require_letters(variable, value, source)
+    told = repr(value) if len(value) <= _QUOTED else f"{value[:_QUOTED]!r}..."
     if kind is int:
-        if not re.fullmatch(r"-?\d+", value.strip()):
-            raise UsageError(f"{variable} in {source} is {value!r}, not a whole number", "")
+        if not re.fullmatch(rf"-?[0-9]{{1,{_DIGITS}}}", value.strip()):
+            raise UsageError(
+                f"{variable} in {source} is {told}, not a whole number", "Write it in digits: 7"
+            )
         return int(value)
     if kind is float:
-        if not re.fullmatch(r"-?\d+(\.\d*)?", value.strip()):
+        if not re.fullmatch(rf"-?[0-9]{{1,{_DIGITS}}}(\.[0-9]{{0,{_DIGITS}}})?", value.strip()):
             raise UsageError(
-                f"{variable} in {source} is {value!r}, not a number", "Write it with a point: 0.02"
+                f"{variable} in {source} is {told}, not a number", "Write it with a point: 0.02"
             )
         return float(value)
     if kind is bool:
         if value.lower() not in ("true", "false", "yes", "no", "1", "0"):
-            raise UsageError(f"{variable} in {source} is {value!r}, neither true nor false", "")
+            raise UsageError(
+                f"{variable} in {source} is {told}, neither true nor false",
+                f"Write {variable}=true or {variable}=false",
+            )
         return value.lower() in ("true", "yes", "1")
     if kind is str:
         return value
@@ -169,10 +218,9 @@ def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:
     :param bucket_only: see :func:`from_values`.
     :raises UsageError: there is none, it cannot be read, or others than its owner may read it.
     """
-    file = Path(path)
     try:
-        mode = file.stat().st_mode
-        text = file.read_text(encoding="utf-8")
+        data, mode = read_bounded(path, _LARGEST)
+        text = data.decode()
     except FileNotFoundError:
         raise UsageError(
             f"There is no config {path}",
@@ -183,12 +231,22 @@ def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:
             f"The config {path} may be read only by its owner",
             f"Run this as that user or as root: sudo postgres-backup ... --config {path}",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Failed to read the config {path}: {error}") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        name = data.splitlines()[line - 1].partition(b"=")[0].decode(errors="replace")
+        raise UsageError(
+            f"Line {line} of the config {path} is not UTF-8 ({printable(name[:_QUOTED])})",
+            "Save the file as UTF-8, without a byte order mark",
+        ) from None
+    except (OSError, ValueError) as error:  # or there can be no such name
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(
+            f"Failed to read the config {path}: {cause}", "Name a file with --config FILE"
+        ) from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UsageError(
             f"The config {path} holds secrets and others may read it",
-            f"chmod 0600 {shlex.quote(os.fspath(file))}",
+            f"chmod 0600 {shlex.quote(path)}",
         )
     folder = os.path.dirname(os.path.abspath(path))
     return from_values(parse(text, path), path, bucket_only, folder)

@@ -171,7 +171,8 @@ def _attempt(job: Job, done: NightOfDatabase) -> tuple[NightOfDatabase, list[int
             findings = outcome.failed(job.settings, step, job.database, error)
         done["error"] = job.settings.hide(f"{step}: {error.message}")
         _tell_failure(job, f"{job.database}: {step} failed", error)
-        return done, [error.exit_status], findings
+        # what is in the bucket was touched, whatever kept the prune from going on
+        return done, [1 if done["backup"] else error.exit_status], findings
     return done, [], []
 
 

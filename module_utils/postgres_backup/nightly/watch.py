@@ -134,7 +134,7 @@ def _short_of_room(settings: Settings, name: str) -> str | None:
     if settings.restore_in_place:
         return ""
     try:
-        with connect_maintenance(settings, name) as connection:
+        with connect_maintenance(settings, name, only_ask=True) as connection:
             live = database_facts(connection, name)
             if live is None or live.database_bytes is None:
                 return None

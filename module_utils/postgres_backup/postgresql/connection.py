@@ -18,17 +18,16 @@ from psycopg.abc import Params
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row, scalar_row
 
-from ..errors import DatabaseError, PoolerError
+from ..errors import DatabaseError
 from ..machine import run_mark
 from ..settings import Settings
-from . import container, raw_text, refusals, session
+from . import container, raw_text, refusals, session, sqlstate
 
 T = TypeVar("T")
 Query: TypeAlias = str | bytes | sql.SQL | sql.Composed
 
+#: that every server has, as long as nobody drops them or shuts them
 MAINTENANCE_DATABASES = ("postgres", "template1")
-#: refusals that every other database of the server would give too
-_SAME_EVERYWHERE = ("Failed to reach", "Failed to log in", "Failed to trust")
 #: whatever the server, the role or the database say by default, see :mod:`.session`
 OPTIONS = session.options(session.COMMON | {"TimeZone": "UTC"})
 #: newer majors only, so they cannot stand in OPTIONS
@@ -45,24 +44,31 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
     :raises PoolerError: it is no server, but a pooler before one.
     """
     address, port = container.address(settings)
+    conninfo = make_conninfo(
+        "",
+        **session.tls(settings),
+        host=settings.db_host,
+        hostaddr=address or None,
+        port=port,
+        user=settings.db_user,
+        password=settings.db_password or None,
+        dbname=database,
+        connect_timeout=10,
+        application_name=run_mark.name(),
+        # every server takes it; what it converts is asked for in UTF8 a moment later
+        client_encoding="SQL_ASCII",
+        options=OPTIONS,
+    )
     try:
-        connection = psycopg.connect(
-            make_conninfo("", **session.tls(settings)),
-            host=settings.db_host,
-            hostaddr=address or None,
-            port=port,
-            user=settings.db_user,
-            password=settings.db_password or None,
-            dbname=database,
-            connect_timeout=10,
-            application_name=run_mark.name(),
-            # every server takes it; what it converts is asked for in UTF8 a moment later
-            client_encoding="SQL_ASCII",
-            options=OPTIONS,
-            autocommit=True,
-        )
+        connection = psycopg.connect(conninfo, autocommit=True)
     except psycopg.OperationalError as error:
-        raise refusals.explained(settings, database, str(error), first_line(error)) from None
+        raise refusals.explained(
+            settings,
+            database,
+            str(error),
+            first_line(error),
+            lambda: sqlstate.of_refusal(conninfo),
+        ) from None
     try:
         _refuse_pooler(settings, connection)
         _settle(connection)
@@ -126,23 +132,27 @@ def own_search_path(connection: psycopg.Connection) -> None:
 
 
 @contextmanager
-def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.Connection]:
+def connect_maintenance(
+    settings: Settings, database: str, only_ask: bool = False
+) -> Iterator[psycopg.Connection]:
     """A connection to another database than ``database``, from which that one can be made, renamed
-    and dropped.
+    and dropped: the one of the settings, else those that every server has, else another of ours.
 
+    :param only_ask: nothing of that is done, so that it may be ``database`` itself where no other
+        lets us in.
     :raises DatabaseError: there is none that we may connect to.
     """
-    refused: DatabaseError | None = None
-    for name in MAINTENANCE_DATABASES:
-        if name == database:
-            continue
+    names = (settings.db_maintenance, *MAINTENANCE_DATABASES, *settings.databases)
+    others = [name for name in dict.fromkeys(names) if name and name != database]
+    refused: list[DatabaseError] = []
+    for name in [*others, database] if only_ask else others:
         try:
             context = connect(settings, name)
             connection = context.__enter__()
         except DatabaseError as error:
-            if isinstance(error, PoolerError) or error.message.startswith(_SAME_EVERYWHERE):
-                raise  # no other database of that server would let us in
-            refused = refused or error
+            if refusals.same_everywhere(error):
+                raise
+            refused.append(error)
             continue
         try:
             yield connection
@@ -154,12 +164,7 @@ def connect_maintenance(settings: Settings, database: str) -> Iterator[psycopg.C
         finally:
             connection.close()
         return
-    why = refused.message if refused else "no other database"
-    raise DatabaseError(
-        f"Failed to connect beside {database!r}: {why}",
-        f"{settings.db_user} needs to connect to the database postgres: "
-        f'GRANT CONNECT ON DATABASE postgres TO "{settings.db_user}";',
-    )
+    raise refusals.beside(settings, database, others, refused)
 
 
 def rows(

@@ -36,6 +36,8 @@ class ServerFacts:
     system_identifier: str
     #: when its postmaster started, in microseconds since 1970
     started: str = ""
+    #: it only follows a primary
+    standby: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +119,7 @@ class _Rights:
     createrole: bool
     may_see: bool
     started: str
+    standby: bool
 
 
 _SERVER = """
@@ -125,7 +128,8 @@ SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
        r.rolsuper AS superuser, r.rolsuper OR r.rolcreatedb AS createdb,
        r.rolsuper OR r.rolcreaterole AS createrole,
        r.rolsuper OR pg_has_role('pg_read_all_settings', 'USAGE') AS may_see,
-       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text AS started
+       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text AS started,
+       pg_is_in_recovery() AS standby
 FROM pg_roles r WHERE r.rolname = current_user"""
 
 
@@ -142,6 +146,7 @@ def facts_of(connection: psycopg.Connection) -> ServerFacts:
         value(connection, str, "SELECT current_setting('data_directory')") if ours.may_see else "",
         system_identifier(connection),
         ours.started,
+        ours.standby,
     )
 
 
@@ -234,7 +239,7 @@ def table_counts(settings: Settings) -> dict[str, int | None]:
     """
     counts: dict[str, int | None] = {}
     for name in settings.databases:
-        with connect_maintenance(settings, name) as connection:
+        with connect_maintenance(settings, name, only_ask=True) as connection:
             there = database_facts(connection, name)
         counts[name] = None
         if there:

@@ -20,7 +20,7 @@ def own_mark(settings: Settings, database: str = "") -> Mark:
     if not settings.databases:
         return Mark()
     try:
-        with connect_maintenance(settings, database or settings.databases[0]) as connection:
+        with connect_maintenance(settings, database or settings.databases[0], True) as connection:
             return mark_over(connection)
     except DatabaseError:
         return identity.remembered(settings)

@@ -11,7 +11,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 
-from ..errors import DatabaseError
+from ..errors import DatabaseError, UsageError
 from ..machine import signals
 from ..machine.carried import Carried
 from ..stream.inspector import Inspector, Report
@@ -23,6 +23,12 @@ CHUNK = 1 << 20
 #: how long pg_dump waits for tables that somebody has locked; for ever would be a backup that
 #: silently never ends
 LOCK_WAIT = "30min"
+#: what helps where a standby had to go on
+CONFLICT_HINT = (
+    "This server is a standby, and what its primary did (a VACUUM, a lock) ended the dump. Try "
+    "again; where it lasts, raise max_standby_streaming_delay (and max_standby_archive_delay) on "
+    "it, set hot_standby_feedback = on, or back up from the primary"
+)
 
 
 class Dump:
@@ -203,6 +209,8 @@ def _check(process: Process, user: str) -> None:
         error.message += f" ({detail})" if detail else ""
         hint = next((hint for known, hint in _HINTS.items() if known in said), "")
         error.hint = hint.replace("<user>", user)
+        if any(word in said for word in _NOBODYS):
+            raise UsageError(error.message, error.hint or _HINTS[_NOBODYS[0]]) from None
         error.passes = error.passes or any(word in said for word in _PASSES)
         if _VANISHED.search(said) and not error.hint:
             raise VanishedError(error.message) from None
@@ -235,6 +243,8 @@ _PASSES = (
     "remaining connection slots are reserved",
     "out of memory",
 )
+#: what pg_dump says of patterns that name no table: whoever typed them is asked again
+_NOBODYS = ("no matching tables were found", "improper relation name", "improper qualified name")
 _HINTS = {
     "max_locks_per_transaction": (
         "pg_dump locks every table at once, and the server has room for fewer: raise "
@@ -261,6 +271,7 @@ _HINTS = {
         "The user of the backup must be the owner, or may read everything: "
         "GRANT pg_read_all_data TO <user>"
     ),
+    "conflict with recovery": CONFLICT_HINT,
     "server closed the connection": "The server went away: look at its log",
 }
 

@@ -44,7 +44,7 @@ def ask_server(settings: Settings) -> ServerInfo:
 
     :raises DatabaseError: it does not answer, or does not let us in.
     """
-    with connect_maintenance(settings, settings.databases[0]) as connection:
+    with connect_maintenance(settings, settings.databases[0], only_ask=True) as connection:
         server, findings = facts_of(connection), _listened(settings, connection)
     try:
         client = programs.find(settings, server.major).version
@@ -75,7 +75,7 @@ def in_the_clear(settings: Settings) -> list[Finding]:
     here = settings.db_host.startswith("/") or settings.db_host in LOCAL_HOSTS
     if here or settings.db_container:
         return []
-    with connect_maintenance(settings, settings.databases[0]) as connection:
+    with connect_maintenance(settings, settings.databases[0], only_ask=True) as connection:
         return _listened(settings, connection)
 
 

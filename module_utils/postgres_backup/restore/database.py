@@ -15,7 +15,7 @@ from ..findings import Finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock
-from ..postgresql import last_change, replaced, slots, subscriptions, swap
+from ..postgresql import last_change, replaced, slots, standby, subscriptions, swap
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import DatabaseFacts, database_facts
 from ..postgresql.replaced import KeptDatabase
@@ -172,6 +172,7 @@ def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
 def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, KeptDatabase]:
     """The result to be, the live database's facts, and the one that comes back."""
     with connect_maintenance(job.settings, job.database) as connection:
+        standby.require_primary(connection, job.settings, f"undo the restore of {job.database}")
         chosen = replaced.choose(connection, job.settings, job.database, kept)
         if not kept:
             last_change.require_undoable(connection, job.database, chosen)

@@ -14,7 +14,7 @@ from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..health import clocks
 from ..job import Job
-from ..postgresql import databases, programs, slots, subscriptions, swap
+from ..postgresql import databases, programs, slots, standby, subscriptions, swap
 from ..postgresql.connection import connect, connect_maintenance, rows, values
 from ..postgresql.facts import (
     DatabaseFacts,
@@ -79,6 +79,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
         findings.append(finding("BACKUP_FROM_THE_FUTURE", ahead))
     known = _known(backup)
     with connect_maintenance(job.settings, job.database) as connection:
+        standby.require_primary(connection, job.settings, f"restore {job.database}")
         server = facts_of(connection)
         live = database_facts(connection, job.database)
         wanted, more = wanted_facts(connection, job.settings, known, live)

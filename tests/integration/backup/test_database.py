@@ -358,7 +358,7 @@ def test_chosen_tables_and_schema_only_are_no_whole_backups(sample_config, s3_cl
 @pytest.mark.parametrize("tables", [["no_such_table"], ["users", "no_such_table"], ["Users"]])
 def test_a_pattern_that_fits_nothing_is_an_error(sample_config, s3_client, bucket, tables):
     settings = sample_config.settings
-    with pytest.raises(DatabaseError, match="no matching tables") as caught:
+    with pytest.raises(UsageError, match="no matching tables") as caught:
         backup_room.create_backup(
             Job(settings), tables=tables if tables != ["Users"] else ['"Users"']
         )

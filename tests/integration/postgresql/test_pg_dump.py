@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postgres_backup.errors import DatabaseError
+from postgres_backup.errors import DatabaseError, UsageError
 from postgres_backup.postgresql import programs
 from postgres_backup.postgresql.connection import connect, value
 from postgres_backup.postgresql.pg_dump import ArchiveReader, Dump, dump_globals
@@ -74,7 +74,7 @@ def test_a_part_of_it_and_as_of_a_snapshot(filled, config, tools):
     schema = Dump(tools, filled.name, schema_only=True)
     assert b"CREATE TABLE public.orders" in b"".join(schema.chunks())
     assert schema.report.tables == {}
-    with pytest.raises(DatabaseError, match="no matching tables") as caught:
+    with pytest.raises(UsageError, match="no matching tables") as caught:
         list(Dump(tools, filled.name, tables=["no_such_table"]).chunks())
     assert "pg_dump --table" in caught.value.hint
 

@@ -72,3 +72,11 @@ def test_a_key_file_that_is_none(tmp_path):
     (tmp_path / "public.txt").write_text("age1xyz\n")
     with pytest.raises(UsageError, match="There is no private key in"):
         parser.private_keys(str(tmp_path / "public.txt"))
+
+
+@pytest.mark.parametrize("typed", ["nan", "inf", "-1", "1e300", "99999999999", "x", "", "9" * 5000])
+def test_what_is_no_number_of_days_is_wrong_usage(typed):
+    with pytest.raises(UsageError, match="no number of days") as caught:
+        parser.days(typed)
+    assert len(caught.value.message) < 100
+    assert parser.days("0.5") == 0.5

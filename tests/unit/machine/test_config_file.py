@@ -1,12 +1,23 @@
+import os
 import shlex
 import subprocess
+from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from botocore.utils import (
+    is_valid_endpoint_url,
+    is_valid_ipv6_endpoint_url,
+    validate_region_name,
+)
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postgres_backup.backup.prune import require_retention
+from postgres_backup.clock import utc_now
 from postgres_backup.errors import UsageError
 from postgres_backup.machine import config_file
+from postgres_backup.settings import variables
+from tests.properties import examples
 
 GIVEN = {
     "SERVER_NAME": "crm-1",
@@ -120,7 +131,28 @@ def test_what_is_missing_is_named(name):
         ("S3_ENDPOINT_URL", "object.example", "https://"),
         ("DB_PORT", "abc", "whole number"),
         ("DB_PORT", "70000", "65535"),
-        ("RETENTION_DAYS", "0", "keep nothing"),
+        ("DB_PORT", "9" * 5000, "not a whole number"),
+        ("DB_PORT", "\u0665", "not a whole number"),
+        ("DB_PORT", "-1", "5432"),
+        ("DB_HOST", "a b", "such as localhost"),
+        ("S3_ENDPOINT_URL", "https://s3.example.org:99999", "a port is between"),
+        ("S3_ENDPOINT_URL", "https://s3.example.org:0", "a port is between"),
+        ("S3_ENDPOINT_URL", "https://s3.example.org:x", "a port is between"),
+        ("S3_ENDPOINT_URL", "https://[::1", "https://"),
+        ("S3_ENDPOINT_URL", "https://a_b", "https://"),
+        ("S3_ENDPOINT_URL", "https://", "https://"),
+        ("S3_ENDPOINT_URL", "https://a?b", "https://"),
+        ("S3_REGION", "eu west", "us-east-1"),
+        ("S3_REGION", "eu_west", "us-east-1"),
+        ("FRESH_HOURS", "99999999999", "26 is the default"),
+        ("SIZE_JUMP_PERCENT", "9" * 15, "200 is the default"),
+        ("PRICE_GB_MONTH", "9" * 400, "with a point"),
+        ("PRICE_GB_MONTH", "9" * 15, "Such as 0.02"),
+        ("SERVER_NAME", "a\nb", "in one line"),
+        ("DB_PASSWORD", "a\0b", "in one line"),
+        ("DB_NAMES", "a\0b", "in one line"),
+        ("AWS_SECRET_ACCESS_KEY", "a\nb", "in one line"),
+        ("STATE_DIR", "/a\x7f", "in one line"),
         ("SCHEDULE_TIME", "24:00", "time of day"),
         ("SCHEDULE_TIME", "7", "HH:MM"),
         ("S3_BUCKET_NAME", "s3://x", "without s3://"),
@@ -128,14 +160,38 @@ def test_what_is_missing_is_named(name):
         ("BACKUP_COMPRESSION", "bzip2", "gzip, zstd"),
         ("S3_MAX_PARTS", "0", "10000"),
         ("RESTORE_IN_PLACE", "perhaps", "neither true nor false"),
-        ("KEEP_WEEKLY", "-1", "below zero"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_explained(name, value, says):
     with pytest.raises(UsageError) as caught:
         config_file.from_values(GIVEN | {name: value})
     assert name in str(caught.value)
-    assert says in str(caught.value)
+    assert says.lower() in str(caught.value).lower()
+    assert len(str(caught.value)) < 500, "a value that is too long is cut"
+    assert caught.value.hint, "and what to write is said"
+
+
+@pytest.mark.parametrize("name", ["RETENTION_DAYS", "KEEP_WEEKLY", "KEEP_REPLACED_DAYS"])
+@pytest.mark.parametrize("value", ["-1", "99999999999", "9" * 5000, "many", "7.5", "7\n8"])
+def test_a_wrong_retention_is_known_and_stops_nothing_but_what_deletes(name, value):
+    found = config_file.from_values(GIVEN | {name: value, "KEEP_MONTHLY": "x"})
+    assert name in found.retention_fault
+    assert (found.retention_days, found.keep_weekly, found.keep_replaced_days) == (7, 0, 7)
+    with pytest.raises(UsageError, match=name) as caught:
+        require_retention(found)
+    assert [one["code"] for one in caught.value.findings] == ["RETENTION_WRONG"]
+    assert config_file.from_values(GIVEN | {name: "3"}).retention_fault == ""
+
+
+def test_a_retention_of_0_days_would_keep_nothing():
+    assert (
+        "keep nothing" in config_file.from_values(GIVEN | {"RETENTION_DAYS": "0"}).retention_fault
+    )
+
+
+def test_a_line_break_may_stand_in_the_name_of_a_database_and_in_a_password():
+    found = config_file.from_values(GIVEN | {"DB_NAME": "a\nb", "DB_PASSWORD": "a\nb"})
+    assert (found.databases, found.db_password) == (("a\nb",), "a\nb")
 
 
 def test_secrets_do_not_show():
@@ -218,6 +274,78 @@ def test_settings_of_no_file_name_none_for_them():
 def test_a_line_that_is_no_assignment_is_named(text):
     with pytest.raises(UsageError):
         config_file.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\xef\xbb\xbf# Settings\nA=1\n", "byte order mark"),
+        ("A=1\nDB_NAME=caf\u00e9\n".encode("latin-1"), "Line 2 .* not UTF-8 .DB_NAME."),
+        ("A=1\n".encode("utf-16"), "Line 1 .* not UTF-8"),
+        (b"A=1\nexport B='x\nC=2\n", "line 2 .* .B. is never closed"),
+        (b"A='" + b"x\n" * 20_000, "line 1 .* .A. is never closed"),
+        (b"A=" + b"x" * (1 << 20), "longer than"),
+        (bytes(4096), "Line 1"),
+        (b"\x1f\x8b\x08", "not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_config_is_told_with_its_line(tmp_path, data, says):
+    file = tmp_path / "x.env"
+    file.write_bytes(data)
+    file.chmod(0o600)
+    with pytest.raises(UsageError, match=says) as caught:
+        config_file.load(str(file))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["", ".", "x" * 300, "a\0b", "pipe", "x.env/y", "/dev/full"])
+def test_what_is_no_file_is_no_config(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "x.env").touch()
+    with pytest.raises(UsageError):
+        config_file.load(str(tmp_path / name))
+
+
+_VALUES = st.one_of(
+    st.text(max_size=30),
+    st.integers().map(str),
+    st.integers(min_value=-(10**12), max_value=10**12).map(str),
+    st.floats().map(str),
+    st.sampled_from(
+        ["'", '"', "\\", "9" * 5000, "0", "true", "crm", "a b", "'a b", "\ufeff", "\0"]
+    ),
+    st.builds("https://{}:{}/{}".format, st.text(max_size=8), st.integers(), st.text(max_size=4)),
+)
+_NAMES = st.sampled_from([variable.name for variable, _ in variables().values()] + ["DB_NAMES"])
+
+
+@settings(max_examples=examples(300))
+@given(st.lists(st.tuples(_NAMES, _VALUES, st.booleans()), max_size=4), st.text(max_size=20))
+def test_any_text_gives_settings_or_says_what_is_wrong(changes, noise):
+    quoted = [
+        f"{name}={shlex.quote(value) if quote else value}\n" for name, value, quote in changes
+    ]
+    lines = [f"{name}={value}\n" for name, value in GIVEN.items()]
+    try:
+        found = config_file.from_values(config_file.parse("".join([*lines, *quoted, noise])))
+    except UsageError:
+        return
+    assert is_valid_endpoint_url(found.s3_endpoint_url) or is_valid_ipv6_endpoint_url(
+        found.s3_endpoint_url
+    )
+    validate_region_name(found.s3_region)
+    assert utc_now() - timedelta(days=found.retention_days)
+    assert utc_now() - timedelta(hours=found.fresh_hours)
+
+
+@settings(max_examples=examples(200))
+@given(st.one_of(_VALUES, st.from_regex(r"https?://[a-z\[\]:.0-9@-]{1,20}(/[a-z]*)?")))
+def test_an_address_that_is_accepted_is_one_for_the_client_too(address):
+    try:
+        config_file.from_values(GIVEN | {"S3_ENDPOINT_URL": address or "x"})
+    except UsageError:
+        return
+    assert is_valid_endpoint_url(address) or is_valid_ipv6_endpoint_url(address)
 
 
 def test_no_config_says_what_to_run(tmp_path):
