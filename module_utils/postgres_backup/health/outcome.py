@@ -117,6 +117,7 @@ def failed(
     :param database: whose; empty for the kit.
     :return: findings: what could not be noted or told.
     """
+    signals.defer()  # this is told whatever comes
     why = reason(error)
     event = {
         "database": database,
