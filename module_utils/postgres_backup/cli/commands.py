@@ -384,8 +384,10 @@ def _history(call: Call) -> Answer:
     in_the_background=True,
 )
 def _watch(call: Call) -> Answer:
+    from ..machine import signals
     from ..nightly import watch
 
+    signals.heed()
     result = watch.look_around(call.settings, call.progress)
     return Answer(result, watch.lines(result), 0 if result["healthy"] else 4)
 
