@@ -35,6 +35,7 @@ KNOWS = {
     "__main__": "starts the command line, nothing else",
     "cli": "how to ask and how to answer; decides nothing",
     "nightly": "several use cases in a row: a night, the hourly look, taking over old backups",
+    "drill": "the way back as a routine: restore beside the live one, compare, measure, remove",
     "backup": "the way out: take a backup, save the kit, delete what is past its time",
     "restore": "the way back: into a side database and swapped, in place, or single tables",
     "page": "the report as one HTML file; on the controller only, not packed for servers",

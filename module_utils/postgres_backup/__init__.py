@@ -13,6 +13,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("nightly",),
+    ("drill",),
     ("backup", "restore", "page"),
     ("health",),
     ("verify",),

@@ -189,6 +189,39 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
     },
     "Before and after a restore": {
+        ("KEY_NOT_GIVEN",): (
+            "The backup is encrypted, and nobody gave the private key for it. A server need not "
+            "have it: give it along with the call (`--identity FILE`, Ansible "
+            "`-e backup_age_identity_file=FILE`)."
+        ),
+        ("VERSION_TOO_NEW",): (
+            "The backup was made by a newer PostgreSQL than this server. Restore it into that "
+            "version, or a newer one."
+        ),
+        ("PROGRAMS_ABSENT",): (
+            "`pg_dump` and `pg_restore` of the server's major are not there; the message has the "
+            "package."
+        ),
+        ("DATABASE_ABSENT",): (
+            "There is no database to restore in place. Restore without that: it is made anew."
+        ),
+        ("EXTENSION_ABSENT",): (
+            "The server lacks an extension that the backup needs, or files of it. Install its "
+            "package on the database server."
+        ),
+        ("EXTENSION_UNUSABLE",): (
+            "The server has the extension, and does not let it be made; the message has its words."
+        ),
+        ("ROLE_ABSENT",): (
+            "The server lacks roles that the backup refers to, and they cannot be made again (or, "
+            "in a drill, are made by a restore only). The message names them, the hint has the "
+            "statements."
+        ),
+        ("LOCALE_ABSENT",): ("The server lacks the locale of the backup's database."),
+        ("SWAP_IMPOSSIBLE",): (
+            "The live database could not be renamed: whose it is, a prepared transaction, or a "
+            "session that nobody but its owner may end. The message says which."
+        ),
         ("UNPROVEN",): (
             "The backup has no manifest, so its rows cannot be compared with the day it was "
             "made. What went in and what came out are still compared."
@@ -313,6 +346,64 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "removes it; or `dropdb` the one named."
         ),
     },
+    "What a drill finds": {
+        ("BACKUP_EMPTY",): (
+            "The backup has no rows at all, or no tables. It restores, and brings nothing back."
+        ),
+        ("SEQUENCE_BEHIND",): (
+            "A sequence stands before the largest value of the column that it fills: the next row "
+            "would collide. So it was when the backup was taken; the message has the statement for "
+            "the live database."
+        ),
+        ("CONSTRAINT_NOT_VALIDATED",): (
+            "A constraint is NOT VALID: nobody has looked whether the old rows keep to it. The "
+            "message has the statement for the live database."
+        ),
+        ("COLLATION_DIFFERS",): (
+            "The live database, or a collation in it, notes another version than the server has "
+            "now: letters may sort otherwise than its indexes think. A restored copy has new "
+            "indexes; for the live one, REINDEX, then the statement of the message."
+        ),
+        ("EXTENSION_DIFFERS",): (
+            "An extension has another version, or lies in another schema, than when the backup was "
+            "taken: a dump names no version, and the server makes its own."
+        ),
+        ("OWNERS_DIFFER",): (
+            "Roles own other objects in the restored copy than when the backup was taken."
+        ),
+        ("PRIVILEGES_DIFFER",): (
+            "Roles have other rights to objects in the restored copy than when the backup was "
+            "taken."
+        ),
+        ("SETTING_DIFFERS",): (
+            "The restored copy has other settings of the database, or another owner, than the "
+            "backup says."
+        ),
+        ("RTO_EXCEEDED",): (
+            "A restore would take longer than `backup_drill_rto_minutes`, reckoned from the phases "
+            "of the drill without its pauses."
+        ),
+        ("QUERY_FAILED",): (
+            "A query of `backup_drill_queries` was refused, took too long, or returned no row."
+        ),
+        ("QUERY_DIFFERS",): ("A query of `backup_drill_queries` answers other than is expected."),
+        ("NOT_CHECKED",): (
+            "Something could not be compared or asked; the message says what, and why. It counts "
+            "as not known, never as passed."
+        ),
+        ("DRILL_BROKEN_OFF",): (
+            "The drill did not come to its end; the message says why. Its copy is gone, or goes "
+            "with the next restore or drill."
+        ),
+        ("DRILL_GAVE_WAY",): (
+            "A restore of the same database began, and needs no copy beside its own: it has "
+            "removed that of the drill. Type the drill again after it."
+        ),
+        ("CONNECTIONS_SHORT",): (
+            "The server has hardly any connections left, so the drill took none. "
+            "`max_connections`; or drill at another time."
+        ),
+    },
     "Status and pruning": {
         ("NO_BACKUP",): (
             "There is no good backup of this database. Take one, and look at the log for why."
@@ -374,6 +465,7 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "RESTORE_FAILED",
             "PRUNE_FAILED",
             "KIT_FAILED",
+            "DRILL_FAILED",
         ): ("That failed; the message says why. A restore that failed has changed nothing."),
         ("NIGHT_SKIPPED",): (
             "The nightly run did not begin although the server was up, or began and never "
@@ -451,6 +543,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "A file of the server kit changed while it was read, three times in a row, or is too "
             "large to be read again (above 8 MB): it may be half old and half new. A database file "
             "does not belong into a kit; for others, save when the application is at rest."
+        ),
+        ("KIT_SPECIAL_FILE",): (
+            "A socket, a pipe or a device lies below `backup_paths`. It is in no kit: what an "
+            "application needs of that kind it makes itself when it starts."
         ),
         ("KIT_LINK_LEADS_OUT",): (
             "A link below `backup_paths` leads out of all of them. What is there is not in the "

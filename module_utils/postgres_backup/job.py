@@ -8,6 +8,8 @@ import dataclasses
 import functools
 
 from .errors import UsageError
+from .findings import finding
+from .machine.pace import Pace
 from .machine.progress import Progress
 from .s3.store import Store
 from .settings import Settings
@@ -24,6 +26,7 @@ class Job:
     :param progress: where each step is told.
     :param trust_unsigned: what nobody trustworthy has signed is used all the same.
     :param roles_with_power: roles of such a backup may get power over the server.
+    :param pace: how fast rows may go into a database and be read there; as fast as they come.
     """
 
     settings: Settings
@@ -33,6 +36,7 @@ class Job:
     progress: Progress = dataclasses.field(default_factory=Progress)
     trust_unsigned: bool = False
     roles_with_power: bool = False
+    pace: Pace = dataclasses.field(default_factory=Pace)
 
     @functools.cached_property
     def database(self) -> str:
@@ -63,6 +67,7 @@ class Job:
                 f"{name} is encrypted and no private key was given",
                 "Give the age key file: --identity FILE "
                 "(Ansible: -e backup_age_identity_file=FILE)",
+                [finding("KEY_NOT_GIVEN", f"{name} is encrypted and no private key was given")],
             )
 
     @functools.cached_property

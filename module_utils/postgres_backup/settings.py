@@ -160,6 +160,16 @@ _JUMP = Rule[int](
     "A growth by {} percent cannot be",
     "200 is the default; 0 is never told of",
 )
+_RATE = Rule[float](
+    lambda rate: rate == 0 or 0.001 <= rate <= 1e6,
+    "Drills cannot load {} megabytes a second",
+    "20 is the default; 0: no bound",
+)
+_RTO = Rule[float](
+    lambda minutes: 0 <= minutes <= 1e6,
+    "A restore cannot be allowed {} minutes",
+    "Such as 60; 0: drills do not tell",
+)
 _PRICE = Rule[float](
     lambda price: 0 <= price <= 1e9, "{} is no price", "Such as 0.02; 0: costs are not told"
 )
@@ -250,6 +260,14 @@ class Settings:
     price_gb_month: Annotated[float, Variable("PRICE_GB_MONTH", _PRICE)] = 0.0
     price_requests_1000: Annotated[float, Variable("PRICE_REQUESTS_1000", _PRICE)] = 0.0
     price_currency: Annotated[str, Variable("PRICE_CURRENCY")] = ""
+
+    # drills
+    #: megabytes a second that a drill loads at most; 0: no bound
+    drill_mb_per_second: Annotated[float, Variable("DRILL_MB_PER_SECOND", _RATE)] = 20.0
+    #: minutes that a restore may take, as drills measure it; 0: any
+    drill_rto_minutes: Annotated[float, Variable("DRILL_RTO_MINUTES", _RTO)] = 0.0
+    #: each a JSON object, see ``drill/queries``
+    drill_queries: Annotated[tuple[str, ...], Variable("DRILL_QUERIES")] = ()
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
 
     # what is done, and to whom it is told

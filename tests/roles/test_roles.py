@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from postgres_backup import settings
+from postgres_backup.drill import queries
 from postgres_backup.machine import config_file
 from postgres_backup.machine.config_file import parse
 from postgres_backup.signing import keyring, signers
@@ -86,6 +87,7 @@ SERVERS: dict[str, dict[str, object]] = {
         "backup_db_sslkey": "/etc/ssl/our.key",
         "backup_age_recipients": ["age1a", "age1b"],
         "backup_paths": ["/srv/app/.env", "/srv/up loads"],
+        "backup_drill_queries": [{"sql": "SELECT 'it''s' <> \"x\"", "expect": True}],
         "backup_db_password": SECRET,
         "backup_s3_secret_key": SECRET,
         "backup_alert_urls": [f"tgram://{SECRET}"],
@@ -242,6 +244,8 @@ def test_the_config_becomes_settings_and_a_second_run_changes_nothing(written):
         ("age1a", "age1b"),
         ("/srv/app/.env", "/srv/up loads"),
     )
+    [query] = queries.parsed(found.drill_queries)
+    assert (query["sql"], query["expect"]) == ("SELECT 'it''s' <> \"x\"", "true")
     assert (found.db_sslmode, found.db_sslrootcert, found.db_sslcert, found.db_sslkey) == (
         "verify-full",
         "/etc/ssl/our ca.pem",

@@ -162,6 +162,8 @@ def test_extra_variables_of_the_playbooks():
             "publish",
             "trust_unsigned",
             "roles_with_power",
+            "fast",
+            "fail_on",
         ):
             if re.search(rf"\b{name} (?:\| default\(|is defined)", text) or (
                 name == "database" and "__backup_chosen" in text

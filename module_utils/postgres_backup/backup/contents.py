@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..catalog.manifest import GlobalsRecord, Manifest, tables_of
 from ..clock import format_timestamp, utc_now
 from ..job import Job
 from ..machine import identity
+from ..postgresql.belongings import Share
 from ..postgresql.facts import DatabaseFacts, Extension, ServerFacts
 from ..postgresql.requirements import Requirements
 from ..s3.client import StoredObject
@@ -41,6 +42,8 @@ class Taken:
     parts: Sequence[Part]
     globals: GlobalsRecord | None
     requirements: Requirements
+    #: by role, see ``postgresql/belongings``
+    shares: Mapping[str, Share]
     #: tables that may lack rows, see ``postgresql/rewritten``
     rewritten: Sequence[str] = ()
     path_needs: PathNeeds = dataclasses.field(default_factory=PathNeeds)
@@ -121,6 +124,16 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
             # said to a person only: in SQL_ASCII a name may hold bytes that are no letters
             {"object": printable(right.object), "takes": right.takes, "role": right.role}
             for right in taken.requirements.rights
+        ],
+        "shares": [
+            {
+                "role": role,
+                "objects": share.objects,
+                "objects_sha256": share.objects_sha256,
+                "rights": share.rights,
+                "rights_sha256": share.rights_sha256,
+            }
+            for role, share in taken.shares.items()
         ],
         "subscriptions": list(taken.requirements.subscriptions),
         "remote_views": [

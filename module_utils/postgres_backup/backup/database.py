@@ -26,6 +26,7 @@ from ..health import clocks, housekeeping, outcome
 from ..job import Job
 from ..machine import identity, lock, signals
 from ..postgresql import killed_runs, programs, standby
+from ..postgresql.belongings import shares
 from ..postgresql.connection import connect, connect_maintenance, value
 from ..postgresql.facts import (
     DatabaseFacts,
@@ -287,6 +288,7 @@ class _Run:
         needs = PathNeeds()
         with connect(job.settings, job.database, "REPEATABLE_READ") as connection:
             snapshot, database, extended, required = self._look(connection)
+            belonging = shares(connection)
             dump = Dump(
                 self.tools,
                 job.database,
@@ -340,6 +342,7 @@ class _Run:
             upload.parts,
             saved,
             required,
+            belonging,
             sorted(rewritten),
             needs,
         )

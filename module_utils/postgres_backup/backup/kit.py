@@ -23,7 +23,8 @@ from ..catalog.retention import Policy, plan
 from ..clock import format_time, format_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError, in_words
 from ..findings import Finding
-from ..health import housekeeping
+from ..health import alarms, housekeeping, outcome
+from ..health.alarm_kinds import Alarm, key
 from ..job import Job
 from ..machine import lock, signals
 from ..s3 import calls
@@ -40,6 +41,8 @@ from .kit_withheld import Withheld
 
 #: blocks of a tar are padded to this, bytes
 _BLOCK = tarfile.BLOCKSIZE
+#: findings of a kit that are alarms, until one has none of them
+_SHORT = ("KIT_EMPTIED", "KIT_SHRUNK")
 
 
 class DeletedKit(TypedDict):
@@ -66,13 +69,25 @@ class KitResult(_Planned, total=False):
 
 
 def create_kit(job: Job) -> KitResult:
-    """Save the files of ``backup_paths``.
+    """Save the files of ``backup_paths``. How that ends is told as an alarm, or ends one, whoever
+    asked for it.
 
     :raises UsageError: there are no paths, one is missing or leads nowhere, there is more than a
         kit takes, or the kit would hold secrets in the clear.
     :raises PostgresBackupError: a file cannot be read, or the store refuses: there is no kit; what
         the store keeps of it all the same is among the error's findings, and removed by the next.
     """
+    with outcome.noted(job.settings, "kit", "", check=job.check):
+        result = _create(job)
+    if not job.check:
+        shrunk = [f for f in result["findings"] if f["code"] in _SHORT]
+        raised = [Alarm(found["code"], "", found["message"]) for found in shrunk]
+        looked_for = [key(code) for code in _SHORT]
+        result["findings"] += alarms.settle(job.settings, looked_for, raised)
+    return result
+
+
+def _create(job: Job) -> KitResult:
     _require_permission(job.settings)
     roots = resolve(job.settings.paths)
     counts = _count(roots)

@@ -4,6 +4,7 @@ goes on writing.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -34,6 +35,9 @@ _PAUSES = (0.0, 0.02, 0.1)
 #: a file written to in the last so many seconds may be in the middle of it: there are so many
 #: seconds between its two readings, for all such files of a kit so many together
 _FRESH, _WAIT, _MOST_WAIT = 2.0, 0.03, 6.0
+#: what a path is no longer there for: removed, a file where a folder was, a link where a file was,
+#: its owner on another machine has removed it, a socket in its place
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
 #: paths that one finding names
 _NAMED = 3
 
@@ -46,6 +50,7 @@ _SAID = {
     "KIT_LINK_LEADS_OUT": "links that lead out of backup_paths: what is there is not in the "
     "kit, and a restore does not make them",
     "KIT_KEY_LEFT_OUT": "private keys that this server signs with, which are in no kit",
+    "KIT_SPECIAL_FILE": "sockets, pipes or devices, which are in no kit",
     "KIT_SETUID": "programs that run as their owner (set-uid, set-gid): saved without that",
 }
 
@@ -90,7 +95,7 @@ def walk(roots: Sequence[str], told: Told) -> Iterator[Entry]:
     """
 
     def refuse(error: OSError) -> None:
-        if isinstance(error, FileNotFoundError):
+        if error.errno in _GONE:
             told.note("FILE_GONE", str(error.filename))
         else:
             _refuse(error)
@@ -108,21 +113,25 @@ def walk(roots: Sequence[str], told: Told) -> Iterator[Entry]:
 
 
 def _entry(path: str, root: str, told: Told) -> Iterator[Entry]:
-    """Nothing for what is neither file nor link."""
+    """Nothing for what is neither file, folder nor link: that is told."""
     try:
         entry = os.lstat(path)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in _GONE:
+            _refuse(error)
         told.note("FILE_GONE", path)
         return
     if stat.S_ISREG(entry.st_mode):
         yield Entry(path, entry.st_size, False, root)
     elif stat.S_ISLNK(entry.st_mode):
         yield Entry(path, 0, False, root)
+    else:  # a folder that has come in the place of a file is the next kit's
+        told.note("FILE_GONE" if stat.S_ISDIR(entry.st_mode) else "KIT_SPECIAL_FILE", path)
 
 
 def _refuse(error: OSError) -> NoReturn:
     raise PostgresBackupError(
-        f"Failed to read {error.filename}: {error.strerror}",
+        f"Failed to read {error.filename}: {error.strerror or error}",
         f"Let the backup user read it: setfacl -R -m u:postgres-backup:rX {error.filename}",
     )
 
@@ -159,17 +168,19 @@ class Packer:
         """
         try:
             info = self._tar.gettarinfo(path, arcname=path)
-            if info.isreg():
+            if info is None or not (info.isreg() or info.isdir() or info.issym()):
+                self._told.note("KIT_SPECIAL_FILE", path)  # gettarinfo knows no sockets
+            elif info.isreg():
                 self._add_file(path)
-            elif info.isdir() or info.issym():
+            else:
                 if info.issym():
                     info.linkname = self._targets.get(path, info.linkname)
                     if not self._paths.keep(parts_of(path) or (), info.linkname):
                         self._told.note("KIT_LINK_LEADS_OUT", path)
                 self._put(info)
-        except FileNotFoundError:
-            self._told.note("FILE_GONE", path)
         except OSError as error:
+            if error.errno in _GONE:
+                return self._told.note("FILE_GONE", path)
             error.filename = path
             _refuse(error)
 
@@ -185,6 +196,8 @@ class Packer:
             time.sleep(pause)
             with open(_opened(path), "rb", buffering=0) as file:
                 before = os.fstat(file.fileno())
+                if not stat.S_ISREG(before.st_mode):
+                    return self._told.note("KIT_SPECIAL_FILE", path)
                 info = self._tar.gettarinfo(arcname=path, fileobj=file)
                 self._tar.inodes.clear()  # type: ignore[attr-defined]  # typeshed leaves it out
                 info.size = before.st_size

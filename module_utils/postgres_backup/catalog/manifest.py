@@ -178,6 +178,18 @@ class PathNeed(TypedDict):
     mend: Annotated[str, Text(100_000)]
 
 
+class ShareRecord(TypedDict):
+    """What is one role's in the database, see ``postgresql/belongings``; ``role`` is empty for
+    everybody, a hash where there is nothing.
+    """
+
+    role: _Name
+    objects: Annotated[int, Whole()]
+    objects_sha256: _MaybeSha256
+    rights: Annotated[int, Whole()]
+    rights_sha256: _MaybeSha256
+
+
 class _Required(TypedDict):
     name: str
     database: _Name
@@ -227,6 +239,8 @@ class Manifest(_Required, total=False):
     adopted: bool
     #: what takes more than its owner's rights to make again
     rights: Annotated[list[RightRecord], Most(100_000)]
+    #: who owns what in it, and who may do what
+    shares: Annotated[list[ShareRecord], Most(100_000)]
     subscriptions: list[_Name]
     remote_views: list[RemoteViewRecord]
     #: tables that may lack rows although the dump ended well

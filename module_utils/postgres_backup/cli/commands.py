@@ -220,6 +220,40 @@ def _restore(call: Call) -> Answer:
 
 
 @command(
+    "drill",
+    "restore a backup beside the live database, see whether it is what it should be, and remove "
+    "it again; the live database is not touched",
+    DATABASE,
+    CHECK,
+    IDENTITY,
+    Argument(
+        "backup",
+        nargs="?",
+        default="latest",
+        metavar="FILE",
+        help="a name as listed (default: latest)",
+    ),
+    Argument("--fast", action="store_true", help="at the full speed of a restore"),
+    Argument(
+        "--junit", default="", metavar="FILE", help="write the checks there too, as JUnit has them"
+    ),
+    Argument(
+        "--fail-on",
+        choices=("failed", "warning", "note"),
+        default="failed",
+        help="what is found at this level or above ends with status 4 (default: failed)",
+    ),
+)
+def _drill(call: Call) -> Answer:
+    from ..drill import database, result
+
+    asked = call.arguments
+    done = database.drill_database(call.job, asked.backup, asked.fast, asked.fail_on, asked.junit)
+    told = result.lines(done, call.check)
+    return Answer(done, _unlogged(told, call.check), 0 if done["passed"] else 4)
+
+
+@command(
     "undo-restore",
     "swap the database that a restore replaced back in",
     DATABASE,

@@ -18,6 +18,7 @@ TITLES = {
     "CLOCK_OFF": "the clock is wrong",
     "BACKUP_FAILED": "the backup of {database} failed",
     "RESTORE_FAILED": "the restore of {database} failed",
+    "DRILL_FAILED": "the drill of {database} failed",
     "PRUNE_FAILED": "old backups of {database} could not be deleted",
     "KIT_FAILED": "the server kit could not be saved",
     "KIT_EMPTIED": "folders of the server kit are empty",
@@ -42,6 +43,10 @@ TITLES = {
 _ADVICE = {
     "BACKUP_FAILED": "postgres-backup backup --database {database}",
     "RESTORE_FAILED": "postgres-backup restore latest --database {database} --check",
+    "DRILL_FAILED": (
+        "postgres-backup drill --database {database}; where backups are encrypted: "
+        "ansible-playbook playbooks/drill.yml -e backup_age_identity_file=FILE"
+    ),
     "PRUNE_FAILED": "postgres-backup prune --database {database}",
     "KIT_FAILED": "postgres-backup kit",
     "KIT_EMPTIED": (

@@ -27,6 +27,7 @@ _SHARED = ("store", "clock", "stopped")
 _ENDED_BY = {
     "backup": ("BACKUP_FAILED", "BACKUP_STALE", "BACKUP_BAD"),
     "restore": ("RESTORE_FAILED",),
+    "drill": ("DRILL_FAILED",),
     "prune": ("PRUNE_FAILED",),
     "kit": ("KIT_FAILED",),
 }
@@ -69,7 +70,7 @@ def noted(
     A signal that comes before its end is such a failure; one that comes later changes nothing.
     Wrong usage and a lock that another run holds are answers to whoever asked, and nothing failed.
 
-    :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
+    :param what: ``backup``, ``restore``, ``drill``, ``prune`` or ``kit``.
     :param database: whose; empty for the kit.
     :param facts: for the journal, such as the name of the backup.
     :param ends: the block is the last step of the work.
@@ -113,7 +114,7 @@ def failed(
 ) -> list[Finding]:
     """Tell of a failure.
 
-    :param what: ``backup``, ``restore``, ``prune`` or ``kit``.
+    :param what: ``backup``, ``restore``, ``drill``, ``prune`` or ``kit``.
     :param database: whose; empty for the kit.
     :return: findings: what could not be noted or told.
     """

@@ -20,12 +20,18 @@ _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTA
 _BESIDE = {"SIGNING_KEY_FILE": "signing.key", "TRUSTED_SIGNERS_FILE": "trusted_signers"}
 _BUCKET = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _REQUIRED = ("SERVER_NAME", "DB_NAME", "DB_USER", *_BUCKET)
+#: lists whose members may hold blanks, each quoted as a shell would; and an example
+_LISTS = {
+    "BACKUP_PATHS": "paths with blanks, and the whole once more: "
+    "BACKUP_PATHS=\"/srv/crm/.env '/srv/two words'\"",
+    "DRILL_QUERIES": "each, and the whole once more; setup.yml writes it from backup_drill_queries",
+}
 #: digits of a number at most, letters of a value that a message quotes
 _DIGITS, _QUOTED = 15, 60
 #: bytes of a config, and lines of one value, at most
 _LARGEST, _LINES = 1 << 20, 1000
 #: what PostgreSQL and paths may have in a name, and what nothing else may
-_ANY_LETTERS = ("DB_NAME", "DB_NAMES", "DB_USER", "DB_PASSWORD", "BACKUP_PATHS")
+_ANY_LETTERS = ("DB_NAME", "DB_NAMES", "DB_USER", "DB_PASSWORD", "BACKUP_PATHS", "DRILL_QUERIES")
 _NUL, _CONTROL = re.compile("\0"), re.compile("[\0-\x08\x0a-\x1f\x7f]")
 #: a piece of a word: in single quotes, in double quotes, after a backslash, or as it stands
 _PIECE = re.compile(
@@ -198,17 +204,17 @@ def _convert(variable: str, value: str, kind: object, source: str) -> object:
         return value.lower() in ("true", "yes", "1")
     if kind is str:
         return value
-    return _paths(value, source) if variable == "BACKUP_PATHS" else tuple(value.split())
+    example = _LISTS.get(variable)
+    return _quoted(variable, value, source, example) if example else tuple(value.split())
 
 
-def _paths(value: str, source: str) -> tuple[str, ...]:
+def _quoted(variable: str, value: str, source: str, example: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(value))
     except ValueError:  # a quote is open, or a backslash stands last
         raise UsageError(
-            f"BACKUP_PATHS in {source} has a quote that is never closed",
-            "Quote paths with blanks, and the whole once more: "
-            "BACKUP_PATHS=\"/srv/crm/.env '/srv/two words'\"",
+            f"{variable} in {source} has a quote that is never closed",
+            f"Quote {example}",
         ) from None
 
 

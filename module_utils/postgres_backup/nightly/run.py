@@ -41,7 +41,6 @@ _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 _AT_ONCE = ("ROWS_GONE", "TWO_SERVERS", "BACKUP_FROM_THE_FUTURE")
 #: findings of a backup that a night tells in its log
 _TOLD = housekeeping.CODES | clocks.CODES
-_SHORT = ("KIT_EMPTIED", "KIT_SHRUNK")
 #: the lock of the whole run; no database can have this name in the settings of a server that has
 #: one more
 _LOCK = "the nightly run"
@@ -262,8 +261,7 @@ def _save_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
         outcome.failed(job.settings, "kit", "", late)
         return None, late.message, [late.exit_status]
     try:
-        with outcome.noted(job.settings, "kit", ""):
-            saved = create_kit(job)
+        saved = create_kit(job)
     except KeyboardInterrupt as stop:
         ended = signals.stopped(stop)
         _tell_failure(job, "kit: failed", ended)
@@ -276,8 +274,6 @@ def _save_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
         return None, job.settings.hide(error.message), [error.exit_status]
     for found in saved["findings"]:
         job.progress.step(job.settings.hide(f"kit: {found['code']}: {found['message']}"))
-    raised = [Alarm(f["code"], "", f["message"]) for f in saved["findings"] if f["code"] in _SHORT]
-    saved["findings"] += alarms.settle(job.settings, [key(code) for code in _SHORT], raised)
     return saved, "", []
 
 

@@ -198,6 +198,8 @@ def dress_database(
     return findings
 
 
+#: settings that are 0 then
+ONE_PROCESS = ("max_parallel_maintenance_workers", "max_parallel_workers_per_gather")
 #: what there is to grant on a database
 _PRIVILEGES = {
     "CREATE": sql.SQL("CREATE"),
@@ -270,6 +272,18 @@ def _set(name: str, setting: DatabaseSetting, variable: str, text: str) -> sql.C
         )
     values = parameters.values_of(variable, text)
     return sql.SQL("{} {}").format(whom, parameters.assignment(variable, values))
+
+
+def take_one_process(connection: psycopg.Connection, name: str) -> None:
+    """What is done in a database takes one process of the server each, whatever may be done
+    beside it: its indexes, its statistics, what is read of it.
+    """
+    for setting in ONE_PROCESS:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET {} TO 0").format(
+                sql.Identifier(name), sql.Identifier(setting)
+            )
+        )
 
 
 def limit_connections(connection: psycopg.Connection, name: str, limit: int) -> None:

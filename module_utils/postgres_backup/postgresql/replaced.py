@@ -27,6 +27,8 @@ from .mark import Mark
 
 #: in the mark of a kept database: subscriptions that were on until it was replaced
 _STOPPED = "subscriptions"
+#: in the mark of a side database: what it is made for, where that is no restore
+_ERRAND, _DRILL = "for", "drill"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +56,13 @@ class SideDatabase:
 
     :param backup: the backup that is loaded into it.
     :param comment: what it gets for its own once it is live.
+    :param drill: it never will be.
     """
 
     name: str
     backup: str
     comment: str | None
+    drill: bool
 
 
 def server_now(connection: psycopg.Connection) -> datetime:
@@ -99,17 +103,25 @@ def oid_of(connection: psycopg.Connection, name: str) -> int | None:
 
 
 def side_comment(
-    connection: psycopg.Connection, name: str, database: str, backup: str, comment: str | None
+    connection: psycopg.Connection,
+    name: str,
+    database: str,
+    backup: str,
+    comment: str | None,
+    drill: bool = False,
 ) -> str:
     """The mark of the side database ``name``, which is there.
 
     :param comment: what it gets for its own once it is swapped in.
+    :param drill: it never will be.
     """
+    errand = {_ERRAND: _DRILL} if drill else {}
     return mark.make(
         mark.SIDE,
         database,
         comment,
         backup=backup,
+        **errand,
         oid=oid_of(connection, name),
         system=system_identifier(connection),
     ).written()
@@ -235,17 +247,20 @@ def kept(connection: psycopg.Connection, database: str) -> list[KeptDatabase]:
 
 def _sides(connection: psycopg.Connection, database: str) -> list[SideDatabase]:
     return [
-        SideDatabase(row.name, found.text("backup"), found.comment)
+        SideDatabase(row.name, found.text("backup"), found.comment, found.text(_ERRAND) == _DRILL)
         for row, found in marked(connection, database, mark.SIDE)
     ]
 
 
-def leftovers(connection: psycopg.Connection, database: str) -> list[str]:
-    """Side databases of restores that died; only whoever holds the lock may call them that.
+def leftovers(connection: psycopg.Connection, database: str, drill: bool = False) -> list[str]:
+    """Side databases of restores and drills that died; only whoever holds the lock may call them
+    that. They say so in their comment, or were never more than begun: closed, without a comment,
+    and called as none but we call one.
 
-    They say so in their comment, or were never more than begun: closed, without a comment, and
-    called as none but we call one.
+    :param drill: only those of drills, for whoever holds but the lock of these.
     """
+    if drill:
+        return [side.name for side in _sides(connection, database) if side.drill]
     begun = values(
         connection,
         str,
@@ -265,7 +280,7 @@ def side(connection: psycopg.Connection, database: str, name: str) -> SideDataba
     :raises UsageError: there is none.
     """
     for there in _sides(connection, database):
-        if there.name == name:
+        if there.name == name and not there.drill:
             return there
     raise UsageError(
         f"There is no side database {name} of {database} to swap in",

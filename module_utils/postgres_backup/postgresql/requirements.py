@@ -59,7 +59,7 @@ class Requirements:
 # What a dump holds and somebody owns. Not what comes with extensions, is PostgreSQL's own, or goes
 # with another (a table's row type, a type's array). The schema public is in a dump where it is not
 # whose it is by default.
-_OWNED = """
+OWNED = """
 WITH owned AS MATERIALIZED (
     SELECT o.* FROM (
         SELECT 'pg_class'::regclass AS catalog, oid, relowner AS owner, relacl AS acl,
@@ -119,7 +119,7 @@ WITH owned AS MATERIALIZED (
 """
 
 _FIRST_ROLE = (
-    _OWNED
+    OWNED
     + """
 SELECT rolname::text FROM pg_roles WHERE oid = 10 AND (
     EXISTS (SELECT FROM owned WHERE owner = 10)
@@ -135,7 +135,7 @@ SELECT rolname::text FROM pg_roles WHERE oid = 10 AND (
 )
 
 _BELONGING = (
-    _OWNED
+    OWNED
     + """
 , granted AS (
     SELECT catalog, owned.oid, owner, a.grantor FROM owned, aclexplode(acl) a

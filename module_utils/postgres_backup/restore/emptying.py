@@ -168,6 +168,7 @@ def object_by_owners(live: psycopg.Connection, user: str, objections: Objections
     some = ", ".join(f"{one.what} (of {one.owner})" for one in others[:_NAMED])
     more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
     objections.add(
+        "RESTORE_NEEDS_RIGHTS",
         f"In place, all that is in the database is dropped first, and {user} may not drop "
         f"{some}{more}",
         "Restore beside the live database (without --in-place), or as a superuser (backup_db_user)",

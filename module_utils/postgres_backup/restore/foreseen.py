@@ -48,7 +48,7 @@ def object_by_rights(
         for right in known.get("rights", [])
     ]
     for why in may_not(connection, job.settings.db_user, required):
-        objections.add(why.message, why.hint)
+        objections.add("RESTORE_NEEDS_RIGHTS", why.message, why.hint)
 
 
 _ACTED_AS = "SELECT rolname::text FROM pg_roles WHERE pg_has_role(oid, 'MEMBER')"
@@ -79,6 +79,7 @@ def object_by_new_roles(
             for role in lacking[:_NAMED]
         ]
         objections.add(
+            "RESTORE_NEEDS_RIGHTS",
             f"The database holds what belongs to {', '.join(lacking[:_NAMED])}, which the server "
             f"lacks, and {user} may make such a role but not act as it",
             f"As a superuser: {sql.SQL(' ').join(statements).as_string(connection)}",
@@ -103,16 +104,19 @@ def object_by_extensions(job: Job, known: Manifest, in_place: bool, objections: 
     for tried in found:
         if tried.cause is Cause.FILES:
             objections.add(
+                "EXTENSION_ABSENT",
                 f"The extension {tried.name} is not whole on the server: {tried.why}",
                 "Install its package anew on the database server, then try again",
             )
         elif tried.cause is Cause.ENDED:
             objections.add(
+                "EXTENSION_UNUSABLE",
                 f"The extension {tried.name} cannot be made on the server: {tried.why}",
                 "Set the server up for it (shared_preload_libraries?): see its documentation",
             )
         elif not in_place:
             objections.add(
+                "EXTENSION_UNUSABLE",
                 f"The extension {tried.name} cannot be made in a second database beside the live "
                 f"one: {tried.why}",
                 "Restore in place, in one transaction: backup_restore_in_place: true "

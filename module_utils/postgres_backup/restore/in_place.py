@@ -16,6 +16,7 @@ import time
 from psycopg import sql
 
 from ..job import Job
+from ..machine import run_mark
 from ..postgresql import last_change, refreshes, swap
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.load import Load
@@ -66,7 +67,7 @@ def replace(job: Job, plan: Plan) -> Restored:
 
 def _load(job: Job, plan: Plan, note: bytes, ways: frozenset[Way]) -> Restored:
     """One transaction that does it all, or nothing."""
-    ejector = swap.Ejector(job.settings, plan.database, spare="postgres-backup")
+    ejector = swap.Ejector(job.settings, plan.database, spare=run_mark.name())
     reader = BackupReader(job, plan.backup, plan.tools)
     with Load(
         job.settings,

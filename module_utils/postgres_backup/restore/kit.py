@@ -223,7 +223,7 @@ def _put_back(job: Job, kit: Kit, folder: str, sources: set[int], sha256: str) -
 
 def _unwritable(error: OSError, folder: str) -> PostgresBackupError:
     return PostgresBackupError(
-        f"Failed to write below {folder}: {error.strerror}"
+        f"Failed to write below {folder}: {error.strerror or error}"
         + (f" ({printable(str(error.filename))})" if error.filename else ""),
         "Run this as root; is there room on the disk?",
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import DatabaseError
-from ..findings import Finding
+from ..findings import finding
 
 
 class Objections:
@@ -15,9 +15,16 @@ class Objections:
 
     def __init__(self) -> None:
         self.errors: list[DatabaseError] = []
+        self._code = ""
 
-    def add(self, message: str, hint: str, findings: Sequence[Finding] = ()) -> None:
-        self.errors.append(DatabaseError(message, hint, findings))
+    def add(self, code: str, message: str, hint: str, told: str = "") -> None:
+        """:param told: what the finding says, where that is not the message."""
+        self.errors.append(DatabaseError(message, hint, [finding(code, told or message)]))
+
+    def called(self, code: str) -> Objections:
+        """For a ``with`` block: what its check raises is of this code, where it names none."""
+        self._code = code
+        return self
 
     def __enter__(self) -> Objections:
         return self
@@ -25,6 +32,8 @@ class Objections:
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
         if not isinstance(error, DatabaseError):
             return False
+        if self._code and not error.findings:
+            error.findings = [finding(self._code, error.message)]
         self.errors.append(error)
         return True
 

@@ -87,7 +87,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
         needed = int((known.get("database_bytes") or backup.bytes * _UNPACKED) * SPARE)
         free = free_bytes(job.settings, connection, server, wanted.tablespace)
         objections = Objections()
-        with objections:
+        with objections.called("PROGRAMS_ABSENT"):
             tools = programs.find(job.settings, server.major)
         _object_by_server(job, connection, backup, server, objections)
         if not in_place:
@@ -98,6 +98,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
             findings += powerful_settings(wanted)
         elif live is None:
             objections.add(
+                "DATABASE_ABSENT",
                 f"There is no database {job.database} to restore in place",
                 "Restore without --in-place: it is made anew",
             )
@@ -110,7 +111,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
         findings += not_as_it_was(known, job.database)
         missing = roles.missing(connection, roles_of(known, wanted))
         made = roles.Preparation()
-        with objections:
+        with objections.called("ROLE_ABSENT"):
             made = roles.prepare(connection, job, backup, missing, server)
         object_by_new_roles(connection, job, known, server, made, objections)
         findings += made.findings
@@ -212,6 +213,7 @@ def _object_by_server(
     theirs = major_of(known.get("postgresql_version", ""))
     if theirs > server.major:
         objections.add(
+            "VERSION_TOO_NEW",
             f"{backup.name} was made by PostgreSQL {theirs}, this server is {server.major}",
             f"Restore it into PostgreSQL {theirs} or newer",
         )
@@ -223,12 +225,14 @@ def _object_by_server(
     lacking = [name for name in wanted if name not in there]
     if lacking:
         objections.add(
+            "EXTENSION_ABSENT",
             f"The server lacks the extensions {', '.join(lacking)} that the backup needs",
             "Install their packages on the database server, then try again",
         )
     forbidden = [name for name in wanted if there.get(name) and name != "plpgsql"]
     if forbidden and not server.superuser:
         objections.add(
+            "RESTORE_NEEDS_RIGHTS",
             f"The backup needs the extensions {', '.join(forbidden)}, "
             f"which only a superuser may create, and {user} is none",
             "Restore as a superuser: name one in backup_db_user and backup_db_password "
@@ -247,14 +251,15 @@ def _object_by_rights(
     user = job.settings.db_user
     if not server.createdb:
         objections.add(
+            "RESTORE_NEEDS_RIGHTS",
             f"{user} may not create databases, and a restore is loaded beside the live one",
             f'As a superuser: ALTER ROLE "{user}" CREATEDB; '
             "(or restore in place: backup_restore_in_place: true)",
         )
-    with objections:
+    with objections.called("LOCALE_ABSENT"):
         databases.require_locale(connection, wanted)
     if live:
-        with objections:
+        with objections.called("SWAP_IMPOSSIBLE"):
             # the right to create databases was asked for above
             swap.require_renamable(connection, job.settings, [job.database], createdb=False)
 
@@ -266,10 +271,11 @@ def _object_by_room(needed: int, free: int | None, objections: Objections) -> li
         ]
     if free < needed:
         objections.add(
+            "DISK_SHORT",
             f"There is no room for a second copy: {human_bytes(needed)} needed, "
             f"{human_bytes(free)} free on the database server",
             "Make room, or restore in place, in one transaction: "
             "backup_restore_in_place: true (postgres-backup restore --in-place)",
-            [finding("DISK_SHORT", f"{needed} bytes needed, {free} free")],
+            f"{needed} bytes needed, {free} free",
         )
     return []

@@ -18,7 +18,6 @@ from ..catalog.manifest import Manifest, TableRecord, major_of
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError
 from ..findings import Finding, finding
 from ..job import Job
-from ..machine.progress import Progress
 from ..postgresql import databases, refreshes, replaced, standby, subscriptions, swap
 from ..postgresql.connection import connect, connect_maintenance, first_line
 from ..postgresql.facts import database_facts
@@ -62,21 +61,24 @@ class Swapped:
     downtime_seconds: float
 
 
-def load_side_database(job: Job, plan: Plan) -> Loaded:
+def load_side_database(job: Job, plan: Plan, drill: bool = False) -> Loaded:
     """Fill a side database and compare it with the backup.
+
+    :param drill: it will never be live. It stands aside for every restore, which removes it like
+        what died; so it removes nothing but what other drills have left, and makes no roles.
 
     :raises PostgresBackupError: the backup is not what it should be, or does not load; the side
         database is gone.
     """
     with connect_maintenance(job.settings, plan.database) as connection:
-        findings = _clear_up(job, connection)
-        findings += roles.create(connection, plan.missing_roles, plan.role_statements)
-        if plan.missing_roles:
+        findings = _clear_up(job, connection, drill)
+        if plan.missing_roles and not drill:
+            findings += roles.create(connection, plan.missing_roles, plan.role_statements)
             job.progress.step(f"{plan.database}: created the roles {', '.join(plan.missing_roles)}")
         side = replaced.side_name(connection, plan.database, replaced.server_now(connection))
 
     def load(ways: frozenset[Way]) -> Loaded:
-        return _load(job, plan, side, ways)
+        return _load(job, plan, side, ways, drill)
 
     def again(error: AnewError) -> None:
         job.progress.step(f"{plan.database}: {error.message}; the load begins anew, otherwise")
@@ -86,7 +88,7 @@ def load_side_database(job: Job, plan: Plan) -> Loaded:
     return dataclasses.replace(loaded, findings=[*plan.findings, *findings, *loaded.findings])
 
 
-def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way]) -> Loaded:
+def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way], drill: bool) -> Loaded:
     """One load, into a side database that is new."""
     findings: list[Finding] = []
     with discarded_on_failure(job, side):
@@ -96,9 +98,11 @@ def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way]) -> Loaded:
                 side,
                 plan.wanted,
                 lambda: replaced.side_comment(
-                    connection, side, plan.database, plan.name, plan.wanted.comment
+                    connection, side, plan.database, plan.name, plan.wanted.comment, drill
                 ),
             )
+            if job.pace.rate:
+                databases.take_one_process(connection, side)
             # before the rows: the settings may say how they read (lc_monetary), and a right that is
             # missing shows now
             findings += databases.dress_database(connection, side, plan.wanted)
@@ -119,7 +123,7 @@ def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way]) -> Loaded:
         job.progress.phase(f"gathering statistics of {side}")
         findings += gather_statistics(job.settings, side)
         encoding = load.guard.encoding if plan.dumped_by_us else ""
-        differences = _compare(plan, side, report, encoding, job.progress)
+        differences = _compare(job, plan, side, report, encoding)
         if load.unfilled:  # a dump tells that too, by what it does not say
             differences = [one for one in differences if one["code"] != "SCHEMA_DIFFERS"]
         findings += [*differences, *refreshes.findings(load.unfilled, plan.database)]
@@ -128,15 +132,13 @@ def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way]) -> Loaded:
     return Loaded(side, report.rows, reader.sha256, findings)
 
 
-def _clear_up(job: Job, connection: psycopg.Connection) -> list[Finding]:
-    """Remove what restores that died have left; findings for what another user's restore left, or
+def _clear_up(job: Job, connection: psycopg.Connection, drill: bool) -> list[Finding]:
+    """Remove what restores or drills that died have left; findings for what another user's left, or
     somebody keeps from being dropped.
     """
     findings = []
-    for leftover in replaced.leftovers(connection, job.database):
-        job.progress.step(
-            f"{job.database}: removing {leftover}, left by a restore that did not end"
-        )
+    for leftover in replaced.leftovers(connection, job.database, drill):
+        job.progress.step(f"{job.database}: removing {leftover}, left by one that did not end")
         try:
             subscriptions.forget(job.settings, connection, leftover)
             databases.drop_database(connection, leftover)
@@ -155,9 +157,7 @@ def _clear_up(job: Job, connection: psycopg.Connection) -> list[Finding]:
     return findings
 
 
-def _compare(
-    plan: Plan, side: str, report: Report, encoding: str, progress: Progress
-) -> list[Finding]:
+def _compare(job: Job, plan: Plan, side: str, report: Report, encoding: str) -> list[Finding]:
     """Dump the side database through the same inspector: what went in must come out, row by row.
 
     A dump that was not ours may have been written under other settings (time zone) and by other
@@ -167,11 +167,12 @@ def _compare(
 
     :param encoding: in which the backup is written.
     """
-    progress.phase(f"comparing {side} with the backup")
+    job.progress.phase(f"comparing {side} with the backup")
     any_order = {name: facts.any_order for name, facts in report.tables.items() if facts.any_order}
     dump = Dump(plan.tools, side, encoding=encoding, unordered=any_order)
     for chunk in dump.chunks():
-        progress.advance(len(chunk), lambda: dump.inspector.current_table)
+        job.progress.advance(len(chunk), lambda: dump.inspector.current_table)
+        job.pace.passed(len(chunk))
     went_in, came_out = manifest.tables_of(report), manifest.tables_of(dump.report)
     for name, whole in any_order.items():
         if name in came_out and dump.report.tables[name].any_order == whole:

@@ -64,13 +64,19 @@ class BackupReader:
         :param table: tells the table in hand, for progress.
         :raises BadBackupError: cut, altered, or swapped for another object.
         """
+        pace = self.job.pace
+
+        def paced(chunk: bytes) -> None:
+            sink(chunk)
+            pace.passed(len(chunk))
+
         content = self._content(self._packed(table))
         if content.kind == ARCHIVE:
             self.head = archive_head(content.head)
-            self._unpack(content, sink)
+            self._unpack(content, paced)
         else:
             for chunk in content.chunks:
-                sink(chunk)
+                paced(chunk)
         self._check()
 
     def _content(self, chunks: Iterable[bytes]) -> Content:

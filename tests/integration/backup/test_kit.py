@@ -26,6 +26,7 @@ from postgres_backup.health import alarms, status
 from postgres_backup.job import Job
 from postgres_backup.machine import config_file
 from postgres_backup.machine.progress import Progress, Recorder
+from postgres_backup.nightly import run
 from postgres_backup.nightly.run import run_night
 from postgres_backup.restore.kit import restore_kit
 from postgres_backup.s3.store import Store
@@ -152,6 +153,23 @@ def test_a_night_saves_it_and_its_failure_fails_the_night_but_not_the_backup(
     assert str(app) in night["kit_error"]
     assert night["databases"][database.name]["error"] == ""
     assert night["databases"][database.name]["backup"]["backup"]
+
+
+def test_what_the_alarm_advises_ends_it(config, keyed, app, tmp_path):
+    """``postgres-backup kit`` by hand: a failure that is somebody's to hear raises it, too."""
+    elsewhere = tmp_path / "elsewhere"
+    app.rename(elsewhere)
+    _, why, _ = run._save_kit(Job(keyed))
+    assert str(app) in why
+    assert [one["code"] for one in alarms.open_alarms(keyed)] == ["KIT_FAILED"]
+    assert engine.run(config.path, "kit").returncode == 2
+    assert len(alarms.open_alarms(keyed)) == 1
+    elsewhere.rename(app)
+    assert engine.run(config.path, "kit", "--check").returncode == 0
+    assert len(alarms.open_alarms(keyed)) == 1, "nothing was done"
+    done = engine.run(config.path, "kit")
+    assert done.returncode == 0, done.stderr
+    assert alarms.open_alarms(keyed) == []
 
 
 def test_a_path_that_is_a_link_comes_back_with_what_it_leads_to(config, tmp_path):

@@ -200,7 +200,7 @@ def test_a_clock_that_is_nearly_right_is_right_enough(config, ten, s3):
         )
 
 
-def test_a_backup_dated_in_the_future_stays(config, s3_client, bucket):
+def test_a_backup_dated_in_the_future_is_as_old_as_the_store_says(config, s3_client, bucket):
     engine.forge(s3_client, bucket, days_ago(-400))
     now = engine.forge(s3_client, bucket, days_ago(0))
     old = engine.forge(s3_client, bucket, days_ago(30))

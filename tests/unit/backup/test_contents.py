@@ -10,6 +10,7 @@ from postgres_backup.backup.place import Place
 from postgres_backup.catalog import manifest
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.job import Job
+from postgres_backup.postgresql.belongings import Share
 from postgres_backup.postgresql.facts import DatabaseFacts, Extension, Grant, ServerFacts
 from postgres_backup.postgresql.requirements import RemoteView, Requirement, Requirements
 from postgres_backup.s3.client import StoredObject
@@ -45,6 +46,7 @@ TAKEN = Taken(
         ("s",),
         (RemoteView("public.m", ("far",)),),
     ),
+    shares={"owner": Share(2, "2" * 64, 0, "")},
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import threading
@@ -162,7 +164,74 @@ def test_a_walk_is_not_ended_by_a_folder_that_goes(app):
         if entry.path == str(app / "uploads"):
             (app / "uploads/deep").rmdir()
     assert str(app / "uploads/a.txt") in seen
-    assert [found["code"] for found in told.findings()] == ["FILE_GONE"]
+    assert [found["code"] for found in told.findings()] == ["FILE_GONE", "KIT_SPECIAL_FILE"]
+
+
+def test_sockets_and_pipes_are_left_out_and_said(app):
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(app / "uploads/s"))
+        told = Told()
+        seen = [entry.path for entry in walk([str(app)], told)]
+        [found] = told.findings()
+        assert found["code"] == "KIT_SPECIAL_FILE"
+        assert "2 of the kit, sockets, pipes or devices" in found["message"]
+        assert f"{app}/uploads/pipe, {app}/uploads/s" in found["message"]
+        assert not {f"{app}/uploads/pipe", f"{app}/uploads/s"} & set(seen)
+        # and what has become one since the walk
+        found, members = tar_of(f"{app}/uploads/s", f"{app}/uploads/pipe", f"{app}/.env")
+    assert (list(found), list(members)) == (["KIT_SPECIAL_FILE"], [f"{app}/.env"])
+
+
+@pytest.mark.parametrize(
+    ("made", "code"),
+    [
+        (os.mkfifo, "KIT_SPECIAL_FILE"),
+        (lambda path: path.symlink_to("/etc/passwd"), "FILE_GONE"),
+        (lambda path: None, "FILE_GONE"),
+    ],
+    ids=["a pipe", "a link", "nothing"],
+)
+def test_what_comes_in_the_place_of_a_file_at_the_last_moment(app, monkeypatch, made, code):
+    real, file = kit_files._opened, app / ".env"
+
+    def opened(path: str) -> int:
+        if path == str(file):
+            file.unlink()
+            made(file)
+        return real(path)
+
+    monkeypatch.setattr(kit_files, "_opened", opened)
+    found, members = tar_of(str(file), f"{app}/uploads/a.txt")
+    assert (list(found), list(members)) == ([code], [f"{app}/uploads/a.txt"])
+
+
+def test_a_file_in_the_place_of_a_folder_ends_no_walk(app):
+    told = Told()
+    (app / "uploads/deep").mkdir()
+    seen = []
+    for entry in walk([str(app)], told):
+        seen.append(entry.path)
+        if entry.path == str(app / "uploads"):
+            (app / "uploads/deep").rmdir()
+            (app / "uploads/deep").write_text("x")
+    assert str(app / "uploads/a.txt") in seen
+    assert [found["code"] for found in told.findings()] == ["FILE_GONE", "KIT_SPECIAL_FILE"]
+
+
+def test_one_that_grows_while_it_is_read_has_the_size_that_its_header_says(app, monkeypatch):
+    monkeypatch.setattr(kit_files, "SMALL", 3)
+    file, real = app / ".env", kit_files._Exactly.read
+
+    def read(self, count: int = -1) -> bytes:
+        with open(file, "a") as more:
+            more.write("MORE=1\n")
+        return real(self, count)
+
+    monkeypatch.setattr(kit_files._Exactly, "read", read)
+    found, members = tar_of(str(file), f"{app}/uploads/a.txt")
+    assert list(found) == ["KIT_FILE_CHANGED"]
+    assert members[str(file)] == b"KEY=1\n"
+    assert members[f"{app}/uploads/a.txt"] == b"hello"
 
 
 def test_no_key_that_this_server_signs_with_is_in_a_kit_whatever_it_is_made_of(tmp_path):

@@ -60,6 +60,7 @@ def test_all_rooms_that_keep_something_are_known():
         "counters.json",
         "housekeeping.json",
         "identity.json",
+        "last-drill.json",
         "last-look.json",
         "last-restore.json",
         "last-run.json",

@@ -27,15 +27,25 @@ def test_one_is_told_as_it_is():
 
 def test_several_are_numbered_and_so_are_their_ways_out():
     objections = Objections()
-    with objections:
+    with objections.called("RESTORE_NEEDS_RIGHTS"):
         raise DatabaseError("no right", "grant it")
-    objections.add("no room", "", [finding("DISK_SHORT", "2 bytes needed, 1 free")])
+    objections.add("DISK_SHORT", "no room", "", "2 bytes needed, 1 free")
     with pytest.raises(DatabaseError) as caught:
         objections.raise_all("X")
     error = caught.value
     assert error.message == "2 things stand in the way of X: 1. no right; 2. no room"
     assert error.hint == "1. grant it; 2. (see above)"
-    assert [found["code"] for found in error.findings] == ["DISK_SHORT"]
+    assert error.findings == [
+        finding("RESTORE_NEEDS_RIGHTS", "no right"),
+        finding("DISK_SHORT", "2 bytes needed, 1 free"),
+    ]
+
+
+def test_a_finding_that_an_error_has_is_left_to_it():
+    objections = Objections()
+    with objections.called("ROLE_ABSENT"):
+        raise DatabaseError("no roles", "", [finding("OBJECT_ALTERED", "altered")])
+    assert [found["code"] for found in objections.errors[0].findings] == ["OBJECT_ALTERED"]
 
 
 def test_what_is_not_the_servers_is_not_gathered():
