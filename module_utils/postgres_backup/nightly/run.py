@@ -140,14 +140,14 @@ def _back_up_and_prune(job: Job) -> tuple[NightOfDatabase, list[int], list[Findi
         told = outcome.failed(job.settings, "backup", job.database, error)
         return done, [error.exit_status], told
     try:
-        return _attempt(job, done)
+        result = _attempt(job, done)
+        signals.defer()
+        return result
     except KeyboardInterrupt as stop:
         step, error = "prune" if done["backup"] else "backup", signals.stopped(stop)
         done["error"] = f"{step}: {error.message}"
         _tell_failure(job, f"{job.database}: {step} failed", error)
         return done, [error.exit_status], list(error.findings)
-    finally:
-        signals.defer()
 
 
 def _attempt(job: Job, done: NightOfDatabase) -> tuple[NightOfDatabase, list[int], list[Finding]]:
@@ -190,11 +190,11 @@ def _seen_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> 
         return [finding("TREND_NOT_KNOWN", f"nobody looked, for {stopped} came")]
     try:
         signals.heed()
-        return _look_back(settings, databases)
+        found = _look_back(settings, databases)
+        signals.defer()  # in here: what has come by now is seen at a call, this one too
+        return found
     except KeyboardInterrupt as stop:
         return [finding("TREND_NOT_KNOWN", signals.stopped(stop).message)]
-    finally:
-        signals.defer()
 
 
 def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:
@@ -261,11 +261,18 @@ def _save_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
         outcome.failed(job.settings, "kit", "", late)
         return None, late.message, [late.exit_status]
     try:
-        saved = create_kit(job)
+        result = _attempt_kit(job)
+        signals.defer()
+        return result
     except KeyboardInterrupt as stop:
         ended = signals.stopped(stop)
         _tell_failure(job, "kit: failed", ended)
         return None, ended.message, [ended.exit_status]
+
+
+def _attempt_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
+    try:
+        saved = create_kit(job)
     except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
         error = in_words(any_error)
         if isinstance(any_error, (UsageError, LockedError)):
