@@ -9,6 +9,7 @@ import functools
 
 from .errors import UsageError
 from .findings import finding
+from .machine.due import Again
 from .machine.pace import Pace
 from .machine.progress import Progress
 from .s3.store import Store
@@ -26,6 +27,7 @@ class Job:
     :param progress: where each step is told.
     :param trust_unsigned: what nobody trustworthy has signed is used all the same.
     :param roles_with_power: roles of such a backup may get power over the server.
+    :param again: it is a try of a night, and what fails may be tried again.
     :param pace: how fast rows may go into a database and be read there; as fast as they come.
     """
 
@@ -36,6 +38,7 @@ class Job:
     progress: Progress = dataclasses.field(default_factory=Progress)
     trust_unsigned: bool = False
     roles_with_power: bool = False
+    again: Again | None = None
     pace: Pace = dataclasses.field(default_factory=Pace)
 
     @functools.cached_property

@@ -150,6 +150,16 @@ _DROP = Rule[int](
     "A drop by {} percent cannot be",
     "1 to 99; 0 is never told of",
 )
+_RETRY = Rule[int](
+    lambda hours: 0 <= hours <= 23,
+    "{} hours of trying again would meet the next night",
+    "0 to 23; 6 is the default, 0 is never",
+)
+_QUIET = Rule(
+    _like(r"(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?"),
+    "The quiet hours {!r} are not from a time of day to another",
+    "Write HH:MM-HH:MM in UTC, such as 08:00-18:00; empty is none",
+)
 _KEPT = Rule[int](
     lambda number: 0 <= number <= _CENTURY,
     f"{{}} is below zero or above {_CENTURY}",
@@ -223,6 +233,10 @@ class Settings:
     # when a backup is taken, of what, and how it is written
     #: daily, UTC, HH:MM
     schedule_time: Annotated[str, Variable("SCHEDULE_TIME", _TIME_OF_DAY)] = "00:00"
+    #: a night that failed is tried again for so many hours; 0: never
+    retry_hours: Annotated[int, Variable("RETRY_HOURS", _RETRY)] = 6
+    #: HH:MM-HH:MM, UTC: nothing is tried again then
+    quiet_hours: Annotated[str, Variable("QUIET_HOURS", _QUIET)] = ""
     #: files and folders of the server kit
     paths: Annotated[tuple[str, ...], Variable("BACKUP_PATHS")] = ()
     #: the kit may lie in the bucket unencrypted

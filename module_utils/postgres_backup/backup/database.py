@@ -109,7 +109,9 @@ def create_backup(
             "findings": [],
         }
     # a part that fails is nobody's alarm; whoever asked for it hears of it
-    with outcome.noted(job.settings, "backup", job.database, alarm=not part) as note:
+    with outcome.noted(
+        job.settings, "backup", job.database, alarm=not part, again=job.again
+    ) as note:
         run = _prepare(job, part)
         with lock.hold(job.settings, job.database, "backup"):
             result = run.go(tables, schema_only)

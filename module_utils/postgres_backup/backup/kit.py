@@ -77,7 +77,7 @@ def create_kit(job: Job) -> KitResult:
     :raises PostgresBackupError: a file cannot be read, or the store refuses: there is no kit; what
         the store keeps of it all the same is among the error's findings, and removed by the next.
     """
-    with outcome.noted(job.settings, "kit", "", check=job.check):
+    with outcome.noted(job.settings, "kit", "", check=job.check, again=job.again):
         result = _create(job)
     if not job.check:
         shrunk = [f for f in result["findings"] if f["code"] in _SHORT]

@@ -53,7 +53,7 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
     began = time.monotonic()
     require_retention(job.settings)
     with (
-        outcome.noted(job.settings, "prune", job.database, check=job.check),
+        outcome.noted(job.settings, "prune", job.database, check=job.check, again=job.again),
         lock.hold(job.settings, job.database, "prune"),
     ):
         job.store.check()

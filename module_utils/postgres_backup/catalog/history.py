@@ -63,9 +63,11 @@ class Event(_Event, total=False):
     deleted: Annotated[list[Mapping[str, str]], Most(_MOST_TOLD)]
     #: of a restore of tables: each at least ``table``
     tables: Annotated[list[object], Most(_MOST_TOLD)]
-    #: of a failure: the message, its kind (see ``errors.reason``), and its findings
+    #: of a failure: the message, its kind (see ``errors.reason``), when it is tried again, and its
+    #: findings
     reason: str
     kind: str
+    again_at: Annotated[str, Moment()]
     findings: Annotated[list[Finding], Most(_MOST_TOLD)]
     #: what its own signature is worth; never read from the object
     signature: Annotated[str, OneOf("trusted", "unsigned", "stranger", "wrong")]
@@ -79,7 +81,7 @@ class RunOfDatabase(TypedDict):
     error: str
 
 
-class LastRun(TypedDict):
+class _LastRun(TypedDict):
     """The last nightly run as this server remembers it: all of it, or nothing."""
 
     changed: bool
@@ -90,6 +92,13 @@ class LastRun(TypedDict):
     kit_error: str
     exit_status: int
     findings: list[Finding]
+
+
+class LastRun(_LastRun, total=False):
+    """And what version 0.1.0 did not remember."""
+
+    #: when what failed is tried again; empty: it is not
+    again_at: str
 
 
 LAST_RUN = state.Kept("last-run.json", LastRun)
@@ -268,6 +277,8 @@ def _summary(event: Event) -> str:
         words.append(f"out of reach for {event['downtime_seconds']:.2f} s")
     if event.get("reason"):
         words.append(str(event["reason"]))
+    if event.get("again_at"):
+        words.append(f"tried again at {event['again_at']}")
     return ", ".join(words)
 
 
@@ -281,4 +292,5 @@ def last_run_line(run: LastRun) -> str:
         if database["error"]
     ] + ([f"kit: {run['kit_error']}"] if run["kit_error"] else [])
     outcome = "FAILED: " + "; ".join(failed) if failed else "was OK"
-    return f"the run of {run['started_at']} {outcome}, {human_seconds(run['seconds'])}"
+    again = f"; it is tried again at {run['again_at']}" if run.get("again_at") else ""
+    return f"the run of {run['started_at']} {outcome}, {human_seconds(run['seconds'])}{again}"

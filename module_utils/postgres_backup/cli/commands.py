@@ -453,7 +453,7 @@ NOT_DUE = Answer({"changed": False, "due": False})
         default="",
         metavar="HH:MM",
         help="do nothing unless it is this time of day in UTC, or up to 15 minutes later, "
-        "and today's run is still to be done",
+        "and today's run is still to be done, or it failed and is to be tried again by now",
     ),
     LOG_FILE,
     in_the_background=True,
@@ -470,13 +470,18 @@ def _run(call: Call) -> Answer:
     from ..nightly.run import run_night
 
     result = run_night(call.settings, call.progress, bool(call.arguments.at))
+    if result is None:
+        return NOT_DUE
     return Answer(result, exit_status=result["exit_status"])
 
 
 def worth_beginning(arguments: argparse.Namespace) -> bool:
-    """Whether there may be something to do, from what was typed alone: before settings are read."""
+    """Whether there may be something to do: from what was typed alone, or from what is remembered
+    of a night that failed; before anything else is loaded.
+    """
     if arguments.command != "run" or not arguments.at:
         return True
-    from ..machine.schedule import is_due
+    from ..machine import config_file, schedule
 
-    return is_due(arguments.at)
+    config = getattr(arguments, "config", config_file.DEFAULT_CONFIG)
+    return schedule.is_due(arguments.at) or schedule.may_be_due(arguments.at, config)

@@ -53,6 +53,11 @@ def open_alarms(settings: Settings) -> list[OpenAlarm]:
     return sorted(alarms, key=lambda alarm: (alarm["since"], alarm["code"]))
 
 
+def last_good(settings: Settings) -> dict[str, GoodBackup]:
+    """The newest good backup of each database, as far as this server remembers."""
+    return state.read(settings, _STATE).get("good", {})
+
+
 def settle(
     settings: Settings,
     looked_for: Iterable[str],

@@ -15,6 +15,7 @@ from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, in_words, reason
 from ..findings import Finding
 from ..machine import counters, signals, state
+from ..machine.due import Again
 from ..s3.store import HASTY, Store
 from ..settings import Settings
 from ..shapes.kinds import Moment
@@ -63,6 +64,7 @@ def noted(
     ends: bool = True,
     alarm: bool = True,
     check: bool = False,
+    again: Again | None = None,
 ) -> Iterator[Note]:
     """Note how the ``with`` block ends: a failure is told, a success ends the alarm that an earlier
     failure raised.
@@ -76,6 +78,7 @@ def noted(
     :param ends: the block is the last step of the work.
     :param alarm: somebody else than who asked should hear of it.
     :param check: nothing is done, so nothing is noted.
+    :param again: a failure may be tried again, and then nobody is told yet.
     """
     note = Note()
     try:
@@ -84,16 +87,18 @@ def noted(
         signals.defer()
     except KeyboardInterrupt as stop:
         if not check:
-            told = failed(settings, what, database, signals.stopped(stop), facts, alarm)
+            stopped = signals.stopped(stop)
+            told = failed(settings, what, database, stopped, facts, alarm, again)
             if isinstance(stop, signals.Interrupted):
                 stop.findings += told
         raise
     except (UsageError, LockedError):
+        signals.defer()
         raise
     except Exception as any_error:
         error = in_words(any_error)
         if not check:
-            error.findings += failed(settings, what, database, error, facts, alarm)
+            error.findings += failed(settings, what, database, error, facts, alarm, again)
         raise
     if ends and alarm and not check:
         ended = _ENDED_BY[what] + (_ENDED_BY_A_GOOD_ONE if note.good else ())
@@ -111,33 +116,41 @@ def failed(
     error: PostgresBackupError,
     facts: Mapping[str, object] | None = None,
     alarm: bool = True,
+    again: Again | None = None,
 ) -> list[Finding]:
     """Tell of a failure.
 
     :param what: ``backup``, ``restore``, ``drill``, ``prune`` or ``kit``.
     :param database: whose; empty for the kit.
+    :param again: decides whether it is tried again, and whether anybody is told before.
     :return: findings: what could not be noted or told.
     """
     signals.defer()  # this is told whatever comes
-    why = reason(error)
-    event = {
+    why, now, verb = reason(error), utc_now(), f"{what}-failed"
+    event: dict[str, object] = {
         "database": database,
         **(facts or {}),
         "reason": settings.hide(error.message),
         "kind": why,
         "findings": error.findings,
     }
-    findings = journal.record(
-        Store(settings, patience=HASTY),
-        layout_for(settings, database),
-        utc_now(),
-        f"{what}-failed",
-        event,
-    )
+    verdict = again.decide(database, error.passes, now) if again else None
+    later = ""
+    if verdict and verdict.at:
+        event["again_at"] = format_timestamp(verdict.at)
+        later = f". It is tried again at {event['again_at']}"
+    store = Store(settings, patience=HASTY)
+    findings = journal.record(store, layout_for(settings, database), now, verb, event)
+    if findings and again:
+        again.unwritten.append({"at": format_timestamp(now), "event": verb, **event})
     if alarm:
+        # trouble that passes by itself is counted, and no reason to wake anybody
         findings += counters.failed(settings, database, why)
+        if verdict and verdict.silent:
+            return findings
         cause = why if why in _SHARED else ""
-        raised = Alarm(f"{what.upper()}_FAILED", database, error.message, error.hint, cause)
+        message = error.message.rstrip(".") + later if later else error.message
+        raised = Alarm(f"{what.upper()}_FAILED", database, message, error.hint, cause)
         findings += alarms.settle(settings, [raised.key], [raised])
     return findings
 

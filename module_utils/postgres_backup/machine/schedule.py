@@ -9,24 +9,16 @@ from __future__ import annotations
 import os
 import re
 from datetime import datetime, timedelta, timezone
-from typing import TypedDict
 
 from ..clock import utc_now
-from ..errors import UsageError
+from ..errors import LockedError, PostgresBackupError, UsageError
 from ..settings import Settings
-from . import state
+from . import config_file, lock, tries
+from .due import PERIOD, Step, step
 
-#: minutes between two calls by cron
-PERIOD = timedelta(minutes=15)
-
-
-class _Claimed(TypedDict, total=False):
-    """The run that was begun last, by its moment."""
-
-    planned: str
-
-
-_CLAIMED = state.Kept("last-scheduled.json", _Claimed)
+#: the lock of the whole run; no database can have this name in the settings of a server that has
+#: one more
+NIGHT = "the nightly run"
 
 
 def last_planned(at: str, now: datetime) -> datetime:
@@ -57,23 +49,43 @@ def is_due(at: str) -> bool:
     return slot(at, utc_now()) is not None
 
 
-def begin(settings: Settings, at: str) -> bool:
-    """Claim the run that is due; False where it was claimed before (clocks that go back call
-    twice). One that cannot be claimed is begun all the same.
+def may_be_due(at: str, config: str) -> bool:
+    """Likewise, of a night that failed: reads the settings and what is remembered, nothing else.
+
+    :param config: path of the config; one that cannot be read is told by the run at its time, not
+        every quarter of an hour.
     """
-    planned = slot(at, utc_now())
-    if planned is None:
+    now = utc_now()
+    try:
+        settings = config_file.load(config)
+    except PostgresBackupError:
         return False
-    if state.read(settings, _CLAIMED).get("planned") == planned.isoformat():
+    planned = last_planned(at, now)
+    found = step(planned, now, tries.remembered(settings), tries.rules(settings))
+    return found is not Step.NOTHING
+
+
+def begin(settings: Settings, at: str) -> bool:
+    """Claim the try that is due; False where none is (clocks that go back call twice), or where
+    one is at work.
+    """
+    now = utc_now()
+    planned = last_planned(at, now)
+    due = step(planned, now, tries.remembered(settings), tries.rules(settings))
+    if due is Step.NOTHING or (due is not Step.FIRST and at_work(settings)):
         return False
     # what the state cannot do is told by the run, which writes to it too
-    state.write(settings, _CLAIMED, _Claimed(planned=planned.isoformat()))
+    tries.claim(settings, planned, now, asks=due is Step.ASK)
     return True
 
 
-def began(settings: Settings, planned: datetime) -> bool:
-    """Whether the run of that moment was begun by the schedule."""
-    return state.read(settings, _CLAIMED).get("planned") == planned.isoformat()
+def at_work(settings: Settings) -> bool:
+    """Whether a run is at work right now."""
+    try:
+        with lock.hold(settings, NIGHT, "look"):
+            return False
+    except LockedError:
+        return True
 
 
 def up_since() -> datetime:

@@ -6,59 +6,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TypedDict, cast
 
-from ..backup.database import BackupResult, create_backup
-from ..backup.kit import KitResult, create_kit
-from ..backup.prune import PrunedLine, prune_backups
+from ..backup.kit import KitResult
 from ..catalog.backups import Backup
 from ..catalog.history import LAST_RUN, LastRun
 from ..catalog.names import BackupName
 from ..clock import format_timestamp, utc_now
-from ..errors import LockedError, PostgresBackupError, StoppedError, UsageError, in_words
+from ..errors import in_words
 from ..findings import Finding, each_once, finding
-from ..health import (
-    alarms,
-    clocks,
-    housekeeping,
-    metrics,
-    outcome,
-    ping,
-    rows_gone,
-    status,
-    trend,
-    verdict,
-)
+from ..health import alarms, metrics, ping, rows_gone, status, trend, verdict
 from ..health.alarm_kinds import Alarm, key
 from ..job import Job
-from ..machine import lock, signals, state
+from ..machine import lock, signals, state, tries
+from ..machine.due import Tried
 from ..machine.progress import Progress, Recorder
+from ..machine.schedule import NIGHT, at_work
 from ..settings import Settings
 from ..text import human_bytes, human_seconds
+from . import retry
+from .attempt import Attempt, NightOfDatabase, attempt
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 #: what a night tells beside them, without waiting for the watch
 _AT_ONCE = ("ROWS_GONE", "TWO_SERVERS", "BACKUP_FROM_THE_FUTURE")
-#: findings of a backup that a night tells in its log
-_TOLD = housekeeping.CODES | clocks.CODES
-#: the lock of the whole run; no database can have this name in the settings of a server that has
-#: one more
-_LOCK = "the nightly run"
-
-
-class NightOfDatabase(TypedDict):
-    """What became of one database; ``backup`` is None where there is none, ``error`` is empty where
-    all went well.
-    """
-
-    backup: BackupResult | None
-    deleted: list[PrunedLine]
-    error: str
+_LOCK = NIGHT
 
 
 class Night(TypedDict):
     """How a night went, as the state keeps it too; ``kit`` is None where there are no paths, or
-    where it failed.
+    where it failed. ``again_at`` is when what failed is tried again; empty: it is not.
     """
 
     changed: bool
@@ -68,120 +46,113 @@ class Night(TypedDict):
     kit: KitResult | None
     kit_error: str
     exit_status: int
+    again_at: str
     findings: list[Finding]
 
 
-def run_night(settings: Settings, progress: Progress, scheduled: bool = False) -> Night:
+def run_night(
+    settings: Settings, progress: Progress, scheduled: bool = False, tried: Tried | None = None
+) -> Night | None:
     """One night. A database that fails does not keep the others from their backup, and is not
     pruned; nor does a kit that fails.
 
-    :param scheduled: the schedule itself has called, at its time.
+    :param scheduled: the schedule itself has called, at its time or to try again; it has claimed
+        the try.
+    :param tried: the try that was claimed, where somebody else calls. Of neither, nothing is tried
+        again: whoever has typed it reads what failed.
+    :return: None: the bucket says that there is nothing to do.
     :raises LockedError: another such run is at work.
     """
     with lock.hold(settings, _LOCK, "nightly run"):
-        return _run(settings, Recorder(progress), scheduled)
+        if scheduled and tried is None:
+            tried = tries.remembered(settings)
+        return _run(settings, Recorder(progress), scheduled, tried)
 
 
 def is_running(settings: Settings) -> bool:
     """Whether a run is at work right now."""
-    try:
-        with lock.hold(settings, _LOCK, "look"):
-            return False
-    except LockedError:
-        return True
+    return at_work(settings)
 
 
-def _run(settings: Settings, progress: Recorder, scheduled: bool) -> Night:
+def _run(
+    settings: Settings, progress: Recorder, scheduled: bool, tried: Tried | None
+) -> Night | None:
     began, started = time.monotonic(), utc_now()
+    again = retry.again_of(settings, tried) if tried else None
+    parts = retry.still_left(settings, tried, progress) if tried else tries.everything(settings)
+    if again and not parts:
+        tries.end(settings, again, {}, utc_now())
+        return None
     signals.defer()  # it ends what is at work; that is told, and nothing else is begun
     findings = ping.send(settings, "start")
-    databases: dict[str, NightOfDatabase] = {}
-    failures = []
-    for name in settings.databases:
-        databases[name], failed, told = _back_up_and_prune(Job(settings, name, progress=progress))
-        failures += failed
-        findings += told
-    saved, kit_error, failed = _save_kit(Job(settings, progress=progress))
-    failures += failed
+    done = attempt(Job(settings, progress=progress, again=again), parts)
+    findings += done.findings
     if scheduled:
         findings += alarms.settle(settings, [key("NIGHT_SKIPPED")])
-    night: Night = {
-        "changed": True,
-        "started_at": format_timestamp(started),
-        "seconds": round(time.monotonic() - began, 1),
-        "databases": databases,
-        "kit": saved,
-        "kit_error": kit_error,
-        "exit_status": _exit_status(failures, len(databases) + bool(settings.paths)),
-        "findings": findings,
-    }
+    if again:
+        findings += tries.end(settings, again, done.left, utc_now())
+        findings += retry.catch_up(settings) if len(done.failures) < len(parts) else []
+    night = _night(settings, done, tried, started, findings)
+    night["seconds"] = round(time.monotonic() - began, 1)
     findings += state.write(settings, LAST_RUN, cast(LastRun, night))
-    findings += _seen_back(settings, databases)
+    findings += _seen_back(settings, done.databases)
     if progress.log_trouble:
         findings.append(finding("LOG_NOT_WRITTEN", progress.log_trouble))
     night["findings"] = findings = each_once(findings + state.troubles(settings))
     last_line = _last_line(settings, night)
-    event, body = "fail" if night["exit_status"] else "", "\n".join([*progress.lines, last_line])
-    findings += ping.send(settings, event, body)
+    if done.told or not done.failures:  # what is tried again in silence is neither
+        event = "fail" if night["exit_status"] else ""
+        body = "\n".join([*progress.lines, last_line])
+        findings += ping.send(settings, event, body)
     for found in findings:
         progress.step(settings.hide(f"{found['code']}: {found['message']}"))
     progress.step(last_line)
     return night
 
 
-def _back_up_and_prune(job: Job) -> tuple[NightOfDatabase, list[int], list[Finding]]:
-    """One database: what became of it, the exit status of what failed, and what could not be told
-    of that.
-    """
-    done: NightOfDatabase = {"backup": None, "deleted": [], "error": ""}
-    if signals.asked():
-        error = _not_begun()
-        done["error"] = f"backup: {error.message}"
-        told = outcome.failed(job.settings, "backup", job.database, error)
-        return done, [error.exit_status], told
-    try:
-        result = _attempt(job, done)
-        signals.defer()
-        return result
-    except KeyboardInterrupt as stop:
-        step, error = "prune" if done["backup"] else "backup", signals.stopped(stop)
-        done["error"] = f"{step}: {error.message}"
-        _tell_failure(job, f"{job.database}: {step} failed", error)
-        return done, [error.exit_status], list(error.findings)
+def _night(
+    settings: Settings,
+    done: Attempt,
+    tried: Tried | None,
+    started: datetime,
+    findings: list[Finding],
+) -> Night:
+    """The night as a whole, of which this may have been one try of several."""
+    night: Night = {
+        "changed": True,
+        "started_at": format_timestamp(started),
+        "seconds": 0.0,
+        "databases": {name: {**one} for name, one in done.databases.items()},
+        "kit": done.kit,
+        "kit_error": done.kit_error or "",
+        "exit_status": 0,
+        "again_at": format_timestamp(done.again_at) if done.again_at else "",
+        "findings": findings,
+    }
+    failures, databases = list(done.failures), night["databases"]
+    before = _before(settings, tried)
+    if before:
+        for name in [name for name in settings.databases if name in before["databases"]]:
+            earlier = before["databases"][name]
+            if name in databases:
+                databases[name]["backup"] = databases[name]["backup"] or earlier["backup"]
+            else:
+                databases[name] = earlier
+                failures += [1] if earlier["error"] else []
+        if done.kit_error is None:
+            night["kit"], night["kit_error"] = before["kit"], before["kit_error"]
+            failures += [1] if before["kit_error"] else []
+    night["exit_status"] = _exit_status(failures, len(databases) + bool(settings.paths))
+    return night
 
 
-def _attempt(job: Job, done: NightOfDatabase) -> tuple[NightOfDatabase, list[int], list[Finding]]:
-    step = "backup"
-    try:
-        # what the night looks back at once it looks for itself
-        done["backup"] = taken = create_backup(job, look_back=False)
-        for found in taken["findings"]:
-            if found["code"] in _TOLD:  # nobody reads the result of a night
-                told = f"{job.database}: {found['code']}: {found['message']}"
-                job.progress.step(job.settings.hide(told))
-        if job.settings.prune_nightly and not signals.asked():
-            step = "prune"
-            done["deleted"] = prune_backups(job)["deleted"]
-    except Exception as any_error:  # noqa: BLE001 - whatever it is, it must not keep the other databases from their backup
-        findings: list[Finding] = []
-        error = in_words(any_error)
-        if isinstance(any_error, (UsageError, LockedError)):
-            # an answer to whoever asks; at night nobody does
-            findings = outcome.failed(job.settings, step, job.database, error)
-        done["error"] = job.settings.hide(f"{step}: {error.message}")
-        _tell_failure(job, f"{job.database}: {step} failed", error)
-        # what is in the bucket was touched, whatever kept the prune from going on
-        return done, [1 if done["backup"] else error.exit_status], findings
-    return done, [], []
-
-
-def _not_begun() -> StoppedError:
-    return StoppedError(f"Not begun, for {signals.asked()} came")
-
-
-def _tell_failure(job: Job, what: str, error: PostgresBackupError) -> None:
-    hint = f" ({error.hint})" if error.hint else ""
-    job.progress.step(job.settings.hide(f"{what}: {error.message}{hint}"))
+def _before(settings: Settings, tried: Tried | None) -> Night | None:
+    """What earlier tries of the same night have come to, as far as that is remembered."""
+    if tried is None or tried.number == 1:
+        return None
+    before = cast("Night", state.read(settings, LAST_RUN))
+    stamp = format_timestamp(tried.planned)
+    return before if before.get("started_at", "") >= stamp else None
 
 
 def _seen_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:
@@ -252,38 +223,6 @@ def _hold_against_the_others(
     return unusual + alarms.settle(settings, [key(code, name) for code in _TRENDS], raised)
 
 
-def _save_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
-    """:return: the kit's result, why it failed, and the exit status of that."""
-    if not job.settings.paths:
-        return None, "", []
-    if signals.asked():
-        late = _not_begun()
-        outcome.failed(job.settings, "kit", "", late)
-        return None, late.message, [late.exit_status]
-    try:
-        result = _attempt_kit(job)
-        signals.defer()
-        return result
-    except KeyboardInterrupt as stop:
-        ended = signals.stopped(stop)
-        _tell_failure(job, "kit: failed", ended)
-        return None, ended.message, [ended.exit_status]
-
-
-def _attempt_kit(job: Job) -> tuple[KitResult | None, str, list[int]]:
-    try:
-        saved = create_kit(job)
-    except Exception as any_error:  # noqa: BLE001 - the databases' backups are in the bucket whatever it is
-        error = in_words(any_error)
-        if isinstance(any_error, (UsageError, LockedError)):
-            outcome.failed(job.settings, "kit", "", error)
-        _tell_failure(job, "kit: failed", error)
-        return None, job.settings.hide(error.message), [error.exit_status]
-    for found in saved["findings"]:
-        job.progress.step(job.settings.hide(f"kit: {found['code']}: {found['message']}"))
-    return saved, "", []
-
-
 def _exit_status(failures: Sequence[int], parts: int) -> int:
     """What all parts of a night have in common (each was locked, say), else 1: not all was done."""
     if not failures:
@@ -300,7 +239,8 @@ def _last_line(settings: Settings, night: Night) -> str:
         if done["error"]
     ] + ([f"kit: {night['kit_error']}"] if night["kit_error"] else [])
     if failed:
-        return f"FAILED {settings.server_name}: " + "; ".join(failed)
+        again = f". It is tried again at {night['again_at']}" if night["again_at"] else ""
+        return f"FAILED {settings.server_name}: " + "; ".join(failed) + again
     size = sum(done["backup"]["bytes"] for done in night["databases"].values() if done["backup"])
     return (
         f"OK {settings.server_name}: {len(night['databases'])} database(s), "

@@ -8,7 +8,7 @@ for, once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from ..catalog.history import LAST_RUN
@@ -18,7 +18,8 @@ from ..findings import Finding, each_once, finding
 from ..health import alarms, clocks, metrics, verdict
 from ..health.alarm_kinds import Alarm, OpenAlarm, key
 from ..health.status import Status, status
-from ..machine import lock, schedule, state
+from ..machine import lock, schedule, state, tries
+from ..machine.due import PERIOD, Tried
 from ..machine.progress import Progress
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import database_facts, facts_of, free_bytes
@@ -26,7 +27,11 @@ from ..restore.preflight import SPARE
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_bytes
+from . import retry
 from .run import Night, is_running, run_night
+
+#: so long cron may take to try again what is due
+_LATE = timedelta(minutes=5)
 
 
 class Watched(TypedDict):
@@ -54,8 +59,9 @@ def look_around(settings: Settings, progress: Progress) -> Watched:
             seen = status(settings)
             if missed := _missed(settings, seen):
                 findings += _tell_missed(settings, missed, progress)
-                made_up = _make_up(settings, progress)
+                made_up = _make_up(settings, progress, missed)
                 seen = status(settings)
+            findings += retry.catch_up(settings)
         except StoreError as refused:
             seen = refused
         findings += _raise_and_end(settings, seen)
@@ -76,9 +82,9 @@ def look_around(settings: Settings, progress: Progress) -> Watched:
     }
 
 
-def _make_up(settings: Settings, progress: Progress) -> Night | None:
+def _make_up(settings: Settings, progress: Progress, planned: datetime) -> Night | None:
     try:
-        return run_night(settings, progress)
+        return run_night(settings, progress, tried=tries.claim(settings, planned, utc_now()))
     except LockedError:  # it has begun just now
         return None
 
@@ -90,7 +96,13 @@ def _raise_and_end(settings: Settings, seen: Status | StoreError) -> list[Findin
     :return: findings: what could not be told.
     """
     if isinstance(seen, StoreError):
-        return alarms.settle(settings, [key("STORE_FAILS")], [_store_alarm(seen)])
+        tried = _tried(settings)
+        if seen.passes and tried and tried.waits and not _is_overdue(tried):
+            return []  # a night waits for it, and tells in time
+        fails = _store_alarm(seen)
+        known = {one["code"] for one in alarms.open_alarms(settings)}
+        lost = [] if fails.code in known else _note_for_later(settings, seen)
+        return lost + alarms.settle(settings, [key("STORE_FAILS")], [fails])
     looked_for, raised = clocks.look(Store(settings))
     looked_for.append(key("STORE_FAILS"))
     for name, database in seen["databases"].items():
@@ -119,6 +131,18 @@ def _tell_of_the_state(settings: Settings, findings: Sequence[Finding]) -> list[
     lost = each_once(found for found in findings if found["code"] == "STATE_NOT_WRITTEN")
     raised = [Alarm("STATE_FAILS", "", lost[0]["message"])] if lost else []
     return alarms.settle(settings, [key("STATE_FAILS")], raised)
+
+
+def _note_for_later(settings: Settings, refused: StoreError) -> list[Finding]:
+    """The journal hears of an outage when it is over."""
+    event = {
+        "at": format_timestamp(utc_now()),
+        "event": "store-failed",
+        "database": "",
+        "reason": settings.hide(refused.message),
+        "kind": reason(refused),
+    }
+    return tries.keep(settings, event)
 
 
 def _store_alarm(refused: StoreError) -> Alarm:
@@ -151,29 +175,50 @@ def _short_of_room(settings: Settings, name: str) -> str | None:
 
 
 def _missed(settings: Settings, seen: Status) -> datetime | None:
-    """The planned run that did not happen; None where it did, is at work, or is not late yet.
+    """The planned run that did not happen, or is to be tried again and is not; None where it did,
+    is at work, or is not late yet.
 
-    A backup taken since then is as good, whoever took it; and a run that failed is told of as such
-    and not tried again. What the state says of a run that is still to come, a clock that was ahead
-    has written.
+    A backup taken since then is as good, whoever took it. What the state says of a run that is
+    still to come, a clock that was ahead has written.
     """
     now = utc_now()
     planned = schedule.last_planned(settings.schedule_time, now)
-    if now - planned < schedule.PERIOD or is_running(settings):
+    if now - planned < PERIOD or is_running(settings):
         return None
     stamp = format_timestamp(planned)
     newest = [database["last"] for database in seen["databases"].values()]
     if all(last and last["taken_at"] >= stamp for last in newest):
         return None
+    tried = _tried(settings)
+    if tried and tried.next:  # cron calls at that minute, where it calls at all
+        return planned if _is_overdue(tried) else None
+    if tried and not tried.ended:
+        return planned
     began = state.read(settings, LAST_RUN).get("started_at", "")
     return None if stamp <= began <= format_timestamp(now) else planned
 
 
+def _is_overdue(tried: Tried) -> bool:
+    """Whether it waits for a call of cron's that has not come."""
+    return tried.waits and tried.next is not None and tried.next + _LATE <= utc_now()
+
+
+def _tried(settings: Settings) -> Tried | None:
+    """What is remembered of the night that was planned last, where it can be believed."""
+    now = utc_now()
+    tried = tries.remembered(settings)
+    planned = schedule.last_planned(settings.schedule_time, now)
+    return tried if tried and tried.believed(planned, now) else None
+
+
 def _tell_missed(settings: Settings, planned: datetime, progress: Progress) -> list[Finding]:
     """A server that was up then and did nothing raises an alarm; one that was off does not."""
-    stamp, since = format_timestamp(planned), schedule.up_since()
+    stamp, since, tried = format_timestamp(planned), schedule.up_since(), _tried(settings)
+    if tried and tried.ended and tried.waits:
+        progress.step(f"what failed of the run of {stamp} is tried again now, for cron does not")
+        return []
     progress.step(f"the run of {stamp} did not happen: it is made up for now")
-    if schedule.began(settings, planned):
+    if tried:
         message = (
             f"the run of {stamp} began and never ended: it was killed, or the server went down"
         )

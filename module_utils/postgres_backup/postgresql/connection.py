@@ -217,4 +217,5 @@ def first_line(error: BaseException) -> str:
     text = diagnostic or next(
         (line for line in str(error).splitlines() if line.strip()), type(error).__name__
     )
-    return re.sub(r"^.*?(FATAL|ERROR):\s*", "", text.strip())
+    # libpq puts two blanks behind a severity, which is in the server's language
+    return re.sub(r"^.*?(FATAL|ERROR):\s*|^connection failed: .*?:  ", "", text.strip())

@@ -222,7 +222,7 @@ def test_a_config_that_is_not_there_or_not_right(config, tmp_path):
     config.path.write_text(right + "S3_REGION='never closed\n")
     engine.failed_well(engine.run(config.path, "list"), 2, "never closed")
     config.path.write_bytes(b"\xff\xfe")
-    engine.failed_well(engine.run(config.path, "list"), 2, "Failed to read")
+    engine.failed_well(engine.run(config.path, "list"), 2, "Line 1 of the config", "UTF-8")
 
 
 # --- readers that leave, logs that are full ---

@@ -275,9 +275,13 @@ def test_a_full_disk_is_remembered_all_the_same(told, web, tiny_disk):
 
 def test_a_state_that_cannot_be_written_is_said_and_the_message_goes_out(told, web):
     Path(told.settings.state_dir).write_text("a file")
-    for number in (1, 2):
+    for _ in (1, 2):
         (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
         assert finding["code"] == "STATE_NOT_WRITTEN"
+        assert len(web.requests) == 1, "this process at least knows that it was told"
+    for number in (3, 5):
+        looked = engine.run(told.path, "watch")  # no such bucket, no state
+        assert looked.returncode == 4, looked.stderr
         assert len(web.requests) == number, "nobody remembers that it was told"
 
 

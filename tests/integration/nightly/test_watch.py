@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import pytest
 
 from postgres_backup.catalog import history
 from postgres_backup.catalog.history import LAST_RUN
-from postgres_backup.clock import utc_now
 from postgres_backup.errors import LockedError, PostgresBackupError, UsageError
 from postgres_backup.health import alarms, status
 from postgres_backup.health.outcome import LAST_RESTORES
@@ -28,72 +26,14 @@ from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly.run import _LOCK, run_night
 from postgres_backup.nightly.watch import Store, look_around
 from postgres_backup.restore.database import restore_database
-from postgres_backup.s3 import client as s3_room
-from postgres_backup.s3 import store
 from tests.integration import engine
+from tests.integration.nightly.nights import MIDNIGHT, backups
 from tests.integration.restoring import run_sql
 from tests.properties import examples
 from tests.services.proxy import FaultProxy
 
-MIDNIGHT = "00:00"
 #: ordinary nights in every run, and all hundred by ``make fuzz``
 NIGHTS = min(100, examples(30))
-
-
-class Server:
-    """A server's cron and timer, and its clock."""
-
-    def __init__(self, config, web, monkeypatch) -> None:
-        self.config, self.web = config, web
-        # a year ago: the store's clock is not moved, and nothing is written before it is taken
-        self.now = utc_now().replace(hour=12, minute=0, second=0) - timedelta(days=366)
-        self.up_since = self.now - timedelta(days=400)
-        self.cron_runs = True
-        for name, module in list(sys.modules.items()):
-            if name.startswith("postgres_backup.") and hasattr(module, "utc_now"):
-                monkeypatch.setattr(module, "utc_now", lambda: self.now)
-        monkeypatch.setattr(schedule, "up_since", lambda: self.up_since)
-
-    def at(self, hour: int, minute: int) -> None:
-        """The clock goes on to this time of day; what is due then runs."""
-        then = self.now.replace(hour=hour, minute=minute, second=0)
-        self.now = then if then > self.now else then + timedelta(days=1)
-        settings = self.config.settings
-        if self.cron_runs and schedule.is_due(MIDNIGHT) and schedule.begin(settings, MIDNIGHT):
-            run_night(settings, Progress(), scheduled=True)
-        elif minute:
-            look_around(settings, Progress())
-
-    def hour_after_midnight(self) -> None:
-        for minute in (0, 25, 55):
-            self.at(0, minute)
-
-    def day(self) -> None:
-        self.at(12, 55)
-        self.at(23, 55)
-
-    @property
-    def told(self) -> list[str]:
-        """The headlines so far."""
-        return [
-            request.json["title"].removeprefix("test-server: ") for request in self.web.requests
-        ]
-
-
-@pytest.fixture
-def crm(new_database, new_config, s3, bucket, web, monkeypatch) -> Server:
-    database = new_database("crm")
-    database.execute(
-        "CREATE TABLE orders AS SELECT generate_series(1, 3000) AS id, repeat('x', 400) AS note"
-    )
-    rights = {"DB_USER": database.server.superuser, "DB_PASSWORD": database.server.password}
-    config = new_config(
-        database, s3, bucket, ALERT_URLS=f"json://127.0.0.1:{web.port}/told", **rights
-    )
-    made = Server(config, web, monkeypatch)
-    made.database = database
-    made.at(0, 0)
-    return made
 
 
 # --- ordinary ---
@@ -178,18 +118,12 @@ NIGHTLY_FAULTS = {
 }
 
 
-@pytest.fixture
-def hasty(monkeypatch):
-    """A store that does not answer is given up after two seconds."""
-    monkeypatch.setattr(s3_room.S3.__init__, "__defaults__", (2.0,))
-    monkeypatch.setattr(store.Store.__init__, "__defaults__", (2.0,))
-
-
 @pytest.mark.parametrize("fault", NIGHTLY_FAULTS, ids=lambda fault: fault.__name__)
 def test_a_night_that_fails_is_told_once_and_once_when_it_is_over(
-    crm, hasty, tmp_path, monkeypatch, request, fault
+    crm, at_once, tmp_path, monkeypatch, request, fault
 ):
     headline, why = NIGHTLY_FAULTS[fault]
+    crm.config.change(RETRY_HOURS=0)  # what is tried again is told later: test_retry
     crm.day()
     good = dict(crm.config.values)
     crm.config.change(**fault(crm, tmp_path, monkeypatch, request))
@@ -214,7 +148,8 @@ def test_a_night_that_fails_is_told_once_and_once_when_it_is_over(
     assert sum(failures.values()) == 3
 
 
-def test_a_store_that_is_away_by_day_is_told_within_the_hour(crm, hasty):
+def test_a_store_that_is_away_by_day_is_told_within_the_hour(crm, at_once):
+    crm.config.change(RETRY_HOURS=0)
     good = dict(crm.config.values)
     crm.config.change(S3_ENDPOINT_URL="http://127.0.0.1:1")
     crm.at(14, 55)
@@ -432,10 +367,6 @@ def test_failed_restores_are_told_and_a_good_one_ends_it(crm, s3):
         "backup",
     ]  # two failures of one second are one object
     assert state.read(settings, LAST_RESTORES)["crm"]["backup"] == events[0]["backup"]
-
-
-def backups(s3_client, bucket: str) -> list[str]:
-    return engine.keys(s3_client, bucket, "postgres-backup/postgres-backup-")
 
 
 # --- the command, and what it leaves for others ---

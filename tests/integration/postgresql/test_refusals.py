@@ -102,6 +102,7 @@ def test_what_does_not_pass(server, config, changes, database, message, hint, co
     assert re.search(f"^Failed to {message}", error.message)
     assert hint in error.hint
     assert code == "3D000" or spoke(server, error.message)
+    assert "connection to server" not in error.message
 
 
 def test_no_connection_that_is_free_is_no_server_that_does_not_run(server, config):
