@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.postgres_backup.cli.answers import failure_of, sentence
-from ansible.module_utils.postgres_backup.machine import state
+from ansible.module_utils.postgres_backup.machine import damage
 from ansible.module_utils.postgres_backup.machine.config_file import DEFAULT_CONFIG, load
 from ansible.module_utils.postgres_backup.machine.progress import FileProgress, Progress
 from ansible.module_utils.postgres_backup.settings import Settings
@@ -119,7 +119,7 @@ def run(argument_spec: dict[str, dict[str, Any]], perform: Callable[[Call], Resu
             exit_status=failure["exit_status"],
             findings=failure["findings"],
         )
-    for found in state.troubles(settings) if settings else []:
+    for found in damage.troubles(settings) if settings else []:
         if found not in result.get("findings", []):
             module.warn(hide(f"{found['code']}: {found['message']}"))
     module.exit_json(**result)

@@ -467,6 +467,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "KIT_FAILED",
             "DRILL_FAILED",
         ): ("That failed; the message says why. A restore that failed has changed nothing."),
+        ("DRILL_OVERDUE",): (
+            "There was no drill for more than `backup_drill_max_days` (35). Is its line in "
+            "`/etc/cron.d/postgres-backup`? Backups that are encrypted are drilled from the "
+            "controller, with the key."
+        ),
         ("NIGHT_SKIPPED",): (
             "The nightly run did not begin although the server was up, or began and never "
             "ended. It is made up for at once. `systemctl status cron`"

@@ -64,6 +64,8 @@ class Variable(Generic[_Value]):
         if self.rule is not None and not self.rule.holds(value):
             long = isinstance(value, str) and len(value) > _QUOTED
             told = f"{str(value)[:_QUOTED]}..." if long else value
+            if isinstance(told, str):  # a password may stand in an address
+                told = re.sub(r"//[^/]*@", "//********@", told)
             raise UsageError(
                 f"{self.rule.says.format(told)} (in the config: {self.name})", self.rule.hint
             )
@@ -80,7 +82,7 @@ def _one_of(*allowed: str) -> Rule[str]:
 
 def _is_endpoint(address: str) -> bool:
     """An address that the S3 client takes: a scheme, a host, perhaps a port and a path."""
-    if not re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", address):
+    if not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", address):
         return False
     try:
         parts = urllib.parse.urlsplit(address)
@@ -95,6 +97,16 @@ def _is_endpoint(address: str) -> bool:
 
 
 _is_label = _like(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+
+
+def _is_host(value: str) -> bool:
+    """The folder of a socket, or what a resolver can be asked for; several between commas."""
+    if value.startswith("/"):
+        return True
+    try:
+        return not re.search(r"\s", value) and all(one.encode("idna") for one in value.split(","))
+    except UnicodeError:  # a label that is empty or too long
+        return False
 
 
 #: days, hours and the like that a calendar can count with
@@ -113,7 +125,7 @@ _REGION = Rule(
     "Letters, digits and hyphens, such as us-east-1, which is what stores without regions take",
 )
 _HOST = Rule(
-    _like(r"(/.*|\S+)"),
+    _is_host,
     "The host {!r} is neither a name or an address nor the folder of a socket",
     "Such as localhost, db.example.org, 10.0.0.5 or /var/run/postgresql",
 )
@@ -121,6 +133,11 @@ _BUCKET = Rule(
     _like(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"),
     "The bucket name {!r} is not one that S3 allows",
     "Small letters, digits, dots and hyphens; without s3:// and without a path",
+)
+_PREFIX = Rule[str](
+    lambda prefix: len(prefix.encode()) <= 800,
+    "The prefix {!r} is too long for the key of an object",
+    "At most 800 bytes; postgres-backup is the default",
 )
 _PORT = Rule[int](
     lambda port: 1 <= port <= 65535,
@@ -180,6 +197,11 @@ _RTO = Rule[float](
     "A restore cannot be allowed {} minutes",
     "Such as 60; 0: drills do not tell",
 )
+_DRILL_DAYS = Rule[int](
+    lambda days: 0 <= days <= _CENTURY,
+    "A drill every {} days cannot be",
+    "35 is the default; 0: nobody is told that one is overdue",
+)
 _PRICE = Rule[float](
     lambda price: 0 <= price <= 1e9, "{} is no price", "Such as 0.02; 0: costs are not told"
 )
@@ -226,7 +248,7 @@ class Settings:
 
     # the bucket
     s3_region: Annotated[str, Variable("S3_REGION", _REGION)] = "us-east-1"
-    s3_prefix: Annotated[str, Variable("S3_PREFIX", or_empty=True)] = "postgres-backup"
+    s3_prefix: Annotated[str, Variable("S3_PREFIX", _PREFIX, or_empty=True)] = "postgres-backup"
     #: file of CA certificates to trust instead of the system's
     s3_ca_bundle: Annotated[str, Variable("S3_CA_BUNDLE")] = ""
 
@@ -280,6 +302,8 @@ class Settings:
     drill_mb_per_second: Annotated[float, Variable("DRILL_MB_PER_SECOND", _RATE)] = 20.0
     #: minutes that a restore may take, as drills measure it; 0: any
     drill_rto_minutes: Annotated[float, Variable("DRILL_RTO_MINUTES", _RTO)] = 0.0
+    #: days without a drill after which people are told; 0: never
+    drill_max_days: Annotated[int, Variable("DRILL_MAX_DAYS", _DRILL_DAYS)] = 35
     #: each a JSON object, see ``drill/queries``
     drill_queries: Annotated[tuple[str, ...], Variable("DRILL_QUERIES")] = ()
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS

@@ -317,7 +317,8 @@ def test_the_schedule_calls_every_quarter_so_that_utc_can_be_met_in_every_zone(w
     assert list(files) == list(expected)
     for time, text in files.items():
         assert text.endswith("\n")  # cron ignores a file whose last line has no end
-        night, hourly = [line for line in text.splitlines() if not line.startswith("#")]
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        night, hourly, monthly = lines
         rest = (
             f"--journald --log-file /var/log/postgres-backup.log --config {written.config('plain')}"
         )
@@ -331,6 +332,11 @@ def test_the_schedule_calls_every_quarter_so_that_utc_can_be_met_in_every_zone(w
             hourly == f"{(int(time[3:]) + 55) % 60} * * * * postgres-backup"
             f" /usr/local/bin/postgres-backup watch {rest}"
         )
+        minute, hour, day, *always = monthly.split(" ")[:5]
+        assert (0 <= int(minute) < 60, 1 <= int(day) <= 28, always) == (True, True, ["*", "*"])
+        assert int(hour) == (int(time[:2]) + 6) % 24
+        command = "nice -n 10 /usr/local/bin/postgres-backup drill --database crm"
+        assert monthly.split(" ", 5)[5] == f"postgres-backup {command} {rest}"
 
 
 def test_the_timer_that_does_not_depend_on_cron(written):

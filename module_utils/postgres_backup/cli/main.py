@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from ..machine import config_file, log_file, signals, state
+from ..machine import config_file, damage, log_file, signals
 from ..machine.progress import LogProgress, Progress, TerminalProgress
 from ..settings import Settings
 from . import parser
@@ -77,7 +77,7 @@ class _Frame:
     def tell_troubles(self, answer: Mapping[str, object]) -> None:
         """What the state could not do, and the answer does not say."""
         said = answer.get("findings", [])
-        for found in state.troubles(self.settings) if self.settings else []:
+        for found in damage.troubles(self.settings) if self.settings else []:
             if not (isinstance(said, list) and found in said):
                 self.progress.step(self.hide(f"{found['code']}: {found['message']}"))
 

@@ -88,12 +88,12 @@ def _state(job: Job, result: DrillResult) -> list[Finding]:
 
 
 def _alarm(job: Job, result: DrillResult) -> list[Finding]:
-    looked_for = [key("DRILL_FAILED", job.database)]
+    looked_for = [key(code, job.database) for code in ("DRILL_FAILED", "DRILL_OVERDUE")]
     if result["passed"]:
         return alarms.settle(job.settings, looked_for)
     grave = at_or_above(result["findings"], result["fail_on"])
     if any(found["code"] == "DRILL_GAVE_WAY" for found in grave):
-        return []  # whoever restores has other worries
+        return alarms.settle(job.settings, looked_for[1:])  # whoever restores has other worries
     told = "; ".join(f"{found['code']}: {found['message']}" for found in grave[:3])
     raised = Alarm("DRILL_FAILED", job.database, f"{result['backup']}: {told}")
     return alarms.settle(job.settings, looked_for, [raised])

@@ -19,6 +19,7 @@ TITLES = {
     "BACKUP_FAILED": "the backup of {database} failed",
     "RESTORE_FAILED": "the restore of {database} failed",
     "DRILL_FAILED": "the drill of {database} failed",
+    "DRILL_OVERDUE": "the drill of {database} is overdue",
     "PRUNE_FAILED": "old backups of {database} could not be deleted",
     "KIT_FAILED": "the server kit could not be saved",
     "KIT_EMPTIED": "folders of the server kit are empty",
@@ -44,6 +45,10 @@ _ADVICE = {
     "BACKUP_FAILED": "postgres-backup backup --database {database}",
     "RESTORE_FAILED": "postgres-backup restore latest --database {database} --check",
     "DRILL_FAILED": (
+        "postgres-backup drill --database {database}; where backups are encrypted: "
+        "ansible-playbook playbooks/drill.yml -e backup_age_identity_file=FILE"
+    ),
+    "DRILL_OVERDUE": (
         "postgres-backup drill --database {database}; where backups are encrypted: "
         "ansible-playbook playbooks/drill.yml -e backup_age_identity_file=FILE"
     ),

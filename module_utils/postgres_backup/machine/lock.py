@@ -28,6 +28,7 @@ from ..errors import LockedError, UsageError
 from ..settings import Settings
 from ..shapes.reader import Unfit, fitted, load
 from . import run_mark, state
+from .damage import put_aside
 
 #: seconds in which whoever holds a name must have begun to listen
 _PATIENCE = 1.0
@@ -84,7 +85,7 @@ def _open(settings: Settings, database: str) -> int | None:
     with contextlib.suppress(OSError, UsageError):
         state.directory(settings)
         if not _may_be_a_lock(path):
-            state.put_aside(path, OSError(errno.ENXIO, "it is no file"))
+            put_aside(path, OSError(errno.ENXIO, "it is no file"), [])
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
         except OSError as error:

@@ -18,19 +18,16 @@ from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar, cast
 
 from ..errors import UsageError
-from ..findings import Finding, each_once, finding
+from ..findings import Finding
 from ..settings import Settings
 from ..shapes.reader import MOST_BYTES, Unfit, fitted, load
+from .damage import noted, put_aside
 from .files import replace_file, sweep_halves
 
 T = TypeVar("T", bound=Mapping[str, object])
 #: bytes that a state changed in place takes at least, blanks and a newline at its end: a block, so
 #: it can be written again where the disk has no room left
 _RESERVED = 4095
-#: how a file that is none of ours any more is called; the one before it goes
-_ASIDE = ".damaged"
-#: what says that it is the file itself that is wrong, and not the machine
-_ITS_OWN = "EACCES EPERM EISDIR ELOOP ENXIO ENOENT EIO".split()
 #: how often a file is opened anew because somebody has just taken it away
 _TRIES = 100
 
@@ -65,8 +62,6 @@ class Kept(Generic[T]):
 
 #: every file of the state whose room was loaded, by its name
 EVERY: dict[str, object] = {}
-#: all that could not be read or written since the program began, each by the folder it lies in
-_troubles: list[tuple[str, Finding]] = []
 #: what could not be written, by its path: until it can, this process at least knows it
 _unwritten: dict[str, bytes] = {}
 
@@ -96,7 +91,7 @@ def advice(settings: Settings) -> str:
 def read(settings: Settings, kept: Kept[T], findings: list[Finding] | None = None) -> T:
     """What was written; empty where nothing was, or nothing that can be believed.
 
-    :param findings: gets STATE_DAMAGED; None: whoever asks :func:`troubles` hears of it.
+    :param findings: gets STATE_DAMAGED; None: whoever asks :func:`.damage.troubles` hears of it.
     """
     path, told = kept.path(settings), [] if findings is None else findings
     if path in _unwritten:
@@ -105,7 +100,7 @@ def read(settings: Settings, kept: Kept[T], findings: list[Finding] | None = Non
         return kept.of(_bytes(path))
     except OSError as error:
         if _is_there(path):
-            _put_aside(path, error, told)
+            put_aside(path, error, told)
     except Unfit:  # or somebody is writing it at this moment
         with _held(settings, kept, told, 0) as (_, found):
             return found
@@ -125,7 +120,7 @@ def write(settings: Settings, kept: Kept[T], facts: T) -> list[Finding]:
         try:
             replace_file(path, text)
         except IsADirectoryError as folder:
-            _put_aside(path, folder, findings)
+            put_aside(path, folder, findings)
             replace_file(path, text)
         _unwritten.pop(path, None)
     except (OSError, UsageError) as error:
@@ -172,21 +167,6 @@ def sweep(settings: Settings) -> None:
                 sweep_halves(os.path.join(settings.state_dir, name))
 
 
-def put_aside(path: str, why: Exception) -> bool:
-    """Free a name of the state of what is none of ours; :func:`troubles` says so.
-
-    :return: whether it is free now.
-    """
-    return _put_aside(path, why, [])
-
-
-def troubles(settings: Settings) -> list[Finding]:
-    """What could not be read or written since the program began, each once: for whoever ends with
-    what nobody else could tell.
-    """
-    return each_once(told for folder, told in _troubles if folder == settings.state_dir)
-
-
 @contextlib.contextmanager
 def _held(
     settings: Settings, kept: Kept[T], findings: list[Finding], make: int
@@ -201,7 +181,7 @@ def _held(
         try:
             handle, writable = _open(settings, path, make)
         except OSError as error:
-            if _is_there(path) and _put_aside(path, error, findings):
+            if _is_there(path) and put_aside(path, error, findings):
                 continue
             break
         except UsageError:
@@ -213,7 +193,7 @@ def _held(
             try:
                 found = kept.of(_all_of(handle))
             except (OSError, Unfit) as error:
-                if _put_aside(path, error, findings):
+                if put_aside(path, error, findings):
                     continue
                 found = kept.of(b"")
             if path in _unwritten:
@@ -274,35 +254,6 @@ def _all_of(handle: int) -> bytes:
         return file.read(MOST_BYTES + 1)
 
 
-def _put_aside(path: str, why: Exception, findings: list[Finding]) -> bool:
-    """Rename what is none of ours any more, and say so. Of each name one is kept.
-
-    :return: whether its name is free now.
-    """
-    cause = (why.strerror if isinstance(why, OSError) else str(why)) or type(why).__name__
-    told = f"Failed to read {path}: {cause}"
-    if isinstance(why, OSError) and errno.errorcode.get(why.errno or 0) not in _ITS_OWN:
-        findings.append(_noted("STATE_DAMAGED", path, f"{told}; it counts as empty"))
-        return False
-    try:
-        try:
-            os.replace(path, path + _ASIDE)
-        except OSError as error:
-            if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            # one of the two is a folder, whose content is somebody's
-            os.rename(path, f"{path}{_ASIDE}-{os.stat(path).st_mtime_ns}")
-    except FileNotFoundError:  # another run was faster, and tells it
-        return True
-    except OSError as error:
-        message = f"{told}; it counts as empty, and cannot be put aside: {error.strerror}"
-        findings.append(_noted("STATE_DAMAGED", path, message))
-        return False
-    message = f"{told}; it was put aside, and counts as empty"
-    findings.append(_noted("STATE_DAMAGED", path, message))
-    return True
-
-
 def _text(facts: Mapping[str, object]) -> bytes:
     return json.dumps(facts, indent=1, default=str).encode()
 
@@ -316,11 +267,5 @@ def _write_in_place(handle: int, text: bytes) -> None:
 def _not_written(path: str, text: bytes, error: OSError | UsageError) -> Finding:
     _unwritten[path] = text
     if isinstance(error, UsageError):
-        return _noted("STATE_NOT_WRITTEN", path, error.message)
-    return _noted("STATE_NOT_WRITTEN", path, f"Failed to write {path}: {error.strerror}")
-
-
-def _noted(code: str, path: str, message: str) -> Finding:
-    made = finding(code, message)
-    _troubles.append((os.path.dirname(path), made))
-    return made
+        return noted("STATE_NOT_WRITTEN", path, error.message)
+    return noted("STATE_NOT_WRITTEN", path, f"Failed to write {path}: {error.strerror}")

@@ -19,7 +19,7 @@ from ..findings import Finding, each_once, finding
 from ..health import alarms, metrics, ping, rows_gone, status, trend, verdict
 from ..health.alarm_kinds import Alarm, key
 from ..job import Job
-from ..machine import lock, signals, state, tries
+from ..machine import damage, lock, signals, state, tries
 from ..machine.due import Tried
 from ..machine.progress import Progress, Recorder
 from ..machine.schedule import NIGHT, at_work
@@ -98,7 +98,7 @@ def _run(
     findings += _seen_back(settings, done.databases)
     if progress.log_trouble:
         findings.append(finding("LOG_NOT_WRITTEN", progress.log_trouble))
-    night["findings"] = findings = each_once(findings + state.troubles(settings))
+    night["findings"] = findings = each_once(findings + damage.troubles(settings))
     last_line = _last_line(settings, night)
     if done.told or not done.failures:  # what is tried again in silence is neither
         event = "fail" if night["exit_status"] else ""

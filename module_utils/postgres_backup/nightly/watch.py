@@ -13,12 +13,13 @@ from typing import TypedDict
 
 from ..catalog.history import LAST_RUN
 from ..clock import format_timestamp, utc_now
+from ..drill.overdue import overdue
 from ..errors import DatabaseError, LockedError, StoreError, reason
 from ..findings import Finding, each_once, finding
 from ..health import alarms, clocks, metrics, verdict
 from ..health.alarm_kinds import Alarm, OpenAlarm, key
 from ..health.status import Status, status
-from ..machine import lock, schedule, state, tries
+from ..machine import damage, lock, schedule, state, tries
 from ..machine.due import PERIOD, Tried
 from ..machine.progress import Progress
 from ..postgresql.connection import connect_maintenance
@@ -70,7 +71,7 @@ def look_around(settings: Settings, progress: Progress) -> Watched:
         findings += _tell_of_the_log(settings, progress)
         findings += _tell_of_the_state(settings, findings)
     open_now = alarms.open_alarms(settings)
-    findings = each_once(findings + state.troubles(settings))
+    findings = each_once(findings + damage.troubles(settings))
     for found in findings:
         progress.step(settings.hide(f"watch: {found['code']}: {found['message']}"))
     return {
@@ -109,6 +110,9 @@ def _raise_and_end(settings: Settings, seen: Status | StoreError) -> list[Findin
         for code, alarm in verdict.alarms_of(name, seen["findings"]).items():
             looked_for.append(key(code, name))
             raised += [alarm] if alarm else []
+        looked_for.append(key("DRILL_OVERDUE", name))
+        late = overdue(settings, name, utc_now())
+        raised += [late] if late else []
         short = _short_of_room(settings, name) if database["last"] else ""
         if short is not None:
             looked_for.append(key("DISK_SHORT", name))

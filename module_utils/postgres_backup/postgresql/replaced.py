@@ -62,7 +62,7 @@ class SideDatabase:
     name: str
     backup: str
     comment: str | None
-    drill: bool
+    drill: bool = False
 
 
 def server_now(connection: psycopg.Connection) -> datetime:

@@ -6,14 +6,15 @@ import json
 import os
 import signal
 import subprocess
+from datetime import timedelta
 from xml.etree import ElementTree
 
 import pytest
 
 from postgres_backup.backup.database import create_backup
 from postgres_backup.catalog import history
-from postgres_backup.clock import utc_now
-from postgres_backup.drill import record
+from postgres_backup.clock import format_timestamp, utc_now
+from postgres_backup.drill import overdue, record
 from postgres_backup.drill.database import drill_database
 from postgres_backup.drill.result import lines
 from postgres_backup.errors import LockedError, UsageError
@@ -21,6 +22,7 @@ from postgres_backup.health import alarms
 from postgres_backup.job import Job
 from postgres_backup.machine import lock, state
 from postgres_backup.machine.progress import Progress, Recorder
+from postgres_backup.nightly.watch import look_around
 from postgres_backup.postgresql import replaced
 from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.restore.database import restore_database
@@ -260,3 +262,20 @@ def test_it_goes_at_its_rate_and_takes_one_process(slow, database):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
     assert sides(database) == set()
+
+
+def test_the_hourly_look_tells_of_one_that_is_overdue_and_a_drill_ends_that(filled, database):
+    def told() -> list[str]:
+        return [
+            alarm["code"]
+            for alarm in look_around(filled.settings, Progress())["troubles"]
+            if alarm["code"].startswith("DRILL")
+        ]
+
+    long_ago = format_timestamp(utc_now() - timedelta(days=36))
+    with state.changing(filled.settings, overdue.WATCHED) as watched:
+        watched[database.name] = long_ago
+    assert told() == ["DRILL_OVERDUE"]
+    assert drill_database(Job(filled.settings))["passed"]
+    assert alarms.open_alarms(filled.settings) == []
+    assert told() == []

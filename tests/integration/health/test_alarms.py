@@ -17,7 +17,7 @@ from postgres_backup.clock import utc_now
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.health import alarms
 from postgres_backup.health.alarm_kinds import TITLES, Alarm, key
-from postgres_backup.machine import state
+from postgres_backup.machine.damage import troubles
 from tests.conftest import missing
 from tests.damaged import CONTENTS, damage
 from tests.integration import engine
@@ -289,7 +289,7 @@ def test_a_state_that_cannot_be_written_is_said_and_the_message_goes_out(told, w
 def test_whatever_lies_in_its_place_the_message_goes_out_once(told, web, content):
     damage(told.settings, "alarms.json", content)
     assert alarms.open_alarms(told.settings) == []
-    assert [one["code"] for one in state.troubles(told.settings)] == ["STATE_DAMAGED"]
+    assert [one["code"] for one in troubles(told.settings)] == ["STATE_DAMAGED"]
     damage(told.settings, "alarms.json", content)
     (finding,) = alarms.settle(told.settings, [FAILED], [alarm()])
     assert finding["code"] == "STATE_DAMAGED"

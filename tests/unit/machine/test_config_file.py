@@ -135,6 +135,10 @@ def test_what_is_missing_is_named(name):
         ("DB_PORT", "\u0665", "not a whole number"),
         ("DB_PORT", "-1", "5432"),
         ("DB_HOST", "a b", "such as localhost"),
+        ("DB_HOST", "x" * 64, "such as localhost"),
+        ("DB_HOST", "a..b", "such as localhost"),
+        ("S3_PREFIX", "\u00e9" * 401, "at most 800 bytes"),
+        ("S3_ENDPOINT_URL", "https://user@s3.example.org", "https://"),
         ("S3_ENDPOINT_URL", "https://s3.example.org:99999", "a port is between"),
         ("S3_ENDPOINT_URL", "https://s3.example.org:0", "a port is between"),
         ("S3_ENDPOINT_URL", "https://s3.example.org:x", "a port is between"),
@@ -346,6 +350,19 @@ def test_an_address_that_is_accepted_is_one_for_the_client_too(address):
     except UsageError:
         return
     assert is_valid_endpoint_url(address) or is_valid_ipv6_endpoint_url(address)
+
+
+def test_a_password_in_an_address_that_is_refused_is_not_shown():
+    with pytest.raises(UsageError) as caught:
+        config_file.from_values(GIVEN | {"S3_ENDPOINT_URL": "https://me:hidden@s3.example.org"})
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "10.0.0.5", "::1", "/var/run/postgresql", "/with blank", "a,b", "d\u00e9"]
+)
+def test_hosts_that_are_some(host):
+    assert config_file.from_values(GIVEN | {"DB_HOST": host}).db_host == host
 
 
 def test_no_config_says_what_to_run(tmp_path):

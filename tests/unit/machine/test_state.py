@@ -1,5 +1,6 @@
 """What a server remembers of its own runs is a hint: whatever lies in its place stops nothing."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 
 import postgres_backup
 from postgres_backup.machine import counters, state
+from postgres_backup.machine.damage import troubles
 from postgres_backup.settings import Settings
 from tests.damaged import CONTENTS, damage
 
@@ -60,6 +62,7 @@ def test_all_rooms_that_keep_something_are_known():
         "counters.json",
         "housekeeping.json",
         "identity.json",
+        "drills-watched.json",
         "last-drill.json",
         "last-look.json",
         "last-restore.json",
@@ -75,7 +78,7 @@ def test_what_was_written_is_read_and_what_was_not_is_empty(settings):
     assert state.write(settings, NOTED, {"a": "2026-01-27"}) == []
     assert state.write(settings, NOTED, {"a": "2026-01-28"}) == []
     assert state.read(settings, NOTED) == {"a": "2026-01-28"}
-    assert state.troubles(settings) == []
+    assert troubles(settings) == []
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in OLD.glob("*.json")))
@@ -123,7 +126,7 @@ def test_of_each_file_one_damaged_one_is_kept(settings):
         state.read(settings, NOTED)
     assert os.listdir(settings.state_dir) == ["noted.json.damaged"]
     assert Path(settings.state_dir, "noted.json.damaged").read_text() == "[3]"
-    assert len(state.troubles(settings)) == 1, "the same words once"
+    assert len(troubles(settings)) == 1, "the same words once"
 
 
 def test_a_file_just_made_by_another_is_no_damage(settings):
@@ -145,7 +148,7 @@ def test_what_is_written_at_this_moment_is_waited_for(settings):
         found["a"] = "whole"
     thread.join(5)
     assert read == [{"a": "whole"}]
-    assert state.troubles(settings) == []
+    assert troubles(settings) == []
 
 
 def test_a_change_is_written_also_where_the_block_raised(settings):
@@ -166,7 +169,7 @@ def test_any_letter_is_read_as_it_was_written(settings):
     """A message may quote bytes that are no letters."""
     state.write(settings, NOTED, {"a": "x\0\udcff"})
     assert state.read(settings, NOTED) == {"a": "x\0\udcff"}
-    assert state.troubles(settings) == []
+    assert troubles(settings) == []
 
 
 def test_who_changes_waits_for_who_is_changing(settings):
@@ -239,3 +242,10 @@ def test_what_can_be_read_and_not_be_written_still_counts(settings, tmp_path):
     if not os.access(Path(settings.state_dir, DOWN.name), os.W_OK):
         change()
         assert (findings, state.read(settings, DOWN)) == ([], {"a": 2}), "the folder is ours"
+
+
+def test_a_folder_that_is_named_with_a_slash_at_its_end_is_the_same(settings):
+    damage(settings, NOTED.name, "zeros")
+    named = dataclasses.replace(settings, state_dir=f"{settings.state_dir}/")
+    assert state.read(named, NOTED) == {}
+    assert codes(troubles(named)) == codes(troubles(settings)) == ["STATE_DAMAGED"]
