@@ -26,7 +26,7 @@ from postgres_backup.health import alarms, status
 from postgres_backup.job import Job
 from postgres_backup.machine import config_file
 from postgres_backup.machine.progress import Progress, Recorder
-from postgres_backup.nightly import run
+from postgres_backup.nightly.attempt import attempt
 from postgres_backup.nightly.run import run_night
 from postgres_backup.restore.kit import restore_kit
 from postgres_backup.s3.store import Store
@@ -159,8 +159,7 @@ def test_what_the_alarm_advises_ends_it(config, keyed, app, tmp_path):
     """``postgres-backup kit`` by hand: a failure that is somebody's to hear raises it, too."""
     elsewhere = tmp_path / "elsewhere"
     app.rename(elsewhere)
-    _, why, _ = run._save_kit(Job(keyed))
-    assert str(app) in why
+    assert str(app) in attempt(Job(keyed), {"": "kit"}).kit_error
     assert [one["code"] for one in alarms.open_alarms(keyed)] == ["KIT_FAILED"]
     assert engine.run(config.path, "kit").returncode == 2
     assert len(alarms.open_alarms(keyed)) == 1

@@ -31,7 +31,7 @@ class Server:
         self.now = utc_now().replace(hour=12, minute=0, second=0) - timedelta(days=366)
         self.up_since = self.now - timedelta(days=400)
         self.cron_runs = True
-        self.log, self.events = Recorder(Progress()), {}
+        self.log, self.events = Recorder(Progress(), most=100_000), {}
         for name, module in list(sys.modules.items()):
             if name.startswith("postgres_backup.") and hasattr(module, "utc_now"):
                 monkeypatch.setattr(module, "utc_now", lambda: self.now)
