@@ -65,6 +65,14 @@ costs:
       C(requests_cost_month), in C(currency)) where C(backup_price_gb_month) and its like are set.
   type: dict
   returned: success
+leftovers:
+  description:
+    - What lies in the bucket under the prefix and is no backup of this program, and its bytes,
+      C(objects) without a manifest (of older scripts, or of a run that was killed), C(kits) without
+      one and C(uploads) that nobody has finished; C(object_bytes), C(kit_bytes) and
+      C(upload_bytes).
+  type: dict
+  returned: success
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 findings:
   description: Why it is not healthy, and what else is worth knowing, each with C(code) and
@@ -82,7 +90,7 @@ ARGUMENT_SPEC = {**CONFIG_OPTION}
 def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.health import status
 
-    result = status.status(call.settings)
+    result = status.status(call.settings, counting=True)
     return told(result, status.lines(result))
 
 

@@ -130,6 +130,5 @@ def in_words(error: Exception) -> PostgresBackupError:
     said = " ".join(str(error).split())[:300]
     return PostgresBackupError(
         f"Failed unexpectedly: {type(error).__name__}{where}" + (f": {said}" if said else ""),
-        "This is a mistake in postgres-backup; please report this line. "
-        "Nothing is left under a backup's name",
+        "This is a mistake in postgres-backup; please report this line",
     )

@@ -585,9 +585,7 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "never the latest and never deleted. The others count. Ask who else has a key to the "
             "bucket, and remove that kit by hand."
         ),
-        ("UPLOAD_NOT_ABORTED",): (
-            "A failed backup could not remove its parts. The next one does, after a day."
-        ),
+        ("UPLOAD_NOT_ABORTED",): ("A failed backup could not remove its parts. The next one does."),
         ("UPLOADS_NOT_SWEPT",): (
             "Parts of uploads that died could not be looked for, or not removed; the message says "
             "why. They cost room and nothing else. May the key list and abort multipart uploads?"
@@ -617,14 +615,18 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "The kit is saved, and old ones that are past their time could not be deleted. The "
             "next kit tries again."
         ),
+        ("LEFTOVERS",): (
+            "A run that was killed had left parts or an object without its manifest: this one has "
+            "removed them, or says why not. `status` counts what lies there."
+        ),
         ("SESSION_LEFT",): (
             "A run that was killed had left sessions on the PostgreSQL server, a pg_dump that "
             "waits for a lock, say. The next backup ends those of its own user; of another's it "
             "says what to type."
         ),
         ("LEFT_BEHIND",): (
-            "A failed backup could not remove an object that it had made; it is named. "
-            "Delete it by hand."
+            "A failed backup could not remove an object that it had made; it is named. The next "
+            "backup deletes it; until then it is listed without a manifest."
         ),
         ("EVENT_UNREADABLE",): (
             "An entry of the journal is not what such an entry is. The others are told of. Ask who "

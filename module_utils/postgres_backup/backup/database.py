@@ -14,13 +14,13 @@ from typing import TypedDict
 
 import psycopg
 
-from ..catalog import dated, journal, manifest, remembered, signed
+from ..catalog import begun, dated, journal, manifest, remembered, signed
 from ..catalog.backups import layout_for
 from ..catalog.manifest import GlobalsRecord
 from ..catalog.names import BackupName
 from ..catalog.path_needs import findings_of
 from ..clock import format_timestamp, utc_now
-from ..errors import DatabaseError, PostgresBackupError
+from ..errors import DatabaseError, in_words
 from ..findings import Finding, each_once, finding
 from ..health import clocks, housekeeping, outcome
 from ..job import Job
@@ -41,11 +41,10 @@ from ..postgresql.requirements import MayNot, Requirements, may_not, requirement
 from ..postgresql.rewritten import rewritten_since, why_it_failed
 from ..s3 import calls
 from ..s3.errors import may_fail
-from ..s3.store import HASTY, Store
 from ..s3.upload import NameTaken
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
-from . import path_needs
+from . import path_needs, sweep
 from .contents import Taken, manifest_of
 from .path_needs import PathNeeds
 from .place import Place
@@ -54,8 +53,6 @@ from .rows import look_for_rows
 
 #: how often a dump begins anew because a table was dropped, or its name was taken, meanwhile
 MOST_DROPPED = MOST_TAKEN = 2
-#: hours after which an unfinished upload under our prefix cannot be anybody's work any more
-STALE_UPLOAD_HOURS = 24
 #: findings of a backup that is not to be the newest good one
 _NOT_GOOD = {"TABLES_REWRITTEN", "BACKUP_FROM_THE_FUTURE"}
 
@@ -98,7 +95,8 @@ def create_backup(
     :param emptied: tables that have lost all of their rows, and are meant to; see
         ``rows_gone.named``.
     :param look_back: see whether all rows of a table are gone; the caller does it otherwise.
-    :raises PostgresBackupError: nothing is left in the bucket under a backup's name.
+    :raises PostgresBackupError: there is no backup; what the store keeps of it all the same is
+        among the error's findings, and removed by the next.
     """
     part = ".".join(filter(None, ["+".join(tables), "schema" if schema_only else ""]))
     if job.check:
@@ -143,6 +141,8 @@ class _Run:
         self.job, self.tools, self.server, self.part = job, tools, server, part
         self.layout = layout_for(job.settings, job.database)
         self.may_not: list[MayNot] = []
+        #: the key of what is being written; empty so far
+        self.begun = ""
         self.unlogged: list[Finding] = []
         #: what was found of runs that were killed
         self.left: list[Finding] = []
@@ -153,18 +153,20 @@ class _Run:
 
     def go(self, tables: Sequence[str], schema_only: bool) -> BackupResult:
         job, began = self.job, time.monotonic()
-        swept = job.store.sweep_uploads(self.layout.root, STALE_UPLOAD_HOURS)
-        if swept:
-            job.progress.step(f"{job.database}: removed {swept} unfinished uploads of earlier runs")
+        self.left += sweep.sweep(job, job.database, self.layout.root)
         written: list[str] = []
         try:
             place, taken = self._take_under_a_name(tables, schema_only, written)
             described = manifest_of(job, taken, time.monotonic() - began)
             unsigned = self._describe(place, manifest.dump(described))
             signals.defer()  # it is there: nothing that comes now takes it back
-        except BaseException as error:
-            self._take_back(error, written)
-            raise
+        except BaseException as any_error:
+            error = in_words(any_error) if isinstance(any_error, Exception) else any_error
+            sweep.take_back(job, job.database, error, written, self.begun)
+            if error is any_error:
+                raise
+            raise error from any_error
+        self.left += begun.ended(job.settings, job.database, self.begun)
         result: BackupResult = {
             "changed": True,
             "backup": place.label,
@@ -242,7 +244,13 @@ class _Run:
             return any(store.head(key, calls.IS_TAKEN) for key in (place.key, place.manifest))
 
         about = {"database": self.job.database}
-        return self.place_at(journal.claim(store, self.layout, journal.BEGAN, about, taken))
+        place = self.place_at(journal.claim(store, self.layout, journal.BEGAN, about, taken))
+        one = place.begun(sure=all(f["code"] != "NAME_NOT_CLAIMED" for f in store.refused))
+        if self.begun:
+            begun.ended(self.job.settings, self.job.database, self.begun)
+        self.begun = one["key"]
+        self.left += begun.note(self.job.settings, self.job.database, one)
+        return place
 
     def _take_again(
         self, place: Place, tables: Sequence[str], schema_only: bool, written: list[str]
@@ -297,7 +305,7 @@ class _Run:
                 f"dumping {job.database}", f" ({human_bytes(expected)}) to {place.label}"
             )
 
-            def begun() -> None:
+            def comes() -> None:
                 """pg_dump has its locks, and its own hold of the snapshot."""
                 nonlocal rewritten, needs
                 rewritten = rewritten_since(connection, job.settings, job.database)
@@ -309,7 +317,7 @@ class _Run:
 
             with job.store.upload(place.key, expected) as upload:
                 try:
-                    pump(job, dump, upload, begun)
+                    pump(job, dump, upload, comes)
                 except DatabaseError as error:
                     if self.server.standby:
                         error = standby.explained(error)
@@ -373,18 +381,6 @@ class _Run:
         self.left += found
         for one in found:
             self.job.progress.step(f"{self.job.database}: {one['code']}: {one['message']}")
-
-    def _take_back(self, error: BaseException, keys: Sequence[str]) -> None:
-        """Delete what a run that failed has already written.
-
-        A store that no longer answers keeps it: whole, but without a manifest.
-        """
-        store = Store(self.job.settings, patience=HASTY)
-        for key in keys:
-            with may_fail(store.refused):
-                store.delete([key], calls.TAKE_BACK)
-        if isinstance(error, (PostgresBackupError, signals.Interrupted)):
-            error.findings += self.job.store.take_refused() + store.refused
 
     def _dump_globals(self) -> bytes:
         """Roles and memberships, as they will lie beside the backup; empty where we may not read

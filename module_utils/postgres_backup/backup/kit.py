@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from ..catalog import journal, manifest, signed
+from ..catalog import begun, journal, manifest, signed
+from ..catalog.begun import Begun
 from ..catalog.kit_paths import MOST_BYTES, MOST_MEMBERS, most_unpacked
 from ..catalog.kits import Kit, findings_of, list_kits, manifest_key, root_of
 from ..catalog.names import Layout
 from ..catalog.retention import Policy, plan
 from ..clock import format_time, format_timestamp, utc_now
-from ..errors import PostgresBackupError, UsageError
+from ..errors import PostgresBackupError, UsageError, in_words
 from ..findings import Finding
 from ..health import alarms, housekeeping, outcome
 from ..health.alarm_kinds import Alarm, key
@@ -32,6 +33,7 @@ from ..s3.errors import may_fail
 from ..settings import Settings
 from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
+from . import sweep
 from .kit_compare import Counts, compare, yardstick
 from .kit_files import CHUNK, Packed, Packer, Told, walk
 from .kit_roots import Roots, resolve
@@ -72,8 +74,8 @@ def create_kit(job: Job) -> KitResult:
 
     :raises UsageError: there are no paths, one is missing or leads nowhere, there is more than a
         kit takes, or the kit would hold secrets in the clear.
-    :raises PostgresBackupError: a file cannot be read, or the store refuses; nothing of the kit is
-        left in the bucket.
+    :raises PostgresBackupError: a file cannot be read, or the store refuses: there is no kit; what
+        the store keeps of it all the same is among the error's findings, and removed by the next.
     """
     with outcome.noted(job.settings, "kit", "", check=job.check, again=job.again):
         result = _create(job)
@@ -97,6 +99,7 @@ def _create(job: Job) -> KitResult:
         return _planned(job, name, counts, [*short, *findings_of(kits)])
     with lock.hold(job.settings, "kit", "kit"):
         began, started = time.monotonic(), utc_now()
+        left = sweep.sweep(job, "", root_of(job.settings))
         taken_at = _claim_time(job)
         name = _name(job.settings, taken_at)
         kits = _others(job)
@@ -106,15 +109,25 @@ def _create(job: Job) -> KitResult:
             f"saving {counts.files} files of the server ({human_bytes(counts.file_bytes)}) to "
             f"{name}"
         )
-        described = _save(job, result, counts, roots)
-        described["started_at"], described["fell_short"] = format_timestamp(started), bool(short)
-        result["findings"] += signed.put(
-            job.store,
-            calls.DESCRIBE,
-            manifest_key(job.settings, name),
-            manifest.dump_kit(described),
-        )
-        signals.defer()  # it is there
+        one = _begun(job, result)
+        left += begun.note(job.settings, "", one)
+        written: list[str] = []
+        try:
+            described = _save(job, result, counts, roots, written)
+            described["started_at"] = format_timestamp(started)
+            described["fell_short"] = bool(short)
+            written += [*one["beside"], one["manifest"]]
+            body = manifest.dump_kit(described)
+            unsigned = signed.put(job.store, calls.DESCRIBE, one["manifest"], body)
+            signals.defer()  # it is there: nothing that comes now takes it back
+        except BaseException as any_error:
+            error = in_words(any_error) if isinstance(any_error, Exception) else any_error
+            sweep.take_back(job, "", error, written, one["key"])
+            if error is any_error:
+                raise
+            raise error from any_error
+        left += begun.ended(job.settings, "", one["key"])
+        result["findings"] += unsigned + left
         result["bytes"], result["sha256"] = described["bytes"], described["sha256"]
         result["seconds"] = round(time.monotonic() - began, 1)
         result["deleted"] = []
@@ -155,8 +168,20 @@ def _fell_short(kits: Sequence[Kit], counts: Counts, roots: Roots) -> list[Findi
     return compare(before, counts, roots.paths) if before else []
 
 
-def _save(job: Job, result: KitResult, counts: Counts, roots: Roots) -> manifest.KitManifest:
-    """Send the tar; what its manifest says, but for when it began."""
+def _begun(job: Job, result: KitResult) -> Begun:
+    """What is remembered of it while it is written."""
+    key = manifest_key(job.settings, result["kit"])
+    sure = all(told["code"] != "NAME_NOT_CLAIMED" for told in job.store.refused)
+    return Begun(key=result["key"], manifest=key, beside=[key + signed.SUFFIX], alone=sure)
+
+
+def _save(
+    job: Job, result: KitResult, counts: Counts, roots: Roots, written: list[str]
+) -> manifest.KitManifest:
+    """Send the tar; what its manifest says, but for when it began.
+
+    :param written: gets its key, once it is in the store.
+    """
     told = Told()
     expected = counts.file_bytes + counts.files * 2 * _BLOCK
     with job.store.upload(result["key"], expected) as upload:
@@ -170,6 +195,7 @@ def _save(job: Job, result: KitResult, counts: Counts, roots: Roots) -> manifest
         packed.finish()
         _require_bounds(packed, packer.members)
         stored = upload.complete()
+        written.append(result["key"])
     result["files"] = packer.members
     result["findings"] += told.findings()
     return {

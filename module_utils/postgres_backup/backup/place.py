@@ -1,10 +1,12 @@
-"""Where a backup lies, whole or in part. Pure."""
+"""Where a backup lies, whole or in part."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from ..catalog.begun import Begun
 from ..catalog.names import BackupName, Layout
+from ..catalog.signed import SUFFIX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,15 @@ class Place:
     @property
     def manifest(self) -> str:
         return f"{self.key}.json" if self.part else self.layout.manifest(self.name)
+
+    def begun(self, sure: bool) -> Begun:
+        """What is remembered of it while it is written.
+
+        :param sure: nobody else may have taken this name.
+        """
+        beside = [] if self.part else [self.layout.globals(self.name)]
+        beside.append(self.manifest + SUFFIX)
+        return Begun(key=self.key, manifest=self.manifest, beside=beside, alone=sure)
 
     @property
     def label(self) -> str:

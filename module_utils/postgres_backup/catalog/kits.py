@@ -11,6 +11,7 @@ from typing import TypedDict, cast
 from ..clock import parse_time
 from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
+from ..s3 import calls
 from ..s3.store import Store
 from ..settings import Settings
 from ..signing.judge import BY_NOBODY, TRUSTED, UNSIGNED, WRONG, Standing
@@ -152,6 +153,17 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
     if any(kit.ours and kit.trusted for kit in kits):
         kits = [dataclasses.replace(k, passed_over=k.ours and not k.trusted) for k in kits]
     return sorted(kits, key=lambda kit: kit.dated_at, reverse=True)
+
+
+def undescribed(settings: Settings, store: Store) -> list[int]:
+    """The bytes of each kit that has no manifest, of every server under the prefix."""
+    root = root_of(settings)
+    there = {item.key: item.bytes for item in store.list(root, call=calls.COUNT_LEFT)}
+    return [
+        size
+        for key, size in there.items()
+        if _dated(name := key.removeprefix(root)) and manifest_key(settings, name) not in there
+    ]
 
 
 def _dated(text: str) -> tuple[str, datetime] | None:

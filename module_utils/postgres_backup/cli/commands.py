@@ -295,7 +295,7 @@ def _prune(call: Call) -> Answer:
 def _status(call: Call) -> Answer:
     from ..health import status
 
-    result = status.status(call.settings)
+    result = status.status(call.settings, counting=True)
     return Answer(result, status.lines(result), 0 if result["healthy"] else 4)
 
 
@@ -418,8 +418,10 @@ def _history(call: Call) -> Answer:
     in_the_background=True,
 )
 def _watch(call: Call) -> Answer:
+    from ..machine import signals
     from ..nightly import watch
 
+    signals.heed()
     result = watch.look_around(call.settings, call.progress)
     return Answer(result, watch.lines(result), 0 if result["healthy"] else 4)
 

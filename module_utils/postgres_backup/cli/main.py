@@ -59,8 +59,9 @@ class _Frame:
         if not worth_beginning(arguments):
             return NOT_DUE
         signals.listen()
-        signals.heed()
         command = COMMANDS[arguments.command]
+        if not command.in_the_background:  # who has nobody before it tells in its own way
+            signals.heed()
         self.progress = _progress(arguments, command.in_the_background)
         config = getattr(arguments, "config", config_file.DEFAULT_CONFIG)
         if not command.stays_root:

@@ -241,6 +241,7 @@ def _kit_requests(settings: Settings, kept: int) -> float:
         return 0
     requests = (
         1  # is the store there
+        + 1  # the unfinished uploads of earlier runs
         + 3  # a name: the note that we begin, who else has, and that no kit has it
         + 1  # the listing
         + 2 * kept  # every manifest is read, and its signature

@@ -93,6 +93,7 @@ def noted(
                 stop.findings += told
         raise
     except (UsageError, LockedError):
+        signals.defer()
         raise
     except Exception as any_error:
         error = in_words(any_error)
@@ -124,6 +125,7 @@ def failed(
     :param again: decides whether it is tried again, and whether anybody is told before.
     :return: findings: what could not be noted or told.
     """
+    signals.defer()  # this is told whatever comes
     why, now, verb = reason(error), utc_now(), f"{what}-failed"
     event: dict[str, object] = {
         "database": database,

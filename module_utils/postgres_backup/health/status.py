@@ -23,9 +23,20 @@ from ..postgresql.own import own_mark
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_age, human_bytes
-from . import alarms, clocks, costs, kept_databases, rows_gone, two_servers, vanished, verdict
+from . import (
+    alarms,
+    clocks,
+    costs,
+    kept_databases,
+    leftovers,
+    rows_gone,
+    two_servers,
+    vanished,
+    verdict,
+)
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
+from .leftovers import Leftovers
 
 
 class ListedBackup(BackupLine):
@@ -85,6 +96,8 @@ class Status(BucketStatus):
 
     last_run: LastRun
     alarms: list[OpenAlarm]
+    #: None where nobody has counted
+    leftovers: Leftovers | None
 
 
 def info(settings: Settings, database: str = "", backup: str = "") -> Listing:
@@ -132,12 +145,16 @@ def _listed(decision: Decision[Backup], database: str, now: datetime) -> ListedB
     return {**line, "keep": decision.keep, "reason": decision.reason}
 
 
-def status(settings: Settings) -> Status:
-    """Is the newest good backup of every database fresh enough?"""
-    return look(settings)[0]
+def status(settings: Settings, counting: bool = False) -> Status:
+    """Is the newest good backup of every database fresh enough?
+
+    :param counting: what lies there and is no backup is counted too, which costs a request for
+        each unfinished upload and two more.
+    """
+    return look(settings, counting)[0]
 
 
-def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
+def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, list[Backup]]]:
     """What :func:`status` returns, and the backups under the prefix, for each database, newest
     first.
     """
@@ -155,7 +172,10 @@ def look(settings: Settings) -> tuple[Status, dict[str, list[Backup]]]:
         "findings": in_bucket["findings"] + adopted,
         "last_run": state.read(settings, LAST_RUN),
         "alarms": alarms.open_alarms(settings),
+        "leftovers": None,
     }
+    if counting:
+        seen["leftovers"] = leftovers.count(settings, store, backups, seen["findings"])
     seen["findings"] += clocks.findings_of(store)
     if fault := settings.retention_fault:
         seen["findings"].append(finding("RETENTION_WRONG", f"nothing is pruned: {fault}"))
@@ -280,6 +300,8 @@ def lines(seen: Status) -> list[str]:
     if run := last_run_line(seen["last_run"]):
         text.append(f"  {run}")
     text += [f"  {line}" for line in costs.lines(seen["costs"])]
+    if seen["leftovers"]:
+        text += [f"  {line}" for line in leftovers.lines(seen["leftovers"])]
     text += [
         f"  open alarm since {alarm['since']}: {alarm['code']}: {alarm['message']}"
         for alarm in seen["alarms"]

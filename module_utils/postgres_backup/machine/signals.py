@@ -27,6 +27,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 LAST_RESORT = 120
 #: seconds after which a wait looks whether it should end
 _LOOK = 0.2
+#: seconds until it is seen whether an import has ended
+_SOON = 0.02
 _held = 0
 _deferred = False
 #: the signal that came; empty so far
@@ -84,7 +86,7 @@ def asked() -> str:
     return _asked
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
     """Once: ``timeout`` and a nervous hand send two, and the second must not interrupt the cleaning
     up.
     """
@@ -94,11 +96,30 @@ def _stop(number: int, _frame: FrameType | None) -> None:
         # not SIG_IGN: Python complains on standard error of one that came just before it was
         # ignored
         signal.signal(other, _again)
+    _pending = Interrupted(_asked)
+    _way_out(number, frame)
+
+
+def _way_out(_number: int, frame: FrameType | None) -> None:
+    """Not out of the middle of an import: what is half loaded stays so for this process, and the
+    way out may need it. Then it is looked at again soon.
+    """
+    if not _held and not _deferred and _is_importing(frame):
+        signal.signal(signal.SIGALRM, _way_out)
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+        return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(LAST_RESORT)
-    _pending = Interrupted(_asked)
     if not _held:
         _raise_pending()
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def deaf() -> None:

@@ -22,7 +22,7 @@ from ..findings import Finding
 from ..settings import Settings
 from ..shapes.reader import MOST_BYTES, Unfit, fitted, load
 from .damage import noted, put_aside
-from .files import replace_file
+from .files import replace_file, sweep_halves
 
 T = TypeVar("T", bound=Mapping[str, object])
 #: bytes that a state changed in place takes at least, blanks and a newline at its end: a block, so
@@ -157,6 +157,14 @@ def changing(
                 _unwritten.pop(path, None)
             except (OSError, UsageError) as error:
                 told.append(_not_written(path, text, error))
+
+
+def sweep(settings: Settings) -> None:
+    """Remove the halves of files that processes which were killed have left."""
+    with contextlib.suppress(OSError):
+        for name in {other.rpartition(".")[0] for other in os.listdir(settings.state_dir)}:
+            if name.endswith(".json"):
+                sweep_halves(os.path.join(settings.state_dir, name))
 
 
 @contextlib.contextmanager

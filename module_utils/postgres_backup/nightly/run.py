@@ -161,11 +161,11 @@ def _seen_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> 
         return [finding("TREND_NOT_KNOWN", f"nobody looked, for {stopped} came")]
     try:
         signals.heed()
-        return _look_back(settings, databases)
+        found = _look_back(settings, databases)
+        signals.defer()  # in here: what has come by now is seen at a call, this one too
+        return found
     except KeyboardInterrupt as stop:
         return [finding("TREND_NOT_KNOWN", signals.stopped(stop).message)]
-    finally:
-        signals.defer()
 
 
 def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:

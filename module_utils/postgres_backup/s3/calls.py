@@ -40,7 +40,7 @@ class Call:
 
 
 def _backup(purpose: str, *requests: str) -> Call:
-    return Call(purpose, requests, Part.BACKUP, "there is no backup, and nothing of it is left")
+    return Call(purpose, requests, Part.BACKUP, "there is no backup")
 
 
 def _beside(purpose: str, request: str, code: str, refused: str) -> Call:
@@ -114,19 +114,41 @@ GIVE_UP = _beside(
     "remove the parts of a backup that failed",
     "AbortMultipartUpload",
     "UPLOAD_NOT_ABORTED",
-    "the next backup does it, after a day",
+    "the next backup does it",
 )
 FIND_OWN = _beside(
     "look for the parts of one whose beginning was not answered",
     "ListMultipartUploads",
     "UPLOAD_NOT_ABORTED",
-    "the next backup does it, after a day",
+    "the next backup does it",
 )
 TAKE_BACK = _beside(
     "delete what a failed backup has written",
     "DeleteObject",
     "LEFT_BEHIND",
-    "it stays and is named",
+    "it stays and is named; the next backup deletes it",
+)
+_NEXT = "it stays, and the next backup tries again"
+SEE_LEFT = Call(
+    "see what a run that was killed has left",
+    ("HeadObject", "GetObject", "ListMultipartUploads"),
+    Part.HOUSEKEEPING,
+    _NEXT,
+    "LEFTOVERS",
+)
+SWEEP_LEFT = Call(
+    "remove it",
+    ("DeleteObject", "AbortMultipartUpload"),
+    Part.HOUSEKEEPING,
+    _NEXT,
+    "LEFTOVERS",
+)
+COUNT_LEFT = Call(
+    "count kits without a manifest and unfinished uploads, for `status`",
+    ("ListObjectsV2", "ListMultipartUploads", "ListParts"),
+    Part.HOUSEKEEPING,
+    "`status` does not count them",
+    "LEFTOVERS",
 )
 OTHER_KITS = _beside(
     "look at the kits that are there",

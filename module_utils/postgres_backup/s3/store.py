@@ -11,10 +11,10 @@ from ..findings import Finding, finding
 from ..settings import Settings
 from . import bucket, calls, clock_skew
 from .calls import Call
-from .client import PATIENCE, S3, StoredObject, content_md5, md5, stored_object
+from .client import PATIENCE, QUICK, S3, StoredObject, content_md5, md5, stored_object
 from .download import Download
 from .errors import CallFailed, Refused
-from .unfinished import sweep
+from .unfinished import abort, bytes_of, sweep, unfinished
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -237,6 +237,21 @@ class Store:
     def clock_seen(self) -> float | None:
         """The same, as the answers so far tell it; None where none did. Asks nothing."""
         return self.s3.ahead
+
+    def abort_uploads(self, key: str) -> int:
+        """Abort every unfinished upload of exactly that key, whoever has begun it; how many."""
+        found = [one for one in unfinished(self.s3, calls.SEE_LEFT, key) if one.key == key]
+        for one in found:
+            doing = f"abort an unfinished upload of {key}"
+            abort(self.s3, calls.SWEEP_LEFT, key, one.upload_id, doing)
+        return len(found)
+
+    def unfinished_bytes(self, prefix: str) -> Sequence[int]:
+        """Of each unfinished upload under ``prefix``, whoever has begun it, the bytes of its
+        parts.
+        """
+        found = unfinished(self.s3, calls.COUNT_LEFT, prefix, patience=QUICK)
+        return [bytes_of(self.s3, calls.COUNT_LEFT, one) for one in found]
 
     def sweep_uploads(self, prefix: str, older_than_hours: float) -> int:
         """Abort uploads under ``prefix`` that began longer ago than that, by the store's clock.

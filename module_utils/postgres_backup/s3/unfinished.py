@@ -97,6 +97,26 @@ def abort(
             raise
 
 
+def bytes_of(s3: S3, call: Call, upload: Unfinished) -> int:
+    """Of its parts, those of one page: 1,000 at most stores; 0 where it has gone meanwhile."""
+    doing = f"list the parts of {upload.key}"
+    try:
+        return s3.call(
+            call,
+            doing,
+            lambda client: sum(
+                part["Size"]
+                for part in client.list_parts(
+                    Bucket=s3.bucket, Key=upload.key, UploadId=upload.upload_id
+                ).get("Parts", [])
+            ),
+        )
+    except Refused as error:
+        if error.status != 404:
+            raise
+        return 0
+
+
 def sweep(s3: S3, prefix: str, older_than_hours: float) -> int:
     """Abort uploads under ``prefix`` that began longer ago than that, by the store's clock.
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -22,6 +23,7 @@ from psycopg import sql
 
 from demo import sample
 from postgres_backup.backup import database as backup_room
+from postgres_backup.backup import sweep as sweep_room
 from postgres_backup.backup.prune import prune_backups, remove
 from postgres_backup.catalog import journal
 from postgres_backup.catalog.backups import Catalog
@@ -476,9 +478,7 @@ def test_stopped_in_the_middle(proxy, noise_config, postgres, s3_client, bucket,
     assert engine.programs_at_work(postgres) == []
 
 
-def test_killed_in_the_middle_and_the_next_run(
-    proxy, noise_config, postgres, s3_client, bucket, monkeypatch
-):
+def test_killed_in_the_middle_and_the_next_run(proxy, noise_config, postgres, s3_client, bucket):
     slow(proxy)
     with engine.started(noise_config.path, "backup") as process:
         half_way(s3_client, bucket, postgres)
@@ -488,11 +488,27 @@ def test_killed_in_the_middle_and_the_next_run(
     assert engine.keys(s3_client, bucket, "postgres-backup/postgres-backup-") == []
     orphans = engine.unfinished(s3_client, bucket)
     assert orphans
-    assert backup_room.create_backup(Job(noise_config.settings), schema_only=True)["tables"] == 0
-    assert (
-        engine.unfinished(s3_client, bucket) == orphans
-    )  # younger than a day: may be another server's work
-    monkeypatch.setattr(backup_room, "STALE_UPLOAD_HOURS", -1)
+    taken = backup_room.create_backup(Job(noise_config.settings), schema_only=True)
+    assert engine.unfinished(s3_client, bucket) == []
+    [left] = [found["message"] for found in taken["findings"] if found["code"] == "LEFTOVERS"]
+    name = orphans[0].rpartition("/")[2]
+    assert left == f"removed what a run that did not end had left of {name}: 1 unfinished uploads"
+
+
+def test_without_its_memory_parts_that_a_killed_run_left_stay_for_a_day(
+    proxy, noise_config, postgres, s3_client, bucket, monkeypatch
+):
+    """They may be another server's work."""
+    slow(proxy)
+    with engine.started(noise_config.path, "backup") as process:
+        half_way(s3_client, bucket, postgres)
+        process.kill()
+        finished(process)
+    orphans = engine.unfinished(s3_client, bucket)
+    shutil.rmtree(noise_config.settings.state_dir)
+    backup_room.create_backup(Job(noise_config.settings), schema_only=True)
+    assert engine.unfinished(s3_client, bucket) == orphans
+    monkeypatch.setattr(sweep_room, "STALE_UPLOAD_HOURS", -1)
     backup_room.create_backup(Job(noise_config.settings), schema_only=True)
     assert engine.unfinished(s3_client, bucket) == []
 
@@ -514,7 +530,7 @@ def test_the_store_dies_in_the_middle(noise_config, postgres, s3_client, bucket,
     back.
     """
     monkeypatch.setattr(s3_room.S3.__init__, "__defaults__", (2.0,))
-    monkeypatch.setattr(backup_room.Store.__init__, "__defaults__", (2.0,))
+    monkeypatch.setattr(Store.__init__, "__defaults__", (2.0,))
     with FaultProxy(noise_config.values["S3_ENDPOINT_URL"]) as between:
         settings = noise_config.change(S3_ENDPOINT_URL=between.endpoint_url)
         between.plan("status", "PUT", "partNumber=3", times=1000)

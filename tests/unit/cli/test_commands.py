@@ -98,8 +98,8 @@ def test_a_command_hands_on_its_job_and_says_what_the_log_has_not(
     ("typed", "room", "name", "result", "given", "exit_status"),
     [
         ("list --database crm", status, "info", {}, [SETTINGS, "crm"], 0),
-        ("status", status, "status", {"healthy": True}, [SETTINGS], 0),
-        ("status", status, "status", {"healthy": False}, [SETTINGS], 4),
+        ("status", status, "status", {"healthy": True}, [SETTINGS, True], 0),
+        ("status", status, "status", {"healthy": False}, [SETTINGS, True], 4),
         ("history --days 2", history, "history", {}, [SETTINGS, 2.0, ""], 0),
         ("key", own_key, "own_key", {}, [SETTINGS, False, False], 0),
         ("key --rotate --check", own_key, "own_key", {}, [SETTINGS, True, True], 0),

@@ -73,6 +73,28 @@ def test_while_it_waits(number):
     assert ended(body, number, wait=0.05) == f"ended by {signal.Signals(number).name}\n"
 
 
+def test_what_is_being_imported_is_loaded_to_its_end(tmp_path):
+    """Half of a module stays in Python's memory, and the way out would find that."""
+    (tmp_path / "slow.py").write_text(
+        "import sys, time\n"
+        "sys.begun = getattr(sys, 'begun', 0) + 1\n"
+        "for _ in range(50):\n"
+        "    time.sleep(0.01)\n"
+    )
+    body = "\n        ".join(
+        [
+            f"sys.path.insert(0, {str(tmp_path)!r})",
+            "try:",
+            "    import slow",
+            "    while True: pass",
+            "finally:",
+            "    import slow",
+            "    print(sys.begun, file=sys.stderr)",
+        ]
+    )
+    assert ended(body, wait=0.1) == "1\nended by SIGTERM\n"
+
+
 def test_what_holds_up_the_way_out_is_ended_by_the_system():
     body = "\n        ".join(
         [
