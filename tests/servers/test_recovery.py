@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 import secrets
+import shlex
 import shutil
 import urllib.error
 import urllib.request
@@ -507,6 +508,50 @@ def test_with_the_programs_of_the_container_data_comes_back_too(story, rebuilt):
         sql(server, "UPDATE customers SET name = 'nobody ' || id")
     server.inside("rm", "/root/key.txt")
     wait_for("the application", lambda: health(server)[0] == 200, timeout=30)
+
+
+def _queued(server: Server) -> set[str]:
+    """The processes of our sessions that wait for a lock."""
+    return set(
+        sql(
+            server,
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND application_name LIKE 'postgres-backup %'",
+        ).splitlines()
+    )
+
+
+def test_what_a_killed_backup_has_left_inside_the_container_ends_with_the_next(story, rebuilt):
+    """Its pg_dump waits for a lock there, and nothing tells it that nobody reads it any more."""
+    server, answer = rebuilt.server, "/root/second.json"
+    sql(server, "CREATE TABLE busy AS SELECT 1 AS x")
+    holding = "BEGIN; LOCK TABLE busy; SELECT pg_sleep(300)"
+    holder = shlex.join([*COMPOSE, "exec", "-T", "db", "psql", "-U", "crm", "-d", "crm"])
+    server.inside("sh", "-c", f"{holder} -c '{holding}' > /dev/null 2>&1 &")
+    wait_for(
+        "the table to be locked",
+        lambda: sql(server, "SELECT 1 FROM pg_locks WHERE relation = 'busy'::regclass"),
+    )
+    server.inside("sh", "-c", f"{PROGRAM} backup > /dev/null 2>&1 &")
+    [left] = wait_for("pg_dump to queue", lambda: _queued(server), timeout=30)
+    lock = server.inside("cat", f"/var/lib/postgres-backup/{NAME}.crm.lock").stdout
+    server.inside("kill", "-KILL", str(json.loads(lock)["pid"]))
+    server.inside("sh", "-c", f"{PROGRAM} backup --json > {answer} 2> /dev/null &")
+    [new] = wait_for("another to queue in its place", lambda: _queued(server) - {left}, timeout=30)
+    assert _queued(server) == {new}
+    sql(
+        server,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE query LIKE '%pg_sleep(300)' AND pid <> pg_backend_pid()",
+    )
+    taken = json.loads(
+        wait_for("the backup", lambda: server.inside("cat", answer).stdout.strip(), timeout=60)
+    )
+    assert [found["message"] for found in taken["findings"] if found["code"] == "SESSION_LEFT"] == [
+        f"a run that was killed had left sessions on the server; they were ended (process {left})"
+    ]
+    sql(server, "DROP TABLE busy")
+    server.inside("rm", answer)
 
 
 def test_a_rebuild_of_a_machine_with_data_is_refused(story, rebuilt):
