@@ -18,14 +18,17 @@ WATCHED = state.Kept("drills-watched.json", dict[str, Annotated[str, Moment()]])
 
 def overdue(settings: Settings, database: str, now: datetime) -> Alarm | None:
     """DRILL_OVERDUE, where the last drill of a database is too old; one that failed counts, for it
-    is told of by itself. A new server has as long for its first; so has one whose state was lost.
+    is told of by itself. A new server has as long for its first; so has one whose state was lost,
+    or was written by a clock that was ahead.
     """
     if not settings.drill_max_days:
         return None
+    stamp = format_timestamp(now)
     last = state.read(settings, LAST_DRILLS).get(database)
-    if last is None:
+    if last is None or last["at"] > stamp:
+        last = None
         with state.changing(settings, WATCHED) as watched:
-            since = watched.setdefault(database, format_timestamp(now))
+            since = watched[database] = min(watched.get(database, stamp), stamp)
     else:
         since = last["at"]
     if now - parse_timestamp(since) <= timedelta(days=settings.drill_max_days):

@@ -41,6 +41,15 @@ def test_it_is_counted_from_the_last_one_whatever_came_of_it(settings):
     assert "was 36 days ago; 35 are allowed" in days_on(settings, 66)
 
 
+def test_a_clock_that_was_ahead_silences_nobody(settings):
+    days_on(settings, 1000)
+    at = format_timestamp(NOW + timedelta(days=1000))
+    with state.changing(settings, LAST_DRILLS) as last:
+        last["crm"] = {"at": at, "backup": "x", "passed": True, "seconds": 1.0, "codes": []}
+    assert not days_on(settings, 0)
+    assert "not drilled in the 36 days" in days_on(settings, 36)
+
+
 def test_who_does_not_want_it_is_not_told(settings):
     never = dataclasses.replace(settings, drill_max_days=0)
     assert not days_on(never, 0)
