@@ -25,8 +25,8 @@ from .damage import noted, put_aside
 from .files import replace_file, sweep_halves
 
 T = TypeVar("T", bound=Mapping[str, object])
-#: bytes that a state changed in place takes at least, blanks and a newline at its end: a block, so
-#: it can be written again where the disk has no room left
+#: bytes that a state changed in place takes at least where it holds anything, blanks and a newline
+#: at its end: a block, so it can be written again where the disk has no room left
 _RESERVED = 4095
 #: how often a file is opened anew because somebody has just taken it away
 _TRIES = 100
@@ -147,7 +147,8 @@ def changing(
         try:
             yield found
         finally:
-            path, text = kept.path(settings), _text(found).ljust(_RESERVED) + b"\n"
+            path, room = kept.path(settings), _RESERVED if found else 0
+            text = _text(found).ljust(room) + b"\n"
             try:
                 if handle is None:  # not ours to write in, or there is no such place
                     directory(settings)
