@@ -28,6 +28,18 @@ def mail():
 
 
 @pytest.fixture
+def tiny_disk(tmp_path):
+    """A folder on a disk of its own, of 1 MB."""
+    if os.geteuid() != 0:
+        missing("mounting a small disk needs root")
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
 def small_disk(tmp_path, postgres):
     """A tablespace on a disk of 60 MB."""
     if os.geteuid() != 0:

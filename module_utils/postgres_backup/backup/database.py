@@ -20,7 +20,7 @@ from ..catalog.manifest import GlobalsRecord
 from ..catalog.names import BackupName
 from ..catalog.path_needs import findings_of
 from ..clock import format_timestamp, utc_now
-from ..errors import DatabaseError, in_words
+from ..errors import DatabaseError
 from ..findings import Finding, each_once, finding
 from ..health import clocks, housekeeping, outcome
 from ..job import Job
@@ -160,12 +160,9 @@ class _Run:
             described = manifest_of(job, taken, time.monotonic() - began)
             unsigned = self._describe(place, manifest.dump(described))
             signals.defer()  # it is there: nothing that comes now takes it back
-        except BaseException as any_error:
-            error = in_words(any_error) if isinstance(any_error, Exception) else any_error
+        except BaseException as error:
             sweep.take_back(job, job.database, error, written, self.begun)
-            if error is any_error:
-                raise
-            raise error from any_error
+            raise
         self.left += begun.ended(job.settings, job.database, self.begun)
         result: BackupResult = {
             "changed": True,
@@ -245,7 +242,7 @@ class _Run:
 
         about = {"database": self.job.database}
         place = self.place_at(journal.claim(store, self.layout, journal.BEGAN, about, taken))
-        one = place.begun(sure=all(f["code"] != "NAME_NOT_CLAIMED" for f in store.refused))
+        one = place.begun(sure=journal.is_claimed(store))
         if self.begun:
             begun.ended(self.job.settings, self.job.database, self.begun)
         self.begun = one["key"]

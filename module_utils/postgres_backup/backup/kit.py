@@ -21,7 +21,7 @@ from ..catalog.kits import Kit, findings_of, list_kits, manifest_key, root_of
 from ..catalog.names import Layout
 from ..catalog.retention import Policy, plan
 from ..clock import format_time, format_timestamp, utc_now
-from ..errors import PostgresBackupError, UsageError, in_words
+from ..errors import PostgresBackupError, UsageError
 from ..findings import Finding
 from ..health import alarms, housekeeping, outcome
 from ..health.alarm_kinds import Alarm, key
@@ -120,12 +120,9 @@ def _create(job: Job) -> KitResult:
             body = manifest.dump_kit(described)
             unsigned = signed.put(job.store, calls.DESCRIBE, one["manifest"], body)
             signals.defer()  # it is there: nothing that comes now takes it back
-        except BaseException as any_error:
-            error = in_words(any_error) if isinstance(any_error, Exception) else any_error
+        except BaseException as error:
             sweep.take_back(job, "", error, written, one["key"])
-            if error is any_error:
-                raise
-            raise error from any_error
+            raise
         left += begun.ended(job.settings, "", one["key"])
         result["findings"] += unsigned + left
         result["bytes"], result["sha256"] = described["bytes"], described["sha256"]
@@ -171,7 +168,7 @@ def _fell_short(kits: Sequence[Kit], counts: Counts, roots: Roots) -> list[Findi
 def _begun(job: Job, result: KitResult) -> Begun:
     """What is remembered of it while it is written."""
     key = manifest_key(job.settings, result["kit"])
-    sure = all(told["code"] != "NAME_NOT_CLAIMED" for told in job.store.refused)
+    sure = journal.is_claimed(job.store)
     return Begun(key=result["key"], manifest=key, beside=[key + signed.SUFFIX], alone=sure)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..catalog import begun
 from ..catalog.begun import Begun
-from ..errors import PostgresBackupError
+from ..errors import PostgresBackupError, in_words
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine import signals, state
@@ -67,15 +67,19 @@ def _remove(store: Store, one: Begun) -> list[Finding]:
 
 
 def take_back(
-    job: Job, database: str, error: BaseException, written: Sequence[str], key: str
+    job: Job, database: str, failed: BaseException, written: Sequence[str], key: str
 ) -> None:
     """Delete what a run that failed has already written. What the store keeps all the same is told
     with the error, and removed by the next run.
 
     :param database: whose; empty: it is the kit.
+    :param failed: what ended it.
     :param written: the keys.
     :param key: of what was begun; empty where nothing was.
+    :raises PostgresBackupError: ``failed`` in words, which can hold what is told, where it was none
+        of ours.
     """
+    error = in_words(failed) if isinstance(failed, Exception) else failed
     store = Store(job.settings, patience=HASTY)
     for one in written:
         with may_fail(store.refused):
@@ -86,3 +90,5 @@ def take_back(
         told = error.findings
     if key and not any(one["code"] in _STAYS for one in told):
         begun.ended(job.settings, database, key)
+    if error is not failed:
+        raise error from failed

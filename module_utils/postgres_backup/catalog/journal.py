@@ -86,6 +86,11 @@ def claim(
     return at
 
 
+def is_claimed(store: Store) -> bool:
+    """Whether nobody else can have the name that :func:`claim` has found."""
+    return all(found["code"] != "NAME_NOT_CLAIMED" for found in store.refused)
+
+
 def _alone(
     store: Store, layout: Layout, at: datetime, event: str, facts: Mapping[str, object]
 ) -> bool:

@@ -13,18 +13,12 @@ from typing import Generic, Protocol, TypeVar
 
 from ..clock import format_timestamp
 from ..settings import Settings
-from .dated import timely
+from .dated import Dated, timely
 
 
-class Candidate(Protocol):
+class Candidate(Dated, Protocol):
     """What :func:`plan` needs to know of a backup; ``backups.Backup`` and ``kits.Kit`` are such."""
 
-    @property
-    def taken_at(self) -> datetime: ...
-    @property
-    def ahead(self) -> bool: ...
-    @property
-    def dated_at(self) -> datetime: ...
     @property
     def ours(self) -> bool: ...
     @property

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.health import alarms
 from postgres_backup.health.alarm_kinds import TITLES, Alarm, key
 from postgres_backup.machine.damage import troubles
-from tests.conftest import missing
 from tests.damaged import CONTENTS, damage
 from tests.integration import engine
 from tests.services.receivers import HttpReceiver, MailReceiver
@@ -45,18 +42,6 @@ class _Nowhere:
 
     class server:
         host, port, major = "127.0.0.1", 1, 16
-
-
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A folder on a disk of 1 MB."""
-    if os.geteuid() != 0:
-        missing("mounting a small disk needs root")
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def alarm(

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from postgres_backup.health.alarm_kinds import TITLES
-from tests.conftest import missing
 from tests.damaged import CONTENTS, damage
 from tests.integration import engine
 
@@ -38,18 +37,6 @@ def crm(new_database, new_config, s3, bucket, web):
         ALERT_URLS=f"json://127.0.0.1:{web.port}/alarms",
         PING_URL=f"{web.url}/ping",
     )
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A folder on a disk of its own, of 1 MB."""
-    if os.geteuid() != 0:
-        missing("mounting a small disk needs root")
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def read_only(disk: Path) -> None:
@@ -87,10 +74,10 @@ def is_told(web, code: str) -> bool:
 
 @pytest.mark.parametrize("fail", [read_only, full])
 def test_a_state_on_a_bad_disk_costs_no_backup_and_no_alarm(
-    crm, disk, web, s3_client, bucket, fail
+    crm, tiny_disk, web, s3_client, bucket, fail
 ):
-    crm.change(STATE_DIR=disk / "state")
-    fail(disk)
+    crm.change(STATE_DIR=tiny_disk / "state")
+    fail(tiny_disk)
     done = engine.run(crm.path, "run")
     assert done.returncode == 0, done.stderr
     assert "STATE_NOT_WRITTEN" in done.stderr
@@ -110,14 +97,14 @@ def test_a_state_on_a_bad_disk_costs_no_backup_and_no_alarm(
     assert is_told(web, "BACKUP_FAILED")
 
 
-def test_a_state_that_filled_up_later_is_still_remembered(crm, disk, web, s3_client, bucket):
-    crm.change(STATE_DIR=disk / "state")
+def test_a_state_that_filled_up_later_is_still_remembered(crm, tiny_disk, web, s3_client, bucket):
+    crm.change(STATE_DIR=tiny_disk / "state")
     assert engine.run(crm.path, "run").returncode == 0
-    full(disk)
+    full(tiny_disk)
     for _ in range(2):
         assert engine.run(crm.path, "watch").returncode == 4
     assert len(heads(web)) == 1
-    (disk / "filler").unlink()
+    (tiny_disk / "filler").unlink()
     assert engine.run(crm.path, "watch").returncode == 0
     assert len(heads(web)) == 2
     assert "over: " in heads(web)[1]
@@ -150,15 +137,15 @@ def test_a_state_of_somebody_else(crm, s3_client, bucket):
 
 @pytest.mark.parametrize("fail", [full, Path.rmdir])
 def test_a_log_that_cannot_be_written_costs_no_backup_and_is_an_alarm(
-    crm, disk, web, s3_client, bucket, fail, tmp_path
+    crm, tiny_disk, web, s3_client, bucket, fail, tmp_path
 ):
-    log = disk / "logs" / "x.log"
+    log = tiny_disk / "logs" / "x.log"
     if fail is Path.rmdir:
         log = tmp_path / "logs" / "x.log"
     else:
         log.parent.mkdir()
         log.touch()
-        fail(disk)
+        fail(tiny_disk)
     done = engine.run(crm.path, "run", "--log-file", str(log))
     assert done.returncode == 0, done.stderr
     assert f"the log {log}: " in done.stderr
