@@ -93,7 +93,7 @@ def needs(settings: Settings) -> tuple[list[Parts], list[str]]:
     paths = list(settings.paths)
     unseen = []
     if settings.app_dir:
-        names = _SECRETS if settings.app_cloned else (*_COMPOSE, *_SECRETS)
+        names = _SECRETS if settings.app_repo else (*_COMPOSE, *_SECRETS)
         try:
             there = os.listdir(settings.app_dir)
             paths += [os.path.join(settings.app_dir, name) for name in names if name in there]

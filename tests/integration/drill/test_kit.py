@@ -71,7 +71,10 @@ def test_what_the_application_needs_is_in_it(config, app):
 
 def test_what_its_repository_brings_need_not_be_in_it(config, app):
     settings = config.change(
-        KIT_PLAIN="true", APP_DIR=str(app), APP_CLONED="true", BACKUP_PATHS=f"'{app}/.env'"
+        KIT_PLAIN="true",
+        APP_DIR=str(app),
+        APP_REPO="https://git.example.com/app.git",
+        BACKUP_PATHS=f"'{app}/.env'",
     )
     create_kit(Job(settings))
     assert outcome(settings) == {}
