@@ -1,7 +1,7 @@
 """Which backups stay and which go: a pure function to a plan with a reason for every backup.
 
 Everything that deletes a backup goes through :func:`plan`; a database that a restore replaced,
-through :func:`plan_replaced`.
+through :func:`plan_replaced`, a copy of a backup through :func:`plan_copies`.
 """
 
 from __future__ import annotations
@@ -169,9 +169,48 @@ class Replaced:
 
 @dataclasses.dataclass(frozen=True)
 class ReplacedDecision:
+    """Of a database beside the live one."""
+
     name: str
     keep: bool
     reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Copied:
+    """What :func:`plan_copies` needs to know of a copy under a name of its own.
+
+    :param made_at: UTC, by the PostgreSQL server's clock.
+    :param days: for how many it stays.
+    :param seen: for how long prunes have seen it, the one that asks included.
+    """
+
+    name: str
+    made_at: datetime
+    days: int
+    seen: timedelta = timedelta()
+
+
+def plan_copies(copies: Sequence[Copied], now: datetime) -> list[ReplacedDecision]:
+    """A decision for each copy, newest first. What it holds is in the bucket too, so no backup is
+    asked for; its age alone is not believed either, for a clock may have jumped.
+
+    :param now: UTC, by the PostgreSQL server's clock.
+    """
+    decisions = []
+    for one in sorted(copies, key=lambda one: (one.made_at, one.name), reverse=True):
+        limit = timedelta(days=one.days)
+        if one.made_at > now:
+            keep, reason = True, "a copy made in the future: one of the clocks is wrong"
+        elif now - one.made_at <= limit:
+            keep, reason = True, f"a copy, made not more than {one.days} days ago"
+        elif one.seen < limit:
+            seen = f"{one.seen.days} of {one.days} days"
+            keep, reason = True, f"a copy, old by the clock, but seen by prunes for {seen}"
+        else:
+            keep, reason = False, f"a copy, made more than {one.days} days ago"
+        decisions.append(ReplacedDecision(one.name, keep, reason))
+    return decisions
 
 
 def plan_replaced(

@@ -35,7 +35,7 @@ from . import (
     verdict,
 )
 from .alarm_kinds import OpenAlarm
-from .kept_databases import ReplacedDatabase
+from .kept_databases import Beside, CopiedLine, ReplacedDatabase
 from .leftovers import Leftovers
 
 
@@ -73,6 +73,8 @@ class DatabaseStatus(TypedDict):
     bytes: int
     #: None where the server could not be asked
     replaced: list[ReplacedDatabase] | None
+    #: copies of backups under names of their own; None likewise
+    copies: list[CopiedLine] | None
     #: how many backups nobody has signed, so that they wait for ``adopt``
     waiting: int
 
@@ -189,12 +191,12 @@ def bucket_status(
     settings: Settings,
     backups: Mapping[str, Sequence[Backup]],
     now: datetime,
-    kept: Mapping[str, Sequence[ReplacedDatabase] | DatabaseError],
+    kept: Mapping[str, Beside | DatabaseError],
 ) -> BucketStatus:
     """How things are, from what was read; ``verdict`` says what is wrong. Pure.
 
     :param backups: per database, newest first.
-    :param kept: per database those that restores replaced, or why the server could not be asked.
+    :param kept: per database what stands beside it, or why the server could not be asked.
     """
     findings: list[Finding] = []
     databases: dict[str, DatabaseStatus] = {}
@@ -228,7 +230,7 @@ def bucket_status(
 def _database(
     backups: Sequence[Backup],
     last: Backup | None,
-    kept: Sequence[ReplacedDatabase] | DatabaseError,
+    kept: Beside | DatabaseError,
     now: datetime,
 ) -> DatabaseStatus:
     mine = [backup for backup in backups if backup.ours]
@@ -238,7 +240,8 @@ def _database(
         "kept": len(mine),
         "oldest": format_timestamp(mine[-1].taken_at) if mine else None,
         "bytes": sum(backup.bytes for backup in mine),
-        "replaced": None if isinstance(kept, DatabaseError) else list(kept),
+        "replaced": None if isinstance(kept, DatabaseError) else kept.replaced,
+        "copies": None if isinstance(kept, DatabaseError) else kept.copies,
         "waiting": sum(backup.unvouched for backup in backups),
     }
 
@@ -320,7 +323,8 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
         f"    kept: {database['kept']} backups, {human_bytes(database['bytes'])}"
         + (f", the oldest of {database['oldest']}" if database["oldest"] else "")
     )
-    text += [f"    {line}" for line in kept_databases.lines(database["replaced"] or [])]
+    beside = kept_databases.lines(database["replaced"] or [], database["copies"] or [])
+    text += [f"    {line}" for line in beside]
     if waiting := database["waiting"]:
         text.append(
             f"    {waiting} backups that nobody has signed wait for `postgres-backup adopt`"

@@ -46,11 +46,12 @@ SPARE = 1.2
 _UNPACKED = 5
 
 
-def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
+def make_plan(job: Job, asked: str, in_place: bool = False, beside: bool = False) -> Plan:
     """Find everything out; touch nothing.
 
     :param asked: a name as listed, a whole key, or ``latest``.
     :param in_place: there will be no side database, which would need room and rights.
+    :param beside: the live database will stay live.
     :raises PostgresBackupError: it would fail; says what to do about it. What the server has
         against it is told all at once.
     """
@@ -91,9 +92,11 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
             tools = programs.find(job.settings, server.major)
         _object_by_server(job, connection, backup, server, objections)
         if not in_place:
-            findings += slots.left_behind(connection, job.database)
-            findings += subscriptions.replaced_with(connection, job.database)
-            _object_by_rights(job, connection, server, live, wanted, objections)
+            if not beside:
+                findings += slots.left_behind(connection, job.database)
+                findings += subscriptions.replaced_with(connection, job.database)
+            goes = None if beside else live
+            _object_by_rights(job, connection, server, goes, wanted, objections)
             findings += _object_by_room(needed, free, objections)
             findings += powerful_settings(wanted)
         elif live is None:

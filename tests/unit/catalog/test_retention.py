@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postgres_backup.catalog import dated
-from postgres_backup.catalog.retention import Policy, Replaced, plan, plan_replaced
+from postgres_backup.catalog.retention import (
+    Copied,
+    Policy,
+    Replaced,
+    plan,
+    plan_copies,
+    plan_replaced,
+)
 
 NOW = datetime(2026, 3, 30, 0, 0, 5, tzinfo=timezone.utc)
 
@@ -287,3 +294,18 @@ def test_what_goes_is_old_and_in_a_good_backup_that_is_newer(replaced, newest, d
         if days:
             assert gone.seen >= timedelta(days=days)
             assert gone.newest_then is None or newest_good > gone.newest_then
+
+
+@pytest.mark.parametrize(
+    ("made_ago", "days", "seen", "keep"),
+    [
+        (timedelta(days=2), 2, timedelta(days=2), True),
+        (timedelta(days=2, seconds=1), 2, timedelta(days=2), False),
+        (timedelta(days=9), 2, timedelta(days=1), True),  # a clock that jumped
+        (timedelta(days=-1), 0, timedelta(days=9), True),  # made in the future
+        (timedelta(seconds=1), 0, timedelta(), False),
+    ],
+)
+def test_a_copy_goes_after_its_days(made_ago, days, seen, keep):
+    (decision,) = plan_copies([Copied("look", NOW - made_ago, days, seen)], NOW)
+    assert (decision.name, decision.keep) == ("look", keep), decision.reason
