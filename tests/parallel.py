@@ -39,7 +39,12 @@ ALONE = "alone"
 
 def folder(config: pytest.Config) -> Path:
     """What the workers of all runs in this checkout share."""
-    return config.cache.mkdir("turn")
+    if cache := getattr(config, "cache", None):
+        return cache.mkdir("turn")
+    # where pytest keeps no cache of its own (-p no:cacheprovider)
+    turn = config.rootpath / ".pytest_cache" / "d" / "turn"
+    turn.mkdir(parents=True, exist_ok=True)
+    return turn
 
 
 def _groups_of(config: pytest.Config, workerinput: Mapping[str, str]) -> Path:
