@@ -155,6 +155,8 @@ def test_extra_variables_of_the_playbooks():
             "database",
             "kept",
             "tables",
+            "copy_as",
+            "keep_days",
             "schema_only",
             "allow_many",
             "backup_hosts",
