@@ -341,6 +341,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "database, or a copy elsewhere, and take them from there: `\\lo_export`, then "
             "`SELECT lo_import(FILE, OID)`."
         ),
+        ("PART_LEFT_OUT",): (
+            "A part of a backup was loaded by itself, and some of its definitions lean on what is "
+            "not in it (a foreign key to a table that nobody chose, a trigger's function). They "
+            "are missing in the copy; rows are all there."
+        ),
         ("COPY_UNSUBSCRIBED",): (
             "A copy under another name has none of the subscriptions of its backup: two copies of "
             "a database must never both take what a publisher sends."

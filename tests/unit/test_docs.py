@@ -157,6 +157,7 @@ def test_extra_variables_of_the_playbooks():
             "tables",
             "copy_as",
             "keep_days",
+            "partial",
             "schema_only",
             "allow_many",
             "backup_hosts",

@@ -138,6 +138,57 @@ def plan(
     ]
 
 
+def plan_parts(
+    parts: Sequence[C],
+    policy: Policy,
+    now: datetime,
+    newest_good: datetime | None,
+    held: Callable[[C], str],
+) -> list[Decision[C]]:
+    """A decision for each part of a backup, newest first: they stay for the same days as backups
+    do, and for nothing else. No more than half, rounded up, of ours goes in one run.
+
+    :param newest_good: when the newest good whole backup was taken; None where there is none. A
+        part that is newer may hold the only copy there is, and stays.
+    :param held: why a part stays whatever the policy says; empty where nothing holds it.
+    """
+    ordered = sorted(parts, key=lambda part: part.dated_at, reverse=True)
+    reasons = {
+        id(part): _why_a_part_stays(part, policy, now, newest_good, held) for part in ordered
+    }
+    mine = [part for part in ordered if part.ours]
+    going = [part for part in mine if not reasons[id(part)]]
+    if not policy.allow_many:
+        for part in going[: max(len(going) - (len(mine) + 1) // 2, 0)]:
+            reasons[id(part)] = "spared this time: no more than half may go in one run"
+    gone = f"older than {policy.days} days"
+    return [Decision(part, bool(reasons[id(part)]), reasons[id(part)] or gone) for part in ordered]
+
+
+def _why_a_part_stays(
+    part: C,
+    policy: Policy,
+    now: datetime,
+    newest_good: datetime | None,
+    held: Callable[[C], str],
+) -> str:
+    if not part.ours:
+        candidate = part.waits_for_adoption
+        whose = "not known whose it is: it has no manifest" if candidate else ""
+        return whose or "not ours: another database or server"
+    if part.dated_at > now:
+        return "dated in the future"
+    if now - part.dated_at <= timedelta(days=policy.days):
+        return f"not older than {policy.days} days"
+    if reason := held(part):
+        return reason
+    if policy.fault:
+        return "nothing goes while a setting of the retention is wrong"
+    if newest_good is None or newest_good <= part.dated_at:
+        return "no good backup of the whole database is newer"
+    return ""
+
+
 def _newest_of_each(
     newest_first: Sequence[C], count: int, period: Callable[[C], tuple[int, int]]
 ) -> list[C]:

@@ -172,11 +172,18 @@ def _backup(call: Call) -> Answer:
     return Answer(result, _unlogged(database.lines(result), call.check))
 
 
-@command("list", "list the backups in the bucket, newest first", DATABASE, bucket_only=True)
+@command(
+    "list",
+    "list the backups in the bucket, newest first",
+    DATABASE,
+    Argument("--partial", action="store_true", help="the parts of backups instead"),
+    bucket_only=True,
+)
 def _list(call: Call) -> Answer:
     from ..health import status
 
-    result = status.info(call.settings, call.arguments.database)
+    asked = call.arguments
+    result = status.info(call.settings, asked.database, partial=asked.partial)
     return Answer(result, status.info_lines(result))
 
 

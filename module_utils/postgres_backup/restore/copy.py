@@ -106,7 +106,8 @@ def restore_copy(
         }
         layout = layout_for(job.settings, job.database)
         result["findings"] += journal.record(job.store, layout, utc_now(), "restore-copy", told)
-        result["findings"] += note_restored(job, plan.backup)
+        if not plan.backup.name.part:
+            result["findings"] += note_restored(job, plan.backup)
     job.progress.step(lines(result)[0])
     return result
 

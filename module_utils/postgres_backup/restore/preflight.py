@@ -58,6 +58,12 @@ def make_plan(job: Job, asked: str, in_place: bool = False, beside: bool = False
     own = own_mark(job.settings, job.database)
     catalog = Catalog(job.settings, job.store, job.database, own)
     backup = catalog.resolve(asked)
+    if backup.name.part and not beside:
+        raise UsageError(
+            f"{backup.name} is a part of a database, and takes no whole one's place",
+            "Bring its tables back: restore FILE --tables TABLE (Ansible: -e tables=TABLE); or "
+            "look into it: --as NAME (-e copy_as=NAME)",
+        )
     # asked for by its name, a backup that may lack rows of a table is better than none
     lacking = backup.problem_code == "TABLES_REWRITTEN" and asked != LATEST
     # what no flag makes good comes first; that a signature is wrong is said in words of its own
@@ -146,7 +152,14 @@ def make_plan(job: Job, asked: str, in_place: bool = False, beside: bool = False
 
 
 def _known(backup: Backup) -> Manifest:
-    """What its manifest says; of a backup without one only whose name it bears."""
+    """What its manifest says; of a backup without one only whose name it bears. Of a part, without
+    what is the whole database's.
+    """
+    if backup.manifest and backup.name.part:
+        part = backup.manifest.copy()
+        part["extensions"], part["rights"], part["shares"] = [], [], []
+        part["subscriptions"], part["remote_views"] = [], []
+        return part
     return backup.manifest or Manifest(
         name=str(backup.name),
         database="",

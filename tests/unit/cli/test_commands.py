@@ -117,7 +117,8 @@ def test_a_command_hands_on_its_job_and_says_what_the_log_has_not(
 @pytest.mark.parametrize(
     ("typed", "room", "name", "result", "given", "exit_status"),
     [
-        ("list --database crm", status, "info", {}, [SETTINGS, "crm"], 0),
+        ("list --database crm", status, "info", {}, [SETTINGS, "crm", False], 0),
+        ("list --partial", status, "info", {}, [SETTINGS, "", True], 0),
         ("status", status, "status", {"healthy": True}, [SETTINGS, True], 0),
         ("status", status, "status", {"healthy": False}, [SETTINGS, True], 4),
         ("history --days 2", history, "history", {}, [SETTINGS, 2.0, ""], 0),
