@@ -27,6 +27,7 @@ from . import (
     alarms,
     clocks,
     costs,
+    drills,
     kept_databases,
     leftovers,
     rows_gone,
@@ -35,6 +36,7 @@ from . import (
     verdict,
 )
 from .alarm_kinds import OpenAlarm
+from .drills import LastDrill
 from .kept_databases import Beside, CopiedLine, ReplacedDatabase
 from .leftovers import Leftovers
 
@@ -79,6 +81,10 @@ class DatabaseStatus(TypedDict):
     partial: PartsStatus | None
     #: how many backups nobody has signed, so that they wait for ``adopt``
     waiting: int
+    #: when a backup was restored last, by a drill or for good, as the proofs in the bucket say
+    restored_at: str | None
+    #: the last drill, as this server remembers it
+    drill: LastDrill | None
 
 
 class PartsStatus(TypedDict):
@@ -250,7 +256,8 @@ def bucket_status(
             findings += path_needs.findings_of(last.manifest.get("needs_search_path", []), name)
         if isinstance(there, DatabaseError):
             findings.append(finding("DATABASE_UNREACHABLE", there.message))
-        databases[name] = _database(backups[name], last, there, now)
+        drill = drills.last_drill(settings, name, now)
+        databases[name] = _database(backups[name], last, there, now, drill)
     return {
         "changed": False,
         "healthy": verdict.is_healthy(findings),
@@ -270,6 +277,7 @@ def _database(
     last: Backup | None,
     kept: Beside | DatabaseError,
     now: datetime,
+    drill: LastDrill | None,
 ) -> DatabaseStatus:
     mine = [backup for backup in backups if backup.ours]
     return {
@@ -282,6 +290,8 @@ def _database(
         "copies": None if isinstance(kept, DatabaseError) else kept.copies,
         "partial": None,
         "waiting": sum(backup.unvouched for backup in backups),
+        "restored_at": drills.restored_at(mine, now),
+        "drill": drill,
     }
 
 
@@ -289,8 +299,15 @@ def _state(line: ListedBackup) -> str:
     """How a backup is, and that nobody vouches for it, where the state does not say so itself."""
     told = {"unsigned": "unsigned", "stranger": "signed by a stranger"}.get(line["signature"])
     if not told or line["state"] in ("bad", "unsigned", "unproven"):
-        return line["state"]
-    return f"{line['state']}, {told}"
+        told = ""
+    proven = f"({proof_words(line)})" if line["state"] == "proven" else ""
+    return " ".join(filter(None, [line["state"] + (f", {told}" if told else ""), proven]))
+
+
+def proof_words(line: BackupLine) -> str:
+    """How a backup was proven: ``restored on 2026-01-27``; empty where it was not."""
+    proof = line["proof"]
+    return f"{proof['kind']} on {proof['at'][:10]}" if proof else ""
 
 
 def table(backups: Sequence[ListedBackup]) -> list[str]:
@@ -357,11 +374,13 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
         age, size = human_age(last["age_hours"]), human_bytes(last["bytes"])
         text = [
             f"  {name}: last good backup {last['backup']}, {age} old, {size}, {last['rows']:,} rows"
+            + (f", proven: {proof_words(last)}" if last["proof"] else "")
         ]
     text.append(
         f"    kept: {database['kept']} backups, {human_bytes(database['bytes'])}"
         + (f", the oldest of {database['oldest']}" if database["oldest"] else "")
     )
+    text += [f"    {line}" for line in drills.lines(database["drill"], database["restored_at"])]
     if (parts := database["partial"]) and parts["kept"]:
         size = human_bytes(parts["bytes"])
         text.append(f"    parts of backups: {parts['kept']}, {size} (list --partial)")
