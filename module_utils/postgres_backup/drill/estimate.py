@@ -30,17 +30,8 @@ class Restore(TypedDict):
     dump_bytes: Annotated[int, Whole()]
 
 
-class Times(TypedDict, total=False):
-    """What the last drills have measured: of each database, and reading the server kit."""
-
-    restores: dict[str, Restore]
-    kit_seconds: Annotated[float, Number()]
-
-
-class Rebuilt(TypedDict, total=False):
-    """A rebuild of this server, or its rehearsal on another: seconds of each phase."""
-
-    phases: dict[str, Annotated[float, Number()]]
+Times = dict[str, Restore]
+Rebuilt = dict[str, dict[str, Annotated[float, Number()]]]
 
 
 class Rebuild(TypedDict):
@@ -55,8 +46,10 @@ class Rebuild(TypedDict):
     assumed: list[str]
 
 
-#: what :func:`remember` has written
+#: what the last drill of each database has measured, and under :data:`KIT` reading the kit
 TIMES = state.Kept("drill-times.json", Times)
+KIT = ""
+#: ``phases``: seconds of each phase of a rebuild of this server, or of its rehearsal elsewhere;
 #: written by playbooks/rebuild.yml
 REBUILT = state.Kept("rebuilt.json", Rebuilt)
 
@@ -72,9 +65,9 @@ def estimate(
     """
     settings, findings = job.settings, exceeded(job.settings, one["seconds"])
     with state.changing(settings, TIMES, findings) as times:
-        times.setdefault("restores", {})[job.database] = one
+        times[job.database] = one
         if kit_seconds is not None:
-            times["kit_seconds"] = kit_seconds
+            times[KIT] = {"seconds": kit_seconds, "dump_bytes": 0}
         newest = {name: newest_good(job, name) for name in settings.databases}
         whole = rebuild(settings.databases, newest, times, state.read(settings, REBUILT), has_kit)
     return whole, findings
@@ -92,7 +85,7 @@ def rebuild(
     :param newest: of each database, what its newest good backup says; None where there is none.
     :param times: the one at hand among them.
     """
-    measured = times.get("restores", {})
+    measured = {name: one for name, one in times.items() if name != KIT}
     seconds = sum(one["seconds"] for one in measured.values())
     rate = seconds / max(1, sum(one["dump_bytes"] for one in measured.values()))
     assumed = []
@@ -118,8 +111,8 @@ def rebuild(
     if not phases:
         assumed.insert(0, "installing")
     if has_kit:
-        parts["kit"] = 2 * times.get("kit_seconds", 0.0)
-        if "kit_seconds" not in times:
+        parts["kit"] = 2 * times[KIT]["seconds"] if KIT in times else 0.0
+        if KIT not in times:
             assumed.append("kit")
     told = {name: round(part, 1) for name, part in parts.items()}
     return {"seconds": round(sum(parts.values()), 1), "parts": told, "assumed": assumed}

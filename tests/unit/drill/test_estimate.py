@@ -19,11 +19,9 @@ def test_all_of_it_measured():
         ["crm", "shop"],
         {"crm": known(200), "shop": known(100)},
         {
-            "restores": {
-                "crm": {"seconds": 50.0, "dump_bytes": 100},
-                "shop": {"seconds": 60.0, "dump_bytes": 100},
-            },
-            "kit_seconds": 3.0,
+            "crm": {"seconds": 50.0, "dump_bytes": 100},
+            "shop": {"seconds": 60.0, "dump_bytes": 100},
+            estimate.KIT: {"seconds": 3.0, "dump_bytes": 0},
         },
         {"phases": phases},
         has_kit=True,
@@ -38,7 +36,7 @@ def test_what_nobody_has_measured_is_assumed_and_said():
     whole = estimate.rebuild(
         ["crm", "shop", "new"],
         {"crm": known(100), "shop": known(300), "new": None},
-        {"restores": {"crm": {"seconds": 50.0, "dump_bytes": 100}}},
+        {"crm": {"seconds": 50.0, "dump_bytes": 100}},
         {},
         has_kit=True,
     )
@@ -54,7 +52,7 @@ def test_what_nobody_has_measured_is_assumed_and_said():
 
 
 def test_of_nothing_it_is_no_division_by_nothing():
-    one = {"restores": {"crm": {"seconds": 1.0, "dump_bytes": 0}}}
+    one = {"crm": {"seconds": 1.0, "dump_bytes": 0}}
     whole = estimate.rebuild(["crm"], {"crm": None}, one, {}, has_kit=False)
     assert whole["seconds"] == estimate.INSTALLING + 1
     assert estimate.told(1.0, None) == "a restore takes about 1.0 s"
