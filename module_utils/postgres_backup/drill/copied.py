@@ -4,7 +4,6 @@ again. Nothing is raised for what is found: it is what a drill is for.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import TypedDict
@@ -24,8 +23,8 @@ from ..restore.side_database import (
 )
 from . import gentle, queries
 from .inside import look_inside
-from .levels import DrillFinding, judged, stops
 from .lent_roles import lent_roles
+from .levels import DrillFinding, judged, stops
 from .timed import Timed
 
 #: checks that a plan, and a load, have made when they have ended well
@@ -48,6 +47,11 @@ class Copied(TypedDict):
     restored: bool
     phases: dict[str, float]
     restore_seconds: float | None
+
+
+def rate_of(job: Job, fast: bool) -> float:
+    """Bytes a second that a drill moves at most; 0: no bound."""
+    return 0.0 if fast else job.settings.drill_mb_per_second * 1e6
 
 
 def copy(
@@ -90,7 +94,10 @@ class _Copy:
         plan = self._plan()
         if self.job.check or (plan.missing_roles and not self.elsewhere):
             return
-        with lent_roles(self.job, plan.missing_roles) if self.elsewhere else _nothing():
+        if self.elsewhere:
+            with lent_roles(self.job, plan.missing_roles):
+                self._load_and_look(plan)
+        else:
             self._load_and_look(plan)
 
     def _plan(self) -> Plan:
@@ -176,7 +183,3 @@ class _Copy:
             "phases": {name: round(took, 1) for name, took in self.timed.seconds.items()},
             "restore_seconds": self._restore_seconds,
         }
-
-
-def _nothing() -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()
