@@ -9,13 +9,13 @@ from typing import TypedDict
 
 from ..catalog import path_needs, remembered
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
-from ..catalog.history import LAST_RUN, LastRun, last_run_line
+from ..catalog.history import LAST_RUN, Event, LastRun, last_run_line
 from ..catalog.owners import Owner, owners
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError
-from ..findings import Finding, finding
-from ..machine import identity, state
+from ..findings import Finding, each_once, finding
+from ..machine import damage, identity, state
 from ..machine.identity import Mark
 from ..machine.schedule import next_run
 from ..postgresql import server
@@ -27,6 +27,8 @@ from . import (
     alarms,
     clocks,
     costs,
+    disks,
+    failures,
     kept_databases,
     leftovers,
     rows_gone,
@@ -37,6 +39,7 @@ from . import (
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
 from .leftovers import Leftovers
+from .verdict import Failed, Judged, Reason, ServerState
 
 
 class ListedBackup(BackupLine):
@@ -62,9 +65,7 @@ class Listing(_Listing, total=False):
     chosen: BackupLine
 
 
-class DatabaseStatus(TypedDict):
-    """How the backups of one database are; ``bytes`` are those of all that is kept."""
-
+class _Backups(TypedDict):
     #: the newest good one
     last: BackupLine | None
     age_hours: float | None
@@ -77,11 +78,18 @@ class DatabaseStatus(TypedDict):
     waiting: int
 
 
+class DatabaseStatus(_Backups, Judged):
+    """How the backups of one database are; ``bytes`` are those of all that is kept."""
+
+
 class BucketStatus(TypedDict):
     """How things are in the bucket."""
 
     changed: bool
+    #: nothing needs anybody; ``state`` is a key of ``verdict.STATES``
     healthy: bool
+    state: ServerState
+    why: list[Reason]
     server: str
     findings: list[Finding]
     next_run: str
@@ -154,9 +162,13 @@ def status(settings: Settings, counting: bool = False) -> Status:
     return look(settings, counting)[0]
 
 
-def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, list[Backup]]]:
+def look(
+    settings: Settings, counting: bool = False, happened: Sequence[Event] | None = None
+) -> tuple[Status, dict[str, list[Backup]]]:
     """What :func:`status` returns, and the backups under the prefix, for each database, newest
     first.
+
+    :param happened: events of the last days, where they have been read already.
     """
     store = Store(settings)
     store.check()
@@ -166,11 +178,14 @@ def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, 
     unreachable = any(isinstance(there, DatabaseError) for there in kept.values())
     own = identity.remembered(settings) if unreachable else own_mark(settings)
     backups = {name: Catalog(settings, store, name, own).backups() for name in settings.databases}
-    in_bucket = bucket_status(settings, backups, now, kept)
+    last_run = state.read(settings, LAST_RUN)
+    unread: list[Finding] = []
+    failed = failures.newest(settings, store, backups, last_run, happened, unread)
+    in_bucket = bucket_status(settings, backups, now, kept, failed)
     seen: Status = {
         **in_bucket,
-        "findings": in_bucket["findings"] + adopted,
-        "last_run": state.read(settings, LAST_RUN),
+        "findings": in_bucket["findings"] + adopted + unread,
+        "last_run": last_run,
         "alarms": alarms.open_alarms(settings),
         "leftovers": None,
     }
@@ -179,9 +194,13 @@ def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, 
     seen["findings"] += clocks.findings_of(store)
     if fault := settings.retention_fault:
         seen["findings"].append(finding("RETENTION_WRONG", f"nothing is pruned: {fault}"))
-    seen["healthy"] = verdict.is_healthy(seen["findings"])
     if not unreachable:
         seen["findings"] += server.in_the_clear(settings)
+    seen["findings"] += disks.findings_of(settings) + damage.troubles(settings)
+    seen["findings"] = each_once(seen["findings"])
+    waits = failures.waiting(last_run)
+    judged = verdict.of_server(seen["databases"], seen["findings"], seen["alarms"], waits)
+    seen["healthy"], seen["state"], seen["why"] = judged["healthy"], judged["state"], judged["why"]
     return seen, backups
 
 
@@ -190,11 +209,13 @@ def bucket_status(
     backups: Mapping[str, Sequence[Backup]],
     now: datetime,
     kept: Mapping[str, Sequence[ReplacedDatabase] | DatabaseError],
+    failed: Mapping[str, Failed] | None = None,
 ) -> BucketStatus:
     """How things are, from what was read; ``verdict`` says what is wrong. Pure.
 
     :param backups: per database, newest first.
     :param kept: per database those that restores replaced, or why the server could not be asked.
+    :param failed: per database the newest backup that failed.
     """
     findings: list[Finding] = []
     databases: dict[str, DatabaseStatus] = {}
@@ -210,10 +231,19 @@ def bucket_status(
             findings += path_needs.findings_of(last.manifest.get("needs_search_path", []), name)
         if isinstance(there, DatabaseError):
             findings.append(finding("DATABASE_UNREACHABLE", there.message))
-        databases[name] = _database(backups[name], last, there, now)
+        judged = verdict.of_database(
+            name,
+            format_timestamp(last.taken_at) if last else None,
+            settings.fresh_hours,
+            (failed or {}).get(name),
+            findings,
+            now,
+        )
+        databases[name] = {**judged, **_database(backups[name], last, there, now)}
+    judged_server = verdict.of_server(databases, findings)
     return {
         "changed": False,
-        "healthy": verdict.is_healthy(findings),
+        **judged_server,
         "server": settings.server_name,
         "findings": findings,
         "next_run": format_timestamp(next_run(settings.schedule_time, now)),
@@ -230,7 +260,7 @@ def _database(
     last: Backup | None,
     kept: Sequence[ReplacedDatabase] | DatabaseError,
     now: datetime,
-) -> DatabaseStatus:
+) -> _Backups:
     mine = [backup for backup in backups if backup.ours]
     return {
         "last": last.describe(now) if last else None,
@@ -291,14 +321,19 @@ def owner_lines(known: Sequence[Owner]) -> list[str]:
     return [*lines, advice, ""]
 
 
+def head(server_name: str, state: ServerState, next_run: str) -> str:
+    """Whether all is well, in the first line of an answer."""
+    return f"{server_name}: {verdict.in_words(state)}; next run {next_run}"
+
+
 def lines(seen: Status) -> list[str]:
     """:func:`status` for a person."""
-    well = "all is well" if seen["healthy"] else "NOT WELL"
-    text = [f"{seen['server']}: {well}; next run {seen['next_run']}"]
+    text = [head(seen["server"], seen["state"], seen["next_run"])]
     for name, database in seen["databases"].items():
         text += _database_lines(name, database)
     if run := last_run_line(seen["last_run"]):
         text.append(f"  {run}")
+    text += [f"  {one['failed']}" for one in seen["databases"].values() if one["failed"]]
     text += [f"  {line}" for line in costs.lines(seen["costs"])]
     if seen["leftovers"]:
         text += [f"  {line}" for line in leftovers.lines(seen["leftovers"])]
