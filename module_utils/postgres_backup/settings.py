@@ -261,6 +261,9 @@ class Settings:
     quiet_hours: Annotated[str, Variable("QUIET_HOURS", _QUIET)] = ""
     #: files and folders of the server kit
     paths: Annotated[tuple[str, ...], Variable("BACKUP_PATHS")] = ()
+    #: folder of the application, and the git repository that brings what is in it
+    app_dir: Annotated[str, Variable("APP_DIR", _FILE)] = ""
+    app_repo: Annotated[str, Variable("APP_REPO")] = dataclasses.field(default="", repr=False)
     #: the kit may lie in the bucket unencrypted
     kit_plain: Annotated[bool, Variable("KIT_PLAIN")] = False
     age_recipients: Annotated[tuple[str, ...], Variable("AGE_RECIPIENTS")] = ()
@@ -306,6 +309,10 @@ class Settings:
     drill_max_days: Annotated[int, Variable("DRILL_MAX_DAYS", _DRILL_DAYS)] = 35
     #: each a JSON object, see ``drill/queries``
     drill_queries: Annotated[tuple[str, ...], Variable("DRILL_QUERIES")] = ()
+    #: a dead-man's switch of their own
+    drill_ping_url: Annotated[str, Variable("DRILL_PING_URL")] = dataclasses.field(
+        default="", repr=False
+    )
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
 
     # what is done, and to whom it is told
@@ -333,9 +340,8 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be shown."""
-        return tuple(
-            v for v in (self.db_password, self.s3_secret_key, self.ping_url, *self.alert_urls) if v
-        )
+        addresses = (self.ping_url, self.drill_ping_url, *self.alert_urls)
+        return tuple(v for v in (self.db_password, self.s3_secret_key, *addresses) if v)
 
     def hide(self, text: str) -> str:
         """``text`` with every secret blotted out, where it stands as a word of its own (a password

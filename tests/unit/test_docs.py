@@ -155,6 +155,9 @@ def test_extra_variables_of_the_playbooks():
             "database",
             "kept",
             "tables",
+            "copy_as",
+            "keep_days",
+            "partial",
             "schema_only",
             "allow_many",
             "backup_hosts",
@@ -314,6 +317,7 @@ class Nightly:
     whole: bool = True
     good: bool = True
     was_read: bool = False
+    restored: bool = False
     proven: bool = False
     waits_for_adoption: bool = False
     ahead: bool = False

@@ -1,7 +1,7 @@
 """Which backups stay and which go: a pure function to a plan with a reason for every backup.
 
 Everything that deletes a backup goes through :func:`plan`; a database that a restore replaced,
-through :func:`plan_replaced`.
+through :func:`plan_replaced`, a copy of a backup through :func:`plan_copies`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class Candidate(Dated, Protocol):
     def was_read(self) -> bool: ...
     @property
     def proven(self) -> bool: ...
+    @property
+    def restored(self) -> bool: ...
     @property
     def waits_for_adoption(self) -> bool: ...
 
@@ -74,8 +76,9 @@ def plan(
 ) -> list[Decision[C]]:
     """A decision for each backup, newest first.
 
-    The newest good and the newest proven backup stay whatever their age; what is not ours stays; no
-    more than half of ours goes in one run, the oldest first, unless the policy allows it.
+    The newest good and the newest proven backup stay whatever their age, and so does the newest one
+    that was restored, which proves more than to have been read; what is not ours stays; no more
+    than half of ours goes in one run, the oldest first, unless the policy allows it.
 
     What is whole and not good has nobody who vouches for it, while others have (it is older than
     this server's key, or somebody put it there). No good one ever goes because of such; but where
@@ -111,6 +114,8 @@ def plan(
             keep(backup, (ahead if backup.ahead else "") + f"not older than {policy.days} days")
     for backup in (good or whole)[:1]:
         keep(backup, "the newest good backup")
+    for backup in [b for b in good if b.restored][:1]:
+        keep(backup, "the newest proven backup (restored)")
     proven = [b for b in good if b.proven] or [b for b in whole if b.was_read]
     for backup in proven[:1]:
         keep(backup, "the newest proven backup")
@@ -127,8 +132,10 @@ def plan(
         if policy.fault:
             keep(backup, "nothing goes while a setting of the retention is wrong")
 
-    # of the good ones by themselves too: a crowd of others must not let more of them go
-    for every in () if policy.allow_many else (good, mine):
+    # of the good ones by themselves too, and of all without those that nobody vouches for: a crowd
+    # of others must not let more of them go
+    vouched = [b for b in mine if b.good or not b.whole]
+    for every in () if policy.allow_many else (good, vouched, mine):
         going = [b for b in every if id(b) not in reasons]
         for backup in going[: max(len(going) - len(every) // 2, 0)]:
             keep(backup, "spared this time: no more than half may go in one run")
@@ -136,6 +143,57 @@ def plan(
         Decision(b, id(b) in reasons, reasons.get(id(b), f"older than {policy.days} days"))
         for b in ordered
     ]
+
+
+def plan_parts(
+    parts: Sequence[C],
+    policy: Policy,
+    now: datetime,
+    newest_good: datetime | None,
+    held: Callable[[C], str],
+) -> list[Decision[C]]:
+    """A decision for each part of a backup, newest first: they stay for the same days as backups
+    do, and for nothing else. No more than half, rounded up, of ours goes in one run.
+
+    :param newest_good: when the newest good whole backup was taken; None where there is none. A
+        part that is newer may hold the only copy there is, and stays.
+    :param held: why a part stays whatever the policy says; empty where nothing holds it.
+    """
+    ordered = sorted(parts, key=lambda part: part.dated_at, reverse=True)
+    reasons = {
+        id(part): _why_a_part_stays(part, policy, now, newest_good, held) for part in ordered
+    }
+    mine = [part for part in ordered if part.ours]
+    going = [part for part in mine if not reasons[id(part)]]
+    if not policy.allow_many:
+        for part in going[: max(len(going) - (len(mine) + 1) // 2, 0)]:
+            reasons[id(part)] = "spared this time: no more than half may go in one run"
+    gone = f"older than {policy.days} days"
+    return [Decision(part, bool(reasons[id(part)]), reasons[id(part)] or gone) for part in ordered]
+
+
+def _why_a_part_stays(
+    part: C,
+    policy: Policy,
+    now: datetime,
+    newest_good: datetime | None,
+    held: Callable[[C], str],
+) -> str:
+    if not part.ours:
+        candidate = part.waits_for_adoption
+        whose = "not known whose it is: it has no manifest" if candidate else ""
+        return whose or "not ours: another database or server"
+    if part.dated_at > now:
+        return "dated in the future"
+    if now - part.dated_at <= timedelta(days=policy.days):
+        return f"not older than {policy.days} days"
+    if reason := held(part):
+        return reason
+    if policy.fault:
+        return "nothing goes while a setting of the retention is wrong"
+    if newest_good is None or newest_good <= part.dated_at:
+        return "no good backup of the whole database is newer"
+    return ""
 
 
 def _newest_of_each(
@@ -169,9 +227,48 @@ class Replaced:
 
 @dataclasses.dataclass(frozen=True)
 class ReplacedDecision:
+    """Of a database beside the live one."""
+
     name: str
     keep: bool
     reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Copied:
+    """What :func:`plan_copies` needs to know of a copy under a name of its own.
+
+    :param made_at: UTC, by the PostgreSQL server's clock.
+    :param days: for how many it stays.
+    :param seen: for how long prunes have seen it, the one that asks included.
+    """
+
+    name: str
+    made_at: datetime
+    days: int
+    seen: timedelta = timedelta()
+
+
+def plan_copies(copies: Sequence[Copied], now: datetime) -> list[ReplacedDecision]:
+    """A decision for each copy, newest first. What it holds is in the bucket too, so no backup is
+    asked for; its age alone is not believed either, for a clock may have jumped.
+
+    :param now: UTC, by the PostgreSQL server's clock.
+    """
+    decisions = []
+    for one in sorted(copies, key=lambda one: (one.made_at, one.name), reverse=True):
+        limit = timedelta(days=one.days)
+        if one.made_at > now:
+            keep, reason = True, "a copy made in the future: one of the clocks is wrong"
+        elif now - one.made_at <= limit:
+            keep, reason = True, f"a copy, made not more than {one.days} days ago"
+        elif one.seen < limit:
+            seen = f"{one.seen.days} of {one.days} days"
+            keep, reason = True, f"a copy, old by the clock, but seen by prunes for {seen}"
+        else:
+            keep, reason = False, f"a copy, made more than {one.days} days ago"
+        decisions.append(ReplacedDecision(one.name, keep, reason))
+    return decisions
 
 
 def plan_replaced(
