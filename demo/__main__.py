@@ -66,6 +66,7 @@ def start() -> dict:
         "backup_restore_in_place": False,
         "backup_alert_urls": [],
         "backup_ping_url": "",
+        "backup_drill_ping_url": "",
     }
     handle = os.open(HOME / "variables.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:

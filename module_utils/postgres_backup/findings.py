@@ -384,6 +384,17 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "A restore would take longer than `backup_drill_rto_minutes`, reckoned from the phases "
             "of the drill without its pauses."
         ),
+        ("INDEX_INVALID",): (
+            "Indexes of the live database are not valid: building them failed (`CONCURRENTLY`), or "
+            "a partition lacks one. Queries pass them by, and a unique one lets doubles in. A "
+            "backup does not have them. The message has the statement."
+        ),
+        ("INDEX_CORRUPT",): (
+            "amcheck has found indexes of the live database damaged, or sorted otherwise than the "
+            "server sorts now (a new libc): queries through them miss rows. The backup is not "
+            "concerned, for a restore makes them anew. The message has the statement; look at the "
+            "disk too."
+        ),
         ("QUERY_FAILED",): (
             "A query of `backup_drill_queries` was refused, took too long, or returned no row."
         ),
@@ -655,7 +666,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "An address of `backup_alert_urls` could not be told. The next look tries "
             "again. `postgres-backup alert-test`"
         ),
-        ("PING_FAILED",): ("The dead-man's switch (`backup_ping_url`) did not hear of this run."),
+        ("PING_FAILED",): (
+            "The dead-man's switch (`backup_ping_url`, of drills `backup_drill_ping_url`) did not "
+            "hear of this run."
+        ),
         ("NOT_EMPTIED",): (
             "`backup --emptied` named a table that has rows, or that nobody knows. Nothing was "
             "noted for it."

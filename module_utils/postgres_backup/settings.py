@@ -306,6 +306,10 @@ class Settings:
     drill_max_days: Annotated[int, Variable("DRILL_MAX_DAYS", _DRILL_DAYS)] = 35
     #: each a JSON object, see ``drill/queries``
     drill_queries: Annotated[tuple[str, ...], Variable("DRILL_QUERIES")] = ()
+    #: a dead-man's switch of their own
+    drill_ping_url: Annotated[str, Variable("DRILL_PING_URL")] = dataclasses.field(
+        default="", repr=False
+    )
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
 
     # what is done, and to whom it is told
@@ -333,9 +337,8 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be shown."""
-        return tuple(
-            v for v in (self.db_password, self.s3_secret_key, self.ping_url, *self.alert_urls) if v
-        )
+        addresses = (self.ping_url, self.drill_ping_url, *self.alert_urls)
+        return tuple(v for v in (self.db_password, self.s3_secret_key, *addresses) if v)
 
     def hide(self, text: str) -> str:
         """``text`` with every secret blotted out, where it stands as a word of its own (a password

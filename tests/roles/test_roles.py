@@ -42,6 +42,7 @@ NASTY = [
     "'\"'\"'",
     "=a=b=",
     "-n",
+    "~root/*.sh",
 ]
 #: variables of any text -> their names in the config; one for each nasty value
 TEXTS = {
@@ -56,6 +57,7 @@ TEXTS = {
     "backup_price_currency": "PRICE_CURRENCY",
     "backup_s3_prefix": "S3_PREFIX",
     "backup_ping_url": "PING_URL",
+    "backup_drill_ping_url": "DRILL_PING_URL",
     "backup_state_dir": "STATE_DIR",
     "backup_metrics_file": "METRICS_FILE",
 }

@@ -14,7 +14,7 @@ import time
 from ..catalog.backups import Backup, Catalog
 from ..errors import DatabaseError, LockedError, PostgresBackupError, UsageError
 from ..findings import finding
-from ..health import outcome, trend
+from ..health import outcome, ping, trend
 from ..job import Job
 from ..machine import lock
 from ..postgresql.connection import connect
@@ -30,6 +30,7 @@ from ..restore.side_database import (
 from . import gentle, junit, queries, record
 from .inside import look_inside
 from .levels import CHECKS, LEVELS, DrillFinding, Level, at_or_above, checks_of, judged, stops
+from .live import look_at_live
 from .result import DrillResult, lines
 from .timed import Timed
 
@@ -65,12 +66,15 @@ def drill_database(
     else:
         with (
             lock.hold(job.settings, f"the drill of {job.database}", "drill"),
+            ping.watched(job.settings, "drill_ping_url") as sign,
             outcome.noted(job.settings, "drill", job.database, {"backup": backup}, ends=False),
         ):
             drill = _Drill(job, backup, fast, fail_on, asked)
             result = drill.go()
             untold = record.note(job, result, drill.restored)
             result["findings"] += [judged(found) for found in untold]
+            sign.failed, sign.body = not result["passed"], "\n".join(lines(result))
+        result["findings"] += [judged(found) for found in sign.findings]
         job.progress.step(lines(result)[0])
     if junit_file:
         suite = f"{job.settings.server_name}.{job.database}.{result['backup']}"
@@ -102,6 +106,8 @@ class _Drill:
         catalog = Catalog(self.job.settings, self.job.store, self.job.database, own)
         chosen = catalog.resolve(self.asked)
         try:
+            if not self.job.check:
+                self._take_made(*look_at_live(self.job))
             plan = self._plan()
             self._hold_against_others(catalog, plan.backup)
             if not self.job.check and not plan.missing_roles:
@@ -132,9 +138,7 @@ class _Drill:
         with discarded_on_failure(job, loaded.side_database):
             self.timed.end()
             self._take(plan, loaded)
-            found, made = look_inside(job, plan, loaded.side_database)
-            self._findings += found
-            self._made += made
+            self._take_made(*look_inside(job, plan, loaded.side_database))
             self._measure(sum(self.timed.seconds.values()) - pace.waited)
             self._ask(job, loaded.side_database)
         discard_side_database(job, loaded.side_database)
@@ -150,6 +154,10 @@ class _Drill:
         self._rows, self.restored = loaded.rows, plan.backup
         if not loaded.rows and not any(f["code"] == "ROWS_NOT_COMPARED" for f in self._findings):
             self._findings.append(judged(finding("BACKUP_EMPTY", f"{plan.name} has no rows")))
+
+    def _take_made(self, found: list[DrillFinding], made: list[str]) -> None:
+        self._findings += found
+        self._made += made
 
     def _ask(self, job: Job, side: str) -> None:
         if not self.wanted:
@@ -202,16 +210,20 @@ class _Drill:
         except LockedError as held:
             return "restore" in held.message
 
+    def _absent(self) -> list[str]:
+        """Checks that there are none of here."""
+        absent = [] if self.job.settings.drill_rto_minutes else ["time"]
+        return absent + ([] if "amcheck" in self._made else ["amcheck"])
+
     def _result(self, chosen: Backup) -> DrillResult:
         others = [queries.check_of(query["name"]) for query in self.wanted]
-        left = [name for name in (*CHECKS, *others) if name not in self._made]
+        names = [name for name in (*CHECKS, *others) if name not in self._absent()]
+        left = [name for name in names if name not in self._made]
         if left and not self.job.check:
             told = f"the drill ended before it came to them: {', '.join(left)}"
             self._findings.append(judged(finding("NOT_CHECKED", told), "none"))
         self._findings.sort(key=lambda found: LEVELS.index(found["level"]))
-        checks = checks_of(self._findings, self._made, others)
-        if not self.job.settings.drill_rto_minutes:
-            checks = [check for check in checks if check["check"] != "time"]
+        checks = checks_of(self._findings, self._made, names)
         self.timed.end()
         return {
             "changed": not self.job.check,

@@ -1,17 +1,16 @@
-"""What is asked of a restored copy beside its rows: extensions, owners, rights, sequences,
-constraints; and of the live database's catalogs, how it sorts.
+"""What is asked of a restored copy beside its rows: settings, extensions, owners, rights,
+sequences, constraints.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import psycopg
 from psycopg import sql
 
 from ..catalog.manifest import Manifest, ShareRecord, major_of
-from ..errors import DatabaseError
 from ..findings import Finding, finding
 from ..job import Job
 from ..postgresql.belongings import Share, shares
@@ -19,10 +18,7 @@ from ..postgresql.connection import connect, first_line, rows
 from ..postgresql.databases import ONE_PROCESS
 from ..postgresql.facts import DatabaseFacts, database_facts, extensions
 from ..restore.plan import Plan
-from .levels import DrillFinding, judged
-
-#: things that a message names
-_NAMED = 5
+from .levels import DrillFinding, judged, some, unknown
 
 
 def look_inside(job: Job, plan: Plan, side: str) -> tuple[list[DrillFinding], list[str]]:
@@ -39,7 +35,6 @@ def look_inside(job: Job, plan: Plan, side: str) -> tuple[list[DrillFinding], li
             "privileges": lambda: _shares(connection, known, plan.server.major)[1],
             "sequences": lambda: _sequences(connection),
             "constraints": lambda: _constraints(connection),
-            "collations": lambda: _collations(job) if plan.live else [],
         }
         findings = [one for name, ask in asked.items() for one in _asked(connection, name, ask)]
     return findings, list(asked)
@@ -51,22 +46,16 @@ def _asked(
     """What one of them finds; where the server refuses to say, that is what was found."""
     try:
         return [judged(found, name) for found in ask()]
-    except DatabaseError as error:  # of the live database
-        return [judged(_unknown(name, error.message), name)]
     except psycopg.Error as error:
         if connection.closed:
             raise
-        return [judged(_unknown(name, first_line(error)), name)]
-
-
-def _unknown(name: str, why: str) -> Finding:
-    return finding("NOT_CHECKED", f"{name} could not be looked at: {why}")
+        return [judged(unknown(name, first_line(error)), name)]
 
 
 def _settings(connection: psycopg.Connection, wanted: DatabaseFacts, side: str) -> list[Finding]:
     made = database_facts(connection, side)
     if made is None:
-        return [_unknown("settings", f"{side} is gone")]
+        return [unknown("settings", f"{side} is gone")]
     ours = {f"{name}=0" for name in ONE_PROCESS}
     there = {(one.role, one.setting) for one in made.settings if one.setting not in ours}
     asked = {(one.role, one.setting) for one in wanted.settings if one.setting not in ours}
@@ -79,12 +68,12 @@ def _settings(connection: psycopg.Connection, wanted: DatabaseFacts, side: str) 
         differing.insert(0, f"encoding {made.encoding}, the backup says {wanted.encoding}")
     if not differing:
         return []
-    return [finding("SETTING_DIFFERS", f"not as in the backup: {_some(differing)}")]
+    return [finding("SETTING_DIFFERS", f"not as in the backup: {some(differing)}")]
 
 
 def _extensions(connection: psycopg.Connection, known: Manifest | None) -> list[Finding]:
     if known is None or "extensions" not in known:
-        return [_unknown("extensions", "the backup does not say which there were")]
+        return [unknown("extensions", "the backup does not say which there were")]
     there = {one.name: one for one in extensions(connection)}
     found = []
     for was in known["extensions"]:
@@ -107,11 +96,11 @@ def _shares(
 ) -> tuple[list[Finding], list[Finding]]:
     """What differs of owners, and of rights."""
     if known is None or "shares" not in known:
-        unknown = [_unknown("owners and rights", "the backup is older than that it notes them")]
-        return unknown, unknown
+        none_known = [unknown("owners and rights", "the backup is older than that it notes them")]
+        return none_known, none_known
     if major_of(known.get("postgresql_version", "")) != major:
-        unknown = [_unknown("owners and rights", "another major of PostgreSQL wrote them")]
-        return unknown, unknown
+        none_known = [unknown("owners and rights", "another major of PostgreSQL wrote them")]
+        return none_known, none_known
     was = {one["role"]: _share(one) for one in known["shares"]}
     now, none = shares(connection), Share(0, "", 0, "")
     owners, rights = [], []
@@ -123,8 +112,8 @@ def _shares(
         if (before.rights, before.rights_sha256) != (after.rights, after.rights_sha256):
             rights.append(f"{name} has {_other(before.rights, after.rights, 'rights')}")
     return (
-        [finding("OWNERS_DIFFER", _some(owners))] if owners else [],
-        [finding("PRIVILEGES_DIFFER", _some(rights))] if rights else [],
+        [finding("OWNERS_DIFFER", some(owners))] if owners else [],
+        [finding("PRIVILEGES_DIFFER", some(rights))] if rights else [],
     )
 
 
@@ -205,8 +194,8 @@ def _sequences(connection: psycopg.Connection) -> list[Finding]:
                 f"{one.table_schema}.{one.table}.{one.column} has {stand.largest} already "
                 f"({mend.as_string(connection)})"
             )
-    found = [finding("SEQUENCE_BEHIND", _some(behind))] if behind else []
-    return found + ([_unknown("sequences", f"no right to {_some(hidden)}")] if hidden else [])
+    found = [finding("SEQUENCE_BEHIND", some(behind))] if behind else []
+    return found + ([unknown("sequences", f"no right to {some(hidden)}")] if hidden else [])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,43 +216,4 @@ def _constraints(connection: psycopg.Connection) -> list[Finding]:
         ORDER BY 1, 2""",
     )
     told = [f"ALTER TABLE {one.table} VALIDATE CONSTRAINT {one.name};" for one in there]
-    return [finding("CONSTRAINT_NOT_VALIDATED", f"not validated: {_some(told)}")] if told else []
-
-
-@dataclasses.dataclass(frozen=True)
-class _Collation:
-    mend: str
-    was: str
-    now: str
-
-
-# pg_database has versions since 15
-_COLLATIONS = """
-SELECT format('ALTER COLLATION %I.%I REFRESH VERSION;', n.nspname, c.collname) AS mend,
-       c.collversion AS was, pg_collation_actual_version(c.oid) AS now
-FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
-WHERE c.collencoding IN (-1, (SELECT encoding FROM pg_database WHERE datname = current_database()))
-  AND c.collversion <> pg_collation_actual_version(c.oid)
-  AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid >= 16384 AND a.attcollation = c.oid)"""
-_OF_DATABASE = """
-SELECT format('ALTER DATABASE %I REFRESH COLLATION VERSION;', datname) AS mend,
-       datcollversion AS was, pg_database_collation_actual_version(oid) AS now
-FROM pg_database WHERE datname = current_database()
-  AND datcollversion <> pg_database_collation_actual_version(oid)"""
-
-
-def _collations(job: Job) -> list[Finding]:
-    """How the live database sorts, by its catalogs alone."""
-    with connect(job.settings, job.database) as live:
-        there = rows(live, _Collation, _COLLATIONS)
-        if live.info.server_version >= 150000:
-            there += rows(live, _Collation, _OF_DATABASE)
-    if not there:
-        return []
-    told = [f"{one.was} is noted, the server has {one.now} ({one.mend})" for one in there]
-    return [finding("COLLATION_DIFFERS", f"{job.database}: {_some(told)}")]
-
-
-def _some(things: Sequence[str]) -> str:
-    more = f"; and {len(things) - _NAMED} more" if len(things) > _NAMED else ""
-    return "; ".join(things[:_NAMED]) + more
+    return [finding("CONSTRAINT_NOT_VALIDATED", f"not validated: {some(told)}")] if told else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypedDict, get_args
 
-from ..findings import Finding
+from ..findings import Finding, finding
 
 #: from the gravest
 Level = Literal["failed", "warning", "note"]
@@ -32,6 +32,8 @@ CHECKS = {
     "sequences": "does every sequence stand behind the column that it fills",
     "constraints": "is every constraint validated",
     "collations": "does the server sort as the live database thinks",
+    "indexes": "are the indexes of the live database valid",
+    "amcheck": "are they sound, as far as amcheck tells",
     "size": "is it as large as those before it let one expect",
     "time": "would a restore take no longer than it may",
 }
@@ -110,6 +112,8 @@ TABLE: dict[str, tuple[str, Level]] = {
     "SEQUENCE_BEHIND": ("sequences", "failed"),
     "CONSTRAINT_NOT_VALIDATED": ("constraints", "warning"),
     "COLLATION_DIFFERS": ("collations", "warning"),
+    "INDEX_INVALID": ("indexes", "warning"),
+    "INDEX_CORRUPT": ("amcheck", "failed"),
     "SIZE_DROPPED": ("size", "warning"),
     "SIZE_JUMPED": ("size", "warning"),
     "ROWS_DROPPED": ("size", "warning"),
@@ -123,6 +127,10 @@ TABLE: dict[str, tuple[str, Level]] = {
 UNKNOWN = ("NOT_CHECKED", "ROWS_NOT_COMPARED", "DISK_NOT_CHECKED", "UNPROVEN")
 #: of which check a finding is that stands in no line
 _ELSE: tuple[str, Level] = ("load", "note")
+
+
+#: things that a message names
+_NAMED = 5
 
 
 class DrillFinding(Finding):
@@ -163,15 +171,15 @@ def at_or_above(findings: Sequence[DrillFinding], level: Level) -> list[DrillFin
 
 
 def checks_of(
-    findings: Sequence[DrillFinding], made: Sequence[str], others: Sequence[str] = ()
+    findings: Sequence[DrillFinding], made: Sequence[str], names: Sequence[str] = tuple(CHECKS)
 ) -> list[Check]:
     """What came of every check.
 
     :param made: those that were made to their end.
-    :param others: names of checks beside :data:`CHECKS`.
+    :param names: of the checks.
     """
     checks: list[Check] = []
-    for name in (*CHECKS, *others):
+    for name in names:
         own = [found for found in findings if found["check"] == name]
         outcome: Outcome = "passed" if name in made else "unchecked"
         worst = next((level for level in LEVELS if any(f["level"] == level for f in own)), None)
@@ -184,3 +192,14 @@ def checks_of(
         says = [f"{found['code']}: {found['message']}" for found in own]
         checks.append({"check": name, "outcome": outcome, "says": says})
     return checks
+
+
+def unknown(name: str, why: str) -> Finding:
+    """That something could not be looked at."""
+    return finding("NOT_CHECKED", f"{name} could not be looked at: {why}")
+
+
+def some(things: Sequence[str]) -> str:
+    """The first of many."""
+    more = f"; and {len(things) - _NAMED} more" if len(things) > _NAMED else ""
+    return "; ".join(things[:_NAMED]) + more

@@ -1,5 +1,5 @@
-"""The dead-man's switch: a service elsewhere expects a sign of life and raises the alarm when none
-comes (as Healthchecks does).
+"""The dead-man's switches: a service elsewhere expects a sign of life and raises the alarm when
+none comes (as Healthchecks does). The nights have one, and the drills.
 
 The addresses are those of Healthchecks' pinging API: ``URL/start``, ``URL`` after success,
 ``URL/fail``, each by POST, the body kept as a log.
@@ -7,11 +7,19 @@ The addresses are those of Healthchecks' pinging API: ``URL/start``, ``URL`` aft
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import urllib.parse
+from collections.abc import Iterator
+from typing import Literal
 
+from ..errors import in_words
 from ..findings import Finding, finding
+from ..machine import signals
 from ..settings import Settings
 
+#: a switch, as the setting of its address is called
+Switch = Literal["ping_url", "drill_ping_url"]
 #: the service keeps 100 kB of a body; the end of a log says why
 _LONGEST = 10_000
 #: seconds to connect, and to wait for an answer; a ping that takes longer is given up
@@ -20,16 +28,55 @@ CONNECT, ANSWER = 5.0, 10.0
 _TRIES = 2
 
 
-def send(settings: Settings, event: str = "", body: str = "") -> list[Finding]:
+@dataclasses.dataclass
+class Work:
+    """What is told of work at its end.
+
+    :ivar failed: it has come to its end, and that is none to be content with.
+    :ivar body: what the service is to keep.
+    :ivar findings: PING_FAILED, for each sign that was not heard.
+    """
+
+    failed: bool = False
+    body: str = ""
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+
+
+@contextlib.contextmanager
+def watched(settings: Settings, switch: Switch) -> Iterator[Work]:
+    """A sign of life at the beginning of the block and at its end: an error is a failure, and goes
+    on.
+    """
+    work = Work()
+    try:
+        work.findings += send(settings, "start", switch=switch)
+        yield work
+    except KeyboardInterrupt as stop:
+        signals.defer()  # this is told whatever comes
+        told = send(settings, "fail", signals.stopped(stop).message, switch)
+        if isinstance(stop, signals.Interrupted):
+            stop.findings += told
+        raise
+    except Exception as any_error:
+        error = in_words(any_error)
+        error.findings += send(settings, "fail", error.message, switch)
+        raise
+    work.findings += send(settings, "fail" if work.failed else "", work.body, switch)
+
+
+def send(
+    settings: Settings, event: str = "", body: str = "", switch: Switch = "ping_url"
+) -> list[Finding]:
     """Send one sign of life. A backup that is in the bucket is there whether or not somebody hears
     of it, so nothing is raised.
 
     :param event: ``start``, ``fail``, or empty for success.
     :param body: what the service is to keep; secrets are blotted out, and only its end is sent.
-    :return: findings, code PING_FAILED; empty where it was heard, or where there is no
-        ``ping_url``.
+    :return: findings, code PING_FAILED; empty where it was heard, or where the settings have no
+        address for this switch.
     """
-    if not settings.ping_url:
+    address = settings.drill_ping_url if switch == "drill_ping_url" else settings.ping_url
+    if not address:
         return []
     import urllib3
 
@@ -41,7 +88,7 @@ def send(settings: Settings, event: str = "", body: str = "") -> list[Finding]:
                 # the answer's body is not read: it may come drop by drop for ever
                 answer = pool.request(
                     "POST",
-                    _address(settings.ping_url, event),
+                    _address(address, event),
                     body=settings.hide(body)[-_LONGEST:].encode(),
                     preload_content=False,
                 )
@@ -52,7 +99,7 @@ def send(settings: Settings, event: str = "", body: str = "") -> list[Finding]:
             except (urllib3.exceptions.HTTPError, ValueError) as error:
                 reason = type(error).__name__  # its text holds the address, which is a secret
     what = event or "of success"
-    message = f"The dead-man's switch could not be told {what} (backup_ping_url): {reason}"
+    message = f"The dead-man's switch could not be told {what} (backup_{switch}): {reason}"
     return [finding("PING_FAILED", message)]
 
 

@@ -67,6 +67,31 @@ def test_what_is_known_afterwards(filled, database, s3_client, bucket):
     assert (remembered["passed"], remembered["backup"]) == (True, result["backup"])
 
 
+def test_a_switch_of_its_own_hears_how_it_ended(filled, database, web):
+    """Another than that of the nights; a drill that is only planned is none."""
+    settings = filled.change(DRILL_PING_URL=f"{web.url}/drills/a-secret", PING_URL=f"{web.url}/no")
+    drill_database(Job(settings, check=True))
+    assert web.paths == []
+    assert drill_database(Job(settings))["passed"]
+    assert web.paths == ["/drills/a-secret/start", "/drills/a-secret"]
+    assert web.requests[1].body.startswith(f"{database.name}: the drill of")
+    database.execute("DROP TABLE users")
+    asked = '\'{"sql": "SELECT false"}\''
+    settings = filled.change(DRILL_QUERIES=asked)
+    assert not drill_database(Job(settings))["passed"]
+    assert web.paths[2:] == ["/drills/a-secret/start", "/drills/a-secret/fail"]
+    assert "QUERY_DIFFERS" in web.requests[3].body
+    with pytest.raises(UsageError):
+        drill_database(Job(settings), "postgres-backup-2026-01-27_00-00-00.sql.gz")
+    assert web.paths[4:] == ["/drills/a-secret/start", "/drills/a-secret/fail"]
+    web.status = 500
+    told = drill_database(Job(settings))["findings"]
+    failed = [found["message"] for found in told if found["code"] == "PING_FAILED"]
+    assert len(failed) == 2
+    assert "backup_drill_ping_url" in failed[0]
+    assert "a-secret" not in json.dumps(told)
+
+
 def test_a_check_loads_nothing_and_notes_nothing(filled, database, s3_client, bucket):
     before = engine.keys(s3_client, bucket)
     result = drill_database(Job(filled.settings, check=True))
@@ -175,10 +200,15 @@ def test_a_backup_does_not_wait_and_a_second_drill_is_told(filled, database):
 
 @pytest.fixture
 def slow(filled, database):
-    """A drill takes a minute: one of half a megabyte, at ten kilobytes a second."""
-    database.execute("CREATE TABLE much AS SELECT repeat('x', 1000) FROM generate_series(1, 500)")
+    """A drill takes ten seconds, or forty where the machine is busy: three megabytes, in pieces
+    of a tenth of one.
+    """
+    database.execute("""
+        CREATE TABLE much AS SELECT (
+            SELECT string_agg(md5((n * 1000 + k)::text), '') FROM generate_series(1, 200) k
+        ) FROM generate_series(1, 500) n""")
     database.execute(f'ALTER TABLE much OWNER TO "{database.owner}"')
-    filled.change(DRILL_MB_PER_SECOND=0.01)
+    filled.change(DRILL_MB_PER_SECOND=0.3)
     create_backup(Job(filled.settings))
     return filled
 
@@ -236,7 +266,7 @@ def test_a_restore_does_not_wait_and_the_drill_gives_way(slow, database):
                 wait_for("its mark", lambda: replaced.leftovers(connection, database.name))
                 for name in replaced.leftovers(connection, database.name):
                     connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-            out, said = process.communicate(timeout=30)
+            out, said = process.communicate(timeout=60)
     assert process.returncode == 4, said
     told = json.loads(out)
     assert "DRILL_GAVE_WAY" in codes(told)

@@ -17,8 +17,8 @@ from postgres_backup.drill.levels import (
 from postgres_backup.findings import CODES, GROUPS, finding
 
 
-def outcomes(findings=(), made=CHECKS, others=()) -> dict[str, str]:
-    return {one["check"]: one["outcome"] for one in checks_of(findings, list(made), others)}
+def outcomes(findings=(), made=CHECKS, names=CHECKS) -> dict[str, str]:
+    return {one["check"]: one["outcome"] for one in checks_of(findings, list(made), list(names))}
 
 
 def test_every_code_of_the_table_is_known_and_belongs_to_a_check():
@@ -36,7 +36,7 @@ def test_what_was_made_and_found_nothing_has_passed_and_nothing_else():
     assert set(outcomes().values()) == {"passed"}
     assert set(outcomes(made=()).values()) == {"unchecked"}
     assert outcomes(made=("rows",))["content"] == "unchecked"
-    assert outcomes(made=(), others=("query: x",))["query: x"] == "unchecked"
+    assert outcomes(made=(), names=("query: x",))["query: x"] == "unchecked"
 
 
 @pytest.mark.parametrize("code", UNKNOWN)
