@@ -38,6 +38,7 @@ backups:
     - The whole-database backups, newest first. Each has C(backup), C(database), C(server), C(key),
       C(taken_at), C(age_hours), C(bytes), C(dump_bytes), C(rows), C(seconds), C(sha256), C(state)
       (proven, good, unproven, bad or foreign), C(problem), C(ours), C(proven),
+      C(proof) (C(kind), restored or read, and C(at); none where it is not proven),
       C(postgresql_version), C(collate) and C(encrypted), and C(keep) with its C(reason) as the next
       prune would decide.
   type: list

@@ -44,8 +44,9 @@ next_run:
 databases:
   description:
     - For each database C(last) (the newest good backup, or none) and its C(age_hours), C(kept) (how
-      many), their C(bytes), C(oldest), C(replaced) (databases kept by restores) and C(waiting)
-      (for C(postgres-backup adopt)).
+      many), their C(bytes), C(oldest), C(replaced) (databases kept by restores), C(waiting)
+      (for C(postgres-backup adopt)), C(restored_at) (when a backup was restored last, by a drill or
+      for good) and C(drill) (the last one here, with C(at), C(passed), C(seconds) and C(codes)).
   type: dict
   returned: success
 last_run:

@@ -38,8 +38,12 @@ ALONE = "alone"
 
 
 def folder(config: pytest.Config) -> Path:
-    """What the workers of all runs in this checkout share."""
-    return config.cache.mkdir("turn")
+    """What the workers of all runs in this checkout share, pytest's cache or not."""
+    if hasattr(config, "cache"):
+        return config.cache.mkdir("turn")
+    shared = config.rootpath / ".pytest_cache" / "d" / "turn"
+    shared.mkdir(parents=True, exist_ok=True)
+    return shared
 
 
 def _groups_of(config: pytest.Config, workerinput: Mapping[str, str]) -> Path:

@@ -314,6 +314,7 @@ class Nightly:
     whole: bool = True
     good: bool = True
     was_read: bool = False
+    restored: bool = False
     proven: bool = False
     waits_for_adoption: bool = False
     ahead: bool = False

@@ -13,11 +13,19 @@ from . import dated
 from .manifest import Manifest, Proof, ServerIdentity
 from .names import BackupName, Layout
 from .proofs import KEPT, Noted
+from .proofs import Kind as ProofKind
 
 #: bad: not what its manifest says; foreign: of another database or server; unsigned: nobody vouches
 #: for it, while others are signed; proven: read to its end, or restored; good: has a manifest;
 #: unproven: has none
 State = Literal["bad", "foreign", "unsigned", "proven", "good", "unproven"]
+
+
+class ProofLine(TypedDict):
+    """The proof that says most of a backup: the newest of a restore, else the newest."""
+
+    kind: ProofKind
+    at: str
 
 
 class BackupLine(TypedDict):
@@ -38,6 +46,8 @@ class BackupLine(TypedDict):
     problem: str
     ours: bool
     proven: bool
+    #: how it was proven (``read`` or ``restored``) and when; None where it was not
+    proof: ProofLine | None
     #: what its signature is worth: trusted, unsigned, stranger or wrong
     signature: Kind
     #: of the key that signed it; empty where nobody did
@@ -150,8 +160,24 @@ class Backup:
 
     @property
     def old_proofs(self) -> list[str]:
-        """Keys of proofs that two newer ones make needless."""
-        return [key for key, _ in self._counting.read[KEPT:]]
+        """Keys of proofs that two newer ones make needless; never of the newest restore."""
+        read = self._counting.read
+        restored = next((key for key, one in read if one["kind"] == "restored"), None)
+        return [key for key, _ in read[KEPT:] if key != restored]
+
+    @property
+    def proof(self) -> ProofLine | None:
+        """How it was proven; None where it was not, or does not count."""
+        if not self.proven:
+            return None
+        newest = sorted(self.proofs, key=lambda one: one["at"], reverse=True)
+        best = next((one for one in newest if one["kind"] == "restored"), newest[0])
+        return {"kind": "restored" if best["kind"] == "restored" else "read", "at": best["at"]}
+
+    @property
+    def restored(self) -> bool:
+        """It was proven by a restore or a drill."""
+        return self.proof is not None and self.proof["kind"] == "restored"
 
     @property
     def _counting(self) -> Noted:
@@ -214,6 +240,7 @@ class Backup:
             "problem": self.problem,
             "ours": self.ours,
             "proven": self.proven,
+            "proof": self.proof,
             "signature": self.standing.kind,
             "signed_by": self.standing.fingerprint,
             "postgresql_version": known.get("postgresql_version", ""),

@@ -99,6 +99,10 @@ class Kit:
         return False
 
     @property
+    def restored(self) -> bool:
+        return False
+
+    @property
     def unvouched(self) -> bool:
         """``adopt`` offers to vouch for it: it is ours, and nobody has signed it."""
         return self.ours and self.whole and self.standing.kind == UNSIGNED

@@ -30,6 +30,8 @@ class Candidate(Dated, Protocol):
     @property
     def proven(self) -> bool: ...
     @property
+    def restored(self) -> bool: ...
+    @property
     def waits_for_adoption(self) -> bool: ...
 
 
@@ -74,8 +76,9 @@ def plan(
 ) -> list[Decision[C]]:
     """A decision for each backup, newest first.
 
-    The newest good and the newest proven backup stay whatever their age; what is not ours stays; no
-    more than half of ours goes in one run, the oldest first, unless the policy allows it.
+    The newest good and the newest proven backup stay whatever their age, and so does the newest one
+    that was restored, which proves more than to have been read; what is not ours stays; no more
+    than half of ours goes in one run, the oldest first, unless the policy allows it.
 
     What is whole and not good has nobody who vouches for it, while others have (it is older than
     this server's key, or somebody put it there). No good one ever goes because of such; but where
@@ -111,6 +114,8 @@ def plan(
             keep(backup, (ahead if backup.ahead else "") + f"not older than {policy.days} days")
     for backup in (good or whole)[:1]:
         keep(backup, "the newest good backup")
+    for backup in [b for b in good if b.restored][:1]:
+        keep(backup, "the newest proven backup (restored)")
     proven = [b for b in good if b.proven] or [b for b in whole if b.was_read]
     for backup in proven[:1]:
         keep(backup, "the newest proven backup")
@@ -127,8 +132,10 @@ def plan(
         if policy.fault:
             keep(backup, "nothing goes while a setting of the retention is wrong")
 
-    # of the good ones by themselves too: a crowd of others must not let more of them go
-    for every in () if policy.allow_many else (good, mine):
+    # of the good ones by themselves too, and of all without those that nobody vouches for: a crowd
+    # of others must not let more of them go
+    vouched = [b for b in mine if b.good or not b.whole]
+    for every in () if policy.allow_many else (good, vouched, mine):
         going = [b for b in every if id(b) not in reasons]
         for backup in going[: max(len(going) - len(every) // 2, 0)]:
             keep(backup, "spared this time: no more than half may go in one run")

@@ -4,34 +4,19 @@ state, whoever reads the alarms.
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
-
 from ..catalog import journal
 from ..catalog.backups import Backup, layout_for
 from ..clock import format_timestamp, utc_now
 from ..findings import Finding, finding
 from ..health import alarms
 from ..health.alarm_kinds import Alarm, key
+from ..health.drills import LAST_DRILLS
 from ..job import Job
 from ..machine import state
-from ..shapes.kinds import Moment
 from ..verify.proof import note_restored
 from .levels import at_or_above
 from .result import DrillResult
 
-
-class LastDrill(TypedDict):
-    """How the last drill of a database ended, as this server remembers it."""
-
-    at: Annotated[str, Moment()]
-    backup: str
-    passed: bool
-    seconds: float
-    codes: list[str]
-
-
-#: the last one of each database
-LAST_DRILLS = state.Kept("last-drill.json", dict[str, LastDrill])
 #: checks that must not have failed for a backup to count as restored
 _RESTORED = ("signature", "whole", "load", "rows", "content")
 

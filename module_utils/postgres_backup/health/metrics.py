@@ -24,6 +24,7 @@ from ..settings import Settings
 from ..shapes.kinds import Moment
 from . import alarms
 from .alarm_kinds import OpenAlarm
+from .drills import LastDrill
 from .outcome import LAST_RESTORES, LastRestore
 from .status import BucketStatus
 
@@ -70,6 +71,22 @@ METRICS = {
         ("database",),
         "Seconds for which the last restore held the application up.",
     ),
+    "postgres_backup_last_restored_timestamp_seconds": (
+        ("database",),
+        "When a backup was restored last, by a drill or for good, as the proofs in the bucket say.",
+    ),
+    "postgres_backup_last_drill_timestamp_seconds": (
+        ("database",),
+        "When the last drill on this server ended.",
+    ),
+    "postgres_backup_last_drill_success": (
+        ("database",),
+        "Whether the last drill on this server passed: 1 or 0.",
+    ),
+    "postgres_backup_last_drill_duration_seconds": (
+        ("database",),
+        "Seconds that the last drill on this server took.",
+    ),
     "postgres_backup_fresh_limit_seconds": ((), "A newest good backup older than this is too old."),
     "postgres_backup_last_watch_timestamp_seconds": (
         (),
@@ -99,13 +116,20 @@ class _SeenBackup(TypedDict):
     seconds: float | None
 
 
-class _SeenDatabase(TypedDict):
+class _SeenAlways(TypedDict):
     """The same of a database."""
 
     last: _SeenBackup | None
     kept: int
     bytes: int
     oldest: Annotated[str, Moment()] | None
+
+
+class _SeenDatabase(_SeenAlways, total=False):
+    """And what earlier versions did not look at."""
+
+    restored_at: Annotated[str, Moment()] | None
+    drill: LastDrill | None
 
 
 class _Look(TypedDict, total=False):
@@ -245,6 +269,12 @@ def _of_a_database(label: tuple[str], status: _SeenDatabase) -> Iterator[_Sample
         yield "postgres_backup_last_rows", label, last["rows"]
         yield "postgres_backup_last_duration_seconds", label, seconds
         yield "postgres_backup_last_rate_bytes_per_second", label, rate
+    restored = _seconds(status.get("restored_at"))
+    yield "postgres_backup_last_restored_timestamp_seconds", label, restored
+    if drill := status.get("drill"):
+        yield "postgres_backup_last_drill_timestamp_seconds", label, _seconds(drill["at"])
+        yield "postgres_backup_last_drill_success", label, int(drill["passed"])
+        yield "postgres_backup_last_drill_duration_seconds", label, drill["seconds"]
     yield "postgres_backup_kept_backups", label, status["kept"]
     yield "postgres_backup_kept_bytes", label, status["bytes"]
     yield "postgres_backup_oldest_timestamp_seconds", label, _seconds(status["oldest"])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
+from ..catalog.backup import ProofLine
 from ..catalog.backups import Backup, State
 from ..catalog.history import Event, events
 from ..catalog.names import BackupName
@@ -36,11 +37,6 @@ class Retention(TypedDict):
     monthly: int
 
 
-class ProofFacts(TypedDict):
-    kind: str
-    at: str
-
-
 class PastBackup(TypedDict):
     """A backup that the journal remembers and the bucket no longer has."""
 
@@ -53,7 +49,7 @@ class PastBackup(TypedDict):
 
 
 class BackupFacts(TypedDict):
-    """A backup in the bucket, whether it stays and why, and the last of its proofs."""
+    """A backup in the bucket, whether it stays and why, and the proof that says most."""
 
     backup: str
     taken_at: str
@@ -65,7 +61,7 @@ class BackupFacts(TypedDict):
     keep: bool
     reason: str
     problem: str
-    proofs: list[ProofFacts]
+    proofs: list[ProofLine]
 
 
 class TableFacts(TypedDict):
@@ -267,9 +263,7 @@ def _backup(decision: Decision[Backup], now: datetime) -> BackupFacts:
         "keep": decision.keep,
         "reason": decision.reason,
         "problem": line["problem"],
-        "proofs": [
-            {"kind": proof["kind"], "at": proof["at"]} for proof in decision.backup.proofs[-1:]
-        ],
+        "proofs": [line["proof"]] if line["proof"] else [],
     }
 
 

@@ -27,6 +27,7 @@ from . import (
     alarms,
     clocks,
     costs,
+    drills,
     kept_databases,
     leftovers,
     rows_gone,
@@ -35,6 +36,7 @@ from . import (
     verdict,
 )
 from .alarm_kinds import OpenAlarm
+from .drills import LastDrill
 from .kept_databases import ReplacedDatabase
 from .leftovers import Leftovers
 
@@ -75,6 +77,10 @@ class DatabaseStatus(TypedDict):
     replaced: list[ReplacedDatabase] | None
     #: how many backups nobody has signed, so that they wait for ``adopt``
     waiting: int
+    #: when a backup was restored last, by a drill or for good, as the proofs in the bucket say
+    restored_at: str | None
+    #: the last drill, as this server remembers it
+    drill: LastDrill | None
 
 
 class BucketStatus(TypedDict):
@@ -210,7 +216,8 @@ def bucket_status(
             findings += path_needs.findings_of(last.manifest.get("needs_search_path", []), name)
         if isinstance(there, DatabaseError):
             findings.append(finding("DATABASE_UNREACHABLE", there.message))
-        databases[name] = _database(backups[name], last, there, now)
+        drill = drills.last_drill(settings, name, now)
+        databases[name] = _database(backups[name], last, there, now, drill)
     return {
         "changed": False,
         "healthy": verdict.is_healthy(findings),
@@ -230,6 +237,7 @@ def _database(
     last: Backup | None,
     kept: Sequence[ReplacedDatabase] | DatabaseError,
     now: datetime,
+    drill: LastDrill | None,
 ) -> DatabaseStatus:
     mine = [backup for backup in backups if backup.ours]
     return {
@@ -240,6 +248,8 @@ def _database(
         "bytes": sum(backup.bytes for backup in mine),
         "replaced": None if isinstance(kept, DatabaseError) else list(kept),
         "waiting": sum(backup.unvouched for backup in backups),
+        "restored_at": drills.restored_at(mine, now),
+        "drill": drill,
     }
 
 
@@ -247,8 +257,15 @@ def _state(line: ListedBackup) -> str:
     """How a backup is, and that nobody vouches for it, where the state does not say so itself."""
     told = {"unsigned": "unsigned", "stranger": "signed by a stranger"}.get(line["signature"])
     if not told or line["state"] in ("bad", "unsigned", "unproven"):
-        return line["state"]
-    return f"{line['state']}, {told}"
+        told = ""
+    proven = f"({proof_words(line)})" if line["state"] == "proven" else ""
+    return " ".join(filter(None, [line["state"] + (f", {told}" if told else ""), proven]))
+
+
+def proof_words(line: BackupLine) -> str:
+    """How a backup was proven: ``restored on 2026-01-27``; empty where it was not."""
+    proof = line["proof"]
+    return f"{proof['kind']} on {proof['at'][:10]}" if proof else ""
 
 
 def table(backups: Sequence[ListedBackup]) -> list[str]:
@@ -315,11 +332,13 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
         age, size = human_age(last["age_hours"]), human_bytes(last["bytes"])
         text = [
             f"  {name}: last good backup {last['backup']}, {age} old, {size}, {last['rows']:,} rows"
+            + (f", proven: {proof_words(last)}" if last["proof"] else "")
         ]
     text.append(
         f"    kept: {database['kept']} backups, {human_bytes(database['bytes'])}"
         + (f", the oldest of {database['oldest']}" if database["oldest"] else "")
     )
+    text += [f"    {line}" for line in drills.lines(database["drill"], database["restored_at"])]
     text += [f"    {line}" for line in kept_databases.lines(database["replaced"] or [])]
     if waiting := database["waiting"]:
         text.append(

@@ -111,7 +111,7 @@ def _raise_and_end(settings: Settings, seen: Status | StoreError) -> list[Findin
             looked_for.append(key(code, name))
             raised += [alarm] if alarm else []
         looked_for.append(key("DRILL_OVERDUE", name))
-        late = overdue(settings, name, utc_now())
+        late = overdue(settings, name, utc_now(), database["restored_at"])
         raised += [late] if late else []
         short = _short_of_room(settings, name) if database["last"] else ""
         if short is not None:

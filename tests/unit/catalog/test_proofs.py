@@ -67,6 +67,20 @@ def test_of_those_that_count_the_newest_two_stay():
     assert backup(PROOF, PROOF, odd, PROOF, PROOF).old_proofs == ["p/proofs/3", "p/proofs/4"]
 
 
+def test_the_newest_restore_says_more_than_what_was_read_since_and_stays():
+    restored = PROOF | {"kind": "restored", "at": "2026-01-02T00:00:00Z"}
+    older = restored | {"at": "2026-01-01T00:00:00Z"}
+    found = backup(PROOF, PROOF, restored, older)
+    assert found.proof == {"kind": "restored", "at": restored["at"]}
+    assert found.restored
+    assert found.old_proofs == ["p/proofs/3"]
+    assert (backup(PROOF).proof, backup(PROOF).restored) == (
+        {"kind": "read", "at": PROOF["at"]},
+        False,
+    )
+    assert backup().proof is None
+
+
 def parsed(data: bytes) -> bool:
     """Whether it was read; a person is told of it either way."""
     _, found = proofs._parsed("p/proofs/x.json", data)

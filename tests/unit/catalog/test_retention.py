@@ -23,6 +23,7 @@ class Fake:
     #: whole, and nobody vouches for it while others are signed
     unsigned: bool = False
     was_read: bool = False
+    restored: bool = False
     modified: datetime | None = None
 
     @property
@@ -102,6 +103,17 @@ def test_the_newest_proven_stays_although_newer_ones_are_good():
     assert backups[11] not in survivors
 
 
+def test_the_newest_that_was_restored_stays_beside_the_newest_that_was_read():
+    backups = [
+        *nights(10),
+        Fake(NOW - timedelta(days=40), proven=True),
+        Fake(NOW - timedelta(days=41), proven=True, restored=True),
+        Fake(NOW - timedelta(days=42), proven=True, restored=True),
+    ]
+    survivors = kept(backups, Policy(7, allow_many=True))
+    assert [b in survivors for b in backups[10:]] == [True, True, False]
+
+
 def test_half_at_most_goes_in_one_run_and_the_oldest_first():
     backups = nights(10, first_age=100)
     assert kept(backups, Policy(7)) == backups[:5]
@@ -146,6 +158,13 @@ def test_where_no_signed_one_is_good_the_newest_of_before_stays():
     assert kept([cut, *before], Policy(7, allow_many=True)) == [before[0]]
 
 
+def test_nor_does_a_bad_one_beside_them():
+    """One unsigned one made four of three, of which two may go."""
+    signed = [*nights(2, first_age=2), Fake(NOW - timedelta(days=9), good=False)]
+    assert signed[1] in kept(signed, Policy(1))
+    assert signed[1] in kept([*unsigned(1), *signed], Policy(1))
+
+
 @pytest.mark.parametrize("policy", [Policy(1, 3, 3, True), Policy(1)])
 def test_no_crowd_of_unsigned_ones_lets_a_signed_one_go(policy):
     signed = nights(60, proven=True)
@@ -163,6 +182,7 @@ cases = st.builds(
     ours=st.booleans(),
     good=st.booleans(),
     proven=st.booleans(),
+    restored=st.booleans(),
     waits_for_adoption=st.booleans(),
     unsigned=st.booleans(),
     was_read=st.booleans(),
@@ -170,6 +190,8 @@ cases = st.builds(
     lambda b: dataclasses.replace(
         b,
         proven=b.proven and b.good,
+        restored=b.restored and b.proven and b.good,
+        was_read=b.proven if b.good else b.was_read,
         waits_for_adoption=b.waits_for_adoption and not b.ours,
         unsigned=b.unsigned and not b.good,
     )
@@ -190,6 +212,8 @@ def test_promises_hold_for_any_bucket_and_policy(backups, policy):
     assert all(NOW - b.taken_at > timedelta(days=policy.days) for b in gone)
     assert not good or good[0] not in gone
     assert not proven or proven[0] not in gone
+    restored = [b for b in mine if b.restored]
+    assert not restored or restored[0] not in gone
     signed = [b for b in mine if not b.unsigned]
     alone = {id(d.backup) for d in plan(signed, policy, NOW) if d.keep}
     assert not any(b.good and id(b) in alone for b in gone)

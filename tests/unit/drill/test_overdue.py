@@ -9,7 +9,7 @@ import pytest
 
 from postgres_backup.clock import format_timestamp
 from postgres_backup.drill.overdue import overdue
-from postgres_backup.drill.record import LAST_DRILLS
+from postgres_backup.health.drills import LAST_DRILLS
 from postgres_backup.machine import state
 from postgres_backup.settings import Settings
 
@@ -22,8 +22,9 @@ def settings(tmp_path) -> Settings:
     return dataclasses.replace(made, state_dir=str(tmp_path))
 
 
-def days_on(settings: Settings, days: int) -> str:
-    alarm = overdue(settings, "crm", NOW + timedelta(days=days))
+def days_on(settings: Settings, days: int, restored: int | None = None) -> str:
+    at = None if restored is None else format_timestamp(NOW + timedelta(days=restored))
+    alarm = overdue(settings, "crm", NOW + timedelta(days=days), at)
     return alarm.message if alarm else ""
 
 
@@ -48,6 +49,18 @@ def test_a_clock_that_was_ahead_silences_nobody(settings):
         last["crm"] = {"at": at, "backup": "x", "passed": True, "seconds": 1.0, "codes": []}
     assert not days_on(settings, 0)
     assert "not drilled in the 36 days" in days_on(settings, 36)
+
+
+def test_a_restore_that_the_bucket_knows_of_counts_as_one(settings):
+    """A drill from the controller, which this server does not remember; or one of before its state
+    was lost.
+    """
+    assert not days_on(settings, 100, restored=65)
+    assert "was 36 days ago" in days_on(settings, 101, restored=65)
+    assert not days_on(settings, 0), "nobody has looked before"
+    days_on(settings, 0)
+    assert not days_on(settings, 40, restored=39), "although nobody remembers one"
+    assert days_on(settings, 40, restored=41), "a clock that was ahead proves nothing"
 
 
 def test_who_does_not_want_it_is_not_told(settings):

@@ -37,6 +37,7 @@ class Night:
     whole: bool = True
     good: bool = True
     was_read: bool = False
+    restored: bool = False
     proven: bool = False
     waits_for_adoption: bool = False
     ahead: bool = False

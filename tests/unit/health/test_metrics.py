@@ -36,7 +36,22 @@ FACTS = metrics.Facts(
     fresh_hours=26,
     run={"started_at": "2026-01-27T00:00:01Z", "exit_status": 0},
     watched_at=NOW,
-    databases={"crm": {"last": LAST, "kept": 7, "bytes": 7_000, "oldest": "2026-01-21T00:00:02Z"}},
+    databases={
+        "crm": {
+            "last": LAST,
+            "kept": 7,
+            "bytes": 7_000,
+            "oldest": "2026-01-21T00:00:02Z",
+            "restored_at": "2026-01-19T10:00:00Z",
+            "drill": {
+                "at": "2026-01-18T10:00:00Z",
+                "backup": "x",
+                "passed": False,
+                "seconds": 12.5,
+                "codes": ["ROWS_DIFFER"],
+            },
+        }
+    },
     counters={"pruned": {"crm": 12}, "failures": {"crm": {"store": 2, "disk": 1}}},
     restores={"crm": {"at": "2026-01-20T10:00:00Z", "downtime_seconds": 0.25}},
     alarms=[{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}, {"code": "BACKUP_STALE"}],
@@ -103,6 +118,10 @@ def test_every_number_with_its_labels(settings):
         ],
         "postgres_backup_last_restore_timestamp_seconds": [(CRM, at("2026-01-20T10:00:00+00:00"))],
         "postgres_backup_last_restore_downtime_seconds": [(CRM, 0.25)],
+        "postgres_backup_last_restored_timestamp_seconds": [(CRM, at("2026-01-19T10:00:00+00:00"))],
+        "postgres_backup_last_drill_timestamp_seconds": [(CRM, at("2026-01-18T10:00:00+00:00"))],
+        "postgres_backup_last_drill_success": [(CRM, 0)],
+        "postgres_backup_last_drill_duration_seconds": [(CRM, 12.5)],
         "postgres_backup_fresh_limit_seconds": [({"server": "db1"}, 26 * 3600)],
         "postgres_backup_last_watch_timestamp_seconds": [({"server": "db1"}, NOW.timestamp())],
         "postgres_backup_last_run_timestamp_seconds": [
