@@ -342,6 +342,15 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "database, or a copy elsewhere, and take them from there: `\\lo_export`, then "
             "`SELECT lo_import(FILE, OID)`."
         ),
+        ("PART_LEFT_OUT",): (
+            "A part of a backup was loaded by itself, and some of its definitions lean on what is "
+            "not in it (a foreign key to a table that nobody chose, a trigger's function). They "
+            "are missing in the copy; rows are all there."
+        ),
+        ("COPY_UNSUBSCRIBED",): (
+            "A copy under another name has none of the subscriptions of its backup: two copies of "
+            "a database must never both take what a publisher sends."
+        ),
         ("SIDE_DATABASE_LEFT",): (
             "The database that was being filled could not be removed. The next restore "
             "removes it; or `dropdb` the one named."
@@ -454,12 +463,13 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("WAITING_FOR_ADOPTION",): ("Backups of other scripts stay until `postgres-backup adopt`."),
         ("REPLACED_NOT_REMOVED",): (
-            "A replaced database is past its time and could not be dropped; the message says why."
+            "A replaced database, or a copy, is past its time and could not be dropped; the "
+            "message says why."
         ),
         ("REPLACED_IN_USE",): (
-            "A replaced database is past its time and stays: somebody is connected to it, wrote "
-            "to it, or a replication slot belongs to it. It is dropped by nobody but you; the "
-            "message has the statement."
+            "A replaced database, or a copy, is past its time and stays: somebody is connected to "
+            "it, wrote to it, or a replication slot belongs to it. It is dropped by nobody but "
+            "you; the message has the statement."
         ),
         ("REPLACED_ADOPTED",): (
             "A database carries the mark of a kept one, and has another name or is a copy: "

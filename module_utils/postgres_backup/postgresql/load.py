@@ -75,6 +75,7 @@ class Load:
         :class:`InVain`.
     :param superusers: roles that nobody should be told to grant.
     :param ways: what is done otherwise than the dump says.
+    :param part: it is of a part of a database; :attr:`left_out` gets what leans on the rest.
     :raises AnewError: from every method: a new load could do it, otherwise.
     :raises DatabaseError: from every method: the server refused, or is gone.
     :raises BadBackupError: from :meth:`feed` and :meth:`finish`: see :class:`Guard`.
@@ -88,10 +89,13 @@ class Load:
         cleaning: bool = False,
         superusers: tuple[str, ...] = (),
         ways: frozenset[Way] = frozenset(),
+        part: bool = False,
     ) -> None:
         self.guard = Guard(self)
         self._user, self._superusers = settings.db_user, superusers
-        self._undivided, self._in_vain = transaction, InVain(cleaning)
+        self._undivided, self._in_vain = transaction, InVain(cleaning, part)
+        #: statements that could not be made without what is not in the part
+        self.left_out: list[str] = []
         self._connecting = connect(settings, database)
         self._open = False  # a transaction
         self._theirs = False  # the dump has begun one of its own
@@ -356,6 +360,8 @@ class Load:
                 raise
             self._session.send(b"ROLLBACK TO SAVEPOINT postgres_backup" if part else b"ROLLBACK")
             self._open = part
+            if self._in_vain.part:
+                self.left_out.append(self.guard.decode(statement.text))
         if part:
             self._session.send(b"RELEASE SAVEPOINT postgres_backup")
 
