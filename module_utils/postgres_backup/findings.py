@@ -343,8 +343,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("DEPENDENT_MISSING",): (
             "A table was brought back alone, and what was dropped with it (a view, a policy, a "
-            "rule, a function, a default) belongs to something that nobody named. Type what the "
-            "message has; what has no statement there, make again as your application does."
+            "rule, a function, a default, its place in a publication, extended statistics) belongs "
+            "to something that nobody named. Type what the message has; what has no statement "
+            "there, make again as your application does."
         ),
         ("LARGE_OBJECTS_MISSING",): (
             "Rows that were brought back name large objects that are gone. Restore the whole "
