@@ -194,9 +194,19 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "have it: give it along with the call (`--identity FILE`, Ansible "
             "`-e backup_age_identity_file=FILE`)."
         ),
+        ("KEY_WRONG",): (
+            "The private key that was given belongs to none of the recipients of that time. In a "
+            "drill: the key that is kept elsewhere opens nothing. Look for the one that does while "
+            "the server still stands, or set `backup_age_recipients` anew and take a new backup."
+        ),
         ("VERSION_TOO_NEW",): (
             "The backup was made by a newer PostgreSQL than this server. Restore it into that "
             "version, or a newer one."
+        ),
+        ("VERSION_TOO_OLD",): (
+            "The backup was made by an older PostgreSQL, and holds something that this server no "
+            "longer takes; the message has its words. Restore it into that version, change there "
+            "what is in the way, and take a new backup."
         ),
         ("PROGRAMS_ABSENT",): (
             "`pg_dump` and `pg_restore` of the server's major are not there; the message has the "
@@ -333,8 +343,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("DEPENDENT_MISSING",): (
             "A table was brought back alone, and what was dropped with it (a view, a policy, a "
-            "rule, a function, a default) belongs to something that nobody named. Type what the "
-            "message has; what has no statement there, make again as your application does."
+            "rule, a function, a default, its place in a publication, extended statistics) belongs "
+            "to something that nobody named. Type what the message has; what has no statement "
+            "there, make again as your application does."
         ),
         ("LARGE_OBJECTS_MISSING",): (
             "Rows that were brought back name large objects that are gone. Restore the whole "
@@ -402,6 +413,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "server sorts now (a new libc): queries through them miss rows. The backup is not "
             "concerned, for a restore makes them anew. The message has the statement; look at the "
             "disk too."
+        ),
+        ("KIT_LACKS",): (
+            "The newest server kit lacks what this server's settings say that it needs: a path of "
+            "`backup_paths`, or the compose file or `.env` of `backup_app_dir` (with `app_repo`, "
+            "only `.env`). Name them in `backup_paths`, then `postgres-backup kit`."
         ),
         ("QUERY_FAILED",): (
             "A query of `backup_drill_queries` was refused, took too long, or returned no row."
@@ -657,6 +673,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "What happened has happened, but the note about it could not be written."
         ),
         ("STATE_NOT_WRITTEN",): ("The same for the state on the server. Is its disk full?"),
+        ("DISK_FULL",): (
+            "The disk of the state (`/var/lib/postgres-backup`) or of the metrics is full: backups "
+            "are taken, but the server cannot note what happened, open alarms neither. `status` is "
+            "not well until there is room. `df -h; df -i`"
+        ),
         ("LOG_NOT_WRITTEN",): (
             "The same for the log (`backup_log_file`). Its lines are on standard error, which cron "
             "mails to its user, and in the system's journal: `journalctl -t postgres-backup`."

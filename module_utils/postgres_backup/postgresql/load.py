@@ -119,9 +119,9 @@ class Load:
         connection = self._connecting.__enter__()
         self._session = Session(connection)
         self._refreshes = Refreshes(self._session, self.guard.decode)
+        self._major = connection.info.server_version // 10_000
         if self._ways:
-            major = connection.info.server_version // 10_000
-            self._otherwise = Otherwise(self._session, self._ways, major, self.guard.decode)
+            self._otherwise = Otherwise(self._session, self._ways, self._major, self.guard.decode)
         try:
             self.send(_SETTINGS)
             if self._undivided:
@@ -413,7 +413,8 @@ class Load:
 
     def _explained(self, refused: Refused) -> Exception:
         message = self.guard.decode(refused.message)
-        error = explained(refused, message, self._user, self._superusers)
+        majors = self.guard.server_major, self._major
+        error = explained(refused, message, self._user, self._superusers, *majors)
         way = other_way(refused, self._ways) if self._pathless else None
         return AnewError(error, way) if way else error
 
