@@ -16,6 +16,7 @@ from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.clock import format_timestamp
 from postgres_backup.errors import DatabaseError
 from postgres_backup.health import status
+from postgres_backup.health.kept_databases import Beside
 from postgres_backup.health.server_facts import describe
 from postgres_backup.settings import Settings
 
@@ -75,7 +76,7 @@ def server(
     events.sort(key=lambda event: event["at"], reverse=True)
     unreachable = DatabaseError(f"Failed to reach PostgreSQL on {made.db_host}: connection refused")
     kept = {
-        database: unreachable if kind == "unreachable" else _replaced(database, events)
+        database: unreachable if kind == "unreachable" else Beside(_replaced(database, events), [])
         for database in databases
     }
     return {

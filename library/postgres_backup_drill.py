@@ -67,12 +67,18 @@ rows:
   returned: success
 seconds: {description: How long it took., type: float, returned: success}
 phases:
-  description: Seconds of C(load), C(statistics), C(compare) and C(queries), pauses included.
+  description: Seconds of C(kit), C(load), C(statistics), C(compare) and C(queries), with pauses.
   type: dict
   returned: success
 restore_seconds:
   description: What a restore would take up to its swap, null where that was not measured.
   type: float
+  returned: success
+rebuild:
+  description: What a rebuild of the whole server would take, C(seconds), of which C(parts), and
+    which of them are C(assumed), for nobody has measured them here. Null where a restore was not
+    measured.
+  type: dict
   returned: success
 checks:
   description: Each check, with its C(outcome) (V(passed), V(note), V(warning), V(failed), or

@@ -15,6 +15,10 @@ options:
       names, or with those of other servers, where there is none.
     type: str
     default: ""
+  partial:
+    description: List the parts of backups instead (chosen tables, definitions without rows).
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Reads only.
@@ -35,7 +39,8 @@ EXAMPLES = r"""
 RETURN = r"""
 backups:
   description:
-    - The whole-database backups, newest first. Each has C(backup), C(database), C(server), C(key),
+    - The whole-database backups, with O(partial) the parts of backups, newest first. Each has
+      C(backup), C(partial) (of which part, empty for all), C(database), C(server), C(key),
       C(taken_at), C(age_hours), C(bytes), C(dump_bytes), C(rows), C(seconds), C(sha256), C(state)
       (proven, good, unproven, bad or foreign), C(problem), C(ours), C(proven),
       C(proof) (C(kind), restored or read, and C(at); none where it is not proven),
@@ -74,14 +79,20 @@ from ansible.module_utils.postgres_backup_module import (
     told,
 )
 
-ARGUMENT_SPEC = {**CONFIG_OPTION, **DATABASE_OPTION, "backup": {"type": "str", "default": ""}}
+ARGUMENT_SPEC = {
+    **CONFIG_OPTION,
+    **DATABASE_OPTION,
+    "backup": {"type": "str", "default": ""},
+    "partial": {"type": "bool", "default": False},
+}
 
 
 def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.catalog.kits import newest_kit
     from ansible.module_utils.postgres_backup.health import status
 
-    result = status.info(call.settings, call.params["database"], call.params["backup"])
+    asked = [call.params[name] for name in ("database", "backup", "partial")]
+    result = status.info(call.settings, *asked)
     if call.params["backup"]:
         result["kit"] = newest_kit(call.settings)
     result["table"] = status.table(result["backups"])

@@ -49,6 +49,16 @@ kept:
   type: list
   elements: dict
   returned: success
+partial_deleted:
+  description: Parts of backups that were deleted, each with C(backup) and the C(reason).
+  type: list
+  elements: dict
+  returned: success
+partial_kept:
+  description: Those that stay, each with C(backup) and the C(reason).
+  type: list
+  elements: dict
+  returned: success
 replaced_deleted:
   description: Databases that restores replaced more than C(backup_keep_replaced_days) ago and that
     were dropped, each C(database) and the C(reason).

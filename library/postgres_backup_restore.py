@@ -23,6 +23,16 @@ options:
     type: list
     elements: str
     default: []
+  copy_as:
+    description: As a database of this name beside the live one, to look into; nothing is swapped,
+      no application needs to stop. Refused where the name is taken. The nightly prune drops it
+      after O(keep_days).
+    type: str
+    default: ""
+  keep_days:
+    description: For how many days the copy of O(copy_as) stays. Left out, as many as a database
+      that a restore has replaced.
+    type: int
   stage:
     description:
       - One step of a restore, for whoever has something to do between them (stop an application
@@ -87,6 +97,12 @@ EXAMPLES = r"""
     backup: latest
     tables: [users, public.orders]
 
+- name: Look into last week's backup for two days
+  postgres_backup_restore:
+    backup: postgres-backup-2026-01-20_00-00-00.sql.gz
+    copy_as: crm_last_week
+    keep_days: 2
+
 - name: Restore a backup that was made before this server signed its own
   postgres_backup_restore:
     backup: postgres-backup-2026-01-27_00-00-00.sql.gz
@@ -115,6 +131,8 @@ kept_database:
   returned: all, swap, compare, note
 downtime_seconds: {description: For how long nobody could use the database., type: float,
   returned: "all, swap and note, when not in check mode"}
+copy_database: {description: What the copy is called., type: str, returned: with O(copy_as)}
+keep_days: {description: For how many days the copy stays., type: int, returned: with O(copy_as)}
 side_database: {description: The side database; none where it restores in place., type: str,
   returned: "load and discard"}
 tables:
@@ -164,6 +182,8 @@ ARGUMENT_SPEC = {
     **PROGRESS_OPTION,
     "backup": {"type": "str", "default": ""},
     "tables": {"type": "list", "elements": "str", "default": []},
+    "copy_as": {"type": "str", "default": ""},
+    "keep_days": {"type": "int"},
     "stage": {
         "type": "str",
         "choices": ["all", "load", "swap", "discard", "compare", "note"],

@@ -194,9 +194,19 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "have it: give it along with the call (`--identity FILE`, Ansible "
             "`-e backup_age_identity_file=FILE`)."
         ),
+        ("KEY_WRONG",): (
+            "The private key that was given belongs to none of the recipients of that time. In a "
+            "drill: the key that is kept elsewhere opens nothing. Look for the one that does while "
+            "the server still stands, or set `backup_age_recipients` anew and take a new backup."
+        ),
         ("VERSION_TOO_NEW",): (
             "The backup was made by a newer PostgreSQL than this server. Restore it into that "
             "version, or a newer one."
+        ),
+        ("VERSION_TOO_OLD",): (
+            "The backup was made by an older PostgreSQL, and holds something that this server no "
+            "longer takes; the message has its words. Restore it into that version, change there "
+            "what is in the way, and take a new backup."
         ),
         ("PROGRAMS_ABSENT",): (
             "`pg_dump` and `pg_restore` of the server's major are not there; the message has the "
@@ -341,6 +351,15 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "database, or a copy elsewhere, and take them from there: `\\lo_export`, then "
             "`SELECT lo_import(FILE, OID)`."
         ),
+        ("PART_LEFT_OUT",): (
+            "A part of a backup was loaded by itself, and some of its definitions lean on what is "
+            "not in it (a foreign key to a table that nobody chose, a trigger's function). They "
+            "are missing in the copy; rows are all there."
+        ),
+        ("COPY_UNSUBSCRIBED",): (
+            "A copy under another name has none of the subscriptions of its backup: two copies of "
+            "a database must never both take what a publisher sends."
+        ),
         ("SIDE_DATABASE_LEFT",): (
             "The database that was being filled could not be removed. The next restore "
             "removes it; or `dropdb` the one named."
@@ -393,6 +412,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "server sorts now (a new libc): queries through them miss rows. The backup is not "
             "concerned, for a restore makes them anew. The message has the statement; look at the "
             "disk too."
+        ),
+        ("KIT_LACKS",): (
+            "The newest server kit lacks what this server's settings say that it needs: a path of "
+            "`backup_paths`, or the compose file or `.env` of `backup_app_dir` (with `app_repo`, "
+            "only `.env`). Name them in `backup_paths`, then `postgres-backup kit`."
         ),
         ("QUERY_FAILED",): (
             "A query of `backup_drill_queries` was refused, took too long, or returned no row."
@@ -453,12 +477,13 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("WAITING_FOR_ADOPTION",): ("Backups of other scripts stay until `postgres-backup adopt`."),
         ("REPLACED_NOT_REMOVED",): (
-            "A replaced database is past its time and could not be dropped; the message says why."
+            "A replaced database, or a copy, is past its time and could not be dropped; the "
+            "message says why."
         ),
         ("REPLACED_IN_USE",): (
-            "A replaced database is past its time and stays: somebody is connected to it, wrote "
-            "to it, or a replication slot belongs to it. It is dropped by nobody but you; the "
-            "message has the statement."
+            "A replaced database, or a copy, is past its time and stays: somebody is connected to "
+            "it, wrote to it, or a replication slot belongs to it. It is dropped by nobody but "
+            "you; the message has the statement."
         ),
         ("REPLACED_ADOPTED",): (
             "A database carries the mark of a kept one, and has another name or is a copy: "

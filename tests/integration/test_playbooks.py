@@ -133,6 +133,15 @@ def test_setup_counts_what_was_made_before_there_was_a_key_and_signs_it_when_tol
     assert s3_client.head_object(Bucket=bucket, Key=key)
 
 
+def test_a_copy_beside_the_live_database(play, filled):
+    backup = re.search(r"postgres-backup-\d{4}-\S+\.sql\.gz", play("backup"))[0]
+    look = f"{filled.name}_look"
+    words = ("restore", "-e", f"backup={backup}", "-e", f"copy_as={look}", "-e", "keep_days=3")
+    assert "holds all of the backup" in play(*words, "-e", "tables=users", status=2)
+    assert f"stands beside it as {look}: 1000 rows" in play(*words)
+    assert filled.execute("SELECT count(*) FROM users", look) == [(1000,)]
+
+
 def test_chosen_tables_and_no_rows_as_typed(play, s3_client, bucket):
     assert "1000 rows" in play("backup", "-e", "tables=users,public.users")
     assert ": 0 rows" in play("backup", "-e", "schema_only=true")

@@ -210,3 +210,20 @@ def test_nothing_to_undo(run_module, config, filled):
     answer = run_module(UNDO, config=config.path)
     assert answer["failed"]
     assert "Nothing to undo" in answer["msg"]
+
+
+def test_a_copy_under_another_name(run_module, says_what_it_returns, config, filled):
+    run_module("postgres_backup_create", config=config.path)
+    look = f"{filled.name}_look"
+    given = {"config": config.path, "backup": "latest", "copy_as": look, "keep_days": "3"}
+    plan = run_module(NAME, check=True, **given)
+    says_what_it_returns(NAME, plan, check=True)
+    assert (plan["changed"], plan["copy_database"], plan["keep_days"]) == (True, look, 3)
+    assert look not in databases(filled.server)
+    done = run_module(NAME, **given)
+    says_what_it_returns(NAME, done)
+    assert (done["rows"], done["replaces"]) == (1000, False)
+    assert filled.execute("SELECT count(*) FROM users", look) == [(1000,)]
+    again = run_module(NAME, **given)
+    assert (again["failed"], again["exit_status"]) == (True, 2)
+    filled.server.execute(f'DROP DATABASE "{look}"')

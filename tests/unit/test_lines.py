@@ -74,6 +74,8 @@ def test_a_prune_names_what_goes_and_what_stays_and_why(check, delete, drop):
         "database": "crm",
         "deleted": [{"backup": "old", "reason": "older than 7 days"}],
         "kept": [{"backup": "new", "reason": "the newest"}],
+        "partial_kept": [],
+        "partial_deleted": [],
         "replaced_deleted": [{"database": "crm_before_a", "reason": "8 days"}],
         "replaced_kept": [{"database": "crm_before_b", "reason": "1 day"}],
         "findings": FINDINGS,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from ..catalog import journal, numbers, remembered, signed
+from ..catalog import journal, numbers, partials, remembered, signed
 from ..catalog.backups import Backup, Catalog, layout_for, newest_good
 from ..catalog.names import Layout
-from ..catalog.retention import Decision, Policy, plan
+from ..catalog.retention import Decision, Policy, plan, plan_parts
 from ..clock import utc_now
 from ..errors import UsageError
 from ..findings import Finding, finding
@@ -33,8 +33,8 @@ class PrunedLine(TypedDict):
 
 class Pruned(TypedDict):
     """What stays and what went (or would go), each with the reason; ``waiting`` counts what waits
-    for ``adopt``; ``replaced_...`` list databases that restores have replaced; ``events_deleted``
-    counts events of the journal that were past their time.
+    for ``adopt``; ``partial_...`` list parts of backups, ``replaced_...`` databases that restores
+    have replaced, and copies; ``events_deleted`` counts events of the journal past their time.
     """
 
     changed: bool
@@ -42,6 +42,8 @@ class Pruned(TypedDict):
     kept: list[PrunedLine]
     deleted: list[PrunedLine]
     waiting: int
+    partial_kept: list[PrunedLine]
+    partial_deleted: list[PrunedLine]
     replaced_kept: list[ReplacedLine]
     replaced_deleted: list[ReplacedLine]
     events_deleted: int
@@ -51,7 +53,8 @@ class Pruned(TypedDict):
 
 def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
     """Delete the backups of one database that the policy no longer keeps, each with its manifest,
-    globals and proofs; proofs that newer ones make needless; and databases replaced long ago.
+    globals and proofs; parts of backups of the same age; proofs that newer ones make needless; and
+    databases replaced long ago.
 
     :param allow_many: let this run delete more than half.
     :raises UsageError: the settings do not say what goes; nothing is deleted.
@@ -69,8 +72,14 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         catalog = Catalog(job.settings, job.store, job.database, own)
         backups, now = catalog.backups(), utc_now()
         held = rows_gone.holding(job.settings.server_name, job.database, backups, now)
-        decisions = plan(backups, Policy.of(job.settings, allow_many), now, held)
+        policy = Policy.of(job.settings, allow_many)
+        decisions = plan(backups, policy, now, held)
         going = [d for d in decisions if not d.keep]
+        newest = newest_good(backups)
+        dated = newest.dated_at if newest else None
+        found = partials.look(catalog, backups)
+        parts = plan_parts(found.parts, policy, now, dated, lambda part: part.held)
+        parts_going = [d for d in parts if not d.keep]
         findings: list[Finding] = []
         if going and not job.check:
             manifests = [d.backup.layout.manifest(d.backup.name) for d in going]
@@ -81,22 +90,26 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
                 name, reason = decision.backup.name, decision.reason
                 job.progress.step(f"{job.database}: deleted {name}: {reason}")
             findings += counters.removed(job.settings, job.database, len(going))
+        if parts_going and not job.check:
+            for decision in reversed(parts_going):
+                remove(job.store, decision.backup)
+                name, reason = decision.backup.name, decision.reason
+                job.progress.step(f"{job.database}: deleted the part {name}: {reason}")
+        events = _old_events(job, catalog.layout, now)
+        if not job.check and (going or parts_going or events):
+            findings += _note(job, catalog.layout, [*decisions, *parts], events)
         old_proofs = [
             key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
         ]
         if old_proofs and not job.check:
             job.store.delete(signed.each_after_its_signature(old_proofs))
             job.progress.step(f"{job.database}: deleted {len(old_proofs)} proofs with newer ones")
-        leftovers = catalog.leftovers()
+        leftovers = catalog.leftovers() + partials.leftovers(catalog, found)
         if leftovers and not job.check:
             job.store.delete(leftovers)
             job.progress.step(
                 f"{job.database}: deleted {len(leftovers)} leftovers of a prune that was cut short"
             )
-        events = _old_events(job, catalog.layout, now)
-        if not job.check and (going or events):
-            findings += _note(job, catalog.layout, decisions, events)
-        newest = newest_good(backups)
         databases = prune_replaced(job, newest.taken_at if newest else None)
     spared = sum(d.reason.startswith("spared") for d in decisions)
     waiting = sum(d.backup.waits_for_adoption for d in decisions)
@@ -105,11 +118,15 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
     done = "would delete" if job.check else "deleted"
     job.progress.step(f"{job.database}: kept {len(kept)} backups, {done} {len(going)}")
     return {
-        "changed": bool(going or old_proofs or leftovers or databases.deleted or events),
+        "changed": bool(
+            going or parts_going or old_proofs or leftovers or databases.deleted or events
+        ),
         "database": job.database,
         "kept": [_line(d) for d in kept],
         "deleted": [_line(d) for d in going],
         "waiting": waiting,
+        "partial_kept": [_line(d) for d in parts if d.keep],
+        "partial_deleted": [_line(d) for d in parts_going],
         "replaced_kept": databases.kept,
         "replaced_deleted": databases.deleted,
         "events_deleted": sum(len(old.keys) for old in events),
@@ -223,6 +240,11 @@ def lines(result: Pruned, check: bool = False) -> list[str]:
         ),
         *(f"{delete}  {line['backup']}  {line['reason']}" for line in result["deleted"]),
         *(f"kept     {line['backup']}  {line['reason']}" for line in result["kept"]),
+        *(
+            f"{delete}  part {line['backup']}  {line['reason']}"
+            for line in result["partial_deleted"]
+        ),
+        *(f"kept     part {line['backup']}  {line['reason']}" for line in result["partial_kept"]),
         *(
             f"{drop}  database {line['database']}  {line['reason']}"
             for line in result["replaced_deleted"]

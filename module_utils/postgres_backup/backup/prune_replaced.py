@@ -1,4 +1,6 @@
-"""The databases that restores have replaced go when their time has come, and nobody uses them."""
+"""The databases that restores have replaced, and the copies of backups, go when their time has
+come, and nobody uses them.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,20 @@ from typing import TypedDict
 import psycopg
 from psycopg import sql
 
-from ..catalog.retention import Replaced, ReplacedDecision, plan_replaced
+from ..catalog.retention import (
+    Copied,
+    Replaced,
+    ReplacedDecision,
+    plan_copies,
+    plan_replaced,
+)
 from ..errors import DatabaseError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine import state
-from ..postgresql import adopted, databases, replaced, slots, standby, subscriptions, swap
+from ..postgresql import adopted, copies, databases, replaced, slots, standby, subscriptions, swap
 from ..postgresql.connection import connect_maintenance, first_line
+from ..postgresql.copies import CopiedDatabase
 from ..postgresql.replaced import KeptDatabase
 from ..postgresql.written import written_since
 
@@ -43,7 +52,7 @@ class PrunedReplaced:
 
 
 def prune_replaced(job: Job, newest_good: datetime | None) -> PrunedReplaced:
-    """Drop what ``retention.plan_replaced`` lets go, unless somebody uses it.
+    """Drop what ``retention.plan_replaced`` and ``plan_copies`` let go, unless somebody uses it.
 
     :param newest_good: when the newest good backup was taken; None where there is none.
     """
@@ -52,13 +61,13 @@ def prune_replaced(job: Job, newest_good: datetime | None) -> PrunedReplaced:
         with connect_maintenance(job.settings, job.database, only_ask=True) as connection:
             if standby.is_standby(connection):
                 why = "this server is a standby: its primary keeps and drops it"
-                names = [one.name for one in replaced.kept(connection, job.database)]
+                names = [one.name for one in _beside(connection, job.database)]
                 pruned.kept.extend({"database": name, "reason": why} for name in names)
                 return pruned
             now = replaced.server_now(connection)
             there = [
                 replaced.look_at(connection, job.settings, one, newest_good)
-                for one in replaced.kept(connection, job.database)
+                for one in _beside(connection, job.database)
             ]
             pruned.findings.extend(_newly_adopted(job, adopted.adopted(connection, job.database)))
             if not job.check:
@@ -71,9 +80,11 @@ def prune_replaced(job: Job, newest_good: datetime | None) -> PrunedReplaced:
         pruned.findings.append(finding("DATABASE_UNREACHABLE", message))
         return pruned
     by_name = {one.name: one for one in there}
-    candidates = [_candidate(one) for one in there]
+    candidates = [_candidate(one) for one in there if not isinstance(one, CopiedDatabase)]
+    copied = [_copied(one) for one in there if isinstance(one, CopiedDatabase)]
     days = job.settings.keep_replaced_days
-    for decision in plan_replaced(candidates, newest_good, days, now):
+    decisions = plan_replaced(candidates, newest_good, days, now) + plan_copies(copied, now)
+    for decision in decisions:
         if decision.keep:
             pruned.kept.append({"database": decision.name, "reason": decision.reason})
         else:
@@ -81,9 +92,20 @@ def prune_replaced(job: Job, newest_good: datetime | None) -> PrunedReplaced:
     return pruned
 
 
+def _beside(connection: psycopg.Connection, database: str) -> list[KeptDatabase]:
+    return [*replaced.kept(connection, database), *copies.copies(connection, database)]
+
+
 def _candidate(one: KeptDatabase) -> Replaced:
-    seen = timedelta(seconds=one.mark.number("seen_seconds") or 0)
-    return Replaced(one.name, one.replaced_at, seen, one.mark.moment("newest_then"))
+    return Replaced(one.name, one.replaced_at, _seen(one), one.mark.moment("newest_then"))
+
+
+def _copied(one: CopiedDatabase) -> Copied:
+    return Copied(one.name, one.replaced_at, one.days, _seen(one))
+
+
+def _seen(one: KeptDatabase) -> timedelta:
+    return timedelta(seconds=one.mark.number("seen_seconds") or 0)
 
 
 def _remember(connection: psycopg.Connection, there: list[KeptDatabase]) -> list[Finding]:
@@ -126,6 +148,8 @@ def _use_of(job: Job, connection: psycopg.Connection, one: KeptDatabase) -> str:
     """What keeps a database that is past its time; empty where nothing does."""
     if replaced.oid_of(connection, one.name) != one.oid:
         return "it is another database by now"
+    if one.name in job.settings.databases:
+        return "it is one of backup_databases"
     if held := slots.slots(connection, one.name):
         name = held[0].name
         return (

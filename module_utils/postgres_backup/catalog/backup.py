@@ -32,6 +32,8 @@ class BackupLine(TypedDict):
     """A backup in a listing. What only a manifest knows is None, or empty, where there is none."""
 
     backup: str
+    #: of which part of the database it is; empty: of all of it
+    partial: str
     key: str
     database: str
     server: str
@@ -61,7 +63,7 @@ class BackupLine(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Backup:
-    """A whole-database backup in the bucket.
+    """A backup in the bucket, of a whole database or (``name.part``) of a part of one.
 
     :param manifest: what its manifest says; None for objects without one (made by scripts, or by a
         run that died before the end).
@@ -237,6 +239,7 @@ class Backup:
         locale = known.get("locale")
         return {
             "backup": str(self.name),
+            "partial": known.get("partial", "") or self.name.part,
             "key": self.key,
             "database": known.get("database", ""),
             "server": server.get("name", ""),

@@ -19,7 +19,7 @@ from ..settings import Settings
 from ..shapes.reader import MOST_BYTES
 from ..signing.judge import BY_NOBODY, WRONG, Standing
 from ..text import nearest
-from . import dated, proofs, remembered, said, servers, signed
+from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .manifest import Manifest, answer, may_lack_rows, parse
 from .names import BackupName, Layout
@@ -52,6 +52,8 @@ class Catalog:
         self._remembered = remembered.look(settings, database)
         self._said = said.Said()
         self.layout = layout_for(settings, database)
+        # also where they were while the settings named fewer databases, or more
+        self.layouts = (Layout(settings.s3_prefix), Layout(settings.s3_prefix, database))
         self._lonely: list[tuple[Layout, str]] = []
         self._lonely_proofs: list[tuple[Layout, str]] = []
 
@@ -59,10 +61,8 @@ class Catalog:
         """Every whole-database backup under the prefix, newest first; those of others too, marked
         as such.
         """
-        # also where they were while the settings named fewer databases, or more
-        layouts = (Layout(self.settings.s3_prefix), Layout(self.settings.s3_prefix, self.database))
         self._lonely, self._lonely_proofs, self._said = [], [], said.Said()
-        backups = self._told_apart([b for layout in layouts for b in self._under(layout)])
+        backups = self._told_apart([b for layout in self.layouts for b in self._under(layout)])
         return sorted(backups, key=lambda backup: (backup.dated_at, backup.key), reverse=True)
 
     def _told_apart(self, backups: list[Backup]) -> list[Backup]:
@@ -118,15 +118,28 @@ class Catalog:
         self._said = said.both(self._said, said.read(good, layout.root, *whose))
         wanted = {layout.manifest(name) for name in objects}
         self._lonely += [(layout, key) for key in keys - wanted]
-        read = _Reader(self.believed, signed.signatures(self.store, keys & wanted, below))
-        manifests = dict(self.store.get_many(keys & wanted, read, MOST_BYTES))
-        noted = self._proofs(layout, {name.stem for name in objects}, manifests.keys())
+        there = self.joined(layout, objects, below)
+        noted = self._proofs(layout, {name.stem for name in objects}, keys & wanted)
+        return [
+            dataclasses.replace(backup, noted=noted.get(backup.name.stem, proofs.Noted()))
+            for backup in there
+        ]
+
+    def joined(
+        self, layout: Layout, objects: Mapping[BackupName, StoredObject], below: Collection[str]
+    ) -> list[Backup]:
+        """Those objects, each with what its manifest says.
+
+        :param below: the keys that a listing shows where their manifests lie.
+        """
+        wanted = {layout.manifest(name) for name in objects}.intersection(below)
+        read = _Reader(self.believed, signed.signatures(self.store, wanted, below))
+        manifests = dict(self.store.get_many(wanted, read, MOST_BYTES))
         return [
             dataclasses.replace(
                 self._join(layout, name, item, found),
                 manifest_sha256=found.sha256,
                 standing=found.standing,
-                noted=noted.get(name.stem, proofs.Noted()),
             )
             for name, item in objects.items()
             for found in [manifests.get(layout.manifest(name), _NOTHING)]
@@ -172,6 +185,9 @@ class Catalog:
             code = "MANIFEST_REPLACED"
         elif manifest["name"] != str(name):
             problem, code = f"its manifest is for {manifest['name']}", "MANIFEST_OF_ANOTHER"
+        elif bool(manifest.get("partial")) != bool(name.part):
+            problem = "its manifest is for " + ("all of a database" if name.part else "a part")
+            code = "MANIFEST_OF_ANOTHER"
         elif layout.database not in ("", manifest["database"]):
             problem = f"its manifest is for the database {manifest['database']}"
             code = "MANIFEST_OF_ANOTHER"
@@ -255,6 +271,8 @@ class Catalog:
                 or "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)",
             )
         wanted_name = wanted.rsplit("/", 1)[-1]
+        if BackupName.parse_part(wanted_name):
+            backups = partials.look(self, backups).parts
         for backup in backups:
             if wanted_name == str(backup.name) and wanted in (
                 str(backup.name),
@@ -266,7 +284,8 @@ class Catalog:
         hint = (
             "The nearest: " + ", ".join(near)
             if near
-            else "There are none of this database; `postgres-backup list` shows what there is"
+            else "There are none of this database; `postgres-backup list` shows what there is, "
+            "`postgres-backup list --partial` the parts"
         )
         raise UsageError(f"There is no backup {wanted!r} under {self._where()}", hint)
 

@@ -51,8 +51,8 @@ class SettingChange(TypedDict):
 class Event(_Event, total=False):
     """What happened, as the journal tells of it: when, what, to whom, and the facts of its kind.
 
-    ``event`` is a verb (``backup``, ``backup-failed``, ``restore``, ``restore-tables``, ``prune``).
-    ``database`` is empty for the kit.
+    ``event`` is a verb (``backup``, ``backup-failed``, ``restore``, ``restore-tables``,
+    ``restore-copy``, ``prune``). ``database`` is empty for the kit.
     """
 
     #: among the events of its server, in its journal; earlier versions gave none
@@ -67,6 +67,8 @@ class Event(_Event, total=False):
     seconds: _Seconds
     downtime_seconds: _Seconds
     kept_database: str | None
+    #: of a restore under another name
+    copy_database: str
     #: of a prune: each ``backup`` and ``reason``
     deleted: Annotated[list[Mapping[str, str]], Most(_MOST_TOLD)]
     #: of a restore of tables: each at least ``table``
@@ -339,6 +341,8 @@ def lines(told: History) -> list[str]:
 def _summary(event: Event) -> str:
     """What else is known of an event, in a few words."""
     words = [str(event["backup"])] if event.get("backup") else []
+    if event.get("copy_database"):
+        words.append(f"as {event['copy_database']}")
     if isinstance(event.get("deleted"), list):
         words.append(f"{len(event['deleted'])} deleted")
     if event.get("rows") is not None:

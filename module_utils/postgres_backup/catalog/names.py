@@ -1,4 +1,4 @@
-"""Names of backups and of the objects beside them; pure, no I/O.
+"""Names of backups, of their parts, and of the objects beside them; pure, no I/O.
 
 A whole-database backup is called ``postgres-backup-<UTC time><suffix>`` and lies directly under its
 prefix. Everything else lies under sub-prefixes, so that a plain listing of the prefix shows
@@ -31,20 +31,28 @@ _NAME = re.compile(
     r"(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?",
     re.ASCII,
 )
+_PART = re.compile(
+    r"(?P<stem>postgres-backup-[0-9_-]+)\.(?P<part>[A-Za-z0-9_.~+%-]{1,200}?)"
+    r"(?P<suffix>(?:\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?:\.age)?)",
+    re.ASCII,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class BackupName:
-    """The name of a whole-database backup; as text, names order as their times do.
+    """The name of a backup, of a whole database or of a part; as text, names order as their times
+    do.
 
     :param taken_at: when the snapshot was taken, UTC, whole seconds.
     :param suffix: one of :data:`SUFFIXES`.
     :param encrypted: the object ends in ``.age``.
+    :param part: of which part of a database it is, as it stands in the name; empty: of all of it.
     """
 
     taken_at: datetime
     suffix: str = ".sql.gz"
     encrypted: bool = False
+    part: str = ""
 
     @classmethod
     def parse(cls, text: str) -> BackupName | None:
@@ -61,6 +69,13 @@ class BackupName:
         return cls(taken_at, match["suffix"], bool(match["age"]))
 
     @classmethod
+    def parse_part(cls, text: str) -> BackupName | None:
+        """The name of a part in ``text``, or None where it is not exactly one."""
+        match = _PART.fullmatch(text)
+        whole = cls.parse(match["stem"] + match["suffix"]) if match else None
+        return dataclasses.replace(whole, part=match["part"]) if match and whole else None
+
+    @classmethod
     def of(
         cls, taken_at: datetime, format: str, compression: str, encrypted: bool = False
     ) -> BackupName:
@@ -72,7 +87,17 @@ class BackupName:
         return cls(taken_at, suffix, encrypted)
 
     def __str__(self) -> str:
-        return self.stem + self.suffix + (".age" if self.encrypted else "")
+        part = f".{self.part}" if self.part else ""
+        return self.stem + part + self.suffix + (".age" if self.encrypted else "")
+
+    def of_part(self, what: str) -> BackupName:
+        """The name of a part of that time. ``what``: ``schema``, or the chosen tables joined by
+        ``+``; cut where it is too long (the manifest has all of it).
+        """
+        safe = urllib.parse.quote(what, safe="-_.~+")
+        if len(safe) > LONGEST_PART:
+            safe = re.sub(r"%.?$", "", safe[:LONGEST_PART]) + "~"
+        return dataclasses.replace(self, part=safe)
 
     @property
     def stem(self) -> str:
@@ -109,9 +134,11 @@ class Layout:
         return "/".join(parts) + "/" if parts else ""
 
     def backup(self, name: BackupName) -> str:
-        return self.root + str(name)
+        return self.root + ("partial/" if name.part else "") + str(name)
 
     def manifest(self, name: BackupName) -> str:
+        if name.part:
+            return f"{self.backup(name)}.json"
         return f"{self.root}manifests/{name.stem}.json"
 
     def proof(self, name: BackupName, at: datetime) -> str:
@@ -122,15 +149,8 @@ class Layout:
         return f"{self.root}globals/{name.stem}.sql.gz" + (".age" if name.encrypted else "")
 
     def partial(self, name: BackupName, what: str) -> str:
-        """``what``: ``schema``, or the chosen tables joined by ``+``; cut where it is too long (the
-        manifest has all of it).
-        """
-        safe = urllib.parse.quote(what, safe="-_.~+")
-        if len(safe) > LONGEST_PART:
-            safe = re.sub(r"%.?$", "", safe[:LONGEST_PART]) + "~"
-        return f"{self.root}partial/{name.stem}.{safe}{name.suffix}" + (
-            ".age" if name.encrypted else ""
-        )
+        """``what``: as for :meth:`BackupName.of_part`."""
+        return self.backup(name.of_part(what))
 
     def journal(self, at: datetime, event: str) -> str:
         return f"{self.root}journal/{format_time(at)}-{event}.json"

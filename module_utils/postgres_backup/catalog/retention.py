@@ -1,7 +1,7 @@
 """Which backups stay and which go: a pure function to a plan with a reason for every backup.
 
 Everything that deletes a backup goes through :func:`plan`; a database that a restore replaced,
-through :func:`plan_replaced`.
+through :func:`plan_replaced`, a copy of a backup through :func:`plan_copies`.
 """
 
 from __future__ import annotations
@@ -145,6 +145,57 @@ def plan(
     ]
 
 
+def plan_parts(
+    parts: Sequence[C],
+    policy: Policy,
+    now: datetime,
+    newest_good: datetime | None,
+    held: Callable[[C], str],
+) -> list[Decision[C]]:
+    """A decision for each part of a backup, newest first: they stay for the same days as backups
+    do, and for nothing else. No more than half, rounded up, of ours goes in one run.
+
+    :param newest_good: when the newest good whole backup was taken; None where there is none. A
+        part that is newer may hold the only copy there is, and stays.
+    :param held: why a part stays whatever the policy says; empty where nothing holds it.
+    """
+    ordered = sorted(parts, key=lambda part: part.dated_at, reverse=True)
+    reasons = {
+        id(part): _why_a_part_stays(part, policy, now, newest_good, held) for part in ordered
+    }
+    mine = [part for part in ordered if part.ours]
+    going = [part for part in mine if not reasons[id(part)]]
+    if not policy.allow_many:
+        for part in going[: max(len(going) - (len(mine) + 1) // 2, 0)]:
+            reasons[id(part)] = "spared this time: no more than half may go in one run"
+    gone = f"older than {policy.days} days"
+    return [Decision(part, bool(reasons[id(part)]), reasons[id(part)] or gone) for part in ordered]
+
+
+def _why_a_part_stays(
+    part: C,
+    policy: Policy,
+    now: datetime,
+    newest_good: datetime | None,
+    held: Callable[[C], str],
+) -> str:
+    if not part.ours:
+        candidate = part.waits_for_adoption
+        whose = "not known whose it is: it has no manifest" if candidate else ""
+        return whose or "not ours: another database or server"
+    if part.dated_at > now:
+        return "dated in the future"
+    if now - part.dated_at <= timedelta(days=policy.days):
+        return f"not older than {policy.days} days"
+    if reason := held(part):
+        return reason
+    if policy.fault:
+        return "nothing goes while a setting of the retention is wrong"
+    if newest_good is None or newest_good <= part.dated_at:
+        return "no good backup of the whole database is newer"
+    return ""
+
+
 def _newest_of_each(
     newest_first: Sequence[C], count: int, period: Callable[[C], tuple[int, int]]
 ) -> list[C]:
@@ -176,9 +227,48 @@ class Replaced:
 
 @dataclasses.dataclass(frozen=True)
 class ReplacedDecision:
+    """Of a database beside the live one."""
+
     name: str
     keep: bool
     reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Copied:
+    """What :func:`plan_copies` needs to know of a copy under a name of its own.
+
+    :param made_at: UTC, by the PostgreSQL server's clock.
+    :param days: for how many it stays.
+    :param seen: for how long prunes have seen it, the one that asks included.
+    """
+
+    name: str
+    made_at: datetime
+    days: int
+    seen: timedelta = timedelta()
+
+
+def plan_copies(copies: Sequence[Copied], now: datetime) -> list[ReplacedDecision]:
+    """A decision for each copy, newest first. What it holds is in the bucket too, so no backup is
+    asked for; its age alone is not believed either, for a clock may have jumped.
+
+    :param now: UTC, by the PostgreSQL server's clock.
+    """
+    decisions = []
+    for one in sorted(copies, key=lambda one: (one.made_at, one.name), reverse=True):
+        limit = timedelta(days=one.days)
+        if one.made_at > now:
+            keep, reason = True, "a copy made in the future: one of the clocks is wrong"
+        elif now - one.made_at <= limit:
+            keep, reason = True, f"a copy, made not more than {one.days} days ago"
+        elif one.seen < limit:
+            seen = f"{one.seen.days} of {one.days} days"
+            keep, reason = True, f"a copy, old by the clock, but seen by prunes for {seen}"
+        else:
+            keep, reason = False, f"a copy, made more than {one.days} days ago"
+        decisions.append(ReplacedDecision(one.name, keep, reason))
+    return decisions
 
 
 def plan_replaced(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..machine.progress import Progress
 from ..settings import Settings
-from .parser import Argument, days, names, private_keys
+from .parser import Argument, days, names, private_keys, whole_days
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -172,11 +172,18 @@ def _backup(call: Call) -> Answer:
     return Answer(result, _unlogged(database.lines(result), call.check))
 
 
-@command("list", "list the backups in the bucket, newest first", DATABASE, bucket_only=True)
+@command(
+    "list",
+    "list the backups in the bucket, newest first",
+    DATABASE,
+    Argument("--partial", action="store_true", help="the parts of backups instead"),
+    bucket_only=True,
+)
 def _list(call: Call) -> Answer:
     from ..health import status
 
-    result = status.info(call.settings, call.arguments.database)
+    asked = call.arguments
+    result = status.info(call.settings, asked.database, partial=asked.partial)
     return Answer(result, status.info_lines(result))
 
 
@@ -200,19 +207,39 @@ def _list(call: Call) -> Answer:
         metavar="A,B",
         help="only these tables, in one transaction of the live database; names as in SQL",
     ),
+    Argument(
+        "--as",
+        dest="copy_as",
+        metavar="NAME",
+        default="",
+        help="as a database of that name beside the live one, which stays as it is",
+    ),
+    Argument(
+        "--keep-days",
+        type=whole_days,
+        metavar="N",
+        help="with --as: drop it after so many days (default: KEEP_REPLACED_DAYS)",
+    ),
     TRUST_UNSIGNED,
     ROLES_WITH_POWER,
 )
 def _restore(call: Call) -> Answer:
     asked = call.arguments
     in_place = True if asked.in_place else None
-    if asked.tables:
+    if asked.tables or asked.copy_as or asked.keep_days is not None:
         from ..restore import steps
 
         result = steps.perform_step(
-            call.job, backup=asked.backup, tables=asked.tables, in_place=in_place
+            call.job,
+            backup=asked.backup,
+            tables=asked.tables,
+            copy_as=asked.copy_as,
+            keep_days=asked.keep_days,
+            in_place=in_place,
         )
-        return Answer(result, _unlogged(steps.lines(result, check=call.check)))
+        told = steps.lines(result, check=call.check)
+        # tables are loaded, and so the log tells of them, in check mode too
+        return Answer(result, _unlogged(told, call.check and not asked.tables))
     from ..restore import database
 
     result = database.restore_database(call.job, asked.backup, in_place)

@@ -130,6 +130,17 @@ def days(typed: str) -> float:
     return found
 
 
+def whole_days(typed: str) -> int:
+    """A whole number of days.
+
+    :raises UsageError: it is none, or more than a calendar has.
+    """
+    found = days(typed)
+    if found != int(found):
+        raise UsageError(f"{typed[:40]!r} is no whole number of days", "Write one: --keep-days 7")
+    return int(found)
+
+
 def private_keys(path: str) -> tuple[str, ...]:
     """The private keys in an age key file (lines that begin with AGE-SECRET-KEY-).
 

@@ -14,7 +14,7 @@ import time
 from ..catalog.backups import Backup, Catalog
 from ..errors import DatabaseError, LockedError, PostgresBackupError, UsageError
 from ..findings import finding
-from ..health import outcome, ping, trend
+from ..health import outcome, ping
 from ..job import Job
 from ..machine import lock
 from ..postgresql.connection import connect
@@ -27,8 +27,10 @@ from ..restore.side_database import (
     discarded_on_failure,
     load_side_database,
 )
-from . import gentle, junit, queries, record
+from . import estimate, gentle, junit, queries, record
+from .earlier import hold_against_others
 from .inside import look_inside
+from .kit import look_at_kit
 from .levels import CHECKS, LEVELS, DrillFinding, Level, at_or_above, checks_of, judged, stops
 from .live import look_at_live
 from .result import DrillResult, lines
@@ -98,6 +100,8 @@ class _Drill:
         self._answers: list[queries.Answered] = []
         self._rows: int | None = None
         self._restore_seconds: float | None = None
+        self._kit_seconds: float | None = None
+        self._rebuild: estimate.Rebuild | None = None
         self._began = time.monotonic()
 
     def go(self) -> DrillResult:
@@ -108,8 +112,9 @@ class _Drill:
         try:
             if not self.job.check:
                 self._take_made(*look_at_live(self.job))
+                self._look_at_kit()
             plan = self._plan()
-            self._hold_against_others(catalog, plan.backup)
+            self._take_made(hold_against_others(self.job, catalog, plan.backup), ["size"])
             if not self.job.check and not plan.missing_roles:
                 self._load_and_look(plan)
         except PostgresBackupError as error:
@@ -117,6 +122,18 @@ class _Drill:
                 raise
             self._stop(error)
         return self._result(chosen)
+
+    def _look_at_kit(self) -> None:
+        """Once for the server: with the first of its databases."""
+        first = self.job.database == self.job.settings.databases[0]
+        looked = look_at_kit(self.job, self._rate(), read=first)
+        self._take_made(looked.findings, ["kit"] if looked.made else [])
+        self._kit_seconds = looked.seconds
+        self.timed.end()
+
+    def _rate(self) -> float:
+        """Bytes a second at most."""
+        return 0.0 if self.fast else self.job.settings.drill_mb_per_second * 1e6
 
     def _plan(self) -> Plan:
         plan = make_plan(self.job, self.asked)
@@ -132,14 +149,14 @@ class _Drill:
         return plan
 
     def _load_and_look(self, plan: Plan) -> None:
-        pace = gentle.pace_of(self.job, plan, self.fast)
+        pace = gentle.pace_of(self.job, plan, self._rate())
         job = dataclasses.replace(self.job, pace=pace)
         loaded = load_side_database(job, plan, drill=True)
         with discarded_on_failure(job, loaded.side_database):
             self.timed.end()
             self._take(plan, loaded)
             self._take_made(*look_inside(job, plan, loaded.side_database))
-            self._measure(sum(self.timed.seconds.values()) - pace.waited)
+            self._measure(plan, pace.waited)
             self._ask(job, loaded.side_database)
         discard_side_database(job, loaded.side_database)
 
@@ -169,30 +186,21 @@ class _Drill:
             self._findings.append(judged(found, check))
         self._made += [queries.check_of(query["name"]) for query in self.wanted]
 
-    def _measure(self, seconds: float) -> None:
-        """:param seconds: of what a restore would do too, without pauses."""
-        self._restore_seconds = seconds
-        most = self.job.settings.drill_rto_minutes * 60
-        self._made.append("time")
-        if most and seconds > most:
-            told = f"a restore takes about {seconds:.0f} s, {most:.0f} s are allowed"
-            self._findings.append(judged(finding("RTO_EXCEEDED", told)))
-
-    def _hold_against_others(self, catalog: Catalog, backup: Backup) -> None:
-        settings = self.job.settings
-        earlier = [
-            other.manifest
-            for other in catalog.backups()
-            if other.ours and other.good and other.manifest and other.taken_at < backup.taken_at
-        ]
-        self._made.append("size")
-        if backup.manifest is None or len(earlier) < trend.FEWEST:
-            told = f"size: it takes {trend.FEWEST} good backups before it, {len(earlier)} are there"
-            self._findings.append(judged(finding("NOT_CHECKED", told), "size"))
-            return
-        drop, jump = settings.size_drop_percent, settings.size_jump_percent
-        unusual = trend.findings(backup.manifest, earlier, drop, jump)
-        self._findings += [judged(found) for found in unusual]
+    def _measure(self, plan: Plan, waited: float) -> None:
+        """:param waited: seconds of pauses that a restore does not make."""
+        took = {part: seconds for part, seconds in self.timed.seconds.items() if part != "kit"}
+        self._restore_seconds = sum(took.values()) - waited
+        known = plan.backup.manifest
+        self._rebuild, found = estimate.estimate(
+            self.job,
+            {
+                "seconds": self._restore_seconds,
+                "dump_bytes": known["dump_bytes"] if known else 0,
+            },
+            self._kit_seconds,
+            has_kit="kit" in self._made,
+        )
+        self._take_made([judged(one) for one in found], ["time"])
 
     def _stop(self, error: PostgresBackupError) -> None:
         """What ended it early."""
@@ -213,7 +221,7 @@ class _Drill:
     def _absent(self) -> list[str]:
         """Checks that there are none of here."""
         absent = [] if self.job.settings.drill_rto_minutes else ["time"]
-        return absent + ([] if "amcheck" in self._made else ["amcheck"])
+        return absent + [name for name in ("amcheck", "kit") if name not in self._made]
 
     def _result(self, chosen: Backup) -> DrillResult:
         others = [queries.check_of(query["name"]) for query in self.wanted]
@@ -235,6 +243,7 @@ class _Drill:
             "seconds": round(time.monotonic() - self._began, 1),
             "phases": {name: round(took, 1) for name, took in self.timed.seconds.items()},
             "restore_seconds": self._restore_seconds,
+            "rebuild": self._rebuild,
             "checks": checks,
             "queries": self._answers,
             "findings": self._findings,

@@ -81,11 +81,10 @@ def _short(code: str, why: str) -> DatabaseError:
     )
 
 
-def pace_of(job: Job, plan: Plan, fast: bool) -> Pace:
+def pace_of(job: Job, plan: Plan, rate: float) -> Pace:
     """How a drill goes about it.
 
-    :param fast: as a restore does: at no bound.
+    :param rate: bytes a second at most; 0: as a restore does, at no bound.
     """
-    rate = 0.0 if fast else job.settings.drill_mb_per_second * 1e6
     place = plan.wanted.tablespace
     return Pace(rate, lambda: require_room(look(job, place), plan.free_bytes))

@@ -34,6 +34,7 @@ CHECKS = {
     "collations": "does the server sort as the live database thinks",
     "indexes": "are the indexes of the live database valid",
     "amcheck": "are they sound, as far as amcheck tells",
+    "kit": "has the server kit all that a lost server needs, and can it be opened",
     "size": "is it as large as those before it let one expect",
     "time": "would a restore take no longer than it may",
 }
@@ -49,7 +50,9 @@ TABLE: dict[str, tuple[str, Level]] = {
     "FOREIGN_BACKUP": ("signature", "warning"),
     # what the server lacks
     "KEY_NOT_GIVEN": ("server", "failed"),
+    "KEY_WRONG": ("server", "failed"),
     "VERSION_TOO_NEW": ("server", "failed"),
+    "VERSION_TOO_OLD": ("server", "failed"),
     "PROGRAMS_ABSENT": ("server", "failed"),
     "LOCALE_ABSENT": ("server", "failed"),
     "RESTORE_NEEDS_RIGHTS": ("server", "failed"),
@@ -112,6 +115,7 @@ TABLE: dict[str, tuple[str, Level]] = {
     "SEQUENCE_BEHIND": ("sequences", "failed"),
     "CONSTRAINT_NOT_VALIDATED": ("constraints", "warning"),
     "COLLATION_DIFFERS": ("collations", "warning"),
+    "KIT_LACKS": ("kit", "failed"),
     "INDEX_INVALID": ("indexes", "warning"),
     "INDEX_CORRUPT": ("amcheck", "failed"),
     "SIZE_DROPPED": ("size", "warning"),

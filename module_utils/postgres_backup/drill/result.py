@@ -7,6 +7,8 @@ from typing import TypedDict
 from ..errors import BadBackupError
 from ..findings import finding
 from ..text import human_seconds
+from . import estimate
+from .estimate import Rebuild
 from .levels import Check, DrillFinding, Level, at_or_above
 from .queries import Answered
 
@@ -15,7 +17,8 @@ class DrillResult(TypedDict):
     """A drill; in check mode what is known before it.
 
     ``rows``: of the copy, None where none was loaded. ``phases``: seconds of each, pauses included.
-    ``restore_seconds``: what a restore would take up to its swap, None where that was not measured.
+    ``restore_seconds``: what a restore would take up to its swap, None where that was not measured;
+    ``rebuild``: what a rebuild of the whole server would, likewise.
     ``passed``: nothing was found at ``fail_on`` or above.
     """
 
@@ -28,6 +31,7 @@ class DrillResult(TypedDict):
     seconds: float
     phases: dict[str, float]
     restore_seconds: float | None
+    rebuild: Rebuild | None
     checks: list[Check]
     queries: list[Answered]
     findings: list[DrillFinding]
@@ -50,7 +54,7 @@ def lines(result: DrillResult, check: bool = False) -> list[str]:
             f"{human_seconds(result['seconds'])}"
         )
         if result["restore_seconds"] is not None:
-            told += f"; a restore takes about {human_seconds(result['restore_seconds'])}"
+            told += f"; {estimate.told(result['restore_seconds'], result['rebuild'])}"
     else:
         worst = at_or_above(result["findings"], result["fail_on"])[0]
         told = f"{name}: the drill of {backup} FAILED: {worst['code']}: {worst['message']}"

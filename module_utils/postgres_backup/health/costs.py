@@ -122,6 +122,21 @@ def _sum(amounts: Iterable[float | None]) -> float | None:
     return summed
 
 
+def with_more(estimate: Estimate, settings: Settings, stored: int) -> Estimate:
+    """The same with so many bytes more, now and in the long run: parts of backups, which somebody
+    takes by hand and the retention takes away.
+    """
+    price = settings.price_gb_month / GB
+    now, steady = estimate["storage_month"], estimate["steady_month"]
+    return {
+        **estimate,
+        "storage_bytes": estimate["storage_bytes"] + stored,
+        "steady_bytes": estimate["steady_bytes"] + stored,
+        "storage_month": None if now is None else now + stored * price,
+        "steady_month": None if steady is None else steady + stored * price,
+    }
+
+
 def lines(estimate: Estimate) -> list[str]:
     """An estimate as one sentence for a person; no line where no price is set."""
     currency = estimate["currency"]
@@ -214,6 +229,7 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
         2  # is the store there, its clock
         + 1  # old events of the journal
         + _catalog_requests(kept + 1)
+        + 2  # the listings of parts of backups
         + 4  # one goes: backup, roles, manifest and its signature
         + 2  # the note and its signature
     )

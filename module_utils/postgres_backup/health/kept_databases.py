@@ -1,14 +1,17 @@
-"""The databases that restores have replaced, as ``status`` tells of them."""
+"""The databases that restores have replaced, and the copies of backups, as ``status`` tells of
+them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TypedDict
 
 from ..clock import format_timestamp
 from ..errors import DatabaseError
 from ..findings import Finding
-from ..postgresql import adopted, replaced, slots
+from ..postgresql import adopted, copies, replaced, slots
 from ..postgresql.connection import connect_maintenance
 from ..settings import Settings
 from ..text import human_bytes
@@ -40,9 +43,25 @@ class ReplacedDatabase(_Replaced, total=False):
     slots: list[HeldSlot]
 
 
-def look(
-    settings: Settings, name: str, adopted_too: list[Finding]
-) -> list[ReplacedDatabase] | DatabaseError:
+class CopiedLine(TypedDict):
+    """A copy of a backup under a name of its own; ``until``: when the prune may drop it."""
+
+    name: str
+    backup: str
+    made_at: str
+    until: str
+    bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """What stands beside a live database."""
+
+    replaced: list[ReplacedDatabase]
+    copies: list[CopiedLine]
+
+
+def look(settings: Settings, name: str, adopted_too: list[Finding]) -> Beside | DatabaseError:
     """What is kept of the database ``name``, or why the server could not be asked: the backups can
     be judged without it.
 
@@ -51,7 +70,7 @@ def look(
     try:
         with connect_maintenance(settings, name, only_ask=True) as connection:
             adopted_too += adopted.adopted(connection, name)
-            return [
+            kept: list[ReplacedDatabase] = [
                 {
                     "name": one.name,
                     "replaced_at": format_timestamp(one.replaced_at),
@@ -64,13 +83,27 @@ def look(
                 }
                 for one in replaced.kept(connection, name)
             ]
+            copied: list[CopiedLine] = [
+                {
+                    "name": one.name,
+                    "backup": one.by,
+                    "made_at": format_timestamp(one.replaced_at),
+                    "until": format_timestamp(one.until),
+                    "bytes": one.bytes,
+                }
+                for one in copies.copies(connection, name)
+            ]
+            return Beside(kept, copied)
     except DatabaseError as error:
         return error
 
 
-def lines(there: Sequence[ReplacedDatabase]) -> list[str]:
+def lines(there: Sequence[ReplacedDatabase], copied: Sequence[CopiedLine] = ()) -> list[str]:
     """The same for a person."""
     text = []
+    for copy in copied:
+        size = "of unknown size" if copy["bytes"] is None else human_bytes(copy["bytes"])
+        text.append(f"copy {copy['name']} of {copy['backup']}, {size}, until {copy['until']}")
     for one in there:
         size = "of unknown size" if one["bytes"] is None else human_bytes(one["bytes"])
         text.append(f"replaced database {one['name']}, {size}, by {one['by']}")

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from ..catalog import path_needs, remembered
+from ..catalog import partials, path_needs, remembered
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
 from ..catalog.history import LAST_RUN, LastRun, last_run_line
 from ..catalog.owners import Owner, owners
-from ..catalog.retention import Decision, Policy, plan
+from ..catalog.retention import Decision, Policy, plan, plan_parts
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError
 from ..findings import Finding, finding
@@ -37,7 +37,7 @@ from . import (
 )
 from .alarm_kinds import OpenAlarm
 from .drills import LastDrill
-from .kept_databases import ReplacedDatabase
+from .kept_databases import Beside, CopiedLine, ReplacedDatabase
 from .leftovers import Leftovers
 
 
@@ -75,12 +75,23 @@ class DatabaseStatus(TypedDict):
     bytes: int
     #: None where the server could not be asked
     replaced: list[ReplacedDatabase] | None
+    #: copies of backups under names of their own; None likewise
+    copies: list[CopiedLine] | None
+    #: None where nobody has counted
+    partial: PartsStatus | None
     #: how many backups nobody has signed, so that they wait for ``adopt``
     waiting: int
     #: when a backup was restored last, by a drill or for good, as the proofs in the bucket say
     restored_at: str | None
     #: the last drill, as this server remembers it
     drill: LastDrill | None
+
+
+class PartsStatus(TypedDict):
+    """The parts of backups of one database that are its own."""
+
+    kept: int
+    bytes: int
 
 
 class BucketStatus(TypedDict):
@@ -106,13 +117,16 @@ class Status(BucketStatus):
     leftovers: Leftovers | None
 
 
-def info(settings: Settings, database: str = "", backup: str = "") -> Listing:
+def info(
+    settings: Settings, database: str = "", backup: str = "", partial: bool = False
+) -> Listing:
     """Every whole-database backup under the prefix, newest first.
 
     :param database: empty: all of the settings' databases; where the settings name none, of all
         that the bucket knows.
     :param backup: a name or ``latest``: which one is meant, and an error that names the nearest
         where there is none.
+    :param partial: the parts of backups instead.
     """
     store = Store(settings)
     store.check()
@@ -128,11 +142,11 @@ def info(settings: Settings, database: str = "", backup: str = "") -> Listing:
         result["chosen"] = catalog.resolve(backup).describe(now)
     seen: list[ListedBackup] = []
     for name in [settings.for_database(database)] if database else settings.databases:
-        there = Catalog(settings, store, name, own).backups()
-        held = rows_gone.holding(settings.server_name, name, there, now)
-        for decision in plan(there, Policy.of(settings), now, held):
+        catalog = Catalog(settings, store, name, own)
+        there = catalog.backups()
+        for decision in _decisions(catalog, there, now, partial):
             seen.append(_listed(decision, name, now))
-            result["waiting"] += decision.backup.unvouched
+            result["waiting"] += decision.backup.unvouched and not partial
     # what lies under a shared prefix is seen by each database; it is listed once, by its owner
     # where it has one
     unique = {line["key"]: line for line in seen if line["ours"] or line["state"] != "foreign"}
@@ -142,6 +156,20 @@ def info(settings: Settings, database: str = "", backup: str = "") -> Listing:
         unique.values(), key=lambda line: (line["taken_at"], line["key"]), reverse=True
     )
     return result
+
+
+def _decisions(
+    catalog: Catalog, there: Sequence[Backup], now: datetime, partial: bool
+) -> list[Decision[Backup]]:
+    """What the next prune would do."""
+    settings = catalog.settings
+    if partial:
+        newest = newest_good(there)
+        dated = newest.dated_at if newest else None
+        parts = partials.look(catalog, there).parts
+        return plan_parts(parts, Policy.of(settings), now, dated, lambda part: part.held)
+    held = rows_gone.holding(settings.server_name, catalog.database, there, now)
+    return plan(there, Policy.of(settings), now, held)
 
 
 def _listed(decision: Decision[Backup], database: str, now: datetime) -> ListedBackup:
@@ -171,7 +199,8 @@ def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, 
     kept = {name: kept_databases.look(settings, name, adopted) for name in settings.databases}
     unreachable = any(isinstance(there, DatabaseError) for there in kept.values())
     own = identity.remembered(settings) if unreachable else own_mark(settings)
-    backups = {name: Catalog(settings, store, name, own).backups() for name in settings.databases}
+    catalogs = {name: Catalog(settings, store, name, own) for name in settings.databases}
+    backups = {name: catalog.backups() for name, catalog in catalogs.items()}
     in_bucket = bucket_status(settings, backups, now, kept)
     seen: Status = {
         **in_bucket,
@@ -181,6 +210,7 @@ def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, 
         "leftovers": None,
     }
     if counting:
+        _count_parts(seen, catalogs, backups)
         seen["leftovers"] = leftovers.count(settings, store, backups, seen["findings"])
     seen["findings"] += clocks.findings_of(store)
     if fault := settings.retention_fault:
@@ -191,16 +221,26 @@ def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, 
     return seen, backups
 
 
+def _count_parts(
+    seen: BucketStatus, catalogs: Mapping[str, Catalog], backups: Mapping[str, Sequence[Backup]]
+) -> None:
+    for name, catalog in catalogs.items():
+        ours = [part for part in partials.look(catalog, backups[name]).parts if part.ours]
+        held = sum(part.bytes for part in ours)
+        seen["databases"][name]["partial"] = {"kept": len(ours), "bytes": held}
+        seen["costs"] = costs.with_more(seen["costs"], catalog.settings, held)
+
+
 def bucket_status(
     settings: Settings,
     backups: Mapping[str, Sequence[Backup]],
     now: datetime,
-    kept: Mapping[str, Sequence[ReplacedDatabase] | DatabaseError],
+    kept: Mapping[str, Beside | DatabaseError],
 ) -> BucketStatus:
     """How things are, from what was read; ``verdict`` says what is wrong. Pure.
 
     :param backups: per database, newest first.
-    :param kept: per database those that restores replaced, or why the server could not be asked.
+    :param kept: per database what stands beside it, or why the server could not be asked.
     """
     findings: list[Finding] = []
     databases: dict[str, DatabaseStatus] = {}
@@ -235,7 +275,7 @@ def bucket_status(
 def _database(
     backups: Sequence[Backup],
     last: Backup | None,
-    kept: Sequence[ReplacedDatabase] | DatabaseError,
+    kept: Beside | DatabaseError,
     now: datetime,
     drill: LastDrill | None,
 ) -> DatabaseStatus:
@@ -246,7 +286,9 @@ def _database(
         "kept": len(mine),
         "oldest": format_timestamp(mine[-1].taken_at) if mine else None,
         "bytes": sum(backup.bytes for backup in mine),
-        "replaced": None if isinstance(kept, DatabaseError) else list(kept),
+        "replaced": None if isinstance(kept, DatabaseError) else kept.replaced,
+        "copies": None if isinstance(kept, DatabaseError) else kept.copies,
+        "partial": None,
         "waiting": sum(backup.unvouched for backup in backups),
         "restored_at": drills.restored_at(mine, now),
         "drill": drill,
@@ -341,7 +383,11 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
         + (f", the oldest of {database['oldest']}" if database["oldest"] else "")
     )
     text += [f"    {line}" for line in drills.lines(database["drill"], database["restored_at"])]
-    text += [f"    {line}" for line in kept_databases.lines(database["replaced"] or [])]
+    if (parts := database["partial"]) and parts["kept"]:
+        size = human_bytes(parts["bytes"])
+        text.append(f"    parts of backups: {parts['kept']}, {size} (list --partial)")
+    beside = kept_databases.lines(database["replaced"] or [], database["copies"] or [])
+    text += [f"    {line}" for line in beside]
     if waiting := database["waiting"]:
         text.append(
             f"    {waiting} backups that nobody has signed wait for `postgres-backup adopt`"

@@ -242,7 +242,8 @@ def _adopt(
 def _adopt_kit(job: Job, kit: Kit, result: Adopted) -> None:
     key = kits.manifest_key(job.settings, kit.name)
     try:
-        read_kit(job, kit)
+        for _ in read_kit(job, kit):
+            continue
         data = job.store.get(key, kits.MOST_BYTES) or b""
         if parse_kit(data, key) != kit.manifest:
             raise BadBackupError(f"{kit.name} was replaced while it was read", "Adopt again")

@@ -1,4 +1,4 @@
-"""What a dump of a script may ask for in vain, so that a load goes on.
+"""What a dump of a script, or of a part, may ask for in vain, so that a load goes on.
 
 pg_dump itself asks for none of it where a database is dumped as we do. ``--clean`` drops what a new
 database does not have; dumps of one schema, and those of older servers, make or comment on what
@@ -31,14 +31,28 @@ _THERE = re.compile(
 _THERE_ALREADY = ("42P06", "42710", _NOT_OURS)
 
 
+#: what may lean on things beside the chosen tables
+_LEANING = re.compile(
+    rb"(?:ALTER TABLE (?:ONLY )?[^;]{1,300}?\n    ADD CONSTRAINT [^;]{1,300}? "
+    rb"(?:FOREIGN KEY|CHECK) "
+    rb"|ALTER TABLE (?:ONLY )?[^;]{1,300}? (?:ATTACH PARTITION|INHERIT) "
+    rb"|ALTER TABLE (?:ONLY )?[^;]{1,300}? (?:ENABLE|DISABLE|FORCE) "
+    rb"|CREATE (?:CONSTRAINT )?TRIGGER |CREATE (?:UNIQUE )?INDEX |CREATE STATISTICS "
+    rb"|CREATE (?:POLICY|RULE) |CREATE (?:OR REPLACE )?VIEW |ALTER PUBLICATION |COMMENT ON "
+    rb"|GRANT |REVOKE |ALTER VIEW )"
+)
+
+
 class InVain:
     """Which statements of a dump may fail, and how.
 
     :param cleaning: the dump is none of ours; else nothing may fail.
+    :param part: it is of a part of a database, and what leans on the rest may be missing.
     """
 
-    def __init__(self, cleaning: bool) -> None:
+    def __init__(self, cleaning: bool, part: bool = False) -> None:
         self.cleaning = self._beginning = cleaning
+        self.part = part
 
     def begins_to_make(self) -> None:
         """What was to be dropped first has been."""
@@ -46,6 +60,8 @@ class InVain:
 
     def states(self, statement: bytes) -> tuple[str, ...]:
         """The SQLSTATEs with which this next statement may fail; mostly none."""
+        if self.part and _LEANING.match(statement):
+            return _MISSING
         if not self.cleaning:
             return ()
         if self._beginning and _MAKING.match(statement):

@@ -75,6 +75,7 @@ class Load:
         :class:`InVain`.
     :param superusers: roles that nobody should be told to grant.
     :param ways: what is done otherwise than the dump says.
+    :param part: it is of a part of a database; :attr:`left_out` gets what leans on the rest.
     :raises AnewError: from every method: a new load could do it, otherwise.
     :raises DatabaseError: from every method: the server refused, or is gone.
     :raises BadBackupError: from :meth:`feed` and :meth:`finish`: see :class:`Guard`.
@@ -88,10 +89,13 @@ class Load:
         cleaning: bool = False,
         superusers: tuple[str, ...] = (),
         ways: frozenset[Way] = frozenset(),
+        part: bool = False,
     ) -> None:
         self.guard = Guard(self)
         self._user, self._superusers = settings.db_user, superusers
-        self._undivided, self._in_vain = transaction, InVain(cleaning)
+        self._undivided, self._in_vain = transaction, InVain(cleaning, part)
+        #: statements that could not be made without what is not in the part
+        self.left_out: list[str] = []
         self._connecting = connect(settings, database)
         self._open = False  # a transaction
         self._theirs = False  # the dump has begun one of its own
@@ -105,9 +109,9 @@ class Load:
         connection = self._connecting.__enter__()
         self._session = Session(connection)
         self._refreshes = Refreshes(self._session, self.guard.decode)
+        self._major = connection.info.server_version // 10_000
         if self._ways:
-            major = connection.info.server_version // 10_000
-            self._otherwise = Otherwise(self._session, self._ways, major, self.guard.decode)
+            self._otherwise = Otherwise(self._session, self._ways, self._major, self.guard.decode)
         try:
             self.send(_SETTINGS)
             if self._undivided:
@@ -356,12 +360,15 @@ class Load:
                 raise
             self._session.send(b"ROLLBACK TO SAVEPOINT postgres_backup" if part else b"ROLLBACK")
             self._open = part
+            if self._in_vain.part:
+                self.left_out.append(self.guard.decode(statement.text))
         if part:
             self._session.send(b"RELEASE SAVEPOINT postgres_backup")
 
     def _explained(self, refused: Refused) -> Exception:
         message = self.guard.decode(refused.message)
-        error = explained(refused, message, self._user, self._superusers)
+        majors = self.guard.server_major, self._major
+        error = explained(refused, message, self._user, self._superusers, *majors)
         way = other_way(refused, self._ways) if self._pathless else None
         return AnewError(error, way) if way else error
 

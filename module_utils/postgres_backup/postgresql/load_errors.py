@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 
 from ..errors import DatabaseError
+from ..findings import finding
 from .wire import Refused
 
 _GRANT = 'As a superuser: GRANT "{0}" TO "{user}";'
 _NAME = r"[\"«„“»](.+?)[\"»“”«]"
 _NOT_IN_PLACE = "This cannot be done in place: restore beside the live database"
+_ELSE = "The database server's log has more"
 #: SQLSTATE (or its class), what is said, what helps; the first that fits
 _HINTS = (
     ("", "DROP SUBSCRIPTION", _NOT_IN_PLACE),
@@ -81,6 +83,7 @@ _HINTS = (
             "restore into that version or newer"
         ),
     ),
+    ("42704", rf"^type {_NAME} does not exist", _ELSE),
     (
         "42704",
         _NAME,
@@ -101,23 +104,46 @@ _NAMELESS = (
     "owner has: in the database that was backed up, ALTER FUNCTION ... SET search_path = ..., and "
     "for this backup, ALTER DATABASE ... SET search_path = ..."
 )
+#: SQLSTATEs by which a server refuses what an older one took: a syntax, a function, a type or a
+#: setting that it no longer knows, a feature that is gone
+_NO_LONGER = ("0A", "22023", "42601", "42704", "42804", "42809", "42883", "42P13", "42P17", "42P21")
 _LOST = "The connection to the database server was lost: see its log, then try again"
 
 
 def explained(
-    refused: Refused, message: str, user: str, superusers: tuple[str, ...]
+    refused: Refused,
+    message: str,
+    user: str,
+    superusers: tuple[str, ...],
+    dumped: int = 0,
+    server: int = 0,
 ) -> DatabaseError:
     """An error as a person should read it. The detail of the server's is not in it: it may hold
     rows, which belong in no log of ours.
 
     :param message: the server's, decoded.
+    :param dumped: the major that the dump was taken of; 0: nobody knows.
+    :param server: the major that refuses it.
     """
     where = f"line {refused.line}: " if refused.line else ""
     state = f" (SQLSTATE {refused.sqlstate})" if refused.sqlstate else ""
     hint = _hint(
         refused, f"{message} {refused.detail.decode('utf-8', 'replace')}", user, superusers
     )
-    return DatabaseError(f"Failed to load the dump: {where}{message}{state}", hint)
+    error = DatabaseError(f"Failed to load the dump: {where}{message}{state}", hint)
+    if hint == _ELSE and 0 < dumped < server and refused.sqlstate.startswith(_NO_LONGER):
+        error.hint = (
+            f"Restore it into PostgreSQL {dumped}, change there what PostgreSQL {server} no longer "
+            "takes, and take a new backup"
+        )
+        error.findings.append(
+            finding(
+                "VERSION_TOO_OLD",
+                f"the backup was made by PostgreSQL {dumped}, and this server, {server}, does not "
+                f"take {where}{message}",
+            )
+        )
+    return error
 
 
 def _hint(refused: Refused, said: str, user: str, superusers: tuple[str, ...]) -> str:
@@ -133,4 +159,4 @@ def _hint(refused: Refused, said: str, user: str, superusers: tuple[str, ...]) -
         match = re.search(pattern, said)
         if match and not (hint is _GRANT and match[1] in superusers):
             return hint.format(*match.groups(), user=user)
-    return "The database server's log has more"
+    return _ELSE

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from ..clock import format_time, format_timestamp, parse_time, parse_timestamp
 
 _MARK = "postgres-backup"
-KEPT, SIDE = "replaced", "being restored"
+KEPT, SIDE, COPY = "replaced", "being restored", "copy"
 _TAILS = {KEPT: "_before_", SIDE: "_restore_"}
 #: longest identifier in bytes (NAMEDATALEN - 1)
 MAX_IDENTIFIER = 63
@@ -24,15 +24,15 @@ MAX_IDENTIFIER = 63
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """What the comment of a side or a kept database says, as JSON; fields that are missing (version
-    0.1.0 wrote few), or are not what they should be, are None.
+    """What the comment of a side database, a kept one or a copy says, as JSON; fields that are
+    missing (version 0.1.0 wrote few), or are not what they should be, are None.
     """
 
     fields: Mapping[str, object]
 
     @property
     def kind(self) -> str:
-        """:data:`KEPT` or :data:`SIDE`."""
+        """:data:`KEPT`, :data:`SIDE` or :data:`COPY`."""
         return self.text(_MARK)
 
     @property
@@ -90,6 +90,8 @@ class Mark:
     def _is_named(self, name: str) -> bool:
         if self.kind == SIDE:
             return is_side_name(name, self.database)
+        if self.kind == COPY:
+            return name == self.text("name")
         return self.replaced_at is not None and name == kept_name(self.database, self.replaced_at)
 
     def changed(self, **fields: object) -> Mark:
@@ -119,7 +121,7 @@ def read(comment: str | None) -> Mark | None:
     found = Mark(said)
     if found.kind == KEPT and found.replaced_at is None:
         return None
-    return found if found.kind in _TAILS else None
+    return found if found.kind in (KEPT, SIDE, COPY) else None
 
 
 def own_comment(comment: str | None) -> str | None:
@@ -152,6 +154,17 @@ def is_side_name(name: str, database: str) -> bool:
         return name == side_name(database, parse_time(name.rpartition(_TAILS[SIDE])[2]))
     except ValueError:  # no time
         return False
+
+
+def is_name_of_ours(name: str) -> bool:
+    """Whether we give such names by ourselves, to side and kept databases of whichever name."""
+    for tail in _TAILS.values():
+        try:
+            parse_time(name.rpartition(tail)[2])
+        except ValueError:  # no time
+            continue
+        return tail in name
+    return False
 
 
 def kept_moment(name: str) -> datetime:

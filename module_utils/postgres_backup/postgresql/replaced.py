@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from typing import TypeVar
 
 import psycopg
 
@@ -48,6 +49,10 @@ class KeptDatabase:
     bytes: int | None
     comment: str | None
     mark: Mark
+
+
+#: :class:`KeptDatabase`, or what stands beside the live one likewise (see :mod:`.copies`)
+K = TypeVar("K", bound=KeptDatabase)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,9 +179,9 @@ def count_out(settings: Settings, there: KeptDatabase, database: str) -> None:
 def look_at(
     connection: psycopg.Connection,
     settings: Settings,
-    there: KeptDatabase,
+    there: K,
     newest_good: datetime | None,
-) -> KeptDatabase:
+) -> K:
     """A kept database as it is after one more look of a prune (``mark.looked_at``), by the server's
     clock; :func:`remember` writes it down.
 

@@ -1,4 +1,4 @@
-"""Was anything written to a kept database since it was replaced?
+"""Was anything written to a kept database since it was replaced, or to a copy since it was made?
 
 A row that was written later carries the number of a later transaction, which no crash and no vacuum
 takes from it; so the number of the next one is stamped in the moment of the swap, while nobody can
@@ -16,7 +16,7 @@ from psycopg import sql
 
 from ..settings import Settings
 from .connection import connect, own_search_path, rows, value
-from .mark import Mark
+from .mark import COPY, Mark
 
 _NEXT = "SELECT txid_snapshot_xmax(txid_current_snapshot())"
 
@@ -92,11 +92,15 @@ SELECT EXISTS (
 _HALF_A_ROUND = 2**31
 
 
+def _begun(mark: Mark) -> str:
+    return "made" if mark.kind == COPY else "replaced"
+
+
 def _removed(connection: psycopg.Connection, mark: Mark) -> str:
     [now] = rows(connection, _Counted, _COUNT)
     before, objects = mark.number("deleted_rows"), mark.number("objects")
     if before is not None and (now.deleted_rows or 0) > before:
-        return "rows were deleted in it since it was replaced"
+        return f"rows were deleted in it since it was {_begun(mark)}"
     if objects is not None and now.objects != objects:
         return "tables, functions or large objects were made or dropped in it since"
     return ""
@@ -115,7 +119,8 @@ def written_since(settings: Settings, name: str, mark: Mark) -> str:
         return "nobody has noted how it was when it was replaced"
     with connect(settings, name) as connection:
         if not since <= value(connection, int, _NEXT) < since + _HALF_A_ROUND:
-            return "it was replaced so many transactions ago that nobody can say what is later"
+            begun = _begun(mark)
+            return f"it was {begun} so many transactions ago that nobody can say what is later"
         if removed := _removed(connection, mark):
             return removed
         connection.execute("SET row_security = off")
@@ -127,5 +132,5 @@ def written_since(settings: Settings, name: str, mark: Mark) -> str:
                 sql.Identifier(table.schema, table.name), sql.Literal(since)
             )
             if value(connection, bool, asked):
-                return f"{table.schema}.{table.name} was written to since it was replaced"
+                return f"{table.schema}.{table.name} was written to since it was {_begun(mark)}"
     return ""

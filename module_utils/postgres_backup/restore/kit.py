@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
 
 from ..catalog import dated, kits
-from ..catalog.kit_paths import MOST_BYTES, Paths, most_unpacked, parts_of
+from ..catalog.kit_paths import MOST_BYTES, Parts, Paths, most_unpacked, parts_of
 from ..catalog.kits import Kit
 from ..catalog.signed import Believed
 from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import Finding, finding
 from ..job import Job
-from ..machine.progress import Progress
 from ..settings import Settings
 from ..stream import codec
 from ..stream.archive import Archive, ArchiveError
@@ -65,7 +64,7 @@ def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
     """
     job.store.check()
     everybodys = kits.list_kits(job.settings, job.store)
-    chosen = _choose(job.settings, everybodys, wanted)
+    chosen = choose(job.settings, everybodys, wanted)
     server = chosen.manifest["server"]["name"] if chosen.manifest else ""
     believed = Believed.by(job.settings)
     if chosen.problem and not chosen.forged:
@@ -74,7 +73,7 @@ def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
     if chosen.encrypted:
         job.require_identities(chosen.name)
     began, folder = time.monotonic(), os.path.realpath(to)
-    paths = _paths(chosen)
+    paths = paths_of(chosen)
     job.progress.phase(f"reading {chosen.name}")
     judge = Judge(paths)
     unpacked_bytes, sha256 = _look(job, chosen, folder, judge)
@@ -101,22 +100,28 @@ def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
     }
 
 
-def read_kit(job: Job, kit: Kit) -> None:
-    """Read a kit to its end: it is what its manifest says, and one of ours could be like that.
+def read_kit(job: Job, kit: Kit) -> Iterator[Parts]:
+    """Read a kit to its end, at the job's pace: it is what its manifest says, and one of ours could
+    be like that.
 
+    :return: where each of its members would lie; those before an error are nothing.
     :raises BadBackupError: it is not.
     :raises UsageError: it is encrypted, and no key for it is here.
     """
     if kit.encrypted:
         job.require_identities(kit.name)
     job.progress.phase(f"reading {kit.name}")
-    judge = Judge(_paths(kit))
+    judge = Judge(paths_of(kit))
     with _read(job, kit) as reading:
         for member in reading.archive:
-            judge.look(member)
+            yield judge.look(member).parts
 
 
-def _choose(settings: Settings, everybodys: Sequence[Kit], wanted: str) -> Kit:
+def choose(settings: Settings, everybodys: Sequence[Kit], wanted: str) -> Kit:
+    """The kit of that name, or the latest that a restore takes; one with a ``problem`` too.
+
+    :raises UsageError: there is none.
+    """
     ours = [kit for kit in everybodys if kit.ours]
     # a forged one too: whoever asks for the latest must hear of it
     vouched = [kit for kit in ours if not kit.passed_over or kit.forged]
@@ -138,8 +143,11 @@ def _choose(settings: Settings, everybodys: Sequence[Kit], wanted: str) -> Kit:
     raise UsageError(f"There is no kit {wanted!r} of {settings.server_name} in the bucket", hint)
 
 
-def _paths(kit: Kit) -> Paths:
-    """:raises BadBackupError: the manifest does not say what the kit was made of."""
+def paths_of(kit: Kit) -> Paths:
+    """What a kit was made of.
+
+    :raises BadBackupError: the manifest does not say.
+    """
     named = kit.manifest.get("paths", []) if kit.manifest else []
     paths = [parts_of(path) for path in named if path.startswith("/")]
     whole = [parts for parts in paths if parts is not None]
@@ -165,7 +173,7 @@ def _read(job: Job, kit: Kit) -> Iterator[_Reading]:
     if kit.bytes > MOST_BYTES:
         raise _refused(kit, f"it has {human_bytes(kit.bytes)}")
     with job.store.download(kit.key, kit.bytes) as download:
-        packed: Iterator[bytes] = _told(download, job.progress)
+        packed: Iterator[bytes] = _told(download, job)
         if kit.encrypted:
             packed = codec.decrypt(packed, job.identities)
         unpacked = codec.decompress(packed, "gzip")
@@ -196,7 +204,7 @@ def _look(job: Job, kit: Kit, folder: str, judge: Judge) -> tuple[int, str]:
     :return: bytes that it takes on disk, and the object's hash.
     """
     try:
-        with contextlib.closing(Look(folder, _paths(kit))) as look:
+        with contextlib.closing(Look(folder, paths_of(kit))) as look:
             with _read(job, kit) as reading:
                 for member in reading.archive:
                     look.at(judge.look(member))
@@ -207,7 +215,7 @@ def _look(job: Job, kit: Kit, folder: str, judge: Judge) -> tuple[int, str]:
 
 def _put_back(job: Job, kit: Kit, folder: str, sources: set[int], sha256: str) -> None:
     """What was looked at before is looked at again: the object may be another by now."""
-    paths = _paths(kit)
+    paths = paths_of(kit)
     judge = Judge(paths)
     try:
         with Staged(folder, paths, sources) as staged:
@@ -238,9 +246,10 @@ def _refused(kit: Kit, why: str) -> BadBackupError:
     )
 
 
-def _told(chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
+def _told(chunks: Iterable[bytes], job: Job) -> Iterator[bytes]:
     for chunk in chunks:
-        progress.advance(len(chunk))
+        job.progress.advance(len(chunk))
+        job.pace.passed(len(chunk))
         yield chunk
 
 

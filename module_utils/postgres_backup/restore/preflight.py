@@ -46,17 +46,24 @@ SPARE = 1.2
 _UNPACKED = 5
 
 
-def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
+def make_plan(job: Job, asked: str, in_place: bool = False, beside: bool = False) -> Plan:
     """Find everything out; touch nothing.
 
     :param asked: a name as listed, a whole key, or ``latest``.
     :param in_place: there will be no side database, which would need room and rights.
+    :param beside: the live database will stay live.
     :raises PostgresBackupError: it would fail; says what to do about it. What the server has
         against it is told all at once.
     """
     own = own_mark(job.settings, job.database)
     catalog = Catalog(job.settings, job.store, job.database, own)
     backup = catalog.resolve(asked)
+    if backup.name.part and not beside:
+        raise UsageError(
+            f"{backup.name} is a part of a database, and takes no whole one's place",
+            "Bring its tables back: restore FILE --tables TABLE (Ansible: -e tables=TABLE); or "
+            "look into it: --as NAME (-e copy_as=NAME)",
+        )
     # asked for by its name, a backup that may lack rows of a table is better than none
     lacking = backup.problem_code == "TABLES_REWRITTEN" and asked != LATEST
     # what no flag makes good comes first; that a signature is wrong is said in words of its own
@@ -91,9 +98,11 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
             tools = programs.find(job.settings, server.major)
         _object_by_server(job, connection, backup, server, objections)
         if not in_place:
-            findings += slots.left_behind(connection, job.database)
-            findings += subscriptions.replaced_with(connection, job.database)
-            _object_by_rights(job, connection, server, live, wanted, objections)
+            if not beside:
+                findings += slots.left_behind(connection, job.database)
+                findings += subscriptions.replaced_with(connection, job.database)
+            goes = None if beside else live
+            _object_by_rights(job, connection, server, goes, wanted, objections)
             findings += _object_by_room(needed, free, objections)
             findings += powerful_settings(wanted)
         elif live is None:
@@ -143,7 +152,14 @@ def make_plan(job: Job, asked: str, in_place: bool = False) -> Plan:
 
 
 def _known(backup: Backup) -> Manifest:
-    """What its manifest says; of a backup without one only whose name it bears."""
+    """What its manifest says; of a backup without one only whose name it bears. Of a part, without
+    what is the whole database's.
+    """
+    if backup.manifest and backup.name.part:
+        part = backup.manifest.copy()
+        part["extensions"], part["rights"], part["shares"] = [], [], []
+        part["subscriptions"], part["remote_views"] = [], []
+        return part
     return backup.manifest or Manifest(
         name=str(backup.name),
         database="",

@@ -28,7 +28,7 @@ from ..postgresql.ways import AnewError, Way, anew
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
 from ..verify.reader import BackupReader
-from . import roles
+from . import part, roles
 from .named_roles import all_missing_named
 from .plan import Plan
 
@@ -107,6 +107,8 @@ def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way], drill: bool) ->
             # missing shows now
             findings += databases.dress_database(connection, side, plan.wanted)
         job.progress.phase(f"loading {plan.name} into {side}")
+        if plan.backup.name.part:
+            part.prepare(job, side, plan.backup.manifest)
         reader = BackupReader(job, plan.backup, plan.tools)
         with Load(
             job.settings,
@@ -114,12 +116,13 @@ def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way], drill: bool) ->
             cleaning=not plan.dumped_by_us,
             superusers=plan.superusers,
             ways=ways,
+            part=bool(plan.backup.name.part),
         ) as load:
             reader.feed(load.feed, lambda: load.guard.current_table)
             report = load.inspect()
             require_whole(plan.backup, report)
             load.finish()
-        findings += load.done.findings()
+        findings += load.done.findings() + part.left_out(plan.name, load.left_out)
         job.progress.phase(f"gathering statistics of {side}")
         findings += gather_statistics(job.settings, side)
         encoding = load.guard.encoding if plan.dumped_by_us else ""
@@ -187,7 +190,9 @@ def _compare(job: Job, plan: Plan, side: str, report: Report, encoding: str) -> 
             ]
         went_in, came_out = _only_rows(went_in, came_out), _only_rows(came_out, went_in)
     empty = {name for name in came_out.keys() - went_in.keys() if not came_out[name]["rows"]}
-    if empty:  # a standby's dump leaves out what an unlogged table would hold, and that it does
+    if plan.backup.name.part:  # definitions alone: tables are there, and none has rows
+        came_out = {name: table for name, table in came_out.items() if name not in empty}
+    elif empty:  # a standby's dump leaves out what an unlogged table would hold, and that it does
         with connect(plan.tools.settings, side) as connection:
             for name in empty.intersection(standby.unlogged(connection)):
                 del came_out[name]
@@ -198,6 +203,8 @@ def _compare(job: Job, plan: Plan, side: str, report: Report, encoding: str) -> 
             "The live database is untouched. Please report this with the server's log",
             differences,
         )
+    if plan.backup.name.part:  # what it needed was made beside it, or left out and told
+        return []
     if plan.dumped_by_us and schema_differs(plan.backup.manifest, report, dump.report):
         return [
             finding(

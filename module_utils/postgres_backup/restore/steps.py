@@ -21,6 +21,8 @@ from ..postgresql import replaced
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import database_facts
 from ..text import human_seconds
+from .copy import CopyPlanned, CopyResult, restore_copy
+from .copy import lines as copy_lines
 from .database import RestorePlanned, RestoreResult, restore_database
 from .database import lines as database_lines
 from .in_place import replace as replace_in_place
@@ -97,6 +99,8 @@ StepResult: TypeAlias = (
     RestorePlanned
     | RestoreResult
     | TablesResult
+    | CopyPlanned
+    | CopyResult
     | LoadPlanned
     | LoadResult
     | SwapResult
@@ -112,13 +116,15 @@ def perform_step(
     stage: str = "all",
     backup: str = "",
     tables: Sequence[str] | None = None,
+    copy_as: str = "",
+    keep_days: int | None = None,
     side_database: str = "",
     kept_database: str = "",
     downtime_seconds: float = 0.0,
     in_place: bool | None = None,
 ) -> StepResult:
     """What the module ``postgres_backup_restore`` is asked for: all of a restore, one step of it,
-    or chosen tables.
+    chosen tables, or a copy under another name.
 
     :param stage: ``all``, ``load``, ``swap``, ``discard``, ``compare`` or ``note``.
     :return: the result of the function that is called.
@@ -131,6 +137,19 @@ def perform_step(
             "Chosen tables are brought back in one go, through a side database",
             "Leave stage and in_place out",
         )
+    if copy_as and (stage != "all" or in_place or tables):
+        raise UsageError(
+            "A copy under another name is made in one go, and holds all of the backup",
+            "Leave stage, in_place and tables out",
+        )
+    if keep_days is not None and not copy_as:
+        raise UsageError(
+            "Only a copy under another name has days of its own",
+            "Name it: --as NAME (Ansible: -e copy_as=NAME); a database that is replaced is kept "
+            "for backup_keep_replaced_days",
+        )
+    if copy_as:
+        return restore_copy(job, backup, copy_as, keep_days)
     if in_place is not None:
         settings = dataclasses.replace(job.settings, restore_in_place=in_place)
         job = dataclasses.replace(job, settings=settings)
@@ -284,6 +303,8 @@ def lines(result: StepResult, stage: str = "all", check: bool = False) -> list[s
     :param check: nothing was changed.
     """
     if "needed_bytes" in result:  # a plan, or what became of one
+        if "copy_database" in result:
+            return copy_lines(result)
         if "side_database" not in result:
             return database_lines(result)
         if result["side_database"] is None:

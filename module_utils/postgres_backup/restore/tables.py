@@ -57,7 +57,7 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
         was.
     """
     job.require()
-    plan = make_plan(job, backup)
+    plan = make_plan(job, backup, beside=True)
     if plan.live is None:
         raise UsageError(
             f"There is no database {job.database} to bring tables back into",

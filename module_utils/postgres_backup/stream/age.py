@@ -208,7 +208,9 @@ def _explain(error: BaseException) -> BaseException:
     if isinstance(error, pyrage.DecryptError) and "No matching keys" in str(error):
         hint = "Give the private key that belongs to one of the backup_age_recipients of that time"
         return UsageError(
-            "Failed to decrypt the backup: none of the private keys given opens it", hint
+            "Failed to decrypt the backup: none of the private keys given opens it",
+            hint,
+            [finding("KEY_WRONG", "none of the private keys given opens it")],
         )
     if isinstance(error, (pyrage.DecryptError, OSError)):
         message = f"it is cut, damaged or not encrypted ({error})"

@@ -188,6 +188,12 @@ class Inspector(Scanner):
         if self._trailer and not self._trailer_is_new and len(self._tail) < _TAIL_BYTES:
             self._tail += data[:_TAIL_BYTES]
 
+    @property
+    def server_major(self) -> int:
+        """The major that the dump says to be of, such as 16; 0 where it does not, or not yet."""
+        digits = re.match("[0-9]+", self._versions.get(_VERSIONS[0], ""))
+        return int(digits[0]) if digits else 0
+
     def finish(self) -> Report:
         """The dump is over: what it held, and what is wrong with it."""
         rest = self._kept[self._scanned :]

@@ -61,9 +61,10 @@ def verify_backup(job: Job, backup: str) -> Verified:
             [finding(chosen.problem_code, chosen.problem)],
         )
     proven = prove(job, chosen)
-    unsigned = [] if job.check else note(job, chosen, proven)
+    # of a part no proof is kept: nothing leans on it
+    unsigned = [] if job.check or chosen.name.part else note(job, chosen, proven)
     result: Verified = {
-        "changed": not chosen.proven,
+        "changed": not chosen.proven and not chosen.name.part,
         "backup": str(chosen.name),
         "database": proven["database"],
         "key": chosen.key,

@@ -352,7 +352,7 @@ def test_replication_that_stays_with_the_kept_database_is_said_everywhere(logica
         assert "pg_create_logical_replication_slot('shop', 'pgoutput');" in said["message"]
     kept = done["kept_database"]
     assert server.execute("SELECT database FROM pg_replication_slots") == [(kept,)]
-    [listed] = kept_databases.look(config.settings, "books", [])
+    [listed] = kept_databases.look(config.settings, "books", []).replaced
     [slot] = listed["slots"]
     assert (slot["name"], slot["active"], slot["held_bytes"] > 0) == ("shop", False, True)
     shown = engine.run(config.path, "status").stdout

@@ -33,7 +33,7 @@ STRANGER = SigningKey(Ed25519PrivateKey.generate())
 #: what is said of every backup of a server that has taken but one
 USUAL = {"NOT_CHECKED"}
 #: checks that are made only where there is something to make them with
-OPTIONAL = ("time", "amcheck")
+OPTIONAL = ("time", "amcheck", "kit")
 #: a little of everything that a drill looks at
 MADE = (
     "CREATE TABLE pupils (id int GENERATED ALWAYS AS IDENTITY, name text, PRIMARY KEY (id))",
@@ -221,6 +221,19 @@ def too_new(corpus: Corpus) -> None:
     corpus.describe(postgresql_version="99.1")
 
 
+def too_old(corpus: Corpus) -> None:
+    """What every PostgreSQL up to 13 took: ``array_append`` was of ``anyarray`` then."""
+    dump = corpus.dump()
+    at = dump.index(b"-- Dumped from database version ")
+    dump = dump.replace(dump[at : dump.index(b"\n", at)], b"-- Dumped from database version 13.9")
+    aggregate = (
+        b"CREATE AGGREGATE public.all_of(anyelement) (\n    SFUNC = array_append,\n"
+        b"    STYPE = anyarray,\n    INITCOND = '{}'\n);\n\n"
+    )
+    at = dump.index(b"CREATE TABLE ")
+    corpus.pack(dump[:at] + aggregate + dump[at:], postgresql_version="13.9")
+
+
 def locale_absent(corpus: Corpus) -> None:
     corpus.describe(
         locale={"provider": "c", "collate": "xx_XX.utf8", "ctype": "xx_XX.utf8", "locale": None}
@@ -289,6 +302,7 @@ BROKEN: list[tuple[tuple[Callable[[Corpus], None], ...], set[str], bool]] = [
     ((extension_absent,), {"EXTENSION_ABSENT"}, False),
     ((role_absent,), {"ROLE_ABSENT"}, False),
     ((too_new,), {"VERSION_TOO_NEW"}, False),
+    ((too_old,), {"VERSION_TOO_OLD"}, False),
     ((locale_absent,), {"LOCALE_ABSENT"}, False),
     (
         (search_path_needed, other_extension_version, size_dropped),
@@ -328,7 +342,9 @@ def test_each_is_called_by_its_name_and_its_twin_is_not(corpus):
         size_as_usual(corpus)
         result = corpus.drill(drill_rto_minutes=10.0)
     assert (result["passed"], codes(result)) == (True, set())
-    assert [check["check"] for check in result["checks"]] == [n for n in CHECKS if n != "amcheck"]
+    assert [check["check"] for check in result["checks"]] == [
+        name for name in CHECKS if name not in ("amcheck", "kit")
+    ]
     assert {check["outcome"] for check in result["checks"]} == {"passed"}
     assert 0 < result["restore_seconds"] < 600
     assert state_of(server, name) == live

@@ -112,3 +112,16 @@ def test_proofs_lie_beside_their_backup():
         "postgres-backup/proofs/postgres-backup-2026-01-27_00-00-00-2026-01-27_00-00-00.json"
     )
     assert Layout("p", "proofs").root == "p/%70roofs/"
+
+
+def test_the_name_of_a_part_is_read_back_and_is_no_whole_one():
+    name = BackupName(datetime(2026, 1, 27, tzinfo=timezone.utc), ".sql.zst", True)
+    for what in ("users", "public.users+orders", '"My table"', "schema", "sql", "x" * 300, "Ә.sql"):
+        part = name.of_part(what)
+        key = Layout("p").partial(name, what)
+        assert key == f"p/partial/{part}"
+        assert BackupName.parse_part(str(part)) == part
+        assert BackupName.parse(str(part)) is None
+        assert Layout("p").manifest(part) == f"{key}.json"
+    for other in (str(name), f"{name.of_part('users')}.json", "postgres-backup-x.users.sql.gz"):
+        assert BackupName.parse_part(other) is None

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postgres_backup.catalog import dated
-from postgres_backup.catalog.retention import Policy, Replaced, plan, plan_replaced
+from postgres_backup.catalog.retention import (
+    Copied,
+    Policy,
+    Replaced,
+    plan,
+    plan_copies,
+    plan_parts,
+    plan_replaced,
+)
 
 NOW = datetime(2026, 3, 30, 0, 0, 5, tzinfo=timezone.utc)
 
@@ -311,3 +319,37 @@ def test_what_goes_is_old_and_in_a_good_backup_that_is_newer(replaced, newest, d
         if days:
             assert gone.seen >= timedelta(days=days)
             assert gone.newest_then is None or newest_good > gone.newest_then
+
+
+@pytest.mark.parametrize(
+    ("made_ago", "days", "seen", "keep"),
+    [
+        (timedelta(days=2), 2, timedelta(days=2), True),
+        (timedelta(days=2, seconds=1), 2, timedelta(days=2), False),
+        (timedelta(days=9), 2, timedelta(days=1), True),  # a clock that jumped
+        (timedelta(days=-1), 0, timedelta(days=9), True),  # made in the future
+        (timedelta(seconds=1), 0, timedelta(), False),
+    ],
+)
+def test_a_copy_goes_after_its_days(made_ago, days, seen, keep):
+    (decision,) = plan_copies([Copied("look", NOW - made_ago, days, seen)], NOW)
+    assert (decision.name, decision.keep) == ("look", keep), decision.reason
+
+
+def test_a_part_stays_for_the_days_and_while_no_good_whole_backup_is_newer():
+    parts = [*nights(3), *nights(4, first_age=9), *nights(1, first_age=20, ours=False)]
+
+    def stay(newest_good, many=True, held=lambda _: "", days=7):
+        policy = Policy(days, allow_many=many)
+        return [d.backup for d in plan_parts(parts, policy, NOW, newest_good, held) if d.keep]
+
+    young, old, theirs = parts[:3], parts[3:7], parts[7:]
+    assert stay(NOW) == young + theirs
+    assert stay(None) == parts
+    assert stay(old[1].taken_at) == young + old[:2] + theirs
+    forged = stay(NOW, held=lambda part: "forged" if part == old[2] else "")
+    assert forged == [*young, old[2], *theirs]
+    assert stay(NOW, days=0) == theirs
+    assert stay(NOW, many=False, days=0) == young + theirs  # 4 of 7: half of them, rounded up
+    alone = plan_parts(old[:1], Policy(7), NOW, NOW, lambda _: "")
+    assert [d.keep for d in alone] == [False]

@@ -66,7 +66,27 @@ def ask(monkeypatch):
         ("restore latest", database, "restore_database", ["latest", None], ["second"]),
         ("restore x --in-place", database, "restore_database", ["x", True], ["second"]),
         ("restore x --check", database, "restore_database", ["x", None], ["first", "second"]),
-        ("restore x --tables a", steps, "perform_step", ["x", ["a"], None], ["second"]),
+        (
+            "restore x --tables a",
+            steps,
+            "perform_step",
+            ["x", ["a"], "", None, None],
+            ["second"],
+        ),
+        (
+            "restore x --as look --keep-days 3",
+            steps,
+            "perform_step",
+            ["x", (), "look", 3, None],
+            ["second"],
+        ),
+        (
+            "restore x --as look --check",
+            steps,
+            "perform_step",
+            ["x", (), "look", None, None],
+            ["first", "second"],
+        ),
         ("undo-restore", database, "undo_restore", [""], ["second"]),
         ("undo-restore old --check", database, "undo_restore", ["old"], ["first", "second"]),
         ("prune --check", prune, "prune_backups", [False], ["second"]),
@@ -97,7 +117,8 @@ def test_a_command_hands_on_its_job_and_says_what_the_log_has_not(
 @pytest.mark.parametrize(
     ("typed", "room", "name", "result", "given", "exit_status"),
     [
-        ("list --database crm", status, "info", {}, [SETTINGS, "crm"], 0),
+        ("list --database crm", status, "info", {}, [SETTINGS, "crm", False], 0),
+        ("list --partial", status, "info", {}, [SETTINGS, "", True], 0),
         ("status", status, "status", {"healthy": True}, [SETTINGS, True], 0),
         ("status", status, "status", {"healthy": False}, [SETTINGS, True], 4),
         ("history --days 2", history, "history", {}, [SETTINGS, 2.0, ""], 0),

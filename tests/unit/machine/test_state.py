@@ -60,6 +60,8 @@ def test_all_rooms_that_keep_something_are_known():
         "alarms.json",
         "begun.json",
         "counters.json",
+        "drill-times.json",
+        "rebuilt.json",
         "housekeeping.json",
         "identity.json",
         "journal.json",

@@ -1,0 +1,58 @@
+"""What a rebuild would take, from what was measured."""
+
+from __future__ import annotations
+
+from postgres_backup.drill import estimate
+from postgres_backup.findings import CODES
+
+DAY = "2026-01-27T00:00:00Z"
+
+
+def known(dump_bytes: int, seconds: int = 10) -> dict:
+    ended = f"2026-01-27T00:00:{seconds:02d}Z"
+    return {"dump_bytes": dump_bytes, "started_at": DAY, "ended_at": ended}
+
+
+def test_all_of_it_measured():
+    phases = {"program": 20.0, "server": 30.0, "restore": 500.0, "files": 7.0, "backup": 9.0}
+    whole = estimate.rebuild(
+        ["crm", "shop"],
+        {"crm": known(200), "shop": known(100)},
+        {
+            "crm": {"seconds": 50.0, "dump_bytes": 100},
+            "shop": {"seconds": 60.0, "dump_bytes": 100},
+            estimate.KIT: {"seconds": 3.0, "dump_bytes": 0},
+        },
+        {"phases": phases},
+        has_kit=True,
+    )
+    # crm has grown to twice the size since; what the rebuild itself restored and saved is not its
+    # installing; each backup is taken and read
+    parts = {"installing": 50.0, "restores": 160.0, "backup": 40.0, "kit": 6.0}
+    assert whole == {"seconds": 256.0, "parts": parts, "assumed": []}
+
+
+def test_what_nobody_has_measured_is_assumed_and_said():
+    whole = estimate.rebuild(
+        ["crm", "shop", "new"],
+        {"crm": known(100), "shop": known(300), "new": None},
+        {"crm": {"seconds": 50.0, "dump_bytes": 100}},
+        {},
+        has_kit=True,
+    )
+    assert whole["parts"] == {
+        "installing": estimate.INSTALLING,
+        "restores": 200.0,
+        "backup": 40.0,
+        "kit": 0.0,
+    }
+    assert whole["assumed"] == ["installing", "restores of shop", "restores of new", "kit"]
+    assert "(installing, restores of shop" in estimate.told(50.0, whole)
+    assert "KIT_LACKS" in CODES
+
+
+def test_of_nothing_it_is_no_division_by_nothing():
+    one = {"crm": {"seconds": 1.0, "dump_bytes": 0}}
+    whole = estimate.rebuild(["crm"], {"crm": None}, one, {}, has_kit=False)
+    assert whole["seconds"] == estimate.INSTALLING + 1
+    assert estimate.told(1.0, None) == "a restore takes about 1.0 s"
