@@ -343,8 +343,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("DEPENDENT_MISSING",): (
             "A table was brought back alone, and what was dropped with it (a view, a policy, a "
-            "rule, a function, a default) belongs to something that nobody named. Type what the "
-            "message has; what has no statement there, make again as your application does."
+            "rule, a function, a default, its place in a publication, extended statistics) belongs "
+            "to something that nobody named. Type what the message has; what has no statement "
+            "there, make again as your application does."
         ),
         ("LARGE_OBJECTS_MISSING",): (
             "Rows that were brought back name large objects that are gone. Restore the whole "
@@ -702,6 +703,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "What happened has happened, but the note about it could not be written."
         ),
         ("STATE_NOT_WRITTEN",): ("The same for the state on the server. Is its disk full?"),
+        ("DISK_FULL",): (
+            "The disk of the state (`/var/lib/postgres-backup`) or of the metrics is full: backups "
+            "are taken, but the server cannot note what happened, open alarms neither. `status` is "
+            "not well until there is room. `df -h; df -i`"
+        ),
         ("LOG_NOT_WRITTEN",): (
             "The same for the log (`backup_log_file`). Its lines are on standard error, which cron "
             "mails to its user, and in the system's journal: `journalctl -t postgres-backup`."

@@ -224,7 +224,9 @@ def test_an_adoption():
 def test_a_look_around():
     trouble = {"code": "STORE_FAILS", "message": "it is silent", "since": "today"}
     assert watch.lines({"troubles": [trouble]}) == ["STORE_FAILS: it is silent (since today)"]
-    assert watch.lines({"troubles": []}) == []
+    assert watch.lines({"troubles": [], "healthy": True, "why": ["worth a look"]}) == []
+    silent = {"troubles": [], "healthy": False, "why": ["the backup failed", "and more"]}
+    assert watch.lines(silent) == ["the backup failed"]
 
 
 def test_a_test_of_the_alarms():
@@ -283,7 +285,7 @@ def test_a_bucket_that_is_made_ready():
 
 
 def test_a_server_that_is_asked_for_the_page():
-    facts = {"server": "db1", "next_run": "tonight", "healthy": False, "findings": FINDINGS}
+    facts = {"server": "db1", "next_run": "tonight", "state": "unwell", "findings": FINDINGS}
     assert server_facts.lines(facts) == [
         "db1: NOT WELL; next run tonight",
         "  UNPROVEN: it has no manifest",

@@ -30,6 +30,12 @@ class Named(NamedTuple):
     number: int
     rest: str
 
+    def may_be(self, event: str) -> bool:
+        """Whether it is of that kind; of one without a number the name alone does not tell."""
+        if self.number:
+            return self.rest.partition(".")[0] == event
+        return self.rest.startswith(f"{event}-")
+
 
 class Read(NamedTuple):
     """An event that was read, as far as its place in the journal matters.

@@ -142,23 +142,27 @@ class Happened(TypedDict):
     findings: list[Finding]
 
 
-def happened(settings: Settings, store: Store, since: datetime, database: str = "") -> Happened:
+def happened(
+    settings: Settings, store: Store, since: datetime, database: str = "", only: str = ""
+) -> Happened:
     """What happened since then. An event that cannot be read is a finding, and hides no other; so
-    is one that somebody else has put there, or has taken away.
+    is one that somebody else has put there, or has taken away, where all are looked at.
 
     :param database: only what happened to this one. A server without a name in the settings
         (nothing but a bucket is known) hears of all servers.
+    :param only: events of this name alone; no other is read.
     """
     events: list[Event] = []
     findings: list[Finding] = []
     for root in _roots(settings):
         for journal_, listed in _journals(store, root).items():
-            told = _happened(settings, store, journal_, listed, since)
+            told = _happened(settings, store, journal_, listed, since, only)
             findings += told["findings"]
             events += [
                 event
                 for event in told["events"]
                 if settings.server_name in ("", event["server"])
+                and only in ("", event["event"])
                 and database in ("", event["database"])
             ]
     unread = [found for found in findings if found["code"] == "EVENT_UNREADABLE"]
@@ -175,7 +179,12 @@ def _order(event: Event) -> tuple[str, str]:
 
 
 def _happened(
-    settings: Settings, store: Store, journal_: str, listed: Sequence[str], since: datetime
+    settings: Settings,
+    store: Store,
+    journal_: str,
+    listed: Sequence[str],
+    since: datetime,
+    only: str,
 ) -> Happened:
     """What happened by one journal, of all servers.
 
@@ -189,7 +198,7 @@ def _happened(
         named = gaps.parse(key.removeprefix(journal_))
         if named and not named.rest.startswith(_CLAIMS):
             there.append(named)
-            if named.time >= first:
+            if named.time >= first and (not only or named.may_be(only)):
                 keys[key] = named
     reader = _Reader(
         signed.Believed.by(settings), signed.signatures(store, keys, frozenset(listed))
@@ -202,7 +211,8 @@ def _happened(
     findings = [unread for _, unread in found.values() if unread]
     told = [(_as_read(key, keys[key], event), event) for key, (event, _) in found.items() if event]
     remembered = {settings.server_name: row} if row else {}
-    findings += gaps.findings_of(journal_, there, [one for one, _ in told], remembered)
+    if not only:
+        findings += gaps.findings_of(journal_, there, [one for one, _ in told], remembered)
     return {"events": [event for one, event in told if not one.misplaced], "findings": findings}
 
 

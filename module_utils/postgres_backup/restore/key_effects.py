@@ -19,7 +19,7 @@ from .table_rows import Change, listed
 
 
 @dataclasses.dataclass(frozen=True)
-class _End:
+class End:
     """One end of a key: the rows of a live relation, of which chosen tables hold some or all.
 
     :param source: what to read the live relation from.
@@ -122,8 +122,8 @@ def effects(
 
 
 def _effect(live: psycopg.Connection, changes: Sequence[Change], key: ForeignKey) -> Effect:
-    child = _end(live, changes, key.child, key.child_rows(), key.child_columns)
-    parent = _end(live, changes, key.parent, key.parent_rows(), key.parent_columns)
+    child = end_of(live, changes, key.child, key.child_rows(), key.child_columns)
+    parent = end_of(live, changes, key.parent, key.parent_rows(), key.parent_columns)
     # a circle of keys: some child is written before its parent
     early = bool(child.parts and parent.parts) and min(child.parts) < max(parent.parts)
     if parent.doomed_rows:
@@ -149,25 +149,24 @@ def _effect(live: psycopg.Connection, changes: Sequence[Change], key: ForeignKey
     return Effect(key, in_the_way=parent.doomed_rows and _referred(live, key, staying, parent))
 
 
-def _end(
+def end_of(
     live: psycopg.Connection,
     changes: Sequence[Change],
     relation: int,
     source: sql.Composed,
     columns: list[str],
-) -> _End:
+) -> End:
+    """One end of a key, seen through what becomes of the chosen tables."""
     parts = {place: change for place, change in enumerate(changes) if holds(change.table, relation)}
     tables = [part.table for part in parts.values()]
     bounds: sql.Composable = sql.SQL("true")
     if any(relation in table.relations[1:] for table in tables):
         [bound] = values(live, str, "SELECT pg_get_partition_constraintdef(%s)", (relation,))
         bounds = sql.SQL(bound.replace("{", "{{").replace("}", "}}")).format()
-    return _End(
-        source, columns, bounds, any(relation in table.relations for table in tables), parts
-    )
+    return End(source, columns, bounds, any(relation in table.relations for table in tables), parts)
 
 
-def _orphans(live: psycopg.Connection, key: ForeignKey, child: _End, parent: _End) -> int:
+def _orphans(live: psycopg.Connection, key: ForeignKey, child: End, parent: End) -> int:
     """How many rows that nobody named refer to some that go for good."""
     query = """SELECT count(*) FROM ({}) c JOIN ({}) p ON {}
         WHERE NOT EXISTS (SELECT FROM ({}) q WHERE {})"""
@@ -175,13 +174,13 @@ def _orphans(live: psycopg.Connection, key: ForeignKey, child: _End, parent: _En
     return value(live, int, sql.SQL(query).format(*parts))
 
 
-def _unmatched(live: psycopg.Connection, key: ForeignKey, child: _End, parent: _End) -> int:
+def _unmatched(live: psycopg.Connection, key: ForeignKey, child: End, parent: End) -> int:
     """How many of the backup's rows refer to some that are not there."""
     query = sql.SQL("SELECT count(*) FROM ({}) x").format(_loose(key, child, parent))
     return value(live, int, query)
 
 
-def _newly(live: psycopg.Connection, key: ForeignKey, child: _End, parent: _End) -> int:
+def _newly(live: psycopg.Connection, key: ForeignKey, child: End, parent: End) -> int:
     """How many more of them than there are now."""
     query = sql.SQL("SELECT count(*) FROM ({} EXCEPT ALL {}) x").format(
         _loose(key, child, parent), child.all()
@@ -189,7 +188,7 @@ def _newly(live: psycopg.Connection, key: ForeignKey, child: _End, parent: _End)
     return value(live, int, query)
 
 
-def _loose(key: ForeignKey, child: _End, parent: _End) -> sql.Composed:
+def _loose(key: ForeignKey, child: End, parent: End) -> sql.Composed:
     refers = sql.SQL(" AND ").join(
         sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(column)) for column in child.columns
     )
@@ -199,7 +198,7 @@ def _loose(key: ForeignKey, child: _End, parent: _End) -> sql.Composed:
 
 
 def _referred(
-    live: psycopg.Connection, key: ForeignKey, children: sql.Composed, parent: _End
+    live: psycopg.Connection, key: ForeignKey, children: sql.Composed, parent: End
 ) -> bool:
     """Whether any of these rows refers to one that is deleted on the way."""
     query = "SELECT EXISTS (SELECT FROM ({}) c JOIN ({}) p ON {})"

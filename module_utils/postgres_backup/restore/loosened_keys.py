@@ -70,19 +70,7 @@ def fasten(live: psycopg.Connection, loosened: Loosened) -> None:
     :raises DatabaseError: rows do not fit, or it could not be made as it was.
     """
     key, before = loosened.key, loosened.family
-    try:
-        live.execute(
-            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
-                sql.SQL(key.child_name), sql.Identifier(key.name), sql.SQL(key.definition)
-            )
-        )
-    except psycopg.errors.ForeignKeyViolation as error:
-        raise DatabaseError(
-            f"Failed to bring the tables back: rows of {key.child_name} would belong to no row of "
-            f"{key.parent_name} ({key.name}: {error.diag.message_detail or first_line(error)})",
-            f"Name both tables (tables=...,{key.child_name},{key.parent_name}), or restore the "
-            "whole database; nothing was changed",
-        ) from None
+    add(live, key)
     _rename(live, before, rows(live, _Constraint, _FAMILY, (key.child, key.name)))
     for constraint in before:
         if constraint.comment is not None:
@@ -98,6 +86,26 @@ def fasten(live: psycopg.Connection, loosened: Loosened) -> None:
             f"Failed to put the foreign key {key.name} of {key.child_name} back as it was",
             "Name its table too, or restore the whole database; nothing was changed",
         )
+
+
+def add(live: psycopg.Connection, key: ForeignKey) -> None:
+    """Make a key, which looks at every row.
+
+    :raises DatabaseError: rows do not fit.
+    """
+    try:
+        live.execute(
+            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
+                sql.SQL(key.child_name), sql.Identifier(key.name), sql.SQL(key.definition)
+            )
+        )
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise DatabaseError(
+            f"Failed to bring the tables back: rows of {key.child_name} would belong to no row of "
+            f"{key.parent_name} ({key.name}: {error.diag.message_detail or first_line(error)})",
+            f"Name both tables (tables=...,{key.child_name},{key.parent_name}), or restore the "
+            "whole database; nothing was changed",
+        ) from None
 
 
 def _rename(

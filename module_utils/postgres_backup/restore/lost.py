@@ -4,15 +4,15 @@ not come back with it: told, with what to type.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psycopg
 from psycopg import sql
 
 from ..findings import Finding, finding
 from ..postgresql.connection import rows, values
-from .foreign_keys import keys_of
+from .foreign_keys import ForeignKey, keys_of
+from .needs import Something, is_there
 from .table import Table
 from .table_definitions import Made
 
@@ -21,10 +21,17 @@ _NAMED = 10
 
 
 def lost_keys(
-    side: psycopg.Connection, live: psycopg.Connection, tables: Sequence[Table]
+    side: psycopg.Connection,
+    live: psycopg.Connection,
+    tables: Sequence[Table],
+    again: Callable[[ForeignKey], None] | None = None,
 ) -> list[Finding]:
-    """Foreign keys that pointed at a table which was gone."""
+    """Foreign keys that pointed at a table which was gone.
+
+    :param again: makes one of a table that was chosen too, whose rows are the backup's now.
+    """
     gone = {table.side_oid: table for table in tables if table.live_oid is None}
+    chosen = {table.side_oid for table in tables}
     findings = []
     for key in keys_of(side, list(gone)):
         if key.parent not in gone:
@@ -35,7 +42,9 @@ def lost_keys(
             "SELECT 1 FROM pg_constraint WHERE conname = %s AND conrelid = to_regclass(%s)",
             (key.name, key.child_name),
         )
-        if not there:
+        if not there and again and key.child in chosen:
+            again(key)
+        elif not there:
             name = sql.Identifier(key.name).as_string(live)
             findings.append(
                 finding(
@@ -45,17 +54,6 @@ def lost_keys(
                 )
             )
     return findings
-
-
-@dataclasses.dataclass(frozen=True)
-class _Dependent:
-    """Something whose definition names a table; ``statement`` makes it again, where one does."""
-
-    type: str
-    identity: str
-    object_names: list[str]
-    object_args: list[str]
-    statement: str
 
 
 _DEPENDENTS = """
@@ -81,9 +79,42 @@ SELECT i.type, i.identity, a.object_names, a.object_args, coalesce(
          FROM aclexplode(c.relacl) WHERE grantee <> c.relowner), '')
       || coalesce((SELECT string_agg(' ' || pg_get_indexdef(indexrelid) || ';', '')
          FROM pg_index WHERE indrelid = c.oid), '')
+      || coalesce(format(' COMMENT ON %%sVIEW %%s IS ',
+             CASE c.relkind WHEN 'm' THEN 'MATERIALIZED ' ELSE '' END, i.identity)
+         || quote_literal(obj_description(c.oid, 'pg_class')) || ';', '')
     WHEN gone.classid = 'pg_rewrite'::regclass THEN pg_get_ruledef(gone.objid)
     WHEN gone.classid = 'pg_trigger'::regclass THEN pg_get_triggerdef(gone.objid) || ';'
-    WHEN p.prokind IN ('f', 'p') THEN pg_get_functiondef(gone.objid)
+    WHEN p.prokind IN ('f', 'p') THEN pg_get_functiondef(gone.objid) || ';'
+    WHEN y.oid IS NOT NULL THEN format('CREATE POLICY %%I ON %%s AS %%s FOR %%s TO %%s%%s%%s;',
+        y.polname, y.polrelid::regclass,
+        CASE WHEN y.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+        CASE y.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
+            WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+        (SELECT string_agg(CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END, ', ')
+         FROM unnest(y.polroles) role),
+        ' USING (' || pg_get_expr(y.polqual, y.polrelid) || ')',
+        ' WITH CHECK (' || pg_get_expr(y.polwithcheck, y.polrelid) || ')')
+    WHEN f.oid IS NOT NULL THEN format('ALTER TABLE %%s ALTER COLUMN %%I SET DEFAULT %%s;',
+        f.adrelid::regclass,
+        (SELECT attname FROM pg_attribute WHERE attrelid = f.adrelid AND attnum = f.adnum),
+        pg_get_expr(f.adbin, f.adrelid))
+    WHEN b.oid IS NOT NULL THEN format('ALTER PUBLICATION %%I ADD TABLE %%s%%s%%s;',
+        (SELECT pubname FROM pg_publication WHERE oid = b.prpubid), b.prrelid::regclass,
+        (SELECT ' (' || string_agg(quote_ident(attname), ', ' ORDER BY attnum) || ')'
+         FROM pg_attribute
+         WHERE attrelid = b.prrelid AND to_jsonb(b) -> 'prattrs' @> to_jsonb(attnum)),
+        (SELECT format(' WHERE (%%s)', to_jsonb(v) ->> 'rowfilter') FROM pg_publication_tables v
+         WHERE to_jsonb(v) ->> 'rowfilter' IS NOT NULL
+           AND (v.pubname, v.schemaname, v.tablename) = (
+             SELECT pubname, nspname, relname FROM pg_publication q, pg_class t
+             JOIN pg_namespace n ON n.oid = t.relnamespace
+             WHERE q.oid = b.prpubid AND t.oid = b.prrelid)))
+    WHEN s.oid IS NOT NULL THEN pg_get_statisticsobjdef(s.oid) || ';'
+      || format(' ALTER STATISTICS %%s OWNER TO %%I;', i.identity, pg_get_userbyid(s.stxowner))
+      || coalesce(format(' ALTER STATISTICS %%s SET STATISTICS ', i.identity)
+         || nullif(s.stxstattarget, -1) || ';', '')
+      || coalesce(format(' COMMENT ON STATISTICS %%s IS ', i.identity)
+         || quote_literal(obj_description(s.oid, 'pg_statistic_ext')) || ';', '')
     END, '') AS statement
 FROM gone CROSS JOIN pg_identify_object(gone.classid, gone.objid, 0) i
 CROSS JOIN pg_identify_object_as_address(gone.classid, gone.objid, 0) a
@@ -91,8 +122,14 @@ LEFT JOIN pg_class c ON gone.classid = 'pg_class'::regclass AND c.oid = gone.obj
 LEFT JOIN pg_rewrite r ON gone.classid = 'pg_rewrite'::regclass AND r.oid = gone.objid
 LEFT JOIN pg_trigger t ON gone.classid = 'pg_trigger'::regclass AND t.oid = gone.objid
 LEFT JOIN pg_proc p ON gone.classid = 'pg_proc'::regclass AND p.oid = gone.objid
+LEFT JOIN pg_policy y ON gone.classid = 'pg_policy'::regclass AND y.oid = gone.objid
+LEFT JOIN pg_attrdef f ON gone.classid = 'pg_attrdef'::regclass AND f.oid = gone.objid
+LEFT JOIN pg_publication_rel b
+    ON gone.classid = 'pg_publication_rel'::regclass AND b.oid = gone.objid
+LEFT JOIN pg_statistic_ext s ON gone.classid = 'pg_statistic_ext'::regclass AND s.oid = gone.objid
 WHERE gone.classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_proc'::regclass,
-    'pg_policy'::regclass, 'pg_attrdef'::regclass, 'pg_publication_rel'::regclass)
+    'pg_policy'::regclass, 'pg_attrdef'::regclass, 'pg_publication_rel'::regclass,
+    'pg_statistic_ext'::regclass)
       AND coalesce(r.rulename, '') <> '_RETURN' AND NOT coalesce(t.tgisinternal, false)
    OR c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 ORDER BY gone.objid"""
@@ -102,28 +139,22 @@ def lost_dependents(
     side: psycopg.Connection, live: psycopg.Connection, made: Sequence[Made]
 ) -> list[Finding]:
     """Views, policies, rules, functions and whatever else was dropped with these tables."""
-    found = rows(side, _Dependent, _DEPENDENTS, {"oids": [relation.oid for relation in made]})
+    found = rows(side, Something, _DEPENDENTS, {"oids": [relation.oid for relation in made]})
     return [
         finding(
             "DEPENDENT_MISSING",
             f"the {dependent.type} {dependent.identity} went with a table and does not come back "
-            "with it: " + (_on_one_line(dependent.statement) or "make it again"),
+            f"with it: {_what_to_type(dependent)}",
         )
         for dependent in found
-        if not _is_there(live, dependent)
+        if not is_there(live, dependent)
     ]
 
 
-def _is_there(live: psycopg.Connection, dependent: _Dependent) -> bool:
-    try:
-        with live.transaction():
-            live.execute(
-                "SELECT pg_get_object_address(%s, %s, %s)",
-                (dependent.type, dependent.object_names, dependent.object_args),
-            )
-    except psycopg.ProgrammingError:  # each kind has its own error for what is not there
-        return False
-    return True
+def _what_to_type(lost: Something) -> str:
+    if lost.type == "table":
+        return f"name it too (tables=...,{lost.identity})"
+    return _on_one_line(lost.statement) or "make it again"
 
 
 def _on_one_line(statement: str) -> str:

@@ -22,11 +22,16 @@ from ..postgresql.connection import first_line, own_search_path, values
 from . import table_rows
 from .foreign_keys import ForeignKey, holds, in_order, keys_around
 from .key_effects import effects, refuse
-from .loosened_keys import fasten, loosen
+from .loosened_keys import add, fasten, loosen
 from .lost import lost_dependents, lost_keys, lost_objects
+from .needs import require_makeable
+from .new_keys import require_parents
+from .partitions import covered, require_room, require_table_of
 from .silence import silence, silence_event_triggers
+from .stricter import require_fitting
 from .table import Table, look
 from .table_definitions import Made, made_with, move_sequences_on, set_rights, set_sequence
+from .table_names import named
 from .table_rows import Change
 from .untouched import count_writes, require_untouched
 
@@ -95,6 +100,13 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
             what.progress.phase(f"comparing {table.label}")
         changes.append(table_rows.change_of(what.side, live, table))
     existing = [change for change in changes if change.table.live_oid is not None]
+    for change in existing:
+        require_room(what.side, live, change.table)
+        require_fitting(what.side, live, change.table)
+    gone = [table for table in tables if table.live_oid is None]
+    made = made_with(what.side, gone)
+    require_makeable(what.side, live, made, ", ".join(table.label for table in gone))
+    require_parents(what.side, live, existing, [relation.oid for relation in made])
     found = effects(live, existing, keys)
     refuse(found)
     findings = [note for table in tables for note in lost_objects(what.side, live, table)]
@@ -102,14 +114,14 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
         live.rollback()
         return changes, findings
     in_the_way = [effect.key for effect in found if effect.in_the_way]
-    made = _write(what, changes, in_the_way)
+    _write(what, changes, made, in_the_way)
     for statement in back:
         live.execute(statement)
     ours = _oids(tables, made, live)
     altered = [oid for key in in_the_way for oid in (key.child, key.parent)]
     families = values(live, int, _FAMILY, ([*ours, *altered],))
     require_untouched(live, written_before, ours, families)
-    findings += lost_keys(what.side, live, tables)
+    findings += lost_keys(what.side, live, tables, lambda key: add(live, key))
     findings += lost_dependents(what.side, live, made)
     if any(change.table.live_oid is None or change.total for change in changes):
         what.note()
@@ -145,18 +157,27 @@ def _lock(what: Repair, wanted: Sequence[str]) -> tuple[list[Table], list[Foreig
 
 
 def _look(what: Repair, wanted: Sequence[str]) -> tuple[list[Table], list[ForeignKey]]:
+    meant = [named(what.side, name, f"{what.backup.name}") for name in wanted]
     looked_at = [
-        look(what.side, what.live, what.backup, number, name) for number, name in enumerate(wanted)
+        look(what.side, what.live, what.backup, number, name)
+        for number, (name, table) in enumerate(zip(wanted, meant, strict=True))
+        if not covered(what.side, what.live, table, meant)
     ]
+    for table in looked_at:
+        require_table_of(what.side, table)
     keys = keys_around(what.live, looked_at)
     return in_order(looked_at, keys), keys
 
 
-def _write(what: Repair, changes: Sequence[Change], in_the_way: Sequence[ForeignKey]) -> list[Made]:
-    """Make the changes; what was gone and is made again."""
+def _write(
+    what: Repair, changes: Sequence[Change], made: Sequence[Made], in_the_way: Sequence[ForeignKey]
+) -> None:
+    """Make the changes.
+
+    :param made: what was gone and is made again.
+    """
     live = what.live
     existing = [change for change in changes if change.table.live_oid is not None]
-    made = made_with(what.side, [c.table for c in changes if c.table.live_oid is None])
     what.define(made, "pre-data")
     back = silence(live, _oids([change.table for change in changes], made, live))
     loosened = loosen(live, in_the_way)
@@ -186,7 +207,6 @@ def _write(what: Repair, changes: Sequence[Change], in_the_way: Sequence[Foreign
         move_sequences_on(live, change.table)
     for change in existing:
         table_rows.require_equal(live, change.table)
-    return made
 
 
 def _oids(tables: Sequence[Table], made: Sequence[Made], live: psycopg.Connection) -> list[int]:

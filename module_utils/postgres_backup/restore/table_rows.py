@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from ..errors import DatabaseError
-from ..postgresql.connection import value
+from ..postgresql.connection import first_line, value
 from .table import Table
 
 #: row security must hide none
@@ -78,11 +78,23 @@ def change_of(side: psycopg.Connection, live: psycopg.Connection, table: Table) 
             table.staging, listed(table.stored), table.identifier
         )
     )
-    copy(side, live, table, table.staging)
+    try:
+        copy(side, live, table, table.staging)
+    except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
+        raise DatabaseError(
+            f"Failed to bring back {table.label}: a row of the backup is not of the types that its "
+            f"columns have now: {first_line(error)}",
+            "A domain, an enum or another type was changed since: change it back, type the same "
+            "again; or restore the whole database. Nothing was changed",
+        ) from None
     live.execute(sql.SQL("ANALYZE {}").format(table.staging))
     doomed = _DOOMED if table.key else _DOOMED_WITHOUT_KEY
     live.execute(_filled(f"CREATE TEMPORARY TABLE {{doomed}} ON COMMIT DROP AS {doomed}", table))
     live.execute(sql.SQL("ANALYZE {}").format(table.doomed))
+    if table.carries:
+        live.execute(
+            _filled(f"CREATE TEMPORARY TABLE {{carried}} ON COMMIT DROP AS {_CARRIED}", table)
+        )
     count = value(live, int, _filled("SELECT count(*) FROM {doomed}", table))
     return dataclasses.replace(_compared(live, table), doomed=count)
 
@@ -109,6 +121,7 @@ _LATER = "{live} l WHERE NOT EXISTS (SELECT FROM {staging} s WHERE {same})"
 _ABSENT = "{staging} s WHERE NOT EXISTS (SELECT FROM {live} l WHERE {same})"
 _DIFFERENT = """{staging} s JOIN {live} l ON {same}
     WHERE ROW({all_s})::text IS DISTINCT FROM ROW({all_l})::text"""
+_SAME = "ROW({all_s})::text IS NOT DISTINCT FROM ROW({all_l})::text"
 _FIXED_DIFFER = """{staging} s JOIN {live} l ON {same}
     WHERE ROW({fixed_s})::text IS DISTINCT FROM ROW({fixed_l})::text"""
 # without a key nothing but their whole content, and how often it is there, tells rows apart
@@ -125,7 +138,54 @@ _ABSENT_WITHOUT_KEY = f"""{{staging}} s WHERE s.ctid IN (
 _DOOMED = f"""
 SELECT l.tableoid AS relation, l.ctid AS at, true AS later FROM {_LATER}
 UNION ALL SELECT l.tableoid, l.ctid, false FROM {_FIXED_DIFFER}"""
+# what only the live table knows of rows that are deleted on the way and come again
+_CARRIED = f"SELECT {{key_l}}, {{added_l}} FROM {_FIXED_DIFFER}"
 _DOOMED_WITHOUT_KEY = f"SELECT l.relation, l.at, true AS later FROM {_LATER_WITHOUT_KEY}"
+
+
+_INSERT_CARRIED = """
+INSERT INTO {target} ({all}, {added}) OVERRIDING SYSTEM VALUE
+SELECT {all_s}, {added_l} FROM {staging} s JOIN {carried} l ON {same}"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Rows of a table, as a query with these columns."""
+
+    columns: list[str]
+    query: sql.Composed
+
+
+def to_be_written(table: Table) -> list[Source]:
+    """The backup's rows that are inserted or set back, with what the live table has beside them."""
+    if not table.key:
+        return [
+            Source(table.stored, _filled(f"SELECT {{all_s}} FROM {_ABSENT_WITHOUT_KEY}", table))
+        ]
+    absent = _filled(f"SELECT {{all_s}} FROM {_ABSENT}", table)
+    different = f"SELECT {_listed_both(table)} FROM {_DIFFERENT}"
+    return [
+        Source(table.stored, absent),
+        Source([*table.stored, *table.added], _filled(different, table)),
+    ]
+
+
+def staying(table: Table) -> Source:
+    """The live rows that are right already."""
+    query = "SELECT {all_l}" + (", {added_l}" if table.added else "") + " FROM "
+    query += (
+        f"{{staging}} s JOIN {{live}} l ON {{same}} WHERE {_SAME}"
+        if table.key
+        else (
+            "{live} l WHERE NOT EXISTS "
+            "(SELECT FROM {doomed} d WHERE d.relation = l.tableoid AND d.at = l.ctid)"
+        )
+    )
+    return Source([*table.stored, *table.added], _filled(query, table))
+
+
+def _listed_both(table: Table) -> str:
+    return "{all_s}" + (", {added_l}" if table.added else "")
 
 
 def _filled(query: str, table: Table) -> sql.Composed:
@@ -134,10 +194,14 @@ def _filled(query: str, table: Table) -> sql.Composed:
         target=table.identifier,
         staging=table.staging,
         doomed=table.doomed,
+        carried=table.carried,
         same=table.same_key(),
         all=listed(table.stored),
         all_s=listed(table.stored, "s"),
         all_l=listed(table.stored, "l"),
+        key_l=listed(table.key, "l"),
+        added=listed(table.added),
+        added_l=listed(table.added, "l"),
         fixed_s=listed(table.fixed, "s"),
         fixed_l=listed(table.fixed, "l"),
         set_back=sql.SQL(", ").join(
@@ -178,6 +242,8 @@ def merge(live: psycopg.Connection, change: Change) -> None:
     """
     table = change.table
     if change.inserted or change.doomed:
+        if table.carries:
+            live.execute(_filled(_INSERT_CARRIED, table))
         columns = "({all})" if table.stored else ""
         absent = _ABSENT if table.key else _ABSENT_WITHOUT_KEY
         insert = f"INSERT INTO {{target}} {columns} OVERRIDING SYSTEM VALUE SELECT {{all_s}} FROM "

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import TypedDict, final
 
-from ..errors import UsageError
-from ..findings import Finding
+from ..errors import DatabaseError, UsageError
+from ..findings import Finding, finding
 from ..health import outcome
 from ..job import Job
 from ..machine import lock
@@ -23,7 +23,7 @@ from ..text import human_seconds
 from .plan import Plan
 from .preflight import make_plan
 from .repair import Repair, repair
-from .side_database import discard_side_database, load_side_database
+from .side_database import discard_side_database, discarded_on_failure, load_side_database
 from .table_definitions import Made, run_definitions
 from .table_rows import Change, TableResult
 
@@ -70,10 +70,9 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
     ):
         began = time.monotonic()
         loaded = load_side_database(job, plan)
-        try:
+        with discarded_on_failure(job, loaded.side_database):
             changes, findings = _bring_back(job, plan, loaded.side_database, tables)
-        finally:
-            discard_side_database(job, loaded.side_database)
+        findings += _discarded(job, loaded.side_database)
         result: TablesResult = {
             "changed": any(change.table.live_oid is None or change.total for change in changes),
             "backup": plan.name,
@@ -97,6 +96,16 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
             result["findings"] += outcome.told(job.settings, job.database, "restore-tables", told)
     job.progress.step(lines(result, job.check)[0])
     return result
+
+
+def _discarded(job: Job, side: str) -> list[Finding]:
+    """Remove the side database; where somebody keeps it, what was done is done all the same."""
+    try:
+        discard_side_database(job, side)
+    except DatabaseError as error:
+        message = f"{side} could not be removed, the next restore removes it: {error.message}"
+        return [finding("SIDE_DATABASE_LEFT", message)]
+    return []
 
 
 def _bring_back(

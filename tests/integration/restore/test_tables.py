@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+
+import psycopg
 import pytest
 
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError, UsageError
 from postgres_backup.job import Job
+from postgres_backup.restore import side_database
 from postgres_backup.restore.tables import restore_tables
 from tests.integration import engine
 from tests.integration.restoring import databases_of
+from tests.waiting import wait_for
 
 SHOP = (
     (
@@ -156,14 +161,13 @@ def test_what_cannot_be_done_is_said_before_anything_is_touched(shop, config):
         with pytest.raises(UsageError) as refused:
             restore_tables(Job(config.settings), "latest", [name])
         assert name in refused.value.message
-    as_owner(shop, "ALTER TABLE log ADD COLUMN at date")
+    as_owner(shop, "ALTER TABLE log DROP COLUMN line")
     with pytest.raises(UsageError) as refused:
         restore_tables(Job(config.settings), "latest", ["log"])
     assert "other columns now" in refused.value.message
     assert databases_of(shop.server) == there
-    assert {name: rows for name, rows in content(shop, *EVERY).items() if name != "log"} == {
-        name: rows for name, rows in damaged.items() if name != "log"
-    }
+    others = [name for name in EVERY if name != "log"]
+    assert content(shop, *others) == {name: damaged[name] for name in others}
 
 
 def test_the_command_line_says_what_differs(shop, config):
@@ -176,3 +180,35 @@ def test_the_command_line_says_what_differs(shop, config):
     assert shop.execute("SELECT count(*) FROM users WHERE name = 'wrong'") == [(3,)]
     assert engine.run(config.path, "restore", "latest", "--tables", "users").returncode == 0
     assert shop.execute("SELECT count(*) FROM users WHERE name = 'wrong'") == [(0,)]
+
+
+def test_what_is_committed_is_done_though_the_side_database_is_held(shop, config, monkeypatch):
+    """By a monitoring session of a superuser, which an owner may not end."""
+    monkeypatch.setattr(side_database, "_PATIENCE", (0,))
+    as_owner(shop, "DELETE FROM orders WHERE id = 1")
+
+    def sit() -> psycopg.Connection:
+        [side] = wait_for(
+            "the side database",
+            lambda: [x for x in databases_of(shop.server) if x.startswith(f"{shop.name}_restore_")],
+        )
+        return wait_for("a seat in it", lambda: _connected(shop.server.dsn(side)))
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        seat = pool.submit(sit)
+        done = restore_tables(Job(config.settings), "latest", ["orders"])
+        with seat.result():
+            [left] = [one for one in done["findings"] if one["code"] == "SIDE_DATABASE_LEFT"]
+            assert counts(done) == {"public.orders": (1, 0, 0)}
+            assert content(shop, "orders")["orders"]
+            side = left["message"].partition(" ")[0]
+            assert side in databases_of(shop.server)
+    restore_tables(Job(config.settings), "latest", ["orders"])
+    assert side not in databases_of(shop.server)
+
+
+def _connected(dsn: str) -> psycopg.Connection | None:
+    try:
+        return psycopg.connect(dsn, autocommit=True)
+    except psycopg.OperationalError:
+        return None

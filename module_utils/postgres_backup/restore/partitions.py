@@ -1,0 +1,116 @@
+"""Partitions that are not there: without one, rows of the backup would have no place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import sql
+
+from ..errors import UsageError
+from ..postgresql.connection import row, rows, value, values
+from .table import Table
+from .table_names import Relation, find
+
+
+@dataclasses.dataclass(frozen=True)
+class _Partition:
+    """A partition in the backup, with its table and its bound as SQL has them."""
+
+    oid: int
+    schema: str
+    name: str
+    of: str
+    bound: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+
+_PARTITION = """
+SELECT c.oid, n.nspname AS schema, c.relname AS name, format('%%I.%%I', m.nspname, p.relname) AS of,
+       pg_get_expr(c.relpartbound, c.oid) AS bound
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_class p ON p.oid = i.inhparent
+JOIN pg_namespace m ON m.oid = p.relnamespace WHERE c.relispartition AND """
+_ONE = _PARTITION + "c.oid = %s"
+# the highest first: it is made, or attached, before those below it
+_BELOW = _PARTITION + (
+    "c.oid IN (SELECT relid FROM pg_partition_tree(%s) WHERE level > 0) ORDER BY c.oid"
+)
+_LEAVES = """
+SELECT pg_get_partition_constraintdef(relid) FROM pg_partition_tree(%s) WHERE isleaf"""
+
+
+def covered(
+    side: psycopg.Connection, live: psycopg.Connection, table: Relation, chosen: Sequence[Relation]
+) -> bool:
+    """Whether a table of the backup is gone and comes back as a partition of another chosen one."""
+    if find(live, table.identifier.as_string(live)) is not None:
+        return False
+    above = values(side, int, "SELECT relid::oid FROM pg_partition_ancestors(%s)", (table.oid,))
+    return any(other.oid in above and other.oid != table.oid for other in chosen)
+
+
+def require_table_of(side: psycopg.Connection, table: Table) -> None:
+    """:raises UsageError: it is gone, and was a partition: only with its table it is made anew."""
+    found = row(side, _Partition, _ONE, (table.side_oid,)) if table.live_oid is None else None
+    if found:
+        raise UsageError(
+            f"{table.label} is gone, and was a partition of {found.of}",
+            f"Make it again, then type the same: {_made(side, found)} "
+            f"(Is {found.of} gone too? Then name that one)",
+        )
+
+
+def require_room(side: psycopg.Connection, live: psycopg.Connection, table: Table) -> None:
+    """See that each of the backup's rows, which are staged, has a partition to go to.
+
+    :raises UsageError: some have none; the hint says what makes it.
+    """
+    bounds = values(live, object, _LEAVES, (table.live_oid,))
+    known = [bound for bound in bounds if isinstance(bound, str)]
+    if len(known) < len(bounds):  # one takes whatever comes
+        return
+    if not bounds and not table.live_partitioned:
+        return
+    fits = sql.SQL(" OR ").join(
+        sql.SQL(f"({bound})".replace("{", "{{").replace("}", "}}")).format() for bound in known
+    )
+    query = sql.SQL("SELECT count(*) FROM {} WHERE NOT coalesce({}, false)").format(
+        table.staging, fits if known else sql.SQL("false")
+    )
+    lost = value(live, int, query)
+    if not lost:
+        return
+    there = set(table.relations)
+    statements = []
+    for partition in rows(side, _Partition, _BELOW, (table.side_oid,)):
+        name = partition.identifier.as_string(live)
+        now = find(live, name)
+        if now is None:
+            statements.append(_made(side, partition))
+        elif now.oid not in there:
+            statements.append(
+                f"ALTER TABLE {partition.of} ATTACH PARTITION {name} {partition.bound};"
+            )
+    raise UsageError(
+        f"{lost} rows of {table.label} in the backup fit no partition that it has now",
+        f"Type this, then the same again: {' '.join(statements)}"
+        if statements
+        else f"Make a partition for them (CREATE TABLE ... PARTITION OF {table.label} DEFAULT), "
+        "then type the same again; or restore the whole database",
+    )
+
+
+_SPLIT = "SELECT pg_get_partkeydef(oid) FROM pg_class WHERE oid = %s AND relkind = 'p'"
+
+
+def _made(side: psycopg.Connection, partition: _Partition) -> str:
+    split = values(side, str, _SPLIT, (partition.oid,))
+    return (
+        f"CREATE TABLE {partition.identifier.as_string(side)} PARTITION OF {partition.of} "
+        f"{partition.bound}" + "".join(f" PARTITION BY {by}" for by in split) + ";"
+    )
