@@ -155,7 +155,8 @@ def happened(
     events: list[Event] = []
     findings: list[Finding] = []
     for root in _roots(settings):
-        for journal_, listed in _journals(store, root).items():
+        # numbers that are missing show only in all of it
+        for journal_, listed in _journals(store, root, format_time(since) if only else "").items():
             told = _happened(settings, store, journal_, listed, since, only)
             findings += told["findings"]
             events += [
@@ -249,10 +250,14 @@ def _roots(settings: Settings) -> list[str]:
     ]
 
 
-def _journals(store: Store, root: str) -> dict[str, list[str]]:
-    """The keys in each journal under a root, by where it lies."""
+def _journals(store: Store, root: str, first: str) -> dict[str, list[str]]:
+    """The keys in each journal under a root, by where it lies.
+
+    :param first: the second from which on they are wanted; empty: all.
+    """
     found: dict[str, list[str]] = {root: []} if root.endswith("journal/") else {}
-    for item in store.list(root):
+    after = root + first if first and root.endswith("journal/") else ""
+    for item in store.list(root, after=after):
         below = item.key.removeprefix(root).split("/")
         if root.endswith("journal/"):
             found[root].append(item.key)
