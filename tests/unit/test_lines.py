@@ -151,6 +151,8 @@ def test_tables():
         "rows": 9,
         "seconds": 1.0,
         "tables": [one | {"created": True}],
+        "passed_tables": 0,
+        "passed_rows": 0,
         "findings": FINDINGS,
     }
     assert tables.lines(result) == [
@@ -159,6 +161,9 @@ def test_tables():
         "it has no manifest",
     ]
     assert steps.lines(result, check=True)[0].startswith("crm: public.users would be as in")
+    assert tables.lines(result | {"passed_tables": 2, "passed_rows": 70})[-2] == (
+        "2 other tables (70 rows) of the backup were read and proved, and not loaded"
+    )
 
 
 def test_the_steps_of_a_restore():

@@ -1,6 +1,7 @@
 """Bring back chosen tables of a backup and leave the rest of the live database as it is.
 
-The backup is loaded into a side database and proved, as for a whole restore. Then, in one
+All of the backup is read and proved; its definitions and the rows of these tables are loaded into
+a side database, and compared, as for a whole restore. Then, in one
 transaction of the live one, each table becomes what it was: rows that differ are set back, missing
 ones inserted, later ones deleted (:mod:`.repair`). A result that does not fit the other tables, or
 would change them, is refused.
@@ -33,7 +34,11 @@ _OF_A_SWAP = ("REPLICATION_LEFT", "SUBSCRIPTION_OFF")
 
 @final
 class TablesResult(TypedDict):
-    """Tables that were brought back; ``rows``: those of the backup in all of them."""
+    """Tables that were brought back; ``rows``: those of the backup in all of them.
+
+    ``passed_tables``: others of the backup that were read and proved, and not loaded, with
+    ``passed_rows`` in them.
+    """
 
     changed: bool
     backup: str
@@ -41,6 +46,8 @@ class TablesResult(TypedDict):
     key: str
     tables: list[TableResult]
     rows: int
+    passed_tables: int
+    passed_rows: int
     seconds: float
     findings: list[Finding]
 
@@ -69,7 +76,7 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
         outcome.noted(job.settings, "restore", job.database, about, check=job.check),
     ):
         began = time.monotonic()
-        loaded = load_side_database(job, plan)
+        loaded = load_side_database(job, plan, tables=tables)
         with discarded_on_failure(job, loaded.side_database):
             changes, findings = _bring_back(job, plan, loaded.side_database, tables)
         findings += _discarded(job, loaded.side_database)
@@ -80,6 +87,8 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
             "key": plan.backup.key,
             "tables": [change.describe() for change in changes],
             "rows": sum(change.rows for change in changes),
+            "passed_tables": loaded.passed_tables,
+            "passed_rows": loaded.passed_rows,
             "seconds": round(time.monotonic() - began, 1),
             "findings": [
                 *(found for found in loaded.findings if found["code"] not in _OF_A_SWAP),
@@ -145,5 +154,13 @@ def lines(result: TablesResult, check: bool = False) -> list[str]:
             + (", the table created" if table["created"] else "")
             for table in result["tables"]
         ),
+        *_passed_line(result),
         *(found["message"] for found in result["findings"]),
     ]
+
+
+def _passed_line(result: TablesResult) -> list[str]:
+    if not result["passed_tables"]:
+        return []
+    others = f"{result['passed_tables']} other tables ({result['passed_rows']} rows)"
+    return [f"{others} of the backup were read and proved, and not loaded"]
