@@ -143,6 +143,10 @@ tables:
 passed_tables: {description: "Others of the backup, which were read and proved, and not loaded.",
   type: int, returned: with O(tables)}
 passed_rows: {description: The rows in them., type: int, returned: with O(tables)}
+unread_tables: {description: "Large ones that were not read, for nobody asked for them.", type: int,
+  returned: with O(tables)}
+read_bytes: {description: Bytes of the object that were used., type: int,
+  returned: with O(tables)}
 row_differences:
   description: Each C(table), C(kept_rows), C(live_rows); none where there is no such table.
   type: list

@@ -153,6 +153,9 @@ def test_tables():
         "tables": [one | {"created": True}],
         "passed_tables": 0,
         "passed_rows": 0,
+        "unread_tables": 0,
+        "read_bytes": 5_000_000,
+        "bytes": 80_000_000,
         "findings": FINDINGS,
     }
     assert tables.lines(result) == [
@@ -163,6 +166,9 @@ def test_tables():
     assert steps.lines(result, check=True)[0].startswith("crm: public.users would be as in")
     assert tables.lines(result | {"passed_tables": 2, "passed_rows": 70})[-2] == (
         "2 other tables (70 rows) of the backup were read and proved, and not loaded"
+    )
+    assert tables.lines(result | {"unread_tables": 3})[-2] == (
+        "3 large tables were not read: 5.0 MB of 80.0 MB were needed"
     )
 
 

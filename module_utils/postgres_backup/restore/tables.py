@@ -20,7 +20,7 @@ from ..job import Job
 from ..machine import lock
 from ..postgresql import last_change
 from ..postgresql.connection import connect
-from ..text import human_seconds
+from ..text import human_bytes, human_seconds
 from .plan import Plan
 from .preflight import make_plan
 from .repair import Repair, repair
@@ -37,7 +37,8 @@ class TablesResult(TypedDict):
     """Tables that were brought back; ``rows``: those of the backup in all of them.
 
     ``passed_tables``: others of the backup that were read and proved, and not loaded, with
-    ``passed_rows`` in them.
+    ``passed_rows`` in them; ``unread_tables``: not even read. ``read_bytes`` of the object's
+    ``bytes`` were used.
     """
 
     changed: bool
@@ -48,6 +49,9 @@ class TablesResult(TypedDict):
     rows: int
     passed_tables: int
     passed_rows: int
+    unread_tables: int
+    read_bytes: int
+    bytes: int
     seconds: float
     findings: list[Finding]
 
@@ -89,6 +93,9 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
             "rows": sum(change.rows for change in changes),
             "passed_tables": loaded.passed_tables,
             "passed_rows": loaded.passed_rows,
+            "unread_tables": loaded.unread_tables,
+            "read_bytes": loaded.read_bytes,
+            "bytes": plan.backup.bytes,
             "seconds": round(time.monotonic() - began, 1),
             "findings": [
                 *(found for found in loaded.findings if found["code"] not in _OF_A_SWAP),
@@ -160,7 +167,12 @@ def lines(result: TablesResult, check: bool = False) -> list[str]:
 
 
 def _passed_line(result: TablesResult) -> list[str]:
-    if not result["passed_tables"]:
-        return []
-    others = f"{result['passed_tables']} other tables ({result['passed_rows']} rows)"
-    return [f"{others} of the backup were read and proved, and not loaded"]
+    told = []
+    if result["passed_tables"]:
+        others = f"{result['passed_tables']} other tables ({result['passed_rows']} rows)"
+        told.append(f"{others} of the backup were read and proved, and not loaded")
+    if result["unread_tables"]:
+        used, whole = human_bytes(result["read_bytes"]), human_bytes(result["bytes"])
+        tables = result["unread_tables"]
+        told.append(f"{tables} large tables were not read: {used} of {whole} were needed")
+    return told
