@@ -15,13 +15,24 @@ from postgres_backup.catalog.backups import Backup
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.clock import format_timestamp
 from postgres_backup.errors import DatabaseError
-from postgres_backup.health import status
+from postgres_backup.health import status, verdict
 from postgres_backup.health.kept_databases import Beside
 from postgres_backup.health.server_facts import describe
+from postgres_backup.health.verdict import Failed
 from postgres_backup.settings import Settings
 
 #: what a server can be: ``well`` and its troubles, by how the page is to show it
-KINDS = ("well", "stale", "failed", "first day", "no backup", "damaged", "unreachable", "unasked")
+KINDS = (
+    "well",
+    "stale",
+    "failed",
+    "first day",
+    "no backup",
+    "damaged",
+    "alarm",
+    "unreachable",
+    "unasked",
+)
 PRICES = {"price_gb_month": 0.02, "price_requests_1000": 0.005, "price_currency": "USD"}
 TABLES = (
     "public.order_items",
@@ -74,22 +85,21 @@ def server(
         ]
         events += told
     events.sort(key=lambda event: event["at"], reverse=True)
+    failed: dict[str, Failed] = {}
+    for event in events:
+        if event["event"] == "backup-failed":
+            failed.setdefault(event["database"], Failed(event["at"], event["reason"]))
     unreachable = DatabaseError(f"Failed to reach PostgreSQL on {made.db_host}: connection refused")
     kept = {
         database: unreachable if kind == "unreachable" else Beside(_replaced(database, events), [])
         for database in databases
     }
-    return {
-        "name": name,
-        "facts": describe(
-            made,
-            now,
-            backups,
-            status.bucket_status(made, backups, now, kept),
-            events,
-            _alarms(kind, made, events),
-        ),
-    }
+    seen, alarms = (
+        status.bucket_status(made, backups, now, kept, failed),
+        _alarms(made, kind, events),
+    )
+    seen |= verdict.of_server(seen["databases"], seen["findings"], alarms)
+    return {"name": name, "facts": describe(made, now, backups, seen, events, alarms)}
 
 
 def _nights(
@@ -206,7 +216,7 @@ def _replaced(database: str, events: Sequence[dict]) -> list[dict]:
     ]
 
 
-def _alarms(kind: str, settings: Settings, events: Sequence[dict]) -> list[dict]:
+def _alarms(settings: Settings, kind: str, events: Sequence[dict]) -> list[dict]:
     database = settings.databases[0]
     if kind == "failed":
         last = next(event for event in events if event["event"] == "backup-failed")
@@ -218,7 +228,7 @@ def _alarms(kind: str, settings: Settings, events: Sequence[dict]) -> list[dict]
                 "since": last["at"],
             }
         ]
-    if kind == "unreachable":
+    if kind == "alarm":
         return [
             {
                 "code": "SIZE_DROPPED",

@@ -224,6 +224,19 @@ def table_of_modules() -> str:
     return table(("module", "what it does"), rows)
 
 
+def table_of_extra_variables() -> str:
+    """What may be given with one call of a playbook."""
+    path = ROOT / "playbooks/vars/calls.yml"
+    calls = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rows = [
+        (f"`{it.get('example', f'{name}=')}`", ", ".join(it["playbooks"]), it["means"])
+        for name, it in calls.items()
+    ]
+    hosts = "Which hosts of the inventory; `--limit` does the same."
+    rows.append(("`backup_hosts=db1`", "all", hosts))
+    return table(("variable", "playbooks", "meaning"), rows)
+
+
 def table_of_findings(heading: str) -> str:
     from postgres_backup.findings import GROUPS
 
@@ -288,6 +301,7 @@ def makers() -> dict[str, Callable[[], str]]:
 
     return {
         "variables": table_of_variables,
+        "extra variables": table_of_extra_variables,
         "options of every command": table_of_common_options,
         "commands": table_of_commands,
         "options of the commands": table_of_options,

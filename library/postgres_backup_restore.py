@@ -147,6 +147,9 @@ tables:
   type: list
   elements: dict
   returned: with O(tables)
+passed_tables: {description: "Others of the backup, which were read and proved, and not loaded.",
+  type: int, returned: with O(tables)}
+passed_rows: {description: The rows in them., type: int, returned: with O(tables)}
 row_differences:
   description: Each C(table), C(kept_rows), C(live_rows); none where there is no such table.
   type: list

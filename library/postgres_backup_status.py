@@ -29,8 +29,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 healthy:
-  description: Every database has a good backup of the last C(backup_fresh_hours) hours.
+  description:
+    - Nothing needs anybody. Every database has a good backup of the last C(backup_fresh_hours)
+      hours, none failed since, no alarm is open, and the server can note what happens.
   type: bool
+  returned: success
+state:
+  description:
+    - What the server is, in one word, V(well), V(look) (worth a look), or, where it is not healthy,
+      V(none), V(stale), V(failed) and V(bad) (of the worst database) or V(unwell).
+  type: str
+  returned: success
+why:
+  description: Why it is not simply well, the worst first, each with C(text) and C(alarm).
+  type: list
+  elements: dict
   returned: success
 server:
   description: Whose backups these are.

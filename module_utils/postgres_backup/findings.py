@@ -678,6 +678,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "What happened has happened, but the note about it could not be written."
         ),
         ("STATE_NOT_WRITTEN",): ("The same for the state on the server. Is its disk full?"),
+        ("DISK_FULL",): (
+            "The disk of the state (`/var/lib/postgres-backup`) or of the metrics is full: backups "
+            "are taken, but the server cannot note what happened, open alarms neither. `status` is "
+            "not well until there is room. `df -h; df -i`"
+        ),
         ("LOG_NOT_WRITTEN",): (
             "The same for the log (`backup_log_file`). Its lines are on standard error, which cron "
             "mails to its user, and in the system's journal: `journalctl -t postgres-backup`."

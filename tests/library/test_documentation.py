@@ -21,6 +21,7 @@ REQUIRED = {
     "dest": "none.html",
     "folder": "none",
     "server_name": "db1",
+    "files": [],
 }
 
 

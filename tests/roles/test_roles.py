@@ -448,7 +448,7 @@ def uses(role: str, entry: str, variables: set[str]) -> set[str]:
             folder / "tasks" / name
             for name in re.findall(r"builtin\.(?:import|include)_tasks: (\S+)", here)
         ]
-        for name in re.findall(r'src: "?(.+\.j2)', here):
+        for name in re.findall(r"""(?:src: "?|template', ')([^'"]+\.j2)""", here):
             todo += (folder / "templates").glob(re.sub(r"{{.*?}}", "*", name))
         if "notify:" in here:
             todo.append(folder / "handlers" / "main.yml")

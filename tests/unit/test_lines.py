@@ -152,6 +152,8 @@ def test_tables():
         "seconds": 1.0,
         "tables": [one | {"created": True}],
         "kept_database": "crm_rows_2026-01-27_10-00-00",
+        "passed_tables": 0,
+        "passed_rows": 0,
         "findings": FINDINGS,
     }
     assert tables.lines(result) == [
@@ -175,6 +177,9 @@ def test_tables():
         "public.log: is gone again; restore --tables brings it back",
     ]
     assert steps.lines(result, check=True)[0].startswith("crm: public.users would be as in")
+    assert tables.lines(result | {"passed_tables": 2, "passed_rows": 70})[-2] == (
+        "2 other tables (70 rows) of the backup were read and proved, and not loaded"
+    )
 
 
 def test_the_steps_of_a_restore():
@@ -240,7 +245,9 @@ def test_an_adoption():
 def test_a_look_around():
     trouble = {"code": "STORE_FAILS", "message": "it is silent", "since": "today"}
     assert watch.lines({"troubles": [trouble]}) == ["STORE_FAILS: it is silent (since today)"]
-    assert watch.lines({"troubles": []}) == []
+    assert watch.lines({"troubles": [], "healthy": True, "why": ["worth a look"]}) == []
+    silent = {"troubles": [], "healthy": False, "why": ["the backup failed", "and more"]}
+    assert watch.lines(silent) == ["the backup failed"]
 
 
 def test_a_test_of_the_alarms():
@@ -299,7 +306,7 @@ def test_a_bucket_that_is_made_ready():
 
 
 def test_a_server_that_is_asked_for_the_page():
-    facts = {"server": "db1", "next_run": "tonight", "healthy": False, "findings": FINDINGS}
+    facts = {"server": "db1", "next_run": "tonight", "state": "unwell", "findings": FINDINGS}
     assert server_facts.lines(facts) == [
         "db1: NOT WELL; next run tonight",
         "  UNPROVEN: it has no manifest",

@@ -122,17 +122,20 @@ class Happened(TypedDict):
     findings: list[Finding]
 
 
-def happened(settings: Settings, store: Store, since: datetime, database: str = "") -> Happened:
+def happened(
+    settings: Settings, store: Store, since: datetime, database: str = "", only: str = ""
+) -> Happened:
     """What happened since then. An event that cannot be read is a finding, and hides no other.
 
     :param database: only what happened to this one. A server without a name in the settings
         (nothing but a bucket is known) hears of all servers.
+    :param only: events of this name alone; no other is read.
     """
     keys, listed = [], set[str]()
     for root in _roots(settings):
         found = [item.key for item in _listed(store, root, since)]
         listed.update(found)
-        keys += _keys(found, root, since)
+        keys += [key for key in _keys(found, root, since) if f"-{only}-" in key or not only]
     reader = _Reader(signed.Believed.by(settings), signed.signatures(store, keys, listed))
     events: list[Event] = []
     findings: list[Finding] = []

@@ -22,7 +22,7 @@ from ..machine.counters import COUNTERS, Counters
 from ..machine.files import replace_file, sweep_halves
 from ..settings import Settings
 from ..shapes.kinds import Moment
-from . import alarms
+from . import alarms, failures, verdict
 from .alarm_kinds import OpenAlarm
 from .drills import LastDrill
 from .outcome import LAST_RESTORES, LastRestore
@@ -97,6 +97,10 @@ METRICS = {
         (),
         "Whether all of the last nightly run went well: 1 or 0.",
     ),
+    "postgres_backup_healthy": (
+        (),
+        "Whether status says that all is well, or worth a look: 1; or not well: 0.",
+    ),
     "postgres_backup_open_alarms": (("code",), "Alarms that are open, by code."),
 }
 
@@ -151,6 +155,7 @@ class Facts:
     :param run: the last nightly run; may be empty.
     :param watched_at: when the watch last looked.
     :param restores: the last one of each database.
+    :param healthy: the verdict.
     """
 
     server: str
@@ -161,6 +166,7 @@ class Facts:
     counters: Counters = dataclasses.field(default_factory=Counters)
     restores: dict[str, LastRestore] = dataclasses.field(default_factory=dict)
     alarms: Sequence[OpenAlarm] = ()
+    healthy: bool | None = None
 
 
 def renew(settings: Settings, seen: BucketStatus | None, watched: bool = False) -> list[Finding]:
@@ -178,17 +184,27 @@ def renew(settings: Settings, seen: BucketStatus | None, watched: bool = False) 
     databases = last.get("databases", {}) if found is None else found
     look = _Look(watched_at=watched_at, databases=databases)
     findings += state.write(settings, _LAST_LOOK, look)
+    run, open_now = state.read(settings, LAST_RUN, findings), alarms.open_alarms(settings)
     facts = Facts(
         server=settings.server_name,
         fresh_hours=settings.fresh_hours,
-        run=state.read(settings, LAST_RUN, findings),
+        run=run,
         watched_at=parse_timestamp(watched_at) if watched_at else None,
         databases=databases,
         counters=state.read(settings, COUNTERS, findings),
         restores=state.read(settings, LAST_RESTORES, findings),
-        alarms=alarms.open_alarms(settings),
+        alarms=open_now,
+        healthy=_healthy(seen, open_now, run),
     )
     return findings + write(settings, facts)
+
+
+def _healthy(seen: BucketStatus | None, open_now: Sequence[OpenAlarm], run: LastRun) -> bool | None:
+    """The verdict as it is now; None where the store does not answer, and no alarm is open yet."""
+    if seen is None:
+        return False if open_now else None
+    waits = failures.waiting(run)
+    return verdict.of_server(seen["databases"], seen["findings"], open_now, waits)["healthy"]
 
 
 def write(settings: Settings, facts: Facts) -> list[Finding]:
@@ -289,6 +305,7 @@ def _of_the_server(facts: Facts) -> Iterator[_Sample]:
         began, well = _seconds(facts.run["started_at"]), facts.run["exit_status"] == 0
         yield "postgres_backup_last_run_timestamp_seconds", (), began
         yield "postgres_backup_last_run_success", (), int(well)
+    yield "postgres_backup_healthy", (), facts.healthy
     codes = [alarm["code"] for alarm in facts.alarms]
     for code in sorted(set(codes)):
         yield "postgres_backup_open_alarms", (code,), codes.count(code)

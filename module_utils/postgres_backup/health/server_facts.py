@@ -17,10 +17,11 @@ from ..clock import format_timestamp, utc_now
 from ..findings import Finding
 from ..s3.store import Store
 from ..settings import Settings
-from . import costs, rows_gone, verdict
+from . import costs, rows_gone
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
-from .status import BucketStatus, DatabaseStatus, look
+from .status import BucketStatus, DatabaseStatus, head, look
+from .verdict import DatabaseState, Reason, ServerState
 
 #: days that the page looks back
 DAYS = 90
@@ -97,7 +98,7 @@ class DatabaseFacts(TypedDict):
     """One database."""
 
     database: str
-    state: verdict.DatabaseState
+    state: DatabaseState
     #: the newest good backup
     last: str | None
     age_hours: float | None
@@ -128,6 +129,8 @@ class ServerFacts(TypedDict):
     fresh_hours: int
     retention: Retention
     healthy: bool
+    state: ServerState
+    why: list[Reason]
     findings: list[Finding]
     alarms: list[OpenAlarm]
     costs: costs.Estimate
@@ -141,8 +144,8 @@ def describe_server(settings: Settings) -> ServerFacts:
     :raises StoreError: the bucket cannot be read.
     """
     now = utc_now()
-    seen, backups = look(settings)
     happened = events(settings, Store(settings), now - timedelta(days=DAYS))
+    seen, backups = look(settings, happened=happened)
     return describe(settings, now, backups, seen, happened, seen["alarms"])
 
 
@@ -190,6 +193,8 @@ def describe(
             "monthly": settings.keep_monthly,
         },
         "healthy": seen["healthy"],
+        "state": seen["state"],
+        "why": [{**why, "text": settings.hide(why["text"])} for why in seen["why"]],
         "findings": [{**f, "message": settings.hide(f["message"])} for f in seen["findings"]],
         "alarms": [{**a, "message": settings.hide(a["message"])} for a in alarms],
         "costs": costs.total(costs.estimate(settings, kept) for kept in stays.values()),
@@ -221,13 +226,7 @@ def _database(
     last = seen["last"]
     return {
         "database": name,
-        "state": verdict.database_state(
-            last["taken_at"] if last else None,
-            settings.fresh_hours,
-            failures,
-            any(backup["state"] == "bad" for backup in backups),
-            now,
-        ),
+        "state": seen["state"],
         "last": last["backup"] if last else None,
         "age_hours": seen["age_hours"],
         "kept": seen["kept"],
@@ -322,8 +321,7 @@ def _rows(backup: Backup, table: str) -> int | None:
 
 def lines(facts: ServerFacts) -> list[str]:
     """:func:`describe_server` for a person: is all well, and if not, why."""
-    well = "all is well" if facts["healthy"] else "NOT WELL"
     return [
-        f"{facts['server']}: {well}; next run {facts['next_run']}",
+        head(facts["server"], facts["state"], facts["next_run"]),
         *(f"  {found['code']}: {found['message']}" for found in facts["findings"]),
     ]

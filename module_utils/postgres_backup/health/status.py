@@ -9,13 +9,13 @@ from typing import TypedDict
 
 from ..catalog import partials, path_needs, remembered
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
-from ..catalog.history import LAST_RUN, LastRun, last_run_line
+from ..catalog.history import LAST_RUN, Event, LastRun, last_run_line
 from ..catalog.owners import Owner, owners
 from ..catalog.retention import Decision, Policy, plan, plan_parts
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError
-from ..findings import Finding, finding
-from ..machine import identity, state
+from ..findings import Finding, each_once, finding
+from ..machine import damage, identity, state
 from ..machine.identity import Mark
 from ..machine.schedule import next_run
 from ..postgresql import server
@@ -27,7 +27,9 @@ from . import (
     alarms,
     clocks,
     costs,
+    disks,
     drills,
+    failures,
     kept_databases,
     leftovers,
     rows_gone,
@@ -39,6 +41,7 @@ from .alarm_kinds import OpenAlarm
 from .drills import LastDrill
 from .kept_databases import Beside, CopiedLine, ReplacedDatabase
 from .leftovers import Leftovers
+from .verdict import Failed, Judged, Reason, ServerState
 
 
 class ListedBackup(BackupLine):
@@ -64,9 +67,7 @@ class Listing(_Listing, total=False):
     chosen: BackupLine
 
 
-class DatabaseStatus(TypedDict):
-    """How the backups of one database are; ``bytes`` are those of all that is kept."""
-
+class _Backups(TypedDict):
     #: the newest good one
     last: BackupLine | None
     age_hours: float | None
@@ -94,11 +95,18 @@ class PartsStatus(TypedDict):
     bytes: int
 
 
+class DatabaseStatus(_Backups, Judged):
+    """How the backups of one database are; ``bytes`` are those of all that is kept."""
+
+
 class BucketStatus(TypedDict):
     """How things are in the bucket."""
 
     changed: bool
+    #: nothing needs anybody; ``state`` is a key of ``verdict.STATES``
     healthy: bool
+    state: ServerState
+    why: list[Reason]
     server: str
     findings: list[Finding]
     next_run: str
@@ -188,9 +196,13 @@ def status(settings: Settings, counting: bool = False) -> Status:
     return look(settings, counting)[0]
 
 
-def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, list[Backup]]]:
+def look(
+    settings: Settings, counting: bool = False, happened: Sequence[Event] | None = None
+) -> tuple[Status, dict[str, list[Backup]]]:
     """What :func:`status` returns, and the backups under the prefix, for each database, newest
     first.
+
+    :param happened: events of the last days, where they have been read already.
     """
     store = Store(settings)
     store.check()
@@ -201,11 +213,14 @@ def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, 
     own = identity.remembered(settings) if unreachable else own_mark(settings)
     catalogs = {name: Catalog(settings, store, name, own) for name in settings.databases}
     backups = {name: catalog.backups() for name, catalog in catalogs.items()}
-    in_bucket = bucket_status(settings, backups, now, kept)
+    last_run = state.read(settings, LAST_RUN)
+    unread: list[Finding] = []
+    failed = failures.newest(settings, store, backups, last_run, happened, unread)
+    in_bucket = bucket_status(settings, backups, now, kept, failed)
     seen: Status = {
         **in_bucket,
-        "findings": in_bucket["findings"] + adopted,
-        "last_run": state.read(settings, LAST_RUN),
+        "findings": in_bucket["findings"] + adopted + unread,
+        "last_run": last_run,
         "alarms": alarms.open_alarms(settings),
         "leftovers": None,
     }
@@ -215,9 +230,13 @@ def look(settings: Settings, counting: bool = False) -> tuple[Status, dict[str, 
     seen["findings"] += clocks.findings_of(store)
     if fault := settings.retention_fault:
         seen["findings"].append(finding("RETENTION_WRONG", f"nothing is pruned: {fault}"))
-    seen["healthy"] = verdict.is_healthy(seen["findings"])
     if not unreachable:
         seen["findings"] += server.in_the_clear(settings)
+    seen["findings"] += disks.findings_of(settings) + damage.troubles(settings)
+    seen["findings"] = each_once(seen["findings"])
+    waits = failures.waiting(last_run)
+    judged = verdict.of_server(seen["databases"], seen["findings"], seen["alarms"], waits)
+    seen["healthy"], seen["state"], seen["why"] = judged["healthy"], judged["state"], judged["why"]
     return seen, backups
 
 
@@ -236,11 +255,13 @@ def bucket_status(
     backups: Mapping[str, Sequence[Backup]],
     now: datetime,
     kept: Mapping[str, Beside | DatabaseError],
+    failed: Mapping[str, Failed] | None = None,
 ) -> BucketStatus:
     """How things are, from what was read; ``verdict`` says what is wrong. Pure.
 
     :param backups: per database, newest first.
     :param kept: per database what stands beside it, or why the server could not be asked.
+    :param failed: per database the newest backup that failed.
     """
     findings: list[Finding] = []
     databases: dict[str, DatabaseStatus] = {}
@@ -256,11 +277,20 @@ def bucket_status(
             findings += path_needs.findings_of(last.manifest.get("needs_search_path", []), name)
         if isinstance(there, DatabaseError):
             findings.append(finding("DATABASE_UNREACHABLE", there.message))
+        judged = verdict.of_database(
+            name,
+            format_timestamp(last.taken_at) if last else None,
+            settings.fresh_hours,
+            (failed or {}).get(name),
+            findings,
+            now,
+        )
         drill = drills.last_drill(settings, name, now)
-        databases[name] = _database(backups[name], last, there, now, drill)
+        databases[name] = {**judged, **_database(backups[name], last, there, now, drill)}
+    judged_server = verdict.of_server(databases, findings)
     return {
         "changed": False,
-        "healthy": verdict.is_healthy(findings),
+        **judged_server,
         "server": settings.server_name,
         "findings": findings,
         "next_run": format_timestamp(next_run(settings.schedule_time, now)),
@@ -278,7 +308,7 @@ def _database(
     kept: Beside | DatabaseError,
     now: datetime,
     drill: LastDrill | None,
-) -> DatabaseStatus:
+) -> _Backups:
     mine = [backup for backup in backups if backup.ours]
     return {
         "last": last.describe(now) if last else None,
@@ -350,14 +380,19 @@ def owner_lines(known: Sequence[Owner]) -> list[str]:
     return [*lines, advice, ""]
 
 
+def head(server_name: str, state: ServerState, next_run: str) -> str:
+    """Whether all is well, in the first line of an answer."""
+    return f"{server_name}: {verdict.in_words(state)}; next run {next_run}"
+
+
 def lines(seen: Status) -> list[str]:
     """:func:`status` for a person."""
-    well = "all is well" if seen["healthy"] else "NOT WELL"
-    text = [f"{seen['server']}: {well}; next run {seen['next_run']}"]
+    text = [head(seen["server"], seen["state"], seen["next_run"])]
     for name, database in seen["databases"].items():
         text += _database_lines(name, database)
     if run := last_run_line(seen["last_run"]):
         text.append(f"  {run}")
+    text += [f"  {one['failed']}" for one in seen["databases"].values() if one["failed"]]
     text += [f"  {line}" for line in costs.lines(seen["costs"])]
     if seen["leftovers"]:
         text += [f"  {line}" for line in leftovers.lines(seen["leftovers"])]

@@ -1,15 +1,14 @@
 """Is everything all right? Decided here and nowhere else: what is wrong with backups, which alarms
-that raises, what state a database and a server are in, and all of it in one line. Pure.
+that raises, and what state a database and a server are in. Pure.
 
-Who asks: ``status`` (findings, healthy or not), the watch (alarms), the page (states and why), the
-report (one line).
+Who asks: ``status`` and the end of ``setup.yml``, the watch, the metrics, and the page and the
+report, by what ``status`` says of each server.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
@@ -20,12 +19,11 @@ from .alarm_kinds import Alarm, OpenAlarm
 
 if TYPE_CHECKING:  # the page is made where there is no store to be asked
     from ..catalog.backups import Backup
-    from .server_facts import DatabaseFacts, Failure, ServerFacts
 
 #: what a database can be; the worst first, see :data:`STATES`
 DatabaseState = Literal["none", "stale", "failed", "bad", "well"]
 #: what a server can be
-ServerState = Literal["none", "stale", "failed", "bad", "unasked", "look", "well"]
+ServerState = Literal["none", "stale", "failed", "bad", "unwell", "unasked", "look", "well"]
 #: bad and unknown need somebody, warn is worth a look
 Kind = Literal["bad", "unknown", "warn", "good"]
 
@@ -43,6 +41,7 @@ STATES: dict[ServerState, State] = {
     "stale": State("bad", "Stale"),
     "failed": State("bad", "Last backup failed"),
     "bad": State("bad", "Damaged backup"),
+    "unwell": State("bad", "Not well"),
     "unasked": State("unknown", "Could not be asked"),
     "look": State("warn", "Worth a look"),
     "well": State("good", "All is well"),
@@ -57,23 +56,28 @@ _GRAVE = {
     "SIGNED_BACKUP_GONE": "SIGNED_BACKUP_GONE",
     "TWO_SERVERS": "TWO_SERVERS",
 }
+#: findings that raise no alarm here and make it unhealthy all the same
+_UNWELL = ("CLOCK_OFF", "DISK_FULL", "STATE_NOT_WRITTEN")
 #: so many findings are told in one alarm
 _TOLD = 3
 #: English whatever the locale
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-class _Named(TypedDict):
-    name: str
+class Failed(NamedTuple):
+    """A backup that failed, and that none has made good since."""
+
+    at: str
+    reason: str
 
 
-class ServerAnswer(_Named, total=False):
-    """A server, as the inventory calls it, and what it said of itself (see
-    ``server_facts.describe``) or why it could not be asked.
+class Judged(TypedDict):
+    """What a database is; ``failed`` says in a sentence what has failed since its newest good
+    backup, or is empty.
     """
 
-    facts: ServerFacts
-    error: str
+    state: DatabaseState
+    failed: str
 
 
 class Reason(TypedDict):
@@ -83,15 +87,11 @@ class Reason(TypedDict):
     alarm: OpenAlarm | None
 
 
-class ServerVerdict(TypedDict):
-    """What a server is; ``limit`` is its name for ``--limit``, as a shell takes it."""
+class Verdict(TypedDict):
+    """What a server is, and why."""
 
-    name: str
-    limit: str
-    facts: ServerFacts | None
+    healthy: bool
     state: ServerState
-    kind: Kind
-    label: str
     why: list[Reason]
 
 
@@ -138,9 +138,11 @@ def findings_of(
 
 
 def is_healthy(findings: Sequence[Finding]) -> bool:
-    """Whether nothing of what was found is grave; where the clock is wrong, nobody knows."""
+    """Whether nothing of what was found is grave; where the clock is wrong, or nothing can be
+    noted, nobody knows.
+    """
     return not any(
-        found["code"] == "CLOCK_OFF" or (found["code"] in _GRAVE and not _is_past(found))
+        found["code"] in _UNWELL or (found["code"] in _GRAVE and not _is_past(found))
         for found in findings
     )
 
@@ -171,99 +173,85 @@ def alarms_of(database: str, findings: Sequence[Finding]) -> dict[str, Alarm | N
     return alarms
 
 
-def database_state(
+def of_database(
+    database: str,
     last_taken_at: str | None,
     fresh_hours: int,
-    failures: Sequence[Failure],
-    some_are_bad: bool,
+    failed: Failed | None,
+    findings: Sequence[Finding],
     now: datetime,
-) -> DatabaseState:
+) -> Judged:
     """What a database is.
 
     :param last_taken_at: of its newest good backup; None where there is none.
-    :param failures: of the time that the page looks back.
-    :param some_are_bad: of the backups that are kept.
+    :param findings: of all databases.
     """
+    since = failed if failed and failed.at > (last_taken_at or "") else None
+    told = (
+        f"the backup of {database} failed on {when(since.at)} UTC: {since.reason}" if since else ""
+    )
+    bad = any(f["code"] == "BACKUP_BAD" and f.get("database") == database for f in findings)
+    state: DatabaseState = "bad" if bad else "well"
+    if since:
+        state = "failed"
     if last_taken_at is None:
-        return "none"
-    if is_stale(parse_timestamp(last_taken_at), fresh_hours, now):
-        return "stale"
-    if any(failure["what"] == "backup" and failure["at"] > last_taken_at for failure in failures):
-        return "failed"
-    return "bad" if some_are_bad else "well"
+        state = "none"
+    elif is_stale(parse_timestamp(last_taken_at), fresh_hours, now):
+        state = "stale"
+    return {"state": state, "failed": told}
 
 
-def of_servers(servers: Sequence[ServerAnswer]) -> list[ServerVerdict]:
-    """What each server is, the worst first."""
-    order = list(STATES)
-    return sorted(map(_of_server, servers), key=lambda s: (order.index(s["state"]), s["name"]))
+def of_server(
+    databases: Mapping[str, Judged],
+    findings: Sequence[Finding],
+    alarms: Sequence[OpenAlarm] = (),
+    waits: str = "",
+) -> Verdict:
+    """What a server is: not well where a backup is missing, too old, bad or failed, an alarm is
+    open, or the last run failed.
 
-
-def _of_server(server: ServerAnswer) -> ServerVerdict:
-    facts = server.get("facts")
-    state = _state(facts) if facts else "unasked"
-    error = printable(server.get("error") or "it gave no answer")
+    :param waits: what the last run has left to be tried again, in a sentence; empty: nothing.
+    """
+    states = [database["state"] for database in databases.values()]
+    state: ServerState = next((state for state in STATES if state in states), "none")
+    if state == "well" and (alarms or waits or not is_healthy(findings)):
+        state = "unwell"
+    if state == "well" and findings:
+        state = "look"
+    failed = [database["failed"] for database in databases.values()]
     return {
-        "name": server["name"],
-        "limit": shlex.quote(server["name"]),
-        "facts": facts,
+        "healthy": STATES[state].kind in ("good", "warn"),
         "state": state,
-        "kind": STATES[state].kind,
-        "label": STATES[state].label,
-        "why": _reasons(facts) if facts else [{"text": error, "alarm": None}],
+        "why": _reasons(findings, alarms, [*failed, waits]),
     }
 
 
-def _state(facts: ServerFacts) -> ServerState:
-    states = [database["state"] for database in facts["databases"]]
-    worst: ServerState = next((state for state in STATES if state in states), "none")
-    return "look" if worst == "well" and (facts["alarms"] or facts["findings"]) else worst
+def in_words(state: ServerState) -> str:
+    """The verdict in a few words, for the head of an answer."""
+    kind, label = STATES[state]
+    if kind in ("good", "warn"):
+        return label.lower()
+    return "NOT WELL" if state == "unwell" else f"NOT WELL ({label.lower()})"
 
 
-def _reasons(facts: ServerFacts) -> list[Reason]:
+def _reasons(
+    findings: Sequence[Finding], alarms: Sequence[OpenAlarm], failed: Sequence[str]
+) -> list[Reason]:
     """Why a server is not simply well, the worst first, nothing twice."""
-    texts = [found["message"] for found in facts["findings"] if found["code"] in _GRAVE]
-    texts += [_failed(database) for database in facts["databases"] if database["state"] == "failed"]
-    texts += [found["message"] for found in facts["findings"] if found["code"] not in _GRAVE]
-    alarms: dict[str, OpenAlarm] = {}
-    for alarm in facts["alarms"]:
+    grave = (*_GRAVE, *_UNWELL)
+    texts = [found["message"] for found in findings if found["code"] in grave]
+    texts += [text for text in failed if text]
+    texts += [found["message"] for found in findings if found["code"] not in grave]
+    raised: dict[str, OpenAlarm] = {}
+    for alarm in alarms:
         told = next((text for text in texts if alarm["message"] in text), "")
         if not told:
             texts.append(alarm["message"])
-        alarms[told or alarm["message"]] = alarm
+        raised[told or alarm["message"]] = alarm
     return [
-        {"text": printable(re.sub("^the ", "The ", text)), "alarm": alarms.get(text)}
+        {"text": printable(re.sub("^the ", "The ", text)), "alarm": raised.get(text)}
         for text in dict.fromkeys(texts)
     ]
-
-
-def _failed(database: DatabaseFacts) -> str:
-    failure = next(f for f in database["failures"] if f["what"] == "backup")
-    at, reason = when(failure["at"]), failure["reason"]
-    return f"the backup of {database['database']} failed on {at} UTC: {reason}"
-
-
-def line(servers: Sequence[ServerVerdict]) -> str:
-    """Is everything all right? In one line.
-
-    :param servers: the worst first.
-    """
-    if not servers:
-        return "There is no server in the inventory"
-    wrong = [server for server in servers if server["kind"] in ("bad", "unknown")]
-    if wrong:
-        if len(servers) == 1:
-            return f"{printable(wrong[0]['name'])} needs you: {wrong[0]['label'].lower()}"
-        names = ", ".join(f"{printable(s['name'])} ({s['label'].lower()})" for s in wrong[:3])
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        need = "needs" if len(wrong) == 1 else "need"
-        return f"{len(wrong)} of {len(servers)} servers {need} you: {names}{more}"
-    look = sum(server["kind"] == "warn" for server in servers)
-    if look:
-        some = f"{look} of {len(servers)} servers"
-        some = some if len(servers) > 1 else printable(servers[0]["name"])
-        return f"The backups are fresh; {some} {'is' if look == 1 else 'are'} worth a look"
-    return "All is well: every database has a fresh, good backup"
 
 
 def when(text: str) -> str:

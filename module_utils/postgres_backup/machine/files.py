@@ -15,7 +15,13 @@ from collections.abc import Iterator
 from ..errors import UsageError
 
 
-def replace_file(path: str, data: bytes, mode: int | None = None, sync: bool = False) -> None:
+def replace_file(
+    path: str,
+    data: bytes,
+    mode: int | None = None,
+    sync: bool = False,
+    owner: tuple[int, int] | None = None,
+) -> None:
     """Put ``data`` in the place of what a file holds.
 
     It is written beside the file first, under a name that ends in our process id, and nothing of
@@ -24,6 +30,7 @@ def replace_file(path: str, data: bytes, mode: int | None = None, sync: bool = F
     :param mode: of the file, whatever the umask; None: what the umask leaves of 0666.
     :param sync: it must be on the disk before it takes the old one's place, so that a power loss
         leaves one of the two.
+    :param owner: the numbers of its user and group; None: ours.
     :raises OSError: it could not be written; the old one is still there.
     """
     beside = f"{path}.{os.getpid()}"
@@ -34,6 +41,8 @@ def replace_file(path: str, data: bytes, mode: int | None = None, sync: bool = F
     handle = os.open(beside, flags, 0o666 if mode is None else mode)
     try:
         with open(handle, "wb") as file:
+            if owner is not None:
+                os.fchown(handle, *owner)
             if mode is not None:
                 os.fchmod(handle, mode)
             file.write(data)

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from ..catalog.history import LAST_RUN
+from ..catalog.history import LAST_RUN, LastRun
 from ..clock import format_timestamp, utc_now
 from ..drill.overdue import overdue
 from ..errors import DatabaseError, LockedError, StoreError, reason
 from ..findings import Finding, each_once, finding
-from ..health import alarms, clocks, metrics, verdict
+from ..health import alarms, clocks, failures, metrics, verdict
 from ..health.alarm_kinds import Alarm, OpenAlarm, key
 from ..health.status import Status, status
+from ..health.verdict import Verdict
 from ..machine import damage, lock, schedule, state, tries
 from ..machine.due import PERIOD, Tried
 from ..machine.progress import Progress
@@ -36,13 +37,14 @@ _LATE = timedelta(minutes=5)
 
 
 class Watched(TypedDict):
-    """What a look has found: ``troubles`` are the alarms that are open now, ``made_up`` is the run
-    that it made up for.
+    """What a look has found: ``troubles`` are the alarms that are open now, ``why`` is all that
+    keeps it from being well, ``made_up`` is the run that it made up for.
     """
 
     changed: bool
     healthy: bool
     troubles: list[OpenAlarm]
+    why: list[str]
     made_up: Night | None
     findings: list[Finding]
 
@@ -71,16 +73,28 @@ def look_around(settings: Settings, progress: Progress) -> Watched:
         findings += _tell_of_the_log(settings, progress)
         findings += _tell_of_the_state(settings, findings)
     open_now = alarms.open_alarms(settings)
+    judged = _judged(seen, open_now, state.read(settings, LAST_RUN))
     findings = each_once(findings + damage.troubles(settings))
     for found in findings:
         progress.step(settings.hide(f"watch: {found['code']}: {found['message']}"))
     return {
         "changed": made_up is not None,
-        "healthy": not open_now,
+        "healthy": judged["healthy"],
         "troubles": open_now,
+        "why": [reason["text"] for reason in judged["why"]],
         "made_up": made_up,
         "findings": findings,
     }
+
+
+def _judged(seen: Status | StoreError, open_now: Sequence[OpenAlarm], run: LastRun) -> Verdict:
+    """The verdict of ``status``, with the alarms that this look has raised and ended; of a store
+    that does not answer, whether somebody need know yet.
+    """
+    if isinstance(seen, StoreError):
+        return {"healthy": not open_now, "state": "unasked", "why": []}
+    waits = failures.waiting(run)
+    return verdict.of_server(seen["databases"], seen["findings"], open_now, waits)
 
 
 def _make_up(settings: Settings, progress: Progress, planned: datetime) -> Night | None:
@@ -239,7 +253,8 @@ def _tell_missed(settings: Settings, planned: datetime, progress: Progress) -> l
 
 def lines(result: Watched) -> list[str]:
     """:func:`look_around` for a person: what is wrong; nothing where all is well."""
-    return [
+    told = [
         f"{alarm['code']}: {alarm['message']} (since {alarm['since']})"
         for alarm in result["troubles"]
     ]
+    return told or ([] if result["healthy"] else result["why"][:1])

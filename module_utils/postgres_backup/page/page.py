@@ -19,7 +19,7 @@ import jinja2
 
 from ..clock import parse_timestamp
 from ..errors import UsageError
-from ..health import verdict
+from ..health import fleet, verdict
 from ..machine.files import replace_file
 from ..text import human_age, human_bytes, human_seconds, printable
 from . import chart
@@ -27,6 +27,7 @@ from . import chart
 if TYPE_CHECKING:  # the page is made where there is no store to be asked
     from markupsafe import Markup
 
+    from ..health.fleet import ServerAnswer, ServerVerdict
     from ..health.server_facts import (
         BackupFacts,
         DatabaseFacts,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:  # the page is made where there is no store to be asked
         ServerFacts,
         TableFacts,
     )
-    from ..health.verdict import ServerAnswer, ServerVerdict
 
 #: what a day of the calendar can be, and how that is called
 DAYS = {
@@ -102,10 +102,10 @@ def render(servers: Sequence[ServerAnswer], now: datetime, template: str) -> str
         "until": lambda text: human_age((parse_timestamp(text) - now).total_seconds() / 3600),
         "ago": lambda text: human_age((now - parse_timestamp(text)).total_seconds() / 3600),
     }
-    verdicts = verdict.of_servers(servers)
+    verdicts = fleet.of_servers(servers)
     text = environment.from_string(template).render(
         servers=[_server(server, now) for server in verdicts],
-        verdict=verdict.line(verdicts),
+        verdict=fleet.line(verdicts),
         kinds=[
             (kind, [server for server in verdicts if server["kind"] == kind])
             for kind in ("bad", "unknown", "warn", "good")
@@ -218,17 +218,23 @@ def _database(
 
 
 def _days(database: DatabaseFacts, facts: ServerFacts, now: datetime) -> dict[date, str]:
-    """What each of the last days was. A good backup outweighs a failure of the same day."""
-    marks = [(f["at"], "failed") for f in database["failures"] if f["what"] == "backup"]
-    marks += [(past["taken_at"], "gone") for past in database["past"]]
+    """What each of the last days was. A good backup outweighs an earlier failure of the same day,
+    and none that came after it.
+    """
+    marks = [(past["taken_at"], "gone") for past in database["past"]]
     marks += [
         (b["taken_at"], {"bad": "failed", "unproven": "unproven"}.get(b["state"], "good"))
         for b in database["backups"]
     ]
+    mended = {at[:10]: at for at, state in sorted(marks) if state != "failed"}
+    failures = [f["at"] for f in database["failures"] if f["what"] == "backup"]
+    lasting = {at[:10] for at in failures if at > mended.get(at[:10], "")}
+    marks += [(at, "failed") for at in failures]
     order, states = list(DAYS), dict[date, str]()
     for text, state in marks:
         day = parse_timestamp(text).date()
         states[day] = min(state, states.get(day, "later"), key=order.index)
+    states |= {date.fromisoformat(day): "failed" for day in lasting}
     first, today = min(states, default=now.date() + timedelta(days=1)), now.date()
     due_today = now.strftime("%H:%M") > facts["schedule_time"]
 

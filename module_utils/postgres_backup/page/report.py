@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from ..clock import utc_now
-from ..health import verdict
+from ..health import fleet
 from . import page
 
 
@@ -49,12 +49,12 @@ def write_report(
     text = page.render(servers, utc_now(), page.read(template)).encode(errors="replace")
     if not check:
         page.write(dest, text)
-    verdicts = verdict.of_servers(servers)
+    verdicts = fleet.of_servers(servers)
     return {
         "changed": True,
         "file": dest,
         "bytes": len(text),
-        "verdict": verdict.line(verdicts),
+        "verdict": fleet.line(verdicts),
         "states": [
             {"name": v["name"], "state": v["state"], "why": [why["text"] for why in v["why"]]}
             for v in verdicts

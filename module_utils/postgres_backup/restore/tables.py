@@ -1,6 +1,7 @@
 """Bring back chosen tables of a backup and leave the rest of the live database as it is.
 
-The backup is loaded into a side database and proved, as for a whole restore. Then, in one
+All of the backup is read and proved; its definitions and the rows of these tables are loaded into
+a side database, and compared, as for a whole restore. Then, in one
 transaction of the live one, each table becomes what it was: rows that differ are set back, missing
 ones inserted, later ones deleted (:mod:`.repair`). A result that does not fit the other tables, or
 would change them, is refused.
@@ -38,8 +39,11 @@ _OF_A_SWAP = ("REPLICATION_LEFT", "SUBSCRIPTION_OFF")
 
 @final
 class TablesResult(TypedDict):
-    """Tables that were brought back; ``rows``: those of the backup in all of them;
+    """Tables that were brought back; ``rows``: those of the backup in all of them.
+
     ``kept_database``: where what was changed is kept as rows, None where nothing was.
+    ``passed_tables``: others of the backup that were read and proved, and not loaded, with
+    ``passed_rows`` in them.
     """
 
     changed: bool
@@ -49,6 +53,8 @@ class TablesResult(TypedDict):
     tables: list[TableResult]
     rows: int
     kept_database: str | None
+    passed_tables: int
+    passed_rows: int
     seconds: float
     findings: list[Finding]
 
@@ -80,7 +86,7 @@ def restore_tables(
         outcome.noted(job.settings, "restore", job.database, about, check=job.check),
     ):
         began = time.monotonic()
-        loaded = load_side_database(job, plan)
+        loaded = load_side_database(job, plan, tables=tables)
         with discarded_on_failure(job, loaded.side_database):
             changes, findings, kept = _bring_back(job, plan, loaded.side_database, tables, triggers)
         findings += _discarded(job, loaded.side_database)
@@ -92,6 +98,8 @@ def restore_tables(
             "tables": [change.describe() for change in changes],
             "rows": sum(change.rows for change in changes),
             "kept_database": kept,
+            "passed_tables": loaded.passed_tables,
+            "passed_rows": loaded.passed_rows,
             "seconds": round(time.monotonic() - began, 1),
             "findings": [
                 *(found for found in loaded.findings if found["code"] not in _OF_A_SWAP),
@@ -178,5 +186,13 @@ def lines(result: TablesResult, check: bool = False) -> list[str]:
             if result["kept_database"]
             else []
         ),
+        *_passed_line(result),
         *(found["message"] for found in result["findings"]),
     ]
+
+
+def _passed_line(result: TablesResult) -> list[str]:
+    if not result["passed_tables"]:
+        return []
+    others = f"{result['passed_tables']} other tables ({result['passed_rows']} rows)"
+    return [f"{others} of the backup were read and proved, and not loaded"]

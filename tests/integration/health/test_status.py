@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
 from postgres_backup.backup.database import create_backup
-from postgres_backup.health import status
+from postgres_backup.health import alarms, fleet, metrics, status
+from postgres_backup.health.alarm_kinds import Alarm
+from postgres_backup.health.server_facts import describe_server
 from postgres_backup.job import Job
 from postgres_backup.machine import schedule
 from tests.integration import engine
@@ -39,7 +42,8 @@ def test_a_database_that_is_down_hides_nothing(config, s3_client, bucket):
     assert (one["last"]["backup"], one["kept"], one["replaced"]) == (name, 1, None)
     assert 25 <= one["age_hours"] < 25.1
     text = engine.run(config.path, "status").stdout
-    assert "all is well" in text
+    assert "worth a look" in text
+    assert "all is well" not in text
     assert name in text
 
 
@@ -60,6 +64,53 @@ def test_costs_where_prices_are_set(config, s3_client, bucket):
         7_000_000,
         None,
     )
+
+
+def say(config) -> tuple[int, str, str, int, bool, str]:
+    """What each of those says that are asked whether all is well: status (its exit and first line),
+    the page, the watch, the metrics, and the report of all servers.
+    """
+    done = engine.run(config.path, "status")
+    facts = describe_server(config.settings)
+    watched = engine.run(config.path, "watch")
+    numbers = Path(metrics.path_of(config.settings)).read_text()
+    healthy = re.search(r"^postgres_backup_healthy\{.*\} (\S+)$", numbers, re.M)
+    line = fleet.line(fleet.of_servers([{"name": "db1", "facts": facts}]))
+    first = done.stdout.partition("\n")[0]
+    return done.returncode, first, facts["state"], watched.returncode, healthy[1] == "1.0", line
+
+
+def test_after_a_failed_run_nobody_says_that_all_is_well(config, s3_client, bucket):
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=1))
+    fresh = "The backups are fresh; db1 is worth a look"
+    assert say(config)[2:] == ("look", 0, True, fresh)
+    assert engine.run(config.path, "run").returncode == 1
+    failed = "db1 needs you: last backup failed"
+    exit_status, first, *more = say(config)
+    assert (exit_status, *more) == (4, "failed", 4, False, failed)
+    assert first.startswith("test-server: NOT WELL (last backup failed); next run ")
+    assert "  the backup of crm failed on " in engine.run(config.path, "status").stdout
+    # a server that has forgotten everything hears it from the journal
+    for file in Path(config.settings.state_dir).iterdir():
+        file.unlink()
+    assert say(config)[2:] == ("failed", 4, False, failed)
+    # an alarm alone is enough, whatever has made the failure good
+    alarm = Alarm("KIT_SHRUNK", "", "the kit has half of its files")
+    alarms.settle(config.settings, [alarm.key], [alarm])
+    engine.forge(s3_client, bucket, datetime.now(timezone.utc) + timedelta(seconds=2))
+    assert say(config)[2:] == ("unwell", 4, False, "db1 needs you: not well")
+    alarms.settle(config.settings, [alarm.key])
+    assert say(config)[2:] == ("look", 0, True, fresh)
+
+
+def test_a_full_disk_is_not_well(config, s3_client, bucket, tiny_disk):
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=1))
+    config.change(STATE_DIR=str(tiny_disk))
+    assert engine.run(config.path, "status").returncode == 0
+    (tiny_disk / "everything").write_bytes(b"x" * (1024 * 1024 - 4096))
+    done = engine.run(config.path, "status")
+    assert done.returncode == 4
+    assert f"DISK_FULL: the disk of {tiny_disk} has no room left" in done.stdout
 
 
 def test_too_old(config, s3_client, bucket):

@@ -55,6 +55,7 @@ FACTS = metrics.Facts(
     counters={"pruned": {"crm": 12}, "failures": {"crm": {"store": 2, "disk": 1}}},
     restores={"crm": {"at": "2026-01-20T10:00:00Z", "downtime_seconds": 0.25}},
     alarms=[{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}, {"code": "BACKUP_STALE"}],
+    healthy=False,
 )
 CRM = {"server": "db1", "database": "crm"}
 
@@ -124,6 +125,7 @@ def test_every_number_with_its_labels(settings):
         "postgres_backup_last_drill_duration_seconds": [(CRM, 12.5)],
         "postgres_backup_fresh_limit_seconds": [({"server": "db1"}, 26 * 3600)],
         "postgres_backup_last_watch_timestamp_seconds": [({"server": "db1"}, NOW.timestamp())],
+        "postgres_backup_healthy": [({"server": "db1"}, 0)],
         "postgres_backup_last_run_timestamp_seconds": [
             ({"server": "db1"}, at("2026-01-27T00:00:01+00:00"))
         ],

@@ -68,19 +68,77 @@ def test_what_nobody_owns_is_told_by_its_own_code_and_is_not_grave():
     assert verdict.is_healthy(found)
 
 
-FAILED = {"what": "backup", "at": "2026-01-27T08:00:00Z"}
+FAILED = verdict.Failed("2026-01-27T08:00:00Z", "no route to the store")
+BAD = [{"code": "BACKUP_BAD", "message": "it is cut", "database": "crm"}]
+ALARM = {
+    "code": "SIZE_DROPPED",
+    "database": "crm",
+    "message": "the backup has 12.1 MB",
+    "since": "2026-01-27T00:00:09Z",
+}
 
 
 @pytest.mark.parametrize(
-    ("last", "failures", "bad", "expected"),
+    ("last", "failed", "found", "expected"),
     [
-        (None, [FAILED], True, "none"),
-        ("2026-01-26T00:00:00Z", [FAILED], True, "stale"),
-        ("2026-01-27T00:00:00Z", [FAILED], True, "failed"),
-        ("2026-01-27T08:30:00Z", [FAILED], True, "bad"),
-        ("2026-01-27T00:00:00Z", [FAILED | {"what": "prune"}], False, "well"),
+        (None, FAILED, BAD, "none"),
+        ("2026-01-26T00:00:00Z", FAILED, BAD, "stale"),
+        ("2026-01-27T00:00:00Z", FAILED, BAD, "failed"),
+        ("2026-01-27T08:30:00Z", FAILED, BAD, "bad"),
+        ("2026-01-27T08:30:00Z", FAILED, [BAD[0] | {"database": "shop"}], "well"),
+        ("2026-01-27T08:30:00Z", None, [], "well"),
     ],
 )
-def test_the_worst_of_a_database_is_what_it_is(last, failures, bad, expected):
-    assert verdict.database_state(last, 26, failures, bad, NOW) == expected
+def test_the_worst_of_a_database_is_what_it_is(last, failed, found, expected):
+    judged = verdict.of_database("crm", last, 26, failed, found, NOW)
+    assert judged["state"] == expected
     assert expected in verdict.STATES
+    since = failed and failed.at > (last or "")
+    told = "the backup of crm failed on 27 Jan 2026 08:00 UTC: no route to the store"
+    assert judged["failed"] == (told if since else "")
+
+
+def server(*, state="well", failed="", found=(), alarms=(), waits="") -> verdict.Verdict:
+    return verdict.of_server({"crm": {"state": state, "failed": failed}}, found, alarms, waits)
+
+
+def finding(code: str, message: str = "so it is") -> dict:
+    return {"code": code, "message": message}
+
+
+@pytest.mark.parametrize(
+    ("about", "state", "words"),
+    [
+        ({}, "well", "all is well"),
+        ({"found": [finding("DATABASE_UNREACHABLE")]}, "look", "worth a look"),
+        ({"found": [finding("RETENTION_WRONG")]}, "look", "worth a look"),
+        ({"found": [finding("CLOCK_OFF")]}, "unwell", "NOT WELL"),
+        ({"found": [finding("DISK_FULL")]}, "unwell", "NOT WELL"),
+        ({"found": [finding("STATE_NOT_WRITTEN")]}, "unwell", "NOT WELL"),
+        ({"found": [finding("TWO_SERVERS")]}, "unwell", "NOT WELL"),
+        ({"alarms": [ALARM]}, "unwell", "NOT WELL"),
+        ({"waits": "the run of today FAILED: kit: no room"}, "unwell", "NOT WELL"),
+        ({"state": "failed", "failed": "it failed"}, "failed", "NOT WELL (last backup failed)"),
+        ({"state": "stale", "alarms": [ALARM]}, "stale", "NOT WELL (stale)"),
+        ({"state": "none"}, "none", "NOT WELL (no good backup)"),
+    ],
+)
+def test_all_is_well_only_where_nothing_failed_and_nobody_was_called(about, state, words):
+    judged = server(**about)
+    assert (judged["state"], verdict.in_words(judged["state"])) == (state, words)
+    assert judged["healthy"] is (state in ("well", "look"))
+    if state not in ("well", "stale", "none"):
+        assert judged["why"], "what is not well says why"
+
+
+def test_why_is_told_the_worst_first_once_and_with_its_alarm():
+    found = [finding("RETENTION_WRONG", "nothing is pruned"), finding("CLOCK_OFF", "the clock")]
+    raised = ALARM | {"code": "BACKUP_FAILED", "message": "no room"}
+    failed = "the backup of crm failed on 27 Jan 2026 08:00 UTC: no room"
+    judged = server(state="failed", failed=failed, found=found, alarms=[ALARM, raised])
+    assert [(why["text"], (why["alarm"] or {}).get("code")) for why in judged["why"]] == [
+        ("The clock", None),
+        ("The backup of crm failed on 27 Jan 2026 08:00 UTC: no room", "BACKUP_FAILED"),
+        ("nothing is pruned", None),
+        ("The backup has 12.1 MB", "SIZE_DROPPED"),
+    ]

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import fleet
-from postgres_backup.health import verdict
+from postgres_backup.health.fleet import line as verdict_line
+from postgres_backup.health.fleet import of_servers
 from postgres_backup.page import page
 
 NOW = datetime(2026, 1, 27, 9, 2, tzinfo=timezone.utc)
@@ -51,7 +52,7 @@ def words(text: str) -> str:
 
 
 def line(*servers: dict) -> str:
-    return verdict.line(verdict.of_servers(servers))
+    return verdict_line(of_servers(servers))
 
 
 @pytest.mark.parametrize("kind", fleet.KINDS)
@@ -63,6 +64,7 @@ def test_every_kind_of_server_says_what_it_is(kind):
         "first day": "All is well: every database has a fresh, good backup",
         "no backup": "db4 needs you: no good backup",
         "damaged": "db4 needs you: damaged backup",
+        "alarm": "db4 needs you: not well",
         "unreachable": "The backups are fresh; db4 is worth a look",
         "unasked": "db4 needs you: could not be asked",
     }[kind]
@@ -131,20 +133,21 @@ def test_the_worst_comes_first_and_nobody_is_left_out():
         fleet.server(kind, number, NOW, name=f"db-{number}")
         for number, kind in enumerate(fleet.KINDS)
     ]
-    seen = verdict.of_servers(servers)
+    seen = of_servers(servers)
     assert [one["state"] for one in seen] == [
         "none",
         "stale",
         "failed",
         "bad",
+        "unwell",
         "unasked",
         "look",
         "well",
         "well",
     ]
     assert (
-        line(*servers) == "5 of 8 servers need you: db-4 (no good backup), db-1 (stale), "
-        "db-2 (last backup failed) and 2 more"
+        line(*servers) == "6 of 9 servers need you: db-4 (no good backup), db-1 (stale), "
+        "db-2 (last backup failed) and 3 more"
     )
     text = render(*servers)
     reader = Reader(text)
@@ -153,20 +156,20 @@ def test_the_worst_comes_first_and_nobody_is_left_out():
         for tag, attributes in reader.tags
         if tag == "a" and attributes["href"].startswith("#s")
     ]
-    assert len(links) == 8
+    assert len(links) == 9
     assert set(links) <= set(reader.ids())
     opened = [
         attributes
         for tag, attributes in reader.tags
         if tag == "details" and attributes.get("class") == "server" and "open" in attributes
     ]
-    assert len(opened) == 5  # those that need somebody
+    assert len(opened) == 6  # those that need somebody
     assert "No route to host" in words(text)
 
 
 def test_an_alarm_is_told_with_what_it_is_about_and_only_once():
     server = fleet.server("failed", 4, NOW)
-    (why,) = verdict.of_servers([server])[0]["why"]
+    (why,) = of_servers([server])[0]["why"]
     assert why["alarm"]["code"] == "BACKUP_FAILED"
     assert "(alarm BACKUP_FAILED, open since 27 Jan 2026 08:00 UTC)" in words(render(server))
 
@@ -264,3 +267,5 @@ def test_what_a_day_was():
         page._days(one, facts | {"schedule_time": "23:00"}, NOW)[NOW.date()] == "later"
     )  # it is still to come
     assert len(days) == 90
+    one["failures"].append({"at": at(26).replace("00:00", "09:00"), "what": "backup"})
+    assert page._days(one, facts, NOW)[date(2026, 1, 26)] == "failed", "no green on a later failure"

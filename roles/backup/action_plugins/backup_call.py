@@ -1,0 +1,283 @@
+"""Sees to it that no slip of the pen passes in silence, before anything is touched: in what was
+given with ``-e``, and in the names of the variables of the inventory and of group_vars.
+
+It runs on the controller, once a play, and asks no server. A name that is nearly a known one is
+refused with the known one; so is what nobody knows of a call. Names far from all of ours are the
+users' own: a warning where they look like ours, else nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+from ansible import context
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.splitter import parse_kv
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible.utils.vars import load_extra_vars
+
+ROOT = Path(__file__).resolve().parents[3]
+#: names that begin so look like ours
+OURS = ("backup_", "app_")
+#: what plays tell each other, which is no setting and nobody's slip
+INTERNAL = frozenset(
+    "backup_call backup_ready backup_result app_asks_health app_kit app_kit_wanted app_repo_again"
+    " app_services app_down_seconds app_started_at app_start_seconds app_stopped_at"
+    " app_stop_seconds".split()
+)
+TRUE = {"true", "yes", "on", "1", "y", "t"}
+FALSE = {"false", "no", "off", "0", "n", "f"}
+#: so many letters may be wrong
+SLIP = 2
+#: letters of a name for each that may be wrong: "test" is no slip of "fast"
+LETTERS_A_SLIP = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """The names that are known.
+
+    :param settings: of group_vars and the inventory.
+    :param calls: of ``-e``, as playbooks/vars/calls.yml has them.
+    """
+
+    settings: frozenset[str]
+    calls: Mapping[str, Mapping[str, object]]
+
+
+@dataclasses.dataclass
+class Judged:
+    """What to say: ``refused`` ends the play."""
+
+    refused: list[str] = dataclasses.field(default_factory=list)
+    warned: list[str] = dataclasses.field(default_factory=list)
+
+
+class ActionModule(ActionBase):
+    """``backup_call: {playbook: restore}``"""
+
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        del tmp
+        hosts = {name: _variables(task_vars, name) for name in task_vars["ansible_play_hosts_all"]}
+        options = context.CLIARGS.get("extra_vars") or ()
+        extra = {str(name): value for name, value in load_extra_vars(DataLoader()).items()}
+        judged = judge(
+            self._task.args["playbook"], [str(one) for one in options], extra, hosts, known()
+        )
+        display = Display()
+        for warning in judged.warned:
+            display.warning(warning)
+        if judged.refused:
+            end = "Nothing was touched."
+            return {**result, "failed": True, "msg": " ".join([*judged.refused, end])}
+        return {**result, "changed": False}
+
+
+def _variables(task_vars: Mapping, host: str) -> Mapping[str, object]:
+    """A host's variables as they are written, nothing of them worked out."""
+    return task_vars["hostvars"].raw_get(host)
+
+
+@functools.cache
+def known() -> Known:
+    """From the roles' argument_specs and defaults, and the list of the calls."""
+    settings: set[str] = {"backup_hosts"}
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        for entry in _load(path)["argument_specs"].values():
+            settings |= (entry.get("options") or {}).keys()
+    for path in ROOT.glob("roles/*/defaults/main.yml"):
+        settings |= (_load(path) or {}).keys()
+    calls = _load(ROOT / "playbooks/vars/calls.yml")
+    return Known(frozenset(settings - calls.keys()), calls)
+
+
+def _load(path: Path) -> dict:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+
+
+def judge(
+    call: str,
+    options: Sequence[str],
+    extra: Mapping[str, object],
+    hosts: Mapping[str, Mapping[str, object]],
+    names: Known,
+) -> Judged:
+    """What is wrong with a call.
+
+    :param call: the playbook, without its ending.
+    :param options: what was given with each ``-e``, as it was typed.
+    :param extra: what Ansible has made of it.
+    :param hosts: the variables of each host of the play.
+    """
+    judged = Judged()
+    for option in options:
+        if left := left_over(option):
+            judged.refused.append(left)
+    if judged.refused:  # what is left over belongs to one of the others
+        return judged
+    for name, value in extra.items():
+        _judge_given(call, name, value, hosts, names, judged)
+    found: dict[str, list[str]] = {}
+    for host, variables in hosts.items():
+        for name in variables:
+            if name not in extra:
+                found.setdefault(str(name), []).append(host)
+    for name, where in found.items():
+        _judge_written(name, where, names, judged)
+    return judged
+
+
+def left_over(option: str) -> str:
+    """What Ansible would pass over of one ``-e``, and how it is to be typed; empty where nothing
+    is.
+    """
+    text = option.strip()
+    if not text or text[0] in "@[{/.":
+        return ""
+    given = parse_kv(text)
+    left = str(given.get("_raw_params") or "").strip()
+    if not left:
+        return ""
+    said = f'Of -e "{text}" this is left over: {left}.'
+    names = [name for name in given if name != "_raw_params"]
+    if re.search(r"(^|\s)=|=\s", text):
+        typed = re.sub(r"\s*=\s*", "=", text)
+        return f"{said} There may be no blank around =: -e {typed}"
+    if names and re.search(r",\s", text):
+        typed = re.sub(r",\s+", ",", text)
+        return f"{said} There may be no blank after a comma: -e {typed}"
+    if names:
+        name = names[-1]
+        value = f"{given[name]} {left}"
+        return f"{said} What has a blank goes in two pairs of quotes: -e \"{name}='{value}'\""
+    return f"{said} It has no name: -e NAME={left}"
+
+
+def _judge_given(
+    call: str,
+    name: str,
+    value: object,
+    hosts: Mapping[str, Mapping[str, object]],
+    names: Known,
+    judged: Judged,
+) -> None:
+    """One variable that was given with the call."""
+    if name in names.settings or name.startswith("ansible_"):
+        return
+    if spec := names.calls.get(name):
+        takes = [str(one) for one in spec["playbooks"]]
+        if call not in takes:
+            others = _listed(f"{one}.yml" for one in takes)
+            if spec.get("narrows"):  # without it more would be done than was meant
+                told = (
+                    f"{call}.yml does not take {name}, it would be passed over: it is for {others}."
+                )
+                judged.refused.append(told)
+            else:
+                judged.warned.append(f"{call}.yml passes {name} over (-e): it is for {others}")
+        elif wrong := _wrong_value(name, value, str(spec["type"])):
+            judged.refused.append(wrong)
+        return
+    # it is refused anyway
+    near = nearest(name, [*_of(call, names), *names.calls, *names.settings], letters=2)
+    if near:
+        judged.refused.append(f"There is no variable {name} (-e): did you mean {near}?")
+    elif name.startswith(OURS):
+        judged.warned.append(_not_ours(name, "-e"))
+    elif not _is_used(name, hosts):
+        takes = _of(call, names)
+        says = f"takes {_listed(takes)}" if takes else "takes none"
+        judged.refused.append(f"There is no variable {name} (-e): {call}.yml {says}, and settings.")
+
+
+def _judge_written(name: str, where: Sequence[str], names: Known, judged: Judged) -> None:
+    """One variable of the inventory or of group_vars."""
+    if name in names.settings or name in names.calls or name in INTERNAL:
+        return
+    if name.startswith("ansible_"):
+        return
+    place = f"in the inventory or group_vars of {_listed(where[:3])}"
+    if near := nearest(name, [*names.settings, *names.calls]):
+        judged.refused.append(f"There is no setting {name} ({place}): did you mean {near}?")
+    elif name.startswith(OURS):
+        judged.warned.append(_not_ours(name, place))
+
+
+def _not_ours(name: str, place: str) -> str:
+    return f"{name} ({place}) is none of our settings, and is passed over by all of them"
+
+
+def _wrong_value(name: str, value: object, kind: str) -> str:
+    """Why a value is none of its kind; empty where it is."""
+    if value is None or value == "" or value == []:
+        return f"{name} is empty (-e {name}=): give it a value, or leave it out."
+    if kind == "bool" and str(value).lower() not in TRUE | FALSE:
+        return f"{name} is true or false (here: {value})."
+    if kind == "str" and isinstance(value, (list, dict)):
+        return f"{name} is one word (here: {value})."
+    if kind == "list":
+        parts = value if isinstance(value, list) else str(value).split(",")
+        if any(not str(part).strip() for part in parts):
+            return f"{name} has an empty name in it (here: {value})."
+    return ""
+
+
+def _of(call: str, names: Known) -> list[str]:
+    return [name for name, spec in names.calls.items() if call in spec["playbooks"]]
+
+
+def _listed(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _is_used(name: str, hosts: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether the user's own variables refer to it."""
+    word = re.compile(rf"\{{[{{%].*\b{re.escape(name)}\b", re.DOTALL)
+    return any(word.search(repr(value)) for host in hosts.values() for value in host.values())
+
+
+def nearest(name: str, words: Iterable[str], letters: int = LETTERS_A_SLIP) -> str:
+    """The known name that this one is a slip of; empty where it is none.
+
+    :param letters: of a known name for each that may be wrong.
+    """
+    typed = name.lower().replace("-", "_")
+    best, least = "", SLIP + 1
+    for word in words:
+        allowed = min(SLIP, max(len(word) // letters, 1))
+        slips = distance(typed, word, allowed)
+        if slips < min(least, allowed + 1):
+            best, least = word, slips
+    return best
+
+
+def distance(one: str, other: str, most: int) -> int:
+    """How many letters were left out, put in, taken for another or swapped with their neighbour;
+    ``most + 1`` where they are more.
+    """
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for row, letter in enumerate(one, 1):
+        now = [row]
+        for column, theirs in enumerate(other, 1):
+            least = min(last[column] + 1, now[-1] + 1, last[column - 1] + (letter != theirs))
+            if row > 1 and column > 1 and letter == other[column - 2] and theirs == one[row - 2]:
+                least = min(least, before[column - 2] + 1)
+            now.append(least)
+        if min(now) > most:
+            return most + 1
+        before, last = last, now
+    return min(last[-1], most + 1)
