@@ -114,9 +114,7 @@ def restore_database(
             "seconds": round(time.monotonic() - began, 1),
         }
         told = ("backup", "database", "rows", "seconds", "downtime_seconds", "kept_database")
-        result["findings"] = result["findings"] + outcome.restored(
-            job.settings, job.store, result, *told
-        )
+        result["findings"] = result["findings"] + outcome.restored(job.settings, result, *told)
         result["findings"] += note_restored(job, plan.backup)
     job.progress.step(lines(result)[0])
     return result
@@ -173,6 +171,9 @@ def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult | UndoTab
         replaced.count_out(job.settings, back, job.database)
         downtime = round(seconds, 3) if live else 0.0
     done: UndoResult = {**result, "downtime_seconds": downtime}
+    noted = ("database", "restored_database", "kept_database", "downtime_seconds")
+    facts = {name: fact for name, fact in done.items() if name in noted}
+    done["findings"] = done["findings"] + outcome.told(job.settings, job.database, "undo", facts)
     job.progress.step(undo_lines(done)[0])
     return done
 

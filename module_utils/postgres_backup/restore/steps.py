@@ -298,7 +298,7 @@ def note_step(job: Job, backup: str, kept: str | None, downtime: float) -> NoteR
     if not job.check:
         told = ("backup", "database", "downtime_seconds", "kept_database")
         with outcome.noted(job.settings, "restore", job.database, {"backup": backup}):
-            result["findings"] = outcome.restored(job.settings, job.store, result, *told)
+            result["findings"] = outcome.restored(job.settings, result, *told)
     return result
 
 

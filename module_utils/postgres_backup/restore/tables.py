@@ -14,9 +14,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TypedDict, final
 
-from ..catalog import journal
-from ..catalog.backups import layout_for
-from ..clock import utc_now
 from ..errors import DatabaseError, UsageError
 from ..findings import Finding, finding
 from ..health import outcome
@@ -113,10 +110,7 @@ def restore_tables(
                 "tables": result["tables"],
                 "seconds": result["seconds"],
             }
-            layout = layout_for(job.settings, job.database)
-            result["findings"] += journal.record(
-                job.store, layout, utc_now(), "restore-tables", told
-            )
+            result["findings"] += outcome.told(job.settings, job.database, "restore-tables", told)
     job.progress.step(lines(result, job.check)[0])
     return result
 

@@ -19,7 +19,7 @@ from ..stream.inspector import Inspector, Report
 from ..stream.other_tools import HINTS, rows_alone
 from .contents import Contents
 from .pieces import Cutter
-from .reader import BackupReader
+from .reader import BackupReader, read_stored
 from .saved_roles import saved_roles
 
 
@@ -150,6 +150,27 @@ def note_restored(job: Job, backup: Backup) -> list[Finding]:
         )
     except StoreError as error:
         return [finding("PROOF_NOT_WRITTEN", error.message)]
+
+
+def prove_stored(job: Job, backup: Backup) -> None:
+    """Read the object of a backup that nobody here can look into: each byte is what was uploaded.
+
+    :raises BadBackupError: it is cut, altered, or swapped for another object.
+    """
+    job.progress.phase(f"reading {backup.name}")
+    read_stored(job, backup)
+
+
+def note_stored(job: Job, backup: Backup) -> list[Finding]:
+    """Write down :func:`prove_stored`, which proves less than to have read the dump.
+
+    :return: what could not be signed.
+    :raises StoreError: it could not be written.
+    """
+    if backup.manifest is None:
+        return []
+    known, sha256 = backup.manifest, backup.manifest_sha256
+    return proofs.write(job.store, backup.layout, backup.name, known, sha256, "stored", utc_now())
 
 
 def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> Manifest:

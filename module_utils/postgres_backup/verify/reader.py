@@ -128,11 +128,27 @@ class BackupReader:
 
     def _check(self) -> None:
         self.sha256 = self._download.sha256
-        manifest = self.backup.manifest
-        if manifest and self.sha256 != manifest["sha256"]:
-            raise BadBackupError(
-                f"{self.backup.name} is not the object that was uploaded: its SHA-256 is "
-                f"{self.sha256[:16]}..., the manifest says {manifest['sha256'][:16]}...",
-                "Restore another backup: postgres-backup list",
-                [finding("OBJECT_ALTERED", "the object's SHA-256 is not the manifest's")],
-            )
+        _require_same(self.backup, self.sha256)
+
+
+def read_stored(job: Job, backup: Backup) -> None:
+    """Read the object as it lies there, to its end, and compare its pieces, or all of it, with the
+    manifest; no key is needed.
+
+    :raises BadBackupError: it is another.
+    """
+    parts = backup.manifest.get("parts") if backup.manifest else None
+    with job.store.download(backup.key, backup.bytes) as download:
+        for chunk in checked(download, parts, str(backup.name)) if parts else download:
+            job.progress.advance(len(chunk), "")
+    _require_same(backup, download.sha256)
+
+
+def _require_same(backup: Backup, sha256: str) -> None:
+    if backup.manifest and sha256 != backup.manifest["sha256"]:
+        raise BadBackupError(
+            f"{backup.name} is not the object that was uploaded: its SHA-256 is "
+            f"{sha256[:16]}..., the manifest says {backup.manifest['sha256'][:16]}...",
+            "Restore another one: postgres-backup list",
+            [finding("OBJECT_ALTERED", "the object's SHA-256 is not the manifest's")],
+        )
