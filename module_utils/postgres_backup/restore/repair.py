@@ -97,6 +97,7 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
         if table.live_oid is not None:
             what.progress.phase(f"comparing {table.label}")
         changes.append(table_rows.change_of(what.side, live, table))
+        _require_all_rows(what, changes[-1])
     existing = [change for change in changes if change.table.live_oid is not None]
     for change in existing:
         require_room(what.side, live, change.table)
@@ -127,6 +128,30 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
         what.keep(changes)
     live.commit()
     return changes, findings
+
+
+_LEAVES = """
+SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_partition_tree(%(oid)s))"""
+
+
+def _require_all_rows(what: Repair, change: Change) -> None:
+    """Belt and braces: a table whose rows were not loaded would be emptied.
+
+    :raises DatabaseError: the manifest knows of other rows.
+    """
+    manifest = what.backup.manifest
+    if not manifest:
+        return
+    names = values(what.side, str, _LEAVES, {"oid": change.table.side_oid})
+    known = [manifest["tables"][name]["rows"] for name in names if name in manifest["tables"]]
+    if known and sum(known) != change.rows:
+        raise DatabaseError(
+            f"Failed to bring back {change.table.label}: {sum(known)} rows of it are in the backup,"
+            f" and {change.rows} were loaded",
+            "Restore the whole database, and please report this; nothing was changed",
+        )
 
 
 def _look(what: Repair, wanted: Sequence[str]) -> tuple[list[Table], list[ForeignKey]]:

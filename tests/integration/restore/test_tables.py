@@ -131,6 +131,15 @@ def test_triggers_fire_only_where_it_is_asked_for_and_it_is_said(shop, config):
         perform_step(Job(config.settings), backup="latest", triggers="on")
 
 
+def test_a_name_is_meant_as_postgresql_reads_it_in_any_schema(shop, config):
+    as_owner(shop, "CREATE SCHEMA far", "CREATE TABLE far.goods AS SELECT 1 AS id")
+    create_backup(Job(config.settings))
+    as_owner(shop, "INSERT INTO far.goods VALUES (2)")
+    done = restore_tables(Job(config.settings), "latest", ["GOODS"])
+    assert counts(done) == {"far.goods": (0, 0, 1)}
+    assert content(shop, "far.goods") == {"far.goods": [("(1)",)]}
+
+
 def test_a_table_without_a_key_is_compared_row_by_row(shop, config):
     before = content(shop, "log")
     as_owner(
