@@ -151,6 +151,7 @@ def test_tables():
         "rows": 9,
         "seconds": 1.0,
         "tables": [one | {"created": True}],
+        "kept_database": "crm_rows_2026-01-27_10-00-00",
         "passed_tables": 0,
         "passed_rows": 0,
         "unread_tables": 0,
@@ -161,7 +162,22 @@ def test_tables():
     assert tables.lines(result) == [
         f"crm: public.users are as in {NAME}: 9 rows, 1.0 s",
         "public.users: 9 rows: 1 inserted, 2 set back, 3 later ones deleted, the table created",
+        "How the rows were is kept in crm_rows_2026-01-27_10-00-00",
+        "Undo: postgres-backup undo-restore",
         "it has no manifest",
+    ]
+    undone = {
+        "database": "crm",
+        "restored_database": "crm_rows_2026-01-27_10-00-00",
+        "kept_database": None,
+        "tables": [one],
+        "dropped": ["public.log"],
+        "findings": [],
+    }
+    assert database.undo_lines(undone) == [
+        "crm: what is kept in crm_rows_2026-01-27_10-00-00 is taken back",
+        "public.users: 1 rows inserted, 2 set back, 3 deleted",
+        "public.log: is gone again; restore --tables brings it back",
     ]
     assert steps.lines(result, check=True)[0].startswith("crm: public.users would be as in")
     assert tables.lines(result | {"passed_tables": 2, "passed_rows": 70})[-2] == (
