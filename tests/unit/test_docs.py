@@ -155,6 +155,7 @@ def test_extra_variables_of_the_playbooks():
             "database",
             "kept",
             "tables",
+            "triggers",
             "copy_as",
             "keep_days",
             "partial",
