@@ -347,6 +347,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "to something that nobody named. Type what the message has; what has no statement "
             "there, make again as your application does."
         ),
+        ("TRIGGERS_OF_TABLES",): (
+            "Which of the application's triggers fire while tables are brought back, or do not. "
+            "They do not unless it is asked for (`--triggers on`, `-e triggers=on`): what they "
+            "would do was done when the rows were written first. Foreign keys are checked anyway."
+        ),
         ("LARGE_OBJECTS_MISSING",): (
             "Rows that were brought back name large objects that are gone. Restore the whole "
             "database, or a copy elsewhere, and take them from there: `\\lo_export`, then "

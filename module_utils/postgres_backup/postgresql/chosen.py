@@ -5,6 +5,7 @@ side database itself, once the definitions stand there.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Sequence
 
 import psycopg
@@ -14,6 +15,7 @@ from .connection import connect, own_search_path, values
 
 #: a name, or two between which a point stands, as a dump or a person writes them
 _NAMES = re.compile(r'("(?:[^"]|"")+"|[^".\s]+)(?:\.|$)')
+_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 #: a foreign key as pg_dump adds it: the table, and the one that it points to
 _KEY = re.compile(
     r"ALTER TABLE (?:ONLY )?(?P<child>\S.*?)\n    ADD CONSTRAINT .*? FOREIGN KEY \(.*?\) "
@@ -36,9 +38,11 @@ WHERE c.oid IN (
 
 
 def identifiers(name: str) -> tuple[str, ...]:
-    """What a name says, its quotes taken off: ``shop."My table"`` -> ``("shop", "My table")``."""
+    """What a name says, its quotes taken off: ``Shop."My table"`` -> ``("shop", "My table")``."""
     return tuple(
-        one[1:-1].replace('""', '"') if one.startswith('"') else one for one in _NAMES.findall(name)
+        # without quotes, PostgreSQL makes the letters of ASCII small, and no others
+        one[1:-1].replace('""', '"') if one.startswith('"') else one.translate(_SMALL)
+        for one in _NAMES.findall(name)
     )
 
 

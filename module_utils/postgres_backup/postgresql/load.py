@@ -223,10 +223,19 @@ class Load:
         """Where only some tables are wanted: what fills others, or large objects."""
         return self._chosen is not None and (is_refresh(text) or text.startswith(_LARGE_OBJECT))
 
-    def _wants(self, header: CopyHeader) -> bool:
-        """Whether these rows are wanted. All are where that cannot be seen: within a transaction
-        of the dump's own nobody else sees its definitions.
+    def wants(self, table: str) -> bool:
+        """Whether the rows of a table are wanted. All are where that cannot be seen: within a
+        transaction of the dump's own nobody else sees its definitions.
+
+        :param table: as the dump writes it.
+        :raises DatabaseError: as from :meth:`feed`.
         """
+        try:
+            return self._wants(table)
+        except Refused as refused:
+            raise self._explained(refused) from None
+
+    def _wants(self, table: str) -> bool:
         if self._chosen is None:
             return True
         if not self._chosen.found:
@@ -237,10 +246,7 @@ class Load:
             self._commit()
             self._sync()
             self._chosen.find(self._database)
-        if self._chosen.has(self.guard.decode(header.table)):
-            self.kept.add(self.guard.current_table)
-            return True
-        return False
+        return self._chosen.has(table)
 
     def _require_tables(self) -> None:
         """:raises BadBackupError: a script's dump has rows, and makes nothing to hold them."""
@@ -258,9 +264,11 @@ class Load:
         """Rows of a table are to come: whether few or many shows as they do."""
         self._require_tables()
         self._in_vain.begins_to_make()
-        self._passing = not self._wants(header)
+        table = self.guard.current_table
+        self._passing = not self._wants(table)
         if self._passing:
             return
+        self.kept.add(table)
         if self._otherwise and self._pathless:
             self._begin()
             self._sync()

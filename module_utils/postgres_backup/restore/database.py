@@ -25,6 +25,8 @@ from . import in_place
 from .plan import Plan, PlanResult, Restored, plan_lines
 from .preflight import make_plan
 from .side_database import discarded_on_failure, load_side_database, swap_in
+from .undo_tables import UndoTablesResult, undo_tables
+from .undo_tables import lines as undo_tables_lines
 
 
 class _RestoreKnown(PlanResult):
@@ -131,18 +133,24 @@ def _replace(job: Job, plan: Plan) -> Restored:
     )
 
 
-def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
-    """Swap the database that a restore replaced back in; the restored one is kept in turn, so an
-    undo can be undone.
+def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult | UndoTablesResult:
+    """Take the last restore back: set the rows back that a restore of tables has changed
+    (:mod:`.undo_tables`), or swap the database that a restore replaced back in; the restored one is
+    kept in turn, so an undo can be undone.
 
     :param kept: which one; empty: the newest.
     :raises UsageError: none is named, and the last thing done to the live database was another one,
         of which nothing is kept.
     """
     if job.check:
-        return _plan_undo(job, kept)[0]
+        planned, live, back = _plan_undo(job, kept)
+        return undo_tables(job, back, live) if back.holds_rows and live else planned
     with lock.hold(job.settings, job.database, "undo-restore"):
         result, live, back = _plan_undo(job, kept)
+        if back.holds_rows and live:
+            undone = undo_tables(job, back, live)
+            job.progress.step(undo_tables_lines(undone)[0])
+            return undone
         chosen, new_kept = result["restored_database"], result["kept_database"]
         renames = [(chosen, job.database)]
         if live and new_kept:
@@ -178,7 +186,10 @@ def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, 
         if not kept:
             last_change.require_undoable(connection, job.database, chosen)
         live = database_facts(connection, job.database)
-        swap.require_renamable(connection, job.settings, [job.database, chosen.name])
+        if chosen.holds_rows:
+            _require_same_database(connection, job.database, chosen)
+        else:
+            swap.require_renamable(connection, job.settings, [job.database, chosen.name])
         now = replaced.server_now(connection)
         result: UndoPlanned = {
             "changed": True,
@@ -191,6 +202,19 @@ def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, 
             ],
         }
     return result, live, chosen
+
+
+def _require_same_database(
+    connection: psycopg.Connection, database: str, chosen: KeptDatabase
+) -> None:
+    """:raises UsageError: the rows are of a database that is not the live one."""
+    if replaced.oid_of(connection, database) != chosen.mark.number("live_oid"):
+        raise UsageError(
+            f"{chosen.name} holds rows of a {database} that is not live now: another restore has "
+            "replaced it since",
+            "Undo that one first, by the name of the database that it has kept (postgres-backup "
+            "status)",
+        )
 
 
 def lines(result: RestorePlanned | RestoreResult) -> list[str]:
@@ -209,10 +233,18 @@ def lines(result: RestorePlanned | RestoreResult) -> list[str]:
     ]
 
 
-def undo_lines(result: UndoPlanned | UndoResult) -> list[str]:
+def undo_lines(
+    result: UndoPlanned | UndoResult | UndoTablesResult, check: bool = False
+) -> list[str]:
     """:func:`undo_restore` for a person; of one that was done the first line is what the log ends
     with.
+
+    :param check: nothing was changed.
     """
+    return undo_tables_lines(result, check) if "dropped" in result else _swap_lines(result)
+
+
+def _swap_lines(result: UndoPlanned | UndoResult) -> list[str]:
     name, back, kept = result["database"], result["restored_database"], result["kept_database"]
     if "downtime_seconds" not in result:
         told = f"{name}: {back} would be live again"

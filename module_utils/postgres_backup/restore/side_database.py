@@ -44,6 +44,8 @@ class Loaded:
     :param sha256: of the object.
     :param passed_tables: that were read and proved, and not loaded, for nobody asked for them; and
         ``passed_rows``, theirs.
+    :param unread_tables: that were not even read.
+    :param read_bytes: of the object, that were used.
     """
 
     side_database: str
@@ -52,6 +54,8 @@ class Loaded:
     findings: list[Finding]
     passed_tables: int = 0
     passed_rows: int = 0
+    unread_tables: int = 0
+    read_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,9 +166,10 @@ def _load(
             part=bool(plan.backup.name.part),
             chosen=chosen,
         ) as load:
-            reader.feed(load.feed, lambda: load.guard.current_table)
+            wants = load.wants if chosen else None
+            reader.feed(load.feed, lambda: load.guard.current_table, wants)
             report = load.inspect()
-            require_whole(plan.backup, report)
+            require_whole(plan.backup, report, reader.unread)
             load.finish()
         findings += load.done.findings()
         kept = None if chosen is None or not chosen.found else load.kept
@@ -183,7 +188,9 @@ def _load(
             databases.limit_connections(connection, side, plan.wanted.connection_limit)
     passed = {} if kept is None else {n: t for n, t in report.tables.items() if n not in kept}
     passed_rows = sum(table.rows for table in passed.values())
-    return Loaded(side, report.rows, reader.sha256, findings, len(passed), passed_rows)
+    passed_count = (len(passed), passed_rows)
+    unread = (len(reader.unread), reader.read_bytes)
+    return Loaded(side, report.rows, reader.sha256, findings, *passed_count, *unread)
 
 
 def _clear_up(job: Job, connection: psycopg.Connection, drill: bool) -> list[Finding]:

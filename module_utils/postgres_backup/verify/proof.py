@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..catalog import manifest, proofs, remembered, signed
 from ..catalog.backups import Backup
@@ -23,8 +23,10 @@ from .reader import BackupReader, read_stored
 from .saved_roles import saved_roles
 
 
-def require_whole(backup: Backup, report: Report) -> None:
+def require_whole(backup: Backup, report: Report, unread: Collection[str] = ()) -> None:
     """What was read must have an end, and be what the manifest says.
+
+    :param unread: tables whose rows were passed over.
 
     :raises BadBackupError: with a finding per difference.
     """
@@ -39,7 +41,9 @@ def require_whole(backup: Backup, report: Report) -> None:
             findings,
         )
     if backup.manifest:
-        differences = manifest.differences(backup.manifest["tables"], manifest.tables_of(report))
+        known = backup.manifest["tables"]
+        expected = {name: table for name, table in known.items() if name not in unread}
+        differences = manifest.differences(expected, manifest.tables_of(report))
         if differences:
             raise BadBackupError(
                 f"{backup.name} is not what its manifest says: {differences[0]['message']}",

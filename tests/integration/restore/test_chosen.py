@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 
+from postgres_backup.backup import cuts
 from postgres_backup.backup.database import create_backup
+from postgres_backup.errors import PostgresBackupError
 from postgres_backup.job import Job
 from postgres_backup.restore import side_database, tables
+from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, run_sql
+from tests.services.signing import forget_signed
 
 SHOP = (
     "CREATE TABLE users (id int PRIMARY KEY, name text)",
@@ -37,6 +44,7 @@ def shop(database, config, monkeypatch):
     job = Job(as_superuser(config, database.server))
     create_backup(job)
     loads: list[dict] = []
+    working = job
     real = tables._bring_back
 
     def bring_back(job, plan, side, *rest):
@@ -52,10 +60,16 @@ def shop(database, config, monkeypatch):
 
     class Shop:
         def __call__(self, *names):
-            return tables.restore_tables(job, "latest", names), loads[-1]
+            return tables.restore_tables(self.job, "latest", names), loads[-1]
+
+        job = working
 
         def backup(self):
-            create_backup(job)
+            return create_backup(Job(as_superuser(config, database.server)))
+
+        def trusting(self):
+            forget_signed(config.settings)
+            self.job = dataclasses.replace(self.job, trust_unsigned=True)
 
         def ask(self, *statements):
             run_sql(database.server, database.name, *statements)
@@ -126,3 +140,68 @@ def test_what_is_read_and_not_loaded_is_proved_all_the_same(shop, monkeypatch):
     monkeypatch.setattr(side_database, "require_whole", require_whole)
     shop("lines")
     assert proved == [1000]
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """A table of some kB is a large one."""
+    monkeypatch.setattr(cuts, "LARGE_BYTES", 64 * 1024)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_large_tables_that_nobody_named_are_not_read(
+    large, shop, config, s3_client, bucket, compression
+):
+    config.change(COMPRESSION=compression)
+    shop.ask("INSERT INTO lines SELECT NULL, n FROM generate_series(1, 20000) n")
+    taken = shop.backup()
+    manifest = engine.manifest_of(s3_client, bucket, taken)
+    members = manifest["members"]
+    assert [one["table"] for one in members] == ["public.lines", "", "public.noise", ""]
+    packed = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()
+    assert packed[members[0]["at"] :][:2] == packed[:2]
+
+    shop.ask("DELETE FROM noise WHERE ctid IN (SELECT ctid FROM noise LIMIT 10)")
+    done, loaded = shop("noise")
+    assert loaded == {"noise": 1000}
+    assert (done["unread_tables"], shop.rows("noise")) == (1, 1000)
+    skipped = members[1]["at"] - members[0]["at"]
+    assert done["read_bytes"] == taken["bytes"] - skipped
+    assert "1 large tables were not read" in "\n".join(tables.lines(done))
+    assert shop("users")[0]["unread_tables"] == 2
+
+    whole = engine.run(config.path, "verify", taken["backup"])
+    assert whole.returncode == 0, whole.stderr
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda m: m[0].update(at=m[0]["at"] + 1),
+        lambda m: m[1].update(at=m[1]["at"] - 5),
+        lambda m: m[0].update(table="public.noise") or m[2].update(table="public.lines"),
+        lambda m: m[0].update(at=10**15),
+        lambda m: m[1].update(at=m[0]["at"]),
+        lambda m: m[0].update(table="public.users"),
+    ],
+)
+def test_places_that_are_not_true_make_an_error_and_never_other_rows(
+    large, shop, s3_client, bucket, lie
+):
+    """Nobody has signed them; they are trusted by hand."""
+    shop.ask("INSERT INTO lines SELECT NULL, n FROM generate_series(1, 20000) n")
+    taken = shop.backup()
+    key = taken["key"].replace("postgres-backup/", "postgres-backup/manifests/")
+    key = key.partition(".sql")[0] + ".json"
+    manifest = json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
+    lie(manifest["members"])
+    s3_client.put_object(Bucket=bucket, Key=key, Body=json.dumps(manifest).encode())
+    s3_client.delete_object(Bucket=bucket, Key=key + ".sig")
+    shop.ask("DELETE FROM noise")
+    shop.trusting()
+    try:
+        done, _ = shop("noise")
+    except PostgresBackupError:
+        assert shop.rows("noise") == 0
+    else:  # all of it was read after all, and that is right
+        assert (done["unread_tables"], shop.rows("noise")) == (0, 1000)

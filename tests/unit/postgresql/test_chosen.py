@@ -12,6 +12,8 @@ from postgres_backup.postgresql.chosen import adds_key, identifiers, parents_of
     [
         ("users", ("users",)),
         ("public.users", ("public", "users")),
+        ("Shop.USERS", ("shop", "users")),
+        ("ÉTÉ", ("ÉtÉ",)),
         ('shop."My table"', ("shop", "My table")),
         ('"a.b"."say ""so"""', ("a.b", 'say "so"')),
         ("база.данные", ("база", "данные")),
