@@ -127,7 +127,7 @@ def test_a_drill_that_happened_is_shown():
         "12,345",
         "SEQUENCE_BEHIND",
         "loading 3.0 s",
-        "<b> ",
+        "<b>",
     ):
         assert expected in said, expected
     assert "failed: ROWS_DIFFER: 3 rows" in said
