@@ -311,7 +311,7 @@ def _drill(settings: Settings, event: Event) -> DrillFacts:
     return {
         **_outcome(settings, event),
         "findings": [
-            {"code": found["code"], "message": settings.hide(found["message"])}
+            {**found, "message": settings.hide(found["message"])}
             for found in event.get("findings", [])[:_MOST_FOUND]
         ],
         "phases": event.get("phases", {}),
