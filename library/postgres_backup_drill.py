@@ -36,6 +36,19 @@ options:
     description: A file on the server that gets the checks as JUnit has them. Empty for none.
     type: str
     default: ""
+  config_of:
+    description:
+      - The text of the config file of another server. The copy of its backup is made on this one,
+        with this one's PostgreSQL, and RV(copied) is what came of it. Nothing is noted or told.
+      - It is used for the call and written nowhere.
+    type: str
+    default: ""
+  copied:
+    description:
+      - What another host has returned as RV(copied), of the same backup. No copy is made then; the
+        live database and the kit are looked at here, and how the drill ended is noted and told.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Nothing is loaded. What stands in the way of it is found all the same.
@@ -98,6 +111,11 @@ findings:
   type: list
   elements: dict
   returned: success
+copied:
+  description: What came of the copy, for O(copied) of the server whose backup it is. Nothing else
+    is returned then.
+  type: dict
+  returned: with O(config_of)
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
@@ -120,15 +138,25 @@ ARGUMENT_SPEC = {
     "fast": {"type": "bool", "default": False},
     "fail_on": {"type": "str", "choices": ["failed", "warning", "note"], "default": "failed"},
     "junit": {"type": "str", "default": ""},
+    "config_of": {"type": "str", "default": "", "no_log": True},
+    "copied": {"type": "dict", "default": {}},
 }
 
 
 def perform(call: Call) -> Result:
-    from ansible.module_utils.postgres_backup.drill import database, result
+    from ansible.module_utils.postgres_backup.drill import database, elsewhere, result
 
     asked = call.params
+    if asked["config_of"]:
+        made = elsewhere.copy_here(call.job, asked["config_of"], asked["backup"], asked["fast"])
+        return told({"changed": not call.check, "copied": made}, elsewhere.lines(made))
     done = database.drill_database(
-        call.job, asked["backup"], asked["fast"], asked["fail_on"], asked["junit"]
+        call.job,
+        asked["backup"],
+        asked["fast"],
+        asked["fail_on"],
+        asked["junit"],
+        elsewhere.came_back(asked["copied"]),
     )
     result.require_passed(done)
     return told(done, result.lines(done, call.check))

@@ -61,6 +61,12 @@ options:
     description: Load inside the live database, in one transaction, where no second copy fits on the
       disk; nothing is kept. Left out, the settings decide.
     type: bool
+  triggers:
+    description: With O(tables), whether the application's triggers fire for what is written;
+      V(off) as in replication. Foreign keys are checked in any case.
+    type: str
+    choices: ["off", "on"]
+    default: "off"
   identities:
     description: Private age keys, needed for a backup that is encrypted.
     type: list
@@ -135,9 +141,10 @@ sha256: {description: "SHA-256 of the object, hexadecimal.", type: str,
   returned: a backup was loaded}
 seconds: {description: How long it took., type: float, returned: a backup was loaded}
 kept_database:
-  description: What the database as it was is kept as; none in place, or where there was none.
+  description: What the database as it was is kept as; none in place, or where there was none. With
+    O(tables) where the rows that were changed are kept as they were.
   type: str
-  returned: all, swap, compare, note
+  returned: all, swap, compare, note, and with O(tables)
 downtime_seconds: {description: For how long nobody could use the database., type: float,
   returned: "all, swap and note, when not in check mode"}
 copy_database: {description: What the copy is called., type: str, returned: with O(copy_as)}
@@ -149,6 +156,13 @@ tables:
   type: list
   elements: dict
   returned: with O(tables)
+passed_tables: {description: "Others of the backup, which were read and proved, and not loaded.",
+  type: int, returned: with O(tables)}
+passed_rows: {description: The rows in them., type: int, returned: with O(tables)}
+unread_tables: {description: "Large ones that were not read, for nobody asked for them.", type: int,
+  returned: with O(tables)}
+read_bytes: {description: Bytes of the object that were used., type: int,
+  returned: with O(tables)}
 row_differences:
   description: Each C(table), C(kept_rows), C(live_rows); none where there is no such table.
   type: list
@@ -202,6 +216,7 @@ ARGUMENT_SPEC = {
     "kept_database": {"type": "str", "default": ""},
     "downtime_seconds": {"type": "float", "default": 0.0},
     "in_place": {"type": "bool"},
+    "triggers": {"type": "str", "choices": ["off", "on"], "default": "off"},
     "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "trust_unsigned": {"type": "bool", "default": False},
     "roles_with_power": {"type": "bool", "default": False},

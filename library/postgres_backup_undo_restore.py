@@ -5,10 +5,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgres_backup_undo_restore
-short_description: Bring back the database that a restore replaced
+short_description: Take the last restore back, of a database or of tables
 description:
   - Swaps the live database with the one that M(postgres_backup_restore) kept, in one short moment.
     What was live is kept in its turn.
+  - A restore of tables is taken back in one transaction of the live database. What came since
+    stays; where rows have changed since that it had written, it is refused.
 options:
   kept:
     description: The kept database to bring back; left out, the newest one of O(database).
@@ -47,6 +49,16 @@ downtime_seconds:
   description: For how long nobody could use the database.
   type: float
   returned: when not in check mode
+tables:
+  description: Each C(table), and how many of its rows are C(inserted), C(updated), C(deleted).
+  type: list
+  elements: dict
+  returned: where a restore of tables is taken back
+dropped:
+  description: Tables that the restore had made.
+  type: list
+  elements: str
+  returned: where a restore of tables is taken back
 findings:
   description: What is worth knowing, each with C(code) and C(message).
   type: list
@@ -71,7 +83,7 @@ def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.restore import database
 
     result = database.undo_restore(call.job, call.params["kept"])
-    return told(result, database.undo_lines(result))
+    return told(result, database.undo_lines(result, call.check))
 
 
 if __name__ == "__main__":

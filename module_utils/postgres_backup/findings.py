@@ -352,6 +352,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "to something that nobody named. Type what the message has; what has no statement "
             "there, make again as your application does."
         ),
+        ("TRIGGERS_OF_TABLES",): (
+            "Which of the application's triggers fire while tables are brought back, or do not. "
+            "They do not unless it is asked for (`--triggers on`, `-e triggers=on`): what they "
+            "would do was done when the rows were written first. Foreign keys are checked anyway."
+        ),
         ("LARGE_OBJECTS_MISSING",): (
             "Rows that were brought back name large objects that are gone. Restore the whole "
             "database, or a copy elsewhere, and take them from there: `\\lo_export`, then "
@@ -514,6 +519,17 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "`/etc/cron.d/postgres-backup`? Backups that are encrypted are drilled from the "
             "controller, with the key."
         ),
+        ("VERIFY_FAILED",): (
+            "A backup that a night has read again (`backup_verify_per_night`) is no longer what it "
+            "was: the message says how. It ends when the backup is read well, or is gone."
+        ),
+        ("VERIFY_NOT_DONE",): (
+            "A night could not read a backup again; another one tries. The message says why."
+        ),
+        ("VERIFY_TOO_LARGE",): (
+            "A backup is larger than what the nights of a month may read again "
+            "(`backup_verify_gb_per_month`), so they never read it."
+        ),
         ("NIGHT_SKIPPED",): (
             "The nightly run did not begin although the server was up, or began and never "
             "ended. It is made up for at once. `systemctl status cron`"
@@ -673,6 +689,25 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ("EVENT_UNREADABLE",): (
             "An entry of the journal is not what such an entry is. The others are told of. Ask who "
             "else has a key to the bucket."
+        ),
+        ("EVENT_MISSING",): (
+            "An event of the journal was written, for a later one is there, or this server "
+            "remembers it; and it is gone. Somebody deleted it, or the bucket went back to an "
+            "earlier day. Ask who else has a key to the bucket."
+        ),
+        ("EVENT_FOREIGN",): (
+            "An event lies under the name of a server that has not signed it, or not where it was "
+            "written: it was put there, moved or copied. Ask who else has a key to the bucket. "
+            "Could the server not sign at that time (`NOT_SIGNED`)? Then it may be its own."
+        ),
+        ("EVENT_NOT_WRITTEN",): (
+            "Events that nobody has deleted: the store did not take them when they happened, or "
+            "the run was killed. Failures of a night are written later, under a number of their "
+            "own."
+        ),
+        ("EVENT_TWICE",): (
+            "A server has signed two events with one number: its state was lost or could not be "
+            "written, or a copy of the machine runs (`TWO_SERVERS`)."
         ),
         ("JOURNAL_NOT_WRITTEN",): (
             "What happened has happened, but the note about it could not be written."

@@ -207,6 +207,21 @@ _DRILL_DAYS = Rule[int](
     "A drill every {} days cannot be",
     "35 is the default; 0: nobody is told that one is overdue",
 )
+_JOURNAL_DAYS = Rule[int](
+    lambda days: 0 <= days <= _CENTURY,
+    "Events cannot be kept for {} days",
+    "400 is the default; 0: for ever",
+)
+_PER_NIGHT = Rule[int](
+    lambda count: 0 <= count <= 100,
+    "{} backups cannot be read again each night",
+    "1 is the default; 0: none",
+)
+_GB_A_MONTH = Rule[float](
+    lambda size: size == 0 or 0.001 <= size <= 1e9,
+    "{} GB a month cannot be read",
+    "100 is the default; 0: no bound",
+)
 _PRICE = Rule[float](
     lambda price: 0 <= price <= 1e9, "{} is no price", "Such as 0.02; 0: costs are not told"
 )
@@ -297,6 +312,8 @@ class Settings:
     keep_monthly: Annotated[int, Variable("KEEP_MONTHLY", _KEPT, prunes=True)] = 0
     #: days for which databases replaced by a restore are kept
     keep_replaced_days: Annotated[int, Variable("KEEP_REPLACED_DAYS", _KEPT, prunes=True)] = 7
+    #: days for which the events of the journal are kept; 0: for ever
+    journal_days: Annotated[int, Variable("JOURNAL_DAYS", _JOURNAL_DAYS, prunes=True)] = 400
     #: so many percent larger; 0: never
     size_jump_percent: Annotated[int, Variable("SIZE_JUMP_PERCENT", _JUMP)] = 200
     #: what a GB costs a month, what 1,000 requests cost, and in which currency; 0: costs are not
@@ -318,6 +335,10 @@ class Settings:
     drill_ping_url: Annotated[str, Variable("DRILL_PING_URL")] = dataclasses.field(
         default="", repr=False
     )
+    #: backups that each night reads again, of each database; 0: none
+    verify_per_night: Annotated[int, Variable("VERIFY_PER_NIGHT", _PER_NIGHT)] = 1
+    #: GB that 30 days of that may read, of all databases together; 0: any
+    verify_gb_per_month: Annotated[float, Variable("VERIFY_GB_PER_MONTH", _GB_A_MONTH)] = 100.0
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
 
     # what is done, and to whom it is told

@@ -174,3 +174,27 @@ def test_a_failure_keeps_the_words_of_the_module(play, config):
 
 def test_status_fails_without_a_backup(play, filled):
     assert f"{filled.name} has no good backup" in play("status", status=2)
+
+
+def test_a_drill_with_the_postgresql_of_another_host(
+    play, config, filled, new_config, postgres_server, s3, bucket
+):
+    """A newer one, which has none of the roles."""
+    play("backup")
+    there = postgres_server(18)
+    facts = {"DB_HOST": there.host, "DB_PORT": there.port, "DB_NAME": "others"}
+    facts |= {"DB_USER": there.superuser, "DB_PASSWORD": there.password}
+    facts |= {"PG_BIN_DIR": there.bin_dir, "SERVER_NAME": "spare"}
+    spare = new_config(filled, s3, bucket, **facts)
+    spare.change(TRUSTED_SIGNERS_FILE=config.settings.trusted_signers_file)
+    paths = json.dumps({"db1": str(config.path), "spare": str(spare.path)})
+    words = ("-i", "db1,spare,", "-e", "backup_hosts=db1", "-e", "backup_drill_host=spare")
+    chosen = ("-e", json.dumps({"backup_config_file": f"{{{{ {paths}[inventory_hostname] }}}}"}))
+    before = there.execute("SELECT datname FROM pg_database ORDER BY 1")
+    said = play("drill", *words, *chosen)
+    assert f"{filled.name}: the drill of" in said
+    assert "passed: 1000 rows" in said
+    assert config.settings.s3_secret_key not in said
+    assert there.execute("SELECT datname FROM pg_database ORDER BY 1") == before
+    refused = play("drill", *words[:-1], "backup_drill_host=db1", *chosen, status=2)
+    assert "is another host of the inventory than db1" in re.sub(r"\s+", " ", refused)

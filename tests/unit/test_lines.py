@@ -151,14 +151,41 @@ def test_tables():
         "rows": 9,
         "seconds": 1.0,
         "tables": [one | {"created": True}],
+        "kept_database": "crm_rows_2026-01-27_10-00-00",
+        "passed_tables": 0,
+        "passed_rows": 0,
+        "unread_tables": 0,
+        "read_bytes": 5_000_000,
+        "bytes": 80_000_000,
         "findings": FINDINGS,
     }
     assert tables.lines(result) == [
         f"crm: public.users are as in {NAME}: 9 rows, 1.0 s",
         "public.users: 9 rows: 1 inserted, 2 set back, 3 later ones deleted, the table created",
+        "How the rows were is kept in crm_rows_2026-01-27_10-00-00",
+        "Undo: postgres-backup undo-restore",
         "it has no manifest",
     ]
+    undone = {
+        "database": "crm",
+        "restored_database": "crm_rows_2026-01-27_10-00-00",
+        "kept_database": None,
+        "tables": [one],
+        "dropped": ["public.log"],
+        "findings": [],
+    }
+    assert database.undo_lines(undone) == [
+        "crm: what is kept in crm_rows_2026-01-27_10-00-00 is taken back",
+        "public.users: 1 rows inserted, 2 set back, 3 deleted",
+        "public.log: is gone again; restore --tables brings it back",
+    ]
     assert steps.lines(result, check=True)[0].startswith("crm: public.users would be as in")
+    assert tables.lines(result | {"passed_tables": 2, "passed_rows": 70})[-2] == (
+        "2 other tables (70 rows) of the backup were read and proved, and not loaded"
+    )
+    assert tables.lines(result | {"unread_tables": 3})[-2] == (
+        "3 large tables were not read: 5.0 MB of 80.0 MB were needed"
+    )
 
 
 def test_the_steps_of_a_restore():

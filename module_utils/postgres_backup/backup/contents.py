@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from ..catalog.manifest import GlobalsRecord, Manifest, tables_of
+from ..catalog.manifest import GlobalsRecord, Manifest, MemberRecord, tables_of
 from ..clock import format_timestamp, utc_now
 from ..job import Job
 from ..machine import identity
@@ -47,6 +47,7 @@ class Taken:
     #: tables that may lack rows, see ``postgresql/rewritten``
     rewritten: Sequence[str] = ()
     path_needs: PathNeeds = dataclasses.field(default_factory=PathNeeds)
+    members: Sequence[MemberRecord] = ()
 
 
 def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
@@ -143,6 +144,8 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
         "tables": tables,
         "parts": [{"bytes": part.bytes, "sha256": part.sha256} for part in taken.parts],
     }
+    if taken.members:
+        described["members"] = list(taken.members)
     if taken.rewritten:
         described["rewritten"] = list(taken.rewritten)
     if taken.path_needs.needs:

@@ -16,7 +16,7 @@ import psycopg
 
 from ..catalog import begun, dated, journal, manifest, remembered, signed
 from ..catalog.backups import layout_for
-from ..catalog.manifest import GlobalsRecord
+from ..catalog.manifest import GlobalsRecord, MemberRecord
 from ..catalog.names import BackupName
 from ..catalog.path_needs import findings_of
 from ..clock import format_timestamp, utc_now
@@ -46,6 +46,7 @@ from ..stream.codec import Chain
 from ..text import human_bytes, human_seconds
 from . import path_needs, sweep
 from .contents import Taken, manifest_of
+from .cuts import large_tables
 from .path_needs import PathNeeds
 from .place import Place
 from .pump import pump
@@ -297,6 +298,9 @@ class _Run:
                 schema_only,
                 database.encoding,
             )
+            if job.settings.format == "plain" and not job.settings.age_recipients:
+                dump.inspector.large = large_tables(connection)
+            members: list[MemberRecord] = []
             expected = database.database_bytes or 0  # whoever may connect may know it
             job.progress.phase(
                 f"dumping {job.database}", f" ({human_bytes(expected)}) to {place.label}"
@@ -314,7 +318,7 @@ class _Run:
 
             with job.store.upload(place.key, expected) as upload:
                 try:
-                    pump(job, dump, upload, comes)
+                    members = pump(job, dump, upload, comes)
                 except DatabaseError as error:
                     if self.server.standby:
                         error = standby.explained(error)
@@ -344,6 +348,7 @@ class _Run:
             belonging,
             sorted(rewritten),
             needs,
+            members,
         )
 
     def _look(

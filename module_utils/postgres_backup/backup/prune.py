@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TypedDict
 
-from ..catalog import journal, partials, remembered, signed
-from ..catalog.backups import Backup, Catalog, newest_good
+from ..catalog import journal, numbers, partials, remembered, signed
+from ..catalog.backups import Backup, Catalog, layout_for, newest_good
+from ..catalog.names import Layout
 from ..catalog.retention import Decision, Policy, plan, plan_parts
 from ..clock import utc_now
 from ..errors import UsageError
@@ -18,6 +21,8 @@ from ..postgresql.own import own_mark
 from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
 from ..settings import Settings
+from . import old_events
+from .old_events import OldEvents
 from .prune_replaced import ReplacedLine, prune_replaced
 
 
@@ -29,7 +34,7 @@ class PrunedLine(TypedDict):
 class Pruned(TypedDict):
     """What stays and what went (or would go), each with the reason; ``waiting`` counts what waits
     for ``adopt``; ``partial_...`` list parts of backups, ``replaced_...`` databases that restores
-    have replaced, and copies.
+    have replaced, and copies; ``events_deleted`` counts events of the journal past their time.
     """
 
     changed: bool
@@ -41,6 +46,7 @@ class Pruned(TypedDict):
     partial_deleted: list[PrunedLine]
     replaced_kept: list[ReplacedLine]
     replaced_deleted: list[ReplacedLine]
+    events_deleted: int
     findings: list[Finding]
     seconds: float
 
@@ -89,9 +95,9 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
                 remove(job.store, decision.backup)
                 name, reason = decision.backup.name, decision.reason
                 job.progress.step(f"{job.database}: deleted the part {name}: {reason}")
-        if (going or parts_going) and not job.check:
-            told = {"database": job.database, "deleted": [_line(d) for d in going + parts_going]}
-            findings += journal.record(job.store, catalog.layout, utc_now(), "prune", told)
+        events = _old_events(job, catalog.layout, now)
+        if not job.check and (going or parts_going or events):
+            findings += _note(job, catalog.layout, [*decisions, *parts], events)
         old_proofs = [
             key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
         ]
@@ -112,7 +118,9 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
     done = "would delete" if job.check else "deleted"
     job.progress.step(f"{job.database}: kept {len(kept)} backups, {done} {len(going)}")
     return {
-        "changed": bool(going or parts_going or old_proofs or leftovers or databases.deleted),
+        "changed": bool(
+            going or parts_going or old_proofs or leftovers or databases.deleted or events
+        ),
         "database": job.database,
         "kept": [_line(d) for d in kept],
         "deleted": [_line(d) for d in going],
@@ -121,9 +129,51 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         "partial_deleted": [_line(d) for d in parts_going],
         "replaced_kept": databases.kept,
         "replaced_deleted": databases.deleted,
+        "events_deleted": sum(len(old.keys) for old in events),
         "findings": findings,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def _old_events(job: Job, layout: Layout, now: datetime) -> list[OldEvents]:
+    """Events that are past their time, of each journal that has some: the database's, and the
+    server's, for which the first database sees to it.
+    """
+    of_server, settings = layout_for(job.settings, ""), job.settings
+    layouts = [layout, *([of_server] if settings.databases[0] == job.database else [])]
+    found = [
+        old_events.find(job.store, one, settings.journal_days, now)
+        for one in dict.fromkeys(layouts)
+    ]
+    return [one for one in found if one.keys]
+
+
+def _note(
+    job: Job, layout: Layout, decisions: Sequence[Decision[Backup]], events: Sequence[OldEvents]
+) -> list[Finding]:
+    """The plan into the journal; from then on it is known where its numbers begin, and what is
+    older goes.
+    """
+    for old in events:
+        numbers.begin_at(job.settings, old.layout, old.begins)
+    deleted = sum(len(old.keys) for old in events)
+    told = {
+        "database": job.database,
+        "deleted": [_line(d) for d in decisions if not d.keep],
+        "kept": [_line(d) for d in decisions if d.keep],
+        "events_deleted": deleted,
+    }
+    findings: list[Finding] = []
+    for place in dict.fromkeys([layout, *(old.layout for old in events)]):
+        findings += journal.record(job.store, place, utc_now(), "prune", told)
+    if findings:  # the next prune tries again
+        return findings
+    for old in events:
+        job.store.delete(signed.each_after_its_signature(old.keys))
+    if deleted:
+        days = job.settings.journal_days
+        job.progress.step(f"{job.database}: deleted {deleted} events older than {days} days")
+    return findings
 
 
 def require_retention(settings: Settings) -> None:

@@ -50,6 +50,8 @@ class BackupLine(TypedDict):
     proven: bool
     #: how it was proven (``read`` or ``restored``) and when; None where it was not
     proof: ProofLine | None
+    #: when its object was last seen to be what was uploaded, or it was proven; empty: never
+    checked_at: str
     #: what its signature is worth: trusted, unsigned, stranger or wrong
     signature: Kind
     #: of the key that signed it; empty where nobody did
@@ -158,14 +160,23 @@ class Backup:
         if self.manifest is None:
             return []
         within = self.manifest.get("proofs", []) if self.manifest.get("schema", 1) == 1 else []
-        return [*within, *self._counting.proofs]
+        return [*within, *(one for one in self._counting.proofs if one["kind"] != "stored")]
+
+    @property
+    def checked_at(self) -> str:
+        """When it was last read, restored, or seen to be the object that was uploaded; empty:
+        never.
+        """
+        known = [one["at"] for one in (*self.proofs, *self._counting.proofs)]
+        return max(known, default="") if self.whole else ""
 
     @property
     def old_proofs(self) -> list[str]:
-        """Keys of proofs that two newer ones make needless; never of the newest restore."""
-        read = self._counting.read
-        restored = next((key for key, one in read if one["kind"] == "restored"), None)
-        return [key for key, _ in read[KEPT:] if key != restored]
+        """Keys of proofs that two newer ones make needless; never the newest of its kind."""
+        newest: dict[str, str] = {}
+        for key, one in self._counting.read:
+            newest.setdefault(one["kind"], key)
+        return [key for key, _ in self._counting.read[KEPT:] if key not in newest.values()]
 
     @property
     def proof(self) -> ProofLine | None:
@@ -244,6 +255,7 @@ class Backup:
             "ours": self.ours,
             "proven": self.proven,
             "proof": self.proof,
+            "checked_at": self.checked_at,
             "signature": self.standing.kind,
             "signed_by": self.standing.fingerprint,
             "postgresql_version": known.get("postgresql_version", ""),

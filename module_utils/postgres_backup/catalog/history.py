@@ -4,30 +4,25 @@ night was like.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, TypedDict, cast
 
 from ..clock import format_time, utc_now
 from ..errors import PostgresBackupError, StoreError
 from ..findings import Finding, finding
-from ..machine import state
-from ..s3.client import StoredObject
+from ..machine import state, tries
 from ..s3.store import Store
 from ..settings import Settings
 from ..shapes.kinds import Moment, Most, Number, OneOf, Text, Whole
 from ..shapes.reader import Unfit, fitted, load
-from ..signing.judge import WRONG
+from ..signing.judge import WRONG, Kind
 from ..text import human_bytes, human_seconds
-from . import journal, signed
+from . import gaps, journal, numbers, signed
 from .names import Layout
 
-_KEY = re.compile(
-    r"(?:[^/]+/)?journal/(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})-(?P<event>.+)\.json"
-)
-
-
+#: notes by which a name is claimed; they tell of nothing
+_CLAIMS = (f"{journal.BEGAN}-", f"{journal.KIT_BEGAN}-")
 #: events that cannot be read, by name; the rest is counted
 _MOST_NAMED = 10
 #: bytes of one event at most; a prune names all that it deleted
@@ -45,6 +40,14 @@ class _Event(TypedDict):
     database: Annotated[str, Text(255)]
 
 
+class SettingChange(TypedDict):
+    """A variable of the config; empty where it was, or is, not set."""
+
+    name: Annotated[str, Text(255)]
+    before: str
+    after: str
+
+
 class Event(_Event, total=False):
     """What happened, as the journal tells of it: when, what, to whom, and the facts of its kind.
 
@@ -52,6 +55,11 @@ class Event(_Event, total=False):
     ``restore-copy``, ``prune``). ``database`` is empty for the kit.
     """
 
+    #: among the events of its server, in its journal; earlier versions gave none
+    number: numbers.Number
+    #: the first number that was not pruned when it was written, and those that were never written
+    begins: numbers.Number
+    lost: Annotated[list[numbers.Range], Most(numbers.MOST_RANGES)]
     backup: str
     bytes: _Count
     dump_bytes: _Count
@@ -68,6 +76,12 @@ class Event(_Event, total=False):
     #: of a failure: the message, its kind (see ``errors.reason``), when it is tried again, and its
     #: findings
     reason: str
+    #: of an alarm
+    code: str
+    #: of an adoption: the names
+    adopted: Annotated[list[str], Most(_MOST_TOLD)]
+    #: of changed settings: each variable with what it was and is
+    changes: Annotated[list[SettingChange], Most(1000)]
     kind: str
     again_at: Annotated[str, Moment()]
     findings: Annotated[list[Finding], Most(_MOST_TOLD)]
@@ -106,13 +120,19 @@ class LastRun(_LastRun, total=False):
 LAST_RUN = state.Kept("last-run.json", LastRun)
 
 
-class History(TypedDict):
+class _History(TypedDict):
     """What happened, newest first; ``last_run`` is empty where none is remembered here."""
 
     changed: bool
     events: list[Event]
     last_run: LastRun
     findings: list[Finding]
+
+
+class History(_History, total=False):
+    """And what waits for a store that takes it, as this server remembers it."""
+
+    waiting: list[Mapping[str, object]]
 
 
 class Happened(TypedDict):
@@ -125,34 +145,90 @@ class Happened(TypedDict):
 def happened(
     settings: Settings, store: Store, since: datetime, database: str = "", only: str = ""
 ) -> Happened:
-    """What happened since then. An event that cannot be read is a finding, and hides no other.
+    """What happened since then. An event that cannot be read is a finding, and hides no other; so
+    is one that somebody else has put there, or has taken away, where all are looked at.
 
     :param database: only what happened to this one. A server without a name in the settings
         (nothing but a bucket is known) hears of all servers.
     :param only: events of this name alone; no other is read.
     """
-    keys, listed = [], set[str]()
-    for root in _roots(settings):
-        found = [item.key for item in _listed(store, root, since)]
-        listed.update(found)
-        keys += [key for key in _keys(found, root, since) if f"-{only}-" in key or not only]
-    reader = _Reader(signed.Believed.by(settings), signed.signatures(store, keys, listed))
     events: list[Event] = []
     findings: list[Finding] = []
-    for event, unread in store.get_many(dict.fromkeys(keys), reader, _MOST_BYTES):
-        if unread:
-            findings.append(unread)
-        if (
-            event
-            and settings.server_name in ("", event["server"])
-            and database in ("", event["database"])
-        ):
-            events.append(event)
-    if len(findings) > _MOST_NAMED:
-        more = f"and {len(findings) - _MOST_NAMED} more events"
-        findings[_MOST_NAMED:] = [finding("EVENT_UNREADABLE", more)]
-    events.sort(key=lambda event: (event["at"], event["event"]), reverse=True)
+    for root in _roots(settings):
+        # numbers that are missing show only in all of it
+        for journal_, listed in _journals(store, root, format_time(since) if only else "").items():
+            told = _happened(settings, store, journal_, listed, since, only)
+            findings += told["findings"]
+            events += [
+                event
+                for event in told["events"]
+                if settings.server_name in ("", event["server"])
+                and only in ("", event["event"])
+                and database in ("", event["database"])
+            ]
+    unread = [found for found in findings if found["code"] == "EVENT_UNREADABLE"]
+    if len(unread) > _MOST_NAMED:
+        more = f"and {len(unread) - _MOST_NAMED} more events"
+        findings = [found for found in findings if found not in unread[_MOST_NAMED:]]
+        findings.append(finding("EVENT_UNREADABLE", more))
+    events.sort(key=_order, reverse=True)
     return {"events": events, "findings": findings}
+
+
+def _order(event: Event) -> tuple[str, str]:
+    return event["at"], event["event"]
+
+
+def _happened(
+    settings: Settings,
+    store: Store,
+    journal_: str,
+    listed: Sequence[str],
+    since: datetime,
+    only: str,
+) -> Happened:
+    """What happened by one journal, of all servers.
+
+    :param listed: all keys in it.
+    """
+    # before what was listed is read: what is written from now on is no gap
+    layout = Layout(journal_.removesuffix("journal/").rstrip("/"))
+    row = numbers.remembered(settings, layout) if settings.server_name else None
+    first, keys, there = format_time(since), dict[str, gaps.Named](), []
+    for key in listed:
+        named = gaps.parse(key.removeprefix(journal_))
+        if named and not named.rest.startswith(_CLAIMS):
+            there.append(named)
+            if named.time >= first and (not only or named.may_be(only)):
+                keys[key] = named
+    reader = _Reader(
+        signed.Believed.by(settings), signed.signatures(store, keys, frozenset(listed))
+    )
+
+    def read(key: str, data: bytes | PostgresBackupError | None) -> tuple[str, _Answer]:
+        return key, reader(key, data)
+
+    found = dict(store.get_many(keys, read, _MOST_BYTES))
+    findings = [unread for _, unread in found.values() if unread]
+    told = [(_as_read(key, keys[key], event), event) for key, (event, _) in found.items() if event]
+    remembered = {settings.server_name: row} if row else {}
+    if not only:
+        findings += gaps.findings_of(journal_, there, [one for one, _ in told], remembered)
+    return {"events": [event for one, event in told if not one.misplaced], "findings": findings}
+
+
+def _as_read(key: str, named: gaps.Named, event: Event) -> gaps.Read:
+    return gaps.Read(
+        key,
+        named,
+        event["server"],
+        event["at"],
+        event["event"],
+        event.get("number", 0),
+        event.get("begins", 1),
+        event.get("lost", []),
+        cast(Kind, event["signature"]),
+    )
 
 
 def events(settings: Settings, store: Store, since: datetime, database: str = "") -> list[Event]:
@@ -174,22 +250,24 @@ def _roots(settings: Settings) -> list[str]:
     ]
 
 
-def _listed(store: Store, root: str, since: datetime) -> Iterator[StoredObject]:
-    folder = root if root.endswith("journal/") else ""
-    return store.list(root, after=folder + format_time(since) if folder else "")
+def _journals(store: Store, root: str, first: str) -> dict[str, list[str]]:
+    """The keys in each journal under a root, by where it lies.
+
+    :param first: the second from which on they are wanted; empty: all.
+    """
+    found: dict[str, list[str]] = {root: []} if root.endswith("journal/") else {}
+    after = root + first if first and root.endswith("journal/") else ""
+    for item in store.list(root, after=after):
+        below = item.key.removeprefix(root).split("/")
+        if root.endswith("journal/"):
+            found[root].append(item.key)
+        elif "journal" in below[:2] and below.index("journal") == len(below) - 2:
+            place = item.key.removesuffix(below[-1])
+            found.setdefault(place, []).append(item.key)
+    return found
 
 
-def _keys(listed: Sequence[str], root: str, since: datetime) -> list[str]:
-    first = format_time(since)
-    base = len(root.removesuffix("journal/"))
-    matches = ((key, _KEY.fullmatch(key[base:])) for key in listed)
-    return [
-        key
-        for key, match in matches
-        if match
-        and match["time"] >= first
-        and not match["event"].startswith((f"{journal.BEGAN}-", f"{journal.KIT_BEGAN}-"))
-    ]
+_Answer = tuple["Event | None", "Finding | None"]
 
 
 class _Reader:
@@ -201,9 +279,7 @@ class _Reader:
     def __init__(self, believed: signed.Believed, signatures: Mapping[str, bytes]) -> None:
         self._believed, self._signatures = believed, signatures
 
-    def __call__(
-        self, key: str, data: bytes | PostgresBackupError | None
-    ) -> tuple[Event | None, Finding | None]:
+    def __call__(self, key: str, data: bytes | PostgresBackupError | None) -> _Answer:
         """An event, or a finding where it cannot be read; neither where it has gone."""
         if data is None:
             return None, None
@@ -247,15 +323,25 @@ def history(settings: Settings, days: float = 7, database: str = "") -> History:
                 f"{error.message} What follows is this server's own memory of its last run",
             )
         )
-    return {"changed": False, "events": told, "last_run": remembered, "findings": findings}
+    return {
+        "changed": False,
+        "events": told,
+        "last_run": remembered,
+        "waiting": tries.unwritten(settings) if settings.server_name else [],
+        "findings": findings,
+    }
 
 
 def lines(told: History) -> list[str]:
     """:func:`history` for a person: one line an event, the newest first."""
     text = [f"{finding['code']}: {finding['message']}" for finding in told["findings"]]
+    for late in reversed(told.get("waiting", [])):
+        named = (str(late.get(name) or "-") for name in ("at", "database", "event"))
+        text.append("  ".join((*named, "not in the bucket yet")))
     for event in told["events"]:
         words = (
             event["at"],
+            f"#{event['number']}" if event.get("number") else "-",
             event["server"],
             event["database"] or "-",
             event["event"],
@@ -282,6 +368,14 @@ def _summary(event: Event) -> str:
         words.append(human_seconds(event["seconds"]))
     if event.get("downtime_seconds") is not None:
         words.append(f"out of reach for {event['downtime_seconds']:.2f} s")
+    words += [f"{len(event['adopted'])} adopted"] if event.get("adopted") else []
+    words += [event["code"]] if event.get("code") else []
+    words += [
+        f"{one['name']}: {one['before'] or 'not set'} -> {one['after'] or 'not set'}"
+        for one in event.get("changes", [])
+    ]
+    if event["signature"] == "stranger":
+        words.append("signed by a stranger")
     if event.get("reason"):
         words.append(str(event["reason"]))
     if event.get("again_at"):

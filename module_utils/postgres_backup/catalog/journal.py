@@ -1,8 +1,8 @@
 """What happened, one small object per event under ``journal/``; the bucket remembers what a lost
 server cannot.
 
-An event's key holds its second, its server and its kind; servers that share a prefix do not
-overwrite each other's.
+An event's key holds its second, its number, its server and its kind; servers that share a prefix do
+not overwrite each other's.
 """
 
 from __future__ import annotations
@@ -11,20 +11,27 @@ import json
 import random
 import secrets
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from ..clock import format_timestamp, utc_now
+from ..errors import StoreError
 from ..findings import Finding, finding
 from ..s3 import calls
-from ..s3.errors import may_fail
+from ..s3.errors import Refused, may_fail
 from ..s3.store import Store
-from . import signed
+from . import gaps, newest, numbers, signed
 from .names import Layout
+from .numbers import Taken
 
 #: events that claim a name
 BEGAN, KIT_BEGAN = "backup-began", "kit-began"
+#: all that happens
+EVENTS = (
+    *("backup", "backup-failed", "prune", "prune-failed", "kit-failed", "adopt", "settings"),
+    *("restore", "restore-failed", "restore-tables", "undo", "drill", "drill-failed"),
+    *("alarm", "alarm-over", "store-failed", BEGAN, KIT_BEGAN),
+)
 #: longest pause, seconds, before the next try for a name that nobody else has
 LONGEST_PAUSE = 30.0
 #: tries for one, and others that may try for the same
@@ -42,9 +49,27 @@ def record(
     :return: findings; empty when it is written.
     """
     findings: list[Finding] = []
+    taken = _number(store, layout)
     with may_fail(findings):
-        _write(store, layout, at, event, facts)
+        _write(store, layout, at, event, facts, number=taken)
+    if taken:
+        numbers.ended(store.settings, layout, taken, written=not findings)
     return findings
+
+
+def _number(store: Store, layout: Layout) -> Taken | None:
+    """The number of the next event; None where the store does not say now what its state should:
+    an event without one is as good.
+    """
+    settings, known = store.settings, None
+    if numbers.remembered(settings, layout) is None:
+        try:
+            known = newest.row(store, layout)
+        except Refused:  # a key that may only write begins anew
+            known = numbers.new_row()
+        except StoreError:
+            return None
+    return numbers.take(settings, layout, known)
 
 
 def claim(
@@ -108,12 +133,14 @@ def _write(
     event: str,
     facts: Mapping[str, object],
     tag: str = "",
+    number: Taken | None = None,
 ) -> str:
     server = store.settings.server_name
-    words = (event, urllib.parse.quote(server, safe="._~"), tag)
-    key = layout.journal(at, "-".join(filter(None, words)))
+    name = gaps.event_name(event, server, number.number if number else 0)
+    key = layout.journal(at, "-".join(filter(None, (name, tag))))
+    counted = number.describe() if number else {}
     body = json.dumps(
-        {"at": format_timestamp(at), "event": event, "server": server, **facts},
+        {"at": format_timestamp(at), "event": event, "server": server, **counted, **facts},
         ensure_ascii=False,
         default=str,
     )

@@ -151,6 +151,15 @@ class PartRecord(TypedDict):
     sha256: _Sha256
 
 
+class MemberRecord(TypedDict):
+    """Where in the object a new gzip member or zstd frame begins, bytes. ``table``: it, up to the
+    next one, holds the rows of this table and nothing else; empty: anything.
+    """
+
+    table: Annotated[str, Text(1100)]
+    at: Annotated[int, Whole()]
+
+
 class _Proof(TypedDict):
     kind: Annotated[str, Text(64)]
     at: _When
@@ -234,6 +243,9 @@ class Manifest(_Required, total=False):
     large_objects: Annotated[int, Whole()]
     #: the pieces of the object in order
     parts: Annotated[list[PartRecord], Most(S3_MAX_PARTS)]
+    #: places in the object where it may be read from, in order; of plain backups with tables above
+    #: 16 MB
+    members: Annotated[list[MemberRecord], Most(_MOST_TABLES)]
     #: of schema 1 only; those of today are objects of their own, see ``catalog/proofs``
     proofs: list[Proof]
     adopted: bool

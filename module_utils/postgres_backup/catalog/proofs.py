@@ -27,8 +27,9 @@ from . import signed
 from .manifest import Manifest, Proof
 from .names import BackupName, Layout
 
-#: how it was proven: every byte was read and compared; or loaded into a server too
-Kind = Literal["read", "restored"]
+#: how it was proven: every byte was read and compared; or loaded into a server too. ``stored`` is
+#: less: the object is what was uploaded, and nobody has looked inside, for it is encrypted
+Kind = Literal["read", "restored", "stored"]
 #: of one backup, the newest that stay
 KEPT = 2
 #: of one backup, the newest that are looked at
@@ -47,7 +48,7 @@ class ProofRecord(TypedDict):
     database: Annotated[str, Text(255)]
     #: the backup's, as its manifest says
     server: Annotated[str, Text(1000)]
-    kind: Annotated[str, OneOf("read", "restored")]
+    kind: Annotated[str, OneOf("read", "restored", "stored")]
     at: Annotated[str, Moment()]
     by: Annotated[str, Text(1000)]
     manifest_sha256: Annotated[str, Sha256()]

@@ -214,6 +214,13 @@ def _list(call: Call) -> Answer:
         help="only these tables, in one transaction of the live database; names as in SQL",
     ),
     Argument(
+        "--triggers",
+        choices=("off", "on"),
+        default="off",
+        help="with --tables: whether the application's triggers fire for what is written "
+        "(default: off, as in replication)",
+    ),
+    Argument(
         "--as",
         dest="copy_as",
         metavar="NAME",
@@ -233,7 +240,8 @@ def _list(call: Call) -> Answer:
 def _restore(call: Call) -> Answer:
     asked = call.arguments
     in_place = True if asked.in_place else None
-    if asked.tables or asked.copy_as or asked.keep_days is not None:
+    chosen = asked.tables or asked.copy_as or asked.keep_days is not None
+    if chosen or asked.triggers == "on":
         from ..restore import steps
 
         result = steps.perform_step(
@@ -243,6 +251,7 @@ def _restore(call: Call) -> Answer:
             copy_as=asked.copy_as,
             keep_days=asked.keep_days,
             in_place=in_place,
+            triggers=asked.triggers,
         )
         told = steps.lines(result, check=call.check)
         # tables are loaded, and so the log tells of them, in check mode too
@@ -289,7 +298,8 @@ def _drill(call: Call) -> Answer:
 
 @command(
     "undo-restore",
-    "swap the database that a restore replaced back in",
+    "take the last restore back: swap the database that it replaced back in, or set the rows back "
+    "that a restore of tables has changed",
     DATABASE,
     CHECK,
     Argument(
@@ -304,7 +314,7 @@ def _undo_restore(call: Call) -> Answer:
     from ..restore import database
 
     result = database.undo_restore(call.job, call.arguments.kept)
-    return Answer(result, _unlogged(database.undo_lines(result), call.check))
+    return Answer(result, _unlogged(database.undo_lines(result, call.check), call.check))
 
 
 @command(

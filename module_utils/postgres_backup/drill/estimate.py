@@ -17,8 +17,9 @@ from ..shapes.kinds import Number, Whole
 from ..text import human_seconds
 from .earlier import newest_good
 
-#: seconds that installing takes on a bare machine of two processors, where nobody has measured it
-INSTALLING = 150.0
+#: seconds that installing takes where nobody has measured it: as in the rehearsal that
+#: docs/DISASTERS.md tells of, on two processors
+INSTALLING = 60.0
 #: phases of a rebuild that take as long however much there is
 _INSTALLS = ("program", "bucket", "empty", "server", "database", "tools", "application", "schedule")
 

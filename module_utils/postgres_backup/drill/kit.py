@@ -62,7 +62,7 @@ def look_at_kit(job: Job, rate: float, read: bool = True) -> Looked:
         kit = choose(job.settings, list_kits(job.settings, job.store), "latest")
     except UsageError as none:
         told = f"{none.message}: nothing would bring back {_named(needed)}"
-        return Looked([*found, judged(finding("KIT_LACKS", told))], True)
+        return Looked([*found, _lacks(told, bool(job.settings.paths))], True)
     except PostgresBackupError as error:
         return Looked([*found, judged(unknown("the server kit", error.message), CHECK)], True)
     seconds: float | None = None
@@ -80,8 +80,16 @@ def look_at_kit(job: Job, rate: float, read: bool = True) -> Looked:
         return Looked([*found, *_refused(kit, error)], True)
     if lacking:
         told = f"{kit.name} does not hold {_named(lacking)}; postgres-backup kit makes a new one"
-        found.append(judged(finding("KIT_LACKS", told)))
+        found.append(_lacks(told, bool(job.settings.paths)))
     return Looked(found, True, None if seconds is None else seconds - pace.waited)
+
+
+def _lacks(told: str, wanted: bool) -> DrillFinding:
+    """:param wanted: somebody wants kits here; where nobody does, that none is there is no failure
+    of the drill.
+    """
+    found = judged(finding("KIT_LACKS", told))
+    return found if wanted else {**found, "level": "warning"}
 
 
 def needs(settings: Settings) -> tuple[list[Parts], list[str]]:

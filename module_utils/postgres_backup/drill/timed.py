@@ -9,7 +9,6 @@ from ..machine.progress import Progress
 
 #: first word of what is told -> the phase that begins with it
 _PHASES = {
-    "reading": "kit",
     "loading": "load",
     "gathering": "statistics",
     "comparing": "compare",

@@ -20,6 +20,7 @@ TITLES = {
     "RESTORE_FAILED": "the restore of {database} failed",
     "DRILL_FAILED": "the drill of {database} failed",
     "DRILL_OVERDUE": "the drill of {database} is overdue",
+    "VERIFY_FAILED": "a backup of {database} that was read again is bad",
     "PRUNE_FAILED": "old backups of {database} could not be deleted",
     "KIT_FAILED": "the server kit could not be saved",
     "KIT_EMPTIED": "folders of the server kit are empty",
@@ -51,6 +52,10 @@ _ADVICE = {
     "DRILL_OVERDUE": (
         "postgres-backup drill --database {database}; where backups are encrypted: "
         "ansible-playbook playbooks/drill.yml -e backup_age_identity_file=FILE"
+    ),
+    "VERIFY_FAILED": (
+        "postgres-backup list --database {database}; postgres-backup backup --database {database}; "
+        "ask who else has a key to the bucket"
     ),
     "PRUNE_FAILED": "postgres-backup prune --database {database}",
     "KIT_FAILED": "postgres-backup kit",

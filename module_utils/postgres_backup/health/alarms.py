@@ -17,7 +17,7 @@ from typing import TypedDict
 from ..clock import format_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
 from ..findings import Finding, finding
-from ..machine import state
+from ..machine import state, tries
 from ..settings import Settings
 from .alarm_kinds import TITLES, Alarm, GoodBackup, KeptAlarm, OpenAlarm, explains, message
 
@@ -75,9 +75,22 @@ def settle(
     """
     findings: list[Finding] = []
     with state.changing(settings, _STATE, findings) as memory:
+        before = dict(memory.get("open", {}))
         _remember(settings, memory, set(looked_for), raised, good or {})
+        after = dict(memory["open"])
         findings += _tell(settings, memory)
+    for event, one in (
+        *(("alarm", after[name]) for name in after.keys() - before.keys()),
+        *(("alarm-over", before[name]) for name in before.keys() - after.keys()),
+    ):
+        findings += tries.keep(settings, _event(event, one))
     return findings
+
+
+def _event(event: str, alarm: KeptAlarm) -> Mapping[str, object]:
+    """For the journal, which the watch and the night write: an alarm waits for no store."""
+    told = {"at": format_timestamp(utc_now()), "event": event, "database": alarm["database"]}
+    return {**told, "code": alarm["code"], "reason": alarm["message"], "since": alarm["since"]}
 
 
 def _remember(

@@ -41,6 +41,8 @@ class Estimate(TypedDict):
     steady_bytes: int
     requests_month: int
     upload_bytes_month: int
+    #: what the nights read again; drills and restores come on top
+    read_bytes_month: int
     storage_month: float | None
     steady_month: float | None
     requests_cost_month: float | None
@@ -77,6 +79,7 @@ def estimate(settings: Settings, kept: Sequence[BackupLine]) -> Estimate:
         "steady_bytes": round(size * steady),
         "requests_month": requests,
         "upload_bytes_month": round(size * DAYS_A_MONTH),
+        "read_bytes_month": round(read_bytes(settings, size)),
         "storage_month": by_size and stored * by_size,
         "steady_month": by_size and size * steady * by_size,
         "requests_cost_month": by_request and requests * by_request,
@@ -92,11 +95,21 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
         "steady_bytes": sum(part["steady_bytes"] for part in parts),
         "requests_month": sum(part["requests_month"] for part in parts),
         "upload_bytes_month": sum(part["upload_bytes_month"] for part in parts),
+        "read_bytes_month": sum(part["read_bytes_month"] for part in parts),
         "storage_month": _sum(part["storage_month"] for part in parts),
         "steady_month": _sum(part["steady_month"] for part in parts),
         "requests_cost_month": _sum(part["requests_cost_month"] for part in parts),
         "currency": next((part["currency"] for part in parts), ""),
     }
+
+
+def read_bytes(settings: Settings, size: float) -> float:
+    """Bytes that the nights of a month read again of one database, whose backups have that size:
+    its share of what they may read of all.
+    """
+    wanted = size * settings.verify_per_night * DAYS_A_MONTH
+    bound = settings.verify_gb_per_month * GB / len(settings.databases)
+    return min(wanted, bound) if bound else wanted
 
 
 def _sum(amounts: Iterable[float | None]) -> float | None:
@@ -145,7 +158,13 @@ def lines(estimate: Estimate) -> list[str]:
         return []
     return [
         "costs: "
-        + "; ".join([*parts, f"{human_bytes(estimate['upload_bytes_month'])} a month are uploaded"])
+        + "; ".join(
+            [
+                *parts,
+                f"{human_bytes(estimate['upload_bytes_month'])} a month are uploaded",
+                f"{human_bytes(estimate['read_bytes_month'])} read again",
+            ]
+        )
     ]
 
 
@@ -208,6 +227,7 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
     )
     prune = (
         2  # is the store there, its clock
+        + 1  # old events of the journal
         + _catalog_requests(kept + 1)
         + 2  # the listings of parts of backups
         + 4  # one goes: backup, roles, manifest and its signature
@@ -219,7 +239,8 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
             kept
         )  # is the new one as large as the others, and the numbers for the metrics
     )
-    return backup + prune + afterwards + _kit_requests(settings, kept)
+    again = settings.verify_per_night * 3  # read, and a proof with its signature
+    return backup + prune + afterwards + again + _kit_requests(settings, kept)
 
 
 def look_requests(settings: Settings, kept: int) -> float:

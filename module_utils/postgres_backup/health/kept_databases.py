@@ -41,6 +41,8 @@ class ReplacedDatabase(_Replaced, total=False):
 
     #: version 0.1.0 does not tell
     slots: list[HeldSlot]
+    #: only rows that a restore of tables has changed, and no whole database
+    holds_rows: bool
 
 
 class CopiedLine(TypedDict):
@@ -80,6 +82,7 @@ def look(settings: Settings, name: str, adopted_too: list[Finding]) -> Beside | 
                         {"name": slot.name, "active": slot.active, "held_bytes": slot.held_bytes}
                         for slot in slots.slots(connection, one.name)
                     ],
+                    "holds_rows": one.holds_rows,
                 }
                 for one in replaced.kept(connection, name)
             ]
@@ -106,7 +109,8 @@ def lines(there: Sequence[ReplacedDatabase], copied: Sequence[CopiedLine] = ()) 
         text.append(f"copy {copy['name']} of {copy['backup']}, {size}, until {copy['until']}")
     for one in there:
         size = "of unknown size" if one["bytes"] is None else human_bytes(one["bytes"])
-        text.append(f"replaced database {one['name']}, {size}, by {one['by']}")
+        what = "rows of tables, kept in" if one.get("holds_rows") else "replaced database"
+        text.append(f"{what} {one['name']}, {size}, by {one['by']}")
         for slot in one.get("slots", []):
             held = slot["held_bytes"]
             text.append(

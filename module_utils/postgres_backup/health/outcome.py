@@ -14,7 +14,7 @@ from ..catalog.backups import layout_for
 from ..clock import format_timestamp, utc_now
 from ..errors import LockedError, PostgresBackupError, UsageError, in_words, reason
 from ..findings import Finding
-from ..machine import counters, signals, state
+from ..machine import counters, signals, state, tries
 from ..machine.due import Again
 from ..s3.store import HASTY, Store
 from ..settings import Settings
@@ -155,9 +155,24 @@ def failed(
     return findings
 
 
-def restored(
-    settings: Settings, store: Store, result: Mapping[str, object], *names: str
+def told(
+    settings: Settings, database: str, event: str, facts: Mapping[str, object]
 ) -> list[Finding]:
+    """Note what has happened, and wait for nobody: where the store does not take it at once, the
+    watch, or the next night, writes it.
+
+    :param facts: at least ``database``.
+    :return: findings: what could not be noted.
+    """
+    now, store = utc_now(), Store(settings, patience=0.0)
+    findings = journal.record(store, layout_for(settings, database), now, event, facts)
+    if findings:
+        later: Mapping[str, object] = {"at": format_timestamp(now), "event": event, **facts}
+        findings += tries.keep(settings, later)
+    return findings
+
+
+def restored(settings: Settings, result: Mapping[str, object], *names: str) -> list[Finding]:
     """Note a restore that ended well.
 
     :param result: at least ``database backup downtime_seconds``.
@@ -165,13 +180,7 @@ def restored(
     :return: findings: what could not be noted.
     """
     now, database = utc_now(), str(result["database"])
-    findings = journal.record(
-        store,
-        layout_for(settings, database),
-        now,
-        "restore",
-        {name: result[name] for name in names},
-    )
+    findings = told(settings, database, "restore", {name: result[name] for name in names})
     with state.changing(settings, LAST_RESTORES, findings) as last:
         last[database] = {
             "at": format_timestamp(now),

@@ -330,14 +330,16 @@ def _state(line: ListedBackup) -> str:
     told = {"unsigned": "unsigned", "stranger": "signed by a stranger"}.get(line["signature"])
     if not told or line["state"] in ("bad", "unsigned", "unproven"):
         told = ""
-    proven = f"({proof_words(line)})" if line["state"] == "proven" else ""
+    words = proof_words(line) if line["state"] in ("proven", "good") else ""
+    proven = f"({words})" if words else ""
     return " ".join(filter(None, [line["state"] + (f", {told}" if told else ""), proven]))
 
 
 def proof_words(line: BackupLine) -> str:
     """How a backup was proven: ``restored on 2026-01-27``; empty where it was not."""
-    proof = line["proof"]
-    return f"{proof['kind']} on {proof['at'][:10]}" if proof else ""
+    if proof := line["proof"]:
+        return f"{proof['kind']} on {proof['at'][:10]}"
+    return f"object checked on {line['checked_at'][:10]}" if line["checked_at"] else ""
 
 
 def table(backups: Sequence[ListedBackup]) -> list[str]:
@@ -409,7 +411,7 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
         age, size = human_age(last["age_hours"]), human_bytes(last["bytes"])
         text = [
             f"  {name}: last good backup {last['backup']}, {age} old, {size}, {last['rows']:,} rows"
-            + (f", proven: {proof_words(last)}" if last["proof"] else "")
+            + (f", {words}" if (words := proof_words(last)) else "")
         ]
     text.append(
         f"    kept: {database['kept']} backups, {human_bytes(database['bytes'])}"

@@ -17,6 +17,7 @@ from ..catalog.proofs import Kind
 from ..clock import utc_now
 from ..errors import BadBackupError, DatabaseError, PostgresBackupError, UsageError
 from ..findings import Finding, finding
+from ..health import outcome
 from ..job import Job
 from ..machine import lock
 from ..postgresql.connection import connect, values
@@ -125,6 +126,7 @@ def adopt_backups(
         backups = catalog.backups()
         if server:
             _adopt_server(job, catalog, backups, asked_at, server, result)
+            result["findings"] += _noted(job, result, server)
             return result
         known: list[Backup | Kit] = [*backups, *kits.list_kits(job.settings, job.store)]
         waiting = _chosen(known, names)
@@ -139,7 +141,18 @@ def adopt_backups(
                 _adopt_kit(job, one, result)
             else:
                 _adopt(job, one, live, backup_is_named=bool(names), result=result)
+        result["findings"] += _noted(job, result)
     return result
+
+
+def _noted(job: Job, result: Adopted, server: str = "") -> list[Finding]:
+    """What was taken over, in the journal; only here do people say so."""
+    if job.check or not result["adopted"]:
+        return []
+    facts: dict[str, object] = {"database": job.database, "adopted": result["adopted"]}
+    if server:
+        facts["from"] = server
+    return outcome.told(job.settings, job.database, "adopt", facts)
 
 
 def _chosen(known: Sequence[Backup | Kit], names: Sequence[str]) -> list[Backup | Kit]:

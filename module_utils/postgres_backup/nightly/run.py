@@ -25,7 +25,7 @@ from ..machine.progress import Progress, Recorder
 from ..machine.schedule import NIGHT, at_work
 from ..settings import Settings
 from ..text import human_bytes, human_seconds
-from . import retry
+from . import changes, retry, rotation
 from .attempt import Attempt, NightOfDatabase, attempt
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
@@ -85,17 +85,20 @@ def _run(
         return None
     signals.defer()  # it ends what is at work; that is told, and nothing else is begun
     findings = ping.send(settings, "start")
-    done = attempt(Job(settings, progress=progress, again=again), parts)
+    of_night = Job(settings, progress=progress, again=again)
+    done = attempt(of_night, parts)
     findings += done.findings
     if scheduled:
         findings += alarms.settle(settings, [key("NIGHT_SKIPPED")])
     if again:
         findings += tries.end(settings, again, done.left, utc_now())
         findings += retry.catch_up(settings) if len(done.failures) < len(parts) else []
+    findings += changes.note(settings)
     night = _night(settings, done, tried, started, findings)
     night["seconds"] = round(time.monotonic() - began, 1)
     findings += state.write(settings, LAST_RUN, cast(LastRun, night))
-    findings += _seen_back(settings, done.databases)
+    there, seen_back = _seen_back(settings, done.databases)
+    findings += seen_back
     if progress.log_trouble:
         findings.append(finding("LOG_NOT_WRITTEN", progress.log_trouble))
     night["findings"] = findings = each_once(findings + damage.troubles(settings))
@@ -104,6 +107,8 @@ def _run(
         event = "fail" if night["exit_status"] else ""
         body = "\n".join([*progress.lines, last_line])
         findings += ping.send(settings, event, body)
+    # last, for all has been told by now
+    night["findings"] = findings = each_once(findings + rotation.rotate(of_night, there))
     for found in findings:
         progress.step(settings.hide(f"{found['code']}: {found['message']}"))
     progress.step(last_line)
@@ -155,20 +160,24 @@ def _before(settings: Settings, tried: Tried | None) -> Night | None:
     return before if before.get("started_at", "") >= stamp else None
 
 
-def _seen_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:
+#: what lies in the bucket, per database, and findings
+_Seen = tuple[Mapping[str, Sequence[Backup]], list[Finding]]
+
+
+def _seen_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> _Seen:
     """:func:`_look_back`, which a signal ends, and with it nothing else."""
     if stopped := signals.asked():
-        return [finding("TREND_NOT_KNOWN", f"nobody looked, for {stopped} came")]
+        return {}, [finding("TREND_NOT_KNOWN", f"nobody looked, for {stopped} came")]
     try:
         signals.heed()
         found = _look_back(settings, databases)
         signals.defer()  # in here: what has come by now is seen at a call, this one too
         return found
     except KeyboardInterrupt as stop:
-        return [finding("TREND_NOT_KNOWN", signals.stopped(stop).message)]
+        return {}, [finding("TREND_NOT_KNOWN", signals.stopped(stop).message)]
 
 
-def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> list[Finding]:
+def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> _Seen:
     """What the night has left in the bucket, looked at once: is each new backup what its
     predecessors let one expect, and the metrics.
 
@@ -179,7 +188,7 @@ def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> 
         seen, backups = status.look(settings)
     except Exception as any_error:  # noqa: BLE001 - whatever it is, the backups are in the bucket
         error = in_words(any_error)
-        return [
+        return {}, [
             finding("TREND_NOT_KNOWN", settings.hide(error.message)),
             *metrics.renew(settings, None),
         ]
@@ -189,7 +198,7 @@ def _look_back(settings: Settings, databases: Mapping[str, NightOfDatabase]) -> 
             taken = BackupName.parse(done["backup"]["backup"])
             findings += _tell_at_once(settings, name, seen["findings"])
             findings += _hold_against_the_others(settings, name, taken, backups[name])
-    return findings + metrics.renew(settings, seen)
+    return backups, findings + metrics.renew(settings, seen)
 
 
 def _tell_at_once(settings: Settings, name: str, found: Sequence[Finding]) -> list[Finding]:

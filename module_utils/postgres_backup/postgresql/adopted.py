@@ -19,7 +19,12 @@ def adopted(connection: psycopg.Connection, database: str) -> list[Finding]:
     was renamed, or is a copy of one from elsewhere.
     """
     found = []
-    for kind, made in ((mark.KEPT, "kept"), (mark.SIDE, "made"), (mark.COPY, "made")):
+    for kind, made in (
+        (mark.KEPT, "kept"),
+        (mark.SIDE, "made"),
+        (mark.COPY, "made"),
+        (mark.ROWS, "made"),
+    ):
         for there, its in marked(connection, database, kind, ours=False):
             statement = sql.SQL("COMMENT ON DATABASE {} IS {};").format(
                 sql.Identifier(there.name), sql.Literal(its.comment)

@@ -20,6 +20,7 @@ from ..stream.guard import Guard, Statement
 from ..stream.inspector import Report
 from ..stream.other_tools import rows_alone
 from . import row_order
+from .chosen import Chosen, adds_key
 from .connection import connect
 from .in_vain import InVain
 from .load_errors import explained
@@ -35,6 +36,9 @@ _LIGHT, _HEAVY = 1, 10
 #: as pg_dump writes it: every name in a dump is in full
 _NO_PATH = b"SELECT pg_catalog.set_config('search_path', '', false);"
 _LIGHT_WORDS = (b"INSERT", b"SELECT")
+#: SQLSTATE: a foreign key points to a row that is not there
+_NO_PARENT = "23503"
+_LARGE_OBJECT = b"SELECT pg_catalog.lowrite("
 #: so much is on its way at most before an answer is awaited, bytes
 _SYNC_BYTES = 8 << 20
 #: A script that names neither schema nor encoding means the database's own. Commits need not wait
@@ -75,6 +79,8 @@ class Load:
         :class:`InVain`.
     :param superusers: roles that nobody should be told to grant.
     :param ways: what is done otherwise than the dump says.
+    :param chosen: only the rows of these tables are loaded, and all definitions; :attr:`kept` gets
+        their names, :attr:`left_out` the foreign keys that point to rows which are not there.
     :param part: it is of a part of a database; :attr:`left_out` gets what leans on the rest.
     :raises AnewError: from every method: a new load could do it, otherwise.
     :raises DatabaseError: from every method: the server refused, or is gone.
@@ -90,12 +96,16 @@ class Load:
         superusers: tuple[str, ...] = (),
         ways: frozenset[Way] = frozenset(),
         part: bool = False,
+        chosen: Chosen | None = None,
     ) -> None:
         self.guard = Guard(self)
         self._user, self._superusers = settings.db_user, superusers
         self._undivided, self._in_vain = transaction, InVain(cleaning, part)
-        #: statements that could not be made without what is not in the part
+        #: statements that could not be made without what is not loaded
         self.left_out: list[str] = []
+        self.kept: set[str] = set()
+        self._database, self._chosen = database, chosen
+        self._passing = False  # rows that nobody wants
         self._connecting = connect(settings, database)
         self._open = False  # a transaction
         self._theirs = False  # the dump has begun one of its own
@@ -188,7 +198,12 @@ class Load:
     def statement(self, statement: Statement) -> None:
         """Send it; now and then look how those before it went."""
         self._require_tables()
-        if states := self._in_vain.states(statement.text):
+        if self._is_needless(statement.text):
+            return
+        states = self._in_vain.states(statement.text)
+        if self._chosen and adds_key(statement.text):
+            states = (*states, _NO_PARENT)
+        if states:
             self._try(statement, states)
             return
         self._begin()
@@ -203,6 +218,35 @@ class Load:
         self._weight += _LIGHT if statement.text.startswith(_LIGHT_WORDS) else _HEAVY
         self._bytes += len(statement.text)
         self._rest()
+
+    def _is_needless(self, text: bytes) -> bool:
+        """Where only some tables are wanted: what fills others, or large objects."""
+        return self._chosen is not None and (is_refresh(text) or text.startswith(_LARGE_OBJECT))
+
+    def wants(self, table: str) -> bool:
+        """Whether the rows of a table are wanted. All are where that cannot be seen: within a
+        transaction of the dump's own nobody else sees its definitions.
+
+        :param table: as the dump writes it.
+        :raises DatabaseError: as from :meth:`feed`.
+        """
+        try:
+            return self._wants(table)
+        except Refused as refused:
+            raise self._explained(refused) from None
+
+    def _wants(self, table: str) -> bool:
+        if self._chosen is None:
+            return True
+        if not self._chosen.found:
+            if not self._divided:
+                self._chosen = None
+                return True
+            self._sync()
+            self._commit()
+            self._sync()
+            self._chosen.find(self._database)
+        return self._chosen.has(table)
 
     def _require_tables(self) -> None:
         """:raises BadBackupError: a script's dump has rows, and makes nothing to hold them."""
@@ -220,6 +264,11 @@ class Load:
         """Rows of a table are to come: whether few or many shows as they do."""
         self._require_tables()
         self._in_vain.begins_to_make()
+        table = self.guard.current_table
+        self._passing = not self._wants(table)
+        if self._passing:
+            return
+        self.kept.add(table)
         if self._otherwise and self._pathless:
             self._begin()
             self._sync()
@@ -230,6 +279,8 @@ class Load:
 
     def rows(self, data: bytes) -> None:
         """Rows of that table."""
+        if self._passing:
+            return
         coming = self._coming
         if coming is None:
             self._session.rows(data)
@@ -241,6 +292,9 @@ class Load:
 
     def copy_end(self) -> None:
         """The end of the rows."""
+        if self._passing:
+            self._passing = False
+            return
         coming, self._coming = self._coming, None
         if coming is not None:
             self._copy_few(coming)
@@ -360,7 +414,7 @@ class Load:
                 raise
             self._session.send(b"ROLLBACK TO SAVEPOINT postgres_backup" if part else b"ROLLBACK")
             self._open = part
-            if self._in_vain.part:
+            if self._in_vain.part or self._chosen:
                 self.left_out.append(self.guard.decode(statement.text))
         if part:
             self._session.send(b"RELEASE SAVEPOINT postgres_backup")

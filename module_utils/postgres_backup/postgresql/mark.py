@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from ..clock import format_time, format_timestamp, parse_time, parse_timestamp
 
 _MARK = "postgres-backup"
-KEPT, SIDE, COPY = "replaced", "being restored", "copy"
-_TAILS = {KEPT: "_before_", SIDE: "_restore_"}
+KEPT, SIDE, COPY, ROWS = "replaced", "being restored", "copy", "rows of tables"
+_TAILS = {KEPT: "_before_", SIDE: "_restore_", ROWS: "_rows_"}
 #: longest identifier in bytes (NAMEDATALEN - 1)
 MAX_IDENTIFIER = 63
 
@@ -32,7 +32,7 @@ class Mark:
 
     @property
     def kind(self) -> str:
-        """:data:`KEPT`, :data:`SIDE` or :data:`COPY`."""
+        """:data:`KEPT`, :data:`SIDE`, :data:`COPY` or :data:`ROWS`."""
         return self.text(_MARK)
 
     @property
@@ -92,7 +92,8 @@ class Mark:
             return is_side_name(name, self.database)
         if self.kind == COPY:
             return name == self.text("name")
-        return self.replaced_at is not None and name == kept_name(self.database, self.replaced_at)
+        named = rows_name if self.kind == ROWS else kept_name
+        return self.replaced_at is not None and name == named(self.database, self.replaced_at)
 
     def changed(self, **fields: object) -> Mark:
         """The same with other fields."""
@@ -119,9 +120,9 @@ def read(comment: str | None) -> Mark | None:
     if not isinstance(said, dict) or not isinstance(said.get("database"), str):
         return None
     found = Mark(said)
-    if found.kind == KEPT and found.replaced_at is None:
+    if found.kind in (KEPT, ROWS) and found.replaced_at is None:
         return None
-    return found if found.kind in (KEPT, SIDE, COPY) else None
+    return found if found.kind in (*_TAILS, COPY) else None
 
 
 def own_comment(comment: str | None) -> str | None:
@@ -141,6 +142,11 @@ def shorten(name: str, tail: str) -> str:
 def kept_name(database: str, moment: datetime) -> str:
     """``<name>_before_<time>``."""
     return shorten(database, _TAILS[KEPT] + format_time(moment))
+
+
+def rows_name(database: str, moment: datetime) -> str:
+    """``<name>_rows_<time>``."""
+    return shorten(database, _TAILS[ROWS] + format_time(moment))
 
 
 def side_name(database: str, moment: datetime) -> str:
@@ -167,12 +173,12 @@ def is_name_of_ours(name: str) -> bool:
     return False
 
 
-def kept_moment(name: str) -> datetime:
+def kept_moment(name: str, kind: str = KEPT) -> datetime:
     """The time in the name of a kept database.
 
     :raises ValueError: there is none.
     """
-    return parse_time(name.rpartition(_TAILS[KEPT])[2])
+    return parse_time(name.rpartition(_TAILS[kind])[2])
 
 
 #: so much of the time between two looks counts at most: clocks jump, nights do not

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar
 
@@ -28,13 +28,16 @@ from .mark import Mark
 
 #: in the mark of a kept database: subscriptions that were on until it was replaced
 _STOPPED = "subscriptions"
+#: in the mark of a database with rows: it is not complete, nor does it stand for anything yet
+_BEGUN = "begun"
 #: in the mark of a side database: what it is made for, where that is no restore
 _ERRAND, _DRILL = "for", "drill"
 
 
 @dataclasses.dataclass(frozen=True)
 class KeptDatabase:
-    """A database that a restore, or an undo, has replaced.
+    """A database that a restore, or an undo, has replaced; or one with the rows that a restore of
+    tables has changed.
 
     :param by: what replaced it.
     :param bytes: its size; None where we may not know.
@@ -49,6 +52,11 @@ class KeptDatabase:
     bytes: int | None
     comment: str | None
     mark: Mark
+
+    @property
+    def holds_rows(self) -> bool:
+        """It holds rows of tables, and was never live."""
+        return self.mark.kind == mark.ROWS
 
 
 #: :class:`KeptDatabase`, or what stands beside the live one likewise (see :mod:`.copies`)
@@ -88,11 +96,25 @@ def kept_name(connection: psycopg.Connection, database: str, moment: datetime) -
     second, a clock that went back): the newest is what an undo brings back, so which one that is
     must never be in doubt.
     """
+    return _next_name(connection, database, moment, mark.kept_name)
+
+
+def rows_name(connection: psycopg.Connection, database: str) -> str:
+    """``<name>_rows_<time>``, of a second after every other that is kept: see :func:`kept_name`."""
+    return _next_name(connection, database, server_now(connection), mark.rows_name)
+
+
+def _next_name(
+    connection: psycopg.Connection,
+    database: str,
+    moment: datetime,
+    name: Callable[[str, datetime], str],
+) -> str:
     after = [other.replaced_at + timedelta(seconds=1) for other in kept(connection, database)]
     moment = max([moment, *after])
-    while _is_taken(connection, mark.kept_name(database, moment)):
+    while _is_taken(connection, name(database, moment)):
         moment += timedelta(seconds=1)
-    return mark.kept_name(database, moment)
+    return name(database, moment)
 
 
 def _is_taken(connection: psycopg.Connection, name: str) -> bool:
@@ -150,6 +172,32 @@ def kept_comment(
         system=system_identifier(connection),
         live_oid=oid_of(connection, database),
         **written.stamp(connection),
+    ).written()
+
+
+def rows_comment(
+    connection: psycopg.Connection,
+    database: str,
+    name: str,
+    reason: str = "",
+    seen: Mapping[str, object] | None = None,
+) -> str:
+    """The mark of the database ``name``, which holds rows of tables of ``database``.
+
+    :param reason: what has changed the rows; empty as long as it is not complete, and a leftover.
+    :param seen: what ``written`` has stamped and counted.
+    """
+    return mark.make(
+        mark.ROWS,
+        database,
+        None,
+        replaced_at=format_timestamp(mark.kept_moment(name, mark.ROWS)),
+        by=reason,
+        oid=oid_of(connection, name),
+        system=system_identifier(connection),
+        live_oid=oid_of(connection, database),
+        **({} if reason else {_BEGUN: "yes"}),
+        **(seen or {}),
     ).written()
 
 
@@ -241,11 +289,14 @@ def marked(
 
 
 def kept(connection: psycopg.Connection, database: str) -> list[KeptDatabase]:
-    """The databases that restores have replaced, newest first."""
+    """The databases that restores have replaced, and those with rows that they have changed, newest
+    first.
+    """
     there = [
         KeptDatabase(row.name, row.oid, moment, found.text("by"), row.bytes, found.comment, found)
-        for row, found in marked(connection, database, mark.KEPT)
-        if (moment := found.replaced_at)
+        for kind in (mark.KEPT, mark.ROWS)
+        for row, found in marked(connection, database, kind)
+        if (moment := found.replaced_at) and not found.text(_BEGUN)
     ]
     return sorted(there, key=lambda other: (other.replaced_at, other.name), reverse=True)
 
@@ -274,8 +325,13 @@ def leftovers(connection: psycopg.Connection, database: str, drill: bool = False
         WHERE NOT datallowconn AND shobj_description(oid, 'pg_database') IS NULL
           AND datname LIKE '%\\_restore\\_%'""",
     )
-    return [side.name for side in _sides(connection, database)] + [
-        name for name in begun if mark.is_side_name(name, database)
+    rows_begun = [
+        there.name for there, found in marked(connection, database, mark.ROWS) if found.text(_BEGUN)
+    ]
+    return [
+        *(side.name for side in _sides(connection, database)),
+        *(name for name in begun if mark.is_side_name(name, database)),
+        *rows_begun,
     ]
 
 

@@ -27,6 +27,8 @@ from .live import lines as live_lines
 from .plan import Plan, PlanResult, Restored, plan_lines
 from .preflight import make_plan
 from .side_database import discarded_on_failure, load_side_database, swap_in
+from .undo_tables import UndoTablesResult, undo_tables
+from .undo_tables import lines as undo_tables_lines
 
 
 class _RestoreKnown(PlanResult, WithLive):
@@ -119,9 +121,7 @@ def restore_database(
             "seconds": round(time.monotonic() - began, 1),
         }
         told = ("backup", "database", "rows", "seconds", "downtime_seconds", "kept_database")
-        result["findings"] = result["findings"] + outcome.restored(
-            job.settings, job.store, result, *told
-        )
+        result["findings"] = result["findings"] + outcome.restored(job.settings, result, *told)
         result["findings"] += note_restored(job, plan.backup)
     job.progress.step(lines(result)[0])
     return result
@@ -140,18 +140,24 @@ def _replace(job: Job, plan: Plan) -> Restored:
     )
 
 
-def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
-    """Swap the database that a restore replaced back in; the restored one is kept in turn, so an
-    undo can be undone.
+def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult | UndoTablesResult:
+    """Take the last restore back: set the rows back that a restore of tables has changed
+    (:mod:`.undo_tables`), or swap the database that a restore replaced back in; the restored one is
+    kept in turn, so an undo can be undone.
 
     :param kept: which one; empty: the newest.
     :raises UsageError: none is named, and the last thing done to the live database was another one,
         of which nothing is kept.
     """
     if job.check:
-        return _plan_undo(job, kept)[0]
+        planned, live, back = _plan_undo(job, kept)
+        return undo_tables(job, back, live) if back.holds_rows and live else planned
     with lock.hold(job.settings, job.database, "undo-restore"):
         result, live, back = _plan_undo(job, kept)
+        if back.holds_rows and live:
+            undone = undo_tables(job, back, live)
+            job.progress.step(undo_tables_lines(undone)[0])
+            return undone
         chosen, new_kept = result["restored_database"], result["kept_database"]
         renames = [(chosen, job.database)]
         if live and new_kept:
@@ -172,6 +178,9 @@ def undo_restore(job: Job, kept: str = "") -> UndoPlanned | UndoResult:
         replaced.count_out(job.settings, back, job.database)
         downtime = round(seconds, 3) if live else 0.0
     done: UndoResult = {**result, "downtime_seconds": downtime}
+    noted = ("database", "restored_database", "kept_database", "downtime_seconds")
+    facts = {name: fact for name, fact in done.items() if name in noted}
+    done["findings"] = done["findings"] + outcome.told(job.settings, job.database, "undo", facts)
     job.progress.step(undo_lines(done)[0])
     return done
 
@@ -184,7 +193,10 @@ def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, 
         if not kept:
             last_change.require_undoable(connection, job.database, chosen)
         live = database_facts(connection, job.database)
-        swap.require_renamable(connection, job.settings, [job.database, chosen.name])
+        if chosen.holds_rows:
+            _require_same_database(connection, job.database, chosen)
+        else:
+            swap.require_renamable(connection, job.settings, [job.database, chosen.name])
         now = replaced.server_now(connection)
         result: UndoPlanned = {
             "changed": True,
@@ -197,6 +209,19 @@ def _plan_undo(job: Job, kept: str) -> tuple[UndoPlanned, DatabaseFacts | None, 
             ],
         }
     return result, live, chosen
+
+
+def _require_same_database(
+    connection: psycopg.Connection, database: str, chosen: KeptDatabase
+) -> None:
+    """:raises UsageError: the rows are of a database that is not the live one."""
+    if replaced.oid_of(connection, database) != chosen.mark.number("live_oid"):
+        raise UsageError(
+            f"{chosen.name} holds rows of a {database} that is not live now: another restore has "
+            "replaced it since",
+            "Undo that one first, by the name of the database that it has kept (postgres-backup "
+            "status)",
+        )
 
 
 def lines(result: RestorePlanned | RestoreResult) -> list[str]:
@@ -216,10 +241,18 @@ def lines(result: RestorePlanned | RestoreResult) -> list[str]:
     ]
 
 
-def undo_lines(result: UndoPlanned | UndoResult) -> list[str]:
+def undo_lines(
+    result: UndoPlanned | UndoResult | UndoTablesResult, check: bool = False
+) -> list[str]:
     """:func:`undo_restore` for a person; of one that was done the first line is what the log ends
     with.
+
+    :param check: nothing was changed.
     """
+    return undo_tables_lines(result, check) if "dropped" in result else _swap_lines(result)
+
+
+def _swap_lines(result: UndoPlanned | UndoResult) -> list[str]:
     name, back, kept = result["database"], result["restored_database"], result["kept_database"]
     if "downtime_seconds" not in result:
         told = f"{name}: {back} would be live again"

@@ -1,9 +1,10 @@
 """Chosen tables of one database become what they are in another, in one transaction, and nothing
 else in it changes.
 
-Locks come first, then looks: what is compared stays as it is until the commit. No trigger, rule or
-referential action runs meanwhile; foreign keys that would act are taken off, and put on again, and
-so checked, at the end. Before the commit it is seen that nothing else was written.
+Locks come first, then looks: what is compared stays as it is until the commit. No rule or
+referential action runs meanwhile, and a trigger only by request; foreign keys that would act are
+taken off, and put on again, and so checked, at the end. Before the commit it is seen that nothing
+else was written.
 """
 
 from __future__ import annotations
@@ -20,26 +21,21 @@ from ..findings import Finding
 from ..machine.progress import Progress
 from ..postgresql.connection import first_line, own_search_path, values
 from . import table_rows
-from .foreign_keys import ForeignKey, holds, in_order, keys_around
+from .foreign_keys import ForeignKey, in_order, keys_around
 from .key_effects import effects, refuse
-from .loosened_keys import add, fasten, loosen
+from .loosened_keys import add
 from .lost import lost_dependents, lost_keys, lost_objects
 from .needs import require_makeable
 from .new_keys import require_parents
 from .partitions import covered, require_room, require_table_of
-from .silence import silence, silence_event_triggers
+from .row_writes import PATIENCE, lock, put_rows
+from .silence import silence_event_triggers, told
 from .stricter import require_fitting
 from .table import Table, look
 from .table_definitions import Made, made_with, move_sequences_on, set_rights, set_sequence
 from .table_names import named
 from .table_rows import Change
-from .untouched import count_writes, require_untouched
-
-_PATIENCE = "30s"
-_FAMILY = """
-WITH given AS (SELECT unnest(%s::oid[]) AS oid)
-SELECT oid FROM given UNION
-SELECT t.relid::oid FROM given, pg_partition_tree(pg_partition_root(oid)) t"""
+from .untouched import count_writes, family, require_untouched
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +46,8 @@ class Repair:
         transaction of its own (of one snapshot in check mode).
     :param define: runs the definitions of a section (``pre-data``, ``post-data``) for what is gone.
     :param check: nothing is changed.
-    :param note: called in the transaction, before the commit of a change.
+    :param triggers: the application's fire, as far as they are enabled.
+    :param keep: called in the transaction, before the commit of a change, with what was changed.
     """
 
     side: psycopg.Connection
@@ -59,7 +56,8 @@ class Repair:
     define: Callable[[Sequence[Made], str], None]
     progress: Progress
     check: bool = False
-    note: Callable[[], None] = lambda: None
+    triggers: bool = False
+    keep: Callable[[Sequence[Change]], None] = lambda changes: None
 
 
 def repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Finding]]:
@@ -73,7 +71,7 @@ def repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Find
     what.live.execute(table_rows.EVERY_ROW)
     own_search_path(what.side)
     own_search_path(what.live)
-    what.live.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_PATIENCE)))
+    what.live.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(PATIENCE)))
     try:
         return _repair(what, wanted)
     except psycopg.errors.ForeignKeyViolation as error:
@@ -93,12 +91,13 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
     live = what.live
     written_before = count_writes(live)
     back = silence_event_triggers(live)
-    tables, keys = _lock(what, wanted)
+    tables, keys = lock(live, lambda: _look(what, wanted), what.check)
     changes = []
     for table in tables:
         if table.live_oid is not None:
             what.progress.phase(f"comparing {table.label}")
         changes.append(table_rows.change_of(what.side, live, table))
+        _require_all_rows(what, changes[-1])
     existing = [change for change in changes if change.table.live_oid is not None]
     for change in existing:
         require_room(what.side, live, change.table)
@@ -110,6 +109,8 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
     found = effects(live, existing, keys)
     refuse(found)
     findings = [note for table in tables for note in lost_objects(what.side, live, table)]
+    written = [oid for change in existing if change.total for oid in change.table.relations]
+    findings += told(live, written, what.triggers)
     if what.check:
         live.rollback()
         return changes, findings
@@ -119,41 +120,38 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
         live.execute(statement)
     ours = _oids(tables, made, live)
     altered = [oid for key in in_the_way for oid in (key.child, key.parent)]
-    families = values(live, int, _FAMILY, ([*ours, *altered],))
-    require_untouched(live, written_before, ours, families)
+    if not what.triggers:  # those may write where they like
+        require_untouched(live, written_before, ours, family(live, [*ours, *altered]))
     findings += lost_keys(what.side, live, tables, lambda key: add(live, key))
     findings += lost_dependents(what.side, live, made)
     if any(change.table.live_oid is None or change.total for change in changes):
-        what.note()
+        what.keep(changes)
     live.commit()
     return changes, findings
 
 
-def _lock(what: Repair, wanted: Sequence[str]) -> tuple[list[Table], list[ForeignKey]]:
-    """Whoever reads goes on; whoever writes waits, also to tables that refer to the chosen ones.
+_LEAVES = """
+SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_partition_tree(%(oid)s))"""
 
-    In check mode nobody waits.
+
+def _require_all_rows(what: Repair, change: Change) -> None:
+    """Belt and braces: a table whose rows were not loaded would be emptied.
+
+    :raises DatabaseError: the manifest knows of other rows.
     """
-    tables, keys = _look(what, wanted)
-    if what.check:
-        return tables, keys
-    existing = [table for table in tables if table.live_oid is not None]
-    names = [table.live for table in existing]
-    names += [
-        key.child_rows()
-        for key in keys
-        if key.ours and any(holds(table, key.parent) for table in existing)
-    ]
-    if names:
-        what.live.execute(
-            sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(sql.SQL(", ").join(names))
-        )
-    if _look(what, wanted) != (tables, keys):
+    manifest = what.backup.manifest
+    if not manifest:
+        return
+    names = values(what.side, str, _LEAVES, {"oid": change.table.side_oid})
+    known = [manifest["tables"][name]["rows"] for name in names if name in manifest["tables"]]
+    if known and sum(known) != change.rows:
         raise DatabaseError(
-            "Failed to bring the tables back: somebody changed their definitions meanwhile",
-            "Try again; nothing was changed",
+            f"Failed to bring back {change.table.label}: {sum(known)} rows of it are in the backup,"
+            f" and {change.rows} were loaded",
+            "Restore the whole database, and please report this; nothing was changed",
         )
-    return tables, keys
 
 
 def _look(what: Repair, wanted: Sequence[str]) -> tuple[list[Table], list[ForeignKey]]:
@@ -179,26 +177,14 @@ def _write(
     live = what.live
     existing = [change for change in changes if change.table.live_oid is not None]
     what.define(made, "pre-data")
-    back = silence(live, _oids([change.table for change in changes], made, live))
-    loosened = loosen(live, in_the_way)
-    for change in reversed(existing):
-        if change.deleted:
-            what.progress.phase(f"deleting {change.deleted} later rows of {change.table.label}")
-        table_rows.delete_doomed(live, change)
-    for change in changes:
-        what.progress.phase(
-            f"bringing back {change.table.label}: "
-            f"{change.inserted} rows missing, {change.updated} changed"
-        )
-        if change.table.live_oid is None:
-            table_rows.copy(what.side, live, change.table, change.table.identifier)
-        else:
-            table_rows.merge(live, change)
-    live.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    for key in loosened:
-        fasten(live, key)
-    for statement in back:
-        live.execute(statement)
+
+    def fill() -> None:
+        for change in changes:
+            if change.table.live_oid is None:
+                table_rows.copy(what.side, live, change.table, change.table.identifier)
+
+    relations = _oids([change.table for change in changes], made, live)
+    put_rows(live, existing, in_the_way, relations, what.progress, what.triggers, fill)
     what.define(made, "post-data")
     for relation in made:
         set_rights(what.side, live, relation)

@@ -9,6 +9,7 @@ from typing import TypedDict, final
 
 from psycopg import sql
 
+from ..errors import UsageError
 from ..findings import Finding
 from ..job import Job
 from ..postgresql import replaced
@@ -42,7 +43,10 @@ def compare_step(job: Job, kept: str) -> CompareResult:
     :param kept: ``kept_database`` of a restore.
     """
     with connect_maintenance(job.settings, job.database) as connection:
-        kept = replaced.choose(connection, job.settings, job.database, kept).name
+        chosen = replaced.choose(connection, job.settings, job.database, kept)
+    if chosen.holds_rows:
+        raise UsageError(f"{chosen.name} holds rows of some tables: there is nothing to compare")
+    kept = chosen.name
     job.progress.phase(f"counting rows of {job.database} and {kept}")
     live, before = rows_of(job.settings, job.database), rows_of(job.settings, kept)
     differences: list[RowDifference] = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -19,6 +19,7 @@ from ..errors import BadBackupError, DatabaseError, PostgresBackupError
 from ..findings import Finding, finding
 from ..job import Job
 from ..postgresql import databases, refreshes, replaced, standby, subscriptions, swap
+from ..postgresql.chosen import Chosen, parents_of
 from ..postgresql.connection import connect, connect_maintenance, first_line
 from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
@@ -41,12 +42,20 @@ class Loaded:
     """A backup that stands in a side database, compared with what went in.
 
     :param sha256: of the object.
+    :param passed_tables: that were read and proved, and not loaded, for nobody asked for them; and
+        ``passed_rows``, theirs.
+    :param unread_tables: that were not even read.
+    :param read_bytes: of the object, that were used.
     """
 
     side_database: str
     rows: int
     sha256: str
     findings: list[Finding]
+    passed_tables: int = 0
+    passed_rows: int = 0
+    unread_tables: int = 0
+    read_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +70,14 @@ class Swapped:
     downtime_seconds: float
 
 
-def load_side_database(job: Job, plan: Plan, drill: bool = False) -> Loaded:
+def load_side_database(
+    job: Job, plan: Plan, drill: bool = False, tables: Sequence[str] = ()
+) -> Loaded:
     """Fill a side database and compare it with the backup.
 
     :param drill: it will never be live. It stands aside for every restore, which removes it like
         what died; so it removes nothing but what other drills have left, and makes no roles.
+    :param tables: only their rows, and all definitions; empty: everything.
 
     :raises PostgresBackupError: the backup is not what it should be, or does not load; the side
         database is gone.
@@ -77,18 +89,53 @@ def load_side_database(job: Job, plan: Plan, drill: bool = False) -> Loaded:
             job.progress.step(f"{plan.database}: created the roles {', '.join(plan.missing_roles)}")
         side = replaced.side_name(connection, plan.database, replaced.server_now(connection))
 
-    def load(ways: frozenset[Way]) -> Loaded:
-        return _load(job, plan, side, ways, drill)
+    def load(chosen: Chosen | None) -> Loaded:
+        return anew(lambda ways: _load(job, plan, side, ways, drill, chosen), plan.ways, again)
 
     def again(error: AnewError) -> None:
         job.progress.step(f"{plan.database}: {error.message}; the load begins anew, otherwise")
 
     with all_missing_named(job, plan):
-        loaded = anew(load, plan.ways, again)
+        loaded = _only(job, plan, tables, load) if tables else load(None)
     return dataclasses.replace(loaded, findings=[*plan.findings, *findings, *loaded.findings])
 
 
-def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way], drill: bool) -> Loaded:
+class _ParentsNeededError(Exception):
+    """Tables that are made again have foreign keys to these."""
+
+    def __init__(self, parents: Sequence[str]) -> None:
+        super().__init__(", ".join(parents))
+        self.parents = parents
+
+
+def _only(
+    job: Job, plan: Plan, tables: Sequence[str], load: Callable[[Chosen | None], Loaded]
+) -> Loaded:
+    """Load no more than chosen tables take; where that does not work alone, everything."""
+    chosen = Chosen(job.settings, plan.database, tables)
+    try:
+        try:
+            return load(chosen)
+        except _ParentsNeededError as needed:
+            told = f"{plan.database}: with the rows of {needed}, which its foreign keys point to"
+            job.progress.step(told)
+            return load(Chosen(job.settings, plan.database, tables, needed.parents))
+    except (BadBackupError, DatabaseError) as error:
+        if error.passes:
+            raise
+        # a CHECK or an index may read other tables; what is wrong with the backup shows again
+        job.progress.step(f"{plan.database}: {error.message}; everything is loaded instead")
+        return load(None)
+
+
+def _load(
+    job: Job,
+    plan: Plan,
+    side: str,
+    ways: frozenset[Way],
+    drill: bool,
+    chosen: Chosen | None,
+) -> Loaded:
     """One load, into a side database that is new."""
     findings: list[Finding] = []
     with discarded_on_failure(job, side):
@@ -117,22 +164,33 @@ def _load(job: Job, plan: Plan, side: str, ways: frozenset[Way], drill: bool) ->
             superusers=plan.superusers,
             ways=ways,
             part=bool(plan.backup.name.part),
+            chosen=chosen,
         ) as load:
-            reader.feed(load.feed, lambda: load.guard.current_table)
+            wants = load.wants if chosen else None
+            reader.feed(load.feed, lambda: load.guard.current_table, wants)
             report = load.inspect()
-            require_whole(plan.backup, report)
+            require_whole(plan.backup, report, reader.unread)
             load.finish()
-        findings += load.done.findings() + part.left_out(plan.name, load.left_out)
+        findings += load.done.findings()
+        kept = None if chosen is None or not chosen.found else load.kept
+        if plan.backup.name.part:
+            findings += part.left_out(plan.name, load.left_out)
+        elif chosen and not chosen.more and load.left_out and chosen.gone():
+            raise _ParentsNeededError(parents_of(load.left_out))
         job.progress.phase(f"gathering statistics of {side}")
         findings += gather_statistics(job.settings, side)
         encoding = load.guard.encoding if plan.dumped_by_us else ""
-        differences = _compare(job, plan, side, report, encoding)
+        differences = _compare(job, plan, side, report, encoding, kept)
         if load.unfilled:  # a dump tells that too, by what it does not say
             differences = [one for one in differences if one["code"] != "SCHEMA_DIFFERS"]
         findings += [*differences, *refreshes.findings(load.unfilled, plan.database)]
         with connect_maintenance(job.settings, plan.database) as connection:
             databases.limit_connections(connection, side, plan.wanted.connection_limit)
-    return Loaded(side, report.rows, reader.sha256, findings)
+    passed = {} if kept is None else {n: t for n, t in report.tables.items() if n not in kept}
+    passed_rows = sum(table.rows for table in passed.values())
+    passed_count = (len(passed), passed_rows)
+    unread = (len(reader.unread), reader.read_bytes)
+    return Loaded(side, report.rows, reader.sha256, findings, *passed_count, *unread)
 
 
 def _clear_up(job: Job, connection: psycopg.Connection, drill: bool) -> list[Finding]:
@@ -160,7 +218,14 @@ def _clear_up(job: Job, connection: psycopg.Connection, drill: bool) -> list[Fin
     return findings
 
 
-def _compare(job: Job, plan: Plan, side: str, report: Report, encoding: str) -> list[Finding]:
+def _compare(
+    job: Job,
+    plan: Plan,
+    side: str,
+    report: Report,
+    encoding: str,
+    kept: Collection[str] | None,
+) -> list[Finding]:
     """Dump the side database through the same inspector: what went in must come out, row by row.
 
     A dump that was not ours may have been written under other settings (time zone) and by other
@@ -169,6 +234,7 @@ def _compare(job: Job, plan: Plan, side: str, report: Report, encoding: str) -> 
     made new before them are compared in any order, see ``postgresql/row_order``.
 
     :param encoding: in which the backup is written.
+    :param kept: tables whose rows were loaded; None: all of them.
     """
     job.progress.phase(f"comparing {side} with the backup")
     any_order = {name: facts.any_order for name, facts in report.tables.items() if facts.any_order}
@@ -180,6 +246,9 @@ def _compare(job: Job, plan: Plan, side: str, report: Report, encoding: str) -> 
     for name, whole in any_order.items():
         if name in came_out and dump.report.tables[name].any_order == whole:
             came_out[name] = went_in[name]
+    if kept is not None:
+        went_in = {name: table for name, table in went_in.items() if name in kept}
+        came_out = {name: table for name, table in came_out.items() if name in kept}
     if not plan.dumped_by_us:
         if not went_in and any(table["rows"] for table in came_out.values()):
             return [
@@ -203,7 +272,8 @@ def _compare(job: Job, plan: Plan, side: str, report: Report, encoding: str) -> 
             "The live database is untouched. Please report this with the server's log",
             differences,
         )
-    if plan.backup.name.part:  # what it needed was made beside it, or left out and told
+    # of a part: what it needed was made beside it, or left out and told
+    if plan.backup.name.part or kept is not None:
         return []
     if plan.dumped_by_us and schema_differs(plan.backup.manifest, report, dump.report):
         return [

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
+from ..findings import Finding, finding
 from ..postgresql.connection import rows
 
 
@@ -43,16 +44,39 @@ FROM pg_event_trigger WHERE evtenabled <> 'D' AND pg_has_role(evtowner, 'USAGE')
 _ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
 
 
-def silence(live: psycopg.Connection, relations: Sequence[int]) -> list[sql.Composed]:
+def silence(
+    live: psycopg.Connection, relations: Sequence[int], triggers: bool = False
+) -> list[sql.Composed]:
     """Switch the triggers and rules of these relations off, each by itself: a partition's may be in
     another state than its parent's.
 
+    :param triggers: leave these as they are.
     :return: the statements that set them back.
     """
     return [
         _switch_off(live, reaction)
         for reaction in rows(live, _Reaction, _REACTIONS, {"oids": list(relations)})
+        if reaction.kind == "RULE" or not triggers
     ]
+
+
+def told(live: psycopg.Connection, relations: Sequence[int], triggers: bool) -> list[Finding]:
+    """Which triggers of these relations fire while they are written, or do not because they are
+    switched off (``triggers``).
+    """
+    names = dict.fromkeys(
+        f"{reaction.name} of {reaction.relation}"
+        for reaction in rows(live, _Reaction, _REACTIONS, {"oids": list(relations)})
+        if reaction.kind == "TRIGGER" and reaction.state in ("O", "A")
+    )
+    if not names:
+        return []
+    said = (
+        "these triggers fire for each row that is written"
+        if triggers
+        else "these triggers do not fire (--triggers on lets them)"
+    )
+    return [finding("TRIGGERS_OF_TABLES", f"{said}: {', '.join(names)}")]
 
 
 def silence_event_triggers(live: psycopg.Connection) -> list[sql.Composed]:

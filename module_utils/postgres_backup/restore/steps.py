@@ -124,11 +124,13 @@ def perform_step(
     kept_database: str = "",
     downtime_seconds: float = 0.0,
     in_place: bool | None = None,
+    triggers: str = "off",
 ) -> StepResult:
     """What the module ``postgres_backup_restore`` is asked for: all of a restore, one step of it,
     chosen tables, or a copy under another name.
 
     :param stage: ``all``, ``load``, ``swap``, ``discard``, ``compare`` or ``note``.
+    :param triggers: ``on`` or ``off``: whether those of chosen tables fire.
     :return: the result of the function that is called.
     :raises UsageError: what is asked for does not go together.
     """
@@ -156,7 +158,12 @@ def perform_step(
         settings = dataclasses.replace(job.settings, restore_in_place=in_place)
         job = dataclasses.replace(job, settings=settings)
     if tables:
-        return restore_tables(job, backup, tables)
+        return restore_tables(job, backup, tables, triggers == "on")
+    if triggers == "on":
+        raise UsageError(
+            "Only where chosen tables are brought back triggers may fire",
+            "Leave triggers out, or name tables",
+        )
     match stage:
         case "load":
             return load_step(job, backup)
@@ -294,7 +301,7 @@ def note_step(job: Job, backup: str, kept: str | None, downtime: float) -> NoteR
     if not job.check:
         told = ("backup", "database", "downtime_seconds", "kept_database")
         with outcome.noted(job.settings, "restore", job.database, {"backup": backup}):
-            result["findings"] = outcome.restored(job.settings, job.store, result, *told)
+            result["findings"] = outcome.restored(job.settings, result, *told)
     return result
 
 

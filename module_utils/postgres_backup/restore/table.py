@@ -24,13 +24,15 @@ class Table:
     :param live_oid: None where it is gone.
     :param partitioned: in the backup; ``live_partitioned``: in the live database.
     :param key: the columns that tell its rows apart; empty where none do.
+    :param live_columns: as they are now; ``columns``: in the backup.
     :param added: live columns that the backup does not know.
     :param fixed: the columns that are never updated, because a unique index, and so a foreign key,
         may refer to them: a row in which one differs is deleted and inserted anew.
     :param relations: in the live database, itself and the partitions below it.
     :param ancestors: the partitioned tables that it is a partition of.
     :param staging: the name of its staging table; ``doomed``: of the one with the rows that go,
-        ``carried``: of the one with what those of them that come again have in added columns.
+        ``carried``: of the one with what those of them that come again have in added columns;
+        ``before`` and ``after``: of those with what was changed.
     """
 
     schema: str
@@ -40,6 +42,7 @@ class Table:
     partitioned: bool
     live_partitioned: bool
     columns: tuple[Column, ...]
+    live_columns: tuple[Column, ...]
     added: tuple[str, ...]
     key: tuple[str, ...]
     fixed: tuple[str, ...]
@@ -48,6 +51,8 @@ class Table:
     staging: sql.Identifier
     doomed: sql.Identifier
     carried: sql.Identifier
+    before: sql.Identifier
+    after: sql.Identifier
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -73,6 +78,11 @@ class Table:
         return [column.name for column in self.columns if not column.generated]
 
     @property
+    def held(self) -> list[str]:
+        """The columns that hold data of their own, with those that the backup does not know."""
+        return [*self.stored, *self.added]
+
+    @property
     def carries(self) -> bool:
         """Rows that are deleted and inserted anew hold something that the backup does not know."""
         return bool(self.added and self.key)
@@ -82,9 +92,11 @@ class Table:
         """The columns that an update may set."""
         return [name for name in self.stored if name not in self.fixed]
 
-    def same_key(self) -> sql.Composed:
+    def same_key(self, other: str = "l") -> sql.Composed:
+        """That a row ``s`` has the key of another."""
         return sql.SQL(" AND ").join(
-            sql.SQL("s.{0} = l.{0}").format(sql.Identifier(column)) for column in self.key
+            sql.SQL("s.{} = {}").format(sql.Identifier(column), sql.Identifier(other, column))
+            for column in self.key
         )
 
 
@@ -127,25 +139,45 @@ def look(
     """
     before = named(side, wanted, f"{backup.name}")
     columns = columns_of(side, before.oid)
-    stored = [column.name for column in columns if not column.generated]
     now = find(live, before.identifier.as_string(live))
-    always = {column.name for column in columns if column.always}
     added: tuple[str, ...] = ()
+    if now is not None:
+        _require_table(backup, wanted, now)
+        added = added_since(
+            columns, columns_of(live, now.oid), now.identifier, wanted, f"{backup.name}"
+        )
+    return look_at(live, before, now, columns, added, number)
+
+
+def look_at(
+    live: psycopg.Connection,
+    before: Relation,
+    now: Relation | None,
+    columns: Sequence[Column],
+    added: tuple[str, ...],
+    number: int,
+) -> Table:
+    """A table of these columns.
+
+    :param before: as it shall be; ``now``: as it is, None where it is gone.
+    :raises UsageError: some of its rows lie elsewhere.
+    """
+    stored = [column.name for column in columns if not column.generated]
+    live_columns: list[Column] = []
     key: list[str] = []
     unique: set[str] = set()
     relations: list[int] = []
     ancestors: list[int] = []
     if now is not None:
-        _require_table(backup, wanted, now)
-        columns_now = columns_of(live, now.oid)
-        added = added_since(columns, columns_now, now.identifier, wanted, f"{backup.name}")
-        always |= {column.name for column in columns_now if column.always}
+        live_columns = columns_of(live, now.oid)
         partitions = rows(live, Relation, _BELOW, (now.oid,))
-        _require_local(wanted, partitions)
+        _require_local(before.name, partitions)
         relations = [now.oid, *(found.oid for found in partitions if found.oid != now.oid)]
         ancestors = values(live, int, _ABOVE, (now.oid, now.oid))
         key = next(iter(values(live, list, _KEY, {"table": now.oid, "columns": stored})), [])
         unique = set(values(live, str, _UNIQUE, (relations,)))
+    always = {column.name for column in [*columns, *live_columns] if column.always}
+    fixed = {*unique, *key, *always}
     return Table(
         before.schema,
         before.name,
@@ -154,19 +186,16 @@ def look(
         before.kind == "p",
         now is not None and now.kind == "p",
         tuple(columns),
+        tuple(live_columns),
         added,
         tuple(key),
-        tuple(
-            column.name
-            for column in columns
-            if not column.generated
-            and (column.name in unique or column.name in key or column.name in always)
-        ),
+        tuple(name for name in stored if name in fixed),
         tuple(relations),
         tuple(ancestors),
-        sql.Identifier(f"postgres_backup_stage_{number}"),
-        sql.Identifier(f"postgres_backup_doomed_{number}"),
-        sql.Identifier(f"postgres_backup_carried_{number}"),
+        *(
+            sql.Identifier(f"postgres_backup_{what}_{number}")
+            for what in ("stage", "doomed", "carried", "before", "after")
+        ),
     )
 
 

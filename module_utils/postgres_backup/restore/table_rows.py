@@ -73,11 +73,7 @@ def change_of(side: psycopg.Connection, live: psycopg.Connection, table: Table) 
     if table.live_oid is None:
         count = value(side, int, sql.SQL("SELECT count(*) FROM {}").format(table.side))
         return Change(table, count, inserted=count)
-    live.execute(
-        sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
-            table.staging, listed(table.stored), table.identifier
-        )
-    )
+    make_like(live, table, table.staging)
     try:
         copy(side, live, table, table.staging)
     except (psycopg.errors.DataError, psycopg.errors.IntegrityError) as error:
@@ -87,14 +83,27 @@ def change_of(side: psycopg.Connection, live: psycopg.Connection, table: Table) 
             "A domain, an enum or another type was changed since: change it back, type the same "
             "again; or restore the whole database. Nothing was changed",
         ) from None
+    return differences(live, table)
+
+
+def make_like(live: psycopg.Connection, table: Table, name: sql.Identifier) -> None:
+    """A temporary table for rows of this one."""
+    live.execute(
+        sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
+            name, listed(table.stored), table.identifier
+        )
+    )
+
+
+def differences(live: psycopg.Connection, table: Table) -> Change:
+    """In which rows the live table differs from those that are staged."""
     live.execute(sql.SQL("ANALYZE {}").format(table.staging))
     doomed = _DOOMED if table.key else _DOOMED_WITHOUT_KEY
     live.execute(_filled(f"CREATE TEMPORARY TABLE {{doomed}} ON COMMIT DROP AS {doomed}", table))
     live.execute(sql.SQL("ANALYZE {}").format(table.doomed))
     if table.carries:
-        live.execute(
-            _filled(f"CREATE TEMPORARY TABLE {{carried}} ON COMMIT DROP AS {_CARRIED}", table)
-        )
+        made = f"CREATE TEMPORARY TABLE {{carried}} ON COMMIT DROP AS {_CARRIED}"
+        live.execute(_filled(made, table))
     count = value(live, int, _filled("SELECT count(*) FROM {doomed}", table))
     return dataclasses.replace(_compared(live, table), doomed=count)
 
@@ -105,12 +114,21 @@ def copy(
     """All rows of the backup into a table of the live database."""
     columns = listed(table.stored)
     out = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(columns, table.side)
-    into = (
-        sql.SQL("COPY {} ({}) FROM STDIN").format(target, columns)
-        if table.stored
-        else sql.SQL("COPY {} FROM STDIN").format(target)
-    )
-    with side.cursor().copy(out) as lines, live.cursor().copy(into) as sink:
+    pour(side, out, live, into(table, target))
+
+
+def into(table: Table, target: sql.Identifier) -> sql.Composed:
+    """What takes rows of a table by COPY."""
+    if not table.stored:
+        return sql.SQL("COPY {} FROM STDIN").format(target)
+    return sql.SQL("COPY {} ({}) FROM STDIN").format(target, listed(table.stored))
+
+
+def pour(
+    source: psycopg.Connection, out: sql.Composed, target: psycopg.Connection, into: sql.Composed
+) -> None:
+    """Rows from one database into another, by their two COPY statements."""
+    with source.cursor().copy(out) as lines, target.cursor().copy(into) as sink:
         for line in lines:
             sink.write(line)
 
@@ -144,7 +162,7 @@ _DOOMED_WITHOUT_KEY = f"SELECT l.relation, l.at, true AS later FROM {_LATER_WITH
 
 
 _INSERT_CARRIED = """
-INSERT INTO {target} ({all}, {added}) OVERRIDING SYSTEM VALUE
+INSERT INTO {target} AS t ({all}, {added}) OVERRIDING SYSTEM VALUE
 SELECT {all_s}, {added_l} FROM {staging} s JOIN {carried} l ON {same}"""
 
 
@@ -196,7 +214,12 @@ def _filled(query: str, table: Table) -> sql.Composed:
         doomed=table.doomed,
         carried=table.carried,
         same=table.same_key(),
+        same_t=table.same_key("t"),
+        before=table.before,
+        after=table.after,
         all=listed(table.stored),
+        all_t=listed(table.stored, "t"),
+        added_t=listed(table.added, "t"),
         all_s=listed(table.stored, "s"),
         all_l=listed(table.stored, "l"),
         key_l=listed(table.key, "l"),
@@ -226,6 +249,57 @@ def listed(columns: Sequence[str], alias: str = "") -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(*prefix, column) for column in columns)
 
 
+def note_before(live: psycopg.Connection, table: Table) -> None:
+    """Set aside how the rows are that are going to be changed, and make room for what is written in
+    their place.
+    """
+    held = "{all_t}" + (", {added_t}" if table.added else "")
+    if table.key:
+        before = f"""SELECT {held} FROM {{live}} t WHERE (t.tableoid, t.ctid) IN (
+            SELECT l.tableoid, l.ctid FROM {_LATER} UNION ALL
+            SELECT l.tableoid, l.ctid FROM {_DIFFERENT})"""
+    else:
+        before = f"""SELECT {held} FROM {{live}} t JOIN {{doomed}} d
+            ON t.tableoid = d.relation AND t.ctid = d.at"""
+    live.execute(_filled(f"CREATE TEMPORARY TABLE {{before}} ON COMMIT DROP AS {before}", table))
+    live.execute(
+        _filled(
+            f"""CREATE TEMPORARY TABLE {{after}} ON COMMIT DROP AS
+            SELECT {held} FROM {{live}} t LIMIT 0""",
+            table,
+        )
+    )
+
+
+def stage_without(live: psycopg.Connection, table: Table) -> tuple[int, int]:
+    """Stage what a live table holds, without the rows of ``after`` and with those of ``before``.
+
+    :return: how many of ``after`` are not there, and how many of ``before`` meet rows with their
+        keys; what is staged counts for nothing then.
+    """
+    make_like(live, table, table.staging)
+    swapped = dataclasses.replace(table, staging=table.after)
+    rest = f"""SELECT {{all_t}} FROM {{live}} t JOIN (
+        SELECT l.relation, l.at FROM {_LATER_WITHOUT_KEY}) d
+        ON t.tableoid = d.relation AND t.ctid = d.at"""
+    columns = listed(table.stored)
+    into = (
+        sql.SQL("INSERT INTO {} ({}) ").format(table.staging, columns)
+        if table.stored
+        else (sql.SQL("INSERT INTO {} ").format(table.staging))
+    )
+    live.execute(into + _filled(rest, swapped))
+    query = """SELECT (SELECT count(*) FROM {staging}) - (SELECT count(*) FROM {live})
+        + (SELECT count(*) FROM {after})"""
+    lost = value(live, int, _filled(query, table))
+    taken = 0
+    if table.key and not lost:
+        query = "SELECT count(*) FROM {before} l JOIN {staging} s ON {same}"
+        taken = value(live, int, _filled(query, table))
+    live.execute(into + _filled("SELECT {all} FROM {before}", table))
+    return lost, taken
+
+
 def delete_doomed(live: psycopg.Connection, change: Change) -> None:
     """Delete the rows that came after the backup, and those that are inserted anew."""
     if change.doomed:
@@ -243,15 +317,25 @@ def merge(live: psycopg.Connection, change: Change) -> None:
     table = change.table
     if change.inserted or change.doomed:
         if table.carries:
-            live.execute(_filled(_INSERT_CARRIED, table))
+            _write(live, table, _INSERT_CARRIED)
         columns = "({all})" if table.stored else ""
         absent = _ABSENT if table.key else _ABSENT_WITHOUT_KEY
-        insert = f"INSERT INTO {{target}} {columns} OVERRIDING SYSTEM VALUE SELECT {{all_s}} FROM "
-        live.execute(_filled(insert + absent, table))
+        insert = "INSERT INTO {target} AS t " + columns + " OVERRIDING SYSTEM VALUE SELECT {all_s}"
+        _write(live, table, f"{insert} FROM {absent}")
     if change.updated and table.changeable:
-        query = """UPDATE {live} l SET {set_back} FROM {staging} s
-            WHERE {same} AND ROW({all_s})::text IS DISTINCT FROM ROW({all_l})::text"""
-        live.execute(_filled(query, table))
+        query = """UPDATE {live} t SET {set_back} FROM {staging} s
+            WHERE {same_t} AND ROW({all_s})::text IS DISTINCT FROM ROW({all_t})::text"""
+        _write(live, table, query)
+
+
+def _write(live: psycopg.Connection, table: Table, statement: str) -> None:
+    """Run what inserts into, or updates, a table called ``t``, and note what it has written."""
+    if not table.held:
+        live.execute(_filled(statement, table))
+        return
+    held = "{all_t}" + (", {added_t}" if table.added else "")
+    noted = f"WITH written AS ({statement} RETURNING {held}) INSERT INTO {{after}} TABLE written"
+    live.execute(_filled(noted, table))
 
 
 def require_equal(live: psycopg.Connection, table: Table) -> None:

@@ -1,6 +1,7 @@
 """Bring back chosen tables of a backup and leave the rest of the live database as it is.
 
-The backup is loaded into a side database and proved, as for a whole restore. Then, in one
+All of the backup is read and proved; its definitions and the rows of these tables are loaded into
+a side database, and compared, as for a whole restore. Then, in one
 transaction of the live one, each table becomes what it was: rows that differ are set back, missing
 ones inserted, later ones deleted (:mod:`.repair`). A result that does not fit the other tables, or
 would change them, is refused.
@@ -10,11 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TypedDict, final
 
-from ..catalog import journal
-from ..catalog.backups import layout_for
-from ..clock import utc_now
 from ..errors import DatabaseError, UsageError
 from ..findings import Finding, finding
 from ..health import outcome
@@ -22,7 +21,8 @@ from ..job import Job
 from ..machine import lock
 from ..postgresql import last_change
 from ..postgresql.connection import connect
-from ..text import human_seconds
+from ..text import human_bytes, human_seconds
+from . import kept_rows
 from .plan import Plan
 from .preflight import make_plan
 from .repair import Repair, repair
@@ -36,7 +36,13 @@ _OF_A_SWAP = ("REPLICATION_LEFT", "SUBSCRIPTION_OFF")
 
 @final
 class TablesResult(TypedDict):
-    """Tables that were brought back; ``rows``: those of the backup in all of them."""
+    """Tables that were brought back; ``rows``: those of the backup in all of them.
+
+    ``kept_database``: where what was changed is kept as rows, None where nothing was.
+    ``passed_tables``: others of the backup that were read and proved, and not loaded, with
+    ``passed_rows`` in them; ``unread_tables``: not even read. ``read_bytes`` of the object's
+    ``bytes`` were used.
+    """
 
     changed: bool
     backup: str
@@ -44,17 +50,26 @@ class TablesResult(TypedDict):
     key: str
     tables: list[TableResult]
     rows: int
+    kept_database: str | None
+    passed_tables: int
+    passed_rows: int
+    unread_tables: int
+    read_bytes: int
+    bytes: int
     seconds: float
     findings: list[Finding]
 
 
-def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult:
+def restore_tables(
+    job: Job, backup: str, tables: Sequence[str], triggers: bool = False
+) -> TablesResult:
     """The chosen tables become what they were in a backup.
 
     In check mode they are loaded and compared all the same (only so can the differences be known),
     and nothing in the live database is changed.
 
     :param tables: names as in SQL: ``users``, ``public.orders``, ``"My table"``.
+    :param triggers: those of the tables fire.
     :raises UsageError: a table is not in the backup, or has other columns now.
     :raises DatabaseError: the result would not fit the other tables; the live database is as it
         was.
@@ -72,9 +87,9 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
         outcome.noted(job.settings, "restore", job.database, about, check=job.check),
     ):
         began = time.monotonic()
-        loaded = load_side_database(job, plan)
+        loaded = load_side_database(job, plan, tables=tables)
         with discarded_on_failure(job, loaded.side_database):
-            changes, findings = _bring_back(job, plan, loaded.side_database, tables)
+            changes, findings, kept = _bring_back(job, plan, loaded.side_database, tables, triggers)
         findings += _discarded(job, loaded.side_database)
         result: TablesResult = {
             "changed": any(change.table.live_oid is None or change.total for change in changes),
@@ -83,6 +98,12 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
             "key": plan.backup.key,
             "tables": [change.describe() for change in changes],
             "rows": sum(change.rows for change in changes),
+            "kept_database": kept,
+            "passed_tables": loaded.passed_tables,
+            "passed_rows": loaded.passed_rows,
+            "unread_tables": loaded.unread_tables,
+            "read_bytes": loaded.read_bytes,
+            "bytes": plan.backup.bytes,
             "seconds": round(time.monotonic() - began, 1),
             "findings": [
                 *(found for found in loaded.findings if found["code"] not in _OF_A_SWAP),
@@ -96,10 +117,7 @@ def restore_tables(job: Job, backup: str, tables: Sequence[str]) -> TablesResult
                 "tables": result["tables"],
                 "seconds": result["seconds"],
             }
-            layout = layout_for(job.settings, job.database)
-            result["findings"] += journal.record(
-                job.store, layout, utc_now(), "restore-tables", told
-            )
+            result["findings"] += outcome.told(job.settings, job.database, "restore-tables", told)
     job.progress.step(lines(result, job.check)[0])
     return result
 
@@ -115,23 +133,33 @@ def _discarded(job: Job, side: str) -> list[Finding]:
 
 
 def _bring_back(
-    job: Job, plan: Plan, side_database: str, wanted: Sequence[str]
-) -> tuple[list[Change], list[Finding]]:
-    """All of it in one transaction of the live database, which check mode does not commit."""
+    job: Job, plan: Plan, side_database: str, wanted: Sequence[str], triggers: bool
+) -> tuple[list[Change], list[Finding], str | None]:
+    """All of it in one transaction of the live database, which check mode does not commit; and what
+    the database is called that keeps what was changed.
+    """
     isolation = "REPEATABLE_READ" if job.check else "READ_COMMITTED"
-    with (
-        connect(job.settings, side_database) as side,
-        connect(job.settings, plan.database, isolation) as live,
-    ):
+    by = f"restore of tables from {plan.name}"
+    with ExitStack() as stack:
+        new = ""
+        if not job.check and plan.live:
+            new = stack.enter_context(kept_rows.begun(job, plan.live))
+        side = stack.enter_context(connect(job.settings, side_database))
+        live = stack.enter_context(connect(job.settings, plan.database, isolation))
+        kept: list[str] = []
 
         def define(made: Sequence[Made], section: str) -> None:
             run_definitions(plan.tools, side_database, live, made, section)
 
-        def note() -> None:
-            last_change.note(live, plan.database, f"restore of tables from {plan.name}")
+        def keep(changes: Sequence[Change]) -> None:
+            last_change.note(live, plan.database, by)
+            kept_rows.keep(job, new, live, changes)
+            kept_rows.finish(job, new, live, by, plan.database)
+            kept.append(new)
 
-        what = Repair(side, live, plan.backup, define, job.progress, job.check, note)
-        return repair(what, wanted)
+        what = Repair(side, live, plan.backup, define, job.progress, job.check, triggers, keep)
+        changes, findings = repair(what, wanted)
+    return changes, findings, kept[0] if kept else None
 
 
 def lines(result: TablesResult, check: bool = False) -> list[str]:
@@ -151,5 +179,26 @@ def lines(result: TablesResult, check: bool = False) -> list[str]:
             + (", the table created" if table["created"] else "")
             for table in result["tables"]
         ),
+        *(
+            [
+                f"How the rows were is kept in {result['kept_database']}",
+                "Undo: postgres-backup undo-restore",
+            ]
+            if result["kept_database"]
+            else []
+        ),
+        *_passed_line(result),
         *(found["message"] for found in result["findings"]),
     ]
+
+
+def _passed_line(result: TablesResult) -> list[str]:
+    told = []
+    if result["passed_tables"]:
+        others = f"{result['passed_tables']} other tables ({result['passed_rows']} rows)"
+        told.append(f"{others} of the backup were read and proved, and not loaded")
+    if result["unread_tables"]:
+        used, whole = human_bytes(result["read_bytes"]), human_bytes(result["bytes"])
+        tables = result["unread_tables"]
+        told.append(f"{tables} large tables were not read: {used} of {whole} were needed")
+    return told

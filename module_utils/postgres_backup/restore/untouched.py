@@ -52,6 +52,17 @@ def count_writes(live: psycopg.Connection) -> str:
     return value(live, str, _COUNTS)
 
 
+_FAMILY = """
+WITH given AS (SELECT unnest(%s::oid[]) AS oid)
+SELECT oid FROM given UNION
+SELECT t.relid::oid FROM given, pg_partition_tree(pg_partition_root(oid)) t"""
+
+
+def family(live: psycopg.Connection, relations: Sequence[int]) -> list[int]:
+    """These relations, and all partitions of the tables that they belong to."""
+    return values(live, int, _FAMILY, (list(relations),))
+
+
 def require_untouched(
     live: psycopg.Connection, before: str, ours: Sequence[int], altered: Sequence[int]
 ) -> None:

@@ -45,17 +45,23 @@ class Download:
         self.s3, self.key, self.expected_bytes = s3, key, expected_bytes
         self.bytes = 0
         self.total: int | None = None
-        self._etag = ""
+        self._etag, self._to = "", 0
         self._hash = hashlib.sha256()
         self._chunks = self._read()
 
     @property
     def sha256(self) -> str:
-        """Hexadecimal SHA-256 of everything read so far."""
+        """Hexadecimal SHA-256 of everything read so far; of nothing that is, after a jump."""
         return self._hash.hexdigest()
 
     def __iter__(self) -> Iterator[bytes]:
         return self._chunks
+
+    def jump(self, place: int) -> None:
+        """Go on at that byte, which must lie ahead, once something was read; what lies between is
+        not asked for.
+        """
+        self._to = place
 
     def close(self) -> None:
         """Let go of the connection before the end."""
@@ -71,18 +77,26 @@ class Download:
         broken = 0
         while True:
             body, total = self._open()
-            before = self.bytes
+            before, jumped = self.bytes, False
             try:
-                while self.bytes < total:
+                while max(self.bytes, self._to) < total:
+                    if self._to > self.bytes:
+                        self.bytes, self._to = self._to, 0
+                        jumped = True
+                        break
                     chunk = body.read(min(READ_BYTES, total - self.bytes))
                     self._hash.update(chunk)
                     self.bytes += len(chunk)
                     yield chunk
-                return
+                if not jumped:
+                    return
             except _BROKEN_LINK as error:
                 cause = error
             finally:
                 body.close()
+            if jumped:
+                broken = 0
+                continue
             broken = 1 if self.bytes > before else broken + 1
             if broken > ATTEMPTS:
                 raise StoreError(

@@ -11,7 +11,16 @@ import functools
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Annotated,
+    Literal,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from ..clock import parse_timestamp
 from ..text import printable
@@ -267,6 +276,8 @@ def kind_of(hint: object) -> Kind:
     if origin in (Union, types.UnionType):
         (kind,) = (one for one in inner if one is not types.NoneType)
         return _OrNone(kind_of(kind))
+    if origin is Literal:
+        return OneOf(*inner)
     if origin is list:
         return _List(kind_of(inner[0]), most)
     if isinstance(origin, type) and issubclass(origin, Mapping):

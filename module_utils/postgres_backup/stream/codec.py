@@ -65,6 +65,7 @@ class Chain:
     """Compress, then encrypt where there are recipients."""
 
     def __init__(self, compression: str, recipients: Sequence[str] = ()) -> None:
+        self._compression = compression
         self._coders = [compressor(compression)] + ([encryptor(recipients)] if recipients else [])
 
     def write(self, data: bytes | memoryview) -> bytes:
@@ -72,6 +73,12 @@ class Chain:
         for coder in self._coders:
             data = coder.compress(data)
         return bytes(data)
+
+    def cut(self) -> bytes:
+        """The rest so far; what comes next is a member (frame) of its own. Not with encryption."""
+        data = self._coders[0].flush()
+        self._coders[0] = compressor(self._compression)
+        return data
 
     def finish(self) -> bytes:
         """The rest; the chain is at its end."""

@@ -164,6 +164,10 @@ class Inspector(Scanner):
         self.current_table = ""
         #: tables whose rows are hashed in any order too
         self.unordered: frozenset[str] = frozenset()
+        #: tables that are worth to be read alone, and where their rows begin (the table's name) and
+        #: have ended (empty), in the dump's bytes
+        self.large: frozenset[str] = frozenset()
+        self.cuts: list[tuple[int, str]] = []
         #: the first table whose rows come before anything is made: a dump of rows alone
         self.rows_alone = ""
         self._makes, self._before = False, b""
@@ -334,6 +338,8 @@ class Inspector(Scanner):
             self._table = self._tables.setdefault(
                 self.current_table, _Table(self.decode(header.columns))
             )
+            if self.current_table in self.large:
+                self.cuts.append((self._statement_at, self.current_table))
             if self.current_table in self.unordered:
                 self.in_any_order()
 
@@ -347,6 +353,8 @@ class Inspector(Scanner):
             self._table.any_order.update(passed)
 
     def _copy_end(self) -> None:
+        if self.current_table in self.large:
+            self.cuts.append((self._rows_end, ""))
         self.current_table = ""
 
     def _statement(self, buffer: bytes, start: int) -> None:

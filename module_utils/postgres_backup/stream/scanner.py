@@ -69,6 +69,7 @@ class Scanner:
         self._blocks = False  # in a routine that is to be read word by word
         self._tag = b""
         self._line_start = True
+        self._rows_end = 0  # of the dump's bytes, where the last rows and their end have passed
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """The next bytes of the dump."""
@@ -378,6 +379,7 @@ class Scanner:
         size = len(buffer)
         if self._line_start:
             if match := grammar.ROWS_END.match(buffer, at):
+                self._rows_end = self._offset(buffer, match.end())
                 return self._rows_over(at, match.end())
             if b"\\.\r\n".startswith(buffer[at : at + 4]) and size - at < 4:
                 self._mark = at
@@ -395,7 +397,10 @@ class Scanner:
                 end = newline + 1  # the end's own line may be beginning
         self._rows(buffer, at, end)
         self._mark = end
-        return self._rows_over(end, match.end()) if match else end
+        if match:
+            self._rows_end = self._offset(buffer, match.end())
+            return self._rows_over(end, match.end())
+        return end
 
     def _rows_over(self, start: int, end: int) -> int:
         self._mark, self._state = start, self._sql

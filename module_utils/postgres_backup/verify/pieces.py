@@ -36,14 +36,15 @@ def checked(chunks: Iterable[bytes], parts: Sequence[PartRecord], name: str) -> 
             digest.update(taken)
             held.append(taken)
         if missing or digest.hexdigest() != part["sha256"]:
-            raise _altered(name, f"piece {number} of {len(parts)}")
+            raise altered(name, f"piece {number} of {len(parts)}")
         while held:
             yield held.popleft()
     if rest or any(source):
-        raise _altered(name, "what follows its last piece")
+        raise altered(name, "what follows its last piece")
 
 
-def _altered(name: str, what: str) -> BadBackupError:
+def altered(name: str, what: str) -> BadBackupError:
+    """That a part of an object is not what was uploaded."""
     return BadBackupError(
         f"{name} is not the object that was uploaded: {what} is not what the manifest says, "
         "and nothing of it was used",

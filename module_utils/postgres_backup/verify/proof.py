@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..catalog import manifest, proofs, remembered, signed
 from ..catalog.backups import Backup
@@ -19,12 +19,14 @@ from ..stream.inspector import Inspector, Report
 from ..stream.other_tools import HINTS, rows_alone
 from .contents import Contents
 from .pieces import Cutter
-from .reader import BackupReader
+from .reader import BackupReader, read_stored
 from .saved_roles import saved_roles
 
 
-def require_whole(backup: Backup, report: Report) -> None:
+def require_whole(backup: Backup, report: Report, unread: Collection[str] = ()) -> None:
     """What was read must have an end, and be what the manifest says.
+
+    :param unread: tables whose rows were passed over.
 
     :raises BadBackupError: with a finding per difference.
     """
@@ -39,7 +41,9 @@ def require_whole(backup: Backup, report: Report) -> None:
             findings,
         )
     if backup.manifest:
-        differences = manifest.differences(backup.manifest["tables"], manifest.tables_of(report))
+        known = backup.manifest["tables"]
+        expected = {name: table for name, table in known.items() if name not in unread}
+        differences = manifest.differences(expected, manifest.tables_of(report))
         if differences:
             raise BadBackupError(
                 f"{backup.name} is not what its manifest says: {differences[0]['message']}",
@@ -150,6 +154,27 @@ def note_restored(job: Job, backup: Backup) -> list[Finding]:
         )
     except StoreError as error:
         return [finding("PROOF_NOT_WRITTEN", error.message)]
+
+
+def prove_stored(job: Job, backup: Backup) -> None:
+    """Read the object of a backup that nobody here can look into: each byte is what was uploaded.
+
+    :raises BadBackupError: it is cut, altered, or swapped for another object.
+    """
+    job.progress.phase(f"reading {backup.name}")
+    read_stored(job, backup)
+
+
+def note_stored(job: Job, backup: Backup) -> list[Finding]:
+    """Write down :func:`prove_stored`, which proves less than to have read the dump.
+
+    :return: what could not be signed.
+    :raises StoreError: it could not be written.
+    """
+    if backup.manifest is None:
+        return []
+    known, sha256 = backup.manifest, backup.manifest_sha256
+    return proofs.write(job.store, backup.layout, backup.name, known, sha256, "stored", utc_now())
 
 
 def _manifest_of(backup: Backup, database: str, report: Report, sha256: str) -> Manifest:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from ..catalog.backups import Backup
-from ..catalog.manifest import PartRecord
+from ..catalog.manifest import Manifest, PartRecord
 from ..errors import BadBackupError
 from ..findings import finding
 from ..job import Job
@@ -18,6 +18,7 @@ from ..postgresql.programs import Programs
 from ..stream import codec
 from ..stream.other_tools import ARCHIVE, Content, archive_head, unwrapped
 from .pieces import Cutter, checked
+from .ranges import Pieces, Range, ranges
 
 
 class BackupReader:
@@ -43,6 +44,9 @@ class BackupReader:
         self.job, self.backup, self._tools, self._cutter = job, backup, tools, cutter
         #: of the object, once all of it was read
         self.sha256 = ""
+        #: tables whose rows nobody wanted, and that were not read; and the bytes that were used
+        self.unread: list[str] = []
+        self.read_bytes = 0
         self._parts = backup.manifest.get("parts") if backup.manifest else None
         #: the first bytes of an archive; empty for a plain dump
         self.head = b""
@@ -57,11 +61,18 @@ class BackupReader:
         with self.job.store.download(self.backup.key, self.backup.bytes) as download:
             self._content(self._checked(download))
 
-    def feed(self, sink: Callable[[bytes], object], table: Callable[[], str] = str) -> None:
+    def feed(
+        self,
+        sink: Callable[[bytes], object],
+        table: Callable[[], str] = str,
+        wants: Callable[[str], bool] | None = None,
+    ) -> None:
         """Give the whole plain dump to ``sink``, chunk by chunk, then compare size and hash with
         the manifest.
 
         :param table: tells the table in hand, for progress.
+        :param wants: whether the rows of a table are wanted, asked where they would come next; the
+            others are not read where the object can be read in parts. :attr:`unread` names them.
         :raises BadBackupError: cut, altered, or swapped for another object.
         """
         pace = self.job.pace
@@ -70,6 +81,11 @@ class BackupReader:
             sink(chunk)
             pace.passed(len(chunk))
 
+        manifest = self.backup.manifest
+        if wants and manifest and (there := ranges(manifest)):
+            for chunk in self._in_parts(manifest, there, wants, table):
+                paced(chunk)
+            return
         content = self._content(self._packed(table))
         if content.kind == ARCHIVE:
             self.head = archive_head(content.head)
@@ -78,6 +94,24 @@ class BackupReader:
             for chunk in content.chunks:
                 paced(chunk)
         self._check()
+
+    def _in_parts(
+        self,
+        manifest: Manifest,
+        there: list[Range],
+        wants: Callable[[str], bool],
+        table: Callable[[], str],
+    ) -> Iterator[bytes]:
+        name = self.backup.name
+        with self.job.store.download(self.backup.key, self.backup.bytes) as download:
+            pieces = Pieces(download, manifest.get("parts", []), str(name))
+            for one in there:
+                if one.table and not wants(one.table):
+                    self.unread.append(one.table)
+                    continue
+                yield from codec.decompress(pieces.read(one.start, one.end), name.compression)
+                self.read_bytes += one.end - one.start
+                self.job.progress.advance(one.end - one.start, table)
 
     def _content(self, chunks: Iterable[bytes]) -> Content:
         name = self.backup.name
@@ -127,12 +161,28 @@ class BackupReader:
         return cutter.parts()
 
     def _check(self) -> None:
-        self.sha256 = self._download.sha256
-        manifest = self.backup.manifest
-        if manifest and self.sha256 != manifest["sha256"]:
-            raise BadBackupError(
-                f"{self.backup.name} is not the object that was uploaded: its SHA-256 is "
-                f"{self.sha256[:16]}..., the manifest says {manifest['sha256'][:16]}...",
-                "Restore another backup: postgres-backup list",
-                [finding("OBJECT_ALTERED", "the object's SHA-256 is not the manifest's")],
-            )
+        self.sha256, self.read_bytes = self._download.sha256, self._download.bytes
+        _require_same(self.backup, self.sha256)
+
+
+def read_stored(job: Job, backup: Backup) -> None:
+    """Read the object as it lies there, to its end, and compare its pieces, or all of it, with the
+    manifest; no key is needed.
+
+    :raises BadBackupError: it is another.
+    """
+    parts = backup.manifest.get("parts") if backup.manifest else None
+    with job.store.download(backup.key, backup.bytes) as download:
+        for chunk in checked(download, parts, str(backup.name)) if parts else download:
+            job.progress.advance(len(chunk), "")
+    _require_same(backup, download.sha256)
+
+
+def _require_same(backup: Backup, sha256: str) -> None:
+    if backup.manifest and sha256 != backup.manifest["sha256"]:
+        raise BadBackupError(
+            f"{backup.name} is not the object that was uploaded: its SHA-256 is "
+            f"{sha256[:16]}..., the manifest says {backup.manifest['sha256'][:16]}...",
+            "Restore another one: postgres-backup list",
+            [finding("OBJECT_ALTERED", "the object's SHA-256 is not the manifest's")],
+        )

@@ -29,12 +29,14 @@ def test_an_event_is_one_small_object_and_its_signature(config, s3_client, bucke
     assert journal.record(Store(config.settings), LAYOUT, at, "restore", facts) == []
     key, signature = sorted(engine.keys(s3_client, bucket))
     assert signature == f"{key}.sig"
-    assert key == f"postgres-backup/journal/{format_time(at)}-restore-db%201%2F%D0%96.json"
+    assert key == f"postgres-backup/journal/{format_time(at)}-000001-restore.db%201%2F%D0%96.json"
     event = json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
     assert event == {
         "at": format_timestamp(at),
         "event": "restore",
         "server": "db 1/Ж",
+        "number": 1,
+        "begins": 1,
         "database": "crm",
         "rows": 5,
     }

@@ -184,7 +184,8 @@ def fewer_rows(corpus: Corpus) -> None:
 
 
 def other_content(corpus: Corpus) -> None:
-    corpus.pack(corpus.dump().replace(b"500\tpupil 500\n", b"500\tpupil 5oo\n"))
+    assert b"\n500\t1\n" in corpus.dump()
+    corpus.pack(corpus.dump().replace(b"\n500\t1\n", b"\n500\t2\n"))
 
 
 def other_schema(corpus: Corpus) -> None:
@@ -291,8 +292,7 @@ BROKEN: list[tuple[tuple[Callable[[Corpus], None], ...], set[str], bool]] = [
     ((no_signature,), {"UNSIGNED"}, False),
     ((cut_dump,), {"TRAILER_MISSING"}, False),
     ((empty,), {"BACKUP_EMPTY"}, False),
-    ((fewer_rows,), {"ROWS_DIFFER"}, False),
-    ((other_content,), {"DATA_DIFFERS"}, False),
+    ((fewer_rows, other_content), {"ROWS_DIFFER", "DATA_DIFFERS"}, False),
     ((other_schema,), {"SCHEMA_DIFFERS"}, False),
     (
         (other_owner, other_privileges),
@@ -320,6 +320,7 @@ def codes(result: dict) -> set[str]:
     return {found["code"] for found in result["findings"]}
 
 
+# longer than others, for it is some twenty drills: each case is one, and what can share one does
 def test_each_is_called_by_its_name_and_its_twin_is_not(corpus):
     """The bucket is mended after each, and the last drill of the intact one passes as the first."""
     server, name = corpus.database.server, corpus.database.name

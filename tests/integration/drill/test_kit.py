@@ -47,9 +47,12 @@ def test_what_the_application_needs_is_in_it(config, app):
     settings = config.change(KIT_PLAIN="true")
     assert not look_at_kit(Job(settings), 0.0).made  # nothing says that it needs one
     settings = config.change(APP_DIR=str(app))
-    assert f"{app}/compose.yml; {app}/.env" in outcome(settings)["KIT_LACKS"]
+    [lacks] = look_at_kit(Job(settings), 0.0).findings
+    assert f"{app}/compose.yml; {app}/.env" in lacks["message"]
+    assert lacks["level"] == "warning"  # nobody has asked for a kit
     settings = config.change(BACKUP_PATHS=f"'{app}/compose.yml'")
     kit = create_kit(Job(settings))["kit"]
+    assert look_at_kit(Job(settings), 0.0).findings[0]["level"] == "failed"
     told = outcome(settings)["KIT_LACKS"]
     assert told.startswith(f"{kit} does not hold {app}/.env;")
     settings = config.change(BACKUP_PATHS=f"'{app}'")

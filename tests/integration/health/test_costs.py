@@ -93,6 +93,7 @@ def test_a_look(counted, database):
     settings = config.settings
     assert run_night(settings, Progress())["exit_status"] == 0
     kept = status_room.status(settings)["databases"][database.name]["kept"]
+    look_around(settings, Progress())  # writes what waits for the journal
     between.requests.clear()
     assert look_around(settings, Progress())["made_up"] is None
     assert len(between.requests) == pytest.approx(costs.look_requests(settings, kept), rel=0.1), (

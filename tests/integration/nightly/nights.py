@@ -96,6 +96,7 @@ class Server:
         return [
             f"{event['at'][11:16]} {event['event']} {event.get('again_at', '')[11:16]}".rstrip()
             for event in reversed(history.events(settings, Store(settings), since))
+            if event["event"] not in ("alarm", "alarm-over", "settings")
         ]
 
 

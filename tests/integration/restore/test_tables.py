@@ -11,6 +11,7 @@ from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError, UsageError
 from postgres_backup.job import Job
 from postgres_backup.restore import side_database
+from postgres_backup.restore.steps import perform_step
 from postgres_backup.restore.tables import restore_tables
 from tests.integration import engine
 from tests.integration.restoring import databases_of
@@ -112,6 +113,31 @@ def test_only_the_chosen_tables_become_what_they_were(shop, config):
     )
     assert shop.execute("SELECT max(id) > 200 FROM orders") == [(True,)]
     assert not restore_tables(Job(config.settings), "latest", ['"Odd, one"'])["changed"]
+
+
+def test_triggers_fire_only_where_it_is_asked_for_and_it_is_said(shop, config):
+    for asked, noted, said in (
+        (False, [], "these triggers do not fire (--triggers on lets them): watch of users"),
+        (True, [("users",)], "these triggers fire for each row that is written: watch of users"),
+    ):
+        as_owner(shop, "UPDATE users SET name = 'wrong' WHERE id <= 3", "TRUNCATE audit")
+        for check in (True, False):
+            done = restore_tables(Job(config.settings, check=check), "latest", ["users"], asked)
+            codes = {one["code"]: one["message"] for one in done["findings"]}
+            assert codes["TRIGGERS_OF_TABLES"] == said
+            assert counts(done) == {"public.users": (0, 3, 0)}
+        assert shop.execute("SELECT DISTINCT what FROM audit") == noted
+    with pytest.raises(UsageError, match="Only where chosen tables"):
+        perform_step(Job(config.settings), backup="latest", triggers="on")
+
+
+def test_a_name_is_meant_as_postgresql_reads_it_in_any_schema(shop, config):
+    as_owner(shop, "CREATE SCHEMA far", "CREATE TABLE far.goods AS SELECT 1 AS id")
+    create_backup(Job(config.settings))
+    as_owner(shop, "INSERT INTO far.goods VALUES (2)")
+    done = restore_tables(Job(config.settings), "latest", ["GOODS"])
+    assert counts(done) == {"far.goods": (0, 0, 1)}
+    assert content(shop, "far.goods") == {"far.goods": [("(1)",)]}
 
 
 def test_a_table_without_a_key_is_compared_row_by_row(shop, config):

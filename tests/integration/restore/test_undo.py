@@ -119,25 +119,33 @@ def undoing(config, kept: str = "", check: bool = False):
     return restore_room.undo_restore(Job(config.settings, check=check), kept)
 
 
-@pytest.mark.parametrize("tables", [[], ["day"]], ids=["in place", "of tables"])
-def test_an_undo_takes_back_the_last_thing_or_says_that_it_cannot(diary, config, tables):
+def test_a_restore_of_tables_is_the_last_thing_too(diary, config):
+    first = restore_room.restore_database(Job(config.settings), "latest")["kept_database"]
+    run_sql(diary.server, diary.name, "UPDATE day SET said = 'days of work'")
+    # what changes nothing is nothing to be undone
+    assert restore_tables(Job(config.settings, check=True), "latest", ["day"])["changed"]
+    assert undoing(config, check=True)["restored_database"] == first
+    rows = restore_tables(Job(config.settings), "latest", ["day"])["kept_database"]
+    assert kept(config, diary) == [rows, first]
+    assert undoing(config)["restored_database"] == rows
+    assert said(diary) == "days of work"
+    # by its name the whole database comes back, and that is the last thing then
+    assert undoing(config, first)["restored_database"] == first
+    undoing(config)
+    assert said(diary) == "days of work"
+
+
+def test_an_undo_takes_back_the_last_thing_or_says_that_it_cannot(diary, config):
     """After a restore that keeps nothing, the newest that is kept is older than the last thing."""
     first = restore_room.restore_database(Job(config.settings), "latest")["kept_database"]
     run_sql(diary.server, diary.name, "UPDATE day SET said = 'days of work'")
-    if tables:
-        # what changes nothing is nothing to be undone
-        assert restore_tables(Job(config.settings, check=True), "latest", tables)["changed"]
-        undoing(config, check=True)
-        name = restore_tables(Job(config.settings), "latest", tables)["backup"]
-    else:
-        name = restore_room.restore_database(Job(config.settings), "latest", True)["backup"]
+    name = restore_room.restore_database(Job(config.settings), "latest", True)["backup"]
     run_sql(diary.server, diary.name, "UPDATE day SET said = 'more work'")
     for check in (True, False):
         with pytest.raises(UsageError) as caught:
             undoing(config, check=check)
-        done = f"restore of tables from {name}" if tables else f"restore in place of {name}"
         assert caught.value.message.startswith(
-            f"The last thing done to {diary.name} was the {done}, at 20"
+            f"The last thing done to {diary.name} was the restore in place of {name}, at 20"
         )
         assert "it cannot be undone" in caught.value.message
         assert f"postgres-backup undo-restore {first} " in caught.value.hint

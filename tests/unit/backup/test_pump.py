@@ -34,7 +34,7 @@ class FakeUpload:
 class FakeDump:
     def __init__(self, fails_at: int = -1) -> None:
         self.fails_at, self.ended = fails_at, False
-        self.inspector = SimpleNamespace(current_table="public.users")
+        self.inspector = SimpleNamespace(current_table="public.users", cuts=[])
 
     def chunks(self):
         try:

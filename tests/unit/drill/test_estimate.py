@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from postgres_backup.drill import estimate
 from postgres_backup.findings import CODES
 
@@ -56,3 +59,32 @@ def test_of_nothing_it_is_no_division_by_nothing():
     whole = estimate.rebuild(["crm"], {"crm": None}, one, {}, has_kit=False)
     assert whole["seconds"] == estimate.INSTALLING + 1
     assert estimate.told(1.0, None) == "a restore takes about 1.0 s"
+
+
+def test_the_rehearsal_of_the_documents_is_met_within_thirty_percent():
+    """Its table has the seconds of each phase; what a drill would know are three of them."""
+    text = (Path(__file__).parents[3] / "docs/DISASTERS.md").read_text()
+    phases = {
+        name: float(seconds)
+        for name, seconds in re.findall(
+            r"^\| rebuild: ([^|]+?) \| ([\d.]+) \|$", text, re.MULTILINE
+        )
+        if not name.startswith("total")
+    }
+    assert len(phases) == 11
+
+    def of(word: str) -> float:
+        [seconds] = [took for name, took in phases.items() if word in name]
+        return seconds
+
+    whole = estimate.rebuild(
+        ["crm"],
+        {"crm": known(100, 2)},
+        {
+            "crm": {"seconds": of("data restored"), "dump_bytes": 100},
+            estimate.KIT: {"seconds": of("application's files") / 2, "dump_bytes": 0},
+        },
+        {},
+        has_kit=True,
+    )
+    assert 0.7 < whole["seconds"] / sum(phases.values()) < 1.3

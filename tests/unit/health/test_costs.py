@@ -55,17 +55,22 @@ def test_by_hand():
     assert found["steady_month"] == pytest.approx(1.40)
     assert found["upload_bytes_month"] == pytest.approx(10 * GB * 30.4375)
     # 10 GB are 1193 parts of 8 MiB, and four requests around them
-    backup, prune = 1 + 1 + 4 + (1193 + 4) + 5, 2 + (6 + 2 * 8) + 2 + 4 + 2
-    look_back, look = 1 + 6 + 2 * 7, 2 + 6 + 2 * 7
-    assert found["requests_month"] == round((backup + prune + look_back + 48 * look) * 30.4375)
+    backup, prune = 1 + 1 + 4 + (1193 + 4) + 5, 2 + 1 + (6 + 2 * 8) + 2 + 4 + 2
+    look_back, again, look = 1 + 6 + 2 * 7, 3, 2 + 6 + 2 * 7
+    night = backup + prune + look_back + again
+    assert found["requests_month"] == round((night + 48 * look) * 30.4375)
+    assert found["read_bytes_month"] == 100 * GB, "that is the bound; 304 GB would be read"
+    unbound = dataclasses.replace(PRICED, verify_gb_per_month=0.0)
+    found_unbound = costs.estimate(unbound, [line(age, 10 * GB) for age in range(7)])
+    assert found_unbound["read_bytes_month"] == found["upload_bytes_month"]
     assert found["requests_cost_month"] == pytest.approx(found["requests_month"] * 0.005 / 1000)
     assert found["currency"] == "EUR"
 
 
 def test_a_small_backup_goes_in_one_piece():
-    assert costs.night_requests(BASE, 1_000_000, 4_000_000, 7) == 11 + 3 + 32 + 21
-    assert costs.night_requests(BASE, 8 * 1024 * 1024, 1, 7) == 11 + 3 + 32 + 21
-    assert costs.night_requests(BASE, 8 * 1024 * 1024 + 1, 1, 7) == 11 + (2 + 4) + 32 + 21
+    assert costs.night_requests(BASE, 1_000_000, 4_000_000, 7) == 11 + 3 + 32 + 25
+    assert costs.night_requests(BASE, 8 * 1024 * 1024, 1, 7) == 11 + 3 + 32 + 25
+    assert costs.night_requests(BASE, 8 * 1024 * 1024 + 1, 1, 7) == 11 + (2 + 4) + 32 + 25
 
 
 def test_a_store_that_takes_few_parts_gets_large_ones():
@@ -73,7 +78,7 @@ def test_a_store_that_takes_few_parts_gets_large_ones():
     so the 10 GB that are sent take 165.
     """
     scaleway = dataclasses.replace(BASE, s3_max_parts=1000)
-    assert costs.night_requests(scaleway, 10 * GB, 40 * GB, 7) == 11 + (165 + 4) + 32 + 21
+    assert costs.night_requests(scaleway, 10 * GB, 40 * GB, 7) == 11 + (165 + 4) + 32 + 25
     assert (
         costs.night_requests(dataclasses.replace(BASE, s3_max_parts=1), 10 * GB, 40 * GB, 7) > 0
     ), "a setting that no longer fits is no obstacle"
@@ -159,7 +164,7 @@ def test_a_sentence_for_a_person():
     assert costs.lines(found) == [
         (
             f"costs: {room}; about {requests} requests a month for 0.35 EUR; "
-            "304.4 GB a month are uploaded"
+            "304.4 GB a month are uploaded; 100.0 GB read again"
         )
     ]
     only_room = costs.estimate(
@@ -168,7 +173,7 @@ def test_a_sentence_for_a_person():
     assert costs.lines(only_room) == [
         (
             "costs: 1.0 kB now for under 0.01 a month, about 7.0 kB for under 0.01 in the long "
-            "run; 30.4 kB a month are uploaded"
+            "run; 30.4 kB a month are uploaded; 30.4 kB read again"
         )
     ]
 
