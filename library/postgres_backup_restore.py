@@ -81,6 +81,10 @@ options:
     description: With O(trust_unsigned), the roles of such a backup may be superusers and the like.
     type: bool
     default: false
+  smaller:
+    description: A backup with less than C(backup_restore_min_percent) of the live rows is meant.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Everything is looked at (backup, grants, disk) and the plan returned; with
@@ -116,6 +120,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+live:
+  description: The backup beside the live database that it replaces. C(age_hours), C(then_rows) and
+    C(now_rows) (C(exact) or estimated), and C(newer), the tables that have more rows now.
+  type: dict
+  returned: when there is a database to replace, and all of it comes back
 database: {description: The database., type: str, returned: success, sample: crm}
 findings:
   description: What is worth knowing although all is well, each with C(code) and C(message).
@@ -211,6 +220,7 @@ ARGUMENT_SPEC = {
     "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "trust_unsigned": {"type": "bool", "default": False},
     "roles_with_power": {"type": "bool", "default": False},
+    "smaller": {"type": "bool", "default": False},
 }
 
 
@@ -218,7 +228,7 @@ def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.restore import steps
 
     about = {"config", "progress_file", "database", "identities"}  # what the job is made of
-    about |= {"trust_unsigned", "roles_with_power"}
+    about |= {"trust_unsigned", "roles_with_power", "smaller"}
     options = {name: value for name, value in call.params.items() if name not in about}
     result = steps.perform_step(call.job, **options)
     return told(result, steps.lines(result, options["stage"], call.check))

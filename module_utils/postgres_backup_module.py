@@ -61,6 +61,7 @@ class Call:
             self.progress,
             self.params.get("trust_unsigned", False),
             self.params.get("roles_with_power", False),
+            smaller=self.params.get("smaller", False),
         )
 
 

@@ -232,6 +232,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "The live database could not be renamed: whose it is, a prepared transaction, or a "
             "session that nobody but its owner may end. The message says which."
         ),
+        ("BACKUP_SMALLER",): (
+            "The backup has less than `backup_restore_min_percent` of the rows that the live "
+            "database has now, so nothing was touched. Is it the right one (`postgres-backup "
+            "list`)? If it is: `--smaller` (`-e smaller=true`)."
+        ),
         ("UNPROVEN",): (
             "The backup has no manifest, so its rows cannot be compared with the day it was "
             "made. What went in and what came out are still compared."

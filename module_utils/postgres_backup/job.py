@@ -28,6 +28,7 @@ class Job:
     :param trust_unsigned: what nobody trustworthy has signed is used all the same.
     :param roles_with_power: roles of such a backup may get power over the server.
     :param again: it is a try of a night, and what fails may be tried again.
+    :param smaller: a backup of far less than there is, is meant.
     :param pace: how fast rows may go into a database and be read there; as fast as they come.
     """
 
@@ -40,6 +41,7 @@ class Job:
     roles_with_power: bool = False
     again: Again | None = None
     pace: Pace = dataclasses.field(default_factory=Pace)
+    smaller: bool = False
 
     @functools.cached_property
     def database(self) -> str:

@@ -167,6 +167,11 @@ _DROP = Rule[int](
     "A drop by {} percent cannot be",
     "1 to 99; 0 is never told of",
 )
+_LEAST = Rule[int](
+    lambda percent: 0 <= percent <= 100,
+    "A restore cannot ask for {} percent of the rows",
+    "50 is the default; 0: any backup will do",
+)
 _RETRY = Rule[int](
     lambda hours: 0 <= hours <= 23,
     "{} hours of trying again would meet the next night",
@@ -343,6 +348,8 @@ class Settings:
     #: restore inside the live database, in one transaction, where there is no room for a second
     #: copy
     restore_in_place: Annotated[bool, Variable("RESTORE_IN_PLACE")] = False
+    #: a backup with fewer percent of the live database's rows replaces it only if that is meant
+    restore_min_percent: Annotated[int, Variable("RESTORE_MIN_PERCENT", _LEAST)] = 50
     alert_urls: Annotated[tuple[str, ...], Variable("ALERT_URLS")] = dataclasses.field(
         default=(), repr=False
     )

@@ -239,7 +239,7 @@ def test_letters_are_counted_as_a_reader_would():
 def test_every_variable_of_a_call_is_listed_for_exactly_the_playbooks_that_read_it():
     """What a play reads and nobody has set: ``x | default(...)`` and ``x is defined``."""
     tasks = {"setup": ["roles/backup/tasks"], "rebuild": ["playbooks/tasks/rebuild"]}
-    for verb in ("report", "restore", "undo"):
+    for verb in ("report", "restore", "undo", "drill"):
         tasks["undo_restore" if verb == "undo" else verb] = sorted(
             str(path.relative_to(ROOT)) for path in ROOT.glob(f"playbooks/tasks/{verb}_*.yml")
         )

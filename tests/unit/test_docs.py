@@ -168,6 +168,7 @@ def test_extra_variables_of_the_playbooks():
             "roles_with_power",
             "fast",
             "fail_on",
+            "smaller",
         ):
             if re.search(rf"\b{name} (?:\| default\(|is defined)", text) or (
                 name == "database" and "__backup_chosen" in text

@@ -66,6 +66,9 @@ class Event(_Event, total=False):
     rows: _Count
     seconds: _Seconds
     downtime_seconds: _Seconds
+    #: of a drill: what each phase took, and what a restore would
+    phases: Annotated[dict[str, _Seconds], Most(100)]
+    restore_seconds: _Seconds
     kept_database: str | None
     #: of a restore under another name
     copy_database: str

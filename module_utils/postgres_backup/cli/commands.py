@@ -46,6 +46,7 @@ class Call:
             self.progress,
             getattr(asked, "trust_unsigned", False),
             getattr(asked, "roles_with_power", False),
+            smaller=getattr(asked, "smaller", False),
         )
 
 
@@ -132,6 +133,11 @@ ROLES_WITH_POWER = Argument(
     "--roles-with-power",
     action="store_true",
     help="with --trust-unsigned: its roles may be superusers and the like",
+)
+SMALLER = Argument(
+    "--smaller",
+    action="store_true",
+    help="a backup with less than RESTORE_MIN_PERCENT (50) percent of the live rows is meant",
 )
 LOG_FILE = Argument(
     "--log-file",
@@ -227,6 +233,7 @@ def _list(call: Call) -> Answer:
         metavar="N",
         help="with --as: drop it after so many days (default: KEEP_REPLACED_DAYS)",
     ),
+    SMALLER,
     TRUST_UNSIGNED,
     ROLES_WITH_POWER,
 )

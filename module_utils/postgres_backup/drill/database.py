@@ -170,4 +170,5 @@ class _Drill:
             "findings": self._findings,
             "fail_on": self.fail_on,
             "passed": not at_or_above(self._findings, self.fail_on),
+            "rpo": record.rpo_of(self.job),
         }

@@ -4,9 +4,12 @@ state, whoever reads the alarms.
 
 from __future__ import annotations
 
-from ..catalog import journal
+from datetime import timedelta
+
+from ..catalog import history, journal, rpo
 from ..catalog.backups import Backup, layout_for
 from ..clock import format_timestamp, utc_now
+from ..errors import StoreError
 from ..findings import Finding, finding
 from ..health import alarms
 from ..health.alarm_kinds import Alarm, key
@@ -33,6 +36,17 @@ def note(job: Job, result: DrillResult, backup: Backup | None) -> list[Finding]:
         *_state(job, result),
         *_alarm(job, result),
     ]
+
+
+def rpo_of(job: Job) -> rpo.Rpo | None:
+    """The longest time between two backups of late; None where the store does not tell it now."""
+    now = utc_now()
+    try:
+        since = now - timedelta(days=rpo.DAYS)
+        told = history.happened(job.settings, job.store, since, job.database, "backup")
+    except StoreError:
+        return None
+    return rpo.longest(told["events"], now)
 
 
 def _proof(job: Job, result: DrillResult, backup: Backup | None) -> list[Finding]:

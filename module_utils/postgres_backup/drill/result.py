@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from ..catalog import rpo
+from ..catalog.rpo import Rpo
 from ..errors import BadBackupError
 from ..findings import finding
 from ..text import human_seconds
@@ -37,6 +39,8 @@ class DrillResult(TypedDict):
     findings: list[DrillFinding]
     fail_on: Level
     passed: bool
+    #: the longest time between two backups of late, by the journal
+    rpo: Rpo | None
 
 
 def lines(result: DrillResult, check: bool = False) -> list[str]:
@@ -61,6 +65,8 @@ def lines(result: DrillResult, check: bool = False) -> list[str]:
     said = [told]
     if unchecked and not check:
         said.append(f"Not checked, so not known: {', '.join(unchecked)}")
+    if known := result["rpo"]:
+        said.append(rpo.line(known, rpo.DAYS))
     return said + [
         f"{found['level']}  {found['code']}: {found['message']}" for found in result["findings"]
     ]

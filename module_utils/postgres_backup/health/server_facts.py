@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
+from ..catalog import rpo
 from ..catalog.backup import ProofLine
 from ..catalog.backups import Backup, State
 from ..catalog.history import Event, events
@@ -27,6 +28,8 @@ from .verdict import DatabaseState, Reason, ServerState
 DAYS = 90
 #: tables of which it shows how they grow
 TABLES = 5
+#: findings of a drill that it names
+_MOST_FOUND = 50
 _RESTORES = ("restore", "restore-failed", "restore-tables")
 _DRILLS = ("drill", "drill-failed")
 _FAILURES = ("backup-failed", "prune-failed")
@@ -87,6 +90,15 @@ class Outcome(_Outcome, total=False):
     reason: str
 
 
+class DrillFacts(Outcome):
+    """What became of a drill: what it found, what its phases took, and what a restore would."""
+
+    findings: list[Finding]
+    phases: dict[str, float]
+    rows: int | None
+    restore_seconds: float | None
+
+
 class Failure(_Outcome):
     """A backup or a prune (``what``) that failed."""
 
@@ -113,7 +125,9 @@ class DatabaseFacts(TypedDict):
     going: list[str]
     failures: list[Failure]
     restores: list[Outcome]
-    drills: list[Outcome]
+    drills: list[DrillFacts]
+    #: the longest time between two backups in these days
+    rpo: rpo.Rpo | None
     replaced: list[ReplacedDatabase] | None
     waiting: int
 
@@ -243,7 +257,8 @@ def _database(
         "going": [backup["backup"] for backup in backups if not backup["keep"]],
         "failures": failures,
         "restores": [_outcome(settings, e) for e in happened if e["event"] in _RESTORES],
-        "drills": [_outcome(settings, e) for e in happened if e["event"] in _DRILLS],
+        "drills": [_drill(settings, e) for e in happened if e["event"] in _DRILLS],
+        "rpo": rpo.longest(happened, now),
         "replaced": seen["replaced"],
         "waiting": seen["waiting"],
     }
@@ -290,6 +305,19 @@ def _outcome(settings: Settings, event: Event) -> Outcome:
     if not ok:
         outcome["reason"] = settings.hide(str(event.get("reason", "")))
     return outcome
+
+
+def _drill(settings: Settings, event: Event) -> DrillFacts:
+    return {
+        **_outcome(settings, event),
+        "findings": [
+            {**found, "message": settings.hide(found["message"])}
+            for found in event.get("findings", [])[:_MOST_FOUND]
+        ],
+        "phases": event.get("phases", {}),
+        "rows": event.get("rows"),
+        "restore_seconds": event.get("restore_seconds"),
+    }
 
 
 def _failure(settings: Settings, event: Event) -> Failure:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
-from ..catalog import partials, path_needs, remembered
+from ..catalog import history, partials, path_needs, remembered, rpo
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
 from ..catalog.history import LAST_RUN, Event, LastRun, last_run_line
 from ..catalog.owners import Owner, owners
@@ -86,6 +86,8 @@ class _Backups(TypedDict):
     restored_at: str | None
     #: the last drill, as this server remembers it
     drill: LastDrill | None
+    #: the longest time between two backups of late, by the journal; None where nobody has looked
+    rpo: rpo.Rpo | None
 
 
 class PartsStatus(TypedDict):
@@ -227,6 +229,10 @@ def look(
     if counting:
         _count_parts(seen, catalogs, backups)
         seen["leftovers"] = leftovers.count(settings, store, backups, seen["findings"])
+        since = now - timedelta(days=rpo.DAYS)
+        for name, database in seen["databases"].items():
+            taken = history.happened(settings, store, since, name, "backup")["events"]
+            database["rpo"] = rpo.longest(taken, now)
     seen["findings"] += clocks.findings_of(store)
     if fault := settings.retention_fault:
         seen["findings"].append(finding("RETENTION_WRONG", f"nothing is pruned: {fault}"))
@@ -322,6 +328,7 @@ def _database(
         "waiting": sum(backup.unvouched for backup in backups),
         "restored_at": drills.restored_at(mine, now),
         "drill": drill,
+        "rpo": None,
     }
 
 
@@ -418,6 +425,7 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
         + (f", the oldest of {database['oldest']}" if database["oldest"] else "")
     )
     text += [f"    {line}" for line in drills.lines(database["drill"], database["restored_at"])]
+    text += [f"    {rpo.line(database['rpo'], rpo.DAYS)}"] if database["rpo"] else []
     if (parts := database["partial"]) and parts["kept"]:
         size = human_bytes(parts["bytes"])
         text.append(f"    parts of backups: {parts['kept']}, {size} (list --partial)")

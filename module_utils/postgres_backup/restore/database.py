@@ -22,6 +22,8 @@ from ..postgresql.replaced import KeptDatabase
 from ..text import human_seconds
 from ..verify.proof import note_restored
 from . import in_place
+from .live import WithLive, hold_against
+from .live import lines as live_lines
 from .plan import Plan, PlanResult, Restored, plan_lines
 from .preflight import make_plan
 from .side_database import discarded_on_failure, load_side_database, swap_in
@@ -29,7 +31,7 @@ from .undo_tables import UndoTablesResult, undo_tables
 from .undo_tables import lines as undo_tables_lines
 
 
-class _RestoreKnown(PlanResult):
+class _RestoreKnown(PlanResult, WithLive):
     changed: bool
     kept_database: str | None
     in_place: bool
@@ -83,6 +85,7 @@ def restore_database(
         raise UsageError("Which backup?", "Name one of `postgres-backup list`, or latest")
     job.require()
     plan = make_plan(job, backup, inside)
+    against: WithLive = hold_against(job, plan)
     if job.check:
         kept = None
         if plan.live and not inside:
@@ -91,6 +94,7 @@ def restore_database(
                 kept = replaced.kept_name(connection, job.database, now)
         planned: RestorePlanned = {
             **plan.describe(),
+            **against,
             "changed": True,
             "kept_database": kept,
             "in_place": inside,
@@ -100,10 +104,13 @@ def restore_database(
         lock.hold(job.settings, job.database, "restore"),
         outcome.noted(job.settings, "restore", job.database, {"backup": plan.name}),
     ):
+        for line in live_lines(job.database, against, inside):
+            job.progress.step(f"{job.database}: {line}")
         began = time.monotonic()
         done = in_place.replace(job, plan) if inside else _replace(job, plan)
         result: RestoreResult = {
             **plan.describe(),
+            **against,
             "rows": done.rows,
             "sha256": done.sha256,
             "findings": done.findings,
@@ -222,7 +229,8 @@ def lines(result: RestorePlanned | RestoreResult) -> list[str]:
     ends with.
     """
     if "downtime_seconds" not in result:
-        return plan_lines(result, result["in_place"])
+        head, *more = plan_lines(result, result["in_place"])
+        return [head, *live_lines(result["database"], result, result["in_place"]), *more]
     kept = result["kept_database"]
     return [
         f"{result['database']}: restored from {result['backup']}: {result['rows']} rows, "

@@ -48,7 +48,7 @@ def compare_step(job: Job, kept: str) -> CompareResult:
         raise UsageError(f"{chosen.name} holds rows of some tables: there is nothing to compare")
     kept = chosen.name
     job.progress.phase(f"counting rows of {job.database} and {kept}")
-    live, before = _rows(job.settings, job.database), _rows(job.settings, kept)
+    live, before = rows_of(job.settings, job.database), rows_of(job.settings, kept)
     differences: list[RowDifference] = [
         {"table": table, "kept_rows": before.get(table), "live_rows": live.get(table)}
         for table in sorted(live.keys() | before.keys())
@@ -76,7 +76,7 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
 
 
-def _rows(settings: Settings, database: str) -> dict[str, int]:
+def rows_of(settings: Settings, database: str) -> dict[str, int]:
     """Rows of every ordinary table, by qualified name."""
     with connect(settings, database) as connection:
         connection.execute("SET row_security = off")

@@ -26,6 +26,8 @@ from .copy import lines as copy_lines
 from .database import RestorePlanned, RestoreResult, restore_database
 from .database import lines as database_lines
 from .in_place import replace as replace_in_place
+from .live import WithLive, hold_against
+from .live import lines as live_lines
 from .plan import PlanResult, plan_lines
 from .preflight import make_plan
 from .row_counts import CompareResult, compare_step
@@ -35,7 +37,7 @@ from .tables import TablesResult, restore_tables
 from .tables import lines as table_lines
 
 
-class _LoadKnown(PlanResult):
+class _LoadKnown(PlanResult, WithLive):
     changed: bool
     side_database: str | None
     in_place: bool
@@ -188,6 +190,7 @@ def load_step(job: Job, backup: str) -> LoadPlanned | LoadResult:
     plan = make_plan(job, backup, in_place)
     planned: LoadPlanned = {
         **plan.describe(),
+        **hold_against(job, plan),
         "changed": not in_place,
         "side_database": None,
         "in_place": in_place,
@@ -315,7 +318,8 @@ def lines(result: StepResult, stage: str = "all", check: bool = False) -> list[s
         if "side_database" not in result:
             return database_lines(result)
         if result["side_database"] is None:
-            return plan_lines(result, result["in_place"])
+            head, *more = plan_lines(result, result["in_place"])
+            return [head, *live_lines(result["database"], result, result["in_place"]), *more]
         told = [_load_line(result)]
     elif "tables" in result:
         return table_lines(result, check)

@@ -1,4 +1,5 @@
-"""Python on the tests' servers compiles what it imports from an archive once, not in each process.
+"""Python compiles what it imports from an archive once, not in each process: on the tests' servers,
+and here in the runs of Ansible that tests start (``tests/services/ansible_runs.py``).
 
 Each call of an Ansible module is an archive of sources that nobody has compiled: half of its time.
 What comes out is the same code; a changed source is another file here. It replaces Debian's file of
@@ -7,13 +8,14 @@ that name, which looks for the crash reports of Ubuntu.
 
 import _imp
 import contextlib
+import gc
 import marshal
 import os
 import sys
 import zipimport
 
-#: in memory, of each user his own: gone with the server
-_KEPT = f"/dev/shm/{sys.implementation.cache_tag}-{os.geteuid()}"
+#: on a server in memory: gone with it; of each user his own
+_KEPT = f"{os.environ.get('KEPT_CODE', '/dev/shm')}/{sys.implementation.cache_tag}-{os.geteuid()}"
 _compile = zipimport._compile_source
 
 
@@ -35,3 +37,7 @@ def _compile_source(path, source):
 
 
 zipimport._compile_source = _compile_source
+if "KEPT_CODE" in os.environ:
+    # a short life: nothing is to be gained by looking for what could be freed, a sixth of
+    # ansible-playbook's time
+    gc.disable()

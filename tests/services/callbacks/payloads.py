@@ -23,7 +23,8 @@ short_description: keep the packed modules
 description: Keeps what Ansible packs for a module from one run to the next.
 """
 
-_KEPT = Path(__file__).resolve().parents[3] / ".pytest_cache/d/ansible-payloads"
+_PLACE = Path(__file__).resolve().parents[3] / ".pytest_cache/d"
+_KEPT = _PLACE / "ansible-payloads"
 #: seconds after which what no run asks for any more is removed
 _DAY = 86400
 
@@ -43,6 +44,8 @@ class CallbackModule(CallbackBase):
             for other in _KEPT.glob("*"):
                 if other.stat().st_mtime < time.time() - _DAY:
                     shutil.rmtree(other, ignore_errors=True)
+            # compiled modules, each by its source: made again where one is still needed
+            shutil.rmtree(_PLACE / "ansible-code", ignore_errors=True)
             kept.mkdir(parents=True, exist_ok=True)
         Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(kept)
 

@@ -104,12 +104,34 @@ def test_a_drill_that_happened_is_shown():
         "backup": "postgres-backup-2026-01-20_00-00-00.sql.gz",
         "seconds": 4.0,
         "tables": [],
+        "rows": 12_345,
+        "phases": {"loading": 3.0},
+        "restore_seconds": 2.0,
+        "findings": [{"code": "SEQUENCE_BEHIND", "message": ODD}],
     }
-    server["facts"]["databases"][0]["drills"] = [drill]
-    assert (
-        "Restore drills20 Jan 2026 03:00 UTC: passed postgres-backup-2026-01-20_00-00-00.sql.gz"
-        in words(render(server))
-    )
+    failed = drill | {"ok": False, "reason": "ROWS_DIFFER: 3 rows", "rows": None, "findings": []}
+    database = server["facts"]["databases"][0]
+    database |= {"drills": [drill, failed | {"restore_seconds": None}]}
+    database["rpo"] = {
+        "hours": 26.5,
+        "since": "2026-01-20T00:00:00Z",
+        "until": "2026-01-21T02:30:00Z",
+    }
+    page_ = render(server)
+    said = words(page_)
+    assert "id=drills" in page_
+    assert 'href="#drills"' in page_
+    assert "20 Jan 2026 03:00 UTC: passed postgres-backup-2026-01-20_00-00-00.sql.gz" in said
+    for expected in (
+        f"{server['name']}, database",
+        "12,345",
+        "SEQUENCE_BEHIND",
+        "loading 3.0 s",
+        "<b>",
+    ):
+        assert expected in said, expected
+    assert "failed: ROWS_DIFFER: 3 rows" in said
+    assert "longest time between two backups in 90 days: 26.5 h, from 20 Jan" in said
 
 
 def test_what_the_next_prune_takes_is_named():
