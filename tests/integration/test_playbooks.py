@@ -197,4 +197,5 @@ def test_a_drill_with_the_postgresql_of_another_host(
     assert config.settings.s3_secret_key not in said
     assert there.execute("SELECT datname FROM pg_database ORDER BY 1") == before
     refused = play("drill", *words[:-1], "backup_drill_host=db1", *chosen, status=2)
+    assert "passed: 1000 rows" in play("drill")  # and on the server itself, where none is named
     assert "is another host of the inventory than db1" in re.sub(r"\s+", " ", refused)
