@@ -1,5 +1,8 @@
 """The backup held against the live database that it is to replace: how old it is, how many rows
 there were and are, which are gone afterwards. One that has far fewer is refused unless it is meant.
+
+A restore waits for none of this: where a table is locked, by a migration that hangs, say,
+PostgreSQL's estimate is taken.
 """
 
 from __future__ import annotations
@@ -149,8 +152,8 @@ def _rows_now(job: Job, plan: Plan) -> tuple[Mapping[str, int] | None, bool]:
     size = plan.live.database_bytes if plan.live else None
     if size is not None and size <= _COUNTED:
         try:
-            return rows_of(job.settings, job.database), True
-        except (psycopg.Error, DatabaseError):  # a table that we may not read, say
+            return rows_of(job.settings, job.database, patient=False), True
+        except (psycopg.Error, DatabaseError):  # a table that is locked, or that we may not read
             pass
     try:
         with connect(job.settings, job.database) as connection:
@@ -165,6 +168,7 @@ _BYTES = "SELECT coalesce(sum(pg_table_size(relid)), 0)::bigint FROM pg_stat_use
 def _table_bytes(job: Job) -> int:
     try:
         with connect(job.settings, job.database) as connection:
+            connection.execute("SET lock_timeout = '3s'")  # the size of a table takes a lock
             return value(connection, int, _BYTES)
     except (psycopg.Error, DatabaseError):
         return 0

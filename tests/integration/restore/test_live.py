@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import psycopg
 import pytest
 
 from postgres_backup.backup.database import create_backup
@@ -13,7 +14,7 @@ from postgres_backup.catalog.backups import Catalog
 from postgres_backup.errors import UsageError
 from postgres_backup.job import Job
 from postgres_backup.restore import database as restore
-from postgres_backup.restore import live, steps
+from postgres_backup.restore import live, row_counts, steps
 from postgres_backup.restore.preflight import make_plan
 from tests.integration import engine
 
@@ -114,6 +115,18 @@ def test_of_a_backup_without_a_manifest_the_bytes_are_held_against_those_of_the_
 
 def _backup(job: Job, name: str):
     return Catalog(job.settings, job.store, job.database).resolve(name)
+
+
+def test_a_locked_table_holds_no_restore_up(config, database, grown, monkeypatch):
+    job = Job(config.settings, smaller=True)
+    plan = make_plan(job, grown)
+    database.execute("ANALYZE")
+    impatient = "SET lock_timeout = '50ms'"
+    monkeypatch.setattr(row_counts, "_IMPATIENT", impatient)
+    with psycopg.connect(database.server.dsn(database.name)) as hung:
+        hung.execute("LOCK TABLE users")
+        found = live.hold_against(job, plan)["live"]
+    assert (found["now_rows"], found["exact"]) == (27, False)
 
 
 def test_where_there_is_no_database_nothing_is_compared(config, database, grown):
