@@ -150,7 +150,7 @@ _NAMED = Rule[tuple[str, ...]](all, "No database is named", "Such as DB_NAME=crm
 _TIME_OF_DAY = Rule(
     _like(r"([01]\d|2[0-3]):[0-5]\d"),
     "The schedule {!r} is not a time of day",
-    "Write HH:MM in UTC, such as 00:00",
+    "Write HH:MM in UTC, two digits each, such as 07:00",
 )
 _KEEPS_ANY = Rule[int](
     lambda days: 1 <= days <= _CENTURY,
