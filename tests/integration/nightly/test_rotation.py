@@ -8,7 +8,9 @@ from datetime import datetime, timedelta, timezone
 import pyrage
 import pytest
 
+from postgres_backup.backup import database as backup_room
 from postgres_backup.backup.database import create_backup
+from postgres_backup.catalog import journal
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.health import alarms
 from postgres_backup.job import Job
@@ -31,10 +33,13 @@ def kept(config, database, monkeypatch):
 class Kept:
     def __init__(self, config, database: str, monkeypatch) -> None:
         self.config, self.database, self.days = config, database, 0
-        self.names = []
+        self.names: list[str] = []
+        real = datetime.now(timezone.utc).replace(microsecond=0)
+        # of one second only one backup can be named: the next would wait for another
+        for module in (journal, backup_room):
+            monkeypatch.setattr(module, "utc_now", lambda: real - timedelta(3 - len(self.names)))
         for _ in range(3):
             self.names.append(create_backup(Job(config.settings))["backup"])
-        real = datetime.now(timezone.utc).replace(microsecond=0)
         monkeypatch.setattr(rotation, "utc_now", lambda: real + timedelta(days=self.days))
         monkeypatch.setattr(proof, "utc_now", lambda: real + timedelta(days=self.days))
 
@@ -110,12 +115,10 @@ def test_of_an_encrypted_one_the_object_is_read_and_no_more_is_said(kept, s3_cli
     assert kept.rotate()[:2] == ["VERIFY_FAILED", "OBJECT_ALTERED"]
 
 
-def test_a_store_that_is_away_then_is_no_alarm(kept):
+def test_a_store_that_is_away_then_is_no_alarm(kept, at_once):
     there = kept.there()
     kept.days += 1
     settings = dataclasses.replace(kept.config.settings, s3_endpoint_url="http://127.0.0.1:1")
-    job = Job(settings)
-    job.store.s3.patience = 0.0
-    found = rotation.rotate(job, {kept.database: there})
+    found = rotation.rotate(Job(settings), {kept.database: there})
     assert [one["code"] for one in found] == ["VERIFY_NOT_DONE"]
     assert kept.open == []
