@@ -105,7 +105,7 @@ def perform(call: Call) -> Result:
     # a list changes nothing, and must not read them all to say so
     job = call.job if vouch else dataclasses.replace(call.job, check=False)
     result = adopt.adopt_backups(job, yes=vouch)
-    return told(result, adopt.lines(result))
+    return told(result, adopt.lines(result, call.check))
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ _NAMED = Rule[tuple[str, ...]](all, "No database is named", "Such as DB_NAME=crm
 _TIME_OF_DAY = Rule(
     _like(r"([01]\d|2[0-3]):[0-5]\d"),
     "The schedule {!r} is not a time of day",
-    "Write HH:MM in UTC, such as 00:00",
+    "Write HH:MM in UTC, two digits each, such as 07:00",
 )
 _KEEPS_ANY = Rule[int](
     lambda days: 1 <= days <= _CENTURY,
@@ -224,6 +224,11 @@ _GB_A_MONTH = Rule[float](
 )
 _PRICE = Rule[float](
     lambda price: 0 <= price <= 1e9, "{} is no price", "Such as 0.02; 0: costs are not told"
+)
+_CONTACT = Rule[str](
+    lambda words: len(words) <= 500,
+    "Whom to call, {!r}, is too long",
+    "At most 500 letters, such as: Aigul, +7 700 000 00 00; at night the provider's hotline",
 )
 _PARTS = Rule[int](
     lambda parts: 1 <= parts <= S3_MAX_PARTS,
@@ -353,6 +358,8 @@ class Settings:
     alert_urls: Annotated[tuple[str, ...], Variable("ALERT_URLS")] = dataclasses.field(
         default=(), repr=False
     )
+    #: whom to call when something is wrong, in the words of those who read it
+    contact: Annotated[str, Variable("CONTACT", _CONTACT)] = ""
     ping_url: Annotated[str, Variable("PING_URL")] = dataclasses.field(default="", repr=False)
     state_dir: Annotated[str, Variable("STATE_DIR")] = "/var/lib/postgres-backup"
     metrics_file: Annotated[str, Variable("METRICS_FILE")] = ""

@@ -113,20 +113,25 @@ def test_a_backup_that_nobody_signed_is_refused_with_the_line_to_type(play, s3_c
 
 
 def test_setup_counts_what_was_made_before_there_was_a_key_and_signs_it_when_told(
-    play, filled, s3_client, bucket, tmp_path
+    play, filled, config, s3_client, bucket, tmp_path
 ):
     """What setup.yml does behind installing."""
     at = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=1)
     made = engine.forge(s3_client, bucket, at, database=filled.name, signed=False)
     tasks = [{"import_role": {"name": "backup", "tasks_from": "first_backup"}}]
     setup = tmp_path / "setup.yml"
-    head = {"hosts": "all", "gather_facts": False, "vars": {"backup_ready": True}}
+    known = {"backup_ready": True, "__backup_config_written": {"changed": True}}
+    head = {"hosts": "all", "gather_facts": False, "vars": known}
     setup.write_text(json.dumps([head | {"tasks": tasks}]))
     offer = "signed: 1. Yours? ansible-playbook setup.yml -e adopt=true --limit db1"
     shown = play(str(setup))
     assert offer in re.sub(r"\s+", " ", shown)
     assert "changed=0" in shown
+    config.change(RETENTION_DAYS=30, PING_URL="http://127.0.0.1:9/tokentoken")
     shown = play(str(setup), "-e", "adopt=true")
+    assert "Setting changed: RETENTION_DAYS: not set -> 30" in shown
+    assert "Setting changed: PING_URL: changed" in shown
+    assert "tokentoken" not in shown
     assert f"adopted  {made}, restored" in shown
     assert "Yours?" not in shown
     key = f"postgres-backup/manifests/{made.partition('.')[0]}.json.sig"

@@ -137,7 +137,8 @@ def test_a_time_that_yaml_makes_a_number_is_refused_by_name(checkout):
     }
     done = play(checkout, "setup.yml", "-e", '{"backup_schedule_time": 5400}', **environment)
     assert done.returncode == 2
-    assert "backup_schedule_time a quoted time of day in UTC" in flat(done.stdout)
+    said = 'backup_schedule_time is a quoted time of day in UTC, two digits each, such as "07:00"'
+    assert said in flat(done.stdout)
 
 
 def test_what_is_beyond_reason_is_refused_by_name_before_anything_is_touched(checkout):

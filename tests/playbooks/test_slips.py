@@ -189,6 +189,71 @@ def test_what_is_given_with_a_slip_is_refused_and_said_how_it_is_meant(call, opt
     assert found.refused or any(words in found.warned[0] for words in passes)
 
 
+VALUES = [
+    ("backup_retention_days", "seven", "is a whole number, in digits (here: seven)"),
+    ("backup_retention_days", "7 days", "is a whole number, in digits (here: 7 days)"),
+    ("backup_retention_days", 7.5, "is a whole number, in digits (here: 7.5)"),
+    ("backup_retention_days", True, "is a whole number, in digits (here: True)"),
+    ("backup_db_port", "5432;", "is a whole number, in digits (here: 5432;)"),
+    ("backup_db_port", "x" * 99, f"is a whole number, in digits (here: {'x' * 40}...)"),
+    ("backup_price_gb_month", "0,02", "is a number, with a point (here: 0,02)"),
+    ("backup_become", "ture", "is true or false (here: ture)"),
+    ("backup_compression", "gzp", "is one of gzip, zstd (here: gzp)"),
+    ("backup_format", "tar", "is one of plain, custom (here: tar)"),
+    ("backup_db_sslmode", "on", "is one of disable, allow,"),
+    ("backup_databases", "crm, shop", "is a list: [crm, shop]"),
+    ("backup_paths", "/srv/crm/.env", "is a list: [/srv/crm/.env]"),
+    ("backup_alert_urls", "tgram://token/1", "is a list: [...]"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "said"), VALUES)
+def test_a_value_of_the_wrong_kind_is_one_sentence_wherever_it_stands(name, value, said):
+    [told] = judged("status", host={name: value}).refused
+    assert told.startswith(f"{name} {said}")
+    assert told.endswith("(in the inventory or group_vars of db1).")
+    [told] = judged("setup", json.dumps({name: value})).refused
+    assert told.startswith(f"{name} {said}")
+    assert told.endswith("(-e).")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backup_retention_days", "7"),
+        ("backup_retention_days", 7.0),
+        ("backup_retention_days", "{{ days }}"),
+        ("backup_retention_days", None),
+        ("backup_price_gb_month", ".02"),
+        ("backup_price_gb_month", 1),
+        ("backup_become", "No"),
+        ("backup_become", 0),
+        ("backup_compression", "{% if x %}gzip{% endif %}"),
+        ("backup_db_password", "seven"),
+    ],
+)
+def test_a_value_that_is_right_or_still_to_be_worked_out_is_taken(name, value):
+    assert judged("status", host={name: value}).refused == []
+    assert judged("setup", json.dumps({name: value})).refused == []
+
+
+@pytest.mark.parametrize("version", ["2.14.3", "2.18.99", "2.9.0"])
+def test_an_ansible_that_is_too_old_is_told_of_and_refuses_nothing(version):
+    assert f"This is Ansible {version}; 2.19 is the oldest" in typed.old_ansible(version)
+    assert "sh bootstrap.sh" in typed.old_ansible(version)
+
+
+@pytest.mark.parametrize("version", ["2.19.0", "2.21.5", "2.22.0.dev0", "3.0.0b1"])
+def test_of_a_newer_ansible_nothing_is_said(version):
+    assert typed.old_ansible(version) == ""
+
+
+def test_every_default_of_every_role_is_of_its_own_kind():
+    for path in ROOT.glob("roles/*/defaults/main.yml"):
+        for name, value in (yaml.safe_load(path.read_text()) or {}).items():
+            assert typed.wrong_setting(name, value, typed.known()) == ""
+
+
 @pytest.mark.parametrize(("name", "known"), WRITTEN)
 def test_a_setting_with_a_slip_is_refused_wherever_it_stands_and_others_are_told_of(name, known):
     found = judged("status", host={name: 1})

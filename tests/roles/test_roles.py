@@ -43,6 +43,7 @@ NASTY = [
     "=a=b=",
     "-n",
     "~root/*.sh",
+    "%s {x} \\n: yes",
 ]
 #: variables of any text -> their names in the config; one for each nasty value
 TEXTS = {
@@ -55,6 +56,7 @@ TEXTS = {
     "backup_s3_access_key": "AWS_ACCESS_KEY_ID",
     "backup_s3_secret_key": "AWS_SECRET_ACCESS_KEY",
     "backup_price_currency": "PRICE_CURRENCY",
+    "backup_contact": "CONTACT",
     "backup_s3_prefix": "S3_PREFIX",
     "backup_ping_url": "PING_URL",
     "backup_drill_ping_url": "DRILL_PING_URL",

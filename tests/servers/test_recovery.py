@@ -455,7 +455,7 @@ def test_a_lost_server_is_rebuilt_on_a_bare_one(story, rebuilt):
             "Contents"
         ]
     ]
-    assert any(key.endswith(f"-restore-{NAME}.json") for key in journal)
+    assert any(key.endswith(f"-restore.{NAME}.json") for key in journal)
     assert bare.inside("stat", "-c", "%a", f"{APP}/.env").stdout.strip() in ("600", "640")
     # the schedule stands, and the first new backup is whole
     assert PROGRAM in bare.inside("cat", "/etc/cron.d/postgres-backup").stdout

@@ -244,6 +244,7 @@ def test_an_adoption():
     offered = adopt.lines(result | {"offered": [{"backup": NAME, "bytes": 2048, "ours": True}]})
     assert offered[1] == f"offered  {NAME}  2.0 kB, of this server, it says"
     assert "postgres-backup adopt --yes" in offered[-1]
+    assert adopt.lines(result, check=True)[0] == f"would be adopted  {NAME}, read"
     nothing = result | {"adopted": [], "refused": []}
     assert adopt.lines(nothing) == ["Nothing waits for adoption."]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import psycopg
+from psycopg import sql
 
 from ..postgresql.connection import values
 from ..stream.inspector import Inspector
@@ -14,10 +15,21 @@ from ..stream.inspector import Inspector
 #: bytes of a table from which it is worth a member of its own
 LARGE_BYTES = 16 * 1024 * 1024
 _LARGE = """
-SELECT format('%%I.%%I', n.nspname, c.relname)
+SELECT format('%I.%I', n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND pg_table_size(c.oid) > %s
-ORDER BY pg_table_size(c.oid) DESC LIMIT 10000"""
+LEFT JOIN pg_class t ON t.oid = c.reltoastrelid,
+LATERAL (SELECT {size} AS bytes) s
+WHERE c.relkind = 'r' AND s.bytes > {large}
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY s.bytes DESC LIMIT 10000"""
+#: as of now; it takes a lock on each table, as reading does
+_EXACT = sql.SQL("pg_table_size(c.oid)")
+#: as of the last VACUUM or ANALYZE; it takes none
+_ESTIMATED = sql.SQL(
+    "(c.relpages::bigint + coalesce(t.relpages, 0)) * current_setting('block_size')::bigint"
+)
+#: how long to wait for such a lock: pg_dump waits for it as well, and says for which
+_PATIENCE = "500ms"
 
 
 class Cut(bytes):
@@ -32,8 +44,24 @@ class Cut(bytes):
 
 
 def large_tables(connection: psycopg.Connection) -> frozenset[str]:
-    """The tables that are worth a member of their own, as pg_dump writes their names."""
-    return frozenset(values(connection, str, _LARGE, (LARGE_BYTES,)))
+    """The tables that are worth a member of their own, as pg_dump writes their names.
+
+    Where one is locked, sizes are PostgreSQL's estimates: a backup waits for a lock in one place
+    only, where it can say so and give up.
+    """
+    try:
+        with connection.transaction():
+            connection.execute(
+                sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_PATIENCE))
+            )
+            return _larger(connection, _EXACT)
+    except psycopg.errors.LockNotAvailable:
+        return _larger(connection, _ESTIMATED)
+
+
+def _larger(connection: psycopg.Connection, size: sql.SQL) -> frozenset[str]:
+    query = sql.SQL(_LARGE).format(size=size, large=sql.Literal(LARGE_BYTES))
+    return frozenset(values(connection, str, query))
 
 
 def with_cuts(chunks: Iterable[bytes], inspector: Inspector) -> Iterator[bytes]:

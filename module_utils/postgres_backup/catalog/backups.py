@@ -22,15 +22,16 @@ from ..text import nearest
 from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .manifest import Manifest, answer, may_lack_rows, parse
-from .names import BackupName, Layout
+from .names import LATEST, BackupName, Layout, is_latest, named_in_part
 from .owners import advice, owners
 
 #: whoever asks for backups gets to know here what one is
 __all__ = ["LATEST", "Backup", "BackupLine", "Catalog", "State", "layout_for", "newest_good"]
 
-LATEST = "latest"
 #: objects directly under a prefix that are looked at: a backup a quarter of an hour, for two years
 _MOST_BACKUPS = 100_000
+#: backups of which one is meant, that a message names
+_MOST_NAMED = 5
 #: proofs without a backup that one prune looks at
 _MOST_LEFT = 1000
 
@@ -243,18 +244,19 @@ class Catalog:
         return signed.each_after_its_signature(keys)
 
     def resolve(self, wanted: str) -> Backup:
-        """The backup of exactly that name, or the newest of this database for ``latest``.
+        """The backup of that name, or the newest of this database for ``latest``. A part of a name
+        that only one has (its day) is enough; every result says which that is.
 
         Where some are ours, ``latest`` is one of them: an object without a manifest under the same
         prefix may be another job's. It may be a bad one: whoever asks for the latest must hear of
         that, and not silently get an older one. What a clock that was ahead has named is it only
         where all are so.
 
-        :raises UsageError: there is none; names the three nearest. Or two servers write under our
-            name, and which one is meant cannot be told.
+        :raises UsageError: there is none; names the three nearest. Or several have that part in
+            their names, or two servers write under our name, and which one is meant cannot be told.
         """
         backups = self.backups()
-        if wanted == LATEST:
+        if is_latest(wanted):
             newest = (
                 _first([b for b in backups if self._must_answer(b)])
                 or _first([b for b in backups if b.ours])
@@ -280,7 +282,19 @@ class Catalog:
                 f"s3://{self.settings.s3_bucket}/{backup.key}",
             ):
                 return backup
-        near = nearest(wanted, [str(b.name) for b in backups if b.candidate])
+        own = {str(b.name): b for b in backups if b.candidate}
+        meant = named_in_part(wanted, own)
+        if len(meant) == 1:
+            return own[meant[0]]
+        if meant:
+            more = f" and {len(meant) - _MOST_NAMED} more" if len(meant) > _MOST_NAMED else ""
+            raise UsageError(
+                f"{wanted!r} means {len(meant)} backups under {self._where()}: "
+                + ", ".join(meant[:_MOST_NAMED])
+                + more,
+                "Name one of them",
+            )
+        near = nearest(wanted, own)
         hint = (
             "The nearest: " + ", ".join(near)
             if near

@@ -40,6 +40,10 @@ class _Event(TypedDict):
     database: Annotated[str, Text(255)]
 
 
+#: stands for what a secret was, and for what it is
+SECRET_CHANGED = "changed"
+
+
 class SettingChange(TypedDict):
     """A variable of the config; empty where it was, or is, not set."""
 
@@ -373,10 +377,7 @@ def _summary(event: Event) -> str:
         words.append(f"out of reach for {event['downtime_seconds']:.2f} s")
     words += [f"{len(event['adopted'])} adopted"] if event.get("adopted") else []
     words += [event["code"]] if event.get("code") else []
-    words += [
-        f"{one['name']}: {one['before'] or 'not set'} -> {one['after'] or 'not set'}"
-        for one in event.get("changes", [])
-    ]
+    words += [changed_in_words(one) for one in event.get("changes", [])]
     if event["signature"] == "stranger":
         words.append("signed by a stranger")
     if event.get("reason"):
@@ -384,6 +385,14 @@ def _summary(event: Event) -> str:
     if event.get("again_at"):
         words.append(f"tried again at {event['again_at']}")
     return ", ".join(words)
+
+
+def changed_in_words(change: SettingChange) -> str:
+    """A changed setting for a person; of secrets alone that they are others now."""
+    before, after = change["before"], change["after"]
+    if before == after:
+        return f"{change['name']}: {SECRET_CHANGED}"
+    return f"{change['name']}: {before or 'not set'} -> {after or 'not set'}"
 
 
 def last_run_line(run: LastRun) -> str:

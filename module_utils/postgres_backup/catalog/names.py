@@ -10,11 +10,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import urllib.parse
+from collections.abc import Iterable
 from datetime import datetime
 
 from ..clock import format_time, parse_time
 
 STEM = "postgres-backup-"
+#: asked for instead of a name: the newest
+LATEST = "latest"
 #: letters of a partial backup's name that tell its tables; many stores allow 255 for a whole name
 LONGEST_PART = 150
 #: suffix of an object -> (format, compression)
@@ -31,6 +34,8 @@ _NAME = re.compile(
     r"(?P<suffix>\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?P<age>\.age)?",
     re.ASCII,
 )
+#: what a part of a name needs to mean one: a month and a day at least
+_DATED = re.compile(r"[0-9]{2}-[0-9]{2}(?![0-9])")
 _PART = re.compile(
     r"(?P<stem>postgres-backup-[0-9_-]+)\.(?P<part>[A-Za-z0-9_.~+%-]{1,200}?)"
     r"(?P<suffix>(?:\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?:\.age)?)",
@@ -159,6 +164,23 @@ class Layout:
     def report(self) -> str:
         """The page that ``playbooks/report.yml`` publishes, one for the whole inventory."""
         return f"{self.root}report/report.html"
+
+
+def is_latest(wanted: str) -> bool:
+    """Whether the newest backup is asked for, in letters of any size."""
+    return wanted.strip().lower() == LATEST
+
+
+def named_in_part(wanted: str, names: Iterable[str]) -> list[str]:
+    """The names that a part of one means, such as its day: ``2026-11-22``, ``2026-11-22 03:00``.
+
+    :param wanted: with something of a date; a whole name, or words that any name has, mean none.
+    """
+    part = wanted.strip()
+    if BackupName.parse(part) or BackupName.parse_part(part) or not _DATED.search(part):
+        return []
+    part = re.sub(r"[ T](?=[0-9])", "_", part).replace(":", "-")
+    return [name for name in names if part in name]
 
 
 def _folder(database: str) -> str:

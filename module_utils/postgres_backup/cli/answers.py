@@ -65,11 +65,15 @@ def show(result: Mapping[str, object], lines: Sequence[str], as_json: bool) -> N
         say(_text(lines), sys.stdout)
 
 
-def show_failure(failure: Failure, as_json: bool) -> None:
-    """A failure: for a person on standard error, for a program on standard output too."""
+def show_failure(failure: Failure, as_json: bool, contact: str = "") -> None:
+    """A failure: for a person on standard error, for a program on standard output too.
+
+    :param contact: whom to call, where it is more than a slip of the pen.
+    """
     if as_json:
         say(json.dumps(failure) + "\n", sys.stdout)
-    say(_text(failure_lines(failure)), sys.stderr)
+    call = [f"  Whom to call: {contact}"] if contact and failure["exit_status"] in (1, 4) else []
+    say(_text([*failure_lines(failure), *call]), sys.stderr)
 
 
 def _text(lines: Sequence[str]) -> str:

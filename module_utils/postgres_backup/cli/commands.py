@@ -385,7 +385,7 @@ def _adopt(call: Call) -> Answer:
 
     asked = call.arguments
     result = adopt.adopt_backups(call.job, asked.backups, asked.server, asked.yes)
-    return Answer(result, adopt.lines(result), 2 if result["offered"] else 0)
+    return Answer(result, adopt.lines(result, call.check), 2 if result["offered"] else 0)
 
 
 @command(

@@ -18,6 +18,9 @@ from .answers import failure_of, show, show_failure
 from .commands import COMMANDS, NOT_DUE, Answer, Call, worth_beginning
 from .owner import become_owner
 
+#: whoever types these has trouble already
+_IN_NEED = ("restore", "restore-kit", "undo-restore")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """:return: the exit status of the contract."""
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     frame.tell_troubles(failure if answer is None else answer.result)
     frame.progress.close()
     if answer is None:
-        show_failure(failure, as_json)
+        show_failure(failure, as_json, frame.contact)
         return failure["exit_status"]
     show(answer.result, answer.lines, as_json)
     return answer.exit_status
@@ -53,6 +56,8 @@ class _Frame:
         self.progress: Progress = LogProgress()
         self.settings: Settings | None = None
         self.hide: Callable[[str], str] = str
+        #: whom to call if it fails; empty: nobody, who typed it knows what to do
+        self.contact = ""
 
     def perform(self, typed: Sequence[str]) -> Answer:
         arguments = parser.build(COMMANDS.values()).parse_args(typed)
@@ -72,6 +77,8 @@ class _Frame:
                 self.progress.step(self.progress.log_trouble)
         settings = config_file.load(config, bucket_only=command.bucket_only)
         self.settings, self.hide = settings, settings.hide
+        if arguments.command in _IN_NEED:
+            self.contact = settings.contact
         return command.perform(Call(arguments, settings, self.progress))
 
     def tell_troubles(self, answer: Mapping[str, object]) -> None:

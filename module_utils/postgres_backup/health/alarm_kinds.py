@@ -226,6 +226,7 @@ def message(
     if not over:
         advice = _ADVICE.get(alarm["code"], "").format(database=alarm["database"])
         lines.append("What to do: " + "; ".join(filter(None, [alarm["hint"], advice])))
+        lines += [f"Whom to call: {settings.contact}"] if settings.contact else []
     headline = f"{settings.server_name}: {'over: ' if over else ''}{what}"
     return settings.hide(headline), settings.hide("\n".join(lines))
 

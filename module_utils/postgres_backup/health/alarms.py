@@ -83,7 +83,8 @@ def settle(
         *(("alarm", after[name]) for name in after.keys() - before.keys()),
         *(("alarm-over", before[name]) for name in before.keys() - after.keys()),
     ):
-        findings += tries.keep(settings, _event(event, one))
+        # the lesser half: who is concerned was told, and a full disk has an alarm of its own
+        tries.keep(settings, _event(event, one))
     return findings
 
 

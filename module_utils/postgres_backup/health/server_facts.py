@@ -11,7 +11,7 @@ from typing import TypedDict
 from ..catalog import rpo
 from ..catalog.backup import ProofLine
 from ..catalog.backups import Backup, State
-from ..catalog.history import Event, events
+from ..catalog.history import Event, changed_in_words, events
 from ..catalog.names import BackupName
 from ..catalog.retention import Decision, Policy, plan
 from ..clock import format_timestamp, utc_now
@@ -132,6 +132,13 @@ class DatabaseFacts(TypedDict):
     waiting: int
 
 
+class ChangedSettings(TypedDict):
+    """What ``setup.yml``, or the night, has found changed; each setting in words."""
+
+    at: str
+    changes: list[str]
+
+
 class ServerFacts(TypedDict):
     """One server, JSON throughout; times are UTC, sizes bytes."""
 
@@ -147,6 +154,10 @@ class ServerFacts(TypedDict):
     why: list[Reason]
     findings: list[Finding]
     alarms: list[OpenAlarm]
+    #: whom to call; may be empty
+    contact: str
+    #: newest first
+    changed_settings: list[ChangedSettings]
     costs: costs.Estimate
     databases: list[DatabaseFacts]
 
@@ -211,6 +222,10 @@ def describe(
         "why": [{**why, "text": settings.hide(why["text"])} for why in seen["why"]],
         "findings": [{**f, "message": settings.hide(f["message"])} for f in seen["findings"]],
         "alarms": [{**a, "message": settings.hide(a["message"])} for a in alarms],
+        "contact": settings.contact,
+        "changed_settings": [
+            _changed(settings, event) for event in happened if event["event"] == "settings"
+        ],
         "costs": costs.total(costs.estimate(settings, kept) for kept in stays.values()),
         "databases": [
             _database(
@@ -224,6 +239,11 @@ def describe(
             for name in settings.databases
         ],
     }
+
+
+def _changed(settings: Settings, event: Event) -> ChangedSettings:
+    words = [settings.hide(changed_in_words(one)) for one in event.get("changes", [])]
+    return {"at": event["at"], "changes": words}
 
 
 def _database(

@@ -16,6 +16,8 @@ from .files import read_bounded
 
 DEFAULT_CONFIG = "/etc/postgres-backup/backup-config.env"
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+#: an assignment as no shell reads it: ``NAME = value``, ``NAME= value``
+_APART = re.compile(r"(?:export )?([A-Za-z_][A-Za-z0-9_]*)(?: =.*|= .*)", re.DOTALL)
 #: files that lie beside the config, whatever its folder, where it names no others
 _BESIDE = {"SIGNING_KEY_FILE": "signing.key", "TRUSTED_SIGNERS_FILE": "trusted_signers"}
 _BUCKET = ("S3_ENDPOINT_URL", "S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -98,6 +100,11 @@ def parse(text: str, source: str = "the config") -> dict[str, str]:
         if words[0] == "export" and len(words) == 2:
             words = words[1:]
         found = _ASSIGNMENT.fullmatch(words[0]) if len(words) == 1 else None
+        if len(words) > 1 and (apart := _APART.fullmatch(" ".join(words))):
+            raise UsageError(
+                f"Line {number} of {source} has a blank beside the = of {apart[1]}",
+                f"Write it without: {apart[1]}=value",
+            )
         if not found:
             raise UsageError(
                 f"Line {number} of {source} is not NAME=value",

@@ -351,8 +351,11 @@ def _adopt_server(
         job.progress.step(f"{job.database}: adopted {len(theirs)} backups of the server {server}")
 
 
-def lines(result: Adopted) -> list[str]:
-    """:func:`adopt_backups` for a person."""
+def lines(result: Adopted, check: bool = False) -> list[str]:
+    """:func:`adopt_backups` for a person.
+
+    :param check: nothing was adopted.
+    """
     if offered := result["offered"]:
         return [
             f"{result['database']}: nobody has signed these {len(offered)}:",
@@ -367,10 +370,11 @@ def lines(result: Adopted) -> list[str]:
             ),
         ]
     compared = {line["backup"]: line for line in result["compared"]}
+    done = "would be adopted" if check else "adopted"
     how = {name: "restored" if name == result["restored"] else "read" for name in result["adopted"]}
     return [
         *(
-            f"adopted  {name}, {how[name]}{_beside(result, compared.get(name))}"
+            f"{done}  {name}, {how[name]}{_beside(result, compared.get(name))}"
             for name in result["adopted"]
         ),
         *(f"refused  {line['backup']}: {line['reason']}" for line in result["refused"]),

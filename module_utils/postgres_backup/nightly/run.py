@@ -93,7 +93,7 @@ def _run(
     if again:
         findings += tries.end(settings, again, done.left, utc_now())
         findings += retry.catch_up(settings) if len(done.failures) < len(parts) else []
-    findings += changes.note(settings)
+    findings += changes.note(settings)["findings"]
     night = _night(settings, done, tried, started, findings)
     night["seconds"] = round(time.monotonic() - began, 1)
     findings += state.write(settings, LAST_RUN, cast(LastRun, night))

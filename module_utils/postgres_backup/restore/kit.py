@@ -12,6 +12,7 @@ from typing import TypedDict
 from ..catalog import dated, kits
 from ..catalog.kit_paths import MOST_BYTES, Parts, Paths, most_unpacked, parts_of
 from ..catalog.kits import Kit
+from ..catalog.names import is_latest
 from ..catalog.signed import Believed
 from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import Finding, finding
@@ -125,8 +126,8 @@ def choose(settings: Settings, everybodys: Sequence[Kit], wanted: str) -> Kit:
     ours = [kit for kit in everybodys if kit.ours]
     # a forged one too: whoever asks for the latest must hear of it
     vouched = [kit for kit in ours if not kit.passed_over or kit.forged]
-    for kit in dated.timely(vouched) if wanted == "latest" else ours:
-        if wanted in ("latest", kit.name):
+    for kit in dated.timely(vouched) if is_latest(wanted) else ours:
+        if is_latest(wanted) or wanted == kit.name:
             return kit
     for kit in everybodys:
         if kit.name == wanted and (kit.problem or kit.forged):

@@ -8,8 +8,9 @@ import dataclasses
 
 import psycopg
 
-from ..catalog.backups import LATEST, Backup, Catalog
+from ..catalog.backups import Backup, Catalog
 from ..catalog.manifest import Manifest, major_of
+from ..catalog.names import is_latest
 from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..health import clocks
@@ -65,7 +66,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False, beside: bool = False
             "look into it: --as NAME (-e copy_as=NAME)",
         )
     # asked for by its name, a backup that may lack rows of a table is better than none
-    lacking = backup.problem_code == "TABLES_REWRITTEN" and asked != LATEST
+    lacking = backup.problem_code == "TABLES_REWRITTEN" and not is_latest(asked)
     # what no flag makes good comes first; that a signature is wrong is said in words of its own
     if backup.problem and not lacking and not backup.forged:
         raise BadBackupError(
@@ -292,6 +293,6 @@ def _object_by_room(needed: int, free: int | None, objections: Objections) -> li
             f"{human_bytes(free)} free on the database server",
             "Make room, or restore in place, in one transaction: "
             "backup_restore_in_place: true (postgres-backup restore --in-place)",
-            f"{needed} bytes needed, {free} free",
+            f"{human_bytes(needed)} needed, {human_bytes(free)} free",
         )
     return []

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
 
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from ..findings import Finding, finding
 from . import calls
 from .client import QUICK, S3, anonymous
@@ -211,6 +211,11 @@ def create(s3: S3) -> bool:
     if exists(s3):
         return False
     doing = f"create the bucket {s3.bucket}"
+    if s3.bucket != s3.bucket.lower():
+        raise UsageError(
+            f"Failed to {doing}: there is none, and the name of a new one has no capitals",
+            f"Set backup_s3_bucket to {s3.bucket.lower()}",
+        )
     try:
         s3.call(calls.CREATE, doing, lambda client: client.create_bucket(Bucket=s3.bucket))
     except Refused as error:

@@ -102,6 +102,8 @@ class may_fail:
         return True
 
 
+#: calls and answers that show that the store took the bucket's name for that of an object
+_AS_OBJECT = {("ListObjectsV2", "NoSuchKey"), ("CreateBucket", "NoSuchBucket")}
 _CLOCK_CODES = ("RequestTimeTooSkewed", "RequestExpired")
 #: of a failing store's answers those that stay: not implemented, no room left
 _FOR_GOOD = (501, 507)
@@ -167,11 +169,38 @@ def explain(error: Exception, call: Call, doing: str, settings: Settings) -> Cal
     return CallFailed(call, f"Failed to {doing}: {cause}", hint, may_pass(error))
 
 
+def _without_bucket(settings: Settings) -> str:
+    """The endpoint without the bucket that stands at its end, or in front of its host; empty where
+    none does. (A gateway may be called like a bucket all the same: see :data:`_AS_OBJECT`.)
+    """
+    address = urlsplit(settings.s3_endpoint_url)
+    front, host = f"{settings.s3_bucket}.".lower(), address.netloc
+    path = address.path.rstrip("/")
+    if path.endswith(f"/{settings.s3_bucket}"):
+        path = path.removesuffix(f"/{settings.s3_bucket}")
+    elif host.lower().startswith(front) and "." in host[len(front) :]:
+        host = host[len(front) :]
+    else:
+        return ""
+    return f"{address.scheme}://{host}{path}"
+
+
 def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tuple[str, str]:
     code, status, headers = _code(error), _status(error), _headers(error)
     answer, url = error.response.get("Error", {}), settings.s3_endpoint_url
     said = " ".join(str(answer.get("Message") or "").split())[:200]
     region = answer.get("Region") or headers.get("x-amz-bucket-region")
+    if (error.operation_name, code) in _AS_OBJECT and (without := _without_bucket(settings)):
+        return (
+            f"the address of the store, {url}, has the bucket in it",
+            f"Set backup_s3_endpoint_url (in the config: S3_ENDPOINT_URL) to {without}",
+        )
+    small = settings.s3_bucket.lower()
+    if code in ("NoSuchBucket", "InvalidBucketName") and settings.s3_bucket != small:
+        return (
+            f"there is no bucket {settings.s3_bucket!r} at {url}, and new ones have small letters",
+            f"Set backup_s3_bucket (in the config: S3_BUCKET_NAME) to {small}, if that is it",
+        )
     if code == "NoSuchKey":
         return (
             f"there is no such object in the bucket {settings.s3_bucket!r}",

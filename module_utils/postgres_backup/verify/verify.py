@@ -7,7 +7,8 @@ from __future__ import annotations
 import time
 from typing import TypedDict
 
-from ..catalog.backups import LATEST, Backup, Catalog
+from ..catalog.backups import Backup, Catalog
+from ..catalog.names import is_latest
 from ..catalog.signed import forged
 from ..errors import BadBackupError
 from ..findings import Finding, finding
@@ -45,7 +46,7 @@ def verify_backup(job: Job, backup: str) -> Verified:
     """
     job.require()
     began = time.monotonic()
-    own = own_mark(job.settings, job.database) if backup == LATEST else None
+    own = own_mark(job.settings, job.database) if is_latest(backup) else None
     chosen = Catalog(job.settings, job.store, job.database, own).resolve(backup)
     if chosen.forged:
         # a damaged manifest too: a new one would make of what is forged something to be adopted

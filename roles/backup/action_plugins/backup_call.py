@@ -19,10 +19,13 @@ from ansible import context
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.splitter import parse_kv
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__
 from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 
 ROOT = Path(__file__).resolve().parents[3]
+#: the oldest ansible-core that is tried
+OLDEST = (2, 19)
 #: names that begin so look like ours
 OURS = ("backup_", "app_")
 #: what plays tell each other, which is no setting and nobody's slip
@@ -33,6 +36,8 @@ INTERNAL = frozenset(
 )
 TRUE = {"true", "yes", "on", "1", "y", "t"}
 FALSE = {"false", "no", "off", "0", "n", "f"}
+#: lists that a module alone reads, which takes a text too; others would be read letter by letter
+_TAKEN_AS_TEXT = ("backup_age_identities",)
 #: so many letters may be wrong
 SLIP = 2
 #: letters of a name for each that may be wrong: "test" is no slip of "fast"
@@ -44,11 +49,13 @@ class Known:
     """The names that are known.
 
     :param settings: of group_vars and the inventory.
+    :param options: of those, what argument_specs says of each: its ``type``, its ``choices``.
     :param calls: of ``-e``, as playbooks/vars/calls.yml has them.
     """
 
     settings: frozenset[str]
     calls: Mapping[str, Mapping[str, object]]
+    options: Mapping[str, Mapping[str, object]]
 
 
 @dataclasses.dataclass
@@ -74,12 +81,28 @@ class ActionModule(ActionBase):
             self._task.args["playbook"], [str(one) for one in options], extra, hosts, known()
         )
         display = Display()
+        if old := old_ansible(__version__):
+            display.warning(old)
         for warning in judged.warned:
             display.warning(warning)
         if judged.refused:
             end = "Nothing was touched."
             return {**result, "failed": True, "msg": " ".join([*judged.refused, end])}
         return {**result, "changed": False}
+
+
+def old_ansible(version: str) -> str:
+    """What to say of an Ansible that is older than those that this is tried with; empty of others.
+    It is no reason to refuse a restore.
+    """
+    numbers = tuple(int(one) for one in re.findall(r"[0-9]+", version)[:2])
+    if numbers >= OLDEST:
+        return ""
+    oldest = ".".join(map(str, OLDEST))
+    return (
+        f"This is Ansible {version}; {oldest} is the oldest that is tried. If something fails in a"
+        " strange way: sh bootstrap.sh installs the right one into the checkout"
+    )
 
 
 def _variables(task_vars: Mapping, host: str) -> Mapping[str, object]:
@@ -90,14 +113,15 @@ def _variables(task_vars: Mapping, host: str) -> Mapping[str, object]:
 @functools.cache
 def known() -> Known:
     """From the roles' argument_specs and defaults, and the list of the calls."""
-    settings: set[str] = {"backup_hosts"}
+    options: dict[str, Mapping[str, object]] = {}
     for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
         for entry in _load(path)["argument_specs"].values():
-            settings |= (entry.get("options") or {}).keys()
+            options |= entry.get("options") or {}
+    settings = {"backup_hosts", *options}
     for path in ROOT.glob("roles/*/defaults/main.yml"):
         settings |= (_load(path) or {}).keys()
     calls = _load(ROOT / "playbooks/vars/calls.yml")
-    return Known(frozenset(settings - calls.keys()), calls)
+    return Known(frozenset(settings - calls.keys()), calls, options)
 
 
 def _load(path: Path) -> dict:
@@ -127,6 +151,15 @@ def judge(
         return judged
     for name, value in extra.items():
         _judge_given(call, name, value, hosts, names, judged)
+        if wrong := wrong_setting(name, value, names):
+            judged.refused.append(f"{wrong} (-e).")
+    wrongs: dict[str, list[str]] = {}
+    for host, variables in hosts.items():
+        for name in variables.keys() & names.options.keys() - extra.keys():
+            if wrong := wrong_setting(name, variables[name], names):
+                wrongs.setdefault(wrong, []).append(host)
+    for wrong, where in sorted(wrongs.items()):
+        judged.refused.append(f"{wrong} ({_place(where)}).")
     found: dict[str, list[str]] = {}
     for host, variables in hosts.items():
         for name in variables:
@@ -206,11 +239,43 @@ def _judge_written(name: str, where: Sequence[str], names: Known, judged: Judged
         return
     if name.startswith("ansible_"):
         return
-    place = f"in the inventory or group_vars of {_listed(where[:3])}"
+    place = _place(where)
     if near := nearest(name, [*names.settings, *names.calls]):
         judged.refused.append(f"There is no setting {name} ({place}): did you mean {near}?")
     elif name.startswith(OURS):
         judged.warned.append(_not_ours(name, place))
+
+
+def _place(where: Sequence[str]) -> str:
+    return f"in the inventory or group_vars of {_listed(where[:3])}"
+
+
+def wrong_setting(name: str, value: object, names: Known) -> str:
+    """Why a setting's value is none of its kind; empty where it is, and where it is still to be
+    worked out. Ansible would say so with all that the role can be given around it.
+    """
+    spec = names.options.get(name) or {}
+    kind, choices, text = spec.get("type"), spec.get("choices"), str(value).strip()
+    if not isinstance(value, (str, int, float)) or not text or "{{" in text or "{%" in text:
+        return ""
+    if kind == "list" and name.startswith(OURS) and name not in _TAKEN_AS_TEXT:
+        return f"{name} is a list: [{'...' if spec.get('no_log') else _cut(text)}]"
+    said = f"(here: {_cut(text)})"
+    if isinstance(choices, list) and text not in map(str, choices):
+        return f"{name} is one of {', '.join(map(str, choices))} {said}"
+    if kind == "bool" and text.lower() not in TRUE | FALSE:
+        return f"{name} is true or false {said}"
+    number = "" if isinstance(value, bool) else text
+    if kind == "int" and not re.fullmatch(r"[+-]?[0-9]+(\.0*)?", number):
+        return f"{name} is a whole number, in digits {said}"
+    digits = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?"
+    if kind == "float" and not re.fullmatch(digits, number):
+        return f"{name} is a number, with a point {said}"
+    return ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def _not_ours(name: str, place: str) -> str:

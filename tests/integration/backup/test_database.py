@@ -350,9 +350,11 @@ def test_chosen_tables_and_schema_only_are_no_whole_backups(sample_config, s3_cl
         assert found["globals"] is None
     assert {key.split("/")[1] for key in engine.keys(s3_client, bucket)} == {"partial", "journal"}
     assert status.info(settings)["backups"] == []
-    for name in ("latest", users["backup"], users["key"]):
-        with pytest.raises(UsageError, match="There is no backup"):
-            Catalog(settings, Store(settings), settings.databases[0]).resolve(name)
+    catalog = Catalog(settings, Store(settings), settings.databases[0])
+    with pytest.raises(UsageError, match="There is no backup"):
+        catalog.resolve("latest")
+    for name in (users["backup"], users["key"]):
+        assert catalog.resolve(name).name.part, "found by its name, as the part that it is"
 
 
 @pytest.mark.parametrize("tables", [["no_such_table"], ["users", "no_such_table"], ["Users"]])

@@ -54,7 +54,7 @@ class Cleaner(threading.Thread):
     def _waiting(self) -> int:
         query = """SELECT coalesce(max(pid), 0) FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name LIKE 'postgres-backup%'
-                     AND wait_event_type = 'Lock'"""
+                     AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'"""
         return self._database.execute(query)[0][0]
 
 

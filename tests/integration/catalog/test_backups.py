@@ -90,6 +90,19 @@ def test_what_others_put_under_the_prefix_is_never_ours(config, s3_client, bucke
     assert str(catalog(config).resolve("latest").name) == mine
 
 
+def test_a_part_of_a_name_is_enough_where_only_one_has_it(config, s3_client, bucket):
+    names = [engine.forge(s3_client, bucket, days_ago(day)) for day in (0.5, 1, 1.5)]
+    other = engine.forge(s3_client, bucket, days_ago(40), server="other-server")
+    assert str(catalog(config).resolve("2026-01-25").name) == names[2]
+    assert str(catalog(config).resolve("Latest").name) == names[0]
+    with pytest.raises(UsageError, match="'2026-01-26' means 2 backups") as caught:
+        catalog(config).resolve("2026-01-26")
+    assert caught.value.message.endswith(f": {names[0]}, {names[1]}")
+    with pytest.raises(UsageError, match="no backup '2025-12-18'"):  # another server's
+        catalog(config).resolve("2025-12-18")
+    assert "2025-12-18" in other
+
+
 def test_objects_of_the_old_scripts_alone(config, s3_client, bucket):
     names = [
         engine.forge(s3_client, bucket, days_ago(day), with_manifest=False) for day in range(3)

@@ -101,7 +101,8 @@ def test_a_wrong_retention_stops_what_deletes_and_nothing_else(crm, web, s3_clie
     assert "could not be deleted" in told
     for typed in (("status",), ("list",), ("verify", "latest"), ("restore", "latest", "--check")):
         done = engine.run(crm.path, *typed, "--json")
-        assert done.returncode == 0, done.stderr
+        # it is an alarm, so that all is not well
+        assert done.returncode == (4 if typed == ("status",) else 0), done.stderr
     assert "RETENTION_WRONG" in engine.run(crm.path, "status", "--json").stdout
     pruned = engine.run(crm.path, "prune", "--json")
     engine.failed_well(pruned, 2, "RETENTION_DAYS", "Nothing is pruned")

@@ -84,7 +84,7 @@ def test_a_mistake_of_the_program_is_told_as_a_sentence(settings):
 
 def test_a_restore_is_noted_with_the_facts_that_are_named(settings):
     result = {"backup": "x", "database": "crm", "downtime_seconds": 0.2, "sessions": 3}
-    assert outcome.restored(settings, Store(settings), result, "backup", "database") == []
+    assert outcome.restored(settings, result, "backup", "database") == []
     (event,) = told(settings)
     assert (event["event"], event["backup"], "sessions" in event) == ("restore", "x", False)
     last = state.read(settings, outcome.LAST_RESTORES)["crm"]

@@ -60,7 +60,7 @@ def test_a_table_is_called_as_in_the_dump_whatever_the_database_quotes(imports, 
 def waiting_for_a_lock(imports) -> bool:
     query = """SELECT count(*) FROM pg_stat_activity
                WHERE datname = current_database() AND application_name LIKE 'postgres-backup%'
-                 AND wait_event_type = 'Lock'"""
+                 AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'"""
     return imports.execute(query)[0][0] > 0
 
 

@@ -99,10 +99,10 @@ def test_the_swap_does_not_wait_for_the_store(filled, config, s3, s3_client, buc
     }
     settings = config.change(S3_ENDPOINT_URL=s3.endpoint_url)
     assert perform_step(Job(settings, check=True), **facts)["findings"] == []
-    assert [key for key in engine.keys(s3_client, bucket) if "-restore-" in key] == []
+    assert [key for key in engine.keys(s3_client, bucket) if "-restore." in key] == []
     noted = perform_step(Job(settings), **facts)
     assert (noted["changed"], noted["findings"]) == (False, [])
-    key, signature = (key for key in engine.keys(s3_client, bucket) if "-restore-" in key)
+    key, signature = (key for key in engine.keys(s3_client, bucket) if "-restore." in key)
     assert signature == f"{key}.sig"
     told = json.loads(s3_client.get_object(Bucket=bucket, Key=key)["Body"].read())
     assert (told["event"], told["kept_database"], told["downtime_seconds"]) == (

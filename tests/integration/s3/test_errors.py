@@ -30,6 +30,18 @@ def test_wrong_keys_are_told_apart_everywhere(anywhere):
         anywhere.store(s3_bucket="no-such-bucket").check()
 
 
+def test_an_address_with_the_bucket_in_it_is_told_and_nothing_is_made(anywhere):
+    store = anywhere.store()
+    url, name = store.settings.s3_endpoint_url, store.settings.s3_bucket
+    wrong = anywhere.store(s3_endpoint_url=f"{url}/{name}")
+    with pytest.raises(StoreError, match="has the bucket in it") as caught:
+        wrong.check()
+    assert caught.value.hint.endswith(f" to {url}")
+    with pytest.raises(StoreError, match="has the bucket in it"):
+        bucket_room.make_ready(wrong.s3, 7)
+    assert [item.key for item in store.list(name)] == []
+
+
 @pytest.mark.parametrize(
     ("change", "cause", "check"),
     [

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postgres_backup.catalog.names import SUFFIXES, BackupName, Layout
+from postgres_backup.catalog.names import (
+    SUFFIXES,
+    BackupName,
+    Layout,
+    is_latest,
+    named_in_part,
+)
 
 NIGHT = datetime(2026, 1, 27, tzinfo=timezone.utc)
 times = st.datetimes(
@@ -125,3 +131,31 @@ def test_the_name_of_a_part_is_read_back_and_is_no_whole_one():
         assert Layout("p").manifest(part) == f"{key}.json"
     for other in (str(name), f"{name.of_part('users')}.json", "postgres-backup-x.users.sql.gz"):
         assert BackupName.parse_part(other) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [
+        ("2026-11-22", 2),
+        ("11-22", 2),
+        ("2026-11-22_03", 1),
+        ("2026-11-22 03:00", 1),
+        ("2026-11-22T03:00:00", 1),
+        ("postgres-backup-2026-11-22_03-00-00", 1),
+        ("postgres-backup-2026-11-22_03-00-00.sql", 0),  # a whole name: that, or none
+        ("2026-11-23", 0),
+        ("2026", 0),
+        ("gz", 0),
+        ("postgres-backup-", 0),
+        ("", 0),
+        ("*", 0),
+    ],
+)
+def test_a_part_of_a_name_means_those_that_have_it_and_a_day_at_least(wanted, meant):
+    names = [f"postgres-backup-2026-11-2{at}.sql.gz" for at in ("2_03-00-00", "2_15-00-00", "1_0")]
+    assert len(named_in_part(wanted, names)) == meant
+
+
+def test_the_latest_is_meant_in_letters_of_any_size():
+    assert all(map(is_latest, ("latest", "Latest", "LATEST", " latest")))
+    assert not any(map(is_latest, ("late", "the latest", "")))

@@ -77,3 +77,17 @@ def test_a_result_for_a_person_and_for_a_program(capsys):
     assert json.loads(capsys.readouterr().out)["changed"] is True
     answers.show(result, [], as_json=False)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "called"),
+    [
+        (StoreError("It is away"), True),
+        (BadBackupError("It is cut"), True),
+        (UsageError("?"), False),
+    ],
+)
+def test_whom_to_call_is_the_last_line_of_what_is_no_slip_of_the_pen(error, called, capsys):
+    answers.show_failure(answers.failure_of(error), False, "Aigul")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert (last == "  Whom to call: Aigul") is called

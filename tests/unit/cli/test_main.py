@@ -9,7 +9,7 @@ import os
 import pytest
 
 from postgres_backup.cli import commands, main
-from postgres_backup.errors import LockedError
+from postgres_backup.errors import LockedError, StoreError
 from postgres_backup.machine import signals
 from postgres_backup.machine.progress import LogProgress, TerminalProgress
 
@@ -110,3 +110,18 @@ def test_a_terminal_has_a_line_that_renews_itself(
 
     assert status(perform, *typed) == 0
     assert told == [kind]
+
+
+def test_only_a_restore_that_failed_says_whom_to_call(status, monkeypatch, capsys, tmp_path):
+    def fail(call):
+        raise StoreError("It is away")
+
+    status(fail)
+    config = tmp_path / "backup-config.env"
+    config.write_text(config.read_text() + "CONTACT='Aigul, on the phone'\n")
+    assert status(fail) == 1
+    assert "Whom to call" not in capsys.readouterr().err
+    changed = dataclasses.replace(commands.COMMANDS["restore"], perform=fail)
+    monkeypatch.setitem(commands.COMMANDS, "restore", changed)
+    assert main.main(["--config", str(config), "restore", "latest"]) == 1
+    assert capsys.readouterr().err.endswith("\n  Whom to call: Aigul, on the phone\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timezone
 
 import pytest
@@ -56,3 +57,12 @@ def test_secrets_stay_out_and_a_key_tells_alarms_apart():
     headline, text = message(SETTINGS, kept("KIT_FAILED", "", message="with secret"), {}, NOW)
     assert "secret" not in headline + text
     assert Alarm("BACKUP_BAD", "crm", "x").key == key("BACKUP_BAD", "crm") != key("BACKUP_BAD")
+
+
+def test_whom_to_call_stands_in_an_alarm_and_not_in_its_end():
+    settings = dataclasses.replace(SETTINGS, contact="Aigul, +7 700 000 00 00")
+    _, text = message(settings, kept("BACKUP_FAILED"), {}, NOW)
+    assert text.endswith("\nWhom to call: Aigul, +7 700 000 00 00")
+    assert "Whom to call" not in message(SETTINGS, kept("BACKUP_FAILED"), {}, NOW)[1]
+    ended = kept("BACKUP_FAILED", ended="2026-01-27T08:00:00Z")
+    assert "Whom to call" not in message(settings, ended, {}, NOW)[1]

@@ -110,6 +110,17 @@ def test_what_stands_there_unquoted_is_read_as_a_shell_does(assignment, tmp_path
     assert list(config_file.parse(file.read_text()).values()) == shell.stdout.split("\n")
 
 
+@pytest.mark.parametrize(
+    "line", ["DB_PORT = 5432", "DB_PORT =5432", "DB_PORT= 5432", "export DB_PORT = '5 432'"]
+)
+def test_a_blank_beside_the_sign_is_said_as_such_and_no_value_is_shown(line):
+    with pytest.raises(UsageError) as caught:
+        config_file.parse(f"A=1\n{line}\n", "x.env")
+    assert caught.value.message == "Line 2 of x.env has a blank beside the = of DB_PORT"
+    assert caught.value.hint == "Write it without: DB_PORT=value"
+    assert config_file.parse("A=' = x'\nB=' x'\n") == {"A": " = x", "B": " x"}
+
+
 @pytest.mark.parametrize("value", ["/srv/it's", '/srv/"two words', "/srv/x\\"])
 def test_an_open_quote_in_a_list_of_paths_is_said_with_what_to_write(value):
     with pytest.raises(UsageError, match=r"BACKUP_PATHS in .* never closed") as caught:
@@ -159,6 +170,7 @@ def test_what_is_missing_is_named(name):
         ("STATE_DIR", "/a\x7f", "in one line"),
         ("SCHEDULE_TIME", "24:00", "time of day"),
         ("SCHEDULE_TIME", "7", "HH:MM"),
+        ("SCHEDULE_TIME", "7:00", "two digits each, such as 07:00"),
         ("S3_BUCKET_NAME", "s3://x", "without s3://"),
         ("BACKUP_FORMAT", "tar", "plain, custom"),
         ("BACKUP_COMPRESSION", "bzip2", "gzip, zstd"),

@@ -67,6 +67,7 @@ def test_all_rooms_that_keep_something_are_known():
         "journal.json",
         "rotation.json",
         "settings.json",
+        "settings-secret.json",
         "drills-watched.json",
         "last-drill.json",
         "last-look.json",

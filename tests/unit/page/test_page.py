@@ -293,3 +293,21 @@ def test_what_a_day_was():
     assert len(days) == 90
     one["failures"].append({"at": at(26).replace("00:00", "09:00"), "what": "backup"})
     assert page._days(one, facts, NOW)[date(2026, 1, 26)] == "failed", "no green on a later failure"
+
+
+def test_a_server_in_trouble_says_whom_to_call_and_what_was_changed():
+    calm, bad = (fleet.server(kind, number, NOW) for number, kind in ((1, "well"), (2, "failed")))
+    assert "Whom to call" not in render(bad)  # an earlier version told neither
+    told = {
+        "contact": ODD,
+        "changed_settings": [
+            {"at": "2026-01-26T10:00:00Z", "changes": ["RETENTION_DAYS: 7 -> 30", f"A: {ODD}"]}
+        ],
+    }
+    text = render(bad | {"facts": bad["facts"] | told})
+    assert "Whom to call: we" in words(text)
+    assert "RETENTION_DAYS: 7 -> 30" in words(text)
+    assert "<script>" not in text
+    calm_text = render(calm | {"facts": calm["facts"] | told})
+    assert "Whom to call" not in calm_text
+    assert "Settings that changed" in calm_text
