@@ -60,13 +60,15 @@ def find(store: Store, layout: Layout, days: int, now: datetime) -> OldEvents:
     place, until = f"{layout.root}journal/", format_time(now - timedelta(days=days))
     ours, listed = dict[str, gaps.Named](), set[str]()
     for item in store.list(place):
-        name = item.key.removeprefix(place)
-        if name[: len(until)] >= until or len(ours) >= MOST:
+        # where somebody has deleted an event, its signature is all that is left
+        key = item.key.removesuffix(signed.SUFFIX)
+        name = key.removeprefix(place)
+        if name[: len(until)] >= until or (len(ours) >= MOST and key not in ours):
             break
         listed.add(item.key)
         named = gaps.parse(name)
         if named and _is_ours(named, store.settings.server_name):
-            ours[item.key] = named
+            ours[key] = named
     counted = [key for key, named in ours.items() if named.number]
     believed = signed.Believed.by(store.settings)
     signatures = signed.signatures(store, counted, listed)

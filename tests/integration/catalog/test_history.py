@@ -258,6 +258,13 @@ def test_old_events_go_and_where_they_begin_is_said(server, s3_client, bucket, m
     found = old_events.find(store, Layout("postgres-backup"), 400, utc_now())
     assert (sorted(found.keys), found.begins) == (sorted([*old, ours]), 3)
     assert old_events.find(store, Layout("postgres-backup"), 0, utc_now()).keys == ()
+    with monkeypatch.context() as fewer:  # an old journal takes several nights
+        fewer.setattr(old_events, "MOST", 2)
+        found = old_events.find(store, Layout("postgres-backup"), 400, utc_now())
+    assert (len(found.keys), found.begins) == (2, 2), "the signature of the last one counts too"
+    s3_client.delete_object(Bucket=bucket, Key=old[0])
+    found = old_events.find(store, Layout("postgres-backup"), 400, utc_now())
+    assert (sorted(found.keys), found.begins) == (sorted([*old, ours]), 3), "its signature is left"
     # whoever may write there says that numbers were pruned which were not
     s3_client.put_object(
         Bucket=bucket, Key=f"{before}000900-backup.test-server.json", Body=b'{"number": 900}'

@@ -27,8 +27,8 @@ class Server:
 
     def __init__(self, config, web, monkeypatch) -> None:
         self.config, self.web = config, web
-        # a year ago: the store's clock is not moved, and nothing is written before it is taken
-        self.now = utc_now().replace(hour=12, minute=0, second=0) - timedelta(days=366)
+        # before a year: the store's clock is not moved, and nothing is written before it is taken
+        self.now = utc_now().replace(hour=12, minute=0, second=0) - timedelta(days=400)
         self.up_since = self.now - timedelta(days=400)
         self.cron_runs = True
         self.log, self.events = Recorder(Progress(), most=100_000), {}
@@ -43,9 +43,9 @@ class Server:
         self.now = then if then > self.now else then + timedelta(days=1)
         settings = self.config.settings
         if self.cron_runs and schedule.is_due(MIDNIGHT) and schedule.begin(settings, MIDNIGHT):
-            run_night(settings, Progress(), scheduled=True)
+            run_night(settings, self.log, scheduled=True)
         elif minute:
-            look_around(settings, Progress())
+            look_around(settings, self.log)
 
     def hour_after_midnight(self) -> None:
         for minute in (0, 25, 55):
@@ -59,7 +59,9 @@ class Server:
     def told(self) -> list[str]:
         """The headlines so far."""
         return [
-            request.json["title"].removeprefix("test-server: ") for request in self.web.requests
+            request.json["title"].removeprefix("test-server: ")
+            for request in self.web.requests
+            if request.path == "/told"
         ]
 
     def cron(self) -> None:
