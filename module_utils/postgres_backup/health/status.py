@@ -433,8 +433,8 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
     text += [f"    {line}" for line in beside]
     if waiting := database["waiting"]:
         text.append(
-            f"    {waiting} backups that nobody has signed: `postgres-backup adopt` takes them over, "
-            "or says why not"
+            f"    {waiting} backups that nobody has signed: `postgres-backup adopt` takes "
+            "them over, or says why not"
         )
     return text
 
