@@ -93,6 +93,12 @@ rebuild:
     measured.
   type: dict
   returned: success
+rpo:
+  description: The longest time between two good backups, or from the last one until now, in
+    C(hours), C(since) when and C(until) when, as the journal of 30 days has it; null where it has
+    none.
+  type: dict
+  returned: success
 checks:
   description: Each check, with its C(outcome) (V(passed), V(note), V(warning), V(failed), or
     V(unchecked) where nobody could look) and what it C(says).

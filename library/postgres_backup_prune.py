@@ -59,6 +59,10 @@ partial_kept:
   type: list
   elements: dict
   returned: success
+events_deleted:
+  description: How many events of the journal were deleted, older than C(backup_journal_days).
+  type: int
+  returned: success
 replaced_deleted:
   description: Databases that restores replaced more than C(backup_keep_replaced_days) ago and that
     were dropped, each C(database) and the C(reason).

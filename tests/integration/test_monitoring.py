@@ -255,18 +255,33 @@ def facts(now: datetime) -> metrics.Facts:
         "rows": 500,
         "seconds": 2.5,
     }
+    drill = {
+        "at": at(days=20),
+        "backup": "postgres-backup-2026-01-27_00-00-00.sql.gz",
+        "passed": True,
+        "seconds": 31.0,
+        "codes": [],
+    }
     return metrics.Facts(
         server="db1",
         fresh_hours=26,
         run={"started_at": at(hours=1), "exit_status": 1},
         watched_at=now,
         databases={
-            "crm": {"last": last, "kept": 7, "bytes": 7_000, "oldest": at(days=9)},
+            "crm": {
+                "last": last,
+                "kept": 7,
+                "bytes": 7_000,
+                "oldest": at(days=9),
+                "restored_at": at(days=20),
+                "drill": drill,
+            },
             "new": {"last": None, "kept": 0, "bytes": 0, "oldest": None},
         },
         counters={"pruned": {"crm": 12}, "failures": {"crm": {"store": 2}}},
         restores={"crm": {"at": at(days=3), "downtime_seconds": 0.25}},
         alarms=[{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}],
+        healthy=False,
     )
 
 

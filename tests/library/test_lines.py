@@ -18,6 +18,8 @@ def untimed(lines: list[str]) -> list[str]:
     told = (re.sub(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", "TIME", line) for line in lines)
     # the size of a database that lives: PostgreSQL adds maps of free room when it likes
     told = (re.sub(r"_before_TIME, [\d.]+ MB", "_before_TIME, SIZE", line) for line in told)
+    # how long there is no newer backup, until now
+    told = (re.sub(r" to \d{4}-\d\d-\d\dT[\d:]+Z$", " to NOW", line) for line in told)
     return [re.sub(r"[\d.]+ (s|min)\b", "AGE", line) for line in told]
 
 

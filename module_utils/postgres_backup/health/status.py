@@ -433,7 +433,8 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
     text += [f"    {line}" for line in beside]
     if waiting := database["waiting"]:
         text.append(
-            f"    {waiting} backups that nobody has signed wait for `postgres-backup adopt`"
+            f"    {waiting} backups that nobody has signed: `postgres-backup adopt` takes "
+            "them over, or says why not"
         )
     return text
 

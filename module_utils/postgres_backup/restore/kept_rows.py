@@ -15,15 +15,17 @@ from psycopg import sql
 
 from ..job import Job
 from ..postgresql import databases, replaced, written
-from ..postgresql.connection import connect, connect_maintenance, row, rows
+from ..postgresql.connection import connect, connect_maintenance, row, rows, values
 from ..postgresql.facts import DatabaseFacts
 from . import table_rows
-from .columns import Column
+from .columns import Column, columns_of
+from .table_names import find
 from .table_rows import Change, listed
 
 _MADE = """
 CREATE TABLE changed_tables (number int PRIMARY KEY, schema text, name text, columns text[],
-    types text[], created bool, rows bigint, fingerprint text)"""
+    types text[], created bool, rows bigint, fingerprint text);
+CREATE TABLE made_keys (schema text, name text, key text)"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,15 @@ class KeptTable:
     @property
     def after(self) -> sql.Identifier:
         return sql.Identifier(f"after_{self.number}")
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeKey:
+    """A foreign key of a table that was there, made again with the table that it refers to."""
+
+    schema: str
+    name: str
+    key: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,12 +130,18 @@ def keep(
     name: str,
     live: psycopg.Connection,
     changes: Sequence[Change],
+    keys: Sequence[MadeKey] = (),
 ) -> None:
-    """Write down what the transaction of ``live`` has changed."""
+    """Write down what the transaction of ``live`` has changed.
+
+    :param keys: those that it has made beside the tables.
+    """
     with connect(job.settings, name) as kept, kept.transaction():
         kept.execute(_MADE)
         for number, change in enumerate(changes):
             _keep_one(kept, live, number, change)
+        for key in keys:
+            kept.execute("INSERT INTO made_keys VALUES (%s, %s, %s)", dataclasses.astuple(key))
 
 
 def _keep_one(
@@ -133,11 +150,15 @@ def _keep_one(
     table = change.table
     created = table.live_oid is None
     columns = table.held
-    types = {column.name: column.type for column in table.live_columns}
+    there = list(table.live_columns)
     what = Fingerprint(0, "")
     if created:
-        columns, types = table.stored, {column.name: column.type for column in table.columns}
+        made = find(live, table.identifier.as_string(live))
+        # those that it inherits may be more than in the backup
+        there = columns_of(live, made.oid) if made else []
+        columns = [column.name for column in there if not column.generated]
         what = fingerprint(live, table.identifier, columns)
+    types = {column.name: column.type for column in there}
     one = KeptTable(
         number,
         table.schema,
@@ -179,6 +200,13 @@ def finish(job: Job, name: str, live: psycopg.Connection, by: str, database: str
 def tables_in(kept: psycopg.Connection) -> list[KeptTable]:
     """The tables that were changed, in the order in which they were written."""
     return rows(kept, KeptTable, "SELECT * FROM changed_tables ORDER BY number")
+
+
+def keys_in(kept: psycopg.Connection) -> list[MadeKey]:
+    """The foreign keys that were made; none are known of what was kept before they were noted."""
+    if not values(kept, int, "SELECT 1 WHERE to_regclass('made_keys') IS NOT NULL"):
+        return []
+    return rows(kept, MadeKey, "SELECT * FROM made_keys")
 
 
 def columns_fit(one: KeptTable, now: Sequence[Column]) -> bool:

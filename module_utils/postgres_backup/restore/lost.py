@@ -26,11 +26,17 @@ def lost_keys(
     tables: Sequence[Table],
     again: Callable[[ForeignKey], None] | None = None,
 ) -> list[Finding]:
-    """Foreign keys that pointed at a table which was gone.
+    """Foreign keys that pointed at a table which was gone, or at a partition of it.
 
     :param again: makes one of a table that was chosen too, whose rows are the backup's now.
     """
-    gone = {table.side_oid: table for table in tables if table.live_oid is None}
+    tree = "SELECT %(oid)s::oid UNION SELECT relid::oid FROM pg_partition_tree(%(oid)s)"
+    gone = {
+        oid: table
+        for table in tables
+        if table.live_oid is None
+        for oid in values(side, int, tree, {"oid": table.side_oid})
+    }
     chosen = {table.side_oid for table in tables}
     findings = []
     for key in keys_of(side, list(gone)):

@@ -22,6 +22,7 @@ from ..machine.progress import Progress
 from ..postgresql.connection import first_line, own_search_path, values
 from . import table_rows
 from .foreign_keys import ForeignKey, in_order, keys_around
+from .kept_rows import MadeKey
 from .key_effects import effects, refuse
 from .loosened_keys import add
 from .lost import lost_dependents, lost_keys, lost_objects
@@ -47,7 +48,8 @@ class Repair:
     :param define: runs the definitions of a section (``pre-data``, ``post-data``) for what is gone.
     :param check: nothing is changed.
     :param triggers: the application's fire, as far as they are enabled.
-    :param keep: called in the transaction, before the commit of a change, with what was changed.
+    :param keep: called in the transaction, before the commit of a change, with what was changed,
+        and the foreign keys that were made beside the tables.
     """
 
     side: psycopg.Connection
@@ -57,7 +59,7 @@ class Repair:
     progress: Progress
     check: bool = False
     triggers: bool = False
-    keep: Callable[[Sequence[Change]], None] = lambda changes: None
+    keep: Callable[[Sequence[Change], Sequence[MadeKey]], None] = lambda changes, keys: None
 
 
 def repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Finding]]:
@@ -122,10 +124,20 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
     altered = [oid for key in in_the_way for oid in (key.child, key.parent)]
     if not what.triggers:  # those may write where they like
         require_untouched(live, written_before, ours, family(live, [*ours, *altered]))
-    findings += lost_keys(what.side, live, tables, lambda key: add(live, key))
+    again: list[MadeKey] = []
+
+    def make(key: ForeignKey) -> None:
+        add(live, key)
+        again.extend(
+            MadeKey(table.schema, table.name, key.name)
+            for table in tables
+            if table.side_oid == key.child and table.live_oid is not None
+        )
+
+    findings += lost_keys(what.side, live, tables, make)
     findings += lost_dependents(what.side, live, made)
     if any(change.table.live_oid is None or change.total for change in changes):
-        what.keep(changes)
+        what.keep(changes, again)
     live.commit()
     return changes, findings
 

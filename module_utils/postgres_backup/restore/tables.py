@@ -151,9 +151,9 @@ def _bring_back(
         def define(made: Sequence[Made], section: str) -> None:
             run_definitions(plan.tools, side_database, live, made, section)
 
-        def keep(changes: Sequence[Change]) -> None:
+        def keep(changes: Sequence[Change], keys: Sequence[kept_rows.MadeKey]) -> None:
             last_change.note(live, plan.database, by)
-            kept_rows.keep(job, new, live, changes)
+            kept_rows.keep(job, new, live, changes, keys)
             kept_rows.finish(job, new, live, by, plan.database)
             kept.append(new)
 

@@ -15,12 +15,12 @@ from ..errors import DatabaseError, UsageError
 from ..findings import Finding
 from ..job import Job
 from ..postgresql import last_change
-from ..postgresql.connection import connect, first_line, own_search_path
+from ..postgresql.connection import connect, first_line, own_search_path, values
 from ..postgresql.facts import DatabaseFacts
 from ..postgresql.replaced import KeptDatabase
 from . import kept_rows, table_rows
 from .columns import columns_of
-from .foreign_keys import ForeignKey, in_order, keys_around
+from .foreign_keys import ForeignKey, in_order, keys_around, keys_of
 from .kept_rows import KeptTable
 from .key_effects import effects, refuse
 from .row_writes import PATIENCE, lock, put_rows
@@ -128,18 +128,21 @@ class _Undo:
         ones = {one.number: one for one in everything if not one.created}
         numbers: dict[int, int] = {}
 
+        made = [one for one in everything if one.created]
+        doomed = [self._as_it_was_made(one) for one in made]
+        gone = [one.label for one in made]
+        bound = self._keys_that_go(doomed)
+
         def look() -> tuple[list[Table], list[ForeignKey]]:
             tables = []
             for one in ones.values():
                 table = self._look(one)
                 numbers[table.side_oid] = one.number
                 tables.append(table)
-            keys = keys_around(live, tables)
+            going = {key.oid for key in bound}
+            keys = [key for key in keys_around(live, tables) if key.oid not in going]
             return in_order(tables, keys), keys
 
-        made = [one for one in everything if one.created]
-        doomed = [self._as_it_was_made(one) for one in made]
-        gone = [one.label for one in made]
         tables, keys = lock(live, look, self.job.check)
         changes = [self._change(table, ones[numbers[table.side_oid]]) for table in tables]
         found = effects(live, changes, keys)
@@ -147,13 +150,19 @@ class _Undo:
         if self.job.check:
             live.rollback()
             return changes, gone
+        for key in bound:
+            live.execute(
+                sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                    sql.SQL(key.child_name), sql.Identifier(key.name)
+                )
+            )
         in_the_way = [effect.key for effect in found if effect.in_the_way]
         relations = [oid for table in tables for oid in table.relations]
         put_rows(live, changes, in_the_way, relations, self.job.progress)
         for change in changes:
             table_rows.require_equal(live, change.table)
         relations += doomed
-        altered = [oid for key in in_the_way for oid in (key.child, key.parent)]
+        altered = [oid for key in (*in_the_way, *bound) for oid in (key.child, key.parent)]
         require_untouched(live, written_before, relations, family(live, [*relations, *altered]))
         self._drop(made)
         for statement in back:
@@ -224,6 +233,24 @@ class _Undo:
             f"Failed to undo the {self.chosen.by}: {one.label}, which it has made, {said}",
             "Nothing was changed. Drop it by hand, or leave it",
         )
+
+    def _keys_that_go(self, doomed: Sequence[int]) -> list[ForeignKey]:
+        """The foreign keys of tables that the restore has made, and those to them that it has made
+        too: they are no reason against the rows of before.
+        """
+        live = self.live
+        tree = "SELECT relid::oid FROM unnest(%s::oid[]) oid, pg_partition_tree(oid)"
+        own = {*doomed, *values(live, int, tree, (list(doomed),))}
+        children = [
+            (now.oid, key.key)
+            for key in kept_rows.keys_in(self.kept)
+            if (now := find(live, sql.Identifier(key.schema, key.name).as_string(live)))
+        ]
+        return [
+            key
+            for key in keys_of(live, list(own))
+            if key.child in own or (key.child, key.name) in children
+        ]
 
     def _drop(self, made: Sequence[KeptTable]) -> None:
         if not made:

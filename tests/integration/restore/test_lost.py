@@ -25,3 +25,16 @@ def test_a_key_that_was_lost_with_a_table_is_a_finding(pair):
     both.live.execute("ALTER TABLE users ADD PRIMARY KEY (id)")
     both.live.execute(statement)
     assert lost_keys(both.side, both.live, [users]) == []
+
+
+def test_so_is_one_that_was_lost_with_a_partition(pair):
+    both = pair(
+        (
+            "CREATE TABLE days (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+            "CREATE TABLE days_low PARTITION OF days FOR VALUES FROM (0) TO (3)",
+            "CREATE TABLE marks (day int CONSTRAINT of_low REFERENCES days_low)",
+        ),
+        "DROP TABLE days CASCADE",
+    )
+    [finding] = lost_keys(both.side, both.live, [both.look("days")])
+    assert 'ALTER TABLE marks ADD CONSTRAINT "of_low" FOREIGN KEY (day)' in finding["message"]

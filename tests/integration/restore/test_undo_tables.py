@@ -154,6 +154,48 @@ def test_a_table_that_was_made_again_goes_again_unless_it_was_written_to(shop, c
     assert shop.execute("SELECT to_regclass('gone')") == [(None,)]
 
 
+def test_what_refers_to_a_table_that_was_made_again_is_no_reason_against_the_undo(shop, config):
+    """The restore itself has made the foreign key of orders anew; one of somebody else's stays."""
+    job = Job(config.settings)
+    as_owner(shop, "DROP TABLE users CASCADE", "UPDATE orders SET buyer = 77 WHERE id = 9")
+    damaged = content(shop, "orders")
+    restore_tables(job, "latest", ["users", "orders"])
+    names = "SELECT conname FROM pg_constraint WHERE contype = 'f'"
+    assert shop.execute(names) == [("orders_buyer_fkey",)]
+    as_owner(shop, "ALTER TABLE orders ADD CONSTRAINT mine FOREIGN KEY (id) REFERENCES users")
+    with pytest.raises(DatabaseError, match="constraint mine on table orders depends on"):
+        undo_restore(job)
+    as_owner(shop, "ALTER TABLE orders DROP CONSTRAINT mine")
+    told = undo_restore(Job(config.settings, check=True))
+    assert shop.execute(names) == [("orders_buyer_fkey",)]
+    undone = undo_restore(job)
+    assert (counted(told), told["dropped"]) == (counted(undone), ["public.users"])
+    assert content(shop, "orders") == damaged
+    assert shop.execute(names) == []
+
+
+def test_rows_that_a_table_made_again_refers_to_go_with_it(shop, config):
+    job = Job(config.settings)
+    as_owner(shop, "DROP TABLE orders", "DELETE FROM users WHERE id = 4")
+    damaged = content(shop, "users")
+    restore_tables(job, "latest", ["orders", "users"])
+    assert undo_restore(job)["dropped"] == ["public.orders"]
+    assert content(shop, "users") == damaged
+
+
+def test_a_table_that_inherits_more_columns_than_in_the_backup_goes_again(shop, config):
+    job = Job(config.settings)
+    as_owner(shop, "CREATE TABLE old_log (PRIMARY KEY (n)) INHERITS (log)")
+    create_backup(job)
+    as_owner(shop, "DROP TABLE old_log", "ALTER TABLE log ADD more int DEFAULT 7")
+    restore_tables(job, "latest", ["old_log"])
+    as_owner(shop, "INSERT INTO old_log VALUES ('since', 1, 8)")
+    with pytest.raises(DatabaseError, match="was written to since"):
+        undo_restore(job)
+    as_owner(shop, "DELETE FROM old_log WHERE more = 8")
+    assert undo_restore(job)["dropped"] == ["public.old_log"]
+
+
 def test_what_is_kept_is_listed_pruned_and_no_database_to_swap(shop, config):
     job = Job(config.settings)
     nothing = restore_tables(job, "latest", ["gone"])
