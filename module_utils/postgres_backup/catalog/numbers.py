@@ -49,7 +49,8 @@ class Row(TypedDict):
     lost: Annotated[list[Range], Most(MOST_RANGES)]
 
 
-_ROWS = state.Kept("journal.json", dict[str, Row])
+#: some 150 bytes of each journal; the smallest block of a disk is 1,024
+_ROWS = state.Kept("journal.json", dict[str, Row], room=1023)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,10 +39,12 @@ class Kept(Generic[T]):
     :param name: of the file.
     :param shape: what it holds, as a TypedDict or a ``dict[str, ...]``, in the words of
         ``shapes/kinds``. An empty object always fits: it is what a new server remembers.
+    :param room: bytes that it takes at least where it holds anything and is changed in place.
     """
 
     name: str
     shape: type[T]
+    room: int = _RESERVED
 
     def __post_init__(self) -> None:
         EVERY[self.name] = self
@@ -147,7 +149,7 @@ def changing(
         try:
             yield found
         finally:
-            path, room = kept.path(settings), _RESERVED if found else 0
+            path, room = kept.path(settings), kept.room if found else 0
             text = _text(found).ljust(room) + b"\n"
             try:
                 if handle is None:  # not ours to write in, or there is no such place
