@@ -35,7 +35,7 @@ _NAME = re.compile(
     re.ASCII,
 )
 #: what a part of a name needs to mean one: a month and a day at least
-_DATED = re.compile(r"[0-9]{2}-[0-9]{2}(?![0-9])")
+_DATED = re.compile(r"(?<![0-9])[0-9]{2}-[0-9]{2}(?![0-9])")
 _PART = re.compile(
     r"(?P<stem>postgres-backup-[0-9_-]+)\.(?P<part>[A-Za-z0-9_.~+%-]{1,200}?)"
     r"(?P<suffix>(?:\.sql\.gz|\.sql\.zst|\.sql|\.dump)(?:\.age)?)",

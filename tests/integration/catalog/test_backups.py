@@ -212,12 +212,14 @@ def test_a_name_that_does_not_exist_names_the_three_nearest(config, s3_client, b
     assert foreign not in text
 
 
-NEARLY = """LATEST latest.sql.gz postgres-backup-2026-01-27_00-00-00 postgres-backup-2026-01-27 *
-2026-01-27 {}.tmp ../{} other/{} s3://other/postgres-backup/{}""".split()
+NEARLY = """latest.sql.gz postgres-backup 2026-01 * {}.tmp ../{} other/{}
+s3://other/postgres-backup/{}""".split()
 
 
 @pytest.mark.parametrize("wanted", ["", *NEARLY])
-def test_names_are_exact(config, s3_client, bucket, wanted):
+def test_nothing_less_than_a_day_and_nothing_that_is_no_part_is_a_name(
+    config, s3_client, bucket, wanted
+):
     name = engine.forge(s3_client, bucket, NOW)
     with pytest.raises(UsageError, match="There is no backup"):
         catalog(config).resolve(wanted.format(name))
@@ -226,6 +228,9 @@ def test_names_are_exact(config, s3_client, bucket, wanted):
         f"postgres-backup/{name}",
         f"s3://{bucket}/postgres-backup/{name}",
         "latest",
+        "LATEST",
+        name.partition(".")[0],
+        "2026-01-27",
     ):
         assert str(catalog(config).resolve(right).name) == name
 

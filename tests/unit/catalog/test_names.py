@@ -145,6 +145,7 @@ def test_the_name_of_a_part_is_read_back_and_is_no_whole_one():
         ("postgres-backup-2026-11-22_03-00-00.sql", 0),  # a whole name: that, or none
         ("2026-11-23", 0),
         ("2026", 0),
+        ("2026-11", 0),
         ("gz", 0),
         ("postgres-backup-", 0),
         ("", 0),
