@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..catalog.backups import Backup, Catalog
+from ..catalog.backups import Backup, Catalog, newest_good
 from ..catalog.manifest import Manifest
 from ..findings import finding
 from ..health import trend
@@ -11,11 +11,11 @@ from ..postgresql.own import own_mark
 from .levels import DrillFinding, judged
 
 
-def newest_good(job: Job, database: str) -> Manifest | None:
+def newest_manifest(job: Job, database: str) -> Manifest | None:
     """What the newest good backup of a database of this server says; None where there is none."""
     own = own_mark(job.settings, database)
-    known = Catalog(job.settings, job.store, database, own).backups()
-    return next((one.manifest for one in known if one.ours and one.good), None)
+    newest = newest_good(Catalog(job.settings, job.store, database, own).backups())
+    return newest.manifest if newest else None
 
 
 def hold_against_others(job: Job, catalog: Catalog, backup: Backup) -> list[DrillFinding]:

@@ -15,7 +15,7 @@ from ..machine import state
 from ..settings import Settings
 from ..shapes.kinds import Number, Whole
 from ..text import human_seconds
-from .earlier import newest_good
+from .earlier import newest_manifest
 
 #: seconds that installing takes where nobody has measured it: as in the rehearsal that
 #: docs/DISASTERS.md tells of, on two processors
@@ -69,7 +69,7 @@ def estimate(
         times[job.database] = one
         if kit_seconds is not None:
             times[KIT] = {"seconds": kit_seconds, "dump_bytes": 0}
-        newest = {name: newest_good(job, name) for name in settings.databases}
+        newest = {name: newest_manifest(job, name) for name in settings.databases}
         whole = rebuild(settings.databases, newest, times, state.read(settings, REBUILT), has_kit)
     return whole, findings
 
