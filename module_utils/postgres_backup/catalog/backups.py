@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -213,21 +213,29 @@ class Catalog:
         """
         keys = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
-            try:
-                manifest = parse(self.store.get(key, MOST_BYTES) or b"", key)
-            except Unreadable:  # whose it is cannot be told
-                continue
-            name = BackupName.parse(manifest["name"])
-            whose = (manifest["database"], manifest["server"].get("name"))
-            if (
-                name is None
-                or layout.manifest(name) != key
-                or whose != (self.database, self.settings.server_name)
-            ):
-                continue
-            if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
+            if name := self.gone(layout, key, BackupName.parse):
                 keys += [layout.globals(name), *signed.each_after_its_signature([key])]
         return self._leftover_proofs() + keys
+
+    def gone(
+        self, layout: Layout, key: str, parse_name: Callable[[str], BackupName | None]
+    ) -> BackupName | None:
+        """The name of the backup of ours that a manifest describes, if its object is gone; None
+        where it has come since, where it is another's, or where that cannot be told.
+
+        :param key: of the manifest.
+        :param parse_name: reads the name of a whole backup, or of a part.
+        """
+        try:
+            manifest = parse(self.store.get(key, MOST_BYTES) or b"", key)
+        except Unreadable:
+            return None
+        name = parse_name(manifest["name"])
+        whose = (manifest["database"], manifest["server"].get("name"))
+        ours = (self.database, self.settings.server_name)
+        if name is None or layout.manifest(name) != key or whose != ours:
+            return None
+        return name if self.store.head(layout.backup(name)) is None else None
 
     def _leftover_proofs(self) -> list[str]:
         keys = []

@@ -8,10 +8,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..s3.store import Unreadable
-from ..shapes.reader import MOST_BYTES
 from .backup import Backup
-from .manifest import parse
 from .names import BackupName, Layout
 from .signed import SUFFIX, each_after_its_signature
 
@@ -37,23 +34,10 @@ def leftovers(catalog: Catalog, seen: Partials) -> list[str]:
     """Keys of manifests of ours whose part is gone, for a prune was cut short; in the order to
     delete them.
     """
-    keys = []
-    for layout, key in seen.lonely[:_MOST_LEFT]:
-        try:
-            manifest = parse(catalog.store.get(key, MOST_BYTES) or b"", key)
-        except Unreadable:  # whose it is cannot be told
-            continue
-        name = BackupName.parse_part(manifest["name"])
-        whose = (manifest["database"], manifest["server"].get("name"))
-        ours = (catalog.database, catalog.settings.server_name)
-        if (
-            name is not None
-            and layout.manifest(name) == key
-            and whose == ours
-            and catalog.store.head(layout.backup(name)) is None  # it may have come since
-        ):
-            keys.append(key)
-    return each_after_its_signature(keys)
+    lonely = seen.lonely[:_MOST_LEFT]
+    return each_after_its_signature(
+        key for layout, key in lonely if catalog.gone(layout, key, BackupName.parse_part)
+    )
 
 
 def look(catalog: Catalog, wholes: Sequence[Backup]) -> Partials:

@@ -15,23 +15,16 @@ from .table_names import Relation, find
 
 
 @dataclasses.dataclass(frozen=True)
-class _Partition:
+class _Partition(Relation):
     """A partition in the backup, with its table and its bound as SQL has them."""
 
-    oid: int
-    schema: str
-    name: str
     of: str
     bound: str
 
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.schema, self.name)
-
 
 _PARTITION = """
-SELECT c.oid, n.nspname AS schema, c.relname AS name, format('%%I.%%I', m.nspname, p.relname) AS of,
-       pg_get_expr(c.relpartbound, c.oid) AS bound
+SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
+       format('%%I.%%I', m.nspname, p.relname) AS of, pg_get_expr(c.relpartbound, c.oid) AS bound
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_class p ON p.oid = i.inhparent
 JOIN pg_namespace m ON m.oid = p.relnamespace WHERE c.relispartition AND """

@@ -15,6 +15,7 @@ from ..errors import DatabaseError
 from ..postgresql.connection import own_search_path, row, rows, value, values
 from ..postgresql.programs import Programs
 from .table import Table
+from .table_names import Relation
 
 #: a table that is gone: it, its partitions, and the sequences that belong to them
 _MADE = """
@@ -30,17 +31,8 @@ ORDER BY c.oid"""
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
+class Made(Relation):
     """A table, a partition or a sequence that comes back; ``oid`` in the side database."""
-
-    oid: int
-    schema: str
-    name: str
-    kind: str
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.schema, self.name)
 
 
 def made_with(side: psycopg.Connection, tables: Sequence[Table]) -> list[Made]:
