@@ -126,7 +126,9 @@ def days(typed: str) -> float:
     except ValueError:
         found = -1
     if not 0 <= found <= _CENTURY:  # nor is "nan"
-        raise UsageError(f"{typed[:40]!r} is no number of days", f"Write 0 to {_CENTURY}: --days 7")
+        raise UsageError(
+            f"{typed[:40]!r} is no number of days", f"Write 0 to {_CENTURY}, such as 7"
+        )
     return found
 
 
@@ -137,7 +139,7 @@ def whole_days(typed: str) -> int:
     """
     found = days(typed)
     if found != int(found):
-        raise UsageError(f"{typed[:40]!r} is no whole number of days", "Write one: --keep-days 7")
+        raise UsageError(f"{typed[:40]!r} is no whole number of days", "Write one, such as 7")
     return int(found)
 
 
