@@ -71,14 +71,18 @@ class Swapped:
 
 
 def load_side_database(
-    job: Job, plan: Plan, drill: bool = False, tables: Sequence[str] = ()
+    job: Job,
+    plan: Plan,
+    drill: bool = False,
+    tables: Sequence[str] = (),
+    look: Callable[[psycopg.Connection], None] = lambda side: None,
 ) -> Loaded:
     """Fill a side database and compare it with the backup.
 
     :param drill: it will never be live. It stands aside for every restore, which removes it like
         what died; so it removes nothing but what other drills have left, and makes no roles.
     :param tables: only their rows, and all definitions; empty: everything.
-
+    :param look: at the definitions, before their rows are loaded.
     :raises PostgresBackupError: the backup is not what it should be, or does not load; the side
         database is gone.
     """
@@ -96,7 +100,8 @@ def load_side_database(
         job.progress.step(f"{plan.database}: {error.message}; the load begins anew, otherwise")
 
     with all_missing_named(job, plan):
-        loaded = _only(job, plan, tables, load) if tables else load(None)
+        chosen = Chosen(job.settings, plan.database, tables, look=look) if tables else None
+        loaded = _only(job, plan, chosen, load) if chosen else load(None)
     return dataclasses.replace(loaded, findings=[*plan.findings, *findings, *loaded.findings])
 
 
@@ -108,18 +113,15 @@ class _ParentsNeededError(Exception):
         self.parents = parents
 
 
-def _only(
-    job: Job, plan: Plan, tables: Sequence[str], load: Callable[[Chosen | None], Loaded]
-) -> Loaded:
+def _only(job: Job, plan: Plan, chosen: Chosen, load: Callable[[Chosen | None], Loaded]) -> Loaded:
     """Load no more than chosen tables take; where that does not work alone, everything."""
-    chosen = Chosen(job.settings, plan.database, tables)
     try:
         try:
             return load(chosen)
         except _ParentsNeededError as needed:
             told = f"{plan.database}: with the rows of {needed}, which its foreign keys point to"
             job.progress.step(told)
-            return load(Chosen(job.settings, plan.database, tables, needed.parents))
+            return load(chosen.with_more(needed.parents))
     except (BadBackupError, DatabaseError) as error:
         if error.passes:
             raise

@@ -23,6 +23,7 @@ from ..postgresql import last_change
 from ..postgresql.connection import connect
 from ..text import human_bytes, human_seconds
 from . import kept_rows
+from .first_look import first_look
 from .plan import Plan
 from .preflight import make_plan
 from .repair import Repair, repair
@@ -87,7 +88,8 @@ def restore_tables(
         outcome.noted(job.settings, "restore", job.database, about, check=job.check),
     ):
         began = time.monotonic()
-        loaded = load_side_database(job, plan, tables=tables)
+        look = first_look(job, plan, tables)
+        loaded = load_side_database(job, plan, tables=tables, look=look)
         with discarded_on_failure(job, loaded.side_database):
             changes, findings, kept = _bring_back(job, plan, loaded.side_database, tables, triggers)
         findings += _discarded(job, loaded.side_database)
