@@ -83,6 +83,11 @@ class Chosen:
         return Chosen(self._settings, self._live, self._names, tables)
 
     @property
+    def names(self) -> list[str]:
+        """All of them, as SQL has them."""
+        return [*self._names, *self._more]
+
+    @property
     def more(self) -> bool:
         """What they lean on has been added."""
         return bool(self._more)
@@ -97,8 +102,8 @@ class Chosen:
         self._found = set()
         with connect(self._settings, side) as connection:
             own_search_path(connection)
-            for name in (*self._names, *self._more):
-                self._found.update(_meant(connection, name))
+            for name in self.names:
+                self._found.update(meant(connection, name))
             self._look(connection)
 
     def has(self, table: str) -> bool:
@@ -114,10 +119,15 @@ class Chosen:
         """Whether one of them is not there any more: then it is made again, with its keys."""
         with connect(self._settings, self._live) as connection:
             own_search_path(connection)
-            return not all(_meant(connection, name) for name in self._names)
+            return not all(meant(connection, name) for name in self._names)
 
 
-def _meant(connection: psycopg.Connection, name: str) -> set[tuple[str, ...]]:
+def meant(connection: psycopg.Connection, name: str) -> set[tuple[str, ...]]:
+    """What a table's name means in a database: it, its partitions, and what it is a partition of;
+    each as :func:`identifiers` has it.
+
+    :param connection: its search path is the database's own.
+    """
     bare = identifiers(name)[-1:]
     asked = {"name": name, "bare": bare[0] if bare else name}
     try:

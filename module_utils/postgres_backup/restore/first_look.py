@@ -4,17 +4,23 @@ any row of the backup is loaded, which may take hours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import psycopg
 
 from ..catalog.backups import Backup
 from ..job import Job
+from ..postgresql.chosen import identifiers
 from ..postgresql.connection import connect, own_search_path
 from .partitions import covered, require_partitions, require_table_of
 from .plan import Plan
 from .table import Table, look
-from .table_names import named
+from .table_names import named, not_there
+
+_WORD = r'(?:[a-z_][a-z0-9_$]*|"[ !#-~]+")'
+#: what PostgreSQL reads as this program does, whatever the database's encoding and locale
+_PLAIN_NAME = re.compile(rf"(?:{_WORD}\.)?{_WORD}", re.IGNORECASE | re.ASCII)
 
 
 def tables_meant(
@@ -35,6 +41,22 @@ def tables_meant(
     for table in tables:
         require_table_of(side, table)
     return tables
+
+
+def require_names(backup: Backup, wanted: Sequence[str]) -> None:
+    """See that these are tables of a backup, as far as its manifest knows all of them.
+
+    :raises UsageError: one is not.
+    """
+    known = backup.manifest
+    if not known or "rowless" not in known:
+        return
+    names = [*known["tables"], *known["rowless"]]
+    there = {identifiers(name) for name in names}
+    there |= {name[-1:] for name in there}
+    for name in wanted:
+        if _PLAIN_NAME.fullmatch(name) and identifiers(name) not in there:
+            raise not_there(name, f"{backup.name}", names)
 
 
 def first_look(job: Job, plan: Plan, wanted: Sequence[str]) -> Callable[[psycopg.Connection], None]:

@@ -32,6 +32,7 @@ from ..verify.reader import BackupReader
 from . import part, roles
 from .named_roles import all_missing_named
 from .plan import Plan
+from .room import chosen_bytes, require_room, whole_bytes
 
 #: seconds between attempts to remove a side database: a server that has just crashed needs a moment
 _PATIENCE = (0, 1, 2, 4, 8)
@@ -121,11 +122,14 @@ def _only(job: Job, plan: Plan, chosen: Chosen, load: Callable[[Chosen | None], 
         except _ParentsNeededError as needed:
             told = f"{plan.database}: with the rows of {needed}, which its foreign keys point to"
             job.progress.step(told)
-            return load(chosen.with_more(needed.parents))
+            wanted = chosen.with_more(needed.parents)
+            require_room(chosen_bytes(job, plan.backup, wanted.names), plan.free_bytes, told)
+            return load(wanted)
     except (BadBackupError, DatabaseError) as error:
         if error.passes:
             raise
         # a CHECK or an index may read other tables; what is wrong with the backup shows again
+        require_room(whole_bytes(plan.backup), plan.free_bytes, error.message)
         job.progress.step(f"{plan.database}: {error.message}; everything is loaded instead")
         return load(None)
 
