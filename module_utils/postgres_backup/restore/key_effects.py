@@ -161,8 +161,9 @@ def end_of(
     tables = [part.table for part in parts.values()]
     bounds: sql.Composable = sql.SQL("true")
     if any(relation in table.relations[1:] for table in tables):
-        [bound] = values(live, str, "SELECT pg_get_partition_constraintdef(%s)", (relation,))
-        bounds = sql.SQL(bound.replace("{", "{{").replace("}", "}}")).format()
+        [bound] = values(live, object, "SELECT pg_get_partition_constraintdef(%s)", (relation,))
+        if isinstance(bound, str):  # a DEFAULT partition that is the only one takes every row
+            bounds = sql.SQL(bound)
     return End(source, columns, bounds, any(relation in table.relations for table in tables), parts)
 
 

@@ -56,7 +56,10 @@ WITH RECURSIVE goes (classid, objid) AS (
     UNION
     SELECT d.classid, d.objid
     FROM goes JOIN pg_depend d ON d.refclassid = goes.classid AND d.refobjid = goes.objid
-    WHERE d.deptype IN ('a', 'i', 'P', 'S'))
+    WHERE d.deptype IN ('a', 'i', 'P', 'S')
+), bound (oid) AS (
+    SELECT unnest(%(bound)s::oid[])
+    UNION SELECT k.oid FROM bound JOIN pg_constraint k ON k.conparentid = bound.oid)
 SELECT DISTINCT coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0),
            pg_describe_object(d.classid, d.objid, 0))
        || ' depends on ' || pg_describe_object(d.refclassid, d.refobjid, 0)
@@ -64,7 +67,7 @@ FROM goes JOIN pg_depend d ON d.refclassid = goes.classid AND d.refobjid = goes.
 LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
     AND r.rulename = '_RETURN'
 WHERE d.deptype = 'n' AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM goes)
-  AND NOT (d.classid = 'pg_constraint'::regclass AND d.objid = ANY(%(bound)s::oid[]))
+  AND NOT (d.classid = 'pg_constraint'::regclass AND d.objid IN (SELECT oid FROM bound))
 ORDER BY 1"""
 
 
