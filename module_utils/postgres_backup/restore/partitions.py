@@ -40,6 +40,13 @@ _LEAVES = """
 SELECT pg_get_partition_constraintdef(relid) FROM pg_partition_tree(%s) WHERE isleaf"""
 
 
+def taken_by(live: psycopg.Connection, partition: int) -> sql.Composable:
+    """Which rows a partition takes, as a condition."""
+    [bound] = values(live, object, "SELECT pg_get_partition_constraintdef(%s)", (partition,))
+    # a DEFAULT partition that is the only one takes all, and has none
+    return sql.SQL(bound if isinstance(bound, str) else "true")
+
+
 def covered(
     side: psycopg.Connection, live: psycopg.Connection, table: Relation, chosen: Sequence[Relation]
 ) -> bool:
@@ -72,9 +79,7 @@ def require_room(side: psycopg.Connection, live: psycopg.Connection, table: Tabl
         return
     if not bounds and not table.live_partitioned:
         return
-    fits = sql.SQL(" OR ").join(
-        sql.SQL(f"({bound})".replace("{", "{{").replace("}", "}}")).format() for bound in known
-    )
+    fits = sql.SQL(" OR ").join(sql.SQL(f"({bound})") for bound in known)
     query = sql.SQL("SELECT count(*) FROM {} WHERE NOT coalesce({}, false)").format(
         table.staging, fits if known else sql.SQL("false")
     )

@@ -176,6 +176,19 @@ def test_what_refers_to_a_table_that_was_made_again_is_no_reason_against_the_und
     assert shop.execute(names) == []
 
 
+def test_a_partitioned_table_that_was_made_again_goes_with_the_keys_to_it(shop, config):
+    """Each of its partitions has a part of such a key."""
+    job = Job(config.settings)
+    as_owner(shop, "ALTER TABLE orders ADD CONSTRAINT part FOREIGN KEY (id) REFERENCES parts")
+    create_backup(job)
+    as_owner(shop, "DROP TABLE parts CASCADE", "UPDATE orders SET note = '2' WHERE id = 5")
+    damaged = content(shop, "orders")
+    restore_tables(job, "latest", ["orders", "parts"])
+    planned, undone = undo_restore(Job(config.settings, check=True)), undo_restore(job)
+    assert planned["dropped"] == undone["dropped"] == ["public.parts"]
+    assert content(shop, "orders") == damaged
+
+
 def test_rows_that_a_table_made_again_refers_to_go_with_it(shop, config):
     job = Job(config.settings)
     as_owner(shop, "DROP TABLE orders", "DELETE FROM users WHERE id = 4")
