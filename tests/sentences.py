@@ -1,9 +1,9 @@
-"""Every sentence that the program can end with, taken from the code: what is worked out only when it
-is said stands as ``...``.
+"""Every sentence that the program can end with, taken from the code; ``...`` is what is worked out
+only when it is said.
 
-Where an error is raised with a text of its own, that is the sentence. The rest is where texts lie in
-tables or are handed on: refusals of PostgreSQL, answers of the store, rules of settings, objections
-to a restore, what a task of a playbook fails with.
+Where an error is raised with a text of its own, that is the sentence. The rest is where texts lie
+in tables or are handed on: refusals of PostgreSQL, answers of the store, rules of settings,
+objections to a restore, what a task of a playbook fails with.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ PACKAGE = ROOT / "module_utils/postgres_backup"
 GAP = "..."
 #: letters of a sentence that must be its own; with fewer it is another's, handed on
 _LEAST = 8
+#: letters of a sentence by most of which it is known, whatever follows
+_TOLD = 30
 _KINDS = {
     name
     for name, kind in inspect.getmembers(errors, inspect.isclass)
@@ -51,6 +53,38 @@ def sentences() -> dict[str, str]:
     return found
 
 
+def begins(pattern: str, said: str) -> bool:
+    """Whether what is said begins as a pattern has it, in which ``...`` stands for anything."""
+    words = [re.escape(_flat(word)) for word in pattern.split(GAP)]
+    return re.match(".*".join(words), _flat(said), re.DOTALL) is not None
+
+
+def tells(pattern: str, sentence: str) -> bool:
+    """Whether a pattern is of that sentence, and not of all that begin so: it has most of its
+    words, or of a long one enough to know it by.
+    """
+    return begins(pattern, sentence) and _letters(pattern) >= 0.6 * min(_letters(sentence), _TOLD)
+
+
+def _letters(pattern: str) -> int:
+    return len(_flat(pattern.replace(GAP, "")))
+
+
+def _flat(text: str) -> str:
+    return "".join(text.split())
+
+
+def source() -> str:
+    """The program's text, as far as it is written in one piece."""
+    places = [
+        *PACKAGE.rglob("*.py"),
+        *ROOT.glob("roles/*/action_plugins/*.py"),
+        *ROOT.glob("playbooks/templates/*.j2"),
+    ]
+    text = "".join(path.read_text(encoding="utf-8") for path in places)
+    return re.sub(r'"\s*f?"', "", text)
+
+
 def _tidy(text: str) -> str:
     return re.sub(r"(\.\.\.\s*)+", f"{GAP} ", " ".join(text.split())).strip()
 
@@ -61,9 +95,7 @@ def _text(node: ast.AST) -> str:
         case ast.Constant(value=str(text)):
             return re.sub(r"{[^{}]*}", GAP, text)
         case ast.JoinedStr(values=parts):
-            return "".join(
-                part.value if isinstance(part, ast.Constant) else GAP for part in parts
-            )
+            return "".join(part.value if isinstance(part, ast.Constant) else GAP for part in parts)
         case ast.BinOp(left=left, right=right):
             return _text(left) + _text(right)
         case ast.IfExp(body=body, orelse=orelse):

@@ -1,8 +1,9 @@
 """The first hour: from a checkout on an empty server to a restored database, with the README alone.
 
-The server is its own controller, as the inventory of the example has it. It has PostgreSQL with the
-database of an application, whose owner has no right beside that. What the README shows is typed word
-for word; commands are counted, and timed as a user would wait for them.
+The server is its own controller, as the inventory of the example has it. It has PostgreSQL with
+the database of an application, whose owner has no right beside that. What the README shows is typed
+word for word, and what ``setup.yml`` says is to be typed next. Commands are counted, and timed as a
+user would wait for them.
 """
 
 from __future__ import annotations
