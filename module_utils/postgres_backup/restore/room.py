@@ -85,15 +85,14 @@ def object_by_room(
         ]
     if free < needed:
         said = f"{human_bytes(needed)} needed, {human_bytes(free)} free"
-        what, way_out = "a second copy", _IN_PLACE
+        where = "on the database server"
         if of_tables:
-            what, way_out = "what these tables take", "Make room, then type the same again"
-        objections.add(
-            "DISK_SHORT",
-            f"There is no room for {what}: {said} on the database server",
-            way_out,
-            said,
-        )
+            message = f"There is no room for what these tables take: {said} {where}"
+            way_out = "Make room, then type the same again"
+        else:
+            message = f"There is no room for a second copy: {said} {where}"
+            way_out = _IN_PLACE
+        objections.add("DISK_SHORT", message, way_out, said)
     return []
 
 
