@@ -59,7 +59,6 @@ def test_names_that_others_have_by_now(pair):
     assert both.repair("animal")[0] == {"public.animal": (0, 0, 0)}
 
 
-@pytest.mark.every_major
 def test_a_partition_of_what_its_key_points_to_is_not_needed(pair):
     both = pair(
         (
