@@ -15,9 +15,7 @@ from .levels import Check
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-_HINT = (
-    "--junit takes the path of a file in a folder that is there and that this user may write to"
-)
+_HINT = "--junit takes the path of a file in a folder that is there and that this user may write to"
 
 
 def require_writable(path: str) -> None:

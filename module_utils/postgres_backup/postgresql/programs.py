@@ -213,7 +213,9 @@ class Process:
                 start_new_session=True,
             )
         except OSError as error:
-            raise DatabaseError(f"Failed to start {name}: {error.strerror}", _INSTALL_ANEW) from None
+            raise DatabaseError(
+                f"Failed to start {name}: {error.strerror}", _INSTALL_ANEW
+            ) from None
         self._reader = threading.Thread(target=self._listen, daemon=True, name=f"{name}-stderr")
         with signals.hold:
             self._reader.start()
