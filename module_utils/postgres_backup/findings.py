@@ -559,8 +559,8 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "first backup beside which all is done."
         ),
         ("DISK_SHORT",): (
-            "A restore beside the live database would have no room. Make room, or set "
-            "`backup_restore_in_place`."
+            "A restore beside the live database, or of single tables, would have no room. Make "
+            "room, or set `backup_restore_in_place`."
         ),
         (
             "SIZE_DROPPED",
