@@ -31,6 +31,8 @@ _KINDS = {
     for name, kind in inspect.getmembers(errors, inspect.isclass)
     if issubclass(kind, errors.PostgresBackupError)
 }
+#: the class says it
+_HAVE_THEIR_OWN = {"StoppedError"}
 
 
 def sentences() -> dict[str, str]:
@@ -51,6 +53,18 @@ def sentences() -> dict[str, str]:
             if len(sentence.replace(GAP, "")) >= _LEAST:
                 found.setdefault(sentence, str(path.relative_to(ROOT)))
     return found
+
+
+def without_a_way_out() -> Iterator[str]:
+    """Where an error is raised that does not say what to do next."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if _called(node) not in _KINDS - _HAVE_THEIR_OWN:
+                continue
+            named = [keyword.value for keyword in node.keywords if keyword.arg == "hint"]
+            hint = (named or [*node.args[1:2], None])[0]
+            if hint is None or (isinstance(hint, ast.Constant) and not hint.value):
+                yield f"{path.relative_to(PACKAGE)}:{node.lineno}"
 
 
 def begins(pattern: str, said: str) -> bool:

@@ -69,6 +69,10 @@ def test_each_row_says_why_and_what_to_do():
             assert row["mend"], row
 
 
+def test_every_error_says_what_to_do_next():
+    assert list(sentences.without_a_way_out()) == []
+
+
 def test_every_finding_is_on_the_page_once():
     text = documents.text_of(DOCUMENT)
     shown = [
