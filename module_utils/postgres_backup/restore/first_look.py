@@ -15,6 +15,7 @@ from ..postgresql.chosen import identifiers
 from ..postgresql.connection import connect, own_search_path
 from .partitions import covered, require_partitions, require_table_of
 from .plan import Plan
+from .row_security import require_every_row
 from .table import Table, look
 from .table_names import named, not_there
 
@@ -69,7 +70,9 @@ def first_look(job: Job, plan: Plan, wanted: Sequence[str]) -> Callable[[psycopg
         records = manifest["tables"] if manifest else {}
         with connect(job.settings, plan.database, "REPEATABLE_READ") as live:
             own_search_path(live)
-            for table in tables_meant(side, live, plan.backup, wanted):
+            there = tables_meant(side, live, plan.backup, wanted)
+            require_every_row(live, there)
+            for table in there:
                 if table.live_oid is not None:
                     require_partitions(side, live, table, records)
             live.rollback()

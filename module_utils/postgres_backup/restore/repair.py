@@ -30,6 +30,7 @@ from .lost import lost_dependents, lost_keys, lost_objects
 from .needs import require_makeable
 from .new_keys import require_parents
 from .partitions import require_room
+from .row_security import require_every_row
 from .row_writes import PATIENCE, lock, put_rows
 from .silence import silence_event_triggers, told
 from .stricter import require_fitting
@@ -94,6 +95,7 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
     written_before = count_writes(live)
     back = silence_event_triggers(live)
     tables, keys = lock(live, lambda: _look(what, wanted), what.check)
+    require_every_row(live, tables, keys)
     changes = []
     for table in tables:
         if table.live_oid is not None:

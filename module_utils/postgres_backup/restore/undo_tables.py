@@ -23,6 +23,7 @@ from .columns import columns_of
 from .foreign_keys import ForeignKey, in_order, keys_around, keys_of
 from .kept_rows import KeptTable
 from .key_effects import effects, refuse
+from .row_security import require_every_row
 from .row_writes import PATIENCE, lock, put_rows
 from .silence import silence_event_triggers
 from .table import Table, look_at
@@ -166,6 +167,7 @@ class _Undo:
             return in_order(tables, keys), keys
 
         tables, keys = lock(live, look, self.job.check)
+        require_every_row(live, tables, keys)
         changes = [self._change(table, ones[numbers[table.side_oid]]) for table in tables]
         found = effects(live, changes, keys)
         refuse(found)
