@@ -1,8 +1,8 @@
 """What is worth knowing although (or because) something happened: findings, each by a name that
 never changes.
 
-Every code is here, with what it means and what to do; the tables under "Messages" in
-docs/reference.md are these texts (tests/unit/test_findings.py).
+Every code is here, with what it means and what to do; the tables of findings in
+docs/troubleshooting.md are these texts (tests/unit/test_findings.py).
 """
 
 from __future__ import annotations
@@ -559,8 +559,8 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "first backup beside which all is done."
         ),
         ("DISK_SHORT",): (
-            "A restore beside the live database would have no room. Make room, or set "
-            "`backup_restore_in_place`."
+            "A restore beside the live database, or of single tables, would have no room. Make "
+            "room, or set `backup_restore_in_place`."
         ),
         (
             "SIZE_DROPPED",

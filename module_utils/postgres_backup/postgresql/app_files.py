@@ -190,8 +190,14 @@ def _git(directory: str, *words: str) -> str:
             extra_groups=[] if root else None,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise PostgresBackupError(f"Failed to ask git what app_repo brings: {error}") from None
+        raise PostgresBackupError(
+            f"Failed to ask git what app_repo brings: {error}",
+            "`ansible-playbook setup.yml` installs git",
+        ) from None
     if done.returncode:
         why = " ".join(done.stderr.decode(errors="replace").split())
-        raise PostgresBackupError(f"Failed to ask git what app_repo brings: {why}")
+        raise PostgresBackupError(
+            f"Failed to ask git what app_repo brings: {why}",
+            f"Is {directory} its checkout? git -C {directory} status",
+        )
     return done.stdout.decode("utf-8", "surrogateescape")
