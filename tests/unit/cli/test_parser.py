@@ -19,6 +19,7 @@ class Command:
         parser.Argument("--with", type=parser.names, default=(), dest="tools"),
         parser.Argument("place"),
     )
+    examples: tuple[str, ...] = ("dig here",)
 
 
 def test_a_command_takes_its_own_arguments_and_the_common_ones_before_or_after_its_name():
