@@ -37,6 +37,7 @@ from postgres_backup.machine.config_file import load
 from postgres_backup.signing import keys, signers
 from tests import documents
 from tests.documents import ROOT, Block
+from tests.services import ansible_runs
 from tests.services.receivers import HttpReceiver
 
 _HERE, _DEMO = "tests/integration/test_readme.py", "tests/integration/test_demo.py"
@@ -229,7 +230,7 @@ def stage(
     (checkout / "group_vars/all.yml").write_text(yaml.safe_dump(variables))
     _write_commands(checkout, programs, etc / "backup-config.env")
     places = (find_programs(database.server.major), Path(sys.prefix) / "bin")
-    environment = {
+    environment = ansible_runs.KEPT | {
         # the documents take an activated .venv for given after their first lines
         "PATH": ":".join(map(str, (programs, *places, os.environ["PATH"]))),
         "HOME": str(tmp_path),

@@ -170,6 +170,8 @@ class ServerFacts(TypedDict):
     #: newest first
     changed_settings: list[ChangedSettings]
     costs: costs.Estimate
+    #: those of the costs, and where they are set; empty where none is
+    prices: str
     databases: list[DatabaseFacts]
     #: rebuilds of the whole server, newest first
     rehearsals: list[RehearsalFacts]
@@ -218,6 +220,7 @@ def describe(
         name: [d.backup.describe(now) for d in decisions[name] if d.keep and d.backup.ours]
         for name in settings.databases
     }
+    estimated = costs.total(costs.estimate(settings, kept) for kept in stays.values())
     return {
         "server": settings.server_name,
         "at": format_timestamp(now),
@@ -232,14 +235,21 @@ def describe(
         },
         "healthy": seen["healthy"],
         "state": seen["state"],
-        "why": [{**why, "text": settings.hide(why["text"])} for why in seen["why"]],
+        "why": [
+            {**why, "text": settings.hide(why["text"]), "todo": settings.hide(why["todo"])}
+            for why in seen["why"]
+        ],
         "findings": [{**f, "message": settings.hide(f["message"])} for f in seen["findings"]],
-        "alarms": [{**a, "message": settings.hide(a["message"])} for a in alarms],
+        "alarms": [
+            {**a, "message": settings.hide(a["message"]), "hint": settings.hide(a["hint"])}
+            for a in alarms
+        ],
         "contact": settings.contact,
         "changed_settings": [
             _changed(settings, event) for event in happened if event["event"] == "settings"
         ],
-        "costs": costs.total(costs.estimate(settings, kept) for kept in stays.values()),
+        "costs": estimated,
+        "prices": costs.prices(estimated),
         "databases": [
             _database(
                 settings,
