@@ -325,8 +325,9 @@ def _remove_bucket(client, name: str) -> None:
     for upload in client.list_multipart_uploads(Bucket=name).get("Uploads", []):
         client.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-        for item in page.get("Contents", []):
-            client.delete_object(Bucket=name, Key=item["Key"])
+        if found := [{"Key": item["Key"]} for item in page.get("Contents", [])]:
+            gone = client.delete_objects(Bucket=name, Delete={"Objects": found, "Quiet": True})
+            assert not gone.get("Errors"), gone
     client.delete_bucket(Bucket=name)
 
 
