@@ -75,6 +75,9 @@ _RUN_BY = {
     f"{_SERVERS}/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one": (
         "ansible-playbook rebuild.yml --limit db1",
     ),
+    f"{_SERVERS}/test_rebuild.py::test_a_server_without_docker_is_rebuilt_over_several_attempts": (
+        "ansible-playbook playbooks/drill.yml -e rebuild=true --limit db1",
+    ),
     f"{_SERVERS}/test_metrics.py::test_node_exporter_serves_what_a_night_wrote": (
         "apt install prometheus-node-exporter",
         "curl -s http://localhost:9100/metrics | grep ^postgres_backup_",
