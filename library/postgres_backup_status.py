@@ -75,6 +75,11 @@ last_run:
   description: The last nightly run as the server itself remembers it; empty where it does not.
   type: dict
   returned: success
+rebuilt:
+  description: The last rehearsal of a rebuild, C(at), C(host), C(seconds) and its C(phases), as the
+    server itself remembers it; empty where it does not.
+  type: dict
+  returned: success
 alarms:
   description: The troubles that are open now, each with C(code), C(database), C(message), C(since)
     and C(hint).

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NoReturn, Protocol
 
 from .. import __version__
 from ..errors import UsageError
 from ..machine import config_file
+from . import slips
 
 
 class Parser(argparse.ArgumentParser):
     """Wrong usage is an error like any other, also where JSON was asked for."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(
-            f"Failed to understand the command: {message}",
-            f"{self.prog} --help shows what there is",
-        )
+        self._refuse(*slips.told(message, self.prog, self.takes()))
+
+    def understand(self, typed: Sequence[str]) -> argparse.Namespace:
+        """What was typed.
+
+        :raises UsageError: something of it is not known; says what may be meant.
+        """
+        asked, left = self.parse_known_args(typed)
+        if left:
+            of = next(
+                action.choices[asked.command]
+                for action in self._actions
+                if isinstance(action, argparse._SubParsersAction)
+            )
+            self._refuse(*slips.left_over(left, of.prog, of.takes()))
+        return asked
+
+    def takes(self) -> dict[str, str]:
+        """Option -> what its value is called; empty where it takes none."""
+        return {
+            option: "" if action.nargs == 0 else str(action.metavar or "VALUE")
+            for action in self._actions
+            for option in action.option_strings
+        }
+
+    def _refuse(self, cause: str, hint: str) -> NoReturn:
+        raise UsageError(f"Failed to understand the command: {cause}", hint)
 
 
 class Formatter(argparse.HelpFormatter):

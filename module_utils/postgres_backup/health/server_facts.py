@@ -32,6 +32,7 @@ TABLES = 5
 _MOST_FOUND = 50
 _RESTORES = ("restore", "restore-failed", "restore-tables")
 _DRILLS = ("drill", "drill-failed")
+_REHEARSALS = ("rehearsal", "rehearsal-failed")
 _FAILURES = ("backup-failed", "prune-failed")
 
 
@@ -99,6 +100,16 @@ class DrillFacts(Outcome):
     restore_seconds: float | None
 
 
+class RehearsalFacts(TypedDict):
+    """A rebuild rehearsed on another ``host``; ``reason`` where it failed, else empty."""
+
+    at: str
+    host: str
+    seconds: float
+    phases: dict[str, float]
+    reason: str
+
+
 class Failure(_Outcome):
     """A backup or a prune (``what``) that failed."""
 
@@ -162,6 +173,8 @@ class ServerFacts(TypedDict):
     #: those of the costs, and where they are set; empty where none is
     prices: str
     databases: list[DatabaseFacts]
+    #: rebuilds of the whole server, newest first
+    rehearsals: list[RehearsalFacts]
 
 
 def describe_server(settings: Settings) -> ServerFacts:
@@ -248,6 +261,17 @@ def describe(
             )
             for name in settings.databases
         ],
+        "rehearsals": [_rehearsal(settings, e) for e in happened if e["event"] in _REHEARSALS],
+    }
+
+
+def _rehearsal(settings: Settings, event: Event) -> RehearsalFacts:
+    return {
+        "at": event["at"],
+        "host": event.get("host", ""),
+        "seconds": event.get("seconds", 0.0),
+        "phases": event.get("phases", {}),
+        "reason": settings.hide(str(event.get("reason", ""))),
     }
 
 

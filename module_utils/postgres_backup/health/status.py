@@ -123,6 +123,8 @@ class Status(BucketStatus):
     """
 
     last_run: LastRun
+    #: the last rehearsal of a rebuild, as this server remembers it; empty where there was none
+    rebuilt: drills.Rebuilt
     alarms: list[OpenAlarm]
     #: None where nobody has counted
     leftovers: Leftovers | None
@@ -224,6 +226,7 @@ def look(
         **in_bucket,
         "findings": in_bucket["findings"] + adopted + unread,
         "last_run": last_run,
+        "rebuilt": state.read(settings, drills.REBUILT),
         "alarms": alarms.open_alarms(settings),
         "leftovers": None,
     }
@@ -418,6 +421,7 @@ def lines(seen: Status) -> list[str]:
     text = [head(seen["server"], seen["state"], seen["next_run"])]
     for name, database in seen["databases"].items():
         text += _database_lines(name, database)
+    text += [f"  {line}" for line in drills.rebuilt_lines(seen["rebuilt"])]
     if run := last_run_line(seen["last_run"]):
         text.append(f"  {run}")
     text += [f"  {one['failed']}" for one in seen["databases"].values() if one["failed"]]

@@ -134,6 +134,23 @@ def test_a_drill_that_happened_is_shown():
     assert "longest time between two backups in 90 days: 26.5 h, from 20 Jan" in said
 
 
+def test_a_rehearsed_rebuild_is_shown():
+    server = fleet.server("well", 3, NOW)
+    rehearsal = {
+        "at": "2026-01-20T03:00:00Z",
+        "host": "spare",
+        "seconds": 90.0,
+        "phases": {"restore": 12.0},
+        "reason": "",
+    }
+    failed = rehearsal | {"reason": ODD, "phases": {}}
+    server["facts"]["rehearsals"] = [rehearsal, failed]
+    said = words(render(server))
+    assert "20 Jan 2026 03:00 UTC on spare: rebuilt in 1 min 30 s, and removed again" in said
+    assert "restore 12.0 s" in said
+    assert "20 Jan 2026 03:00 UTC on spare: failed: " in said
+
+
 def test_what_the_next_prune_takes_is_named():
     server = fleet.server("well", 3, NOW, keep=90, days=30)
     going = server["facts"]["databases"][0]["backups"][20]
