@@ -89,11 +89,13 @@ def _leave_out_gameday(config: pytest.Config, items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """A worker that cannot find what is asked for keeps the reason to itself: hand it on."""
-    try:
+    if not hasattr(session.config, "workerinput"):
         return (yield)
+    try:
+        with parallel.collecting(session.config):
+            return (yield)
     except pytest.UsageError as error:
-        if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput["not_found"] = list(error.args)
+        session.config.workeroutput["not_found"] = list(error.args)
         raise
 
 
