@@ -25,7 +25,7 @@ options:
     description: The server's port there.
     type: int
     default: 5432
-  config:
+  config_place:
     description: The place of our config; is something else there?
     type: path
     required: true
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 - name: See what runs here already
   postgres_backup_scripts:
     databases: [crm]
-    config: /etc/postgres-backup/backup-config.env
+    config_place: /etc/postgres-backup/backup-config.env
 """
 
 RETURN = r"""
@@ -79,7 +79,7 @@ ARGUMENT_SPEC = {
     "databases": {"type": "list", "elements": "str", "default": []},
     "host": {"type": "str", "default": "localhost"},
     "port": {"type": "int", "default": 5432},
-    "config": {"type": "path", "required": True},
+    "config_place": {"type": "path", "required": True},
     "import_file": {"type": "path"},
 }
 
@@ -89,7 +89,7 @@ def perform(call: Call) -> Result:
 
     ours = found.Ours(call.params["databases"], call.params["host"], call.params["port"])
     schedules = found.find(ours)
-    config = call.params["config"]
+    config = call.params["config_place"]
     foreign = found.is_foreign(config)
     path = call.params["import_file"]
     read = imported.read_settings(path) if path else {"settings": {}, "not_ours": [], "missing": []}

@@ -30,7 +30,7 @@ options:
     description: The server's port there.
     type: int
     default: 5432
-  config:
+  config_place:
     description: The place of our config.
     type: path
     required: true
@@ -61,7 +61,7 @@ EXAMPLES = r"""
 - name: Let the old script go
   postgres_backup_switch:
     databases: [crm]
-    config: /etc/postgres-backup/backup-config.env
+    config_place: /etc/postgres-backup/backup-config.env
     log: /var/log/postgres-backup.log
     files: "{{ schedule_files }}"
     record: /opt/postgres-backup/moved-in.json
@@ -89,7 +89,7 @@ ARGUMENT_SPEC = {
     "databases": {"type": "list", "elements": "str", "default": []},
     "host": {"type": "str", "default": "localhost"},
     "port": {"type": "int", "default": 5432},
-    "config": {"type": "path", "required": True},
+    "config_place": {"type": "path", "required": True},
     "staged": {"type": "path"},
     "log": {"type": "path", "required": True},
     "files": {"type": "list", "elements": "dict", "default": []},
@@ -109,7 +109,7 @@ def perform(call: Call) -> Result:
     wanted = switch.Wanted(
         found=found.find(ours),
         staged=params["staged"] or "",
-        config=params["config"],
+        config=params["config_place"],
         log=params["log"],
         files=[laid.wanted(one) for one in params["files"]],
         record=params["record"],

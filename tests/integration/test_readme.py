@@ -74,6 +74,12 @@ _RUN_BY = {
     f"{_SERVERS}/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one": (
         "ansible-playbook rebuild.yml --limit db1",
     ),
+    f"{_SERVERS}/test_moving.py::test_from_the_scripts_and_back": (
+        "ansible-playbook playbooks/adopt.yml --check",
+        "ansible-playbook playbooks/adopt.yml -e import=/opt/crm/backup-config.env",
+        "ansible-playbook playbooks/adopt.yml",
+        "ansible-playbook playbooks/adopt.yml -e adopt=undo",
+    ),
     f"{_SERVERS}/test_metrics.py::test_node_exporter_serves_what_a_night_wrote": (
         "apt install prometheus-node-exporter",
         "curl -s http://localhost:9100/metrics | grep ^postgres_backup_",

@@ -1,6 +1,6 @@
 """Moving in from two shell scripts: the old goes on until the new is proven, then one step, and the
-way back. Two servers in the same runs: Debian 12 whose config, log and crontab lie where ours go,
-Debian 13 with the script's own folder and root's crontab.
+way back. On Debian 13 their config, log and crontab lie where ours go; on Debian 12, which is in
+``make gameday``, they have a folder of their own, and root's crontab.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from tests.servers.server import Server
 pytestmark = pytest.mark.timeout(900)
 
 CRON, TIMER = "/etc/cron.d/postgres-backup", "postgres-backup-watch.timer"
-#: to their config, at the same place on each server
-LINK = "/root/their-config.env"
 LOG = "/var/log/postgres-backup.log"
 #: as the administrators of the two scripts have it
 SCRIPT = """\
@@ -86,7 +84,6 @@ class Old:
         user = "root " if self.crontab == CRON else ""
         line = f"0 0 * * * {user}/opt/crm/backup-to-s3.sh >> {self.log} 2>&1\n"
         self.server.write(self.crontab, f"MAILTO=ops\n{line}15 3 * * 0 {user}/bin/true\n", "0600")
-        self.server.inside("ln", "-s", self.config, LINK)
         if self.crontab == CRON:
             self.server.inside("chmod", "0644", CRON)
         else:
@@ -144,7 +141,7 @@ class Old:
 
 @dataclasses.dataclass
 class Move:
-    olds: list[Old]
+    old: Old
     controller: Controller
 
     def run(self, *options: str, playbook: str = "playbooks/adopt.yml", check: bool = True):
@@ -166,91 +163,81 @@ class Move:
         assert done.returncode == -9, done.stdout[-3000:]
 
 
-@pytest.fixture
-def move(lab, lab_s3, new_server, controller) -> Move:
-    olds = [
-        Old(
-            new_server("bookworm", layer="postgres", name="mover"),
-            lab_s3,
-            f"old-{secrets.token_hex(4)}",
-            CRON,
-            "/etc/postgres-backup/backup-config.env",
-            LOG,
-        ),
-        Old(
-            new_server("trixie", layer="ready", name="settler"),
-            lab_s3,
-            f"old-{secrets.token_hex(4)}",
-            "/var/spool/cron/crontabs/root",
-            "/opt/crm/backup-config.env",
-            "/var/log/crm-backup.log",
-        ),
+IN_THE_WAY = (CRON, "/etc/postgres-backup/backup-config.env", LOG)
+APART = (
+    "/var/spool/cron/crontabs/root",
+    "/opt/crm/backup-config.env",
+    "/var/log/crm-backup.log",
+)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(("trixie", IN_THE_WAY), id="trixie"),
+        pytest.param(("bookworm", APART), id="bookworm", marks=pytest.mark.gameday),
     ]
-    olds[0].server.inside("sh", "-ec", "apt-get update -qq && apt-get install -yqq awscli")
-    for old in olds:
-        old.client.create_bucket(Bucket=old.bucket)
-        old.install()
-        controller.add(old.server)
-        # what a host is given by -e import=FILE would be passed over beside a file of his name
-        (controller.inventory / "host_vars" / f"{old.server.name}.yml").unlink()
+)
+def move(request, lab_s3, new_server, controller) -> Move:
+    suite, places = request.param
+    server = new_server(suite, layer="ready", name="mover")
+    old = Old(server, lab_s3, f"old-{secrets.token_hex(4)}", *places)
+    old.client.create_bucket(Bucket=old.bucket)
+    old.install()
+    controller.add(server)
+    # what a host is given by -e import=FILE would be passed over beside a file of his name
+    (controller.inventory / "host_vars/mover.yml").unlink()
     controller.variables()
-    return Move(olds, controller)
+    return Move(old, controller)
 
 
 def test_from_the_scripts_and_back(move):
     """One story: each step stands on the one before."""
-    olds = move.olds
-    for old in olds:
-        assert len(old.night()) == 1
-    before = [old.theirs() for old in olds]
+    old, settings = move.old, move.controller.inventory / "host_vars/mover"
+    assert len(old.night()) == 1
+    before = old.theirs()
 
     # nothing is set: a check says where the settings are
     play = move.run("--check", check=False)
     assert play.status != 0
-    for old in olds:
-        assert f"-e import={old.config}" in play.output
+    assert f"-e import={old.config}" in play.output, play.output
+    checked = move.run("--check", "--diff", "-e", f"import={old.config}")
+    assert "It goes on until the first new backup is proven" in checked.output, checked.output
+    assert "Would switch off: /opt/crm/backup-to-s3.sh" in checked.output, checked.output
+    assert not settings.exists()
     # a store that refuses the key: their settings are taken over, and nothing else has come of it
-    failed = move.run("-e", f"import={LINK}", "-e", "backup_s3_secret_key=wrong", check=False)
+    wrong = ["-e", f"import={old.config}", "-e", "backup_s3_secret_key=wrong"]
+    failed = move.run(*wrong, check=False)
     assert failed.status != 0
-    assert failed.output.count("These have no variable here: SLACK_CHANNEL.") == 2
-    for old in olds:
-        [taken] = (move.controller.inventory / "host_vars" / old.server.name).iterdir()
-        assert oct(taken.stat().st_mode)[-3:] == "600"
-        assert old.password in taken.read_text()
-        assert old.password not in failed.output
-        assert old.store.secret_key not in failed.output
-    checked = move.run("--check", "--diff")
-    assert checked.output.count("It goes on until the first new backup is proven") == 2
-    assert checked.output.count("Would switch off: /opt/crm/backup-to-s3.sh") == 2
+    assert "no variable here: SLACK_CHANNEL." in failed.output, failed.output
+    [taken] = settings.iterdir()
+    assert oct(taken.stat().st_mode)[-3:] == "600"
+    assert old.password in taken.read_text()
+    for secret in (old.password, old.store.secret_key):
+        assert secret not in play.output + checked.output + failed.output
 
     # a run that is cut: the scripts before the step, ours after it, never nobody and never both
     move.cut("Let the older scripts go", "before")
-    assert [old.theirs() for old in olds] == before
-    assert [old.who() for old in olds] == [["the scripts"]] * 2
-    for old in olds:
-        assert len(old.night()) == 1
-    before = [old.theirs() for old in olds]
+    assert (old.theirs(), old.who()) == (before, ["the scripts"])
+    assert len(old.night()) == 1
+    before = old.theirs()
     move.cut("Let the older scripts go", "after")
-    assert [old.who() for old in olds] == [["ours"]] * 2
+    assert old.who() == ["ours"]
     done = move.run()
-    assert [old.who() for old in olds] == [["ours"]] * 2
-    for old in olds:
-        kept = json.loads(old.program("list", "--json"))["backups"]
-        assert len(kept) == len(old.listed()) >= 3
-        assert {one["state"] for one in kept} <= {"proven", "good"}, done.output
-        assert len(old.night()) == 1
-        assert "OK" in old.program("status") or "well" in old.program("status")
+    assert old.who() == ["ours"]
+    kept = json.loads(old.program("list", "--json"))["backups"]
+    assert len(kept) == len(old.listed()) >= 3
+    assert {one["state"] for one in kept} <= {"proven", "good"}, done.output
+    assert len(old.night()) == 1
+    assert "NOT WELL" not in old.program("status")
     again = move.run(playbook="setup.yml")
-    assert [counts["changed"] for counts in again.recap.values()] == [0, 0], again.output
+    assert again.recap["mover"]["changed"] == 0, again.output
 
     # and back
     move.run("-e", "adopt=undo")
-    assert [old.theirs() for old in olds] == before
-    assert [old.who() for old in olds] == [["the scripts"]] * 2
-    for old in olds:
-        assert old.server.inside("systemctl", "is-enabled", TIMER, check=False).returncode != 0
-        assert len(old.night()) == 1
+    assert (old.theirs(), old.who()) == (before, ["the scripts"])
+    assert old.server.inside("systemctl", "is-enabled", TIMER, check=False).returncode != 0
+    assert len(old.night()) == 1
     nothing = move.run("-e", "adopt=undo", check=False)
     assert "There is nothing to undo" in nothing.output
     move.run()
-    assert [old.who() for old in olds] == [["ours"]] * 2
+    assert old.who() == ["ours"]

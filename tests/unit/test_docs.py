@@ -175,7 +175,8 @@ def test_extra_variables_of_the_playbooks():
             ):
                 taken.setdefault(name, set()).add(path.stem)
     taken["backup"].add("rebuild")  # through the phases of a rebuild
-    taken["rotate_signing_key"] = taken["adopt"] = {"setup"}  # through the role
+    for name in ("rotate_signing_key", "adopt", "import"):  # through the role
+        taken[name] = {"setup", "adopt"}
     assert shown.keys() == taken.keys()
     for name, playbooks in taken.items():
         assert shown[name] == "all" or set(shown[name].split(", ")) == playbooks, name
