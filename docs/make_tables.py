@@ -28,7 +28,7 @@ COMMAND = ".venv/bin/python -m docs.make_tables"
 #: roles whose variables are set by other roles, never by a user
 BETWEEN_ROLES = ("packages",)
 #: the documents that have such tables
-WITH_TABLES = ("docs/reference.md", "CONTRIBUTING.md")
+WITH_TABLES = ("docs/reference.md", "docs/troubleshooting.md", "CONTRIBUTING.md")
 
 #: what each folder of the package knows, and each room that lies in none
 KNOWS = {

@@ -46,6 +46,14 @@ options:
     description: A service that is never stopped, whatever Docker says.
     type: str
     default: ""
+  needs:
+    description: Find out what of the application's files a rebuilt server needs, too.
+    type: bool
+    default: false
+  repository:
+    description: A rebuild clones a git repository into O(directory), and brings what is in it.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Reads only.
@@ -71,6 +79,12 @@ database_services:
   type: list
   elements: str
   returned: success
+needs:
+  description: Paths that a rebuilt server needs, and that the repository does not bring; none where
+    O(needs) is not asked for, or they are not known.
+  type: list
+  elements: str
+  returned: success
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
@@ -85,25 +99,38 @@ ARGUMENT_SPEC = {
     "database_port": {"type": "int", "default": 5432},
     "database_container": {"type": "str", "default": ""},
     "database_service": {"type": "str", "default": ""},
+    "needs": {"type": "bool", "default": False},
+    "repository": {"type": "bool", "default": False},
 }
 
 
 def perform(call: Call) -> Result:
-    from ansible.module_utils.postgres_backup.postgresql import compose
+    from ansible.module_utils.postgres_backup.errors import PostgresBackupError
+    from ansible.module_utils.postgres_backup.postgresql import app_files, compose
 
     asked = call.params
     container, directory = asked["database_container"], asked["directory"]
     if container:
         compose.see_container(container)
     compose.see_commands(directory, asked["commands"])
-    result, lines = compose.NONE, []
+    result, lines, there = compose.NONE, [], []
     if asked["composed"]:
         host, port = asked["database_host"], asked["database_port"]
         place = compose.Place(host, port, container, asked["database_service"])
-        result = compose.find(directory, place)
+        there = compose.containers(directory)
+        result = compose.find(there, place)
         lines = compose.lines(result, directory)
-    ill = compose.health(asked["health_url"]) if asked["health_url"] else ""
-    return told(result, [*lines, ill] if ill else lines)
+    if asked["health_url"] and (ill := compose.health(asked["health_url"])):
+        lines.append(ill)
+    needs = []
+    if asked["needs"] and directory:
+        try:
+            needs = app_files.needs(directory, asked["composed"], there, asked["repository"])
+        except PostgresBackupError as error:  # no reason to have no backups
+            lines.append(
+                f"WARNING: what a rebuild needs of {directory} is not known: {error.message}"
+            )
+    return told({**result, "needs": needs}, lines)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,17 @@ description:
   - Last backup, its age and size, next run and what is kept, for every database of the settings,
     from the bucket itself.
   - An unhealthy state is a result (RV(healthy) is false), not a failure of the module.
+options:
+  application_needs:
+    description:
+      - What a rebuilt server needs of the application, as M(postgres_backup_app_info) has found it,
+        RV(postgres_backup_app_info#module:needs). Remembered until it is given anew; what of it
+        nothing saves is the finding C(REBUILD_LACKS).
+    type: list
+    elements: str
 attributes:
   check_mode:
-    description: Reads only.
+    description: Reads only, and does not remember O(application_needs).
     support: full
 extends_documentation_fragment: [postgres_backup]
 """
@@ -98,12 +106,15 @@ findings:
 
 from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
 
-ARGUMENT_SPEC = {**CONFIG_OPTION}
+ARGUMENT_SPEC = {**CONFIG_OPTION, "application_needs": {"type": "list", "elements": "str"}}
 
 
 def perform(call: Call) -> Result:
-    from ansible.module_utils.postgres_backup.health import status
+    from ansible.module_utils.postgres_backup.health import rebuild, status
 
+    needs = call.params["application_needs"]
+    if needs is not None and not call.check:  # what cannot be noted, the answer says
+        rebuild.remember(call.settings, needs)
     result = status.status(call.settings, counting=True)
     return told(result, status.lines(result))
 

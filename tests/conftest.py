@@ -345,6 +345,11 @@ class Config:
 
     def change(self, **values: object) -> package_settings.Settings:
         """Write the file anew with some variables changed (None removes one); the new settings."""
+        self.write(**values)
+        return self.settings
+
+    def write(self, **values: object) -> None:
+        """The same, where nobody looks whether the values are right."""
         self.values |= {name: str(value) for name, value in values.items() if value is not None}
         for name in [name for name, value in values.items() if value is None]:
             self.values.pop(name, None)
@@ -354,7 +359,6 @@ class Config:
         ]
         self.path.touch(mode=0o600)
         self.path.write_text("".join(lines))
-        return self.settings
 
     @property
     def settings(self) -> package_settings.Settings:

@@ -1,8 +1,8 @@
 """What is worth knowing although (or because) something happened: findings, each by a name that
 never changes.
 
-Every code is here, with what it means and what to do; the tables under "Messages" in
-docs/reference.md are these texts (tests/unit/test_findings.py).
+Every code is here, with what it means and what to do; the tables of findings in
+docs/troubleshooting.md are these texts (tests/unit/test_findings.py).
 """
 
 from __future__ import annotations
@@ -425,9 +425,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "disk too."
         ),
         ("KIT_LACKS",): (
-            "The newest server kit lacks what this server's settings say that it needs: a path of "
-            "`backup_paths`, or the compose file or `.env` of `backup_app_dir` (with `app_repo`, "
-            "only `.env`). Name them in `backup_paths`, then `postgres-backup kit`."
+            "The newest server kit lacks what this server needs: a path of `backup_paths`, or what "
+            "`setup.yml` has found that the application of `backup_app_dir` needs and no "
+            "repository brings (`REBUILD_LACKS`). Name them in `backup_paths`, then "
+            "`postgres-backup kit`."
         ),
         ("QUERY_FAILED",): (
             "A query of `backup_drill_queries` was refused, took too long, or returned no row."
@@ -487,6 +488,13 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "all the same, name it: `postgres-backup adopt FILE`."
         ),
         ("WAITING_FOR_ADOPTION",): ("Backups of other scripts stay until `postgres-backup adopt`."),
+        ("REBUILD_LACKS",): (
+            "Files of the application are on this server alone: neither the server kit nor its git "
+            "repository (`app_repo`) holds them, so a rebuild would lack them. `setup.yml` looks, "
+            "with Docker's help: the compose file, `.env`, what the services read and keep. The "
+            "message has the `backup_paths` to set; name in `backup_paths_elsewhere` what a "
+            "rebuilt server gets in another way."
+        ),
         ("REPLACED_NOT_REMOVED",): (
             "A replaced database, or a copy, is past its time and could not be dropped; the "
             "message says why."
@@ -551,8 +559,8 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "first backup beside which all is done."
         ),
         ("DISK_SHORT",): (
-            "A restore beside the live database would have no room. Make room, or set "
-            "`backup_restore_in_place`."
+            "A restore beside the live database, or of single tables, would have no room. Make "
+            "room, or set `backup_restore_in_place`."
         ),
         (
             "SIZE_DROPPED",

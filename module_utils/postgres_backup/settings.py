@@ -286,9 +286,8 @@ class Settings:
     quiet_hours: Annotated[str, Variable("QUIET_HOURS", _QUIET)] = ""
     #: files and folders of the server kit
     paths: Annotated[tuple[str, ...], Variable("BACKUP_PATHS")] = ()
-    #: folder of the application, and the git repository that brings what is in it
-    app_dir: Annotated[str, Variable("APP_DIR", _FILE)] = ""
-    app_repo: Annotated[str, Variable("APP_REPO")] = dataclasses.field(default="", repr=False)
+    #: what a rebuilt server gets in another way, or can do without
+    paths_elsewhere: Annotated[tuple[str, ...], Variable("BACKUP_PATHS_ELSEWHERE")] = ()
     #: the kit may lie in the bucket unencrypted
     kit_plain: Annotated[bool, Variable("KIT_PLAIN")] = False
     age_recipients: Annotated[tuple[str, ...], Variable("AGE_RECIPIENTS")] = ()

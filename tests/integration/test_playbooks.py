@@ -121,12 +121,14 @@ def test_setup_counts_what_was_made_before_there_was_a_key_and_signs_it_when_tol
     tasks = [{"import_role": {"name": "backup", "tasks_from": "first_backup"}}]
     setup = tmp_path / "setup.yml"
     known = {"backup_ready": True, "__backup_config_written": {"changed": True}}
+    known["app_needs"] = ["/srv/crm/.env"]  # as the role app has found it
     head = {"hosts": "all", "gather_facts": False, "vars": known}
     setup.write_text(json.dumps([head | {"tasks": tasks}]))
     offer = "signed: 1. Yours? ansible-playbook setup.yml -e adopt=true --limit db1"
     shown = play(str(setup))
     assert offer in re.sub(r"\s+", " ", shown)
     assert "changed=0" in shown
+    assert "would lack /srv/crm/.env: neither" in re.sub(r"\s+", " ", shown)
     config.change(RETENTION_DAYS=30, PING_URL="http://127.0.0.1:9/tokentoken")
     shown = play(str(setup), "-e", "adopt=true")
     assert "Setting changed: RETENTION_DAYS: not set -> 30" in shown

@@ -11,6 +11,7 @@ import os
 import pytest
 
 ANSWER = {"running": True, "ports": {}, "networks": {}, "exposed": None, "mounts": []}
+PROJECT = {"services": {"web": {"env_file": ["/nobody/has/it"]}}}
 CONTAINERS = [
     ANSWER | {"id": "1", "name": "/crm-pg-1", "service": "pg", "exposed": {"5432/tcp": {}}},
     ANSWER | {"id": "2", "name": "/crm-web-1", "service": "web"},
@@ -24,6 +25,7 @@ case "$*" in
 %s
 EOF
   ;;
+  "compose config --no-interpolate --format json") echo '%s' ;;
   *) echo "Error: No such container: $6" >&2; exit 1 ;;
 esac
 """
@@ -34,7 +36,7 @@ def docker(tmp_path, monkeypatch):
     """A ``docker`` that knows one project of two services."""
     program = tmp_path / "bin/docker"
     program.parent.mkdir()
-    program.write_text(DOCKER % "\n".join(map(json.dumps, CONTAINERS)))
+    program.write_text(DOCKER % ("\n".join(map(json.dumps, CONTAINERS)), json.dumps(PROJECT)))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
@@ -69,3 +71,21 @@ def test_what_a_restore_would_not_find_fails_here(run_module, asked, said):
 def test_a_container_that_runs_is_enough(run_module):
     answer = run_module("postgres_backup_app_info", database_container="crm-pg-1")
     assert (answer["services"], answer["lines"]) == ([], [])
+
+
+@pytest.mark.usefixtures("docker")
+def test_what_a_rebuild_needs_of_it_is_found_where_that_is_asked(run_module, tmp_path):
+    (tmp_path / "compose.yml").touch()
+    (tmp_path / ".env").touch()
+    asked = {"directory": str(tmp_path), "composed": True}
+    assert run_module("postgres_backup_app_info", **asked)["needs"] == []
+    answer = run_module("postgres_backup_app_info", **asked, needs=True)
+    assert answer["needs"] == [f"{tmp_path}/compose.yml", f"{tmp_path}/.env"]
+    assert len(answer["lines"]) == 1
+    # one that git does not know of is no clone: that is said, and is no failure
+    answer = run_module("postgres_backup_app_info", **asked, needs=True, repository=True)
+    assert (answer["needs"], answer["services"]) == ([], ["pg", "web"][1:])
+    assert answer["lines"][1].startswith(
+        f"WARNING: what a rebuild needs of {tmp_path} is not known"
+    )
+    assert "not a git repository" in answer["lines"][1]

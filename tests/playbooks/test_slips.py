@@ -329,7 +329,7 @@ def test_every_variable_of_a_call_is_listed_for_exactly_the_playbooks_that_read_
     own = tuple(f"{path.name}_" for path in ROOT.glob("roles/*"))
     inner = {
         "rebuild",
-        "app_asks_health",
+        "app_in_setup",
         "role_path",
         "client_version",
         "inventory_dir",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.library.test_postgres_backup_app_info import CONTAINERS, DOCKER
+from tests.library.test_postgres_backup_app_info import CONTAINERS, DOCKER, PROJECT
 from tests.services import ansible_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,11 +29,12 @@ def app(tmp_path):
     """
     log, program = tmp_path / "docker.log", tmp_path / "bin/docker"
     program.parent.mkdir()
-    text = DOCKER % "\n".join(map(json.dumps, CONTAINERS))
+    text = DOCKER % ("\n".join(map(json.dumps, CONTAINERS)), json.dumps(PROJECT))
     program.write_text(text.replace("#!/bin/sh\n", "#!/bin/sh\n" + NOTED.format(log=log)))
     program.chmod(0o755)
     directory = tmp_path / "srv"
     directory.mkdir()
+    (directory / "compose.yml").touch()
 
     def run(*entries: str, status: int = 0, **variables: object) -> tuple[str, list[str]]:
         given = {
@@ -48,6 +49,7 @@ def app(tmp_path):
             for entry in entries
         ]
         roles = [{"import_role": {"name": "backup", "tasks_from": "which_server"}}]
+        tasks += [{"debug": {"msg": "A rebuild needs {{ app_needs | default('?') }}"}}]
         play = {"hosts": "all", "gather_facts": False, "tasks": roles + tasks}
         (tmp_path / "play.yml").write_text(json.dumps([play]))
         words = [Path(sys.executable).with_name("ansible-playbook"), "-i", "db1,"]
@@ -73,6 +75,8 @@ def test_setup_says_what_a_restore_would_stop_and_whose_health_does_not_answer(a
     assert "web; never pg, which holds the database" in " ".join(said.split())
     assert "WARNING: http://127.0.0.1:1/ (backup_app_health_url)" in said
     assert not any("stop" in words for words in told)
+    assert "A rebuild needs ['" in said
+    assert said.split("A rebuild needs ")[1].splitlines()[0].endswith("srv/compose.yml']")
 
 
 @pytest.mark.parametrize(

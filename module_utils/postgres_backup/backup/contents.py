@@ -44,6 +44,8 @@ class Taken:
     requirements: Requirements
     #: by role, see ``postgresql/belongings``
     shares: Mapping[str, Share]
+    #: all tables of the database, as pg_dump writes their names; None where nobody can tell
+    names: Sequence[str] | None = None
     #: tables that may lack rows, see ``postgresql/rewritten``
     rewritten: Sequence[str] = ()
     path_needs: PathNeeds = dataclasses.field(default_factory=PathNeeds)
@@ -144,6 +146,8 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
         "tables": tables,
         "parts": [{"bytes": part.bytes, "sha256": part.sha256} for part in taken.parts],
     }
+    if taken.names is not None and not taken.place.part:
+        described["rowless"] = sorted(set(taken.names) - tables.keys())
     if taken.members:
         described["members"] = list(taken.members)
     if taken.rewritten:

@@ -39,6 +39,7 @@ from ..postgresql.facts import (
 from ..postgresql.pg_dump import Dump, VanishedError, dump_globals
 from ..postgresql.requirements import MayNot, Requirements, may_not, requirements
 from ..postgresql.rewritten import rewritten_since, why_it_failed
+from ..postgresql.tables import all_tables
 from ..s3 import calls
 from ..s3.errors import may_fail
 from ..s3.upload import NameTaken
@@ -288,7 +289,7 @@ class _Run:
         needs = PathNeeds()
         with connect(job.settings, job.database, "REPEATABLE_READ") as connection:
             snapshot, database, extended, required = self._look(connection)
-            belonging = shares(connection)
+            belonging, names = shares(connection), all_tables(connection)
             dump = Dump(
                 self.tools,
                 job.database,
@@ -346,6 +347,7 @@ class _Run:
             saved,
             required,
             belonging,
+            names,
             sorted(rewritten),
             needs,
             members,

@@ -241,6 +241,9 @@ class Manifest(_Required, total=False):
     schema_sha256: _MaybeSha256
     globals: GlobalsRecord | None
     large_objects: Annotated[int, Whole()]
+    #: tables of the dump that have no rows of their own in it: partitioned ones, and what an
+    #: extension or a standby leaves out
+    rowless: Annotated[list[_TableName], Most(_MOST_TABLES)]
     #: the pieces of the object in order
     parts: Annotated[list[PartRecord], Most(S3_MAX_PARTS)]
     #: places in the object where it may be read from, in order; of plain backups with tables above

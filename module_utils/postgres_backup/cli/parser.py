@@ -154,7 +154,10 @@ def private_keys(path: str) -> tuple[str, ...]:
         with open(path, encoding="utf-8") as file:
             found = tuple(line.strip() for line in file if line.startswith("AGE-SECRET-KEY-"))
     except OSError as error:
-        raise UsageError(f"Failed to read the key file {path}: {error.strerror}") from None
+        raise UsageError(
+            f"Failed to read the key file {path}: {error.strerror}",
+            "Name the file of the private key, one that this user may read",
+        ) from None
     if not found:
         raise UsageError(
             f"There is no private key in {path}",

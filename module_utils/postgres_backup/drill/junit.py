@@ -15,6 +15,9 @@ from .levels import Check
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+_HINT = "--junit takes the path of a file in a folder that is there and that this user may write to"
+
+
 def require_writable(path: str) -> None:
     """Before hours are spent on what cannot be written then.
 
@@ -22,11 +25,7 @@ def require_writable(path: str) -> None:
     """
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"{path} cannot be written",
-            "--junit takes the path of a file in a folder that is there and that "
-            "this user may write to",
-        )
+        raise UsageError(f"{path} cannot be written", _HINT)
 
 
 def text_of(suite: str, checks: Sequence[Check], failing: Sequence[str], seconds: float) -> bytes:
@@ -72,7 +71,7 @@ def write(path: str, text: bytes) -> None:
     try:
         replace_file(path, text)
     except OSError as error:
-        raise UsageError(f"Failed to write {path}: {error.strerror}", "") from None
+        raise UsageError(f"Failed to write {path}: {error.strerror}", _HINT) from None
 
 
 def _fit(text: str) -> str:

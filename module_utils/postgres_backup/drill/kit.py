@@ -6,7 +6,6 @@ encrypted.
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +14,7 @@ from ..catalog.kits import Kit, list_kits
 from ..catalog.signed import Believed
 from ..errors import PostgresBackupError, UsageError
 from ..findings import finding
+from ..health import rebuild
 from ..job import Job
 from ..machine.pace import Pace
 from ..restore.kit import choose, paths_of, read_kit
@@ -24,14 +24,6 @@ from .levels import DrillFinding, judged, some, stops, unknown
 
 #: what this check is called
 CHECK = "kit"
-#: what docker compose reads of a project, where it is there; its repository brings the first
-_COMPOSE = tuple(
-    f"{stem}{override}.{ending}"
-    for stem in ("compose", "docker-compose")
-    for override in ("", ".override")
-    for ending in ("yaml", "yml")
-)
-_SECRETS = (".env",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,19 +45,19 @@ def look_at_kit(job: Job, rate: float, read: bool = True) -> Looked:
     :param rate: bytes a second at which it is read at most; 0: as fast as it comes.
     :param read: to its end; else only what its manifest says.
     """
-    needed, unseen = needs(job.settings)
-    if not needed and not unseen:
+    needed = needs(job.settings)
+    if not needed:
         return Looked([], False)
-    found = [judged(unknown("the files of the application", some(unseen)), CHECK)] if unseen else []
     pace = Pace(rate)
     try:
         kit = choose(job.settings, list_kits(job.settings, job.store), "latest")
     except UsageError as none:
         told = f"{none.message}: nothing would bring back {_named(needed)}"
-        return Looked([*found, _lacks(told, bool(job.settings.paths))], True)
+        return Looked([_lacks(told, bool(job.settings.paths))], True)
     except PostgresBackupError as error:
-        return Looked([*found, judged(unknown("the server kit", error.message), CHECK)], True)
+        return Looked([judged(unknown("the server kit", error.message), CHECK)], True)
     seconds: float | None = None
+    found: list[DrillFinding] = []
     try:
         held = paths_of(kit)
         lacking = [parts for parts in needed if not held.hold(parts)]
@@ -77,7 +69,7 @@ def look_at_kit(job: Job, rate: float, read: bool = True) -> Looked:
             seconds, absent = _read(dataclasses.replace(job, pace=pace), kit, needed)
             lacking += [parts for parts in absent if parts not in lacking]
     except PostgresBackupError as error:
-        return Looked([*found, *_refused(kit, error)], True)
+        return Looked(_refused(kit, error), True)
     if lacking:
         told = f"{kit.name} does not hold {_named(lacking)}; postgres-backup kit makes a new one"
         found.append(_lacks(told, bool(job.settings.paths)))
@@ -92,23 +84,12 @@ def _lacks(told: str, wanted: bool) -> DrillFinding:
     return found if wanted else {**found, "level": "warning"}
 
 
-def needs(settings: Settings) -> tuple[list[Parts], list[str]]:
-    """What a rebuilt server needs of a kit: what ``backup_paths`` names, and of the folder of the
-    application what its repository does not bring.
-
-    :return: paths, and why some could not be looked for.
+def needs(settings: Settings) -> list[Parts]:
+    """What a rebuilt server needs of a kit: what ``backup_paths`` names, and what of its
+    application no repository brings.
     """
-    paths = list(settings.paths)
-    unseen = []
-    if settings.app_dir:
-        names = _SECRETS if settings.app_repo else (*_COMPOSE, *_SECRETS)
-        try:
-            there = os.listdir(settings.app_dir)
-            paths += [os.path.join(settings.app_dir, name) for name in names if name in there]
-        except OSError as error:
-            unseen.append(f"{settings.app_dir}: {error.strerror}")
-    found = [parts for path in paths if (parts := parts_of(path)) is not None]
-    return list(dict.fromkeys(found)), unseen
+    named = [parts for path in settings.paths if (parts := parts_of(path)) is not None]
+    return list(dict.fromkeys([*named, *rebuild.needed(settings)]))
 
 
 def _read(job: Job, kit: Kit, needed: Iterable[Parts]) -> tuple[float, list[Parts]]:

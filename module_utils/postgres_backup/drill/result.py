@@ -80,6 +80,6 @@ def require_passed(result: DrillResult) -> None:
     if not result["passed"]:
         raise BadBackupError(
             lines(result)[0],
-            "docs/reference.md, What a drill finds",
+            "docs/troubleshooting.md, What a drill finds",
             [finding(found["code"], found["message"]) for found in result["findings"]],
         )

@@ -32,6 +32,7 @@ from . import (
     failures,
     kept_databases,
     leftovers,
+    rebuild,
     rows_gone,
     two_servers,
     vanished,
@@ -238,6 +239,7 @@ def look(
         seen["findings"].append(finding("RETENTION_WRONG", f"nothing is pruned: {fault}"))
     if not unreachable:
         seen["findings"] += server.in_the_clear(settings)
+    seen["findings"] += rebuild.findings_of(settings)
     seen["findings"] += disks.findings_of(settings) + damage.troubles(settings)
     seen["findings"] = each_once(seen["findings"])
     waits = failures.waiting(last_run)

@@ -26,6 +26,8 @@ _REQUIRED = ("SERVER_NAME", "DB_NAME", "DB_USER", *_BUCKET)
 _LISTS = {
     "BACKUP_PATHS": "paths with blanks, and the whole once more: "
     "BACKUP_PATHS=\"/srv/crm/.env '/srv/two words'\"",
+    "BACKUP_PATHS_ELSEWHERE": "paths with blanks, and the whole once more: "
+    "BACKUP_PATHS_ELSEWHERE=\"/srv/crm/cache '/srv/two words'\"",
     "DRILL_QUERIES": "each, and the whole once more; setup.yml writes it from backup_drill_queries",
 }
 #: digits of a number at most, letters of a value that a message quotes
@@ -33,7 +35,7 @@ _DIGITS, _QUOTED = 15, 60
 #: bytes of a config, and lines of one value, at most
 _LARGEST, _LINES = 1 << 20, 1000
 #: what PostgreSQL and paths may have in a name, and what nothing else may
-_ANY_LETTERS = ("DB_NAME", "DB_NAMES", "DB_USER", "DB_PASSWORD", "BACKUP_PATHS", "DRILL_QUERIES")
+_ANY_LETTERS = ("DB_NAME", "DB_NAMES", "DB_USER", "DB_PASSWORD", *_LISTS)
 _NUL, _CONTROL = re.compile("\0"), re.compile("[\0-\x08\x0a-\x1f\x7f]")
 #: a piece of a word: in single quotes, in double quotes, after a backslash, or as it stands
 _PIECE = re.compile(

@@ -66,9 +66,15 @@ def wanted(said: Mapping[str, object]) -> Wanted:
     """
     path, mode, content = str(said["path"]), str(said["mode"]), said.get("content")
     if not path.startswith("/"):
-        raise UsageError(f"Failed to lay {path}: a whole path is wanted, such as /etc/{path}")
+        raise UsageError(
+            f"Failed to lay {path}: a whole path is wanted, such as /etc/{path}",
+            "Write it from the root",
+        )
     if not re.fullmatch("0[0-7]{3}", mode):
-        raise UsageError(f"Failed to lay {path}: a mode is a text such as '0644', not {mode}")
+        raise UsageError(
+            f"Failed to lay {path}: a mode is a text such as '0644', not {mode}",
+            "Quote it, with a 0 before its three digits",
+        )
     return Wanted(
         os.path.normpath(path),
         int(mode, 8),
@@ -232,14 +238,20 @@ def _uid(name: str) -> int:
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
-        raise UsageError(f"Failed to give a file to {name}: there is no such user") from None
+        raise UsageError(
+            f"Failed to give a file to {name}: there is no such user",
+            f"Make it, or name another: useradd --system {name}",
+        ) from None
 
 
 def _gid(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise UsageError(f"Failed to give a file to {name}: there is no such group") from None
+        raise UsageError(
+            f"Failed to give a file to {name}: there is no such group",
+            f"Make it, or name another: groupadd --system {name}",
+        ) from None
 
 
 def _words(one: Wanted) -> str:

@@ -25,7 +25,7 @@ from ..machine.due import PERIOD, Tried
 from ..machine.progress import Progress
 from ..postgresql.connection import connect_maintenance
 from ..postgresql.facts import database_facts, facts_of, free_bytes
-from ..restore.preflight import SPARE
+from ..restore.room import SPARE
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_bytes

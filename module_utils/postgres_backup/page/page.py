@@ -143,7 +143,10 @@ def read(template: str) -> str:
         with open(template, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Failed to read the template {template}: {error}") from None
+        raise UsageError(
+            f"Failed to read the template {template}: {error}",
+            "It is part of the checkout: git status",
+        ) from None
 
 
 def write(path: str, text: bytes) -> None:

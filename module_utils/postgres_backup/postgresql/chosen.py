@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import psycopg
 
@@ -62,13 +62,30 @@ class Chosen:
     :param live: the database in which they are to be brought back.
     :param names: as a person wrote them.
     :param more: others, as a dump writes them, that these lean on.
+    :param look: called once with the side database, whose own search path is set, when all
+        definitions stand in it and no rows; what it raises ends the load.
     """
 
     def __init__(
-        self, settings: Settings, live: str, names: Sequence[str], more: Sequence[str] = ()
+        self,
+        settings: Settings,
+        live: str,
+        names: Sequence[str],
+        more: Sequence[str] = (),
+        look: Callable[[psycopg.Connection], None] = lambda side: None,
     ) -> None:
         self._settings, self._live, self._names, self._more = settings, live, names, more
+        self._look = look
         self._found: set[tuple[str, ...]] | None = None
+
+    def with_more(self, tables: Sequence[str]) -> Chosen:
+        """These, and others that they lean on."""
+        return Chosen(self._settings, self._live, self._names, tables)
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, as SQL has them."""
+        return [*self._names, *self._more]
 
     @property
     def more(self) -> bool:
@@ -85,8 +102,9 @@ class Chosen:
         self._found = set()
         with connect(self._settings, side) as connection:
             own_search_path(connection)
-            for name in (*self._names, *self._more):
-                self._found.update(_meant(connection, name))
+            for name in self.names:
+                self._found.update(meant(connection, name))
+            self._look(connection)
 
     def has(self, table: str) -> bool:
         """Whether the rows of this table are wanted.
@@ -101,10 +119,15 @@ class Chosen:
         """Whether one of them is not there any more: then it is made again, with its keys."""
         with connect(self._settings, self._live) as connection:
             own_search_path(connection)
-            return not all(_meant(connection, name) for name in self._names)
+            return not all(meant(connection, name) for name in self._names)
 
 
-def _meant(connection: psycopg.Connection, name: str) -> set[tuple[str, ...]]:
+def meant(connection: psycopg.Connection, name: str) -> set[tuple[str, ...]]:
+    """What a table's name means in a database: it, its partitions, and what it is a partition of;
+    each as :func:`identifiers` has it.
+
+    :param connection: its search path is the database's own.
+    """
     bare = identifiers(name)[-1:]
     asked = {"name": name, "bare": bare[0] if bare else name}
     try:

@@ -19,13 +19,15 @@ from ..errors import UsageError
 from ..settings import LOCAL_HOSTS
 from .container import PORT
 
-_SERVICE = "com.docker.compose.service"
+_SERVICE, _PROJECT = "com.docker.compose.service", "com.docker.compose.project"
 #: nothing else is asked for: a container's environment holds passwords
 _WANTED = (
     '{"id": {{json .Id}}, "name": {{json .Name}}, "running": {{json .State.Running}}, '
     f'"service": {{{{json (index .Config.Labels "{_SERVICE}")}}}}, '
     '"ports": {{json .NetworkSettings.Ports}}, "networks": {{json .NetworkSettings.Networks}}, '
-    '"exposed": {{json .Config.ExposedPorts}}, "mounts": {{json .Mounts}}}'
+    '"exposed": {{json .Config.ExposedPorts}}, "mounts": {{json .Mounts}}, '
+    f'"files": {{{{json (index .Config.Labels "{_PROJECT}.config_files")}}}}, '
+    f'"env_files": {{{{json (index .Config.Labels "{_PROJECT}.environment_file")}}}}}}'
 )
 
 
@@ -57,15 +59,19 @@ class Services(TypedDict):
 NONE: Services = {"changed": False, "services": [], "database_services": []}
 
 
-def find(directory: str, place: Place) -> Services:
-    """Ask Docker for the services of the project in that directory; nothing is touched.
+def containers(directory: str) -> list[dict[str, object]]:
+    """Ask Docker for the containers of the project in that directory; nothing is touched.
 
     :raises UsageError: there is no such project, or Docker does not answer.
     """
-    ids = _docker(directory, "compose", "ps", "--all", "--quiet").split()
-    told = _docker(directory, "container", "inspect", "--format", _WANTED, *ids) if ids else ""
-    containers = [_object(json.loads(line)) for line in told.splitlines()]
-    return choose(containers, place, _addresses(place.host))
+    ids = docker(directory, "compose", "ps", "--all", "--quiet").split()
+    told = docker(directory, "container", "inspect", "--format", _WANTED, *ids) if ids else ""
+    return [an_object(json.loads(line)) for line in told.splitlines()]
+
+
+def find(there: Sequence[Mapping[str, object]], place: Place) -> Services:
+    """Which services these :func:`containers` belong to, and which of them hold the database."""
+    return choose(there, place, _addresses(place.host))
 
 
 def see_commands(directory: str, commands: Sequence[str]) -> None:
@@ -113,7 +119,7 @@ def see_container(name: str) -> None:
 
     :raises UsageError: it is not so.
     """
-    running = _docker("/", "container", "inspect", "--format", "{{.State.Running}}", "--", name)
+    running = docker("/", "container", "inspect", "--format", "{{.State.Running}}", "--", name)
     if running.strip() != "true":
         raise UsageError(
             f"The container {name} (backup_db_container) does not run",
@@ -163,21 +169,21 @@ def _holds(one: Mapping[str, object], place: Place, addresses: Sequence[str]) ->
     name, container = str(one.get("name")).removeprefix("/"), place.container
     if container and (name == container or str(one.get("id")).startswith(container)):
         return True
-    if f"{PORT}/tcp" in _object(one.get("exposed")):
+    if f"{PORT}/tcp" in an_object(one.get("exposed")):
         return True
     local = place.host in LOCAL_HOSTS or any(_is_own(address) for address in addresses)
-    for places in _object(one.get("ports")).values():
+    for places in an_object(one.get("ports")).values():
         for published in places if isinstance(places, list) else ():
-            if local and str(_object(published).get("HostPort")) == str(place.port):
+            if local and str(an_object(published).get("HostPort")) == str(place.port):
                 return True
-    for network in _object(one.get("networks")).values():
-        told = _object(network)
+    for network in an_object(one.get("networks")).values():
+        told = an_object(network)
         if {told.get("IPAddress"), told.get("GlobalIPv6Address")} & {*addresses}:
             return True
     if place.host.startswith("/"):
         mounts = one.get("mounts")
         sources = [
-            str(_object(m).get("Source")) for m in (mounts if isinstance(mounts, list) else ())
+            str(an_object(m).get("Source")) for m in (mounts if isinstance(mounts, list) else ())
         ]
         folder = os.path.realpath(place.host)
         return any(f"{folder}/".startswith(f"{os.path.realpath(source)}/") for source in sources)
@@ -204,11 +210,16 @@ def _addresses(host: str) -> list[str]:
         return []
 
 
-def _object(told: object) -> dict[str, object]:
+def an_object(told: object) -> dict[str, object]:
+    """What Docker tells as one; an empty one where it is something else."""
     return told if isinstance(told, dict) else {}
 
 
-def _docker(directory: str, *words: str) -> str:
+def docker(directory: str, *words: str) -> str:
+    """What Docker answers, asked in that directory.
+
+    :raises UsageError: it does not, or refuses.
+    """
     argv = ["docker", *words]
     what = f"Failed to ask Docker ({' '.join(words[:2])}, in {directory})"
     try:

@@ -159,6 +159,7 @@ def connect_maintenance(
         except psycopg.Error as error:
             raise DatabaseError(
                 f"Failed to work on the database {database!r}: {first_line(error)}",
+                "The server's log may have more; then try again",
                 passes=isinstance(error, psycopg.OperationalError),
             ) from error
         finally:

@@ -149,7 +149,9 @@ class ArchiveReader:
             self._thread.join()
             self._failure.check()
             self._check()
-            raise DatabaseError("pg_restore stopped reading the archive", "") from None
+            raise DatabaseError(
+                "pg_restore stopped reading the archive", "Choose another: postgres-backup list"
+            ) from None
 
     def finish(self) -> None:
         """Wait until all of it has gone through.
@@ -208,11 +210,11 @@ def _check(process: Process, user: str) -> None:
         )
         error.message += f" ({detail})" if detail else ""
         hint = next((hint for known, hint in _HINTS.items() if known in said), "")
-        error.hint = hint.replace("<user>", user)
+        error.hint = hint.replace("<user>", user) or error.hint
         if any(word in said for word in _NOBODYS):
-            raise UsageError(error.message, error.hint or _HINTS[_NOBODYS[0]]) from None
+            raise UsageError(error.message, hint or _HINTS[_NOBODYS[0]]) from None
         error.passes = error.passes or any(word in said for word in _PASSES)
-        if _VANISHED.search(said) and not error.hint:
+        if _VANISHED.search(said) and not hint:
             raise VanishedError(error.message) from None
         raise
 
@@ -309,5 +311,8 @@ def dump_globals(programs: Programs, database: str, passwords: bool) -> bytes:
         text = b"".join(_read(process))
         process.check()
     if b"PostgreSQL database cluster dump complete" not in text:
-        raise DatabaseError("pg_dumpall reported success, but its output has no end", "")
+        raise DatabaseError(
+            "pg_dumpall reported success, but its output has no end",
+            "Try again; then look at the server's log",
+        )
     return text

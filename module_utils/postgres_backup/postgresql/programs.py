@@ -23,6 +23,9 @@ from . import session
 
 #: where Debian, Ubuntu and the PostgreSQL project's packages put a major's programs
 _PACKAGED = "/usr/lib/postgresql/{major}/bin"
+#: hints: of a program that does not begin, and of one that failed for what nobody here knows
+_INSTALL_ANEW = "`ansible-playbook setup.yml` installs PostgreSQL's programs anew"
+NO_CAUSE_KNOWN = "The database server's log may have more; then try again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,13 +172,13 @@ def _version(argv: list[str], what: str) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DatabaseError(f"Failed to run {what}: {error}", "") from None
+        raise DatabaseError(f"Failed to run {what}: {error}", _INSTALL_ANEW) from None
     version = re.search(r"(\d+(?:\.\d+)?)", done.stdout)
     if done.returncode or not version:
         raise DatabaseError(
             f"Failed to run {what}: "
             + ((done.stderr or done.stdout).strip() or f"exit status {done.returncode}"),
-            "",
+            _INSTALL_ANEW,
         )
     return version[1]
 
@@ -210,7 +213,9 @@ class Process:
                 start_new_session=True,
             )
         except OSError as error:
-            raise DatabaseError(f"Failed to start {name}: {error.strerror}", "") from None
+            raise DatabaseError(
+                f"Failed to start {name}: {error.strerror}", _INSTALL_ANEW
+            ) from None
         self._reader = threading.Thread(target=self._listen, daemon=True, name=f"{name}-stderr")
         with signals.hold:
             self._reader.start()
@@ -255,7 +260,7 @@ class Process:
             raise DatabaseError(
                 f"{self.name} failed ({ended})"
                 + (f": {first_error.strip()}" if first_error else ""),
-                "",
+                NO_CAUSE_KNOWN,
                 passes=status < 0,  # somebody stopped it, or the memory ran out
             )
 

@@ -11,6 +11,7 @@ from ..findings import Finding, finding
 from ..settings import Settings
 from .connection import value, values
 from .pg_dump import CONFLICT_HINT
+from .programs import NO_CAUSE_KNOWN
 
 #: tables that a finding names
 _NAMED = 3
@@ -63,6 +64,6 @@ def explained(error: DatabaseError) -> DatabaseError:
     """A dump of a standby that failed: where nothing else is known of it, what its primary did may
     be why, whatever language the server speaks.
     """
-    if not error.hint or "conflict with recovery" in error.message:
+    if error.hint in ("", NO_CAUSE_KNOWN) or "conflict with recovery" in error.message:
         error.hint, error.passes = CONFLICT_HINT, True
     return error

@@ -13,8 +13,9 @@ import psycopg
 from psycopg import sql
 
 from ..errors import DatabaseError
-from ..postgresql.connection import value, values
+from ..postgresql.connection import value
 from .foreign_keys import ForeignKey, holds
+from .partitions import taken_by
 from .table_rows import Change, listed
 
 
@@ -161,8 +162,7 @@ def end_of(
     tables = [part.table for part in parts.values()]
     bounds: sql.Composable = sql.SQL("true")
     if any(relation in table.relations[1:] for table in tables):
-        [bound] = values(live, str, "SELECT pg_get_partition_constraintdef(%s)", (relation,))
-        bounds = sql.SQL(bound.replace("{", "{{").replace("}", "}}")).format()
+        bounds = taken_by(live, relation)
     return End(source, columns, bounds, any(relation in table.relations for table in tables), parts)
 
 

@@ -4,7 +4,7 @@ not come back with it: told, with what to type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import psycopg
 from psycopg import sql
@@ -21,14 +21,11 @@ _NAMED = 10
 
 
 def lost_keys(
-    side: psycopg.Connection,
-    live: psycopg.Connection,
-    tables: Sequence[Table],
-    again: Callable[[ForeignKey], None] | None = None,
-) -> list[Finding]:
-    """Foreign keys that pointed at a table which was gone, or at a partition of it.
-
-    :param again: makes one of a table that was chosen too, whose rows are the backup's now.
+    side: psycopg.Connection, live: psycopg.Connection, tables: Sequence[Table]
+) -> tuple[list[Finding], list[ForeignKey]]:
+    """Foreign keys that pointed at a table which is gone, or at a partition of it: those that do
+    not come back, told; and those of other chosen tables, whose rows become the backup's too, so
+    that the keys can be made again. Those of tables that are gone come with these.
     """
     tree = "SELECT %(oid)s::oid UNION SELECT relid::oid FROM pg_partition_tree(%(oid)s)"
     gone = {
@@ -38,30 +35,28 @@ def lost_keys(
         for oid in values(side, int, tree, {"oid": table.side_oid})
     }
     chosen = {table.side_oid for table in tables}
-    findings = []
+    findings, again = [], []
     for key in keys_of(side, list(gone)):
-        if key.parent not in gone:
+        if key.parent not in gone or key.child in gone:
             continue
-        there = values(
-            live,
-            int,
-            "SELECT 1 FROM pg_constraint WHERE conname = %s AND conrelid = to_regclass(%s)",
-            (key.name, key.child_name),
-        )
-        if not there and again and key.child in chosen:
-            again(key)
-        elif not there:
-            name = sql.Identifier(key.name).as_string(live)
-            findings.append(
-                finding(
-                    "FOREIGN_KEY_MISSING",
-                    f"{gone[key.parent].label} was gone and its foreign key with it: "
-                    f"ALTER TABLE {key.child_name} ADD CONSTRAINT {name} {key.definition};",
-                )
+        if values(live, int, _KEY_THERE, (key.name, key.child_name)):
+            continue
+        if key.child in chosen and values(live, int, _OURS, (key.child_name,)):
+            again.append(key)
+            continue
+        name = sql.Identifier(key.name).as_string(live)
+        findings.append(
+            finding(
+                "FOREIGN_KEY_MISSING",
+                f"{gone[key.parent].label} was gone and its foreign key with it: "
+                f"ALTER TABLE {key.child_name} ADD CONSTRAINT {name} {key.definition};",
             )
-    return findings
+        )
+    return findings, again
 
 
+_KEY_THERE = "SELECT 1 FROM pg_constraint WHERE conname = %s AND conrelid = to_regclass(%s)"
+_OURS = "SELECT 1 FROM pg_class WHERE oid = to_regclass(%s) AND pg_has_role(relowner, 'USAGE')"
 _DEPENDENTS = """
 WITH RECURSIVE gone (classid, objid) AS (
     SELECT 'pg_class'::regclass::oid, unnest(%(oids)s::oid[])
@@ -133,18 +128,22 @@ LEFT JOIN pg_attrdef f ON gone.classid = 'pg_attrdef'::regclass AND f.oid = gone
 LEFT JOIN pg_publication_rel b
     ON gone.classid = 'pg_publication_rel'::regclass AND b.oid = gone.objid
 LEFT JOIN pg_statistic_ext s ON gone.classid = 'pg_statistic_ext'::regclass AND s.oid = gone.objid
-WHERE gone.classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_proc'::regclass,
-    'pg_policy'::regclass, 'pg_attrdef'::regclass, 'pg_publication_rel'::regclass,
-    'pg_statistic_ext'::regclass)
+WHERE (gone.classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_proc'::regclass,
+        'pg_policy'::regclass, 'pg_attrdef'::regclass, 'pg_publication_rel'::regclass,
+        'pg_statistic_ext'::regclass)
       AND coalesce(r.rulename, '') <> '_RETURN' AND NOT coalesce(t.tgisinternal, false)
-   OR c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    OR c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S'))
+  -- what is of these tables themselves comes with them
+  AND coalesce(r.ev_class, t.tgrelid, y.polrelid, f.adrelid, c.oid, 0) <> ALL(%(oids)s::oid[])
 ORDER BY gone.objid"""
 
 
 def lost_dependents(
     side: psycopg.Connection, live: psycopg.Connection, made: Sequence[Made]
 ) -> list[Finding]:
-    """Views, policies, rules, functions and whatever else was dropped with these tables."""
+    """Views, policies, rules, functions and whatever else was dropped with these tables, which are
+    not made again yet.
+    """
     found = rows(side, Something, _DEPENDENTS, {"oids": [relation.oid for relation in made]})
     return [
         finding(

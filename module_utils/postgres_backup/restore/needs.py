@@ -55,7 +55,11 @@ WITH RECURSIVE parts (classid, objid) AS (
     SELECT DISTINCT d.refclassid, d.refobjid FROM parts JOIN pg_depend d USING (classid, objid)
     WHERE d.deptype IN ('n', 'a')
       AND (d.refobjid >= 16384 OR d.refclassid = 'pg_namespace'::regclass)
-      AND (d.refclassid, d.refobjid) NOT IN (SELECT classid, objid FROM parts))
+      AND (d.refclassid, d.refobjid) NOT IN (SELECT classid, objid FROM parts)
+      -- a key to a partitioned table has a part for each partition that there is, then and now
+      AND NOT EXISTS (
+          SELECT FROM pg_constraint k WHERE d.classid = 'pg_constraint'::regclass
+          AND k.oid = d.objid AND k.contype = 'f' AND k.conparentid <> 0))
 SELECT i.type, i.identity, a.object_names, a.object_args, coalesce(
     CASE
     WHEN refclassid = 'pg_namespace'::regclass THEN format('CREATE SCHEMA %%s;', i.identity)

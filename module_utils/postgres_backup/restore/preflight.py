@@ -5,6 +5,7 @@ now. Nothing is touched.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import psycopg
 
@@ -25,7 +26,6 @@ from ..postgresql.facts import (
     free_bytes,
 )
 from ..postgresql.own import own_mark
-from ..text import human_bytes
 from ..verify.reader import BackupReader
 from . import roles
 from .emptying import object_by_owners
@@ -38,21 +38,24 @@ from .foreseen import (
 )
 from .objections import Objections
 from .plan import Plan
+from .room import chosen_bytes, object_by_room, whole_bytes
 from .trust import require_power, require_trusted
 from .wanted import powerful_settings, wanted_facts
 
-#: room asked for beyond the size the database had: indexes are built through temporary files
-SPARE = 1.2
-#: how much larger than its object a database is reckoned where nobody noted its size
-_UNPACKED = 5
 
-
-def make_plan(job: Job, asked: str, in_place: bool = False, beside: bool = False) -> Plan:
+def make_plan(
+    job: Job,
+    asked: str,
+    in_place: bool = False,
+    beside: bool = False,
+    tables: Sequence[str] = (),
+) -> Plan:
     """Find everything out; touch nothing.
 
     :param asked: a name as listed, a whole key, or ``latest``.
     :param in_place: there will be no side database, which would need room and rights.
     :param beside: the live database will stay live.
+    :param tables: only these will be loaded.
     :raises PostgresBackupError: it would fail; says what to do about it. What the server has
         against it is told all at once.
     """
@@ -92,7 +95,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False, beside: bool = False
         live = database_facts(connection, job.database)
         wanted, more = wanted_facts(connection, job.settings, known, live)
         findings += more
-        needed = int((known.get("database_bytes") or backup.bytes * _UNPACKED) * SPARE)
+        needed = chosen_bytes(job, backup, tables) if tables and live else whole_bytes(backup)
         free = free_bytes(job.settings, connection, server, wanted.tablespace)
         objections = Objections()
         with objections.called("PROGRAMS_ABSENT"):
@@ -104,7 +107,7 @@ def make_plan(job: Job, asked: str, in_place: bool = False, beside: bool = False
                 findings += subscriptions.replaced_with(connection, job.database)
             goes = None if beside else live
             _object_by_rights(job, connection, server, goes, wanted, objections)
-            findings += _object_by_room(needed, free, objections)
+            findings += object_by_room(needed, free, objections, bool(tables))
             findings += powerful_settings(wanted)
         elif live is None:
             objections.add(
@@ -279,20 +282,3 @@ def _object_by_rights(
         with objections.called("SWAP_IMPOSSIBLE"):
             # the right to create databases was asked for above
             swap.require_renamable(connection, job.settings, [job.database], createdb=False)
-
-
-def _object_by_room(needed: int, free: int | None, objections: Objections) -> list[Finding]:
-    if free is None:
-        return [
-            finding("DISK_NOT_CHECKED", "nobody could say how much room the database server has")
-        ]
-    if free < needed:
-        objections.add(
-            "DISK_SHORT",
-            f"There is no room for a second copy: {human_bytes(needed)} needed, "
-            f"{human_bytes(free)} free on the database server",
-            "Make room, or restore in place, in one transaction: "
-            "backup_restore_in_place: true (postgres-backup restore --in-place)",
-            f"{human_bytes(needed)} needed, {human_bytes(free)} free",
-        )
-    return []

@@ -21,6 +21,7 @@ from ..findings import Finding
 from ..machine.progress import Progress
 from ..postgresql.connection import first_line, own_search_path, values
 from . import table_rows
+from .first_look import tables_meant
 from .foreign_keys import ForeignKey, in_order, keys_around
 from .kept_rows import MadeKey
 from .key_effects import effects, refuse
@@ -28,13 +29,13 @@ from .loosened_keys import add
 from .lost import lost_dependents, lost_keys, lost_objects
 from .needs import require_makeable
 from .new_keys import require_parents
-from .partitions import covered, require_room, require_table_of
+from .partitions import require_room
+from .row_security import require_every_row
 from .row_writes import PATIENCE, lock, put_rows
 from .silence import silence_event_triggers, told
 from .stricter import require_fitting
-from .table import Table, look
+from .table import Table
 from .table_definitions import Made, made_with, move_sequences_on, set_rights, set_sequence
-from .table_names import named
 from .table_rows import Change
 from .untouched import count_writes, family, require_untouched
 
@@ -94,6 +95,7 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
     written_before = count_writes(live)
     back = silence_event_triggers(live)
     tables, keys = lock(live, lambda: _look(what, wanted), what.check)
+    require_every_row(live, tables, keys)
     changes = []
     for table in tables:
         if table.live_oid is not None:
@@ -113,6 +115,8 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
     findings = [note for table in tables for note in lost_objects(what.side, live, table)]
     written = [oid for change in existing if change.total for oid in change.table.relations]
     findings += told(live, written, what.triggers)
+    lost, again = lost_keys(what.side, live, tables)
+    findings += [*lost, *lost_dependents(what.side, live, made)]
     if what.check:
         live.rollback()
         return changes, findings
@@ -124,22 +128,18 @@ def _repair(what: Repair, wanted: Sequence[str]) -> tuple[list[Change], list[Fin
     altered = [oid for key in in_the_way for oid in (key.child, key.parent)]
     if not what.triggers:  # those may write where they like
         require_untouched(live, written_before, ours, family(live, [*ours, *altered]))
-    again: list[MadeKey] = []
-
-    def make(key: ForeignKey) -> None:
+    for key in again:
         add(live, key)
-        again.extend(
-            MadeKey(table.schema, table.name, key.name)
-            for table in tables
-            if table.side_oid == key.child and table.live_oid is not None
-        )
-
-    findings += lost_keys(what.side, live, tables, make)
-    findings += lost_dependents(what.side, live, made)
     if any(change.table.live_oid is None or change.total for change in changes):
-        what.keep(changes, again)
+        what.keep(changes, _made_keys(tables, again))
     live.commit()
     return changes, findings
+
+
+def _made_keys(tables: Sequence[Table], again: Sequence[ForeignKey]) -> list[MadeKey]:
+    """What an undo has to know of these keys."""
+    of = {table.side_oid: table for table in tables}
+    return [MadeKey(of[key.child].schema, of[key.child].name, key.name) for key in again]
 
 
 _LEAVES = """
@@ -167,14 +167,7 @@ def _require_all_rows(what: Repair, change: Change) -> None:
 
 
 def _look(what: Repair, wanted: Sequence[str]) -> tuple[list[Table], list[ForeignKey]]:
-    meant = [named(what.side, name, f"{what.backup.name}") for name in wanted]
-    looked_at = [
-        look(what.side, what.live, what.backup, number, name)
-        for number, (name, table) in enumerate(zip(wanted, meant, strict=True))
-        if not covered(what.side, what.live, table, meant)
-    ]
-    for table in looked_at:
-        require_table_of(what.side, table)
+    looked_at = tables_meant(what.side, what.live, what.backup, wanted)
     keys = keys_around(what.live, looked_at)
     return in_order(looked_at, keys), keys
 

@@ -71,7 +71,9 @@ def read_globals(job: Job, backup: Backup) -> Globals:
     try:
         return Globals() if data is None else read(_unpacked(job, key, data))
     except (GlobalsUnfit, UnicodeDecodeError) as error:
-        raise BadBackupError(f"Failed to read {key}: {error}", "") from None
+        raise BadBackupError(
+            f"Failed to read {key}: {error}", "Restore another backup: postgres-backup list"
+        ) from None
 
 
 def _unpacked(job: Job, key: str, data: bytes) -> str:

@@ -45,7 +45,10 @@ def compare_step(job: Job, kept: str) -> CompareResult:
     with connect_maintenance(job.settings, job.database) as connection:
         chosen = replaced.choose(connection, job.settings, job.database, kept)
     if chosen.holds_rows:
-        raise UsageError(f"{chosen.name} holds rows of some tables: there is nothing to compare")
+        raise UsageError(
+            f"{chosen.name} holds rows of some tables: there is nothing to compare",
+            "Name one that a restore of all has kept: postgres-backup status",
+        )
     kept = chosen.name
     job.progress.phase(f"counting rows of {job.database} and {kept}")
     live, before = rows_of(job.settings, job.database), rows_of(job.settings, kept)

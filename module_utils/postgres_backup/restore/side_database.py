@@ -32,6 +32,7 @@ from ..verify.reader import BackupReader
 from . import part, roles
 from .named_roles import all_missing_named
 from .plan import Plan
+from .room import chosen_bytes, require_room, whole_bytes
 
 #: seconds between attempts to remove a side database: a server that has just crashed needs a moment
 _PATIENCE = (0, 1, 2, 4, 8)
@@ -71,14 +72,18 @@ class Swapped:
 
 
 def load_side_database(
-    job: Job, plan: Plan, drill: bool = False, tables: Sequence[str] = ()
+    job: Job,
+    plan: Plan,
+    drill: bool = False,
+    tables: Sequence[str] = (),
+    look: Callable[[psycopg.Connection], None] = lambda side: None,
 ) -> Loaded:
     """Fill a side database and compare it with the backup.
 
     :param drill: it will never be live. It stands aside for every restore, which removes it like
         what died; so it removes nothing but what other drills have left, and makes no roles.
     :param tables: only their rows, and all definitions; empty: everything.
-
+    :param look: at the definitions, before their rows are loaded.
     :raises PostgresBackupError: the backup is not what it should be, or does not load; the side
         database is gone.
     """
@@ -96,7 +101,8 @@ def load_side_database(
         job.progress.step(f"{plan.database}: {error.message}; the load begins anew, otherwise")
 
     with all_missing_named(job, plan):
-        loaded = _only(job, plan, tables, load) if tables else load(None)
+        chosen = Chosen(job.settings, plan.database, tables, look=look) if tables else None
+        loaded = _only(job, plan, chosen, load) if chosen else load(None)
     return dataclasses.replace(loaded, findings=[*plan.findings, *findings, *loaded.findings])
 
 
@@ -108,22 +114,22 @@ class _ParentsNeededError(Exception):
         self.parents = parents
 
 
-def _only(
-    job: Job, plan: Plan, tables: Sequence[str], load: Callable[[Chosen | None], Loaded]
-) -> Loaded:
+def _only(job: Job, plan: Plan, chosen: Chosen, load: Callable[[Chosen | None], Loaded]) -> Loaded:
     """Load no more than chosen tables take; where that does not work alone, everything."""
-    chosen = Chosen(job.settings, plan.database, tables)
     try:
         try:
             return load(chosen)
         except _ParentsNeededError as needed:
             told = f"{plan.database}: with the rows of {needed}, which its foreign keys point to"
             job.progress.step(told)
-            return load(Chosen(job.settings, plan.database, tables, needed.parents))
+            wanted = chosen.with_more(needed.parents)
+            require_room(chosen_bytes(job, plan.backup, wanted.names), plan.free_bytes, told)
+            return load(wanted)
     except (BadBackupError, DatabaseError) as error:
         if error.passes:
             raise
         # a CHECK or an index may read other tables; what is wrong with the backup shows again
+        require_room(whole_bytes(plan.backup), plan.free_bytes, error.message)
         job.progress.step(f"{plan.database}: {error.message}; everything is loaded instead")
         return load(None)
 

@@ -11,8 +11,9 @@ import psycopg
 from psycopg import sql
 
 from ..errors import DatabaseError
-from ..postgresql.connection import first_line, rows, values
+from ..postgresql.connection import first_line, rows
 from . import table_rows
+from .partitions import taken_by
 from .table import Table
 from .table_names import Relation, find
 from .table_rows import listed
@@ -95,8 +96,7 @@ def require_fitting(side: psycopg.Connection, live: psycopg.Connection, table: T
         if place.oid == table.live_oid:
             everywhere = demands
         else:
-            [bound] = values(live, str, "SELECT pg_get_partition_constraintdef(%s)", (place.oid,))
-            bounds = sql.SQL(bound.replace("{", "{{").replace("}", "}}")).format()
+            bounds = taken_by(live, place.oid)
         unfit = _unfit(live, table, place, new, bounds) if new else []
         if unfit:
             raise DatabaseError(

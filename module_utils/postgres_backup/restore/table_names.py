@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import psycopg
 from psycopg import sql
@@ -74,8 +75,13 @@ def named(side: psycopg.Connection, wanted: str, backup: str) -> Relation:
         raise UsageError(
             f"There are several tables {wanted} in {backup}: {names}", "Name one with its schema"
         )
-    near = nearest(wanted, values(side, str, _ALL))
-    raise UsageError(
+    raise not_there(wanted, backup, values(side, str, _ALL))
+
+
+def not_there(wanted: str, backup: str, names: Iterable[str]) -> UsageError:
+    """That there is no such table in a backup, which has those of the other names."""
+    near = nearest(wanted, names)
+    return UsageError(
         f"There is no table {wanted} in {backup}",
         f"The nearest: {', '.join(near)}" if near else "",
     )

@@ -23,6 +23,7 @@ from ..postgresql import last_change
 from ..postgresql.connection import connect
 from ..text import human_bytes, human_seconds
 from . import kept_rows
+from .first_look import first_look, require_names
 from .plan import Plan
 from .preflight import make_plan
 from .repair import Repair, repair
@@ -75,19 +76,21 @@ def restore_tables(
         was.
     """
     job.require()
-    plan = make_plan(job, backup, beside=True)
+    plan = make_plan(job, backup, beside=True, tables=tables)
     if plan.live is None:
         raise UsageError(
             f"There is no database {job.database} to bring tables back into",
             "Restore all of it: without tables",
         )
+    require_names(plan.backup, tables)
     about = {"backup": plan.name}
     with (
         lock.hold(job.settings, job.database, "restore of tables"),
         outcome.noted(job.settings, "restore", job.database, about, check=job.check),
     ):
         began = time.monotonic()
-        loaded = load_side_database(job, plan, tables=tables)
+        look = first_look(job, plan, tables)
+        loaded = load_side_database(job, plan, tables=tables, look=look)
         with discarded_on_failure(job, loaded.side_database):
             changes, findings, kept = _bring_back(job, plan, loaded.side_database, tables, triggers)
         findings += _discarded(job, loaded.side_database)

@@ -23,6 +23,7 @@ from .columns import columns_of
 from .foreign_keys import ForeignKey, in_order, keys_around, keys_of
 from .kept_rows import KeptTable
 from .key_effects import effects, refuse
+from .row_security import require_every_row
 from .row_writes import PATIENCE, lock, put_rows
 from .silence import silence_event_triggers
 from .table import Table, look_at
@@ -47,6 +48,28 @@ class UndoTablesResult(TypedDict):
     tables: list[TableResult]
     dropped: list[str]
     findings: list[Finding]
+
+
+# what goes with these relations, and what would be in the way: a view is seen by its rule
+_HANGING = """
+WITH RECURSIVE goes (classid, objid) AS (
+    SELECT 'pg_class'::regclass::oid, unnest(%(oids)s::oid[])
+    UNION
+    SELECT d.classid, d.objid
+    FROM goes JOIN pg_depend d ON d.refclassid = goes.classid AND d.refobjid = goes.objid
+    WHERE d.deptype IN ('a', 'i', 'P', 'S')
+), bound (oid) AS (
+    SELECT unnest(%(bound)s::oid[])
+    UNION SELECT k.oid FROM bound JOIN pg_constraint k ON k.conparentid = bound.oid)
+SELECT DISTINCT coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0),
+           pg_describe_object(d.classid, d.objid, 0))
+       || ' depends on ' || pg_describe_object(d.refclassid, d.refobjid, 0)
+FROM goes JOIN pg_depend d ON d.refclassid = goes.classid AND d.refobjid = goes.objid
+LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    AND r.rulename = '_RETURN'
+WHERE d.deptype = 'n' AND (d.classid, d.objid) NOT IN (SELECT classid, objid FROM goes)
+  AND NOT (d.classid = 'pg_constraint'::regclass AND d.objid IN (SELECT oid FROM bound))
+ORDER BY 1"""
 
 
 def undo_tables(job: Job, chosen: KeptDatabase, live_facts: DatabaseFacts) -> UndoTablesResult:
@@ -144,9 +167,11 @@ class _Undo:
             return in_order(tables, keys), keys
 
         tables, keys = lock(live, look, self.job.check)
+        require_every_row(live, tables, keys)
         changes = [self._change(table, ones[numbers[table.side_oid]]) for table in tables]
         found = effects(live, changes, keys)
         refuse(found)
+        self._require_droppable(doomed, bound)
         if self.job.check:
             live.rollback()
             return changes, gone
@@ -252,19 +277,25 @@ class _Undo:
             if key.child in own or (key.child, key.name) in children
         ]
 
+    def _require_droppable(self, doomed: Sequence[int], bound: Sequence[ForeignKey]) -> None:
+        """See that nothing of somebody else's hangs on the tables that go.
+
+        :param bound: foreign keys that go before them.
+        """
+        asked = {"oids": list(doomed), "bound": [key.oid for key in bound]}
+        hanging = values(self.live, str, _HANGING, asked)
+        if hanging:
+            raise DatabaseError(
+                f"Failed to undo the {self.chosen.by}: tables that it has made are in use: "
+                f"{', '.join(hanging)}",
+                "Drop that first, then type the same again; nothing was changed",
+            )
+
     def _drop(self, made: Sequence[KeptTable]) -> None:
-        if not made:
-            return
-        try:
+        if made:
             self.live.execute(
                 sql.SQL("DROP TABLE {}").format(sql.SQL(", ").join(one.identifier for one in made))
             )
-        except psycopg.errors.DependentObjectsStillExist as error:
-            raise DatabaseError(
-                f"Failed to undo the {self.chosen.by}: {first_line(error)}: "
-                f"{' '.join((error.diag.message_detail or '').split())}",
-                "Drop that first, then type the same again; nothing was changed",
-            ) from None
 
 
 def lines(result: UndoTablesResult, check: bool = False) -> list[str]:

@@ -162,7 +162,9 @@ class _Encryptor:
 
     def _raise_failure(self) -> None:
         if error := self._failure.error:
-            raise PostgresBackupError(f"Failed to encrypt: {error}") from error
+            raise PostgresBackupError(
+                f"Failed to encrypt: {error}", "Try again; if it lasts, please report this line"
+            ) from error
 
 
 def _encrypt(

@@ -4,7 +4,8 @@ check that all of it was as the manifest says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 
 from ..catalog.backups import Backup
 from ..catalog.manifest import Manifest, PartRecord
@@ -83,16 +84,19 @@ class BackupReader:
 
         manifest = self.backup.manifest
         if wants and manifest and (there := ranges(manifest)):
-            for chunk in self._in_parts(manifest, there, wants, table):
-                paced(chunk)
+            with closing(self._in_parts(manifest, there, wants, table)) as chunks:
+                for chunk in chunks:
+                    paced(chunk)
             return
-        content = self._content(self._packed(table))
-        if content.kind == ARCHIVE:
-            self.head = archive_head(content.head)
-            self._unpack(content, paced)
-        else:
-            for chunk in content.chunks:
-                paced(chunk)
+        # a sink that fails leaves no connection to the store behind
+        with closing(self._packed(table)) as packed:
+            content = self._content(packed)
+            if content.kind == ARCHIVE:
+                self.head = archive_head(content.head)
+                self._unpack(content, paced)
+            else:
+                for chunk in content.chunks:
+                    paced(chunk)
         self._check()
 
     def _in_parts(
@@ -101,7 +105,7 @@ class BackupReader:
         there: list[Range],
         wants: Callable[[str], bool],
         table: Callable[[], str],
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         name = self.backup.name
         with self.job.store.download(self.backup.key, self.backup.bytes) as download:
             pieces = Pieces(download, manifest.get("parts", []), str(name))
@@ -138,7 +142,7 @@ class BackupReader:
                 [finding("ARCHIVE_DAMAGED", error.message)],
             ) from None
 
-    def _packed(self, table: Callable[[], str]) -> Iterator[bytes]:
+    def _packed(self, table: Callable[[], str]) -> Generator[bytes, None, None]:
         if self._parts is None and self.backup.trusted and not self._cutter:
             self._parts = self._cut()
         with self.job.store.download(self.backup.key, self.backup.bytes) as self._download:

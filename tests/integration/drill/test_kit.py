@@ -12,6 +12,7 @@ from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.kit import create_kit
 from postgres_backup.drill.database import drill_database
 from postgres_backup.drill.kit import look_at_kit
+from postgres_backup.health import rebuild
 from postgres_backup.job import Job
 from tests.integration import engine
 
@@ -46,9 +47,10 @@ def keys() -> tuple[str, str]:
 def test_what_the_application_needs_is_in_it(config, app):
     settings = config.change(KIT_PLAIN="true")
     assert not look_at_kit(Job(settings), 0.0).made  # nothing says that it needs one
-    settings = config.change(APP_DIR=str(app))
+    settings = config.change()
+    rebuild.remember(settings, [f"{app}/compose.yml", f"{app}/.env"])
     [lacks] = look_at_kit(Job(settings), 0.0).findings
-    assert f"{app}/compose.yml; {app}/.env" in lacks["message"]
+    assert f"{app}/.env; {app}/compose.yml" in lacks["message"]
     assert lacks["level"] == "warning"  # nobody has asked for a kit
     settings = config.change(BACKUP_PATHS=f"'{app}/compose.yml'")
     kit = create_kit(Job(settings))["kit"]
@@ -72,17 +74,13 @@ def test_what_the_application_needs_is_in_it(config, app):
     assert outcome(settings, read=False) == {}
 
 
-def test_what_its_repository_brings_need_not_be_in_it(config, app):
-    settings = config.change(
-        KIT_PLAIN="true",
-        APP_DIR=str(app),
-        APP_REPO="https://git.example.com/app.git",
-        BACKUP_PATHS=f"'{app}/.env'",
-    )
+def test_what_comes_another_way_need_not_be_in_it(config, app):
+    settings = config.change(KIT_PLAIN="true", BACKUP_PATHS=f"'{app}/.env'")
     create_kit(Job(settings))
+    rebuild.remember(settings, [f"{app}/.env", f"{app}/cache/pages"])
+    assert f"does not hold {app}/cache/pages" in outcome(settings)["KIT_LACKS"]
+    settings = config.change(BACKUP_PATHS_ELSEWHERE=f"'{app}/cache'")
     assert outcome(settings) == {}
-    settings = config.change(APP_DIR="/nobody/has/it")
-    assert "/nobody/has/it: No such file" in outcome(settings)["NOT_CHECKED"]
 
 
 def test_one_that_is_not_what_it_was(config, app, s3_client, bucket):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from postgres_backup.backup.database import create_backup
-from postgres_backup.health import alarms, fleet, metrics, status
+from postgres_backup.health import alarms, fleet, metrics, rebuild, status
 from postgres_backup.health.alarm_kinds import Alarm
 from postgres_backup.health.server_facts import describe_server
 from postgres_backup.job import Job
@@ -45,6 +45,34 @@ def test_a_database_that_is_down_hides_nothing(config, s3_client, bucket):
     assert "worth a look" in text
     assert "all is well" not in text
     assert name in text
+
+
+def test_what_a_rebuild_would_lack_is_worth_a_look_with_the_line_that_adds_it(
+    config, s3_client, bucket, tmp_path
+):
+    engine.forge(s3_client, bucket, NOW - timedelta(hours=1))
+    app = tmp_path / "app"
+    app.mkdir()
+    (tmp_path / "current").symlink_to(app)
+    settings = config.change(BACKUP_PATHS="'/srv/other files'", KIT_PLAIN="true")
+    assert "REBUILD_LACKS" not in codes(status.status(settings))  # there is no application
+    rebuild.remember(settings, [f"{app}/compose.yml", f"{app}/.env"])
+    done = engine.run(config.path, "status")
+    assert done.returncode == 0
+    assert "worth a look" in done.stdout
+    assert f"would lack {app}/.env, {app}/compose.yml: neither the server kit nor" in done.stdout
+    line = f"backup_paths: [/srv/other files, {app}/.env, {app}/compose.yml], then ansible-playbook"
+    assert line in done.stdout
+    settings = config.change(BACKUP_PATHS=f"'{app}/.env'")
+    assert rebuild.lacking(settings) == [f"{app}/compose.yml"]
+    settings = config.change(BACKUP_PATHS_ELSEWHERE=f"'{app}/compose.yml'")
+    assert rebuild.findings_of(settings) == []
+    # a link to the folder saves what is in it
+    settings = config.change(BACKUP_PATHS=str(tmp_path / "current"), BACKUP_PATHS_ELSEWHERE="''")
+    assert rebuild.findings_of(settings) == []
+    rebuild.remember(settings, [])
+    settings = config.change(BACKUP_PATHS="''")
+    assert rebuild.findings_of(settings) == []
 
 
 def test_costs_where_prices_are_set(config, s3_client, bucket):

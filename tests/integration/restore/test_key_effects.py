@@ -53,3 +53,19 @@ def test_a_key_is_left_alone_where_nothing_goes(pair):
     both = pair(SHOP, "DELETE FROM users WHERE id = 2")
     effect = effect_on(both, "users", "orders")
     assert (effect.orphans, effect.in_the_way) == (0, False)
+
+
+def test_a_partition_that_is_the_only_one_and_takes_every_row(pair):
+    both = pair(
+        (
+            "CREATE TABLE day (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+            "CREATE TABLE day_low PARTITION OF day FOR VALUES FROM (0) TO (3)",
+            "CREATE TABLE day_rest PARTITION OF day DEFAULT",
+            "CREATE TABLE mark (day int REFERENCES day_rest)",
+            "INSERT INTO day VALUES (1), (5)",
+            "INSERT INTO mark VALUES (5)",
+        ),
+        "DROP TABLE day_low",
+        "INSERT INTO day VALUES (7)",
+    )
+    assert both.repair("day", "mark")[0] == {"public.day": (1, 0, 1), "public.mark": (0, 0, 0)}

@@ -57,3 +57,26 @@ def test_names_that_others_have_by_now(pair):
     both.live.execute(refused.value.hint.partition(": ")[2])
     both.live.commit()
     assert both.repair("animal")[0] == {"public.animal": (0, 0, 0)}
+
+
+def test_a_partition_of_what_its_key_points_to_is_not_needed(pair):
+    both = pair(
+        (
+            "CREATE TABLE day (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+            "CREATE TABLE day_low PARTITION OF day FOR VALUES FROM (0) TO (3)",
+            "CREATE TABLE day_rest PARTITION OF day DEFAULT",
+            "CREATE TABLE mark (day int REFERENCES day)",
+            "INSERT INTO day VALUES (1), (5)",
+            "INSERT INTO mark VALUES (5)",
+        ),
+        "DROP TABLE mark",
+        "DROP TABLE day_low",
+    )
+    assert (
+        both.repair("mark", check=True)
+        == both.repair("mark")
+        == (
+            {"public.mark": (1, 0, 0)},
+            [],
+        )
+    )

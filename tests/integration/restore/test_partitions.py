@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from postgres_backup.errors import UsageError
+from postgres_backup.restore.partitions import require_partitions
 
 EVENTS = (
     "CREATE TABLE ev (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)",
@@ -17,6 +18,11 @@ EVENTS = (
     "CREATE TABLE ev26_1 PARTITION OF ev26 FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
     "INSERT INTO ev SELECT n, date '2025-12-01' + n FROM generate_series(1, 60) n",
 )
+
+RECORDS = {
+    f"public.{name}": {"rows": count, "bytes": 0, "sha256": ""}
+    for name, count in (("ev25", 30), ("ev26_0", 14), ("ev26_1", 16))
+}
 
 
 def placed(both) -> list[tuple]:
@@ -40,14 +46,23 @@ def test_rows_without_a_partition_are_told_with_what_makes_it(pair, since, lost)
     for check in (True, False):
         with pytest.raises(UsageError, match=f"{lost} rows of public.ev in the backup") as refused:
             both.repair("ev", check=check)
+    # the definitions tell it too, before the rows are there
+    with pytest.raises(UsageError) as early:
+        require_partitions(both.side, both.live, both.look("ev"), RECORDS)
+    assert str(early.value) == str(refused.value)
+    both.live.rollback()
     both.live.execute(refused.value.hint.partition(": ")[2])
     both.live.commit()
+    require_partitions(both.side, both.live, both.look("ev"), RECORDS)
+    both.live.rollback()
     assert both.repair("ev")[0] == {"public.ev": (lost, 0, 0)}
     assert placed(both) == before
 
 
 def test_rows_may_lie_in_another_partition_by_now(pair):
     both = pair(EVENTS, "DROP TABLE ev25", "CREATE TABLE ev_rest PARTITION OF ev DEFAULT")
+    require_partitions(both.side, both.live, both.look("ev"), RECORDS)
+    both.live.rollback()
     assert both.repair("ev")[0] == {"public.ev": (30, 0, 0)}
     assert ("ev_rest", 30) in placed(both)
 

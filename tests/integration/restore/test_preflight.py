@@ -13,7 +13,8 @@ from postgres_backup.catalog import manifest
 from postgres_backup.errors import BadBackupError, DatabaseError, UsageError
 from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
-from postgres_backup.restore.preflight import SPARE, make_plan
+from postgres_backup.restore.preflight import make_plan
+from postgres_backup.restore.room import SPARE
 from tests.conftest import Database
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, run_sql

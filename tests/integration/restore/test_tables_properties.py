@@ -213,7 +213,7 @@ class Case:
         self.require_as_before()
         with self.two.keeping() as kept:
             answer = self.two.bring_back(self.wanted, kept=kept)
-        assert answer[:2] == foretold[:2]
+        assert answer == foretold
         outcome = self.judged(*answer)
         if outcome == "repaired":
             planned, done = self.two.undo(kept, check=True), self.two.undo(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import itertools
 import random
 from datetime import datetime, timezone
@@ -16,7 +17,11 @@ from postgres_backup.catalog.names import BackupName
 from postgres_backup.errors import BadBackupError, UsageError
 from postgres_backup.job import Job
 from postgres_backup.machine.progress import Progress
+from postgres_backup.s3.download import Download
+from postgres_backup.s3.store import Store
 from postgres_backup.stream.codec import Chain
+from postgres_backup.verify import reader as reader_room
+from postgres_backup.verify.ranges import Range
 from postgres_backup.verify.reader import BackupReader
 from tests.integration import engine
 from tests.services.proxy import FaultProxy
@@ -217,6 +222,30 @@ def test_a_link_that_breaks_within_a_piece_is_taken_up_again(in_pieces, s3, conf
     assert dump == NOISE
     assert reader.sha256 == backup.manifest["sha256"]
     assert [cut.done for cut in cuts] == [1, 1]
+
+
+@pytest.mark.parametrize("in_ranges", [False, True])
+@pytest.mark.parametrize("in_pieces", ["gzip"], indirect=True)
+def test_a_sink_that_fails_leaves_no_connection_behind(in_pieces, in_ranges, monkeypatch):
+    """Not until somebody forgets the error, which holds all that was under way."""
+    job, backup, body, _ = in_pieces
+    opened: list[Download] = []
+    real = Store.download
+
+    def download(*args):
+        opened.append(real(*args))
+        return opened[-1]
+
+    def refuse(chunk: bytes) -> None:
+        raise UsageError("no more")
+
+    monkeypatch.setattr(Store, "download", download)
+    monkeypatch.setattr(reader_room, "ranges", lambda manifest: [Range(0, len(body), "")])
+    wants = (lambda table: True) if in_ranges else None
+    with pytest.raises(UsageError) as held:
+        BackupReader(job, backup).feed(refuse, wants=wants)
+    assert held.value.message == "no more"
+    assert [inspect.getgeneratorstate(one._chunks) for one in opened] == ["GEN_CLOSED"]
 
 
 @pytest.mark.parametrize("in_pieces", ["gzip"], indirect=True)

@@ -58,6 +58,7 @@ def test_all_rooms_that_keep_something_are_known():
     assert set(EVERY) == {
         "adopted.json",
         "alarms.json",
+        "application.json",
         "begun.json",
         "counters.json",
         "drill-times.json",
