@@ -302,6 +302,7 @@ def test_paths_that_are_named_exist(document):
         "group_vars/all",
         "inventory/hosts.yml",
         "inventory/keys",
+        "inventory/host_vars",
         "roles/<",
         "library/postgres_backup_<",
         "tests/library/test_postgres_backup_<",
