@@ -68,7 +68,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-off:
+schedules:
   description: What was switched off, or on again.
   type: list
   elements: str

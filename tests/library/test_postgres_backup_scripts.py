@@ -36,7 +36,7 @@ def test_where_nothing_runs_there_is_nothing_to_switch(run_module, says_what_it_
     }
     answer = run_module(SWITCH, databases=["crm of nobody"], **places)
     says_what_it_returns(SWITCH, answer)
-    assert (answer["changed"], answer["off"]) == (False, [])
+    assert (answer["changed"], answer["schedules"]) == (False, [])
     back = run_module(SWITCH, state="undone", **places)
     assert (back["failed"], back["exit_status"]) == (True, 2)
     assert "nothing to undo" in back["msg"]

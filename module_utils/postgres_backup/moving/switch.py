@@ -71,12 +71,12 @@ class Record(TypedDict, total=False):
 
 
 class Switched(TypedDict):
-    """``off``: the schedules that were switched off, or on again, as they are named to a person;
+    """``schedules``: the schedules that were switched off, or on again, as they are named to a person;
     ``aside``: the files that were moved out of the way, or back.
     """
 
     changed: bool
-    off: list[str]
+    schedules: list[str]
     aside: list[str]
     findings: list[Finding]
 
@@ -112,7 +112,7 @@ def switch(wanted: Wanted, check: bool = False) -> Switched:
     aside = _in_the_way(wanted, off, moved)
     result: Switched = {
         "changed": bool(off or moved),
-        "off": [named(one) for one in off],
+        "schedules": [named(one) for one in off],
         "aside": aside,
         "findings": [],
     }
@@ -152,7 +152,7 @@ def undo(record: str, check: bool = False) -> Switched:
     lines, aside = written.get("off", []), written.get("aside", [])
     result: Switched = {
         "changed": True,
-        "off": [f"{one['path']}: {one['line'] or one['kind']}" for one in lines],
+        "schedules": [f"{one['path']}: {one['line'] or one['kind']}" for one in lines],
         "aside": aside,
         "findings": [],
     }
@@ -207,7 +207,7 @@ def read(record: str) -> Record:
 def lines(done: Switched, undone: bool, check: bool) -> list[str]:
     """The same for a person."""
     verb = "Would switch" if check else "Switched"
-    told = [f"{verb} {'on again' if undone else 'off'}: {one}" for one in done["off"]]
+    told = [f"{verb} {'on again' if undone else 'off'}: {one}" for one in done["schedules"]]
     for path in done["aside"]:
         if undone:
             told.append(f"{'Would put back' if check else 'Put back'}: {path}")
