@@ -22,6 +22,8 @@ from demo.s3_server import SeaweedFS
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE, BUCKET = "bench", "bench-backups"
+#: scale of the sample from which single tables are taken, at most: about 400 MB of dump
+_MOST_OF_TABLES = 16.0
 
 
 class Bench:
@@ -144,6 +146,15 @@ class Bench:
         return lines
 
 
+def _run_module(name: str, *arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", name, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "module_utils")},
+        check=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -156,22 +167,19 @@ def main() -> None:
     arguments = parser.parse_args()
     if not shutil.which("aws"):
         sys.exit("The shell scripts need the AWS CLI: sudo apt-get install awscli")
-    subprocess.run(
-        [sys.executable, "-m", "bench.page"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "module_utils")},
-        check=True,
-    )
+    _run_module("bench.page")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as folder:
         bench = Bench(Path(folder), arguments.scale)
         try:
             bench.run(arguments.rounds)
             machine = f"{os.cpu_count()} CPUs, {platform.machine()}"
             print(f"\n{machine}, PostgreSQL {bench.server.major}\n")
-            print("\n".join(bench.table()))
+            print("\n".join(bench.table()), flush=True)
         finally:
             bench.s3.stop()
             bench.server.remove()
+    scale = f"{min(arguments.scale, _MOST_OF_TABLES):g}"
+    _run_module("bench.tables", "--scale", scale, "--rounds", "1")
 
 
 if __name__ == "__main__":

@@ -226,6 +226,7 @@ def _alarms(settings: Settings, kind: str, events: Sequence[dict]) -> list[dict]
                 "database": database,
                 "message": last["reason"],
                 "since": last["at"],
+                "hint": "",
             }
         ]
     if kind == "alarm":
@@ -235,6 +236,7 @@ def _alarms(settings: Settings, kind: str, events: Sequence[dict]) -> list[dict]
                 "database": database,
                 "message": "the backup has 12.1 MB, 47 % less than usual",
                 "since": events[0]["at"],
+                "hint": "",
             }
         ]
     return []

@@ -4,8 +4,9 @@
     .venv/bin/python -m docs.make_tables --check    only says what is, and ends with 1 then
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``. Its words are in one place
-only: the roles' argument_specs (variables), the parser's help (commands, options), findings.GROUPS,
-s3/calls, short_description of the modules, FLOORS and the folders of the package.
+only: the roles' argument_specs (variables), the parser's help (commands, options), findings.GROUPS
+and docs/findings.yml, s3/calls, short_description of the modules, FLOORS and the folders of the
+package.
 """
 
 from __future__ import annotations
@@ -241,13 +242,30 @@ def table_of_extra_variables() -> str:
 def table_of_findings(heading: str) -> str:
     from postgres_backup.findings import GROUPS
 
+    mends = mends_of_findings()
     return table(
-        ("finding", "meaning, and what to do"),
+        ("finding", "cause", "check", "mend"),
         [
-            (", ".join(f"`{code}`" for code in codes), text)
+            (
+                ", ".join(f"`{code}`" for code in codes),
+                text,
+                mends.get(codes[0], {}).get("check", ""),
+                mends.get(codes[0], {}).get("mend", ""),
+            )
             for codes, text in GROUPS[heading].items()
         ],
     )
+
+
+@functools.cache
+def mends_of_findings() -> dict[str, dict[str, str]]:
+    """Finding -> ``check`` (may be missing) and ``mend``; of those that mean the same, the first.
+
+    They are for the reader of the documents alone: the program would carry them to each server.
+    """
+    path = ROOT / "docs/findings.yml"
+    found: dict[str, dict[str, str]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
 
 
 def table_of_calls() -> str:

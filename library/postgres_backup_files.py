@@ -42,6 +42,11 @@ options:
         description: It is a folder; those above it that are missing are made like it.
         type: bool
         default: false
+      parents:
+        description: Folders above a file that are missing are made, with the mode C('0755'); those
+          that are there stay as they are.
+        type: bool
+        default: false
 attributes:
   check_mode:
     description: Says what would be written, and writes nothing.
@@ -79,6 +84,7 @@ FILE = {
     "group": {"type": "str", "default": ""},
     "content": {"type": "str"},
     "folder": {"type": "bool", "default": False},
+    "parents": {"type": "bool", "default": False},
 }
 ARGUMENT_SPEC = {
     "files": {"type": "list", "elements": "dict", "required": True, "options": FILE},

@@ -49,7 +49,8 @@ state:
   type: str
   returned: success
 why:
-  description: Why it is not simply well, the worst first, each with C(text) and C(alarm).
+  description: Why it is not simply well, the worst first, each with C(text), C(alarm) and C(todo),
+    what to type on the server.
   type: list
   elements: dict
   returned: success
@@ -74,9 +75,14 @@ last_run:
   description: The last nightly run as the server itself remembers it; empty where it does not.
   type: dict
   returned: success
+rebuilt:
+  description: The last rehearsal of a rebuild, C(at), C(host), C(seconds) and its C(phases), as the
+    server itself remembers it; empty where it does not.
+  type: dict
+  returned: success
 alarms:
-  description: The troubles that are open now, each with C(code), C(database), C(message) and
-    C(since).
+  description: The troubles that are open now, each with C(code), C(database), C(message), C(since)
+    and C(hint).
   type: list
   elements: dict
   returned: success
@@ -84,7 +90,8 @@ costs:
   description:
     - What is stored now (C(storage_bytes)) and in the long run (C(steady_bytes)), C(requests_month)
       and C(upload_bytes_month), and what they cost a month (C(storage_month), C(steady_month),
-      C(requests_cost_month), in C(currency)) where C(backup_price_gb_month) and its like are set.
+      C(requests_cost_month), in C(currency)) where C(backup_price_gb_month) and its like are set
+      (C(price_gb_month), C(price_requests_1000)).
   type: dict
   returned: success
 leftovers:

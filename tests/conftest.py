@@ -89,11 +89,13 @@ def _leave_out_gameday(config: pytest.Config, items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """A worker that cannot find what is asked for keeps the reason to itself: hand it on."""
-    try:
+    if not hasattr(session.config, "workerinput"):
         return (yield)
+    try:
+        with parallel.collecting(session.config):
+            return (yield)
     except pytest.UsageError as error:
-        if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput["not_found"] = list(error.args)
+        session.config.workeroutput["not_found"] = list(error.args)
         raise
 
 
@@ -325,8 +327,9 @@ def _remove_bucket(client, name: str) -> None:
     for upload in client.list_multipart_uploads(Bucket=name).get("Uploads", []):
         client.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-        for item in page.get("Contents", []):
-            client.delete_object(Bucket=name, Key=item["Key"])
+        if found := [{"Key": item["Key"]} for item in page.get("Contents", [])]:
+            gone = client.delete_objects(Bucket=name, Delete={"Objects": found, "Quiet": True})
+            assert not gone.get("Errors"), gone
     client.delete_bucket(Bucket=name)
 
 

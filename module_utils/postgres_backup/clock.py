@@ -35,6 +35,7 @@ def parse_time(text: str) -> datetime:
     return at
 
 
+@functools.lru_cache(maxsize=4096)  # a list of backups tells each of its moments several times
 def format_timestamp(at: datetime) -> str:
     """``2026-01-27T00:00:00Z`` for a time of any time zone."""
     return at.astimezone(timezone.utc).strftime(_TIMESTAMP_FORMAT)

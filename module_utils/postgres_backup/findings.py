@@ -698,6 +698,11 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "A failed backup could not remove an object that it had made; it is named. The next "
             "backup deletes it; until then it is listed without a manifest."
         ),
+        ("REHEARSAL_LEFT",): (
+            "What the rehearsal of a rebuild has written into the bucket could not be removed; the "
+            "message says where it lies. No server takes it for its own. May the key delete? The "
+            "next rehearsal tries again, or remove it by hand."
+        ),
         ("EVENT_UNREADABLE",): (
             "An entry of the journal is not what such an entry is. The others are told of. Ask who "
             "else has a key to the bucket."

@@ -5,6 +5,8 @@ Pure.
 from __future__ import annotations
 
 import difflib
+import re
+import textwrap
 from collections.abc import Iterable
 
 
@@ -48,3 +50,32 @@ def printable(text: str) -> str:
     log (``\n`` stands there instead).
     """
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+#: columns below which nothing is wrapped: there is no room to indent
+_FEWEST = 40
+#: a command to type, up to the end of its sentence: cut in two, its first half could be typed alone
+_COMMAND = re.compile(
+    r"\b(?:ansible-playbook|postgres-backup)(?: (?!\()(?:[^\s`;.,:]|[`;.,:](?![\s`]|$))+)+"
+)
+
+
+def wrapped(line: str, columns: int) -> list[str]:
+    """A line in pieces of so many columns; what goes on is indented two further.
+
+    Words stay whole, and so do commands: where one is longer, the terminal breaks it, and it is
+    copied whole.
+    """
+    if len(line) <= columns or columns < _FEWEST:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip(" ")))
+    bound = _COMMAND.sub(lambda found: found[0].replace(" ", "\0"), line.lstrip(" "))
+    pieces = textwrap.wrap(
+        bound,
+        columns,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [piece.replace("\0", " ") for piece in pieces]

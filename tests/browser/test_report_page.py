@@ -134,6 +134,36 @@ def unfold(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
 
 
+def test_on_a_telephone_no_column_is_out_of_sight(browser, pages):
+    """A wide table scrolls in its own region; there is none here, so nothing is cut."""
+    page, _ = opened(browser, pages["all of it"], 360)
+    unfold(page)
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('.scroll')]
+             .filter(e => e.scrollWidth > e.clientWidth)
+             .map(e => e.getAttribute('aria-label') || e.outerHTML.slice(0, 80))"""
+    )
+    assert cut == []
+    assert page.evaluate(
+        """() => [...document.querySelectorAll("[aria-label^='Restores'] td[data-l]")].every(
+             e => getComputedStyle(e, '::before').content.startsWith('"' + e.dataset.l))"""
+    )
+    page.close()
+
+
+def test_what_is_read_has_one_size_and_what_names_it_a_smaller_one(browser, pages):
+    page, _ = opened(browser, pages["all of it"])
+    unfold(page)
+    sizes = page.evaluate(
+        """() => [...new Set([...document.querySelectorAll('body *')].filter(
+             e => !e.closest('svg, h1, h2, h3, .skip') && e.tagName != 'DD'
+               && [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()))
+             .map(e => getComputedStyle(e).fontSize))].sort()"""
+    )
+    assert sizes == ["13px", "14px", "16px"]  # labels, code, text
+    page.close()
+
+
 def test_axe_would_have_seen_it(browser, pages):
     """The check can fail: grey on grey is seen."""
     page, _ = opened(browser, pages["well"])

@@ -20,6 +20,7 @@ from postgres_backup.catalog import manifest
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.clock import format_timestamp
 from postgres_backup.stream.inspector import Inspector
+from tests.services import forking
 from tests.services.signing import put_signed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,12 @@ def run(
     env: Mapping[str, str] | None = None,
     **more,
 ) -> subprocess.CompletedProcess:
-    """Run the engine to its end, standard output and error as text."""
+    """Run the engine to its end, standard output and error as text.
+
+    What needs nothing of its own is forked, see :mod:`tests.services.forking`.
+    """
+    if env is None and not more:
+        return forking.run(["--config", str(config), *arguments], environment(), timeout)
     return subprocess.run(
         command(config, *arguments),
         capture_output=True,

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from postgres_backup.backup.database import create_backup
+from postgres_backup.backup.kit import create_kit
+from postgres_backup.job import Job
 from tests.integration import engine
 from tests.services import ansible_runs
 
@@ -206,3 +209,29 @@ def test_a_drill_with_the_postgresql_of_another_host(
     refused = play("drill", *words[:-1], "backup_drill_host=db1", *chosen, status=2)
     assert "passed: 1000 rows" in play("drill")  # and on the server itself, where none is named
     assert "is another host of the inventory than db1" in re.sub(r"\s+", " ", refused)
+
+
+def test_the_escrowed_key_opens_the_newest_backup_and_kit(play, config, filled, tmp_path):
+    """Given for the call, it is nowhere on the server's disk; another is named as wrong."""
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / ".env").write_text("SECRET=1\n")
+    files, private = {}, {}
+    for name in ("right", "wrong"):
+        files[name] = tmp_path / f"{name}.key"
+        subprocess.run(["age-keygen", "-o", files[name]], check=True, capture_output=True)
+        private[name] = files[name].read_text().splitlines()[-1]
+    public = files["right"].read_text().split("public key: ")[1].split()[0]
+    settings = config.change(AGE_RECIPIENTS=public, BACKUP_PATHS=f"'{app}'")
+    made = create_backup(Job(settings))["backup"], create_kit(Job(settings))["kit"]
+    assert all(name.endswith(".age") for name in made)
+
+    said = play("drill", "-vvv", "-e", f"backup_age_identity_file={files['right']}")
+    assert f"{filled.name}: the drill of {made[0]} passed: 1000 rows" in said
+    refused = play("drill", "-vvv", "-e", f"backup_age_identity_file={files['wrong']}", status=2)
+    assert refused.count("code: KEY_WRONG") == 2  # the backup's and the kit's
+    assert all(name in refused for name in made)
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path not in files.values():
+            assert not any(key.encode() in path.read_bytes() for key in private.values()), path
+    assert not any(key in said + refused for key in private.values())

@@ -37,6 +37,7 @@ from postgres_backup.machine.config_file import load
 from postgres_backup.signing import keys, signers
 from tests import documents
 from tests.documents import ROOT, Block
+from tests.services import ansible_runs
 from tests.services.receivers import HttpReceiver
 
 _HERE, _DEMO = "tests/integration/test_readme.py", "tests/integration/test_demo.py"
@@ -73,6 +74,9 @@ _RUN_BY = {
     ),
     f"{_SERVERS}/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one": (
         "ansible-playbook rebuild.yml --limit db1",
+    ),
+    f"{_SERVERS}/test_rebuild.py::test_a_server_without_docker_is_rebuilt_over_several_attempts": (
+        "ansible-playbook playbooks/drill.yml -e rebuild=true --limit db1",
     ),
     f"{_SERVERS}/test_moving.py::test_from_the_scripts_and_back": (
         "ansible-playbook playbooks/adopt.yml --check",
@@ -232,7 +236,7 @@ def stage(
     (checkout / "group_vars/all.yml").write_text(yaml.safe_dump(variables))
     _write_commands(checkout, programs, etc / "backup-config.env")
     places = (find_programs(database.server.major), Path(sys.prefix) / "bin")
-    environment = {
+    environment = ansible_runs.KEPT | {
         # the documents take an activated .venv for given after their first lines
         "PATH": ":".join(map(str, (programs, *places, os.environ["PATH"]))),
         "HOME": str(tmp_path),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: makes calls of Ansible's modules cheap
 _SITECUSTOMIZE = Path(__file__).with_name("python") / "sitecustomize.py"
+_PY3COMPILE = _SITECUSTOMIZE.with_name("py3compile")
 #: seconds a boot may take; it is usually done in two
 BOOT_TIMEOUT = 60
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -113,6 +114,8 @@ class Server:
         python = seed / f"etc/python{golden.PYTHONS[self.suite]}"
         python.mkdir()
         shutil.copy(_SITECUSTOMIZE, python)
+        (seed / "usr/bin").mkdir(parents=True)
+        shutil.copy(_PY3COMPILE, seed / "usr/bin")  # with its mode
         (seed / "etc/resolv.conf").write_text(_resolvers())
         (seed / "etc/timezone").write_text(f"{timezone}\n")
         (seed / "etc/localtime").symlink_to(f"/usr/share/zoneinfo/{timezone}")

@@ -37,6 +37,7 @@ pytestmark = pytest.mark.timeout(1500)
 
 DATABASES = ("desk", "archive")
 APP = "/srv/desk"
+APP_START = f"systemd-run --unit=desk --collect python3 -m http.server 8000 --directory {APP}"
 
 
 def flat(text: str) -> str:
@@ -206,12 +207,7 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(
     # 4. it goes on to the end, without a second restore
     controller.add(
         server,
-        **variables
-        | {
-            "backup_app_start": (
-                f"systemd-run --unit=desk --collect python3 -m http.server 8000 --directory {APP}"
-            )
-        },
+        **variables | {"backup_app_start": APP_START},
     )
     play, said = attempt(0)
     assert "loading" not in play.output
@@ -235,3 +231,91 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(
     marker = json.loads(server.inside("cat", "/var/lib/postgres-backup/rebuild.json").stdout)
     assert marker["restored"] == {"desk": 1000, "archive": 2000}
     assert marker["ended"] > marker["began"]
+
+    # 5. once more, as a rehearsal on a spare host, while this server lives
+    spare = new_server("trixie", layer="ready", name="spare")
+    controller.add(spare)
+    rehearse = Rehearsal(controller, lost, server, spare, variables)
+    rehearse.is_refused_where_it_would_do_harm()
+    rehearse.goes_well_and_leaves_nothing()
+    rehearse.fails_and_leaves_nothing()
+
+
+class Rehearsal:
+    """``playbooks/drill.yml -e rebuild=true`` of a server that lives, on a spare one."""
+
+    def __init__(self, controller, lost, server, spare, variables) -> None:
+        self.controller, self.lost, self.live, self.spare = controller, lost, server, spare
+        self.variables = variables | {"backup_drill_host": "spare", "backup_app_start": APP_START}
+        self.key = (controller.inventory / "keys/db1.pub").read_text()
+
+    def play(self, status: int, *options: str, **variables: object) -> str:
+        self.controller.add(self.live, **self.variables | variables)
+        words = ("playbooks/drill.yml", "--limit", "db1", "-e", "rebuild=true", *options)
+        play = self.controller.run(*words, check=False, timeout=1200)
+        assert play.status == status, play.output[-6000:]
+        assert self.lost.password not in play.output
+        return play.output
+
+    def everything(self) -> list[str]:
+        """What the spare host has: databases, roles, users, files where a rebuild writes."""
+        folders = ["/etc/postgres-backup*", "/opt/postgres-backup*", "/var/lib/postgres-backup*"]
+        places = " ".join([*folders, APP, str(self.lost.env_file), "/etc/cron.d/postgres*"])
+        found = self.spare.inside("sh", "-c", f"ls -d {places}", check=False).stdout
+        names = self.spare.sql("SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles")
+        users = self.spare.inside("getent", "passwd").stdout
+        units = self.spare.inside("systemctl", "list-units", "--plain", "desk*").stdout
+        return sorted([*found.split(), *names.split(), *users.split("\n"), *units.split("\n")])
+
+    def objects(self) -> set[str]:
+        pages = self.lost.client.get_paginator("list_objects_v2").paginate(Bucket=self.lost.bucket)
+        return {one["Key"] for page in pages for one in page.get("Contents", [])}
+
+    def asked(self, *words: str) -> str:
+        command = ["runuser", "-u", "postgres-backup", "--", "/usr/local/bin/postgres-backup"]
+        return self.live.inside(*command, *words).stdout
+
+    def is_refused_where_it_would_do_harm(self) -> None:
+        before, told = self.everything(), self.objects()
+        assert "is rehearsed on a spare host: set" in flat(self.play(2, backup_drill_host=""))
+        assert "than db1 (here: db1)" in flat(self.play(2, backup_drill_host="db1"))
+        elsewhere = self.play(2, backup_db_host="db.example.com")
+        assert "is on another machine (db.example.com)" in flat(elsewhere)
+        self.spare.sql("CREATE DATABASE desk")
+        self.spare.inside("mkdir", "-p", APP)
+        said = flat(self.play(2))
+        assert f"spare has what a rebuild of db1 would make: {APP}, the database desk" in said
+        self.spare.inside("rmdir", APP)
+        self.spare.sql("DROP DATABASE desk")
+        assert (self.everything(), self.objects()) == (before, told)
+
+    def goes_well_and_leaves_nothing(self) -> None:
+        before, told = self.everything(), self.objects()
+        output = self.play(0)
+        assert "Rebuild rehearsed on spare: " in output
+        assert "Still on spare" not in output
+        assert self.everything() == before
+        # the journal says so, and nothing else was written that stays
+        [event] = [key for key in self.objects() - told if key.endswith(".json")]
+        assert re.search(r"journal/[-0-9_]+-\d+-rehearsal\.db1\.json$", event)
+        assert (self.controller.inventory / "keys/db1.pub").read_text() == self.key
+        last = next(line for line in self.asked("history").splitlines() if "rehearsal" in line)
+        assert "on spare" in last
+        assert "EVENT_" not in self.asked("history")
+        status = self.asked("status")
+        assert re.search(r"rebuild rehearsed \S+ on spare: ", status)
+        assert "all is well" in status
+        # and the estimate of the next drill is what was measured
+        drill = json.loads(self.asked("drill", "--database", "desk", "--fast", "--json"))
+        rehearsed, rebuild = drill["rebuild"]["rehearsed"], drill["rebuild"]
+        assert rebuild["assumed"] == []
+        assert 0.7 < rebuild["seconds"] / rehearsed < 1.3
+
+    def fails_and_leaves_nothing(self) -> None:
+        before, told = self.everything(), self.objects()
+        said = flat(self.play(2, backup_app_start="/bin/false"))
+        assert 'The rehearsal of a rebuild of db1 stopped in the phase "application"' in said
+        assert "What it made on spare is removed again" in said
+        assert self.everything() == before
+        [event] = [key for key in self.objects() - told if key.endswith(".json")]
+        assert "-rehearsal-failed.db1" in event

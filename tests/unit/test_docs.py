@@ -169,12 +169,15 @@ def test_extra_variables_of_the_playbooks():
             "fast",
             "fail_on",
             "smaller",
+            "rebuild",
         ):
             if re.search(rf"\b{name} (?:\| default\(|is defined)", text) or (
                 name == "database" and "__backup_chosen" in text
             ):
                 taken.setdefault(name, set()).add(path.stem)
     taken["backup"].add("rebuild")  # through the phases of a rebuild
+    for name in ("trust_unsigned", "roles_with_power"):  # and of its rehearsal
+        taken[name] |= {"rebuild", "drill"}
     for name in ("rotate_signing_key", "adopt", "import"):  # through the role
         taken[name] = {"setup", "adopt"}
     assert shown.keys() == taken.keys()

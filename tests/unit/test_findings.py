@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import make_tables
 from postgres_backup import findings
 from tests import documents
 
@@ -36,6 +37,15 @@ def test_nobody_makes_a_finding_by_hand():
             if isinstance(node, ast.Dict) and path.name != "findings.py":
                 keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
                 assert keys[:2] != ["code", "message"], f"{path}:{node.lineno}"
+
+
+def test_each_has_what_to_type():
+    first = {codes[0] for group in findings.GROUPS.values() for codes in group}
+    mends = make_tables.mends_of_findings()
+    assert mends.keys() == first, "docs/findings.yml"
+    for code, said in mends.items():
+        assert said["mend"], code
+        assert said.keys() <= {"check", "mend"}, code
 
 
 def test_the_documents_tables_are_the_registry():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from datetime import datetime
 from typing import Literal, TypedDict, cast
 
@@ -192,7 +193,7 @@ class Backup:
         """It was proven by a restore or a drill."""
         return self.proof is not None and self.proof["kind"] == "restored"
 
-    @property
+    @functools.cached_property
     def _counting(self) -> Noted:
         return self.noted.counting(self.name, self.manifest_sha256, self.trusted)
 

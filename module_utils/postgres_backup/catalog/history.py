@@ -73,6 +73,8 @@ class Event(_Event, total=False):
     #: of a drill: what each phase took, and what a restore would
     phases: Annotated[dict[str, _Seconds], Most(100)]
     restore_seconds: _Seconds
+    #: of a rehearsal: the host on which the server was rebuilt
+    host: Annotated[str, Text(255)]
     kept_database: str | None
     #: of a restore under another name
     copy_database: str
@@ -363,6 +365,7 @@ def lines(told: History) -> list[str]:
 def _summary(event: Event) -> str:
     """What else is known of an event, in a few words."""
     words = [str(event["backup"])] if event.get("backup") else []
+    words += [f"on {event['host']}"] if event.get("host") else []
     if event.get("copy_database"):
         words.append(f"as {event['copy_database']}")
     if isinstance(event.get("deleted"), list):

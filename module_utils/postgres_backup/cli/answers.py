@@ -12,8 +12,8 @@ from typing import Literal, TypedDict
 
 from ..errors import in_words
 from ..findings import Finding
-from ..machine.progress import say
-from ..text import printable
+from ..machine.progress import columns, say
+from ..text import printable, wrapped
 
 
 class Failure(TypedDict):
@@ -62,7 +62,7 @@ def show(result: Mapping[str, object], lines: Sequence[str], as_json: bool) -> N
     if as_json:
         say(json.dumps(result, default=str) + "\n", sys.stdout)
     elif lines:
-        say(_text(lines), sys.stdout)
+        say(_text(lines, columns(sys.stdout)), sys.stdout)
 
 
 def show_failure(failure: Failure, as_json: bool, contact: str = "") -> None:
@@ -73,8 +73,9 @@ def show_failure(failure: Failure, as_json: bool, contact: str = "") -> None:
     if as_json:
         say(json.dumps(failure) + "\n", sys.stdout)
     call = [f"  Whom to call: {contact}"] if contact and failure["exit_status"] in (1, 4) else []
-    say(_text([*failure_lines(failure), *call]), sys.stderr)
+    say(_text([*failure_lines(failure), *call], columns(sys.stderr)), sys.stderr)
 
 
-def _text(lines: Sequence[str]) -> str:
-    return "".join(printable(line) + "\n" for line in lines)
+def _text(lines: Sequence[str], width: int) -> str:
+    """:param width: of the terminal; 0: there is none, and nothing is wrapped."""
+    return "".join(f"{piece}\n" for line in lines for piece in wrapped(printable(line), width))

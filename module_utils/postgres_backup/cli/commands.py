@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ class Command:
         state.
     :param bucket_only: settings that name no more than a bucket are enough.
     :param in_the_background: nobody sits before it: it tells its steps as a log, on a terminal too.
+    :param examples: as they are typed, without the name of the program.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Command:
     stays_root: bool = False
     bucket_only: bool = False
     in_the_background: bool = False
+    examples: tuple[str, ...] = ()
 
 
 #: by name, in the order of ``--help``
@@ -89,12 +92,20 @@ def command(
     stays_root: bool = False,
     bucket_only: bool = False,
     in_the_background: bool = False,
+    examples: Sequence[str],
 ) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
     """Register the function below as the command of that name."""
 
     def register(perform: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
         COMMANDS[name] = Command(
-            name, help, arguments, perform, stays_root, bucket_only, in_the_background
+            name,
+            help,
+            arguments,
+            perform,
+            stays_root,
+            bucket_only,
+            in_the_background,
+            tuple(examples),
         )
         return perform
 
@@ -169,6 +180,7 @@ BACKUP = Argument("backup", metavar="FILE", help="a name as listed, or latest")
         metavar="A,B",
         help="these tables have lost all of their rows, and are meant to (all: every one)",
     ),
+    examples=["backup", "backup --tables users,public.orders", "backup --schema-only"],
 )
 def _backup(call: Call) -> Answer:
     from ..backup import database
@@ -184,13 +196,15 @@ def _backup(call: Call) -> Answer:
     DATABASE,
     Argument("--partial", action="store_true", help="the parts of backups instead"),
     bucket_only=True,
+    examples=["list", "list --partial"],
 )
 def _list(call: Call) -> Answer:
     from ..health import status
+    from ..machine.progress import columns
 
     asked = call.arguments
     result = status.info(call.settings, asked.database, partial=asked.partial)
-    return Answer(result, status.info_lines(result))
+    return Answer(result, status.info_lines(result, columns(sys.stdout)))
 
 
 @command(
@@ -236,6 +250,12 @@ def _list(call: Call) -> Answer:
     SMALLER,
     TRUST_UNSIGNED,
     ROLES_WITH_POWER,
+    examples=[
+        "restore latest --check",
+        "restore latest",
+        "restore latest --tables users",
+        "restore latest --as crm_look --keep-days 3",
+    ],
 )
 def _restore(call: Call) -> Answer:
     asked = call.arguments
@@ -286,6 +306,7 @@ def _restore(call: Call) -> Answer:
         default="failed",
         help="what is found at this level or above ends with status 4 (default: failed)",
     ),
+    examples=["drill", "drill latest --fast"],
 )
 def _drill(call: Call) -> Answer:
     from ..drill import database, result
@@ -309,6 +330,7 @@ def _drill(call: Call) -> Answer:
         metavar="KEPT_DATABASE",
         help="which one (default: the newest)",
     ),
+    examples=["undo-restore --check", "undo-restore"],
 )
 def _undo_restore(call: Call) -> Answer:
     from ..restore import database
@@ -325,6 +347,7 @@ def _undo_restore(call: Call) -> Answer:
     Argument(
         "--allow-many", action="store_true", help="let this run delete more than half of them"
     ),
+    examples=["prune --check", "prune"],
 )
 def _prune(call: Call) -> Answer:
     from ..backup import prune
@@ -334,7 +357,9 @@ def _prune(call: Call) -> Answer:
 
 
 @command(
-    "status", "say whether the newest backup is fresh, what is kept and when the next one runs"
+    "status",
+    "say whether the newest backup is fresh, what is kept and when the next one runs",
+    examples=["status", "status --json"],
 )
 def _status(call: Call) -> Answer:
     from ..health import status
@@ -350,6 +375,7 @@ def _status(call: Call) -> Answer:
     CHECK,
     IDENTITY,
     BACKUP,
+    examples=["verify latest"],
 )
 def _verify(call: Call) -> Answer:
     from ..verify import verify
@@ -379,6 +405,7 @@ def _verify(call: Call) -> Answer:
         metavar="FILE",
         help="only these, also where they have other tables than the live database",
     ),
+    examples=["adopt", "adopt --yes"],
 )
 def _adopt(call: Call) -> Answer:
     from ..nightly import adopt
@@ -397,6 +424,7 @@ def _adopt(call: Call) -> Answer:
         action="store_true",
         help="a new one in its place; what the old one signed stays good",
     ),
+    examples=["key", "key --rotate --check"],
 )
 def _key(call: Call) -> Answer:
     from ..signing import own_key
@@ -410,6 +438,7 @@ def _key(call: Call) -> Answer:
     "save the server kit now: the files of BACKUP_PATHS that a lost server needs beside its "
     "database",
     CHECK,
+    examples=["kit --check", "kit"],
 )
 def _kit(call: Call) -> Answer:
     from ..backup import kit
@@ -432,6 +461,7 @@ def _kit(call: Call) -> Answer:
     ),
     TRUST_UNSIGNED,
     stays_root=True,
+    examples=["restore-kit latest --to /tmp/kit"],
 )
 def _restore_kit(call: Call) -> Answer:
     from ..restore import kit
@@ -446,6 +476,7 @@ def _restore_kit(call: Call) -> Answer:
     DATABASE,
     Argument("--days", type=days, default=7, metavar="N", help="how far back (default: 7)"),
     bucket_only=True,
+    examples=["history", "history --days 30"],
 )
 def _history(call: Call) -> Answer:
     from ..catalog import history
@@ -460,6 +491,7 @@ def _history(call: Call) -> Answer:
     "make up for a run that did not happen",
     LOG_FILE,
     in_the_background=True,
+    examples=["watch"],
 )
 def _watch(call: Call) -> Answer:
     from ..machine import signals
@@ -477,6 +509,7 @@ def _watch(call: Call) -> Answer:
     Argument(
         "--only-new", action="store_true", help="only to addresses that no test has reached yet"
     ),
+    examples=["alert-test", "alert-test --only-new"],
 )
 def _alert_test(call: Call) -> Answer:
     from ..health import alarms
@@ -501,6 +534,7 @@ NOT_DUE = Answer({"changed": False, "due": False})
     ),
     LOG_FILE,
     in_the_background=True,
+    examples=["run", "run --at 02:30 --log-file /var/log/postgres-backup.log"],
 )
 def _run(call: Call) -> Answer:
     from ..machine import signals

@@ -60,7 +60,7 @@ class _Frame:
         self.contact = ""
 
     def perform(self, typed: Sequence[str]) -> Answer:
-        arguments = parser.build(COMMANDS.values()).parse_args(typed)
+        arguments = parser.build(COMMANDS.values()).understand(typed)
         if not worth_beginning(arguments):
             return NOT_DUE
         signals.listen()

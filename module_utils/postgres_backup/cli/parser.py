@@ -4,22 +4,57 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NoReturn, Protocol
 
 from .. import __version__
 from ..errors import UsageError
 from ..machine import config_file
+from . import slips
 
 
 class Parser(argparse.ArgumentParser):
     """Wrong usage is an error like any other, also where JSON was asked for."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(
-            f"Failed to understand the command: {message}",
-            f"{self.prog} --help shows what there is",
+        self._refuse(*slips.told(message, self.prog, self.takes()))
+
+    def understand(self, typed: Sequence[str]) -> argparse.Namespace:
+        """What was typed.
+
+        :raises UsageError: something of it is not known; says what may be meant.
+        """
+        asked, left = self.parse_known_args(typed)
+        if left:
+            of = next(
+                action.choices[asked.command]
+                for action in self._actions
+                if isinstance(action, argparse._SubParsersAction)
+            )
+            self._refuse(*slips.left_over(left, of.prog, of.takes()))
+        return asked
+
+    def takes(self) -> dict[str, str]:
+        """Option -> what its value is called; empty where it takes none."""
+        return {
+            option: "" if action.nargs == 0 else str(action.metavar or "VALUE")
+            for action in self._actions
+            for option in action.option_strings
+        }
+
+    def _refuse(self, cause: str, hint: str) -> NoReturn:
+        raise UsageError(f"Failed to understand the command: {cause}", hint)
+
+
+class Formatter(argparse.HelpFormatter):
+    """Fills the text of a help, and leaves lines that begin with a blank (examples) as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        kept = (
+            [line] if line.startswith(" ") else [super(Formatter, self)._fill_text(line, width, "")]
+            for line in text.splitlines()
         )
+        return "\n".join(indent + line for lines in kept for line in lines)
 
 
 class Argument:
@@ -45,6 +80,9 @@ class Command(Protocol):
 
     @property
     def arguments(self) -> tuple[Argument, ...]: ...
+
+    @property
+    def examples(self) -> tuple[str, ...]: ...
 
 
 #: what every command takes, before or after its name
@@ -74,6 +112,7 @@ COMMON = (
         help="tell each step to the system's journal too: journalctl -t postgres-backup",
     ),
 )
+PROGRAM = "postgres-backup"
 _EPILOG = (
     "Exit status: 0 done; 1 failed, nothing was lost; 2 wrong usage or settings, nothing was "
     "touched; 3 another run holds the lock; 4 a check found a backup bad."
@@ -86,10 +125,11 @@ def build(commands: Iterable[Command]) -> Parser:
     for argument in COMMON:
         argument.add_to(common)
     parser = Parser(
-        prog="postgres-backup",
+        prog=PROGRAM,
         parents=[common],
         description="Backups of PostgreSQL into S3-compatible object storage, and the way back.",
-        epilog=_EPILOG,
+        epilog=f"{PROGRAM} COMMAND --help shows the options of a command, and examples.\n{_EPILOG}",
+        formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=f"postgres-backup {__version__}")
     those = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -99,6 +139,8 @@ def build(commands: Iterable[Command]) -> Parser:
             help=command.help,
             description=command.help[0].upper() + command.help[1:] + ".",
             parents=[common],
+            epilog="\n".join(["Examples:", *(f"  {PROGRAM} {line}" for line in command.examples)]),
+            formatter_class=Formatter,
         )
         for argument in command.arguments:
             argument.add_to(one)

@@ -10,6 +10,7 @@ from typing import Annotated, TypedDict
 from ..catalog.manifest import Manifest
 from ..clock import parse_timestamp
 from ..findings import Finding, finding
+from ..health.drills import REBUILT, Rebuilt
 from ..job import Job
 from ..machine import state
 from ..settings import Settings
@@ -20,8 +21,8 @@ from .earlier import newest_manifest
 #: seconds that installing takes where nobody has measured it: as in the rehearsal that
 #: docs/DISASTERS.md tells of, on two processors
 INSTALLING = 60.0
-#: phases of a rebuild that take as long however much there is
-_INSTALLS = ("program", "bucket", "empty", "server", "database", "tools", "application", "schedule")
+#: phases of a rebuild that have parts of their own, and those that read the server kit
+_DATA, _KIT_READ = ("restore", "backup"), ("bucket", "files")
 
 
 class Restore(TypedDict):
@@ -32,27 +33,26 @@ class Restore(TypedDict):
 
 
 Times = dict[str, Restore]
-Rebuilt = dict[str, dict[str, Annotated[float, Number()]]]
 
 
 class Rebuild(TypedDict):
     """What a rebuild would take.
 
-    ``parts``: seconds of ``installing``, of ``kit`` (read twice), of ``restores`` of all databases,
-    and of ``backup``: a first one that is proven. ``assumed``: those that nobody has measured here.
+    ``parts``: seconds of ``installing``, of ``kit`` (read twice; where a rebuild was measured, what
+    it takes longer by now), of ``restores`` of all databases, and of ``backup``: a first one that
+    is proven. ``assumed``: those that nobody has measured here. ``rehearsed``: what the last
+    rehearsal took, None where there was none.
     """
 
     seconds: float
     parts: dict[str, float]
     assumed: list[str]
+    rehearsed: float | None
 
 
 #: what the last drill of each database has measured, and under :data:`KIT` reading the kit
 TIMES = state.Kept("drill-times.json", Times)
 KIT = ""
-#: ``phases``: seconds of each phase of a rebuild of this server, or of its rehearsal elsewhere;
-#: written by playbooks/rebuild.yml
-REBUILT = state.Kept("rebuilt.json", Rebuilt)
 
 
 def estimate(
@@ -69,9 +69,19 @@ def estimate(
         times[job.database] = one
         if kit_seconds is not None:
             times[KIT] = {"seconds": kit_seconds, "dump_bytes": 0}
-        newest = {name: newest_manifest(job, name) for name in settings.databases}
-        whole = rebuild(settings.databases, newest, times, state.read(settings, REBUILT), has_kit)
+        whole = _rebuild_now(job, times, has_kit)
     return whole, findings
+
+
+def remembered(job: Job, has_kit: bool) -> Rebuild:
+    """What a rebuild would take by what this server remembers of its drills and rebuilds."""
+    return _rebuild_now(job, state.read(job.settings, TIMES), has_kit)
+
+
+def _rebuild_now(job: Job, times: Times, has_kit: bool) -> Rebuild:
+    names = job.settings.databases
+    newest = {name: newest_manifest(job, name) for name in names}
+    return rebuild(names, newest, times, state.read(job.settings, REBUILT), has_kit)
 
 
 def rebuild(
@@ -89,13 +99,14 @@ def rebuild(
     measured = {name: one for name, one in times.items() if name != KIT}
     seconds = sum(one["seconds"] for one in measured.values())
     rate = seconds / max(1, sum(one["dump_bytes"] for one in measured.values()))
+    phases = rebuilt.get("phases", {})
     assumed = []
     restores = backups = 0.0
     for name in databases:
         known = newest.get(name)
         size = known["dump_bytes"] if known else 0
         if name not in measured:
-            assumed.append(f"restores of {name}")
+            assumed += [] if phases else [f"restores of {name}"]
             restores += size * rate
         else:
             # it may have grown since
@@ -103,20 +114,27 @@ def rebuild(
             grown = size / one["dump_bytes"] if size and one["dump_bytes"] else 1.0
             restores += one["seconds"] * grown
         backups += 2 * _took(known)  # taken, and read back
-    phases = rebuilt.get("phases", {})
+    installs = sum(took for name, took in phases.items() if name not in _DATA)
     parts = {
-        "installing": sum(phases.get(name, 0.0) for name in _INSTALLS) or INSTALLING,
-        "restores": restores,
-        "backup": backups,
+        "installing": installs or INSTALLING,
+        # of a small database the playbook's own steps take longer than the work
+        "restores": max(restores, phases.get("restore", 0.0)),
+        "backup": max(backups, phases.get("backup", 0.0)),
     }
     if not phases:
         assumed.insert(0, "installing")
     if has_kit:
-        parts["kit"] = 2 * times[KIT]["seconds"] if KIT in times else 0.0
-        if KIT not in times:
+        counted = sum(phases.get(name, 0.0) for name in _KIT_READ)
+        parts["kit"] = max(0.0, 2 * times[KIT]["seconds"] - counted) if KIT in times else 0.0
+        if KIT not in times and not phases:
             assumed.append("kit")
     told = {name: round(part, 1) for name, part in parts.items()}
-    return {"seconds": round(sum(parts.values()), 1), "parts": told, "assumed": assumed}
+    return {
+        "seconds": round(sum(parts.values()), 1),
+        "parts": told,
+        "assumed": assumed,
+        "rehearsed": rebuilt.get("seconds"),
+    }
 
 
 def _took(known: Manifest | None) -> float:
@@ -142,4 +160,6 @@ def told(restore_seconds: float, whole: Rebuild | None) -> str:
     if whole is None:
         return said
     assumed = f" ({', '.join(whole['assumed'])}: assumed)" if whole["assumed"] else ""
-    return f"{said}, a whole rebuild {human_seconds(whole['seconds'])}{assumed}"
+    took = whole["rehearsed"]
+    rehearsed = "" if took is None else f" (rehearsed: {human_seconds(took)})"
+    return f"{said}, a whole rebuild {human_seconds(whole['seconds'])}{assumed}{rehearsed}"

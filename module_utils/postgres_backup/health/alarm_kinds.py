@@ -43,6 +43,10 @@ TITLES = {
 }
 #: what to type, where the alarm itself does not say it
 _ADVICE = {
+    "STORE_FAILS": "postgres-backup status",
+    "CLOCK_OFF": "timedatectl set-ntp true",
+    "DISK_FULL": "df -h; df -i",
+    "STATE_NOT_WRITTEN": "df -h; ansible-playbook setup.yml makes the folder",
     "BACKUP_FAILED": "postgres-backup backup --database {database}",
     "RESTORE_FAILED": "postgres-backup restore latest --database {database} --check",
     "DRILL_FAILED": (
@@ -151,6 +155,8 @@ class OpenAlarm(TypedDict):
     database: str
     message: str
     since: str
+    #: what to do, in the words of what raised it; may be empty
+    hint: str
 
 
 class GoodBackup(TypedDict):
@@ -161,7 +167,6 @@ class GoodBackup(TypedDict):
 
 
 class _Kept(OpenAlarm):
-    hint: str
     cause: str
     #: an address, in letters that tell nothing of it -> when it was told
     told: dict[str, str]
@@ -190,6 +195,14 @@ def explains(known: KeptAlarm, other: KeptAlarm) -> bool:
         return True
     same = known["database"] == other["database"] or not known["database"] or not other["database"]
     return same and known["code"] in _EXPLAINED_BY.get(other["code"], ())
+
+
+def advice(code: str, database: str, hint: str = "") -> str:
+    """What to do about an alarm or a finding of that code; empty where nothing is known.
+
+    :param hint: what raised it says so itself.
+    """
+    return "; ".join(filter(None, [hint, _ADVICE.get(code, "").format(database=database)]))
 
 
 def message(
@@ -224,8 +237,8 @@ def message(
             last = f"{good[name]['backup']}, {_age(good[name]['taken_at'], now)} old"
         lines.append(f"Last good backup of {name}: {last}")
     if not over:
-        advice = _ADVICE.get(alarm["code"], "").format(database=alarm["database"])
-        lines.append("What to do: " + "; ".join(filter(None, [alarm["hint"], advice])))
+        todo = advice(alarm["code"], alarm["database"], alarm["hint"])
+        lines.append(f"What to do: {todo}")
         lines += [f"Whom to call: {settings.contact}"] if settings.contact else []
     headline = f"{settings.server_name}: {'over: ' if over else ''}{what}"
     return settings.hide(headline), settings.hide("\n".join(lines))

@@ -47,6 +47,7 @@ def open_alarms(settings: Settings) -> list[OpenAlarm]:
             database=kept["database"],
             message=kept["message"],
             since=kept["since"],
+            hint=kept["hint"],
         )
         for kept in memory.get("open", {}).values()
     ]

@@ -47,6 +47,9 @@ class Estimate(TypedDict):
     steady_month: float | None
     requests_cost_month: float | None
     currency: str
+    #: of a GB a month, and of 1,000 requests, as they are set; 0: no price is
+    price_gb_month: float
+    price_requests_1000: float
 
 
 def estimate(settings: Settings, kept: Sequence[BackupLine]) -> Estimate:
@@ -84,6 +87,8 @@ def estimate(settings: Settings, kept: Sequence[BackupLine]) -> Estimate:
         "steady_month": by_size and size * steady * by_size,
         "requests_cost_month": by_request and requests * by_request,
         "currency": settings.price_currency,
+        "price_gb_month": settings.price_gb_month,
+        "price_requests_1000": settings.price_requests_1000,
     }
 
 
@@ -100,6 +105,8 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
         "steady_month": _sum(part["steady_month"] for part in parts),
         "requests_cost_month": _sum(part["requests_cost_month"] for part in parts),
         "currency": next((part["currency"] for part in parts), ""),
+        "price_gb_month": next((part["price_gb_month"] for part in parts), 0.0),
+        "price_requests_1000": next((part["price_requests_1000"] for part in parts), 0.0),
     }
 
 
@@ -163,9 +170,21 @@ def lines(estimate: Estimate) -> list[str]:
                 *parts,
                 f"{human_bytes(estimate['upload_bytes_month'])} a month are uploaded",
                 f"{human_bytes(estimate['read_bytes_month'])} read again",
+                prices(estimate),
             ]
         )
     ]
+
+
+def prices(estimate: Estimate) -> str:
+    """At which prices that is, and where they are set."""
+    currency = f" {estimate['currency']}" if estimate["currency"] else ""
+    told = []
+    if price := estimate["price_gb_month"]:
+        told.append(f"{price:g}{currency} for a GB a month (backup_price_gb_month)")
+    if price := estimate["price_requests_1000"]:
+        told.append(f"{price:g}{currency} for 1,000 requests (backup_price_requests_1000)")
+    return "at " + " and ".join(told) if told else ""
 
 
 def _money(amount: float, currency: str) -> str:

@@ -1,5 +1,6 @@
-"""What is known of the way back of a database: the last drill, as this server remembers it, and the
-proofs of restores, which lie in the bucket, whoever made them.
+"""What is known of the way back: the last drill of a database, and the last rebuild of the whole
+server or its rehearsal, as this server remembers them, and the proofs of restores, which lie in the
+bucket, whoever made them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ..catalog.backups import Backup
 from ..clock import format_timestamp
 from ..machine import state
 from ..settings import Settings
-from ..shapes.kinds import Moment
+from ..shapes.kinds import Moment, Number
 from ..text import human_seconds
 
 #: codes that a line names
@@ -31,6 +32,31 @@ class LastDrill(TypedDict):
 
 #: the last one of each database
 LAST_DRILLS = state.Kept("last-drill.json", dict[str, LastDrill])
+
+
+class _Rebuilt(TypedDict):
+    #: seconds of each phase
+    phases: dict[str, Annotated[float, Number()]]
+
+
+class Rebuilt(_Rebuilt, total=False):
+    """The last rebuild of this server, written by playbooks/rebuild.yml, or its rehearsal."""
+
+    #: of a rehearsal: when it ended, on which host of the inventory, and seconds of all of it
+    at: Annotated[str, Moment()]
+    host: str
+    seconds: Annotated[float, Number()]
+
+
+REBUILT = state.Kept("rebuilt.json", Rebuilt)
+
+
+def rebuilt_lines(rebuilt: Rebuilt) -> Sequence[str]:
+    """The last rehearsal for a person; none where nobody has rehearsed."""
+    if "at" not in rebuilt:
+        return []
+    took = human_seconds(rebuilt.get("seconds", 0.0))
+    return [f"rebuild rehearsed {rebuilt['at']} on {rebuilt.get('host', '?')}: {took}"]
 
 
 def last_drill(settings: Settings, database: str, now: datetime) -> LastDrill | None:

@@ -58,7 +58,7 @@ def _of_server(server: ServerAnswer) -> ServerVerdict:
         "state": state,
         "kind": STATES[state].kind,
         "label": STATES[state].label,
-        "why": facts["why"] if facts else [{"text": error, "alarm": None}],
+        "why": facts["why"] if facts else [{"text": error, "alarm": None, "todo": ""}],
     }
 
 

@@ -32,6 +32,7 @@ TABLES = 5
 _MOST_FOUND = 50
 _RESTORES = ("restore", "restore-failed", "restore-tables")
 _DRILLS = ("drill", "drill-failed")
+_REHEARSALS = ("rehearsal", "rehearsal-failed")
 _FAILURES = ("backup-failed", "prune-failed")
 
 
@@ -99,6 +100,16 @@ class DrillFacts(Outcome):
     restore_seconds: float | None
 
 
+class RehearsalFacts(TypedDict):
+    """A rebuild rehearsed on another ``host``; ``reason`` where it failed, else empty."""
+
+    at: str
+    host: str
+    seconds: float
+    phases: dict[str, float]
+    reason: str
+
+
 class Failure(_Outcome):
     """A backup or a prune (``what``) that failed."""
 
@@ -159,7 +170,11 @@ class ServerFacts(TypedDict):
     #: newest first
     changed_settings: list[ChangedSettings]
     costs: costs.Estimate
+    #: those of the costs, and where they are set; empty where none is
+    prices: str
     databases: list[DatabaseFacts]
+    #: rebuilds of the whole server, newest first
+    rehearsals: list[RehearsalFacts]
 
 
 def describe_server(settings: Settings) -> ServerFacts:
@@ -205,6 +220,7 @@ def describe(
         name: [d.backup.describe(now) for d in decisions[name] if d.keep and d.backup.ours]
         for name in settings.databases
     }
+    estimated = costs.total(costs.estimate(settings, kept) for kept in stays.values())
     return {
         "server": settings.server_name,
         "at": format_timestamp(now),
@@ -219,14 +235,21 @@ def describe(
         },
         "healthy": seen["healthy"],
         "state": seen["state"],
-        "why": [{**why, "text": settings.hide(why["text"])} for why in seen["why"]],
+        "why": [
+            {**why, "text": settings.hide(why["text"]), "todo": settings.hide(why["todo"])}
+            for why in seen["why"]
+        ],
         "findings": [{**f, "message": settings.hide(f["message"])} for f in seen["findings"]],
-        "alarms": [{**a, "message": settings.hide(a["message"])} for a in alarms],
+        "alarms": [
+            {**a, "message": settings.hide(a["message"]), "hint": settings.hide(a["hint"])}
+            for a in alarms
+        ],
         "contact": settings.contact,
         "changed_settings": [
             _changed(settings, event) for event in happened if event["event"] == "settings"
         ],
-        "costs": costs.total(costs.estimate(settings, kept) for kept in stays.values()),
+        "costs": estimated,
+        "prices": costs.prices(estimated),
         "databases": [
             _database(
                 settings,
@@ -238,6 +261,17 @@ def describe(
             )
             for name in settings.databases
         ],
+        "rehearsals": [_rehearsal(settings, e) for e in happened if e["event"] in _REHEARSALS],
+    }
+
+
+def _rehearsal(settings: Settings, event: Event) -> RehearsalFacts:
+    return {
+        "at": event["at"],
+        "host": event.get("host", ""),
+        "seconds": event.get("seconds", 0.0),
+        "phases": event.get("phases", {}),
+        "reason": settings.hide(str(event.get("reason", ""))),
     }
 
 

@@ -123,6 +123,8 @@ class Status(BucketStatus):
     """
 
     last_run: LastRun
+    #: the last rehearsal of a rebuild, as this server remembers it; empty where there was none
+    rebuilt: drills.Rebuilt
     alarms: list[OpenAlarm]
     #: None where nobody has counted
     leftovers: Leftovers | None
@@ -224,6 +226,7 @@ def look(
         **in_bucket,
         "findings": in_bucket["findings"] + adopted + unread,
         "last_run": last_run,
+        "rebuilt": state.read(settings, drills.REBUILT),
         "alarms": alarms.open_alarms(settings),
         "leftovers": None,
     }
@@ -351,8 +354,12 @@ def proof_words(line: BackupLine) -> str:
     return f"object checked on {line['checked_at'][:10]}" if line["checked_at"] else ""
 
 
-def table(backups: Sequence[ListedBackup]) -> list[str]:
-    """The lines of a listing for a person; the first is the head."""
+def table(backups: Sequence[ListedBackup], columns: int = 0) -> list[str]:
+    """The lines of a listing for a person; the first is the head.
+
+    :param columns: of a terminal; where the table is wider, each backup has two lines. 0: no
+        terminal.
+    """
     if not backups:
         return ["There are no backups yet."]
     head = ("BACKUP", "DATABASE", "AGE", "SIZE", "ROWS", "STATE", "STAYS BECAUSE")
@@ -368,9 +375,22 @@ def table(backups: Sequence[ListedBackup]) -> list[str]:
         )
         for line in backups
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
+    lines = _aligned(rows)
+    if not 0 < columns < max(map(len, lines)):
+        return lines
+    heads = _aligned([row[:5] for row in rows])
+    return [heads[0]] + [
+        line
+        for first, row in zip(heads[1:], rows[1:], strict=True)
+        for line in (first, f"  {row[5]}; {'' if row[6].startswith('goes') else 'stays: '}{row[6]}")
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns one below the other; the last is as wide as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
 
@@ -401,6 +421,7 @@ def lines(seen: Status) -> list[str]:
     text = [head(seen["server"], seen["state"], seen["next_run"])]
     for name, database in seen["databases"].items():
         text += _database_lines(name, database)
+    text += [f"  {line}" for line in drills.rebuilt_lines(seen["rebuilt"])]
     if run := last_run_line(seen["last_run"]):
         text.append(f"  {run}")
     text += [f"  {one['failed']}" for one in seen["databases"].values() if one["failed"]]
@@ -441,13 +462,15 @@ def _database_lines(name: str, database: DatabaseStatus) -> list[str]:
     return text
 
 
-def info_lines(listing: Listing) -> list[str]:
+def info_lines(listing: Listing, columns: int = 0) -> list[str]:
     """:func:`info` for a person: the listing, before it whose backups there are where the settings
     do not say, and after it how many have no owner.
+
+    :param columns: of the terminal, see :func:`table`.
     """
     waiting = f"{listing['waiting']} of these wait for `postgres-backup adopt` on the server"
     return [
         *(owner_lines(listing["owners"]) if listing.get("owners") else []),
-        *table(listing["backups"]),
+        *table(listing["backups"], columns),
         *([waiting] if listing["waiting"] else []),
     ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 from ..clock import parse_timestamp
 from ..findings import Finding, finding
 from ..text import printable
-from .alarm_kinds import Alarm, OpenAlarm
+from .alarm_kinds import Alarm, OpenAlarm, advice
 
 if TYPE_CHECKING:  # the page is made where there is no store to be asked
     from ..catalog.backups import Backup
@@ -81,10 +81,13 @@ class Judged(TypedDict):
 
 
 class Reason(TypedDict):
-    """Why a server is not simply well, and the alarm that was raised for it."""
+    """Why a server is not simply well, the alarm that was raised for it, and what to do, as an
+    administrator of the server types it; empty where the text says it.
+    """
 
     text: str
     alarm: OpenAlarm | None
+    todo: str
 
 
 class Verdict(TypedDict):
@@ -218,11 +221,11 @@ def of_server(
         state = "unwell"
     if state == "well" and findings:
         state = "look"
-    failed = [database["failed"] for database in databases.values()]
+    failed = {name: database["failed"] for name, database in databases.items()}
     return {
         "healthy": STATES[state].kind in ("good", "warn"),
         "state": state,
-        "why": _reasons(findings, alarms, [*failed, waits]),
+        "why": _reasons(findings, alarms, failed, waits),
     }
 
 
@@ -235,23 +238,41 @@ def in_words(state: ServerState) -> str:
 
 
 def _reasons(
-    findings: Sequence[Finding], alarms: Sequence[OpenAlarm], failed: Sequence[str]
+    findings: Sequence[Finding],
+    alarms: Sequence[OpenAlarm],
+    failed: Mapping[str, str],
+    waits: str,
 ) -> list[Reason]:
     """Why a server is not simply well, the worst first, nothing twice."""
     grave = (*_GRAVE, *_UNWELL)
-    texts = [found["message"] for found in findings if found["code"] in grave]
-    texts += [text for text in failed if text]
-    texts += [found["message"] for found in findings if found["code"] not in grave]
+    told = [_todo(found) for found in findings if found["code"] in grave]
+    told += [(text, advice("BACKUP_FAILED", name)) for name, text in failed.items() if text]
+    told += [(waits, "")] if waits else []
+    told += [(found["message"], "") for found in findings if found["code"] not in grave]
     raised: dict[str, OpenAlarm] = {}
     for alarm in alarms:
-        told = next((text for text in texts if alarm["message"] in text), "")
-        if not told:
-            texts.append(alarm["message"])
-        raised[told or alarm["message"]] = alarm
+        known = next((text for text, _ in told if alarm["message"] in text), "")
+        if not known:
+            told.append((alarm["message"], ""))
+        raised[known or alarm["message"]] = alarm
+    todo = dict(reversed(told))  # the first of each text
+    todo |= {
+        text: advice(alarm["code"], alarm["database"], alarm["hint"])
+        for text, alarm in raised.items()
+    }
     return [
-        {"text": printable(re.sub("^the ", "The ", text)), "alarm": raised.get(text)}
-        for text in dict.fromkeys(texts)
+        {
+            "text": printable(re.sub("^the ", "The ", text)),
+            "alarm": raised.get(text),
+            "todo": printable(todo[text]),
+        }
+        for text in dict.fromkeys(text for text, _ in told)
     ]
+
+
+def _todo(found: Finding) -> tuple[str, str]:
+    code = _GRAVE.get(found["code"], found["code"])
+    return found["message"], advice(code, found.get("database", ""))
 
 
 def when(text: str) -> str:

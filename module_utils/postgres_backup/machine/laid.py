@@ -31,6 +31,8 @@ class Wanted:
     :param group: likewise.
     :param content: of a file; None: what it holds stays, and nothing where it is made.
     :param folder: it is a folder; those above it that are missing are made like it.
+    :param parents: folders above a file that are missing are made, for everybody to read; those
+        that are there stay as they are.
     """
 
     path: str
@@ -39,6 +41,7 @@ class Wanted:
     group: str = ""
     content: str | None = None
     folder: bool = False
+    parents: bool = False
 
 
 class Difference(TypedDict):
@@ -61,7 +64,7 @@ class Laid(TypedDict):
 def wanted(said: Mapping[str, object]) -> Wanted:
     """One as a task says it.
 
-    :param said: ``path mode owner group content folder``.
+    :param said: ``path mode owner group content folder parents``.
     :raises UsageError: the path is not whole, or the mode no text of four octal digits.
     """
     path, mode, content = str(said["path"]), str(said["mode"]), said.get("content")
@@ -82,6 +85,7 @@ def wanted(said: Mapping[str, object]) -> Wanted:
         str(said.get("group") or ""),
         None if content is None else str(content),
         bool(said.get("folder")),
+        bool(said.get("parents")),
     )
 
 
@@ -125,15 +129,21 @@ def _lay_folder(one: Wanted, check: bool) -> list[Difference]:
                 f"Look at it, and move it away: ls -ld {shlex.quote(one.path)}",
             )
         return _mend(one, found, check)
-    missing = [one.path]
-    while _stat(above := os.path.dirname(missing[0])) is None:
-        missing.insert(0, above)
     if not check:
-        for path in missing:
-            # nobody but us may enter until it is as it should be
-            os.mkdir(path, 0o700)
-            _mend(Wanted(path, one.mode, one.owner, one.group), os.stat(path), check)
+        _make(one.path, one)
     return [_difference(one.path, "", "a folder\n" + _words(one))]
+
+
+def _make(folder: str, like: Wanted) -> None:
+    """A folder, and those above it that are missing."""
+    missing: list[str] = []
+    while _stat(folder) is None:
+        missing.insert(0, folder)
+        folder = os.path.dirname(folder)
+    for path in missing:
+        # nobody but us may enter until it is as it should be
+        os.mkdir(path, 0o700)
+        _mend(Wanted(path, like.mode, like.owner, like.group), os.stat(path), False)
 
 
 def _lay_file(one: Wanted, check: bool) -> list[Difference]:
@@ -154,6 +164,8 @@ def _lay_file(one: Wanted, check: bool) -> list[Difference]:
     if not check:
         owner = _uid(one.owner) if one.owner else found.st_uid if found else os.geteuid()
         group = _gid(one.group) if one.group else found.st_gid if found else os.getegid()
+        if one.parents:
+            _make(os.path.dirname(one.path), Wanted(one.path, 0o755, one.owner, one.group))
         sweep_halves(one.path)
         replace_file(one.path, data, one.mode, owner=(owner, group))
     was = "" if before is None else before.decode(errors="replace")

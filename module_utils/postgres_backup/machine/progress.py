@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TextIO
 
-from ..text import human_bytes, printable
+from ..text import human_bytes, printable, wrapped
 from .files import replace_file
 
 
@@ -39,6 +39,17 @@ def say(text: str, stream: TextIO | None) -> str:
         os.close(nowhere)
         return "" if error.errno == errno.EPIPE else error.strerror or str(error)
     return ""
+
+
+def columns(stream: TextIO | None) -> int:
+    """How wide a terminal is; 0 where the stream is none, and lines stay as they are."""
+    try:
+        if stream is None or not stream.isatty():
+            return 0
+        # a serial console does not know its width
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):  # closed, or none of the system's
+        return 0
 
 
 class Progress:
@@ -172,11 +183,11 @@ class TerminalProgress(Progress):
 
     def step(self, text: str) -> None:
         self.close()
-        say(printable(text) + "\n", self.stream)
+        lines = wrapped(printable(text), columns(self.stream))
+        say("".join(f"{line}\n" for line in lines), self.stream)
 
     def report(self) -> None:
-        columns = os.get_terminal_size(self.stream.fileno()).columns if self.stream.isatty() else 0
-        text = self.line()[: (columns or 80) - 1]  # a serial console does not know its width
+        text = self.line()[: (columns(self.stream) or 80) - 1]
         say("\r\x1b[2K" + text, self.stream)
         self._shown = True
 

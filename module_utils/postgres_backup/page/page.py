@@ -177,9 +177,10 @@ def _server(server: ServerVerdict, now: datetime) -> dict[str, object]:
     """A server as the template takes it."""
     facts = server["facts"]
     if not facts:
-        return {**server, "databases": []}
+        return {**server, "databases": [], "rehearsals": []}
     databases = [_database(server["name"], facts, database, now) for database in facts["databases"]]
-    return {**server, "databases": databases}
+    # a server that was set up by an earlier version says nothing of them
+    return {**server, "databases": databases, "rehearsals": facts.get("rehearsals", [])}
 
 
 def _database(

@@ -159,6 +159,11 @@ OTHER_KITS = _beside(
 PRUNE_KITS = _beside(
     "delete kits that are past their time", "DeleteObject", "KITS_NOT_PRUNED", "they stay"
 )
+_STAYS = "it stays, and the next rehearsal tries again"
+SEE_REHEARSED = _beside(
+    "see what the rehearsal of a rebuild has written", "ListObjectsV2", "REHEARSAL_LEFT", _STAYS
+)
+REMOVE_REHEARSED = _beside("remove it", "DeleteObject", "REHEARSAL_LEFT", _STAYS)
 
 _LOOK_BACK = "the command fails and says why; at the end of a backup: `TREND_NOT_KNOWN`"
 LIST = _asked("list backups, manifests, events", "ListObjectsV2", refused=_LOOK_BACK)

@@ -30,9 +30,9 @@ OLDEST = (2, 19)
 OURS = ("backup_", "app_")
 #: what plays tell each other, which is no setting and nobody's slip
 INTERNAL = frozenset(
-    "backup_call backup_ready backup_result app_in_setup app_needs app_kit app_kit_wanted"
-    " app_repo_again app_services app_down_seconds app_started_at app_start_seconds app_stopped_at"
-    " app_stop_seconds".split()
+    "backup_call backup_ready backup_rehearsed backup_result app_in_setup app_needs app_kit"
+    " app_kit_wanted app_repo_again app_services app_down_seconds app_started_at"
+    " app_start_seconds app_stopped_at app_stop_seconds".split()
 )
 TRUE = {"true", "yes", "on", "1", "y", "t"}
 FALSE = {"false", "no", "off", "0", "n", "f"}

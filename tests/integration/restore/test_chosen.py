@@ -153,10 +153,11 @@ def large(monkeypatch):
 def test_large_tables_that_nobody_named_are_not_read(
     large, shop, config, s3_client, bucket, compression
 ):
-    config.change(COMPRESSION=compression)
+    config.change(BACKUP_COMPRESSION=compression)
     shop.ask("INSERT INTO lines SELECT NULL, n FROM generate_series(1, 20000) n")
     taken = shop.backup()
     manifest = engine.manifest_of(s3_client, bucket, taken)
+    assert manifest["compression"] == compression
     members = manifest["members"]
     assert [one["table"] for one in members] == ["public.lines", "", "public.noise", ""]
     packed = s3_client.get_object(Bucket=bucket, Key=taken["key"])["Body"].read()

@@ -48,7 +48,7 @@ def ask(monkeypatch):
         monkeypatch.setattr(room, name, use_case)
         for says in ("lines", "info_lines", "undo_lines"):
             monkeypatch.setattr(room, says, lambda *_, **__: ["first", "second"], raising=False)
-        arguments = parser.build(commands.COMMANDS.values()).parse_args(typed.split())
+        arguments = parser.build(commands.COMMANDS.values()).understand(typed.split())
         call = commands.Call(arguments, SETTINGS, Progress())
         return given, commands.COMMANDS[arguments.command].perform(call)
 
@@ -159,8 +159,8 @@ def test_only_a_run_at_another_time_is_not_worth_beginning(monkeypatch):
     build = parser.build(commands.COMMANDS.values())
     monkeypatch.setattr(schedule, "is_due", lambda at: at == "03:00")
     for typed, worth in (("run --at 03:00", True), ("run --at 04:00", False), ("run", True)):
-        assert commands.worth_beginning(build.parse_args(typed.split())) == worth
-    assert commands.worth_beginning(build.parse_args(["status"]))
+        assert commands.worth_beginning(build.understand(typed.split())) == worth
+    assert commands.worth_beginning(build.understand(["status"]))
 
 
 def test_who_stays_root_and_who_needs_a_bucket_only():

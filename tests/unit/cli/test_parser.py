@@ -19,19 +19,20 @@ class Command:
         parser.Argument("--with", type=parser.names, default=(), dest="tools"),
         parser.Argument("place"),
     )
+    examples: tuple[str, ...] = ("dig here",)
 
 
 def test_a_command_takes_its_own_arguments_and_the_common_ones_before_or_after_its_name():
     built = parser.build([Command()])
-    asked = built.parse_args(["--json", "dig", "garden", "--deep", "--config", "x.env"])
+    asked = built.understand(["--json", "dig", "garden", "--deep", "--config", "x.env"])
     assert (asked.command, asked.place, asked.deep, asked.tools) == ("dig", "garden", True, ())
     assert (asked.json, asked.config) == (True, "x.env")
-    assert built.parse_args(["dig", "--with", "spade, pick", "here"]).tools == ["spade", "pick"]
+    assert built.understand(["dig", "--with", "spade, pick", "here"]).tools == ["spade", "pick"]
 
 
 def test_help_says_what_there_is(capsys):
     with pytest.raises(SystemExit) as ended:
-        parser.build([Command()]).parse_args(["dig", "--help"])
+        parser.build([Command()]).understand(["dig", "--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     for words in ("Dig a hole.", "to the water", "--log-format", "--journald"):
@@ -41,7 +42,7 @@ def test_help_says_what_there_is(capsys):
 @pytest.mark.parametrize("typed", [[], ["bury"], ["dig"], ["dig", "here", "there"]], ids=" ".join)
 def test_wrong_usage_is_an_error_that_leads_to_the_help(typed):
     with pytest.raises(UsageError, match="Failed to understand the command") as caught:
-        parser.build([Command()]).parse_args(typed)
+        parser.build([Command()]).understand(typed)
     assert "--help" in caught.value.hint
 
 

@@ -164,7 +164,8 @@ def test_a_sentence_for_a_person():
     assert costs.lines(found) == [
         (
             f"costs: {room}; about {requests} requests a month for 0.35 EUR; "
-            "304.4 GB a month are uploaded; 100.0 GB read again"
+            "304.4 GB a month are uploaded; 100.0 GB read again; at 0.02 EUR for a GB a month "
+            "(backup_price_gb_month) and 0.005 EUR for 1,000 requests (backup_price_requests_1000)"
         )
     ]
     only_room = costs.estimate(
@@ -173,7 +174,8 @@ def test_a_sentence_for_a_person():
     assert costs.lines(only_room) == [
         (
             "costs: 1.0 kB now for under 0.01 a month, about 7.0 kB for under 0.01 in the long "
-            "run; 30.4 kB a month are uploaded; 30.4 kB read again"
+            "run; 30.4 kB a month are uploaded; 30.4 kB read again; at 0.02 for a GB a month "
+            "(backup_price_gb_month)"
         )
     ]
 

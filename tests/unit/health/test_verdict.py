@@ -75,6 +75,7 @@ ALARM = {
     "database": "crm",
     "message": "the backup has 12.1 MB",
     "since": "2026-01-27T00:00:09Z",
+    "hint": "",
 }
 
 
@@ -136,6 +137,7 @@ def test_why_is_told_the_worst_first_once_and_with_its_alarm():
     raised = ALARM | {"code": "BACKUP_FAILED", "message": "no room"}
     failed = "the backup of crm failed on 27 Jan 2026 08:00 UTC: no room"
     judged = server(state="failed", failed=failed, found=found, alarms=[ALARM, raised])
+    assert all(why["todo"] for why in judged["why"] if why["alarm"])
     assert [(why["text"], (why["alarm"] or {}).get("code")) for why in judged["why"]] == [
         ("The clock", None),
         ("The backup of crm failed on 27 Jan 2026 08:00 UTC: no room", "BACKUP_FAILED"),

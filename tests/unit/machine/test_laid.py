@@ -164,3 +164,16 @@ def test_a_person_reads_what_was_done():
     assert lines({"changed": False, "files": [], "diff": []}, False) == [
         "Every file is as it should be."
     ]
+
+
+def test_folders_above_a_file_are_made_where_that_is_asked_and_left_as_they_are(tmp_path):
+    one = Wanted(f"{tmp_path}/share/man/man1/ours.1", 0o640, content="one\n", parents=True)
+    (tmp_path / "share").mkdir(mode=0o700)
+    assert lay([one], check=True)["files"] == [one.path]
+    assert os.listdir(tmp_path / "share") == []
+    assert lay([one])["files"] == [one.path]
+    modes = [mode(tmp_path / name) for name in ("share", "share/man", "share/man/man1")]
+    assert modes == [0o700, 0o755, 0o755]
+    assert lay([one])["changed"] is False
+    with pytest.raises(PostgresBackupError, match="No such file or directory"):
+        lay([Wanted(f"{tmp_path}/nowhere/ours.1", 0o640, content="one\n")])

@@ -134,6 +134,23 @@ def test_a_drill_that_happened_is_shown():
     assert "longest time between two backups in 90 days: 26.5 h, from 20 Jan" in said
 
 
+def test_a_rehearsed_rebuild_is_shown():
+    server = fleet.server("well", 3, NOW)
+    rehearsal = {
+        "at": "2026-01-20T03:00:00Z",
+        "host": "spare",
+        "seconds": 90.0,
+        "phases": {"restore": 12.0},
+        "reason": "",
+    }
+    failed = rehearsal | {"reason": ODD, "phases": {}}
+    server["facts"]["rehearsals"] = [rehearsal, failed]
+    said = words(render(server))
+    assert "20 Jan 2026 03:00 UTC on spare: rebuilt in 1 min 30 s, and removed again" in said
+    assert "restore 12.0 s" in said
+    assert "20 Jan 2026 03:00 UTC on spare: failed: " in said
+
+
 def test_what_the_next_prune_takes_is_named():
     server = fleet.server("well", 3, NOW, keep=90, days=30)
     going = server["facts"]["databases"][0]["backups"][20]
@@ -311,3 +328,18 @@ def test_a_server_in_trouble_says_whom_to_call_and_what_was_changed():
     calm_text = render(calm | {"facts": calm["facts"] | told})
     assert "Whom to call" not in calm_text
     assert "Settings that changed" in calm_text
+
+
+def test_the_red_box_says_what_to_type_and_costs_at_which_prices_they_are():
+    told = words(render(fleet.server("failed", 4, NOW)))
+    assert "What to do, on the server: postgres-backup backup --database crm" in told
+    assert "At 0.02 USD for a GB a month (backup_price_gb_month) and 0.005 USD for 1,000" in told
+    server = fleet.server("failed", 4, NOW)
+    server["facts"]["alarms"] = []
+    # a server of an earlier version tells neither
+    for why in server["facts"]["why"]:
+        del why["todo"]
+    del server["facts"]["prices"]
+    told = words(render(server))
+    assert "What to do" not in told
+    assert "In money where backup_price_gb_month, backup_price_requests_1000" in told

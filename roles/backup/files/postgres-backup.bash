@@ -1,0 +1,50 @@
+# Completion of postgres-backup for bash; written by docs/make_manual.py.
+_postgres_backup() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command= words= at
+    COMPREPLY=()
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        case ${COMP_WORDS[at]} in
+        --config | --log-format) ((at++)) ;;
+        -*) ;;
+        *)
+            command=${COMP_WORDS[at]}
+            break
+            ;;
+        esac
+    done
+    case $before in
+        --config | --identity | --log-file | --junit)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            compopt -o filenames 2> /dev/null || :
+            return ;;
+        --to)
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            compopt -o filenames 2> /dev/null || :
+            return ;;
+        --database | --tables | --emptied | --as | --keep-days | --server | --days | --at) return ;;
+        --log-format) words="text json" ;;
+        --triggers) words="off on" ;;
+        --fail-on) words="failed warning note" ;;
+    esac
+    [[ $words ]] || case $command in
+        "") words="backup list restore drill undo-restore prune status verify adopt key kit restore-kit history watch alert-test run -h --help --config --json --log-format --journald --version" ;;
+        backup) words="-h --help --config --json --log-format --journald --database --check --tables --schema-only --emptied" ;;
+        list) words="-h --help --config --json --log-format --journald --database --partial" ;;
+        restore) words="latest -h --help --config --json --log-format --journald --database --check --identity --in-place --tables --triggers --as --keep-days --smaller --trust-unsigned --roles-with-power" ;;
+        drill) words="latest -h --help --config --json --log-format --journald --database --check --identity --fast --junit --fail-on" ;;
+        undo-restore) words="-h --help --config --json --log-format --journald --database --check" ;;
+        prune) words="-h --help --config --json --log-format --journald --database --check --allow-many" ;;
+        status) words="-h --help --config --json --log-format --journald" ;;
+        verify) words="latest -h --help --config --json --log-format --journald --database --check --identity" ;;
+        adopt) words="-h --help --config --json --log-format --journald --database --check --identity --yes --server" ;;
+        key) words="-h --help --config --json --log-format --journald --check --rotate" ;;
+        kit) words="-h --help --config --json --log-format --journald --check" ;;
+        restore-kit) words="latest -h --help --config --json --log-format --journald --check --identity --to --trust-unsigned" ;;
+        history) words="-h --help --config --json --log-format --journald --database --days" ;;
+        watch) words="-h --help --config --json --log-format --journald --log-file" ;;
+        alert-test) words="-h --help --config --json --log-format --journald --check --only-new" ;;
+        run) words="-h --help --config --json --log-format --journald --at --log-file" ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -F _postgres_backup postgres-backup
