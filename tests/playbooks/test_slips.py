@@ -133,7 +133,7 @@ GIVEN = [
     ("restore", "roles_with_power=maybe", "roles_with_power is true or false"),
     ("backup", "schema_only=2", "schema_only is true or false (here: 2)."),
     ("drill", "fast=", "fast is empty"),
-    ("setup", "adopt=all", "adopt is true or false or undo (here: all)."),
+    ("setup", "adopt=all", "adopt is one of true, false, undo (here: all)."),
     ("restore", '{"backup": ["a", "b"]}', "backup is one word (here: ['a', 'b'])."),
     # what Ansible leaves over
     ("restore", "target_time=2026-01-27 14:03", left("14:03")),

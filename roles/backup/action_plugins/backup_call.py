@@ -291,7 +291,7 @@ def _wrong_value(name: str, value: object, kind: str, choices: object = None) ->
         words |= TRUE if "true" in words else set()
         words |= FALSE if "false" in words else set()
         if str(value).lower() not in words:
-            return f"{name} is {' or '.join(map(str, choices))} (here: {value})."
+            return f"{name} is one of {', '.join(map(str, choices))} (here: {value})."
     if kind == "bool" and str(value).lower() not in TRUE | FALSE:
         return f"{name} is true or false (here: {value})."
     if kind == "str" and isinstance(value, (list, dict)):
