@@ -71,7 +71,7 @@ class Record(TypedDict, total=False):
 
 
 class Switched(TypedDict):
-    """``schedules``: the schedules that were switched off, or on again, as they are named to a person;
+    """``schedules``: those that were switched off, or on again, as they are named to a person;
     ``aside``: the files that were moved out of the way, or back.
     """
 
