@@ -45,6 +45,10 @@ def sentences() -> dict[str, str]:
             sentence = _tidy(text)
             if len(sentence.replace(GAP, "").strip(" :;,.()\"'")) >= _LEAST:
                 found.setdefault(sentence, f"{room}:{node.lineno}")
+    call = ROOT / "roles/backup/action_plugins/backup_call.py"
+    for node, text in _of_calls(ast.parse(call.read_text(encoding="utf-8"))):
+        if _letters(sentence := _tidy(text)) >= _LEAST:
+            found.setdefault(sentence, f"{call.name}:{node.lineno}")
     for path in sorted([*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/**/*.yml")]):
         if path.stem == "demo":  # make demo: nobody types its variables
             continue
@@ -163,6 +167,19 @@ def _answers(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
                     yield node, f"Failed to {GAP}: {_text(node.value.elts[0])}"
 
 
+def _of_calls(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """Of what a playbook asks first: what is wrong with what was typed or set."""
+    for function in ast.walk(tree):
+        if getattr(function, "name", "") in _JUDGES:
+            for node in ast.walk(function):
+                if isinstance(node, ast.Return | ast.Assign) or _called(node) == "append":
+                    value = node.args[0] if isinstance(node, ast.Call) else node.value
+                    if isinstance(value, ast.JoinedStr) and len(value.values) > 1:
+                        yield node, _text(value)
+
+
+#: functions that say it
+_JUDGES = ("_judge_given", "_judge_written", "wrong_setting", "_wrong_value", "_not_ours")
 _OF_ROOM: dict[str, Callable[[ast.AST], Iterator[tuple[ast.AST, str]]]] = {
     "settings.py": _rules,
     "postgresql/refusals.py": _refusals,

@@ -120,6 +120,27 @@ def _unlogged(lines: list[str], check: bool = False) -> list[str]:
     return lines if check else lines[1:]
 
 
+#: in what the command line differs from the playbook of the same name
+ALONE = (
+    "No application is stopped for the swap, and rows are not compared with those that were live "
+    "until then: ansible-playbook restore.yml does both"
+)
+ALONE_BACK = (
+    "No application is stopped for the swap: ansible-playbook playbooks/undo_restore.yml does"
+)
+
+
+def _tell(call: Call, difference: str) -> None:
+    """Before anything is done."""
+    if not call.check:
+        call.progress.step(difference)
+
+
+def _planned(call: Call, difference: str, told: list[str]) -> list[str]:
+    """The lines of a plan, or what the log has not said."""
+    return [*told, difference] if call.check else _unlogged(told)
+
+
 DATABASE = Argument(
     "--database",
     default="",
@@ -278,8 +299,9 @@ def _restore(call: Call) -> Answer:
         return Answer(result, _unlogged(told, call.check and not asked.tables))
     from ..restore import database
 
+    _tell(call, ALONE)
     result = database.restore_database(call.job, asked.backup, in_place)
-    return Answer(result, _unlogged(database.lines(result), call.check))
+    return Answer(result, _planned(call, ALONE, database.lines(result)))
 
 
 @command(
@@ -335,8 +357,9 @@ def _drill(call: Call) -> Answer:
 def _undo_restore(call: Call) -> Answer:
     from ..restore import database
 
+    _tell(call, ALONE_BACK)
     result = database.undo_restore(call.job, call.arguments.kept)
-    return Answer(result, _unlogged(database.undo_lines(result, call.check), call.check))
+    return Answer(result, _planned(call, ALONE_BACK, database.undo_lines(result, call.check)))
 
 
 @command(
