@@ -357,6 +357,11 @@ def lines(told: History) -> list[str]:
             _summary(event),
         )
         text.append("  ".join(words).rstrip())
+    if told["events"] and all(event["signature"] == "unsigned" for event in told["events"]):
+        text.append(
+            "Nobody has signed these events, so nobody can tell whether some were altered or are "
+            "missing: `ansible-playbook setup.yml` makes the key"
+        )
     if not told["events"] and told["last_run"]:
         text.append(last_run_line(told["last_run"]))
     return text or ["Nothing happened in this time."]

@@ -84,15 +84,19 @@ def take(settings: Settings, layout: Layout, newest: Row | None) -> Taken | None
     :return: None where neither is known.
     """
     now = utc_now()
+    name = _name(settings, layout)
     with state.changing(settings, _ROWS) as rows:
-        row = rows.get(_name(settings, layout)) or newest
+        row = rows.get(name) or newest
         if row is None:
             return None
+        # it may be the same bucket by another address, so theirs are no longer the last
+        for other in [one for one in rows if one != name and _place(one) == _place(name)]:
+            del rows[other]
         stamp, old = format_timestamp(now), format_timestamp(now - _IN_FLIGHT)
         killed = [number for number, at in row["open"].items() if not old <= at <= stamp]
         opened = {number: at for number, at in row["open"].items() if number not in killed}
         number = row["number"] + 1
-        row = rows[_name(settings, layout)] = {
+        row = rows[name] = {
             "number": number,
             "begins": row["begins"],
             "open": {**opened, str(number): stamp},
@@ -170,3 +174,8 @@ def _name(settings: Settings, layout: Layout) -> str:
     return " ".join(
         (settings.s3_endpoint_url, settings.s3_bucket, layout.root, settings.server_name)
     )
+
+
+def _place(name: str) -> str:
+    """What :func:`_name` says but for the store's address."""
+    return name.partition(" ")[2]

@@ -128,7 +128,8 @@ class _Copy:
             found, made = look_inside(job, plan, loaded.side_database)
             self._findings += found
             self._made += made
-            self._restore_seconds = sum(self.timed.seconds.values()) - pace.waited
+            idle = max(0.0, pace.waited - pace.hidden)
+            self._restore_seconds = sum(self.timed.seconds.values()) - idle
             self._ask(job, loaded.side_database)
         discard_side_database(job, loaded.side_database)
 

@@ -5,11 +5,12 @@ any row of the backup is loaded, which may take hours.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psycopg
 
 from ..catalog.backups import Backup
+from ..catalog.manifest import TableRecord
 from ..job import Job
 from ..postgresql.chosen import identifiers
 from ..postgresql.connection import connect, own_search_path
@@ -70,11 +71,27 @@ def first_look(job: Job, plan: Plan, wanted: Sequence[str]) -> Callable[[psycopg
         records = manifest["tables"] if manifest else {}
         with connect(job.settings, plan.database, "REPEATABLE_READ") as live:
             own_search_path(live)
-            there = tables_meant(side, live, plan.backup, wanted)
-            require_every_row(live, there)
-            for table in there:
-                if table.live_oid is not None:
-                    require_partitions(side, live, table, records)
+            look_at_definitions(side, live, plan.backup, wanted, records)
             live.rollback()
 
     return require_possible
+
+
+def look_at_definitions(
+    side: psycopg.Connection,
+    live: psycopg.Connection,
+    backup: Backup,
+    wanted: Sequence[str],
+    records: Mapping[str, TableRecord],
+) -> None:
+    """The questions themselves.
+
+    :param live: in a transaction that is rolled back afterwards.
+    :param records: the rows of each table of the backup; empty where nobody knows.
+    :raises UsageError: it will not be possible.
+    """
+    tables = tables_meant(side, live, backup, wanted)
+    require_every_row(live, tables)
+    for table in tables:
+        if table.live_oid is not None:
+            require_partitions(side, live, table, records)

@@ -173,6 +173,7 @@ def _load(
             chosen=chosen,
         ) as load:
             wants = load.wants if chosen else None
+            job.pace.begin()
             reader.feed(load.feed, lambda: load.guard.current_table, wants)
             report = load.inspect()
             require_whole(plan.backup, report, reader.unread)
@@ -245,6 +246,7 @@ def _compare(
     job.progress.phase(f"comparing {side} with the backup")
     any_order = {name: facts.any_order for name, facts in report.tables.items() if facts.any_order}
     dump = Dump(plan.tools, side, encoding=encoding, unordered=any_order)
+    job.pace.begin()
     for chunk in dump.chunks():
         job.progress.advance(len(chunk), lambda: dump.inspector.current_table)
         job.pace.passed(len(chunk))

@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import pytest
 
-from postgres_backup.catalog import journal
+from postgres_backup.catalog import history, journal
 from postgres_backup.catalog.names import Layout
 from postgres_backup.clock import format_time, format_timestamp, utc_now
 from postgres_backup.s3.store import Store
 from tests.integration import engine
+from tests.services.proxy import FaultProxy
 
 LAYOUT = Layout("postgres-backup")
 
@@ -78,3 +79,30 @@ def test_a_name_that_is_there_is_not_claimed_again(config):
     at = journal.claim(Store(config.settings), LAYOUT, journal.KIT_BEGAN, {}, taken)
     assert asked == [asked[0], at]
     assert at > asked[0]
+
+
+def test_the_same_store_by_another_address_and_back_numbers_on(config, s3, s3_client, bucket):
+    with FaultProxy(s3.endpoint_url) as other:
+        for address in (s3.endpoint_url, other.endpoint_url, s3.endpoint_url):
+            store = Store(config.change(S3_ENDPOINT_URL=address))
+            assert journal.record(store, LAYOUT, utc_now(), "restore", {}) == []
+    numbers = [
+        int(key.split("-")[-2]) for key in engine.keys(s3_client, bucket) if "sig" not in key
+    ]
+    assert sorted(numbers) == [1, 2, 3]
+    since = utc_now() - timedelta(hours=1)
+    assert history.happened(config.settings, store, since)["findings"] == []
+
+
+def test_events_that_nobody_has_signed_are_said_to_be_unchecked(config, s3_client, bucket):
+    """A server without a key signs nothing: what is missing does not show."""
+    store, since = Store(config.settings), utc_now() - timedelta(hours=1)
+    journal.record(store, LAYOUT, utc_now(), "restore", {"database": "crm"})
+    told = history.history(config.settings)
+    assert "Nobody has signed" not in "\n".join(history.lines(told))
+    for key in engine.keys(s3_client, bucket):
+        if key.endswith(".sig"):
+            s3_client.delete_object(Bucket=bucket, Key=key)
+    told = history.history(config.settings)
+    assert history.happened(config.settings, store, since)["events"][0]["signature"] == "unsigned"
+    assert "nobody can tell whether some were altered or are missing" in history.lines(told)[-1]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from postgres_backup.catalog.backups import Backup
+from postgres_backup.catalog.manifest import TableRecord
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.errors import DatabaseError, UsageError
 from postgres_backup.findings import Finding
@@ -26,6 +27,7 @@ from postgres_backup.postgresql.connection import plain_search_path
 from postgres_backup.postgresql.facts import DatabaseFacts, database_facts
 from postgres_backup.postgresql.programs import Programs
 from postgres_backup.restore import kept_rows
+from postgres_backup.restore.first_look import look_at_definitions
 from postgres_backup.restore.repair import Repair, repair
 from postgres_backup.restore.table_definitions import run_definitions
 from postgres_backup.restore.table_rows import TableResult
@@ -87,6 +89,22 @@ class Two:
             live.autocommit = True
             plain_search_path(live)  # a repair leaves the database's own
             plain_search_path(side)
+
+    def first_look(self, wanted: list[str]) -> str:
+        """What is said against it by the definitions alone; the numbers of rows are as a manifest
+        has them.
+        """
+        records = {
+            f"public.{name}": TableRecord(rows=len(found), bytes=0, sha256="")
+            for name, found in random_tables.rows(self.side).items()
+        }
+        backup = Backup(NAME, Layout(""), 1)
+        try:
+            with self.live.transaction(force_rollback=True):
+                look_at_definitions(self.side, self.live, backup, wanted, records)
+        except UsageError as error:
+            return str(error)
+        return ""
 
     def keeping(self) -> AbstractContextManager[str]:
         """A database for rows, as ``restore --tables`` makes it."""
@@ -209,7 +227,9 @@ class Case:
 
     def repaired_and_undone(self) -> str:
         """What came of it; the live database is as before."""
+        early = self.two.first_look(self.wanted)
         foretold = self.two.bring_back(self.wanted, check=True)
+        assert early in ("", foretold[0])
         self.require_as_before()
         with self.two.keeping() as kept:
             answer = self.two.bring_back(self.wanted, kept=kept)

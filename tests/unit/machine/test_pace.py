@@ -78,3 +78,54 @@ def test_what_a_look_raises_ends_the_work(rate):
     pace = Pace(rate, short, clock, clock.sleep)
     with pytest.raises(ValueError, match="no room"):
         pace.passed(1)
+
+
+class Pipe:
+    """A server behind a buffer: whoever writes waits only where that is full, and the server works
+    on while nobody writes.
+
+    :param ours: bytes a second that the writer itself can.
+    :param theirs: bytes a second that the server can.
+    """
+
+    def __init__(self, clock: Clock, ours: float, theirs: float, buffer: float = 2e6) -> None:
+        self.clock, self.ours, self.theirs, self.buffer = clock, ours, theirs, buffer
+        self.queued, self.seen = 0.0, clock.now
+
+    def _work(self) -> None:
+        passed = self.clock.now - self.seen
+        self.queued, self.seen = max(0.0, self.queued - passed * self.theirs), self.clock.now
+
+    def write(self, count: int) -> None:
+        self.clock.now += count / self.ours
+        self._work()
+        if (above := self.queued + count - self.buffer) > 0:
+            self.clock.now += above / self.theirs
+            self._work()
+        self.queued += count
+
+    def flush(self) -> None:
+        self._work()
+        self.clock.now += self.queued / self.theirs
+        self._work()
+
+
+def load(rate: float, ours: float, theirs: float) -> tuple[float, float]:
+    """Seconds of 400 MB through such a pipe, and of these what was no work."""
+    clock = Clock()
+    pace, pipe = Pace(rate, clock=clock, sleep=clock.sleep), Pipe(clock, ours, theirs)
+    began = clock.now
+    pace.begin()
+    for _ in range(1600):
+        pipe.write(250_000)
+        pace.passed(250_000)
+    pipe.flush()
+    return clock.now - began, pace.waited - pace.hidden
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(300e6, 60e6), (80e6, 60e6), (60e6, 300e6)])
+def test_what_the_server_does_in_a_pause_is_no_idleness(ours, theirs):
+    real, _ = load(0, ours, theirs)
+    took, idle = load(20e6, ours, theirs)
+    assert took >= 0.9 * 400e6 / 20e6  # the bound is kept
+    assert 0.9 < (took - idle) / real < 1.1
