@@ -15,6 +15,16 @@ DOCUMENTS = (
     *("docs/reference.md", "docs/how-it-works.md", "docs/glossary.md"),
     *("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 )
+#: the page in Russian for each document that has one: tests/unit/test_russian.py keeps them equal
+RUSSIAN = {
+    "README.md": "docs/ru/README.md",
+    "docs/setup.md": "docs/ru/setup.md",
+    "docs/DISASTERS.md": "docs/ru/DISASTERS.md",
+    "docs/troubleshooting.md": "docs/ru/troubleshooting.md",
+    "docs/glossary.md": "docs/ru/words.md",
+}
+#: the links between the two, on the line below the title
+IN_RUSSIAN, IN_ENGLISH = "По-русски", "In English"
 
 _FENCE = re.compile(r"^( *)```(\w*)$\n(.*?)^\1```$\n?", re.MULTILINE | re.DOTALL)
 
@@ -48,6 +58,23 @@ class Block:
         return [line for line in lines if line]
 
 
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading, with what stands under it up to the next one of any level.
+
+    :param level: how many ``#`` it has.
+    """
+
+    document: str
+    level: int
+    heading: str
+    text: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.document}: {self.heading}"
+
+
 def text_of(document: str) -> str:
     return (ROOT / document).read_text(encoding="utf-8")
 
@@ -73,24 +100,40 @@ def blocks(document: str, text: str | None = None) -> list[Block]:
     return found
 
 
-def prose(document: str) -> str:
-    """The document without its fenced blocks."""
-    return _FENCE.sub("", text_of(document))
+def prose(document: str, text: str | None = None) -> str:
+    """The document, or a text of it, without its fenced blocks."""
+    return _FENCE.sub("", text_of(document) if text is None else text)
+
+
+def anchor(heading: str) -> str:
+    """What leads to a heading behind ``#``, as the usual viewers of Markdown name it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def anchors(document: str) -> set[str]:
-    """What ``#...`` in a link to the document may be: its headings, as the usual viewers of
-    Markdown name them.
-    """
-    found = set()
-    for heading in re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE):
-        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        found.add(name)
-    return found
+    """What ``#...`` in a link to the document may be."""
+    return {anchor(found.heading) for found in sections(document)}
 
 
-def links(document: str) -> list[str]:
-    return re.findall(r"\]\(([^)\s]+)\)", prose(document))
+def links(document: str, text: str | None = None) -> list[str]:
+    """Where the links of a document, or of a text of it, lead, in order."""
+    return re.findall(r"\]\(([^)\s]+)\)", prose(document, text))
+
+
+def sections(document: str) -> list[Section]:
+    """The whole document, heading by heading; a comment in a fenced block is no heading."""
+    text = text_of(document)
+    fences = [match.span() for match in _FENCE.finditer(text)]
+    heads = [
+        head
+        for head in re.finditer(r"^(#+) (.+)$", text, re.MULTILINE)
+        if not any(start <= head.start() < end for start, end in fences)
+    ]
+    ends = [*(head.start() for head in heads[1:]), len(text)]
+    return [
+        Section(document, len(head[1]), head[2], text[head.end() : end])
+        for head, end in zip(heads, ends, strict=True)
+    ]
 
 
 def section(document: str, heading: str) -> str:

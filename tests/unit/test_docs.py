@@ -21,7 +21,8 @@ from tests import documents
 from tests.documents import ROOT
 
 PACKAGE = make_tables.PACKAGE
-LINKED = (*documents.DOCUMENTS, "tests/servers/README.md")
+WITH_RUSSIAN = (*documents.DOCUMENTS, *documents.RUSSIAN.values())
+LINKED = (*WITH_RUSSIAN, "tests/servers/README.md")
 
 
 @pytest.mark.parametrize("document", documents.DOCUMENTS)
@@ -295,7 +296,7 @@ def test_links_lead_somewhere(document):
             assert anchor in documents.anchors(name), f"{document}: {link}"
 
 
-@pytest.mark.parametrize("document", documents.DOCUMENTS)
+@pytest.mark.parametrize("document", WITH_RUSSIAN)
 def test_paths_that_are_named_exist(document):
     """A file of the checkout that stands in backticks is there; what a user or a tool makes is not
     expected.
@@ -351,9 +352,14 @@ def test_the_example_of_the_retention():
 
 def test_documents_are_plain():
     """No badges, no emoji, no trailing blanks; every fence says what it holds."""
-    for document in documents.DOCUMENTS:
+    letters = {
+        **dict.fromkeys(documents.DOCUMENTS, r"[\x00-\x7f]"),
+        **dict.fromkeys(documents.RUSSIAN.values(), r"[\x00-\x7f\u0410-\u044f\u0401\u0451«»—]"),
+    }
+    for document in WITH_RUSSIAN:
         text = documents.text_of(document)
-        assert text.isascii(), f"{document}: {[c for c in text if not c.isascii()]}"
+        plain = text.replace(f"\n[{documents.IN_RUSSIAN}](", "\n[](", 1)
+        assert not (odd := re.sub(letters[document], "", plain)), f"{document}: {odd}"
         assert "![" not in text
         assert not re.search(r"[ \t]+$", text, re.MULTILINE), document
         assert all(block.language for block in documents.blocks(document)), document
@@ -361,5 +367,5 @@ def test_documents_are_plain():
 
 def test_this_looks_at_every_document():
     assert {
-        str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
-    } == set(documents.DOCUMENTS)
+        str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+    } == set(WITH_RUSSIAN)
