@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # same folder.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
+pytest_plugins = ["tests.ending"]
 properties.load()
 
 #: the majors that every_major runs a test on; 16 and 18 come from a wheel, 15 from Debian

@@ -14,7 +14,7 @@ FLOORS = (
     ("cli",),
     ("nightly",),
     ("drill",),
-    ("backup", "restore", "page"),
+    ("backup", "restore", "page", "moving"),
     ("health",),
     ("verify",),
     ("postgresql", "catalog"),

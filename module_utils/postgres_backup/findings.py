@@ -595,6 +595,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ): ("The same for the rows of a table; the message names the tables."),
     },
     "The bucket and small troubles": {
+        ("SCHEDULE_CHANGED",): (
+            "`adopt.yml -e adopt=undo` found the line of an older script changed since it was "
+            "switched off, and left it as it is. Look at it with `crontab -e`."
+        ),
         (
             "PRIVATE_UNSUPPORTED",
             "PRIVATE_FORBIDDEN",

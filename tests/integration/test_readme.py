@@ -37,6 +37,7 @@ from postgres_backup.machine.config_file import load
 from postgres_backup.signing import keys, signers
 from tests import documents
 from tests.documents import ROOT, Block
+from tests.integration import engine
 from tests.services import ansible_runs
 from tests.services.receivers import HttpReceiver
 
@@ -77,6 +78,12 @@ _RUN_BY = {
     ),
     f"{_SERVERS}/test_rebuild.py::test_a_server_without_docker_is_rebuilt_over_several_attempts": (
         "ansible-playbook playbooks/drill.yml -e rebuild=true --limit db1",
+    ),
+    f"{_SERVERS}/test_moving.py::test_from_the_scripts_and_back": (
+        "ansible-playbook playbooks/adopt.yml --check",
+        "ansible-playbook playbooks/adopt.yml -e import=/opt/crm/backup-config.env",
+        "ansible-playbook playbooks/adopt.yml",
+        "ansible-playbook playbooks/adopt.yml -e adopt=undo",
     ),
     f"{_SERVERS}/test_metrics.py::test_node_exporter_serves_what_a_night_wrote": (
         "apt install prometheus-node-exporter",
@@ -258,7 +265,8 @@ def stage(
     replacements["/tmp/kit"] = str(tmp_path / "kit")
     with open(etc / "backup-config.env", "a", encoding="utf-8") as config:
         config.write(f"BACKUP_PATHS={tmp_path / 'compose.yml'}\nKIT_PLAIN=true\n")
-    _output([programs / "postgres-backup", "kit"], env=environment)
+    kept = engine.run(etc / "backup-config.env", "kit")
+    assert kept.returncode == 0, kept.stderr
     keys = f"AWS_ACCESS_KEY_ID={s3.access_key}\nAWS_SECRET_ACCESS_KEY={s3.secret_key}\n"
     (checkout / "bucket.env").write_text(
         f"S3_ENDPOINT_URL={s3.endpoint_url}\nS3_BUCKET_NAME={bucket}\n{keys}"
@@ -317,15 +325,9 @@ def _take_backups(stage: Stage, folder: Path) -> None:
     stage.replacements["FILE.age"] = create_backup(
         Job(dataclasses.replace(config, age_recipients=(public,)))
     )["backup"]
-    with open(folder / "postgres-backup.log", "w", encoding="utf-8") as log:
-        subprocess.run(
-            [folder / "bin/postgres-backup", "run"],
-            env=stage.environment,
-            stdin=subprocess.DEVNULL,
-            stderr=log,
-            check=True,
-            timeout=60,
-        )
+    night = engine.run(folder / "etc/backup-config.env", "run")
+    assert night.returncode == 0, night.stderr
+    (folder / "postgres-backup.log").write_text(night.stderr)
     newest = json.loads((folder / "state/last-run.json").read_text())
     for name in ("FILE", "postgres-backup-2026-01-27_00-00-00.sql.gz"):
         stage.replacements[name] = newest["databases"]["crm"]["backup"]["backup"]

@@ -14,6 +14,9 @@ MODULES = sorted(path.stem for path in (ROOT / "library").glob("*.py"))
 
 #: what a call must have beside the config, to get as far as that
 REQUIRED = {
+    "config_place": "/nowhere/config",
+    "log": "/nowhere/log",
+    "record": "/nowhere/record",
     "backup": "latest",
     "page": "<p>",
     "servers": [],

@@ -141,6 +141,16 @@ def test_a_time_that_yaml_makes_a_number_is_refused_by_name(checkout):
     assert said in flat(done.stdout)
 
 
+def test_a_host_for_drills_that_is_no_host_is_refused_by_setup(checkout):
+    shutil.copy(ROOT / "group_vars" / "all.example.yml", checkout / "group_vars" / "all.yml")
+    names = ("BACKUP_DB_PASSWORD", "BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY")
+    environment = dict.fromkeys(names, "x")
+    done = play(checkout, "setup.yml", "-e", "backup_drill_host=db9", **environment)
+    assert done.returncode == 2
+    said = "backup_drill_host is another host of the inventory, or empty (here: db9;"
+    assert said in flat(done.stdout)
+
+
 def test_what_is_beyond_reason_is_refused_by_name_before_anything_is_touched(checkout):
     shutil.copy(ROOT / "group_vars" / "all.example.yml", checkout / "group_vars" / "all.yml")
     environment = {

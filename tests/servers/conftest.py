@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,10 +19,6 @@ from tests.services.secure_s3 import SecureSeaweedFS
 
 #: labs that may stand side by side without being told apart by LAB_BRIDGE and LAB_NETWORK
 SLOTS = 8
-
-
-def _interrupted(number: int, _frame: object) -> None:
-    raise KeyboardInterrupt(f"signal {number}")
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +37,6 @@ def lab() -> Iterator[Lab]:
                 pytrace=False,
             )
         pytest.skip(f"no servers can be booted here: {'; '.join(found)}")
-    before = signal.signal(signal.SIGTERM, _interrupted)  # so that a terminated run still tidies up
     mine = _claim()
     try:
         mine.start()
@@ -50,7 +44,6 @@ def lab() -> Iterator[Lab]:
     finally:
         mine.stop()
         mine.release()
-        signal.signal(signal.SIGTERM, before)
 
 
 def _claim() -> Lab:

@@ -151,6 +151,8 @@ def test_nothing_stays_behind(tmp_path, lab, how):
         "-p",
         "no:cacheprovider",
         "-p",
+        "tests.ending",
+        "-p",
         "tests.servers.conftest",
     ]
     command += ["--rootdir", str(tmp_path), "-c", os.devnull, str(script)]

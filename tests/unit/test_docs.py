@@ -179,7 +179,8 @@ def test_extra_variables_of_the_playbooks():
     taken["backup"].add("rebuild")  # through the phases of a rebuild
     for name in ("trust_unsigned", "roles_with_power"):  # and of its rehearsal
         taken[name] |= {"rebuild", "drill"}
-    taken["rotate_signing_key"] = taken["adopt"] = {"setup"}  # through the role
+    for name in ("rotate_signing_key", "adopt", "import"):  # through the role
+        taken[name] = {"setup", "adopt"}
     assert shown.keys() == taken.keys()
     for name, playbooks in taken.items():
         assert shown[name] == "all" or set(shown[name].split(", ")) == playbooks, name
@@ -305,6 +306,7 @@ def test_paths_that_are_named_exist(document):
         "group_vars/all",
         "inventory/hosts.yml",
         "inventory/keys",
+        "inventory/host_vars",
         "roles/<",
         "library/postgres_backup_<",
         "tests/library/test_postgres_backup_<",

@@ -218,7 +218,7 @@ def _judge_given(
                 judged.refused.append(told)
             else:
                 judged.warned.append(f"{call}.yml passes {name} over (-e): it is for {others}")
-        elif wrong := _wrong_value(name, value, str(spec["type"])):
+        elif wrong := _wrong_value(name, value, str(spec["type"]), spec.get("choices")):
             judged.refused.append(wrong)
         return
     # it is refused anyway
@@ -282,10 +282,16 @@ def _not_ours(name: str, place: str) -> str:
     return f"{name} ({place}) is none of our settings, and is passed over by all of them"
 
 
-def _wrong_value(name: str, value: object, kind: str) -> str:
+def _wrong_value(name: str, value: object, kind: str, choices: object = None) -> str:
     """Why a value is none of its kind; empty where it is."""
     if value is None or value == "" or value == []:
         return f"{name} is empty (-e {name}=): give it a value, or leave it out."
+    if isinstance(choices, list):
+        words = {str(one) for one in choices}
+        words |= TRUE if "true" in words else set()
+        words |= FALSE if "false" in words else set()
+        if str(value).lower() not in words:
+            return f"{name} is one of {', '.join(map(str, choices))} (here: {value})."
     if kind == "bool" and str(value).lower() not in TRUE | FALSE:
         return f"{name} is true or false (here: {value})."
     if kind == "str" and isinstance(value, (list, dict)):

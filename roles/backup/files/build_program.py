@@ -15,7 +15,7 @@ from pathlib import Path
 #: the earliest that a zip file can say
 DATE = (1980, 1, 1, 0, 0, 0)
 #: folders that no server needs
-CONTROLLER_ONLY = ("page",)
+NOT_PACKED = ("page", "moving")
 START = """\
 import runpy
 
@@ -31,7 +31,7 @@ def build(folder: Path, target: Path) -> None:
     :raises SystemExit: there are none.
     """
     sources = sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).parts)
-    sources = [path for path in sources if path.relative_to(folder).parts[0] not in CONTROLLER_ONLY]
+    sources = [path for path in sources if path.relative_to(folder).parts[0] not in NOT_PACKED]
     if not sources:
         raise SystemExit(f"There are no sources in {folder}")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

@@ -1,0 +1,243 @@
+"""Moving in from two shell scripts: the old goes on until the new is proven, then one step, and the
+way back. On Debian 13 their config, log and crontab lie where ours go; on Debian 12, which is in
+``make gameday``, they have a folder of their own, and root's crontab.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import secrets
+import subprocess
+
+import boto3
+import pytest
+
+from demo.s3_server import SeaweedFS
+from tests.servers.controller import ROOT, Controller
+from tests.servers.server import Server
+
+pytestmark = pytest.mark.timeout(900)
+
+CRON, TIMER = "/etc/cron.d/postgres-backup", "postgres-backup-watch.timer"
+LOG = "/var/log/postgres-backup.log"
+#: as the administrators of the two scripts have it
+SCRIPT = """\
+#!/bin/bash
+set -euo pipefail
+. {config}
+export PATH=/usr/local/bin:/usr/bin:/bin
+NAME="postgres-backup-$(date -u +%Y-%m-%d_%H-%M-%S).sql.gz"
+export PGPASSWORD="$DB_PASSWORD"
+pg_dump -h "$DB_HOST" -p "$DB_PORT" -U "$DB_USER" -d "$DB_NAME" | gzip \\
+    | aws s3 cp - "s3://$S3_BUCKET_NAME/postgres-backup/$NAME" \\
+        --endpoint-url "$S3_ENDPOINT_URL" --region "$S3_REGION" --no-progress
+echo "$(date -u) backup $NAME done"
+"""
+CONFIG = """\
+S3_BUCKET_NAME={bucket}
+S3_ENDPOINT_URL={store.endpoint_url}
+S3_REGION=us-east-1
+DB_HOST=localhost
+DB_PORT=5432
+DB_NAME=crm
+DB_USER=crm
+DB_PASSWORD={password}
+RETENTION_DAYS=7
+SLACK_CHANNEL=ops
+export AWS_ACCESS_KEY_ID={store.access_key}
+export AWS_SECRET_ACCESS_KEY={store.secret_key}
+export AWS_REQUEST_CHECKSUM_CALCULATION=when_required
+export AWS_RESPONSE_CHECKSUM_VALIDATION=when_required
+"""
+
+
+@dataclasses.dataclass
+class Old:
+    """A server on which the old scripts run.
+
+    ``crontab`` is the file with their line, ``config`` and ``log`` theirs.
+    """
+
+    server: Server
+    store: SeaweedFS
+    bucket: str
+    crontab: str
+    config: str
+    log: str
+    password: str = dataclasses.field(default_factory=lambda: secrets.token_hex(12))
+
+    def install(self) -> None:
+        """PostgreSQL, a database, the scripts and their line."""
+        self.server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{self.password}'")
+        self.server.sql("CREATE DATABASE crm OWNER crm")
+        self.server.sql(
+            "SET ROLE crm; CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 1000) n",
+            "crm",
+        )
+        text = CONFIG.format(bucket=self.bucket, store=self.store, password=self.password)
+        self.server.write(self.config, text, "0600")
+        self.server.write(
+            "/opt/crm/backup-to-s3.sh", SCRIPT.format(config=self.config), mode="0755"
+        )
+        user = "root " if self.crontab == CRON else ""
+        line = f"0 0 * * * {user}/opt/crm/backup-to-s3.sh >> {self.log} 2>&1\n"
+        self.server.write(self.crontab, f"MAILTO=ops\n{line}15 3 * * 0 {user}/bin/true\n", "0600")
+        if self.crontab == CRON:
+            self.server.inside("chmod", "0644", CRON)
+        else:
+            self.server.inside("chgrp", "crontab", self.crontab)
+
+    @property
+    def client(self):
+        return boto3.client(
+            "s3",
+            endpoint_url=self.store.endpoint_url,
+            aws_access_key_id=self.store.access_key,
+            aws_secret_access_key=self.store.secret_key,
+            region_name="us-east-1",
+        )
+
+    @property
+    def line(self) -> str:
+        """The command of their line where it is on; else empty."""
+        text = self.server.inside("cat", self.crontab, check=False).stdout
+        found = re.search(r"^0 0 \* \* \* (?:root )?(/opt/crm/.*)$", text, re.MULTILINE)
+        return found[1] if found else ""
+
+    def who(self) -> list[str]:
+        """Who would take tonight's backup."""
+        text = self.server.inside("cat", CRON, check=False).stdout
+        ours = re.search(r"^[0-9].* /usr/local/bin/postgres-backup run ", text, re.MULTILINE)
+        return ["the scripts"] * bool(self.line) + ["ours"] * bool(ours)
+
+    def night(self) -> list[str]:
+        """Whoever runs tonight runs now: the names that come into the bucket."""
+        before = self.listed()
+        if self.line:
+            self.server.inside("sh", "-c", self.line)
+        if "ours" in self.who():
+            self.server.inside(
+                "runuser", "-u", "postgres-backup", "--", "/usr/local/bin/postgres-backup", "run"
+            )
+        return [name for name in self.listed() if name not in before]
+
+    def listed(self) -> list[str]:
+        found = self.client.list_objects_v2(
+            Bucket=self.bucket, Prefix="postgres-backup/", Delimiter="/"
+        )
+        return sorted(item["Key"].rpartition("/")[2] for item in found.get("Contents", []))
+
+    def theirs(self) -> str:
+        """All that is of the scripts: bytes, owners, modes."""
+        paths = f"{self.crontab} {self.config} {self.log} /opt/crm/backup-to-s3.sh"
+        look = f"stat -c '%n %U %G %a %h' {paths} {self.config.rpartition('/')[0]}; cat {paths}"
+        return self.server.inside("sh", "-ec", look).stdout
+
+    def program(self, *words: str) -> str:
+        return self.server.inside("/usr/local/bin/postgres-backup", *words).stdout
+
+
+@dataclasses.dataclass
+class Move:
+    old: Old
+    controller: Controller
+
+    def run(self, *options: str, playbook: str = "playbooks/adopt.yml", check: bool = True):
+        return self.controller.run(playbook, *options, check=check)
+
+    def cut(self, at: str, when: str) -> None:
+        """A run that is killed before or after a task."""
+        words, environment = self.controller.command("playbooks/adopt.yml")
+        environment |= {"ANSIBLE_CALLBACKS_ENABLED": "payloads,cut", "CUT_AT": at, "CUT_WHEN": when}
+        done = subprocess.run(
+            words,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            check=False,
+        )
+        assert done.returncode == -9, done.stdout[-3000:]
+
+
+IN_THE_WAY = (CRON, "/etc/postgres-backup/backup-config.env", LOG)
+APART = (
+    "/var/spool/cron/crontabs/root",
+    "/opt/crm/backup-config.env",
+    "/var/log/crm-backup.log",
+)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(("trixie", IN_THE_WAY), id="trixie"),
+        pytest.param(("bookworm", APART), id="bookworm", marks=pytest.mark.gameday),
+    ]
+)
+def move(request, lab_s3, new_server, controller) -> Move:
+    suite, places = request.param
+    server = new_server(suite, layer="ready", name="mover")
+    old = Old(server, lab_s3, f"old-{secrets.token_hex(4)}", *places)
+    old.client.create_bucket(Bucket=old.bucket)
+    old.install()
+    controller.add(server)
+    # what a host is given by -e import=FILE would be passed over beside a file of his name
+    (controller.inventory / "host_vars/mover.yml").unlink()
+    controller.variables()
+    return Move(old, controller)
+
+
+def test_from_the_scripts_and_back(move):
+    """One story: each step stands on the one before."""
+    old, settings = move.old, move.controller.inventory / "host_vars/mover"
+    assert len(old.night()) == 1
+    before = old.theirs()
+
+    # nothing is set: a check says where the settings are
+    play = move.run("--check", check=False)
+    assert play.status != 0
+    assert f"-e import={old.config}" in play.output, play.output
+    checked = move.run("--check", "--diff", "-e", f"import={old.config}")
+    assert "It goes on until the first new backup is proven" in checked.output, checked.output
+    assert "Would switch off: /opt/crm/backup-to-s3.sh" in checked.output, checked.output
+    assert not settings.exists()
+    # a store that refuses the key: their settings are taken over, and nothing else has come of it
+    wrong = ["-e", f"import={old.config}", "-e", "backup_s3_secret_key=wrong"]
+    failed = move.run(*wrong, check=False)
+    assert failed.status != 0
+    assert "no variable here: SLACK_CHANNEL." in failed.output, failed.output
+    [taken] = settings.iterdir()
+    assert oct(taken.stat().st_mode)[-3:] == "600"
+    assert old.password in taken.read_text()
+    for secret in (old.password, old.store.secret_key):
+        assert secret not in play.output + checked.output + failed.output
+
+    # a run that is cut: the scripts before the step, ours after it, never nobody and never both
+    move.cut("Let the older scripts go", "before")
+    assert (old.theirs(), old.who()) == (before, ["the scripts"])
+    assert len(old.night()) == 1
+    before = old.theirs()
+    move.cut("Let the older scripts go", "after")
+    assert old.who() == ["ours"]
+    done = move.run()
+    assert old.who() == ["ours"]
+    kept = json.loads(old.program("list", "--json"))["backups"]
+    assert len(kept) == len(old.listed()) >= 3
+    assert {one["state"] for one in kept} <= {"proven", "good"}, done.output
+    assert len(old.night()) == 1
+    assert "NOT WELL" not in old.program("status")
+    again = move.run(playbook="setup.yml")
+    assert again.recap["mover"]["changed"] == 0, again.output
+
+    # and back
+    move.run("-e", "adopt=undo")
+    assert (old.theirs(), old.who()) == (before, ["the scripts"])
+    assert old.server.inside("systemctl", "is-enabled", TIMER, check=False).returncode != 0
+    assert len(old.night()) == 1
+    nothing = move.run("-e", "adopt=undo", check=False)
+    assert "There is nothing to undo" in nothing.output
+    move.run()
+    assert old.who() == ["ours"]
