@@ -20,6 +20,7 @@ RUSSIAN = {
     "README.md": "docs/ru/README.md",
     "docs/setup.md": "docs/ru/setup.md",
     "docs/DISASTERS.md": "docs/ru/DISASTERS.md",
+    "docs/from-the-scripts.md": "docs/ru/from-the-scripts.md",
     "docs/troubleshooting.md": "docs/ru/troubleshooting.md",
     "docs/glossary.md": "docs/ru/words.md",
 }
