@@ -1,4 +1,4 @@
-"""What a drill costs: ``.venv/bin/python -m bench.drill``, minutes.
+"""What a drill costs: ``PYTHONPATH=module_utils .venv/bin/python -m bench.drill``, minutes.
 
 Three bars, in turns in one run: a drill with ``--fast`` beside a restore without its swap (at most
 1.2 times), what a gentle drill says that a restore takes beside what it takes (within 30 percent),

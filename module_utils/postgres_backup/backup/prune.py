@@ -200,8 +200,8 @@ def _advice(spared: int, waiting: int) -> list[Finding]:
         findings.append(finding("PRUNE_HELD_BACK", message))
     if waiting:
         message = (
-            f"{waiting} backups without a manifest wait for `postgres-backup adopt`; "
-            "until then they stay"
+            f"{waiting} backups without a manifest stay: `postgres-backup adopt` takes them over, "
+            "or says why not"
         )
         findings.append(finding("WAITING_FOR_ADOPTION", message))
     return findings

@@ -104,7 +104,10 @@ def plan(
 
     for backup in ordered:
         if backup.waits_for_adoption:
-            keep(backup, "not known whose it is: waits for `postgres-backup adopt`")
+            keep(
+                backup,
+                "not known whose it is: `postgres-backup adopt` takes it over, or says why not",
+            )
         elif not backup.ours:
             keep(backup, held(backup) or "not ours: another database or server")
         elif backup.dated_at > now:
