@@ -362,7 +362,7 @@ def test_the_timer_that_does_not_depend_on_cron(written):
     assert "User=postgres-backup" in service
 
 
-def test_what_runs_on_the_controller_alone_is_not_packed(tmp_path):
+def test_what_no_server_runs_by_itself_is_not_packed(tmp_path):
     builder = ROOT / "roles" / "backup" / "files" / "build_program.py"
     package = ROOT / "module_utils" / "postgres_backup"
     subprocess.run([sys.executable, builder, package, tmp_path / "program.pyz"], check=True)
@@ -370,7 +370,7 @@ def test_what_runs_on_the_controller_alone_is_not_packed(tmp_path):
         name.split("/")[1] for name in zipfile.ZipFile(tmp_path / "program.pyz").namelist()[1:]
     }
     there = {path.name for path in package.iterdir() if path.name != "__pycache__"}
-    assert there - packed == {"page"}
+    assert there - packed == {"page", "moving"}
 
 
 def test_the_same_sources_make_the_same_program_and_it_runs_with_nothing_in_the_environment(
@@ -461,7 +461,10 @@ def uses(role: str, entry: str, variables: set[str]) -> set[str]:
     words = set(re.findall(r"\w+", text))
     while new := words & (variables | made.keys()) - found:
         found |= new
-        words = {word for name in new & made.keys() for word in re.findall(r"\w+", str(made[name]))}
+        texts = [str(made[name]) for name in new & made.keys()]
+        for name in re.findall(r"template', '([^']+\.j2)'", "".join(texts)):
+            texts.append((folder / "templates" / name).read_text())
+        words = {word for one in texts for word in re.findall(r"\w+", one)}
     return found & variables
 
 

@@ -300,7 +300,9 @@ class Rehearsal:
         assert "Still on spare" not in output
         assert self.everything() == before
         # the journal says so, and nothing else was written that stays
-        [event] = [key for key in self.objects() - told if key.endswith(".json")]
+        events = sorted(key for key in self.objects() - told if key.endswith(".json"))
+        assert len(events) == 1, events
+        [event] = events
         assert re.search(r"journal/[-0-9_]+-\d+-rehearsal\.db1\.json$", event)
         assert (self.controller.inventory / "keys/db1.pub").read_text() == self.key
         last = next(line for line in self.asked("history").splitlines() if "rehearsal" in line)

@@ -48,6 +48,9 @@ def on_a_terminal(config, *words: str) -> tuple[int, str]:
     child, terminal = pty.fork()
     if child == 0:
         status = 99
+        # its threads were those of the process that was copied, and are not in the copy
+        for name in [name for name in sys.modules if name.partition(".")[0] == "apprise"]:
+            del sys.modules[name]
         try:
             ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, WIDTH, 0, 0))
             with (
