@@ -248,6 +248,8 @@ class Rehearsal:
         self.controller, self.lost, self.live, self.spare = controller, lost, server, spare
         self.variables = variables | {"backup_drill_host": "spare", "backup_app_start": APP_START}
         self.key = (controller.inventory / "keys/db1.pub").read_text()
+        # its own looks may have something to tell while this counts what is written
+        server.inside("systemctl", "stop", "cron", "postgres-backup-watch.timer")
 
     def play(self, status: int, *options: str, **variables: object) -> str:
         self.controller.add(self.live, **self.variables | variables)

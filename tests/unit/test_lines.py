@@ -270,8 +270,7 @@ def test_a_listing_says_how_many_have_no_owner():
     found = {"backups": [], "waiting": 2}
     assert status.info_lines(found) == [
         "There are no backups yet.",
-        "2 of these nobody vouches for: `postgres-backup adopt` on the server takes them over, or says"
-        " why not",
+        "2 of these nobody vouches for: `postgres-backup adopt` takes them over, or says why not",
     ]
     owner = {"server": "db1", "database": "crm", "backups": 2, "newest": NAME}
     told = status.info_lines({"backups": [], "waiting": 0, "owners": [owner]})

@@ -469,8 +469,8 @@ def info_lines(listing: Listing, columns: int = 0) -> list[str]:
     :param columns: of the terminal, see :func:`table`.
     """
     waiting = (
-        f"{listing['waiting']} of these nobody vouches for: `postgres-backup adopt` on the server"
-        " takes them over, or says why not"
+        f"{listing['waiting']} of these nobody vouches for: `postgres-backup adopt` takes them"
+        " over, or says why not"
     )
     return [
         *(owner_lines(listing["owners"]) if listing.get("owners") else []),

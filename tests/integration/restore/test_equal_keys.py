@@ -17,7 +17,7 @@ EVERYWHERE = {
 DEBIAN = {
     "citext": ("CREATE EXTENSION citext", "citext", "'Anna@X.kz'", "'anna@x.kz'"),
     "collation": (
-        "CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        "CREATE COLLATION no_case (provider=icu, locale='und-u-ks-level2', deterministic=false)",
         "text COLLATE no_case",
         "'Ünal'",
         "'ÜNAL'",
