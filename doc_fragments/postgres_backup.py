@@ -36,6 +36,27 @@ options:
     default: ""
 """
 
+    PREDECESSOR = r"""
+options:
+  databases:
+    description: Those of ours. A script that dumps one of them makes way.
+    type: list
+    elements: str
+    default: []
+  host:
+    description: Where they are.
+    type: str
+    default: localhost
+  port:
+    description: The server's port there.
+    type: int
+    default: 5432
+  config_place:
+    description: The place of our config, where something else may lie.
+    type: path
+    required: true
+"""
+
     PROGRESS = r"""
 options:
   progress_file:

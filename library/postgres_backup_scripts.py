@@ -12,23 +12,6 @@ description:
     touched.
   - With O(import_file) it also reads their settings, secrets among them.
 options:
-  databases:
-    description: Those of ours. A script that dumps one of them makes way.
-    type: list
-    elements: str
-    default: []
-  host:
-    description: Where they are.
-    type: str
-    default: localhost
-  port:
-    description: The server's port there.
-    type: int
-    default: 5432
-  config_place:
-    description: The place of our config; is something else there?
-    type: path
-    required: true
   import_file:
     description: A file with the scripts' settings. Without it none are read.
     type: path
@@ -36,6 +19,7 @@ attributes:
   check_mode:
     description: It only looks.
     support: full
+extends_documentation_fragment: [postgres_backup.predecessor]
 """
 
 EXAMPLES = r"""
@@ -73,13 +57,16 @@ missing:
 lines: {description: What was found for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import Call, Result, run, told
+from ansible.module_utils.postgres_backup_module import (
+    PREDECESSOR_OPTIONS,
+    Call,
+    Result,
+    run,
+    told,
+)
 
 ARGUMENT_SPEC = {
-    "databases": {"type": "list", "elements": "str", "default": []},
-    "host": {"type": "str", "default": "localhost"},
-    "port": {"type": "int", "default": 5432},
-    "config_place": {"type": "path", "required": True},
+    **PREDECESSOR_OPTIONS,
     "import_file": {"type": "path"},
 }
 

@@ -17,23 +17,6 @@ options:
     type: str
     choices: [switched, undone]
     default: switched
-  databases:
-    description: Those of ours.
-    type: list
-    elements: str
-    default: []
-  host:
-    description: Where they are.
-    type: str
-    default: localhost
-  port:
-    description: The server's port there.
-    type: int
-    default: 5432
-  config_place:
-    description: The place of our config.
-    type: path
-    required: true
   staged:
     description: The folder in which config and keys were made because something else lay at their
       place.
@@ -55,6 +38,7 @@ attributes:
   check_mode:
     description: Says what would be done, and does nothing.
     support: full
+extends_documentation_fragment: [postgres_backup.predecessor]
 """
 
 EXAMPLES = r"""
@@ -82,14 +66,17 @@ findings: {description: What could not be put back., type: list, elements: dict,
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import Call, Result, run, told
+from ansible.module_utils.postgres_backup_module import (
+    PREDECESSOR_OPTIONS,
+    Call,
+    Result,
+    run,
+    told,
+)
 
 ARGUMENT_SPEC = {
     "state": {"type": "str", "choices": ["switched", "undone"], "default": "switched"},
-    "databases": {"type": "list", "elements": "str", "default": []},
-    "host": {"type": "str", "default": "localhost"},
-    "port": {"type": "int", "default": 5432},
-    "config_place": {"type": "path", "required": True},
+    **PREDECESSOR_OPTIONS,
     "staged": {"type": "path"},
     "log": {"type": "path", "required": True},
     "files": {"type": "list", "elements": "dict", "default": []},

@@ -30,6 +30,12 @@ Result = dict[str, Any]
 #: documented in doc_fragments/postgres_backup.py
 CONFIG_OPTION = {"config": {"type": "path", "default": DEFAULT_CONFIG}}
 DATABASE_OPTION = {"database": {"type": "str", "default": ""}}
+PREDECESSOR_OPTIONS = {
+    "databases": {"type": "list", "elements": "str", "default": []},
+    "host": {"type": "str", "default": "localhost"},
+    "port": {"type": "int", "default": 5432},
+    "config_place": {"type": "path", "required": True},
+}
 PROGRESS_OPTION = {"progress_file": {"type": "path"}}
 
 

@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from ..errors import UsageError
-from ..machine.files import read_bounded
 from . import crontabs
-from .scripts import HOST, LOG, PORT, Script, first, read_script
+from .scripts import HOST, LOG, PORT, Script, first, read_script, text_of
 
 Kind = Literal["cron", "folder", "timer"]
 Verdict = Literal["ours", "other", "unknown", "more"]
-_LARGEST = 1 << 20
+#: names of files that cron and run-parts run: not those that packages leave behind
+_RUN = re.compile(r"[A-Za-z0-9_-]+")
 #: what a config of ours says in its first line, since 0.1.0
 CONFIG_MARK = "ansible-playbook setup.yml"
 _WHAT_COMES: dict[Verdict, str] = {
@@ -89,25 +88,35 @@ def find(ours: Ours, places: Places | None = None) -> list[Schedule]:
 
 def _in_crontabs(ours: Ours, places: Places) -> Iterator[Schedule]:
     for path, user in _crontabs(places):
-        if (text := _text(path)) is None:
-            continue
+        text = text_of(path, "surrogateescape") or ""
         for line in crontabs.lines_of(path, text, user):
-            for file in crontabs.called(line.command):
-                if script := read_script(file):
-                    verdict: Verdict = (
-                        "more" if crontabs.does_more(line.command, file) else _verdict(script, ours)
-                    )
-                    yield {
-                        "kind": "cron",
-                        "path": path,
-                        "line": line.text,
-                        "user": line.user,
-                        "when": line.when,
-                        "log": crontabs.log_of(line.command) or first(script.values, LOG),
-                        "verdict": verdict,
-                        **_of_script(script),
-                    }
-                    break
+            if script := _called_by(line.command):
+                found = _schedule("cron", path, script, ours, line.command)
+                yield {**found, "line": line.text, "user": line.user, "when": line.when}
+
+
+def _called_by(command: str) -> Script | None:
+    """The backup script that a command runs; None where it runs none."""
+    return next(filter(None, map(read_script, crontabs.called(command))), None)
+
+
+def _schedule(kind: Kind, path: str, script: Script, ours: Ours, command: str = "") -> Schedule:
+    """What runs a script as root.
+
+    :param command: by which it is called; empty: it is called alone.
+    """
+    more = crontabs.does_more(command, script.path) if command else False
+    return {
+        "kind": kind,
+        "path": path,
+        "line": "",
+        "user": "root",
+        "when": "",
+        "script": script.path,
+        "config": script.config,
+        "log": crontabs.log_of(command) or first(script.values, LOG),
+        "verdict": "more" if more else _verdict(script, ours),
+    }
 
 
 def _crontabs(places: Places) -> Iterator[tuple[str, str]]:
@@ -116,8 +125,7 @@ def _crontabs(places: Places) -> Iterator[tuple[str, str]]:
         yield os.path.join(places.users, name), name
     for place in places.system:
         if os.path.isdir(place):
-            # cron itself passes over names with other letters, as of what packages leave behind
-            for name in filter(re.compile(r"[A-Za-z0-9_-]+").fullmatch, _names(place)):
+            for name in filter(_RUN.fullmatch, _names(place)):
                 yield os.path.join(place, name), ""
         else:
             yield place, ""
@@ -125,48 +133,29 @@ def _crontabs(places: Places) -> Iterator[tuple[str, str]]:
 
 def _in_folders(ours: Ours, places: Places) -> Iterator[Schedule]:
     for folder in places.folders:
-        for name in filter(re.compile(r"[A-Za-z0-9_-]+").fullmatch, _names(folder)):
+        for name in filter(_RUN.fullmatch, _names(folder)):
             path = os.path.join(folder, name)
             if os.access(path, os.X_OK) and (script := read_script(path)):
-                yield {
-                    "kind": "folder",
-                    "path": path,
-                    "line": "",
-                    "user": "root",
-                    "when": folder.rpartition(".")[2],
-                    "log": first(script.values, LOG),
-                    "verdict": _verdict(script, ours),
-                    **_of_script(script),
-                }
+                when = folder.rpartition(".")[2]
+                yield {**_schedule("folder", path, script, ours), "when": when}
 
 
 def _of_timers(ours: Ours, places: Places) -> Iterator[Schedule]:
     for folder in places.units:
         for name in _names(folder):
             timer = os.path.join(folder, name)
-            if not name.endswith(".timer") or (said := _text(timer)) is None:
+            if not name.endswith(".timer") or (said := text_of(timer)) is None:
                 continue
             unit = _said(said, "Unit") or name.removesuffix(".timer") + ".service"
-            service = _text(os.path.join(folder, os.path.basename(unit)))
-            command = _said(service or "", "ExecStart").lstrip("-@:+!|")
-            for file in crontabs.called(command):
-                if (script := read_script(file)) and is_on(name):
-                    yield {
-                        "kind": "timer",
-                        "path": timer,
-                        "line": "",
-                        "user": _said(service or "", "User") or "root",
-                        "when": _said(said, "OnCalendar"),
-                        "log": first(script.values, LOG),
-                        "verdict": (
-                            "more" if crontabs.does_more(command, file) else _verdict(script, ours)
-                        ),
-                        **_of_script(script),
-                    }
-                    break
+            service = text_of(os.path.join(folder, os.path.basename(unit))) or ""
+            command = _said(service, "ExecStart").lstrip("-@:+!|")
+            if (script := _called_by(command)) and _is_on(name):
+                found = _schedule("timer", timer, script, ours, command)
+                user, when = _said(service, "User") or "root", _said(said, "OnCalendar")
+                yield {**found, "user": user, "when": when}
 
 
-def is_on(timer: str) -> bool:
+def _is_on(timer: str) -> bool:
     """Whether systemd starts what a timer names, now or after the next boot."""
     for question in ("is-active", "is-enabled"):
         answer = subprocess.run(
@@ -175,15 +164,6 @@ def is_on(timer: str) -> bool:
         if answer.returncode == 0:
             return True
     return False
-
-
-class _Script(TypedDict):
-    script: str
-    config: str
-
-
-def _of_script(script: Script) -> _Script:
-    return {"script": script.path, "config": script.config}
 
 
 def _verdict(script: Script, ours: Ours) -> Verdict:
@@ -215,16 +195,9 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _text(path: str) -> str | None:
-    try:
-        return read_bounded(path, _LARGEST)[0].decode("utf-8", "surrogateescape")
-    except (OSError, UsageError):
-        return None
-
-
 def is_foreign(config: str) -> bool:
     """Whether something else than a config of ours lies at its place."""
-    return os.path.lexists(config) and CONFIG_MARK not in (_text(config) or "")
+    return os.path.lexists(config) and CONFIG_MARK not in (text_of(config) or "")
 
 
 def lines(found: Sequence[Schedule], foreign_config: str) -> list[str]:

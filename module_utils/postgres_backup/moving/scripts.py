@@ -56,7 +56,7 @@ class Script:
 
 def read_script(path: str) -> Script | None:
     """The script at a path; None where none is, or it is no backup script."""
-    text = _text(path)
+    text = text_of(path)
     if text is None or not (_DUMPS.search(text) and _UPLOADS.search(text)):
         return None
     folder = os.path.dirname(os.path.realpath(path))
@@ -73,7 +73,7 @@ def config_values(path: str) -> dict[str, str]:
 
     :raises UsageError: there is no such file, or it cannot be read.
     """
-    text = _text(path)
+    text = text_of(path)
     if text is None:
         raise UsageError(
             f"Failed to read {path}: it is no text, or there is no such file",
@@ -100,12 +100,16 @@ def first(values: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((values[name] for name in names if values.get(name)), "")
 
 
-def _text(path: str) -> str | None:
+def text_of(path: str, errors: str = "replace") -> str | None:
+    """What a file says; None where there is none, or it is no text.
+
+    :param errors: what becomes of bytes that are not UTF-8, as ``bytes.decode`` has it.
+    """
     try:
         data, _ = read_bounded(path, _LARGEST)
     except (OSError, UsageError, ValueError):
         return None
-    return None if b"\0" in data else data.decode(errors="replace")
+    return None if b"\0" in data else data.decode("utf-8", errors)
 
 
 def _plain(text: str, given: Mapping[str, str]) -> dict[str, str]:
