@@ -13,21 +13,15 @@ import multiprocessing
 import multiprocessing.synchronize
 import os
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import psycopg
 
-from bench.__main__ import DATABASE, ROOT, Bench
-from demo import sample
-from postgres_backup.backup.database import create_backup
+from bench.filled import filled
 from postgres_backup.drill.database import drill_database
 from postgres_backup.job import Job
-from postgres_backup.machine import config_file
 from postgres_backup.restore.side_database import discard_side_database
 from postgres_backup.restore.steps import load_step
-from postgres_backup.s3 import bucket
 from postgres_backup.settings import Settings
 
 #: what the live database is asked, every so many seconds
@@ -95,26 +89,12 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=8.0, help="8 is about 200 MB of dump")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as folder:
-        bench = Bench(Path(folder), arguments.scale)
-        try:
-            bench.server.start()
-            bench.s3.start()
-            bench.server.execute(f"CREATE DATABASE {DATABASE}")
-            dsn = bench.server.dsn(DATABASE)
-            sample.load(dsn, scale=arguments.scale)
-            settings = config_file.load(str(bench.config()))
-            job = Job(settings)
-            bucket.create(job.store.s3)
-            taken = create_backup(job)
-            print(
-                f"{os.cpu_count()} CPUs, PostgreSQL {bench.server.major}, "
-                f"{taken['dump_bytes'] / 1e6:.0f} MB of dump\n"
-            )
-            print("\n".join(measure(settings, dsn, arguments.rounds)))
-        finally:
-            bench.s3.stop()
-            bench.server.remove()
+    with filled(arguments.scale) as there:
+        print(
+            f"{os.cpu_count()} CPUs, PostgreSQL {there.bench.server.major}, "
+            f"{there.taken['dump_bytes'] / 1e6:.0f} MB of dump\n"
+        )
+        print("\n".join(measure(there.settings, there.dsn, arguments.rounds)))
 
 
 if __name__ == "__main__":

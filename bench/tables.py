@@ -11,17 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import tempfile
-from pathlib import Path
 
-from bench.__main__ import DATABASE, ROOT, Bench
-from demo import sample
+from bench.filled import filled
 from postgres_backup.backup import cuts
 from postgres_backup.backup.database import create_backup
 from postgres_backup.job import Job
-from postgres_backup.machine import config_file
 from postgres_backup.restore.tables import restore_tables
-from postgres_backup.s3 import bucket
 
 #: a small table, and the largest
 TABLES = ("groups", "messages")
@@ -53,29 +48,15 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=8.0, help="8 is about 200 MB of dump")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as folder:
-        bench = Bench(Path(folder), arguments.scale)
-        try:
-            bench.server.start()
-            bench.s3.start()
-            bench.server.execute(f"CREATE DATABASE {DATABASE}")
-            sample.load(bench.server.dsn(DATABASE), scale=arguments.scale)
-            bench.server.execute("VACUUM ANALYZE", DATABASE)
-            settings = config_file.load(str(bench.config()))
-            job = Job(settings)
-            bucket.create(job.store.s3)
-            taken = create_backup(job)
-            names = {"by ranges": taken["backup"]}
-            cuts.LARGE_BYTES = 1 << 60  # no table is so large
-            names["reading all"] = create_backup(job)["backup"]
-            print(
-                f"One table out of a backup: {os.cpu_count()} CPUs, PostgreSQL "
-                f"{bench.server.major}, {taken['dump_bytes'] / 1e6:.0f} MB of dump\n"
-            )
-            print("\n".join(measure(Job(settings, check=True), names, arguments.rounds)))
-        finally:
-            bench.s3.stop()
-            bench.server.remove()
+    with filled(arguments.scale) as there:
+        names = {"by ranges": there.taken["backup"]}
+        cuts.LARGE_BYTES = 1 << 60  # no table is so large
+        names["reading all"] = create_backup(Job(there.settings))["backup"]
+        print(
+            f"One table out of a backup: {os.cpu_count()} CPUs, PostgreSQL "
+            f"{there.bench.server.major}, {there.taken['dump_bytes'] / 1e6:.0f} MB of dump\n"
+        )
+        print("\n".join(measure(Job(there.settings, check=True), names, arguments.rounds)))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from docs.make_tables import ROOT, commands, parser
+from docs.make_tables import ROOT, commands, parser, write
 
 FILES = ROOT / "roles/backup/files"
 WRITTEN_BY = "written by docs/make_manual.py"
@@ -240,20 +241,13 @@ _postgres_backup "$@"
 MAKERS = {"postgres-backup.1": manual, "postgres-backup.bash": bash, "_postgres-backup": zsh}
 
 
+def files() -> dict[Path, str]:
+    """Each as the parser says."""
+    return {FILES / name: make() for name, make in MAKERS.items()}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = argparse.ArgumentParser(description="Write the manual and the completions.")
-    arguments.add_argument("--check", action="store_true", help="only say what is out of date")
-    check = arguments.parse_args(argv).check
-    sys.path.insert(0, str(ROOT / "module_utils"))
-    status = 0
-    for name, make in MAKERS.items():
-        path, wanted = FILES / name, make()
-        if not path.exists() or path.read_text(encoding="utf-8") != wanted:
-            status = int(check)
-            print(f"{name}: {'out of date' if check else 'written'}")
-            if not check:
-                path.write_text(wanted, encoding="utf-8")
-    return status
+    return write("Write the manual and the completions.", files, argv)
 
 
 if __name__ == "__main__":

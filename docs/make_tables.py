@@ -347,22 +347,36 @@ def filled(text: str) -> str:
     return _MARKED.sub(lambda match: match[1] + known[match[2]]() + match[4], text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = argparse.ArgumentParser(description="Write the tables of the documents.")
+def write(
+    description: str, wanted: Callable[[], Mapping[Path, str]], argv: Sequence[str] | None
+) -> int:
+    """Write the files that are not as they should be; with ``--check`` only say which.
+
+    :param wanted: what they should hold.
+    :return: 1 where ``--check`` has found one; else 0.
+    """
+    arguments = argparse.ArgumentParser(description=description)
     arguments.add_argument("--check", action="store_true", help="only say what is out of date")
     check = arguments.parse_args(argv).check
     sys.path.insert(0, str(ROOT / "module_utils"))
     status = 0
-    for document in WITH_TABLES:
-        path = ROOT / document
-        text = path.read_text(encoding="utf-8")
-        wanted = filled(text)
-        if wanted != text:
+    for path, text in wanted().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
             status = int(check)
-            print(f"{document}: {'out of date' if check else 'written'}")
+            print(f"{path.relative_to(ROOT)}: {'out of date' if check else 'written'}")
             if not check:
-                path.write_text(wanted, encoding="utf-8")
+                path.write_text(text, encoding="utf-8")
     return status
+
+
+def documents() -> dict[Path, str]:
+    """Each document with its tables as the code says."""
+    paths = [ROOT / document for document in WITH_TABLES]
+    return {path: filled(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return write("Write the tables of the documents.", documents, argv)
 
 
 if __name__ == "__main__":
