@@ -85,7 +85,7 @@ def test_each_way_of_failing_says_what_it_has_to_say(tmp_path, options):
     assert "item_of_nobody" in said
     assert "stderr: why" in said
     # without -v of undefined and other alone
-    assert said.count("[ERROR]") == (6 if options else 2)
+    assert said.count("[ERROR]") == (5 if options else 2)
     assert "Origin:" in said
     if not options:
         assert "failed: [items] (item=2) => 2 is not one\n" in said
