@@ -78,5 +78,9 @@ class BriefSeaweedFS(SeaweedFS):
         self.host = host
         self.keys |= more_keys or {}
 
+    def _more_options(self) -> dict[str, str]:
+        # a test's bucket is taken away with all that it left there
+        return super()._more_options() | {"s3.allowDeleteBucketNotEmpty": "true"}
+
     def _command(self, ports: Mapping[str, int]) -> list[str]:
         return ["setpriv", "--pdeathsig", "KILL", *super()._command(ports)]
