@@ -47,10 +47,10 @@ def sentences() -> dict[str, str]:
             sentence = _tidy(text)
             if len(sentence.replace(GAP, "").strip(" :;,.()\"'")) >= _LEAST:
                 found.setdefault(sentence, f"{room}:{node.lineno}")
-    call = ROOT / "roles/backup/action_plugins/backup_call.py"
-    for node, text in _of_calls(ast.parse(call.read_text(encoding="utf-8"))):
-        if _letters(sentence := _tidy(text)) >= _LEAST:
-            found.setdefault(sentence, f"{call.name}:{node.lineno}")
+    for place in _PLUGINS:
+        for node, text in _of_calls(ast.parse((ROOT / place).read_text(encoding="utf-8"))):
+            if _letters(sentence := _tidy(text)) >= _LEAST:
+                found.setdefault(sentence, f"{place}:{node.lineno}")
     for path in sorted([*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/**/*.yml")]):
         if path.stem == "demo":  # make demo: nobody types its variables
             continue
@@ -111,6 +111,7 @@ def source() -> str:
     places = [
         *PACKAGE.rglob("*.py"),
         *ROOT.glob("roles/*/action_plugins/*.py"),
+        *ROOT.glob("callback_plugins/*.py"),
         *ROOT.glob("playbooks/templates/*.j2"),
     ]
     text = "".join(path.read_text(encoding="utf-8") for path in places)
@@ -192,8 +193,17 @@ def _of_calls(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
                         yield node, _text(value)
 
 
+#: what Ansible runs on the controller before anything else
+_PLUGINS = ("roles/backup/action_plugins/backup_call.py", "callback_plugins/checkout.py")
 #: functions that say it
-_JUDGES = ("_judge_given", "_judge_written", "wrong_setting", "_wrong_value", "_not_ours")
+_JUDGES = (
+    "refusal",
+    "_judge_given",
+    "_judge_written",
+    "wrong_setting",
+    "_wrong_value",
+    "_not_ours",
+)
 _OF_ROOM: dict[str, Callable[[ast.AST], Iterator[tuple[ast.AST, str]]]] = {
     "settings.py": _rules,
     "postgresql/refusals.py": _refusals,
