@@ -72,8 +72,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> parallel.
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    servers = f"{ROOT / 'tests/servers'}/"
     for item in items:
-        if item.path.is_relative_to(ROOT / "tests/servers"):
+        if str(item.path).startswith(servers):
             item.add_marker(pytest.mark.servers)
     _leave_out_gameday(config, items)
     parallel.arrange(config, items, ROOT / "tests")
@@ -86,7 +87,8 @@ def _leave_out_gameday(config: pytest.Config, items: list[pytest.Item]) -> None:
     left_out = [item for item in items if item.get_closest_marker("gameday")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
 
 
 @pytest.hookimpl(wrapper=True)
