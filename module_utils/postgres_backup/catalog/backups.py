@@ -127,15 +127,20 @@ class Catalog:
         ]
 
     def joined(
-        self, layout: Layout, objects: Mapping[BackupName, StoredObject], below: Collection[str]
+        self,
+        layout: Layout,
+        objects: Mapping[BackupName, StoredObject],
+        below: Collection[str],
+        afresh: bool = False,
     ) -> list[Backup]:
         """Those objects, each with what its manifest says.
 
         :param below: the keys that a listing shows where their manifests lie.
+        :param afresh: they are read, whatever is remembered of them.
         """
         wanted = {layout.manifest(name) for name in objects}.intersection(below)
-        read = _Reader(self.believed, signed.signatures(self.store, wanted, below))
-        manifests = dict(self.store.get_many(wanted, read, MOST_BYTES))
+        read = _Reader(self.believed, signed.signatures(self.store, wanted, below, afresh))
+        manifests = dict(self.store.get_many(wanted, read, MOST_BYTES, afresh))
         return [
             dataclasses.replace(
                 self._join(layout, name, item, found),
@@ -252,6 +257,29 @@ class Catalog:
         return signed.each_after_its_signature(keys)
 
     def resolve(self, wanted: str) -> Backup:
+        """The backup that is meant, with its manifest as it lies there now.
+
+        :raises UsageError: see :meth:`_meant`.
+        """
+        chosen = self._meant(wanted)
+        if not chosen.manifest_sha256 or chosen.modified is None:
+            return chosen
+        key = chosen.layout.manifest(chosen.name)
+        below = {key} if chosen.standing == BY_NOBODY else {key, key + signed.SUFFIX}
+        item = StoredObject(chosen.key, chosen.bytes, chosen.modified)
+        [again] = self.joined(chosen.layout, {chosen.name: item}, below, afresh=True)
+        if again.manifest_sha256 == chosen.manifest_sha256 and again.standing == chosen.standing:
+            return chosen
+        return dataclasses.replace(
+            chosen,
+            manifest=again.manifest,
+            manifest_sha256=again.manifest_sha256,
+            standing=again.standing,
+            problem=again.problem or chosen.problem,
+            problem_code=again.problem_code or chosen.problem_code,
+        )
+
+    def _meant(self, wanted: str) -> Backup:
         """The backup of that name, or the newest of this database for ``latest``. A part of a name
         that only one has (its day) is enough; every result says which that is.
 

@@ -271,11 +271,11 @@ def look_requests(settings: Settings, kept: int) -> float:
 
 def _catalog_requests(backups: int) -> int:
     """To know what lies there: the listings of backups, of manifests and of proofs, where this
-    database's backups lie and where they would lie if the settings named more databases, or fewer;
-    and every manifest is read, and its signature. Proofs are read too, but there are few.
+    database's backups lie and where they would lie if the settings named more databases, or fewer.
+    What they show was read, or written, before (``s3/seen``).
     """
     pages = (math.ceil(backups / PAGE) or 1) + (math.ceil(2 * backups / PAGE) or 1)
-    return pages + 4 + 2 * backups
+    return pages + 4
 
 
 def _upload_requests(settings: Settings, size: float, plain_bytes: int) -> int:
@@ -300,7 +300,6 @@ def _kit_requests(settings: Settings, kept: int) -> float:
         + 1  # the unfinished uploads of earlier runs
         + 3  # a name: the note that we begin, who else has, and that no kit has it
         + 1  # the listing
-        + 2 * kept  # every manifest is read, and its signature
         + 3  # what lies there before and after, and the kit
         + 2  # its manifest and the signature
         + 1  # the clock

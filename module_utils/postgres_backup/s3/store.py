@@ -14,6 +14,7 @@ from .calls import Call
 from .client import PATIENCE, QUICK, S3, StoredObject, content_md5, md5, stored_object
 from .download import Download
 from .errors import CallFailed, Refused
+from .seen import Seen
 from .unfinished import abort, bytes_of, sweep, unfinished
 from .upload import Upload
 
@@ -58,6 +59,7 @@ class Store:
     def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
         self.settings = settings
         self.s3 = S3(settings, patience)
+        self._seen = Seen(settings)
 
     @property
     def refused(self) -> list[Finding]:
@@ -119,6 +121,7 @@ class Store:
                     "Look who else writes there, and remove what is none of ours; "
                     "or begin anew under another prefix (backup_s3_prefix)",
                 )
+            self._seen.tell(found)
             yield from found
             if not more:
                 return
@@ -161,30 +164,46 @@ class Store:
         keys: Iterable[str],
         parse: Callable[[str, bytes | PostgresBackupError | None], T],
         limit: int = SMALL,
+        afresh: bool = False,
     ) -> Sequence[T]:
         """Many small objects, several at a time: what ``parse`` makes of each key and its bytes (of
         None where there is no such object, of the error where that one alone cannot be read), in
         the order of the keys.
 
+        What a listing of this store has shown, and what was read before, is not asked for again
+        (:mod:`.seen`); ``parse`` gets its bytes all the same.
+
         :param limit: bytes that each of them may hold.
+        :param afresh: ask for all of them: what they hold is to be proven.
         """
+        wanted = list(keys)
+        seen = () if afresh else self._seen.known(wanted)
+        answers = {key: parse(key, data) for key, data in seen if len(data) <= limit}
 
         def one(key: str) -> T:
             try:
-                data: bytes | PostgresBackupError | None = self.get(key, limit)
+                found = self.get(key, limit)
+                if found is not None:
+                    self._seen.note(key, found)
+                data: bytes | PostgresBackupError | None = found
             except Unreadable as error:
                 if isinstance(error, Refused) and error.status >= 500:
                     raise  # that is the store, and not this object
                 data = error
             return parse(key, data)
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(one, keys))
+        asked = [key for key in dict.fromkeys(wanted) if key not in answers]
+        if asked:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                answers.update(zip(asked, pool.map(one, asked), strict=True))
+            self._seen.keep()
+        return [answers[key] for key in wanted]
 
     def put(
         self, call: Call, key: str, data: bytes, content_type: str = "application/octet-stream"
     ) -> None:
         """Write a small object, replacing one of that name."""
+        self._seen.forget(key)
         digest = content_md5(md5(data))
         self.s3.call(
             call,
@@ -197,6 +216,8 @@ class Store:
                 ContentType=content_type,
             ),
         )
+        self._seen.written(key, data)
+        self._seen.keep()
 
     def link(self, key: str, seconds: int) -> str:
         """An address of an object for those without a key, good for so long; whoever has it can
@@ -215,6 +236,7 @@ class Store:
         :raises StoreError: at the first that cannot be deleted; those before it are gone.
         """
         for key in keys:
+            self._seen.forget(key)
             try:
                 self.s3.delete(call, key, f"delete {key}")
             except Refused as error:

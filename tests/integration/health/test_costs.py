@@ -37,6 +37,8 @@ def counted(config, database, s3, s3_client, bucket):
         )
         for day in range(1, 8):
             engine.forge(s3_client, bucket, ago(day + 0.001), database=database.name)
+        status_room.status(config.settings)  # as every hour
+        between.requests.clear()
         yield config, between
 
 
@@ -55,6 +57,7 @@ def test_a_night(counted, database, megabytes):
         engine.fill_with_noise(database.server, database.name, megabytes)
     settings = config.settings
     found = run_night(settings, Progress())
+    print("\n".join(between.requests))
     asked = len(between.requests)
     assert found["exit_status"] == 0
     one = found["databases"][database.name]
@@ -82,6 +85,7 @@ def test_a_night_with_a_kit(counted, database, tmp_path, s3_client, bucket):
         put_signed(s3_client, bucket, key, manifest.dump_kit(facts))
     between.requests.clear()
     found = run_night(settings, Progress())
+    print("\n".join(between.requests))
     asked = len(between.requests)
     assert found["exit_status"] == 0
     assert len(found["kit"]["deleted"]) == 1
@@ -96,6 +100,7 @@ def test_a_look(counted, database):
     look_around(settings, Progress())  # writes what waits for the journal
     between.requests.clear()
     assert look_around(settings, Progress())["made_up"] is None
+    print("\n".join(between.requests))
     assert len(between.requests) == pytest.approx(costs.look_requests(settings, kept), rel=0.1), (
         between.requests
     )
