@@ -21,6 +21,7 @@ from ..signing.judge import BY_NOBODY, WRONG, Standing
 from ..text import nearest
 from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
+from .listings import Listings
 from .manifest import Manifest, answer, may_lack_rows, parse
 from .names import LATEST, BackupName, Layout, is_latest, named_in_part
 from .owners import advice, owners
@@ -42,14 +43,23 @@ class Catalog:
     :param database: one of the settings' databases.
     :param own: the server that asks, to tell its backups from those of another one of the same
         name; None: the one of which the last backup was taken from here.
+    :param listings: what this look has listed already; None: each question lists anew.
+    :ivar listings: those of the last :meth:`backups`.
     """
 
     def __init__(
-        self, settings: Settings, store: Store, database: str, own: Mark | None = None
+        self,
+        settings: Settings,
+        store: Store,
+        database: str,
+        own: Mark | None = None,
+        listings: Listings | None = None,
     ) -> None:
         self.settings, self.store, self.database = settings, store, database
         self.own = identity.remembered(settings) if own is None else own
         self.believed = signed.Believed.by(settings)
+        self._shared = listings
+        self.listings = listings or Listings(store)
         self._remembered = remembered.look(settings, database)
         self._said = said.Said()
         self.layout = layout_for(settings, database)
@@ -63,6 +73,7 @@ class Catalog:
         as such.
         """
         self._lonely, self._lonely_proofs, self._said = [], [], said.Said()
+        self.listings = self._shared or Listings(self.store)
         backups = self._told_apart([b for layout in self.layouts for b in self._under(layout)])
         return sorted(backups, key=lambda backup: (backup.dated_at, backup.key), reverse=True)
 
@@ -106,11 +117,11 @@ class Catalog:
 
     def _under(self, layout: Layout) -> list[Backup]:
         objects = {}
-        for item in self.store.list(layout.root, delimiter="/", most=_MOST_BACKUPS):
+        for item in self.listings.folder(layout.root, _MOST_BACKUPS).objects:
             name = BackupName.parse(item.key[len(layout.root) :])
             if name:
                 objects[name] = item
-        manifests_at = self.store.list(layout.root + "manifests/", most=_MOST_BACKUPS)
+        manifests_at = self.listings.below(layout.root + "manifests/", _MOST_BACKUPS)
         below = {item.key for item in manifests_at}
         told = {key for key in below if said.is_said(layout.root, key)}
         keys = {key for key in below - told if not key.endswith(signed.SUFFIX)}
@@ -155,7 +166,7 @@ class Catalog:
         self, layout: Layout, stems: Collection[str], described: Collection[str]
     ) -> dict[str, proofs.Noted]:
         """The proofs of the backups that have a manifest; those of none are remembered."""
-        there = proofs.listed(self.store, layout)
+        there = proofs.listed(self.listings, layout)
         lonely = there.keys.keys() - stems
         self._lonely_proofs += [(layout, key) for stem in lonely for key in there.keys[stem]]
         known = {stem for stem in stems if f"{layout.root}manifests/{stem}.json" in described}

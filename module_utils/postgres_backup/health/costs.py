@@ -248,15 +248,14 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
         2  # is the store there, its clock
         + 1  # old events of the journal
         + _catalog_requests(kept + 1)
-        + 2  # the listings of parts of backups
         + 4  # one goes: backup, roles, manifest and its signature
         + 2  # the note and its signature
     )
     afterwards = (
         1 / len(settings.databases)  # is the store there
-        + _catalog_requests(
-            kept
-        )  # is the new one as large as the others, and the numbers for the metrics
+        # is the new one as large as the others, and the numbers for the metrics
+        + _catalog_requests(kept)
+        + 1  # the journal: what has failed
     )
     again = settings.verify_per_night * 3  # read, and a proof with its signature
     return backup + prune + afterwards + again + _kit_requests(settings, kept)
@@ -264,18 +263,19 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
 
 def look_requests(settings: Settings, kept: int) -> float:
     """Requests of one look of the watch, for one database: is the store there and its clock (once
-    for all of them), and what lies there.
+    for all of them), what lies there, and what the journal says has failed.
     """
-    return 2 / len(settings.databases) + _catalog_requests(kept)
+    several = len(settings.databases) > 1
+    together = 2 + (2 if several else 0)  # the prefix itself and its journal, of all databases
+    return together / len(settings.databases) + _catalog_requests(kept) + 1
 
 
 def _catalog_requests(backups: int) -> int:
-    """To know what lies there: the listings of backups, of manifests and of proofs, where this
-    database's backups lie and where they would lie if the settings named more databases, or fewer.
-    What they show was read, or written, before (``s3/seen``).
+    """To know what lies there: the listings of backups, of manifests with their signatures, and of
+    proofs. What they show was read, or written, before (``s3/seen``); and what the settings would
+    make lie elsewhere, if they named more databases or fewer, is not there.
     """
-    pages = (math.ceil(backups / PAGE) or 1) + (math.ceil(2 * backups / PAGE) or 1)
-    return pages + 4
+    return (math.ceil(backups / PAGE) or 1) + (math.ceil(2 * backups / PAGE) or 1) + 1
 
 
 def _upload_requests(settings: Settings, size: float, plain_bytes: int) -> int:

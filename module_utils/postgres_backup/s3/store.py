@@ -93,6 +93,7 @@ class Store:
         after: str = "",
         most: int = MOST_OBJECTS,
         call: Call = calls.LIST,
+        folders: set[str] | None = None,
     ) -> Iterator[StoredObject]:
         """Objects whose keys begin with ``prefix``, in the order of their keys, page by page.
 
@@ -100,6 +101,7 @@ class Store:
         :param after: only keys that come after this one, where the store heeds it; so whoever needs
             that looks again.
         :param most: no program of ours makes more; somebody else fills the bucket.
+        :param folders: gets the sub-prefixes that a delimiter leaves out, as the store names them.
         :raises StoreError: there are more than ``most``.
         """
         count = 0
@@ -110,7 +112,9 @@ class Store:
             page["StartAfter"] = after
         while True:
             found, more, token = self.s3.call(
-                call, f"list {prefix}", lambda client: _read(client.list_objects_v2(**page))
+                call,
+                f"list {prefix}",
+                lambda client: _read(client.list_objects_v2(**page), folders),
             )
             count += len(found)
             if count > most:
@@ -283,8 +287,14 @@ class Store:
         return sweep(self.s3, prefix, older_than_hours)
 
 
-def _read(answer: ListObjectsV2OutputTypeDef) -> tuple[Sequence[StoredObject], bool, str]:
-    """The objects of a page, whether there are more, and where."""
+def _read(
+    answer: ListObjectsV2OutputTypeDef, folders: set[str] | None = None
+) -> tuple[Sequence[StoredObject], bool, str]:
+    """The objects of a page, whether there are more, and where; ``folders`` gets the sub-prefixes
+    of it.
+    """
+    if folders is not None:
+        folders.update(entry["Prefix"] for entry in answer.get("CommonPrefixes", []))
     found = [
         stored_object(entry["Key"], entry["Size"], entry) for entry in answer.get("Contents", [])
     ]
