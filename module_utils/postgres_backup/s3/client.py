@@ -18,6 +18,7 @@ import functools
 import gc
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar
 import botocore
 import botocore.config
 import botocore.exceptions
+import botocore.utils
 
 from ..errors import UsageError
 from ..findings import Finding, finding
@@ -60,6 +62,8 @@ _SYSTEM_CERTIFICATES = (
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
 )
+#: how S3 writes a time in a listing; the fraction is always 0
+_S3_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?Z", re.ASCII)
 _environment_lock = threading.Lock()
 
 
@@ -278,8 +282,24 @@ def _client(settings: Settings, signed: bool = True) -> S3Client:
 def _session() -> Session:
     """Shared: it keeps S3's description, which takes a tenth of a second to read."""
     import boto3
+    import botocore.session
 
-    return boto3.Session()
+    core = botocore.session.get_session()
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+    return boto3.Session(botocore_session=core)
+
+
+def _moment(told: str) -> datetime:
+    """A time in an answer. Botocore takes any way of writing it; a listing has one in each line,
+    always in S3's own way, and most of the time that it takes to read one went there.
+
+    :raises ValueError: it is none.
+    """
+    match = _S3_TIME.fullmatch(str(told))
+    if match is None:
+        return botocore.utils.parse_timestamp(told)
+    year, month, day, hour, minute, second = map(int, match.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
 
 
 def _certificates(settings: Settings) -> str | bool:

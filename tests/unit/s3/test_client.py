@@ -1,5 +1,6 @@
 """The client: made by boto3, when it is needed, and told everything by the settings."""
 
+import datetime
 import json
 import os
 import subprocess
@@ -7,7 +8,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 import postgres_backup
+from postgres_backup.s3 import client
 
 #: what a laptop or a server may have lying about; each of them would change a client
 ENVIRONMENT = {
@@ -117,3 +121,25 @@ def test_boto3_makes_the_client_and_is_loaded_for_it_only(tmp_path):
     seen = made(tmp_path, {})
     assert (seen["before"], seen["after"]) == (False, True)
     assert (seen["client"], seen["agent"]) == ("botocore.client.S3", "Boto3")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "2026-01-27T14:03:09.000Z",
+        "2026-01-27T14:03:09Z",
+        "2026-01-27T14:03:09.123456Z",
+        "Tue, 27 Jan 2026 14:03:09 GMT",
+        "2026-01-27T16:03:09+02:00",
+    ],
+)
+def test_a_time_as_stores_write_it(told):
+    found = client._moment(told)
+    wanted = datetime.datetime(2026, 1, 27, 14, 3, 9, tzinfo=datetime.timezone.utc)
+    assert found.replace(microsecond=0) == wanted
+
+
+@pytest.mark.parametrize("told", ["", "yesterday", "2026-13-27T14:03:09Z", "2026-02-30T14:03:09Z"])
+def test_what_is_no_time(told):
+    with pytest.raises(ValueError, match=r"."):
+        client._moment(told)
