@@ -20,7 +20,7 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 
-from tests.services.proxy import _header, _Proxy, _read_head
+from tests.services.proxy import Proxy, _header, _read_head
 
 
 @dataclasses.dataclass
@@ -78,7 +78,7 @@ Rule = Callable[[Request], Answer | None]
 After = Callable[[Request, Answer], None]
 
 
-class Wilful(_Proxy):
+class Wilful(Proxy):
     """Passes on what no rule wants otherwise.
 
     :ivar rules: asked in turn before the server is; the first answer counts.
