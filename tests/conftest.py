@@ -91,9 +91,10 @@ def _leave_out_gameday(config: pytest.Config, items: list[pytest.Item]) -> None:
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """A worker that cannot find what is asked for keeps the reason to itself: hand it on."""
     if not hasattr(session.config, "workerinput"):
-        return (yield)
+        with parallel.kept_for_good():
+            return (yield)
     try:
-        with parallel.collecting(session.config):
+        with parallel.collecting(session.config), parallel.kept_for_good():
             return (yield)
     except pytest.UsageError as error:
         session.config.workeroutput["not_found"] = list(error.args)
