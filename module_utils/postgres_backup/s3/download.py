@@ -63,6 +63,8 @@ class Download:
         self.bytes = 0
         self.total: int | None = None
         self._etag, self._to, self._packed = "", 0, False
+        #: the object is known, and must be the same from then on
+        self._met = False
         #: where to stop before the object's end
         self._end: int | None = None
         self._hash = hashlib.sha256()
@@ -104,7 +106,7 @@ class Download:
         """
         with Download(self.s3, self.key) as other:
             other.bytes, other.total, other._etag = start, self.total, self._etag
-            other._end = start + count
+            other._met, other._end = self._met, start + count
             return b"".join(other)
 
     def _read(self) -> Generator[bytes, None, None]:
@@ -182,7 +184,7 @@ class Download:
             raise
         body, etag = answer["Body"], answer.get("ETag", "")
         length: int | None = answer.get("ContentLength")
-        first = not self.bytes and not self._etag and self.total is None
+        first, self._met = not self._met, True
         try:
             self._packed = answer.get("ContentEncoding", "").lower() in _PACKED
             if self._packed and self.key.endswith(_PLAIN):

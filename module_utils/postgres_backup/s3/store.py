@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -119,7 +119,7 @@ class Store:
         tokens: set[str] = set()
         nothing_new = 0
         while True:
-            found, more, token = self._page(page, call, max(seen, default=""))
+            found, more, token = self._page(page, call, seen, tokens)
             new = [item for item in found if item.key not in seen and item.key.startswith(prefix)]
             if delimiter:
                 new = [item for item in new if delimiter not in item.key[len(prefix) :]]
@@ -147,7 +147,11 @@ class Store:
             page["ContinuationToken"] = token
 
     def _page(
-        self, page: ListObjectsV2RequestTypeDef, call: Call, last: str
+        self,
+        page: ListObjectsV2RequestTypeDef,
+        call: Call,
+        seen: Collection[str],
+        tokens: set[str],
     ) -> tuple[Sequence[StoredObject], bool, str]:
         """One page of a listing. Where the store knows its own token no more, it is taken up after
         the last key that was seen.
@@ -156,9 +160,10 @@ class Store:
         try:
             return self.s3.call(call, doing, lambda client: _read(client.list_objects_v2(**page)))
         except Refused as error:
-            if error.status != 400 or not last or not page.pop("ContinuationToken", ""):
+            if error.status != 400 or not seen or not page.pop("ContinuationToken", ""):
                 raise
-        page["StartAfter"] = last
+        page["StartAfter"] = max(seen)
+        tokens.clear()
         return self.s3.call(call, doing, lambda client: _read(client.list_objects_v2(**page)))
 
     def head(self, key: str, call: Call = calls.LOOK) -> StoredObject | None:
