@@ -9,6 +9,8 @@ short_description: Create the bucket, close it to the public, let unfinished upl
 description:
   - Stores differ in what they can do here, and keys in what they may. What cannot be done is a
     finding, not a failure, but a bucket that strangers can read is a failure.
+  - Beside each setting a canary is written, read and deleted; what the store no longer lets this
+    key do with it is taken back, with a finding.
 options:
   unfinished_uploads_days:
     description: >-
@@ -39,11 +41,13 @@ created:
   returned: success
 private:
   description: What was done about public access - V(set), V(unchanged), V(unsupported) by the
-    store, or V(forbidden) to this key.
+    store, or V(forbidden) to this key. Where the store refuses to write with it, V(set_partly) and
+    V(partly) (all but BlockPublicAcls), V(taken_back), or V(removed) (what was there before).
   type: str
   returned: success
 unfinished_uploads:
-  description: The same for the rule that lets unfinished uploads expire.
+  description: The same for the rule that lets unfinished uploads expire - V(set), V(unchanged),
+    V(unsupported), V(forbidden) or V(taken_back).
   type: str
   returned: success
 findings:

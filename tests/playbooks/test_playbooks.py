@@ -22,6 +22,7 @@ PLAYBOOKS = sorted(
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 COPIED = (
     "action_plugins",
+    "callback_plugins",
     "doc_fragments",
     "library",
     "module_utils",

@@ -18,6 +18,7 @@ import functools
 import gc
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ from urllib.parse import urlsplit
 import botocore
 import botocore.config
 import botocore.exceptions
+import botocore.utils
 
 from ..errors import UsageError
 from ..findings import Finding, finding
@@ -76,6 +78,8 @@ _SYSTEM_CERTIFICATES = (
 _MOST_REQUESTS = 10
 #: where words of a web page are looked for
 _PAGE_BEGINS = 1000
+#: a time as S3 writes it in listings
+_LISTED_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z", re.ASCII)
 _environment_lock = threading.Lock()
 
 
@@ -309,8 +313,23 @@ def _client(settings: Settings, signed: bool = True) -> S3Client:
 def _session() -> Session:
     """Shared: it keeps S3's description, which takes a tenth of a second to read."""
     import boto3
+    import botocore.session
 
-    return boto3.Session()
+    session = botocore.session.get_session()
+    parsers = session.get_component("response_parser_factory")
+    parsers.set_parser_defaults(timestamp_parser=_moment)
+    return boto3.Session(botocore_session=session)
+
+
+def _moment(text: str) -> datetime:
+    """A time as an answer has it. botocore's own way is for times of any make, and takes half of
+    what reading a long listing costs.
+    """
+    if match := _LISTED_TIME.fullmatch(text):
+        with contextlib.suppress(ValueError):  # no such day: botocore says it in its words
+            whole = datetime.fromisoformat(match[1]).replace(tzinfo=timezone.utc)
+            return whole.replace(microsecond=int(f"{match[2] or 0:0<6}"[:6]))
+    return botocore.utils.parse_timestamp(text)
 
 
 def _certificates(settings: Settings) -> str | bool:

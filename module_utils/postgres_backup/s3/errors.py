@@ -89,6 +89,24 @@ class NotAsS3(CallFailed):
     """What answered is not S3, or was changed on the way."""
 
 
+#: how stores say that they do not know a setting of buckets; the last two do not look at what is to
+#: be set, and believe that the bucket is to be made (nanio)
+_UNKNOWN_SETTING = {
+    "NotImplemented",
+    "MethodNotAllowed",
+    "NotSupported",
+    "UnsupportedOperation",
+    "XNotImplemented",
+    "BucketAlreadyOwnedByYou",
+    "BucketAlreadyExists",
+}
+
+
+def lacks_setting(error: Refused) -> bool:
+    """Whether a store does not know a setting of buckets, or does not let this key near it."""
+    return error.code in _UNKNOWN_SETTING or error.status in (403, 405, 501)
+
+
 class Stopped(CallFailed):
     """The call was given up because its upload is being aborted."""
 
