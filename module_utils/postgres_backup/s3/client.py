@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 import botocore
@@ -417,6 +417,7 @@ class _Response(Protocol):
     status_code: int
     headers: Mapping[str, str]
     content: bytes
+    raw: BinaryIO
 
 
 class _Operation(Protocol):
@@ -434,6 +435,8 @@ def _no_web_page(http_response: _Response, model: _Operation, **_: object) -> No
         return
     if model.name in ("GetObject", "HeadObject"):
         is_page = not urlsplit(http_response.url).path.endswith(".html")
+        if is_page:  # nobody else would let go of the connection
+            http_response.raw.close()
     else:
         is_page = b"<html" in http_response.content[:_PAGE_BEGINS].lower()
     if is_page:
