@@ -615,6 +615,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "(Ceph RGW 16 with `BlockPublicAcls`): it is set but for that, or taken back. A "
             "stranger was tried and refused, so nothing is open."
         ),
+        ("STORE_UNFIT",): (
+            "`store-check` tried something without which there are no backups, and the store does "
+            "not do it, or says that it does and does not."
+        ),
         ("CANARY_LEFT",): (
             "An object by which was tried what the store can do could not be taken away again. It "
             "is small, has a fixed name under `store-check/`, and the next look writes over it."

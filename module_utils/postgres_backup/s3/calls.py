@@ -225,6 +225,26 @@ CANARY = _asked(
     "DeleteObject",
     refused="the setting is taken back",
 )
+PROBE = _asked(
+    "`store-check`: try on canaries what the store can do",
+    "PutObject",
+    "GetObject",
+    "HeadObject",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "CompleteMultipartUpload",
+    "ListMultipartUploads",
+    "AbortMultipartUpload",
+    "ListObjectsV2",
+    "ListObjectVersions",
+    "DeleteObject",
+    "DeleteObjects",
+    "CopyObject",
+    "GetBucketVersioning",
+    "GetObjectLockConfiguration",
+    "GetBucketLifecycleConfiguration",
+    refused="a row of its table says so",
+)
 
 #: name -> call, of all
 CALLS = {name: call for name, call in list(globals().items()) if isinstance(call, Call)}

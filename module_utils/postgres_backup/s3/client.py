@@ -124,16 +124,19 @@ class S3:
     :param settings: endpoint, region, bucket, key, addressing style and CA bundle are taken from
         it.
     :param patience: seconds for which a call that met a silent or failing store is repeated.
+    :param timeout: seconds that the store may be silent.
     :ivar refused: what housekeeping the store has not done so far, see :func:`errors.may_fail`.
     :ivar ahead: seconds by which this machine's clock is ahead of the store's, as its answers so
         far tell it; None where none did.
     :raises UsageError: the CA bundle of the settings cannot be read.
     """
 
-    def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
-        self.settings, self.patience = settings, patience
+    def __init__(
+        self, settings: Settings, patience: float = PATIENCE, timeout: float = READ_TIMEOUT
+    ) -> None:
+        self.settings, self.patience, self.timeout = settings, patience, timeout
         self.bucket = settings.s3_bucket
-        self.client = _client(settings)
+        self.client = _client(settings, timeout=timeout)
         self.client.meta.events.register("after-call.s3", self._compare_clocks)
         self._sent = threading.local()
         self.client.meta.events.register("before-send.s3", self._count)
@@ -198,7 +201,7 @@ class S3:
                 now = time.monotonic()
                 give_up = give_up or now + patience
                 if not is_transient(error) or now + delay > give_up:
-                    raise explain(error, call, doing, self.settings) from error
+                    raise explain(error, call, doing, self.settings, self.timeout) from error
             if stop is None:
                 time.sleep(delay)
             else:
@@ -275,16 +278,39 @@ def _told(key: str, answer: HeadObjectOutputTypeDef | GetObjectOutputTypeDef) ->
     return stored_object(key, answer["ContentLength"], answer)
 
 
-def anonymous(settings: Settings) -> S3Client:
+def anonymous(settings: Settings, timeout: float = READ_TIMEOUT) -> S3Client:
     """A client without a key: what it may do, everybody may."""
-    return _client(settings, signed=False)
+    return _client(settings, signed=False, timeout=timeout)
 
 
-def _client(settings: Settings, signed: bool = True) -> S3Client:
+def fetch(settings: Settings, address: str, timeout: float = READ_TIMEOUT) -> tuple[int, bytes]:
+    """What whoever opens an address of the store gets: the HTTP status, and the body.
+
+    :raises OSError: nothing answers.
+    """
+    from botocore.awsrequest import AWSRequest
+    from botocore.httpsession import URLLib3Session
+    from botocore.utils import get_environ_proxies
+
+    session = URLLib3Session(
+        verify=_certificates(settings),  # type: ignore[arg-type]  # a file too, as in boto3
+        proxies=get_environ_proxies(address),
+        timeout=int(timeout),
+    )
+    try:
+        answer = session.send(AWSRequest(method="GET", url=address).prepare())
+        return answer.status_code, answer.content
+    except botocore.exceptions.BotoCoreError as error:
+        raise OSError(str(error)) from error
+    finally:
+        session.close()
+
+
+def _client(settings: Settings, signed: bool = True, timeout: float = READ_TIMEOUT) -> S3Client:
     config = botocore.config.Config(
         signature_version="s3v4" if signed else botocore.UNSIGNED,
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
+        connect_timeout=min(CONNECT_TIMEOUT, timeout),
+        read_timeout=timeout,
         # repeated by S3.call, which knows more damages and can be stopped
         retries={"mode": "standard", "total_max_attempts": 1},
         s3={"addressing_style": "virtual" if settings.s3_addressing_style == "virtual" else "path"},

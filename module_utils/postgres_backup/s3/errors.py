@@ -207,8 +207,13 @@ def _headers(error: botocore.exceptions.ClientError) -> dict[str, str]:
     }
 
 
-def explain(error: Exception, call: Call, doing: str, settings: Settings) -> CallFailed:
-    """A failure of botocore as one sentence for a person, and what to check."""
+def explain(
+    error: Exception, call: Call, doing: str, settings: Settings, silence: float = READ_TIMEOUT
+) -> CallFailed:
+    """A failure of botocore as one sentence for a person, and what to check.
+
+    :param silence: seconds that the store might be silent.
+    """
     if isinstance(error, botocore.exceptions.ClientError):
         cause, hint = _refusal(error, settings)
         refused = Refused(
@@ -223,7 +228,7 @@ def explain(error: Exception, call: Call, doing: str, settings: Settings) -> Cal
         if _code(error) in _CLOCK_CODES:
             refused.findings.append(finding("CLOCK_DIFFERS", cause))
         return refused
-    cause, hint = _unreachable(error, settings)
+    cause, hint = _unreachable(error, settings, silence)
     kind = NotAsS3 if isinstance(error, (OddAnswer, *_NOT_AS_S3)) else CallFailed
     return kind(call, f"Failed to {doing}: {cause}", hint, may_pass(error))
 
@@ -370,7 +375,7 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
     )
 
 
-def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
+def _unreachable(error: Exception, settings: Settings, silence: float) -> tuple[str, str]:
     url, text = settings.s3_endpoint_url, str(error)
     address = urlsplit(url)
     check = "Check backup_s3_endpoint_url, and that this machine may reach it"
@@ -402,12 +407,12 @@ def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
         return f"nothing answers at {url}{' (connection refused)' if refused else ''}", check
     if isinstance(error, botocore.exceptions.ConnectTimeoutError):
         return (
-            f"{url} did not answer within {CONNECT_TIMEOUT} seconds",
+            f"{url} did not answer within {min(CONNECT_TIMEOUT, silence):.0f} seconds",
             "Check backup_s3_endpoint_url, and whether a firewall is in between",
         )
     if isinstance(error, botocore.exceptions.ReadTimeoutError):
         return (
-            f"{url} took the request and was then silent for {READ_TIMEOUT} seconds",
+            f"{url} took the request and was then silent for {silence:.0f} seconds",
             "Wait and try again; if it lasts, ask the provider",
         )
     if isinstance(error, WentInACircle):
