@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..clock import utc_now
 from ..errors import BadBackupError, PostgresBackupError, UsageError
-from ..findings import finding
+from ..findings import Finding, finding
 from ..machine import identity
 from ..machine.identity import Mark
 from ..s3.client import StoredObject
@@ -22,7 +22,7 @@ from ..text import nearest
 from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .listings import Listings
-from .manifest import Manifest, answer, may_lack_rows, parse
+from .manifest import Manifest, answer, listed_only, may_lack_rows, parse
 from .names import LATEST, BackupName, Layout, is_latest, named_in_part
 from .owners import advice, owners
 
@@ -33,6 +33,8 @@ __all__ = ["LATEST", "Backup", "BackupLine", "Catalog", "State", "layout_for", "
 _MOST_BACKUPS = 100_000
 #: backups of which one is meant, that a message names
 _MOST_NAMED = 5
+#: what is wrong with a backup of which nothing can be known
+_UNREAD = ("MANIFEST_UNREADABLE", "MANIFEST_DAMAGED")
 #: proofs without a backup that one prune looks at
 _MOST_LEFT = 1000
 
@@ -65,6 +67,8 @@ class Catalog:
         self.layout = layout_for(settings, database)
         # also where they were while the settings named fewer databases, or more
         self.layouts = (Layout(settings.s3_prefix), Layout(settings.s3_prefix, database))
+        #: what the last :meth:`resolve` of ``latest`` has passed over
+        self.unread: list[Finding] = []
         self._lonely: list[tuple[Layout, str]] = []
         self._lonely_proofs: list[tuple[Layout, str]] = []
 
@@ -152,6 +156,13 @@ class Catalog:
         wanted = {layout.manifest(name) for name in objects}.intersection(below)
         read = _Reader(self.believed, signed.signatures(self.store, wanted, below, afresh))
         manifests = dict(self.store.get_many(wanted, read, MOST_BYTES, afresh))
+        for name in list(objects):
+            key = layout.manifest(name)
+            if key in wanted and manifests[key].manifest is None:
+                if self.store.head(layout.backup(name)) is None:  # both have gone meanwhile
+                    objects = {other: item for other, item in objects.items() if other != name}
+                else:
+                    manifests[key] = _NOTHING._replace(manifest=listed_only(key))
         return [
             dataclasses.replace(
                 self._join(layout, name, item, found),
@@ -268,29 +279,6 @@ class Catalog:
         return signed.each_after_its_signature(keys)
 
     def resolve(self, wanted: str) -> Backup:
-        """The backup that is meant, with its manifest as it lies there now.
-
-        :raises UsageError: see :meth:`_meant`.
-        """
-        chosen = self._meant(wanted)
-        if not chosen.manifest_sha256 or chosen.modified is None:
-            return chosen
-        key = chosen.layout.manifest(chosen.name)
-        below = {key} if chosen.standing == BY_NOBODY else {key, key + signed.SUFFIX}
-        item = StoredObject(chosen.key, chosen.bytes, chosen.modified)
-        [again] = self.joined(chosen.layout, {chosen.name: item}, below, afresh=True)
-        if again.manifest_sha256 == chosen.manifest_sha256 and again.standing == chosen.standing:
-            return chosen
-        return dataclasses.replace(
-            chosen,
-            manifest=again.manifest,
-            manifest_sha256=again.manifest_sha256,
-            standing=again.standing,
-            problem=again.problem or chosen.problem,
-            problem_code=again.problem_code or chosen.problem_code,
-        )
-
-    def _meant(self, wanted: str) -> Backup:
         """The backup of that name, or the newest of this database for ``latest``. A part of a name
         that only one has (its day) is enough; every result says which that is.
 
@@ -303,15 +291,45 @@ class Catalog:
             their names, or two servers write under our name, and which one is meant cannot be told.
         """
         backups = self.backups()
+        while True:
+            chosen = self._meant(wanted, backups)
+            now = self._afresh(chosen)
+            if now is chosen or not (is_latest(wanted) and _is_unread(now)):
+                return now
+            backups = [now if backup is chosen else backup for backup in backups]
+
+    def _afresh(self, known: Backup) -> Backup:
+        """The same with its manifest as it lies there now: what is remembered of it is no proof."""
+        if not known.manifest_sha256 or known.modified is None:
+            return known
+        key = known.layout.manifest(known.name)
+        below = {key} if known.standing == BY_NOBODY else {key, key + signed.SUFFIX}
+        item = StoredObject(known.key, known.bytes, known.modified)
+        for now in self.joined(known.layout, {known.name: item}, below, afresh=True):
+            if (now.manifest_sha256, now.standing) != (known.manifest_sha256, known.standing):
+                return dataclasses.replace(
+                    known,
+                    manifest=now.manifest,
+                    manifest_sha256=now.manifest_sha256,
+                    standing=now.standing,
+                    problem=now.problem or known.problem,
+                    problem_code=now.problem_code or known.problem_code,
+                )
+        return known
+
+    def _meant(self, wanted: str, backups: list[Backup]) -> Backup:
         if is_latest(wanted):
+            certain = [b for b in backups if self._must_answer(b)]
             newest = (
-                _first([b for b in backups if self._must_answer(b)])
+                _first([b for b in certain if not _is_unread(b)])
+                or _first(certain)
                 or _first([b for b in backups if b.ours])
                 or _first([b for b in backups if b.candidate])
             )
             if newest and newest.untold:
                 raise self._ambiguous([b for b in backups if b.untold])
             if newest:
+                self.unread = self._newer_unread(backups, newest)
                 return newest
             raise UsageError(
                 f"There is no backup of {self.database} of {self.settings.server_name} "
@@ -349,6 +367,20 @@ class Catalog:
             "`postgres-backup list --partial` the parts"
         )
         raise UsageError(f"There is no backup {wanted!r} under {self._where()}", hint)
+
+    def _newer_unread(self, backups: Iterable[Backup], chosen: Backup) -> list[Finding]:
+        """Backups that may be newer than the latest that can be read; one sentence each."""
+        return [
+            finding(
+                backup.problem_code,
+                f"{backup.name} is newer than {chosen.name}, and is passed over: {backup.problem}",
+            )
+            for backup in backups
+            if _is_unread(backup)
+            and backup.candidate
+            and backup.key != chosen.key
+            and backup.dated_at > chosen.dated_at
+        ]
 
     def _must_answer(self, backup: Backup) -> bool:
         """Whoever asks for the latest must hear of it: it is signed, or forged, or this server
@@ -403,6 +435,13 @@ class _Reader:
         server = found["server"].get("name", "") if isinstance(found, dict) else ""
         standing = self._believed.judge(data, self._signatures.get(key), server)
         return key, _Found(found, hashlib.sha256(data).hexdigest(), standing)
+
+
+def _is_unread(backup: Backup) -> bool:
+    """Nothing can be known of it. What has a signature of other bytes is no accident: whoever wants
+    the latest must hear of it.
+    """
+    return backup.problem_code in _UNREAD and not backup.forged
 
 
 def layout_for(settings: Settings, database: str) -> Layout:
