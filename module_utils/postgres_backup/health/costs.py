@@ -243,13 +243,14 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
         + 4  # a name: the note that we begin, who else has, and that nothing is there under it
         + _upload_requests(settings, size, plain_bytes)
         + 5  # roles; manifest and the note in the journal, each with its signature
+        + 4  # of these all but the note are read again
     )
     prune = (
         2  # is the store there, its clock
         + 1  # old events of the journal
         + _catalog_requests(kept + 1)
         + 4  # one goes: backup, roles, manifest and its signature
-        + 2  # the note and its signature
+        + 3  # the note and its signature, which is read again
     )
     afterwards = (
         1 / len(settings.databases)  # is the store there
@@ -257,7 +258,7 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
         + _catalog_requests(kept)
         + 1  # the journal: what has failed
     )
-    again = settings.verify_per_night * 3  # read, and a proof with its signature
+    again = settings.verify_per_night * 5  # read; a proof with its signature, read again
     return backup + prune + afterwards + again + _kit_requests(settings, kept)
 
 
@@ -301,7 +302,7 @@ def _kit_requests(settings: Settings, kept: int) -> float:
         + 3  # a name: the note that we begin, who else has, and that no kit has it
         + 1  # the listing
         + 3  # what lies there before and after, and the kit
-        + 2  # its manifest and the signature
+        + 4  # its manifest and the signature, read again
         + 1  # the clock
         + 3  # one goes, with its manifest and the signature
     )
