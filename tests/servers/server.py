@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: makes calls of Ansible's modules cheap
 _SITECUSTOMIZE = Path(__file__).with_name("python") / "sitecustomize.py"
+_FORKS = _SITECUSTOMIZE.with_name("forks.py")
 _PY3COMPILE = _SITECUSTOMIZE.with_name("py3compile")
 #: seconds a boot may take; it is usually done in two
 BOOT_TIMEOUT = 60
@@ -64,7 +65,7 @@ class Server:
     # -- life
     # ----------------------------------------------------------------------------------------------
 
-    def create(self, image: Path, timezone: str) -> None:
+    def create(self, image: Path, timezone: str, forks: bool = True) -> None:
         """Give it a disk copied from ``image``, a host key, a name and a place on the bridge; it is
         off.
         """
@@ -79,7 +80,7 @@ class Server:
         disk = self.lab.disks / f"{self.name}.img"
         (self.directory / "disk.img").symlink_to(disk)
         run("cp", "--sparse=always", image, disk)
-        self._write_seed(timezone)
+        self._write_seed(timezone, forks)
         run("ip", "netns", "add", self._namespace)
         run(
             "ip",
@@ -101,7 +102,7 @@ class Server:
         run(*inside, "link", "set", "eth0", "up")
         run(*inside, "route", "add", "default", "via", self.lab.address)
 
-    def _write_seed(self, timezone: str) -> None:
+    def _write_seed(self, timezone: str, forks: bool) -> None:
         """What makes this server differ from its image; laid over the disk at the first boot."""
         seed = self.directory / "seed"
         for folder, mode in {"etc/ssh": 0o755, "root/.ssh": 0o700}.items():
@@ -114,6 +115,8 @@ class Server:
         python = seed / f"etc/python{golden.PYTHONS[self.suite]}"
         python.mkdir()
         shutil.copy(_SITECUSTOMIZE, python)
+        if forks:
+            shutil.copy(_FORKS, python)
         (seed / "usr/bin").mkdir(parents=True)
         shutil.copy(_PY3COMPILE, seed / "usr/bin")  # with its mode
         (seed / "etc/resolv.conf").write_text(_resolvers())
