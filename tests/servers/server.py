@@ -61,6 +61,8 @@ class Server:
         self.console_log = self.directory / "console.log"
         self._link, self._namespace = f"{lab.bridge}-{number}", f"{lab.bridge}-{name}"
         self._process: subprocess.Popen | None = None
+        #: process 1, as last found, and when it began; 0: none was
+        self._known_leader = 0, ""
 
     # -- life
     # ----------------------------------------------------------------------------------------------
@@ -218,6 +220,10 @@ class Server:
     @property
     def _leader(self) -> int | None:
         """The process id that the server's own process 1 has on this machine."""
+        pid, born = self._known_leader
+        # to look for it again through every process here costs as much as what is asked inside
+        if pid and born == _born(pid):
+            return pid
         for pid in self._processes():
             try:
                 status = Path(f"/proc/{pid}/status").read_text()
@@ -227,6 +233,7 @@ class Server:
                 (line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), []
             )
             if namespaces[1:] == ["1"]:
+                self._known_leader = pid, _born(pid)
                 return pid
         return None
 
@@ -259,10 +266,7 @@ class Server:
 
     def _boot_id(self) -> str:
         # all servers share the kernel's boot_id; the start of its process 1 is what differs
-        leader = self._leader
-        return (
-            Path(f"/proc/{leader}/stat").read_text().rsplit(")")[-1].split()[19] if leader else ""
-        )
+        return _born(self._leader or 0)
 
     def crash(self) -> None:
         """Power loss: every process is gone at once, nothing is told; the disk keeps what was
@@ -474,6 +478,15 @@ class Server:
         run(*netns, "-F", "INPUT")
         if share:
             run(*netns, "-A", *rule, str(share), "-j", "DROP")
+
+
+def _born(pid: int) -> str:
+    """When a process began, in the kernel's ticks; empty where it is no more."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()
+    except OSError:
+        return ""
+    return "" if words[0] in "ZX" else words[19]
 
 
 def _resolvers() -> str:
