@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.host import kill, processes_of
+from tests.servers.host import processes_of
 from tests.waiting import wait_for
 
 PROGRAMS = Path(__file__).with_name("python")
+SOCKETS = Path(f"/dev/shm/forks-{os.geteuid()}")
 #: what a process says of itself
 ITSELF = """
 import json, os, sys
@@ -34,19 +35,23 @@ import shlex
 class Interpreter:
     """A Python that hands its calls over, in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, until: subprocess.Popen) -> None:
+        self.folder, self.until = folder, until
         for name in ("sitecustomize.py", "forks.py"):
             (folder / name).write_text((PROGRAMS / name).read_text())
         self.parents: set[int] = set()
 
     def run(self, program: str, **more: str) -> subprocess.CompletedProcess:
-        environment = {k: v for k, v in os.environ.items() if k != "KEPT_CODE"}
+        environment = os.environ | {
+            "PYTHONPATH": str(self.folder),
+            "KEPT_CODE": str(self.folder.with_name("kept")),
+            "FORKS_UNTIL": str(self.until.pid),
+        }
         return subprocess.run(
             [sys.executable],
             input=program,
             cwd=self.folder,
-            env=environment | {"PYTHONPATH": str(self.folder)} | more,
+            env=environment | more,
             capture_output=True,
             text=True,
             timeout=30,
@@ -74,8 +79,11 @@ class Interpreter:
 def interpreter(tmp_path: Path) -> Iterator[Interpreter]:
     folder = tmp_path / "python"
     folder.mkdir()
-    yield Interpreter(folder)
-    kill(processes_of(folder))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as until:
+        yield Interpreter(folder, until)
+        if until.poll() is None:
+            until.communicate(b"\n")
+    wait_for("the end of what was forked", lambda: processes_of(folder) == [])
 
 
 def test_a_call_is_forked_and_is_told_from_one_of_its_own_by_nothing(interpreter):
@@ -87,6 +95,14 @@ def test_a_call_is_forked_and_is_told_from_one_of_its_own_by_nothing(interpreter
     for call in (own, forked):
         del call["parent"], call["warm"]
     assert forked == own
+
+
+def test_it_ends_with_the_process_that_it_is_told_and_leaves_nothing(interpreter):
+    interpreter.warm()
+    before = set(SOCKETS.iterdir())
+    interpreter.until.communicate(b"\n")
+    wait_for("its end", lambda: processes_of(interpreter.folder) == [])
+    assert len(before - set(SOCKETS.iterdir())) >= 1
 
 
 def test_what_a_call_loaded_is_there_for_the_next(interpreter):

@@ -8,13 +8,14 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parents[2]
 
 #: what lets runs keep what costs most and is the same each time: packed modules
-#: (``callbacks/payloads.py``), and on this machine the code that Python makes of them
-#: (``tests/servers/python``)
+#: (``callbacks/payloads.py``), and on this machine the code that Python makes of them and a process
+#: that has loaded it, which ends with this one (``tests/servers/python``)
 KEPT = {
     "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callbacks")),
     "ANSIBLE_CALLBACKS_ENABLED": "payloads",
     "PYTHONPATH": str(_ROOT / "tests/servers/python"),
     "KEPT_CODE": str(_ROOT / ".pytest_cache/d/ansible-code"),
+    "FORKS_UNTIL": str(os.getpid()),
 }
 
 

@@ -2,10 +2,9 @@
 they import: a start of Python and its imports are two thirds of what most calls cost.
 
 A call is Python with nothing but a program on its standard input. ``sitecustomize.py`` hands such a
-call's streams, environment and umask to a process of the same user and groups in the same folder,
-of the same interpreter with the same folders of libraries, and ends as the fork of it ended. There
-is one for each of those, started by their first call. What is run is what came in, from its first
-line.
+call's streams, environment, folder and umask to a process of the same user and groups, of the same
+interpreter with the same folders of libraries, and ends as the fork of it ended. There is one for
+each of those, started by their first call. What is run is what came in, from its first line.
 
 Modules that Ansible ships are taken from before where the payload at hand has the same ones, by
 their sizes and checksums, and all of them; else the payload's own are loaded, as ever. What a call
@@ -38,6 +37,8 @@ _LARGEST = 1 << 18
 _SHIPPED = "ansible"
 #: seconds without a call after which nobody waits for another
 _IDLE = 900
+#: what is known of the process with which this one ends
+_UNTIL = ()
 #: the descriptor of the file into which a fork writes what it loaded
 _LESSON = 3
 
@@ -141,6 +142,11 @@ def _serve(server: socket.socket, shipped: _Shipped) -> None:
     running = 0
     with selectors.DefaultSelector() as selector:
         selector.register(server, selectors.EVENT_READ)
+        if until := os.environ.get("FORKS_UNTIL"):
+            try:
+                selector.register(os.pidfd_open(int(until)), selectors.EVENT_READ, _UNTIL)
+            except ProcessLookupError:
+                return
         while True:
             ready = selector.select(0 if lessons else _IDLE)
             if not ready and lessons:  # nobody waits meanwhile
@@ -148,6 +154,8 @@ def _serve(server: socket.socket, shipped: _Shipped) -> None:
             elif not ready and not running:
                 return
             for key, _ in ready:
+                if key.data is _UNTIL:
+                    return
                 if key.fileobj is not server:
                     selector.unregister(key.fileobj)
                     lessons.append(_ended(key.fileobj, *key.data))
@@ -185,6 +193,8 @@ def _become(request: dict, descriptors: list[int], lesson: int, shipped: _Shippe
     os.environ.clear()
     os.environ.update(request["environment"])
     os.umask(request["umask"])
+    if request["folder"]:
+        os.chdir(request["folder"])
     time.tzset()
     sys.argv = [""]
     sys.orig_argv[:] = [sys.executable]
@@ -268,8 +278,12 @@ def main() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         try:
             server.bind(place)
-        except OSError:  # somebody else was quicker
-            return
+        except OSError:  # somebody else was quicker, or was killed
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+                if other.connect_ex(place) == 0:
+                    return
+            os.unlink(place)
+            server.bind(place)
         server.listen(64)
         try:
             _serve(server, shipped)

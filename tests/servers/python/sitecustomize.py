@@ -5,7 +5,8 @@ Each call of an Ansible module is an archive of sources that nobody has compiled
 What comes out is the same code; a changed source is another file here. It replaces Debian's file of
 that name, which looks for the crash reports of Ubuntu.
 
-On a server such a call is then forked from a process that has loaded everything: ``forks.py``.
+Such a call is then forked from a process that has loaded everything (``forks.py``): on a server,
+and here where ``FORKS_UNTIL`` names the process with which it is to end.
 """
 
 import _imp
@@ -17,7 +18,8 @@ import zipimport
 
 #: on a server in memory: gone with it; of each user his own
 _KEPT = f"{os.environ.get('KEPT_CODE', '/dev/shm')}/{sys.implementation.cache_tag}-{os.geteuid()}"
-#: on a server: the program of the process that is forked
+#: where those listen that are forked, each user's apart
+_SOCKETS = f"/dev/shm/forks-{os.geteuid()}"
 _FORKS = f"{os.path.dirname(os.path.realpath(__file__))}/forks.py"
 _compile = zipimport._compile_source
 
@@ -48,7 +50,10 @@ def _hand_over():
     """
     import _socket
 
-    place = _place()
+    folder = os.getcwd()
+    if not os.access(folder, os.X_OK, effective_ids=True):
+        folder = ""  # one that he is in, and may not enter
+    place = _place(folder)
     asked = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
         asked.connect(place)
@@ -57,7 +62,7 @@ def _hand_over():
         _start(place)
         return
     umask = os.umask(0o077)
-    request = {"environment": dict(os.environ), "umask": umask}
+    request = {"environment": dict(os.environ), "folder": folder, "umask": umask}
     streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)
     asked.sendmsg([marshal.dumps(request)], [rights])
@@ -68,11 +73,12 @@ def _hand_over():
     os._exit(status)
 
 
-def _place():
+def _place(folder):
     """Where the process listens: one for each interpreter with the same folders of libraries, and
-    for each user with the same groups, in the same folder, which he may not even enter himself.
+    for each user with the same groups; in a folder of that user alone.
     """
-    found = [sys.executable, str(os.getgid()), str(sorted(os.getgroups())), os.getcwd()]
+    found = [sys.executable, str(os.getgid()), str(sorted(os.getgroups()))]
+    found += ["" if folder else os.getcwd(), os.environ.get("FORKS_UNTIL", "")]
     for path in sys.path:
         try:
             found.append(f"{path} {os.stat(path).st_mtime_ns}")
@@ -84,12 +90,23 @@ def _place():
         for name, value in sorted(os.environ.items())
         if name in names or name.startswith(("LC_", "PYTHON"))
     ]
-    return f"{_KEPT}/forks-{_imp.source_hash(0, chr(10).join(found).encode()).hex()}"
+    return f"{_SOCKETS}/{_imp.source_hash(0, chr(10).join(found).encode()).hex()}"
+
+
+def _have_sockets():
+    """Make that folder, or see that it is nobody else's."""
+    try:
+        os.mkdir(_SOCKETS, 0o700)
+    except FileExistsError:
+        found = os.lstat(_SOCKETS)
+        return found.st_uid == os.geteuid() and found.st_mode & 0o170077 == 0o040000
+    except OSError:
+        return False
+    return True
 
 
 def _start(place):
     """Start that process, which holds nothing that is this one's."""
-    os.makedirs(_KEPT, 0o700, exist_ok=True)
     if os.fork():
         os.wait()
         return
@@ -99,6 +116,8 @@ def _start(place):
         for number in range(3):
             os.dup2(nothing, number)
         os.closerange(3, 1024)
+        if os.access("/", os.X_OK) and os.access(os.getcwd(), os.X_OK):
+            os.chdir("/")
         os.execv(sys.executable, [sys.executable, _FORKS, place])
     os._exit(0)
 
@@ -108,5 +127,11 @@ if "KEPT_CODE" in os.environ:
     # a short life: nothing is to be gained by looking for what could be freed, a sixth of
     # ansible-playbook's time
     gc.disable()
-elif len(sys.orig_argv) == 1 and not os.isatty(0) and os.path.exists(_FORKS):
+if (
+    len(sys.orig_argv) == 1
+    and ("KEPT_CODE" not in os.environ or "FORKS_UNTIL" in os.environ)
+    and not os.isatty(0)
+    and os.path.exists(_FORKS)
+    and _have_sockets()
+):
     _hand_over()
