@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
+_PYTHON = Path(os.environ.get("TESTED_CONTROLLER") or sys.executable)
+#: the Ansible that is tried; of another environment where ``TESTED_CONTROLLER`` is its Python
+#: (tests/playbooks/test_controllers.py)
+PLAYBOOK = _PYTHON.with_name("ansible-playbook")
 
 #: what lets runs keep what costs most and is the same each time: packed modules
 #: (``callbacks/payloads.py``), and on this machine the code that Python makes of them
