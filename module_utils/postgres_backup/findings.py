@@ -623,6 +623,23 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "was tried and refused, so nothing is open."
         ),
         (
+            "PRIVATE_PARTLY",
+            "PRIVATE_TAKEN_BACK",
+            "UNFINISHED_UPLOADS_TAKEN_BACK",
+        ): (
+            "With a setting of the bucket that `setup.yml` makes, this store refused to write "
+            "(Ceph RGW 16 with `BlockPublicAcls`): it is set but for that, or taken back. A "
+            "stranger was tried and refused, so nothing is open."
+        ),
+        ("STORE_UNFIT",): (
+            "`store-check` tried something without which there are no backups, and the store does "
+            "not do it, or says that it does and does not."
+        ),
+        ("CANARY_LEFT",): (
+            "An object by which was tried what the store can do could not be taken away again. It "
+            "is small, has a fixed name under `store-check/`, and the next look writes over it."
+        ),
+        (
             "UNFINISHED_UPLOADS_UNSUPPORTED",
             "UNFINISHED_UPLOADS_FORBIDDEN",
         ): (

@@ -21,6 +21,7 @@ PLAYBOOKS = sorted(
 )
 COPIED = (
     "action_plugins",
+    "callback_plugins",
     "doc_fragments",
     "library",
     "module_utils",

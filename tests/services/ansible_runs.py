@@ -16,7 +16,9 @@ PLAYBOOK = _PYTHON.with_name("ansible-playbook")
 #: (``callbacks/payloads.py``), and on this machine the code that Python makes of them
 #: (``tests/servers/python``)
 KEPT = {
-    "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callbacks")),
+    # ours too: what ansible.cfg says of them does not count beside this
+    "ANSIBLE_CALLBACK_PLUGINS": f"{Path(__file__).with_name('callbacks')}:"
+    f"{_ROOT / 'callback_plugins'}",
     "ANSIBLE_CALLBACKS_ENABLED": "payloads",
     "PYTHONPATH": str(_ROOT / "tests/servers/python"),
     "KEPT_CODE": str(_ROOT / ".pytest_cache/d/ansible-code"),

@@ -180,7 +180,12 @@ PAGE = _asked("publish the page", "PutObject")
 _SETUP = "setup fails and says why; what the store does not know, or not allow, is a finding"
 CREATE = _asked("create the bucket", "CreateBucket", refused=_SETUP)
 ASK_PRIVATE = _asked("see that it is private", "GetPublicAccessBlock", refused=_SETUP)
-MAKE_PRIVATE = _asked("make it private", "PutPublicAccessBlock", refused=_SETUP)
+MAKE_PRIVATE = _asked(
+    "make it private, or take that back",
+    "PutPublicAccessBlock",
+    "DeletePublicAccessBlock",
+    refused=_SETUP,
+)
 AS_STRANGER = _asked(
     "try without a key, as a stranger would", "ListObjectsV2", "HeadObject", refused=_SETUP
 )
@@ -188,7 +193,37 @@ ASK_EXPIRY = _asked(
     "see that unfinished uploads expire", "GetBucketLifecycleConfiguration", refused=_SETUP
 )
 MAKE_EXPIRE = _asked(
-    "let unfinished uploads expire", "PutBucketLifecycleConfiguration", refused=_SETUP
+    "let unfinished uploads expire, or take that back",
+    "PutBucketLifecycleConfiguration",
+    "DeleteBucketLifecycle",
+    refused=_SETUP,
+)
+CANARY = _asked(
+    "write, read and delete a canary beside each setting of the bucket",
+    "PutObject",
+    "GetObject",
+    "DeleteObject",
+    refused="the setting is taken back",
+)
+PROBE = _asked(
+    "`store-check`: try on canaries what the store can do",
+    "PutObject",
+    "GetObject",
+    "HeadObject",
+    "CreateMultipartUpload",
+    "UploadPart",
+    "CompleteMultipartUpload",
+    "ListMultipartUploads",
+    "AbortMultipartUpload",
+    "ListObjectsV2",
+    "ListObjectVersions",
+    "DeleteObject",
+    "DeleteObjects",
+    "CopyObject",
+    "GetBucketVersioning",
+    "GetObjectLockConfiguration",
+    "GetBucketLifecycleConfiguration",
+    refused="a row of its table says so",
 )
 
 #: name -> call, of all

@@ -71,6 +71,24 @@ class Refused(CallFailed):
         self.code, self.status, self.headers = code, status, headers
 
 
+#: how stores say that they do not know a setting of buckets; the last two do not look at what is to
+#: be set, and believe that the bucket is to be made (nanio)
+_UNKNOWN_SETTING = {
+    "NotImplemented",
+    "MethodNotAllowed",
+    "NotSupported",
+    "UnsupportedOperation",
+    "XNotImplemented",
+    "BucketAlreadyOwnedByYou",
+    "BucketAlreadyExists",
+}
+
+
+def lacks_setting(error: Refused) -> bool:
+    """Whether a store does not know a setting of buckets, or does not let this key near it."""
+    return error.code in _UNKNOWN_SETTING or error.status in (403, 405, 501)
+
+
 class Stopped(CallFailed):
     """The call was given up because its upload is being aborted."""
 
@@ -149,8 +167,13 @@ def _headers(error: botocore.exceptions.ClientError) -> dict[str, str]:
     }
 
 
-def explain(error: Exception, call: Call, doing: str, settings: Settings) -> CallFailed:
-    """A failure of botocore as one sentence for a person, and what to check."""
+def explain(
+    error: Exception, call: Call, doing: str, settings: Settings, silence: float = READ_TIMEOUT
+) -> CallFailed:
+    """A failure of botocore as one sentence for a person, and what to check.
+
+    :param silence: seconds that the store might be silent.
+    """
     if isinstance(error, botocore.exceptions.ClientError):
         cause, hint = _refusal(error, settings)
         refused = Refused(
@@ -165,7 +188,7 @@ def explain(error: Exception, call: Call, doing: str, settings: Settings) -> Cal
         if _code(error) in _CLOCK_CODES:
             refused.findings.append(finding("CLOCK_DIFFERS", cause))
         return refused
-    cause, hint = _unreachable(error, settings)
+    cause, hint = _unreachable(error, settings, silence)
     return CallFailed(call, f"Failed to {doing}: {cause}", hint, may_pass(error))
 
 
@@ -285,7 +308,7 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
     )
 
 
-def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
+def _unreachable(error: Exception, settings: Settings, silence: float) -> tuple[str, str]:
     url, text = settings.s3_endpoint_url, str(error)
     address = urlsplit(url)
     check = "Check backup_s3_endpoint_url, and that this machine may reach it"
@@ -317,12 +340,12 @@ def _unreachable(error: Exception, settings: Settings) -> tuple[str, str]:
         return f"nothing answers at {url}{' (connection refused)' if refused else ''}", check
     if isinstance(error, botocore.exceptions.ConnectTimeoutError):
         return (
-            f"{url} did not answer within {CONNECT_TIMEOUT} seconds",
+            f"{url} did not answer within {min(CONNECT_TIMEOUT, silence):.0f} seconds",
             "Check backup_s3_endpoint_url, and whether a firewall is in between",
         )
     if isinstance(error, botocore.exceptions.ReadTimeoutError):
         return (
-            f"{url} took the request and was then silent for {READ_TIMEOUT} seconds",
+            f"{url} took the request and was then silent for {silence:.0f} seconds",
             "Wait and try again; if it lasts, ask the provider",
         )
     if isinstance(error, _NOT_AS_S3):

@@ -69,6 +69,7 @@ def test_all_rooms_that_keep_something_are_known():
         "rotation.json",
         "settings.json",
         "settings-secret.json",
+        "store-check.json",
         "drills-watched.json",
         "last-drill.json",
         "last-look.json",
