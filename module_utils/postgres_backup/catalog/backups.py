@@ -234,15 +234,28 @@ class Catalog:
         whose = (manifest, problem, code, ours, ours or unclaimed)
         return Backup(name, layout, item.bytes, *whose, modified=item.modified)
 
+    def described(self) -> frozenset[str]:
+        """Keys of manifests whose backup is not there, as of the last :meth:`backups`."""
+        return frozenset(key for _, key in self._lonely)
+
     def leftovers(self) -> list[str]:
         """Keys of proofs, globals and manifests of ours whose backup is gone, for a prune was cut
         short. As of the last :meth:`backups`; in the order to delete them.
+
+        A prune forgets what it deletes before it does; what is remembered somebody else has
+        deleted, and may be brought back by whoever runs the store.
         """
         keys = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
+            if self._is_missed(key):
+                continue
             if name := self.gone(layout, key, BackupName.parse):
                 keys += [layout.globals(name), *signed.each_after_its_signature([key])]
         return self._leftover_proofs() + keys
+
+    def _is_missed(self, manifest: str) -> bool:
+        """Whether somebody else has deleted the backup of a manifest, and was not meant to."""
+        return self.settings.prune_nightly and manifest in self._remembered
 
     def gone(
         self, layout: Layout, key: str, parse_name: Callable[[str], BackupName | None]
@@ -273,6 +286,8 @@ class Catalog:
                 continue
             ours = (self.database, self.settings.server_name)
             if (proof["database"], proof["server"]) != ours or f"/{name.stem}-" not in f"/{key}":
+                continue
+            if self._is_missed(layout.manifest(name)):
                 continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
                 keys.append(key)
