@@ -50,6 +50,10 @@ unfinished_uploads:
     V(unsupported), V(forbidden) or V(taken_back).
   type: str
   returned: success
+store_known:
+  description: What a store of these settings can do was tried before.
+  type: bool
+  returned: success
 findings:
   description: What the store cannot do or the key may not, each with C(code) and C(message).
   type: list
@@ -64,12 +68,15 @@ ARGUMENT_SPEC = {**CONFIG_OPTION, "unfinished_uploads_days": {"type": "int", "de
 
 
 def perform(call: Call) -> Result:
-    from ansible.module_utils.postgres_backup.s3 import bucket
+    from ansible.module_utils.postgres_backup.s3 import bucket, known
     from ansible.module_utils.postgres_backup.s3.client import S3
 
     days = call.params["unfinished_uploads_days"]
     result = bucket.make_ready(S3(call.settings), days, call.check)
-    return told(result, bucket.lines(result, call.check))
+    return told(
+        {**result, "store_known": known.is_known(call.settings)},
+        bucket.lines(result, call.check),
+    )
 
 
 if __name__ == "__main__":

@@ -168,16 +168,23 @@ class HostileStore(Proxy):
         self._lock = threading.Lock()
 
     def play(
-        self, name: str, method: str = "", contains: str = "", times: int = FOREVER, skip: int = 0
+        self,
+        name: str | Answer,
+        method: str = "",
+        contains: str = "",
+        times: int = FOREVER,
+        skip: int = 0,
     ) -> Play:
         """Answer so from now on.
 
+        :param name: of :data:`ANSWERS`, or an answer of one's own.
         :param method: only to such requests; empty: any.
         :param contains: only where path and query have that in them.
         :param times: to so many; the later ones are as the server answers them.
         :param skip: so many that match pass first.
         """
-        made = Play(ANSWERS[name], method, contains, times, skip)
+        known = name if isinstance(name, Answer) else ANSWERS[name]
+        made = Play(known, method, contains, times, skip)
         with self._lock:
             self._plays.append(made)
         return made

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import urllib.parse
 from collections.abc import Callable
 
 from ..findings import finding
@@ -22,9 +23,10 @@ STEPS = ("write", "read", "delete")
 
 
 def key_of(settings: Settings, name: str) -> str:
-    """The key of a canary."""
+    """The key of a canary of this server; others of the same prefix may look at the same time."""
     prefix = settings.s3_prefix.strip("/")
-    return f"{prefix}/{FOLDER}{name}" if prefix else FOLDER + name
+    server = urllib.parse.quote(settings.server_name or "server", safe="-_~").replace(".", "%2E")
+    return f"{prefix}/{FOLDER}{server}/{name}" if prefix else f"{FOLDER}{server}/{name}"
 
 
 @dataclasses.dataclass(frozen=True)

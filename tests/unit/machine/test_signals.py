@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import subprocess
@@ -58,53 +57,11 @@ def ended(body: str, number: int = signal.SIGTERM, wait: float = 0.0) -> str:
             process.kill()
 
 
-#: does what ``ended`` does, once for each wait: in processes forked from one that has loaded what
-#: the program imports, for that takes longer than all of them
-MANY = """
-import json, os, select, signal, sys, time
-import postgres_backup.machine.signals, postgres_backup.stream.channel
-program = compile({program!r}, "<program>", "exec")
-said = []
-for wait in json.load(sys.stdin):
-    (out, its_out), (err, its_err) = os.pipe(), os.pipe()
-    child = os.fork()
-    if not child:
-        os.dup2(its_out, 1)
-        os.dup2(its_err, 2)
-        exec(program, {{}})
-    os.close(its_out)
-    os.close(its_err)
-    try:
-        assert os.read(out, 99) == b"busy\\n"
-        time.sleep(wait)
-        os.kill(child, signal.SIGTERM)
-        os.kill(child, signal.SIGTERM)
-        ends = select.select([os.pidfd_open(child)], [], [], 10)[0]
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    said.append(os.read(err, 9999).decode() if ends else "it hangs")
-    os.close(out)
-    os.close(err)
-print(json.dumps(said))
-"""
-
-
 def test_at_any_moment():
     """With ``threading.Condition`` in its place one in some dozen of these hangs."""
     rng = random.Random(1)
-    waits = [rng.uniform(0, 0.02) for _ in range(40)]
-    program = textwrap.dedent(BUSY).format(body='channel.put(b"x")')
-    done = subprocess.run(
-        [sys.executable, "-c", MANY.format(program=program)],
-        input=json.dumps(waits),
-        env={"PYTHONPATH": str(ROOT / "module_utils"), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stderr == ""
-    assert json.loads(done.stdout) == ["ended by SIGTERM\n"] * len(waits)
+    for _ in range(40):
+        assert ended('channel.put(b"x")', wait=rng.uniform(0, 0.02)) == "ended by SIGTERM\n"
 
 
 @pytest.mark.parametrize(
