@@ -526,6 +526,26 @@ def _watch(call: Call) -> Answer:
 
 
 @command(
+    "pitr-backup",
+    "what cron calls each day where every second is kept: back up the cluster, in full once a week",
+    Argument("--full", action="store_true", help="in full, however old the last full one is"),
+    LOG_FILE,
+    in_the_background=True,
+    examples=["pitr-backup --config /etc/postgres-backup-pitr/config.env"],
+)
+def _pitr_backup(call: Call) -> Answer:
+    from ..machine import signals
+    from ..pitr import take
+
+    signals.heed()
+    result = take.take(call.settings, call.progress, call.arguments.full)
+    told = take.lines(result)
+    for line in told:
+        call.progress.step(line)
+    return Answer(result, told)
+
+
+@command(
     "alert-test",
     "send a test to everybody who is told of trouble",
     CHECK,
