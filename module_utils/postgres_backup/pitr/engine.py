@@ -103,16 +103,17 @@ def call(
     *options: str,
     config: str = "",
     patience: int | None = _PATIENCE,
+    of: str = "",
 ) -> Done:
     """One call that went well.
 
     :param failing: how the sentence begins that says why: ``Failed to prepare the archive: ``.
     :param command: and ``options``, as it knows them; no secret is among them.
     :param config: another config than the usual one.
-    :param patience: see :func:`attempt`.
+    :param patience: see :func:`attempt`; ``of`` too.
     :raises PostgresBackupError: it failed, in the class of the cause.
     """
-    done = attempt(settings, command, *options, config=config, patience=patience)
+    done = attempt(settings, command, *options, config=config, patience=patience, of=of)
     if done.status == 0:
         return done
     kind, hint = _MEANS.get(done.status, (PostgresBackupError, _OTHERWISE))
@@ -125,10 +126,12 @@ def attempt(
     *options: str,
     config: str = "",
     patience: int | None = _PATIENCE,
+    of: str = "",
 ) -> Done:
     """One call, however it ends; a process that is stopped by us is ended and waited for.
 
     :param patience: seconds; None: as long as it takes.
+    :param of: what the command is about; empty: nothing but the cluster.
     :raises PostgresBackupError: it did not begin, or not end in time.
     """
     argv = [
@@ -137,6 +140,7 @@ def attempt(
         f"--stanza={places.STANZA}",
         *options,
         command,
+        *filter(None, [of]),
     ]
     try:
         done = subprocess.run(

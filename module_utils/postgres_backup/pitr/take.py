@@ -8,12 +8,13 @@ from typing import TypedDict
 from ..clock import utc_now
 from ..errors import UsageError
 from ..findings import Finding
-from ..machine import lock
+from ..machine import lock, state
 from ..machine.progress import Progress
 from ..settings import Settings
 from ..text import human_bytes
 from . import cluster as clusters
 from . import engine, places, repository
+from .look import LOOK, look
 from .repository import Repository
 
 #: a full one is due so long after the last: a week, but for what a day's later start is
@@ -53,11 +54,15 @@ def take(settings: Settings, progress: Progress, full: bool = False) -> Taken:
                 f"PostgreSQL hands on what it writes to something else: {found.archive_command!r}",
                 "Run `ansible-playbook setup.yml`, which says what is in the way",
             )
-        whole = full or is_full_due(repository.look(settings), utc_now())
+        # what is missing in the archive is behind us with the next full one
+        before = state.read(settings, LOOK)
+        torn = len(before) > 0 and len(before["gaps"]) > 0
+        whole = full or torn or is_full_due(repository.look(settings), utc_now())
         progress.step(f"backup of the cluster, {'in full' if whole else 'of what has changed'}")
         kind = engine.option("type", "full" if whole else "incr")
         engine.call(settings, "Failed to back up the cluster: ", "backup", kind, patience=None)
         made = repository.look(settings).newest
+        _, lost = look(settings, ask_store=True)
         return {
             "changed": True,
             "label": made.label if made else "",
@@ -65,7 +70,7 @@ def take(settings: Settings, progress: Progress, full: bool = False) -> Taken:
             "bytes": made.bytes if made else 0,
             "stored_bytes": made.stored_bytes if made else 0,
             "archives": True,
-            "findings": [],
+            "findings": lost,
         }
 
 
@@ -85,14 +90,18 @@ def first(settings: Settings, progress: Progress, again: bool, check: bool) -> T
         "archives": archives,
         "findings": [],
     }
-    if not archives or (check and again):
+    if check and (again or not archives):
         return nothing
+    if not archives:
+        return {**nothing, "findings": look(settings)[1]}
     begun = repository.look(settings).newest is not None
     if check:
         return {**nothing, "changed": not begun, "full": True}
     if again or not begun:
         engine.call(settings, "Failed to see what is written arrive: ", "check")
-    return nothing if begun else take(settings, progress, full=True)
+    if begun:
+        return {**nothing, "findings": look(settings, ask_store=True)[1]}
+    return take(settings, progress, full=True)
 
 
 def is_full_due(seen: Repository, now: datetime) -> bool:
