@@ -284,6 +284,7 @@ class PostgresServer:
             f"--pwfile={password_file}",
             "--no-sync",
             "--no-instructions",
+            *self._initdb_words(),
         ]
         done = subprocess.run(
             self._as_user(command),
@@ -341,6 +342,10 @@ class PostgresServer:
             )
         self._process = None
         return False
+
+    def _initdb_words(self) -> list[str]:
+        """What ``initdb`` is told on top, of a server of another kind."""
+        return []
 
     def _server_words(self, words: list) -> list:
         """The server's command line, of the user that it runs as."""

@@ -9,6 +9,8 @@ short_description: Create the bucket, close it to the public, let unfinished upl
 description:
   - Stores differ in what they can do here, and keys in what they may. What cannot be done is a
     finding, not a failure, but a bucket that strangers can read is a failure.
+  - Beside each setting a canary is written, read and deleted; what the store no longer lets this
+    key do with it is taken back, with a finding.
 options:
   unfinished_uploads_days:
     description: >-
@@ -39,12 +41,18 @@ created:
   returned: success
 private:
   description: What was done about public access - V(set), V(unchanged), V(unsupported) by the
-    store, or V(forbidden) to this key.
+    store, or V(forbidden) to this key. Where the store refuses to write with it, V(set_partly) and
+    V(partly) (all but BlockPublicAcls), V(taken_back), or V(removed) (what was there before).
   type: str
   returned: success
 unfinished_uploads:
-  description: The same for the rule that lets unfinished uploads expire.
+  description: The same for the rule that lets unfinished uploads expire - V(set), V(unchanged),
+    V(unsupported), V(forbidden) or V(taken_back).
   type: str
+  returned: success
+store_known:
+  description: What a store of these settings can do was tried before.
+  type: bool
   returned: success
 findings:
   description: What the store cannot do or the key may not, each with C(code) and C(message).
@@ -60,12 +68,15 @@ ARGUMENT_SPEC = {**CONFIG_OPTION, "unfinished_uploads_days": {"type": "int", "de
 
 
 def perform(call: Call) -> Result:
-    from ansible.module_utils.postgres_backup.s3 import bucket
+    from ansible.module_utils.postgres_backup.s3 import bucket, known
     from ansible.module_utils.postgres_backup.s3.client import S3
 
     days = call.params["unfinished_uploads_days"]
     result = bucket.make_ready(S3(call.settings), days, call.check)
-    return told(result, bucket.lines(result, call.check))
+    return told(
+        {**result, "store_known": known.is_known(call.settings)},
+        bucket.lines(result, call.check),
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ instead of a skip.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import os
 import secrets
 import shlex
@@ -70,8 +72,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> parallel.
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    servers = f"{ROOT / 'tests/servers'}/"
     for item in items:
-        if item.path.is_relative_to(ROOT / "tests/servers"):
+        if str(item.path).startswith(servers):
             item.add_marker(pytest.mark.servers)
     _leave_out_gameday(config, items)
     parallel.arrange(config, items, ROOT / "tests")
@@ -84,16 +87,18 @@ def _leave_out_gameday(config: pytest.Config, items: list[pytest.Item]) -> None:
     left_out = [item for item in items if item.get_closest_marker("gameday")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """A worker that cannot find what is asked for keeps the reason to itself: hand it on."""
     if not hasattr(session.config, "workerinput"):
-        return (yield)
+        with parallel.kept_for_good():
+            return (yield)
     try:
-        with parallel.collecting(session.config):
+        with parallel.collecting(session.config), parallel.kept_for_good():
             return (yield)
     except pytest.UsageError as error:
         session.config.workeroutput["not_found"] = list(error.args)
@@ -283,17 +288,24 @@ def sample_database(database: Database) -> Database:
 
 def _client_of(server: SeaweedFS):
     """A plain boto3 client of a test server, with its administrator's key."""
+    return _client(server.endpoint_url, server.access_key, server.secret_key, server.ca_bundle)
+
+
+@functools.cache  # making one takes as long as five of its calls
+def _client(endpoint_url: str, access_key: str, secret_key: str, ca_bundle: str):
     return boto3.client(
         "s3",
-        endpoint_url=server.endpoint_url,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
+        endpoint_url=endpoint_url,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
         region_name="us-east-1",
-        verify=server.ca_bundle or None,
+        verify=ca_bundle or None,
         config=S3Config(
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"addressing_style": "path"},
+            # else it is put together anew for each call
+            user_agent="postgres-backup-tests",
         ),
     )
 
@@ -323,15 +335,9 @@ def new_bucket() -> Iterator[Callable[[SeaweedFS], str]]:
 
 
 def _remove_bucket(client, name: str) -> None:
-    if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
-        return  # the test itself took it away
-    for upload in client.list_multipart_uploads(Bucket=name).get("Uploads", []):
-        client.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-        if found := [{"Key": item["Key"]} for item in page.get("Contents", [])]:
-            gone = client.delete_objects(Bucket=name, Delete={"Objects": found, "Quiet": True})
-            assert not gone.get("Errors"), gone
-    client.delete_bucket(Bucket=name)
+    """With all that is in it: the servers of tests allow that."""
+    with contextlib.suppress(client.exceptions.NoSuchBucket):  # the test itself took it away
+        client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -56,18 +57,19 @@ def arrange(config: pytest.Config, items: list[pytest.Item], tests: Path) -> Non
     A test that shares something made for its module stays with the others of its file, and all that
     need the machine to themselves are one group, the last.
     """
+    files = {path: _file(path, tests) for path in {item.path for item in items}}
     if not hasattr(config, "workerinput"):
-        items.sort(key=lambda item: _floor(_file(item, tests)))
+        items.sort(key=lambda item: _floor(files[item.path]))
         return
-    groups = {item.nodeid: group for item in items if (group := _group(item, tests))}
+    groups = {item.nodeid: group for item in items if (group := _group(item, files[item.path]))}
     path = _groups_of(config, config.workerinput)
     mine = path.with_name(f"{path.name}-{config.workerinput['workerid']}")
     mine.write_text(json.dumps(groups))
     mine.replace(path)  # every worker says the same
-    items.sort(key=lambda item: _turn(item, _file(item, tests)))
+    items.sort(key=lambda item: _turn(item, files[item.path]))
 
 
-def _group(item: pytest.Item, tests: Path) -> str:
+def _group(item: pytest.Item, file: str) -> str:
     """The name of its group; empty where it may run wherever a worker is free."""
     if item.get_closest_marker(ALONE):
         return ALONE
@@ -75,11 +77,11 @@ def _group(item: pytest.Item, tests: Path) -> str:
         return mark.args[0]
     definitions = item._fixtureinfo.name2fixturedefs.values()
     shares = any(found.scope in ("class", "module") for each in definitions for found in each)
-    return _file(item, tests) if shares else ""
+    return file if shares else ""
 
 
-def _file(item: pytest.Item, tests: Path) -> str:
-    return str(item.path.relative_to(tests)) if item.path.is_relative_to(tests) else item.path.name
+def _file(path: Path, tests: Path) -> str:
+    return str(path.relative_to(tests)) if path.is_relative_to(tests) else path.name
 
 
 def _floor(file: str) -> int:
@@ -132,6 +134,19 @@ def collecting(config: pytest.Config) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_SH)
         yield
         done.touch()
+
+
+@contextlib.contextmanager
+def kept_for_good() -> Iterator[None]:
+    """What collecting makes (modules, thousands of tests) stays to the end: Python looks for no
+    garbage in it, neither meanwhile nor at each of its looks that come later.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ objections to a restore, what a task of a playbook fails with.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -35,20 +36,21 @@ _KINDS = {
 _HAVE_THEIR_OWN = {"StoppedError"}
 
 
+@functools.cache
 def sentences() -> dict[str, str]:
     """Sentence -> where it is said."""
     found: dict[str, str] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         room = str(path.relative_to(PACKAGE))
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = _tree(path)
         for node, text in [*_raised(tree), *_OF_ROOM.get(room, _none)(tree)]:
             sentence = _tidy(text)
             if len(sentence.replace(GAP, "").strip(" :;,.()\"'")) >= _LEAST:
                 found.setdefault(sentence, f"{room}:{node.lineno}")
-    call = ROOT / "roles/backup/action_plugins/backup_call.py"
-    for node, text in _of_calls(ast.parse(call.read_text(encoding="utf-8"))):
-        if _letters(sentence := _tidy(text)) >= _LEAST:
-            found.setdefault(sentence, f"{call.name}:{node.lineno}")
+    for place in _PLUGINS:
+        for node, text in _of_calls(ast.parse((ROOT / place).read_text(encoding="utf-8"))):
+            if _letters(sentence := _tidy(text)) >= _LEAST:
+                found.setdefault(sentence, f"{place}:{node.lineno}")
     for path in sorted([*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/**/*.yml")]):
         if path.stem == "demo":  # make demo: nobody types its variables
             continue
@@ -59,10 +61,15 @@ def sentences() -> dict[str, str]:
     return found
 
 
+@functools.cache  # by each test here, and a test in three asks for all of them
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def without_a_way_out() -> Iterator[str]:
     """Where an error is raised that does not say what to do next."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(_tree(path)):
             if _called(node) not in _KINDS - _HAVE_THEIR_OWN:
                 continue
             named = [keyword.value for keyword in node.keywords if keyword.arg == "hint"]
@@ -73,8 +80,13 @@ def without_a_way_out() -> Iterator[str]:
 
 def begins(pattern: str, said: str) -> bool:
     """Whether what is said begins as a pattern has it, in which ``...`` stands for anything."""
+    return _beginning(pattern).match(_flat(said)) is not None
+
+
+@functools.cache  # each is compared with every sentence
+def _beginning(pattern: str) -> re.Pattern[str]:
     words = [re.escape(_flat(word)) for word in pattern.split(GAP)]
-    return re.match(".*".join(words), _flat(said), re.DOTALL) is not None
+    return re.compile(".*".join(words), re.DOTALL)
 
 
 def tells(pattern: str, sentence: str) -> bool:
@@ -84,10 +96,12 @@ def tells(pattern: str, sentence: str) -> bool:
     return begins(pattern, sentence) and _letters(pattern) >= 0.6 * min(_letters(sentence), _TOLD)
 
 
+@functools.cache
 def _letters(pattern: str) -> int:
     return len(_flat(pattern.replace(GAP, "")))
 
 
+@functools.cache
 def _flat(text: str) -> str:
     return "".join(text.split())
 
@@ -97,6 +111,7 @@ def source() -> str:
     places = [
         *PACKAGE.rglob("*.py"),
         *ROOT.glob("roles/*/action_plugins/*.py"),
+        *ROOT.glob("callback_plugins/*.py"),
         *ROOT.glob("playbooks/templates/*.j2"),
     ]
     text = "".join(path.read_text(encoding="utf-8") for path in places)
@@ -132,7 +147,7 @@ def _raised(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
     for node in ast.walk(tree):
         if _called(node) in _KINDS and node.args:
             yield node, _text(node.args[0])
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("objections.add"):
+        if _called(node) == "add" and ast.unparse(node.func).endswith("objections.add"):
             yield node, _text(node.args[1])
 
 
@@ -178,8 +193,17 @@ def _of_calls(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
                         yield node, _text(value)
 
 
+#: what Ansible runs on the controller before anything else
+_PLUGINS = ("roles/backup/action_plugins/backup_call.py", "callback_plugins/checkout.py")
 #: functions that say it
-_JUDGES = ("_judge_given", "_judge_written", "wrong_setting", "_wrong_value", "_not_ours")
+_JUDGES = (
+    "refusal",
+    "_judge_given",
+    "_judge_written",
+    "wrong_setting",
+    "_wrong_value",
+    "_not_ours",
+)
 _OF_ROOM: dict[str, Callable[[ast.AST], Iterator[tuple[ast.AST, str]]]] = {
     "settings.py": _rules,
     "postgresql/refusals.py": _refusals,

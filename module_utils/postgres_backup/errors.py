@@ -84,6 +84,12 @@ class StoreError(PostgresBackupError):
     """The object storage could not be reached, or refused."""
 
 
+class UnfitStoreError(StoreError):
+    """No backup can live on this store, as far as could be tried (exit status 4)."""
+
+    exit_status = 4
+
+
 class DatabaseError(PostgresBackupError):
     """PostgreSQL, or one of its programs, could not be reached, or refused."""
 

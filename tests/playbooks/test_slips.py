@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils.parsing.convert_bool import BOOLEANS
 from ansible.parsing.splitter import parse_kv
+from ansible.plugins.filter import core
+from ansible.template import Templar, trust_as_template
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,6 +133,9 @@ GIVEN = [
     ("restore", "tables=users,,orders", "tables has an empty name in it (here: users,,orders)."),
     ("restore", "tables=users,", "tables has an empty name in it"),
     ("restore", "trust_unsigned=ture", "trust_unsigned is true or false (here: ture)."),
+    ("restore", "trust_unsigned=t", "trust_unsigned is true or false (here: t)."),
+    ("drill", "fast=y", "fast is true or false (here: y)."),
+    ("setup", "adopt=n", "adopt is one of true, false, undo (here: n)."),
     ("restore", "roles_with_power=maybe", "roles_with_power is true or false"),
     ("backup", "schema_only=2", "schema_only is true or false (here: 2)."),
     ("drill", "fast=", "fast is empty"),
@@ -198,6 +204,7 @@ VALUES = [
     ("backup_db_port", "x" * 99, f"is a whole number, in digits (here: {'x' * 40}...)"),
     ("backup_price_gb_month", "0,02", "is a number, with a point (here: 0,02)"),
     ("backup_become", "ture", "is true or false (here: ture)"),
+    ("backup_become", "f", "is true or false (here: f)"),
     ("backup_compression", "gzp", "is one of gzip, zstd (here: gzp)"),
     ("backup_format", "tar", "is one of plain, custom (here: tar)"),
     ("backup_db_sslmode", "on", "is one of disable, allow,"),
@@ -295,6 +302,12 @@ def test_a_name_with_one_letter_too_few_or_two_swapped_is_always_found(name, dat
         assert typed.nearest(slip, [name]) == name
 
 
+def test_words_are_taken_for_true_and_false_as_the_plays_take_them():
+    words = {word for word in BOOLEANS if isinstance(word, str)}
+    assert {word for word in words if core.to_bool(word)} == typed.TRUE
+    assert words > typed.FALSE
+
+
 def test_letters_are_counted_as_a_reader_would():
     for one, other, slips in (("ab", "ab", 0), ("ab", "ba", 1), ("abc", "c", 2), ("", "ab", 2)):
         assert typed.distance(one, other, 2) == slips
@@ -343,6 +356,26 @@ def test_every_variable_of_a_call_is_listed_for_exactly_the_playbooks_that_read_
     parts = ("report_", "restore_", "rehearsal_")
     bare = {name for name in optional if not name.startswith((*own, *parts))}
     assert bare - inner <= CALLS.keys() | {"ansible_limit"}
+
+
+@pytest.mark.parametrize("word", [None, "undo", "UNDO", *sorted(typed.TRUE | typed.FALSE), "No"])
+def test_each_word_that_is_taken_for_adopt_does_what_it_says(word):
+    """``adopt`` is neither of two kinds: what is accepted, and what the play makes of it, are two
+    lists that must not part.
+    """
+    assert word is None or judged("setup", f"adopt={word}").refused == []
+    (setup,) = yaml.safe_load((ROOT / "playbooks/setup.yml").read_text())
+    asked = {task["name"]: task.get("when", "") for task in setup["pre_tasks"]}
+    known = Templar(loader=None, variables={} if word is None else {"adopt": word})
+
+    def holds(task: str) -> bool:
+        return known.template(trust_as_template("{{ " + asked[task] + " }}"))
+
+    undo = bool(word) and word.lower() == "undo"
+    assert holds("Back to the older scripts") is undo
+    if not undo:  # then the play has ended
+        looks = word is None or word.lower() in typed.TRUE
+        assert holds("Look for older scripts") is looks
 
 
 def test_every_playbook_asks_first_and_under_its_own_name():

@@ -1,15 +1,23 @@
 """Moving in from two shell scripts: the old goes on until the new is proven, then one step, and the
-way back. On Debian 13 their config, log and crontab lie where ours go; on Debian 12, which is in
-``make gameday``, they have a folder of their own, and root's crontab.
+way back; looked at between any two tasks of the play. On Debian 13 their config, log and crontab
+lie where ours go; on Debian 12, which is in ``make gameday``, they have a folder of their own, and
+root's crontab.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
 import secrets
+import signal
+import socket
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import boto3
 import pytest
@@ -121,7 +129,9 @@ class Old:
             self.server.inside(
                 "runuser", "-u", "postgres-backup", "--", "/usr/local/bin/postgres-backup", "run"
             )
-        return [name for name in self.listed() if name not in before]
+        after = self.listed()
+        assert not set(before) - set(after)
+        return [name for name in after if name not in before]
 
     def listed(self) -> list[str]:
         found = self.client.list_objects_v2(
@@ -149,18 +159,44 @@ class Move:
 
     def cut(self, at: str, when: str) -> None:
         """A run that is killed before or after a task."""
+        with self._begun("cut", CUT_AT=at, CUT_WHEN=when) as run:
+            output = run.communicate()[0]
+        assert run.returncode == -9, output[-3000:]
+
+    def watched(self, look: Callable[[str], object]) -> None:
+        """A run that stands still before each task, and at its end, while somebody looks."""
+        place = str(self.controller.directory / "watched")
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(place)
+            door.listen()
+            door.settimeout(600)
+            with self._begun("watched", WATCHED=place) as run:
+                output = threading.Thread(target=lambda: said.append(run.communicate()[0]))
+                said: list[str] = []
+                output.start()
+                task = None
+                while task != "":
+                    line, _ = door.accept()
+                    with line:
+                        task = line.makefile().readline().rstrip("\n")
+                        look(task)
+                        line.sendall(b"+")
+                output.join()
+        Path(place).unlink()
+        assert run.returncode == 0, said[0][-3000:]
+
+    @contextlib.contextmanager
+    def _begun(self, callback: str, **more: str) -> Iterator[subprocess.Popen]:
         words, environment = self.controller.command("playbooks/adopt.yml")
-        environment |= {"ANSIBLE_CALLBACKS_ENABLED": "payloads,cut", "CUT_AT": at, "CUT_WHEN": when}
-        done = subprocess.run(
-            words,
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-            check=False,
-        )
-        assert done.returncode == -9, done.stdout[-3000:]
+        environment |= {"ANSIBLE_CALLBACKS_ENABLED": f"payloads,{callback}", **more}
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        run = subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, **streams)
+        try:
+            yield run
+        finally:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
 
 
 IN_THE_WAY = (CRON, "/etc/postgres-backup/backup-config.env", LOG)
@@ -169,32 +205,73 @@ APART = (
     "/opt/crm/backup-config.env",
     "/var/log/crm-backup.log",
 )
+#: before these tasks, and at the end, whoever would run tonight runs; ``make gameday`` does so
+#: before each task, from the first on
+NIGHTS = (
+    "Take a first backup",
+    "Let the older scripts go",
+    "Say what became of them",
+    "Install the timer that looks whether all is well",
+    "",
+)
 
 
 @pytest.fixture(
     params=[
-        pytest.param(("trixie", IN_THE_WAY), id="trixie"),
-        pytest.param(("bookworm", APART), id="bookworm", marks=pytest.mark.gameday),
+        pytest.param(("trixie", IN_THE_WAY, "Asia/Almaty"), id="trixie"),
+        pytest.param(("bookworm", APART, "Etc/UTC"), id="bookworm", marks=pytest.mark.gameday),
     ]
 )
 def move(request, lab_s3, new_server, controller) -> Move:
-    suite, places = request.param
-    server = new_server(suite, layer="ready", name="mover")
+    suite, places, zone = request.param
+    server = new_server(suite, layer="ready", name="mover", timezone=zone)
     old = Old(server, lab_s3, f"old-{secrets.token_hex(4)}", *places)
     old.client.create_bucket(Bucket=old.bucket)
     old.install()
     controller.add(server)
     # what a host is given by -e import=FILE would be passed over beside a file of his name
     (controller.inventory / "host_vars/mover.yml").unlink()
-    controller.variables()
+    controller.variables(**({"backup_schedule_time": "03:00"} if suite == "bookworm" else {}))
     return Move(old, controller)
 
 
-def test_from_the_scripts_and_back(move):
+class Onlooker:
+    """Looks at each task who would take tonight's backup: never nobody, never both, and never the
+    scripts again once they have made way; and that nothing of theirs was touched before.
+
+    :param nights: before these tasks that night comes; None: before each.
+    """
+
+    def __init__(self, old: Old, nights: tuple[str, ...] | None) -> None:
+        self.old, self.nights = old, nights
+        self.before, self.who = old.theirs(), ["the scripts"]
+        self.tasks: list[str] = []
+
+    def __call__(self, task: str) -> None:
+        self.tasks.append(task)
+        who = self.old.who()
+        assert who in (["the scripts"], ["ours"]), (task, who)
+        assert who == ["ours"] or self.who == ["the scripts"], task
+        self.who = who
+        if self.nights is not None and task not in self.nights:
+            return
+        if who == ["the scripts"]:
+            assert self.old.theirs() == self.before, task
+        assert len(self.old.night()) == 1, task
+        if who == ["the scripts"]:  # their log has a line more
+            self.before = self.old.theirs()
+
+
+@pytest.fixture(params=[NIGHTS, pytest.param(None, marks=pytest.mark.gameday)], ids=["", "each"])
+def nights(request) -> tuple[str, ...] | None:
+    return request.param
+
+
+def test_from_the_scripts_and_back(move, nights):
     """One story: each step stands on the one before."""
     old, settings = move.old, move.controller.inventory / "host_vars/mover"
     assert len(old.night()) == 1
-    before = old.theirs()
+    before, script = old.theirs(), old.line.partition(" >>")[0]
 
     # nothing is set: a check says where the settings are
     play = move.run("--check", check=False)
@@ -214,30 +291,48 @@ def test_from_the_scripts_and_back(move):
     assert old.password in taken.read_text()
     for secret in (old.password, old.store.secret_key):
         assert secret not in play.output + checked.output + failed.output
+    # their cron goes by the server's clock; where we have a time already, it stands and is told of
+    at = "19:00" if "Ours runs at the time of theirs, 19:00 UTC" in failed.output else "03:00"
+    assert (f'backup_schedule_time: "{at}"' in taken.read_text()) == (at == "19:00")
+    told = 'to keep the time: backup_schedule_time: "00:00"'
+    assert (told in " ".join(checked.output.split())) == (at == "03:00")
 
-    # a run that is cut: the scripts before the step, ours after it, never nobody and never both
+    # what lies there has the wrong key; a check tries what would be written
+    assert "Would switch off: /opt/crm/backup-to-s3.sh" in move.run("--check").output
+
+    # a run that is cut before the step leaves the scripts, and is gone on with
     move.cut("Let the older scripts go", "before")
     assert (old.theirs(), old.who()) == (before, ["the scripts"])
-    assert len(old.night()) == 1
-    before = old.theirs()
-    move.cut("Let the older scripts go", "after")
-    assert old.who() == ["ours"]
-    done = move.run()
-    assert old.who() == ["ours"]
+    onlooker = Onlooker(old, nights)
+    move.watched(onlooker)
+    assert {*NIGHTS} <= {*onlooker.tasks}
+    assert onlooker.who == ["ours"]
+    assert f"run --at {at} " in old.server.inside("cat", CRON).stdout
     kept = json.loads(old.program("list", "--json"))["backups"]
-    assert len(kept) == len(old.listed()) >= 3
-    assert {one["state"] for one in kept} <= {"proven", "good"}, done.output
+    assert sorted(one["backup"] for one in kept) == old.listed()
+    assert sum(one["state"] == "proven" for one in kept) >= 3
+    assert {one["state"] for one in kept} <= {"proven", "good", "unproven"}
     assert len(old.night()) == 1
     assert "NOT WELL" not in old.program("status")
     again = move.run(playbook="setup.yml")
     assert again.recap["mover"]["changed"] == 0, again.output
+    # a line of theirs that was forgotten somewhere is told the next morning
+    names = set(old.listed())
+    old.server.inside("sh", "-c", script)
+    [late] = set(old.listed()) - names
+    morning = old.server.inside("/usr/local/bin/postgres-backup", "watch", check=False).stdout
+    assert re.search(rf"FOREIGN_WRITER: .*{re.escape(late)}", morning), morning
+    old.client.delete_object(Bucket=old.bucket, Key=f"postgres-backup/{late}")
 
     # and back
     move.run("-e", "adopt=undo")
-    assert (old.theirs(), old.who()) == (before, ["the scripts"])
+    assert old.who() == ["the scripts"]
+    assert old.theirs() == onlooker.before
     assert old.server.inside("systemctl", "is-enabled", TIMER, check=False).returncode != 0
     assert len(old.night()) == 1
     nothing = move.run("-e", "adopt=undo", check=False)
     assert "There is nothing to undo" in nothing.output
+    move.cut("Let the older scripts go", "after")
+    assert old.who() == ["ours"]
     move.run()
     assert old.who() == ["ours"]

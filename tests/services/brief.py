@@ -13,6 +13,10 @@ from tests.services.in_memory import Folder
 #: memory
 _NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
 
+#: a password is proven as everywhere, but not hashed four thousand times first: that is more than
+#: half of what a connection costs, and a test makes hundreds
+_QUICK_TO_ENTER = {"scram_iterations": "1"}
+
 
 class BriefPostgresServer(PostgresServer):
     """A PostgreSQL without any fsync, which ends when the thread that starts it does. Its data lie
@@ -35,6 +39,8 @@ class BriefPostgresServer(PostgresServer):
         settings: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(directory, major, settings={**_NOT_DURABLE, **(settings or {})})
+        if self.major >= 16:  # version 15 has no such setting
+            self.settings = _QUICK_TO_ENTER | self.settings
         self.encoding, self.locale = encoding, locale
         self._folder = Folder(self.directory)
         self.data = self._folder.path / "data"
@@ -47,6 +53,10 @@ class BriefPostgresServer(PostgresServer):
         """Stop the server and delete its directory, and its data."""
         super().remove()
         self._folder.remove()
+
+    def _initdb_words(self) -> list[str]:
+        quick = _QUICK_TO_ENTER if self.major >= 16 else {}
+        return [word for name, value in quick.items() for word in ("-c", f"{name}={value}")]
 
     def _server_words(self, words: list) -> list:
         # by the user that it has become: a change of user would clear it (prctl(2),
@@ -77,6 +87,10 @@ class BriefSeaweedFS(SeaweedFS):
         super().__init__(directory, access_key, secret_key)
         self.host = host
         self.keys |= more_keys or {}
+
+    def _more_options(self) -> dict[str, str]:
+        # a test's bucket is taken away with all that it left there
+        return super()._more_options() | {"s3.allowDeleteBucketNotEmpty": "true"}
 
     def _command(self, ports: Mapping[str, int]) -> list[str]:
         return ["setpriv", "--pdeathsig", "KILL", *super()._command(ports)]

@@ -78,7 +78,7 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 
 
-class _Proxy:
+class Proxy:
     """Listens on loopback and hands each connection to :meth:`handle`."""
 
     scheme = "http"
@@ -114,7 +114,7 @@ class _Proxy:
         raise NotImplementedError
 
 
-class TlsFront(_Proxy):
+class TlsFront(Proxy):
     """TLS towards the client, none towards the server, for servers that cannot do it themselves.
 
     :param certificates: a directory as :func:`secure_s3.make_certificate` makes it.
@@ -147,7 +147,7 @@ def _relay(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
-class FaultProxy(_Proxy):
+class FaultProxy(Proxy):
     """Passes requests on, unless a fault wants them.
 
     :ivar requests: every request so far, as ``PUT /bucket/key?partNumber=1``.
@@ -283,7 +283,7 @@ def _pass_answer(server: socket.socket, client: socket.socket, fault: Fault) -> 
             sent += len(data)
 
 
-class ShiftedClock(_Proxy):
+class ShiftedClock(Proxy):
     """Passes everything on, and lies about the time."""
 
     def __init__(self, upstream_url: str, seconds: float) -> None:

@@ -34,7 +34,8 @@ class SecureSeaweedFS(BriefSeaweedFS):
         return self
 
     def _more_options(self) -> dict[str, str]:
-        return {"s3.cert.file": "tls/cert.pem", "s3.key.file": "tls/key.pem"}
+        certificate = {"s3.cert.file": "tls/cert.pem", "s3.key.file": "tls/key.pem"}
+        return super()._more_options() | certificate
 
     def _connection(self) -> http.client.HTTPConnection:
         context = ssl.create_default_context(cafile=self.ca_bundle)

@@ -33,8 +33,11 @@ def test_a_code_means_one_thing():
 
 def test_nobody_makes_a_finding_by_hand():
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Dict) and path.name != "findings.py":
+        text = path.read_text(encoding="utf-8")
+        if path.name == "findings.py" or not re.search(r"""["']code["']""", text):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Dict):
                 keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
                 assert keys[:2] != ["code", "message"], f"{path}:{node.lineno}"
 

@@ -1,6 +1,7 @@
 """The house keeps its floors: data flows one way, and a folder knows only what is below it."""
 
 import ast
+import functools
 import importlib
 from pathlib import Path
 
@@ -9,23 +10,35 @@ import pytest
 import postgres_backup
 
 PACKAGE = Path(postgres_backup.__file__).parent
-#: ``machine/signals`` -> its syntax tree
+#: ``machine/signals`` and the like
 ROOMS = {
-    path.relative_to(PACKAGE).with_suffix("").as_posix(): ast.parse(
-        path.read_text(encoding="utf-8")
-    )
+    path.relative_to(PACKAGE).with_suffix("").as_posix()
     for path in PACKAGE.rglob("*.py")
     if path.stem != "__init__"
 }
+#: one worker reads each room once
+pytestmark = pytest.mark.xdist_group("floors")
 LEVEL = {
     folder: number for number, folders in enumerate(postgres_backup.FLOORS) for folder in folders
 }
 
 
-def imported(room: str, tree: ast.Module) -> set[str]:
-    """The rooms that a room imports, wherever in its file."""
+@functools.cache
+def imports(room: str) -> list[ast.Import | ast.ImportFrom]:
+    """What a room imports, wherever in its file."""
+    return imports_of((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))
+
+
+def imports_of(text: str) -> list[ast.Import | ast.ImportFrom]:
+    return [
+        node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+
+def imported(room: str, found_there: list[ast.Import | ast.ImportFrom]) -> set[str]:
+    """The rooms among what a room imports."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in found_there:
         if isinstance(node, ast.ImportFrom) and node.level:
             place = room.split("/")[: -node.level] + (node.module or "").split(".")
             base = "/".join(filter(None, place))
@@ -34,7 +47,7 @@ def imported(room: str, tree: ast.Module) -> set[str]:
                 if base in ROOMS
                 else {f"{base}/{alias.name}".lstrip("/") for alias in node.names}
             )
-    return found & set(ROOMS)
+    return found & ROOMS
 
 
 def folder_of(room: str) -> str:
@@ -71,22 +84,17 @@ def test_a_room_finds_what_it_imports(room):
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_a_room_imports_only_from_below(room):
-    above = {other for other in imported(room, ROOMS[room]) if rises(room, other)}
+    above = {other for other in imported(room, imports(room)) if rises(room, other)}
     assert not above, f"{room} imports {sorted(above)} from its own floor or above"
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_no_room_knows_ansible_or_imports_absolutely_from_the_package(room):
     absolute = {
-        node.module
-        for node in ast.walk(ROOMS[room])
-        if isinstance(node, ast.ImportFrom) and not node.level
+        node.module for node in imports(room) if isinstance(node, ast.ImportFrom) and not node.level
     }
     absolute |= {
-        alias.name
-        for node in ast.walk(ROOMS[room])
-        if isinstance(node, ast.Import)
-        for alias in node.names
+        alias.name for node in imports(room) if isinstance(node, ast.Import) for alias in node.names
     }
     assert not {
         name for name in absolute if name and name.split(".")[0] in ("ansible", "postgres_backup")
@@ -95,10 +103,10 @@ def test_no_room_knows_ansible_or_imports_absolutely_from_the_package(room):
 
 def test_what_rises_is_seen():
     """The test of the floors itself can fail."""
-    tree = ast.parse(
+    there = imports_of(
         "from ..nightly.run import run_night\nfrom . import bucket\nfrom .. import settings"
     )
-    assert imported("s3/store", tree) == {"nightly/run", "s3/bucket", "settings"}
+    assert imported("s3/store", there) == {"nightly/run", "s3/bucket", "settings"}
     assert rises("s3/store", "nightly/run")
     assert rises("s3/store", "stream/codec")
     assert not rises("s3/store", "s3/bucket")

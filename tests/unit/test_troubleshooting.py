@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from postgres_backup import findings
 from tests import documents, sentences
 
 DOCUMENT = "docs/troubleshooting.md"
+#: one worker reads the program once
+pytestmark = pytest.mark.xdist_group("sentences")
 #: words of PostgreSQL and its programs, which ours hand on
 HANDED_ON = (
     "permission denied for ...",

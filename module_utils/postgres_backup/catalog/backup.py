@@ -155,21 +155,22 @@ class Backup:
         """Whole; and somebody vouches for it, where anybody does for any."""
         return self.whole and not self.passed_over
 
-    @property
-    def proofs(self) -> list[Proof]:
+    @functools.cached_property  # what is said of a backup asks for them a dozen times
+    def proofs(self) -> tuple[Proof, ...]:
         """Those that count, the newest last; manifests of schema 1 hold theirs themselves."""
         if self.manifest is None:
-            return []
+            return ()
         within = self.manifest.get("proofs", []) if self.manifest.get("schema", 1) == 1 else []
-        return [*within, *(one for one in self._counting.proofs if one["kind"] != "stored")]
+        return (*within, *(one for one in self._counting.proofs if one["kind"] != "stored"))
 
     @property
     def checked_at(self) -> str:
         """When it was last read, restored, or seen to be the object that was uploaded; empty:
         never.
         """
-        known = [one["at"] for one in (*self.proofs, *self._counting.proofs)]
-        return max(known, default="") if self.whole else ""
+        if not self.whole:
+            return ""
+        return max((one["at"] for one in (*self.proofs, *self._counting.proofs)), default="")
 
     @property
     def old_proofs(self) -> list[str]:

@@ -8,6 +8,7 @@ whole-database backups and nothing else.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import urllib.parse
 from collections.abc import Iterable
@@ -104,7 +105,7 @@ class BackupName:
             safe = re.sub(r"%.?$", "", safe[:LONGEST_PART]) + "~"
         return dataclasses.replace(self, part=safe)
 
-    @property
+    @functools.cached_property  # a listing tells the name of each backup a dozen times
     def stem(self) -> str:
         """The name without suffixes; its manifest and globals are called after it."""
         return STEM + format_time(self.taken_at)

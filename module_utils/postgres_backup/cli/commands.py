@@ -509,6 +509,21 @@ def _history(call: Call) -> Answer:
 
 
 @command(
+    "store-check",
+    "say what the store can do, by trying it on canaries under store-check/; status 4 where it is "
+    "not fit for backups",
+    CHECK,
+    bucket_only=True,
+    examples=["store-check", "store-check --json"],
+)
+def _store_check(call: Call) -> Answer:
+    from ..health import store_check
+
+    result = store_check.check_store(call.settings, call.progress, check=call.check)
+    return Answer(result, store_check.lines(result), 4 if result["fit"] is False else 0)
+
+
+@command(
     "watch",
     "what cron calls every hour: look whether all is well, tell who should know, "
     "make up for a run that did not happen",

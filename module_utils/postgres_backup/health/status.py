@@ -13,7 +13,7 @@ from ..catalog.history import LAST_RUN, Event, LastRun, last_run_line
 from ..catalog.owners import Owner, owners
 from ..catalog.retention import Decision, Policy, plan, plan_parts
 from ..clock import format_timestamp, utc_now
-from ..errors import DatabaseError
+from ..errors import DatabaseError, StoreError
 from ..findings import Finding, each_once, finding
 from ..machine import damage, identity, state
 from ..machine.identity import Mark
@@ -31,6 +31,7 @@ from . import (
     disks,
     drills,
     failures,
+    foreign_writer,
     kept_databases,
     leftovers,
     rebuild,
@@ -225,9 +226,10 @@ def look(
     unread: list[Finding] = []
     failed = failures.newest(settings, store, backups, last_run, happened, unread)
     in_bucket = bucket_status(settings, backups, now, kept, failed)
+    others = _who_else(settings, store, catalogs, backups, now)
     seen: Status = {
         **in_bucket,
-        "findings": in_bucket["findings"] + adopted + unread,
+        "findings": in_bucket["findings"] + adopted + unread + others,
         "last_run": last_run,
         "rebuilt": state.read(settings, drills.REBUILT),
         "alarms": alarms.open_alarms(settings),
@@ -253,6 +255,26 @@ def look(
     judged = verdict.of_server(seen["databases"], seen["findings"], seen["alarms"], waits)
     seen["healthy"], seen["state"], seen["why"] = judged["healthy"], judged["state"], judged["why"]
     return seen, backups
+
+
+def _who_else(
+    settings: Settings,
+    store: Store,
+    catalogs: Mapping[str, Catalog],
+    backups: Mapping[str, Sequence[Backup]],
+    now: datetime,
+) -> list[Finding]:
+    """What came and what went without us."""
+    findings: list[Finding] = []
+    for name, there in backups.items():
+        missing = catalogs[name].described()
+        try:
+            findings += foreign_writer.look(settings, store, name, there, now)
+            findings += vanished.look(settings, store, name, there, missing, now)
+        except StoreError as refused:  # it has shown the backups, and does not show the journal
+            message = f"who else writes beside {name} is not known: {refused.message}"
+            findings.append(finding("EVENT_UNREADABLE", settings.hide(message)))
+    return findings
 
 
 def _count_parts(

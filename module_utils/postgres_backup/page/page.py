@@ -8,6 +8,7 @@ template.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import shlex
@@ -87,23 +88,8 @@ def render(servers: Sequence[ServerAnswer], now: datetime, template: str) -> str
     :param now: UTC.
     :param template: the text of ``playbooks/templates/report.html.j2``.
     """
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {
-        "size": human_bytes,
-        "age": human_age,
-        "took": human_seconds,
-        "name": printable,
-        "when": verdict.when,
-        "day": lambda text: verdict.day(parse_timestamp(text).date()),
-        "money": lambda amount: "under 0.01" if 0 < amount < 0.005 else f"{amount:,.2f}",
-        "number": lambda count: "?" if count is None else f"{count:,}",
-        "until": lambda text: human_age((parse_timestamp(text) - now).total_seconds() / 3600),
-        "ago": lambda text: human_age((now - parse_timestamp(text)).total_seconds() / 3600),
-    }
     verdicts = fleet.of_servers(servers)
-    text = environment.from_string(template).render(
+    text = _compiled(template).render(
         servers=[_server(server, now) for server in verdicts],
         verdict=fleet.line(verdicts),
         kinds=[
@@ -117,6 +103,32 @@ def render(servers: Sequence[ServerAnswer], now: datetime, template: str) -> str
         few=len(verdicts) <= _FEW,
     )
     return re.sub(r"\n\s*", "\n", text)
+
+
+@functools.lru_cache(maxsize=1)  # compiling takes longer than the page of a few servers
+def _compiled(template: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {
+        "size": human_bytes,
+        "age": human_age,
+        "took": human_seconds,
+        "name": printable,
+        "when": verdict.when,
+        "day": lambda text: verdict.day(parse_timestamp(text).date()),
+        "money": lambda amount: "under 0.01" if 0 < amount < 0.005 else f"{amount:,.2f}",
+        "number": lambda count: "?" if count is None else f"{count:,}",
+        "until": jinja2.pass_context(lambda page, text: human_age(-_hours_since(page, text))),
+        "ago": jinja2.pass_context(lambda page, text: human_age(_hours_since(page, text))),
+    }
+    return environment.from_string(template)
+
+
+def _hours_since(page: jinja2.runtime.Context, text: str) -> float:
+    """Hours from a moment to the one that the page is of; less than 0 where it is to come."""
+    now: datetime = page["now"]
+    return (now - parse_timestamp(text)).total_seconds() / 3600
 
 
 def parse(name: str, facts: str | None, error: str | None) -> ServerAnswer:

@@ -7,55 +7,24 @@ answers with one of
 * ``unchanged``: it was so already
 * ``unsupported``: this store cannot do it, or does not let this key
 * ``forbidden``: it does not let this key even ask
+* ``taken_back``: with it the store refused to write, and the bucket is as it was
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from ..errors import StoreError, UsageError
-from ..findings import Finding, finding
+from ..findings import Finding, each_once, finding
 from . import calls
-from .client import QUICK, S3, anonymous
+from .client import QUICK, S3
 from .errors import CallFailed, Refused
+from .expiry import expire_unfinished_uploads
+from .private import make_private, strangers_may
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.literals import (
-        BucketLocationConstraintType,
-        TransitionDefaultMinimumObjectSizeType,
-    )
-    from mypy_boto3_s3.type_defs import (
-        LifecycleRuleFilterTypeDef,
-        LifecycleRuleOutputTypeDef,
-        LifecycleRuleTypeDef,
-        LifecycleRuleUnionTypeDef,
-        ListObjectsV2OutputTypeDef,
-        PublicAccessBlockConfigurationTypeDef,
-        PutBucketLifecycleConfigurationRequestTypeDef,
-    )
-
-#: ID of our lifecycle rule; rules with another are not ours
-RULE_ID = "postgres-backup-unfinished-uploads"
-_PRIVATE: PublicAccessBlockConfigurationTypeDef = {
-    "BlockPublicAcls": True,
-    "IgnorePublicAcls": True,
-    "BlockPublicPolicy": True,
-    "RestrictPublicBuckets": True,
-}
-#: how stores say that they do not know a setting of buckets; the last two do not look at what is to
-#: be set, and believe that the bucket is to be made (nanio)
-_UNKNOWN = {
-    "NotImplemented",
-    "MethodNotAllowed",
-    "NotSupported",
-    "UnsupportedOperation",
-    "XNotImplemented",
-    "BucketAlreadyOwnedByYou",
-    "BucketAlreadyExists",
-}
-
+    from mypy_boto3_s3.literals import BucketLocationConstraintType
 
 #: what is worth knowing about an answer: code -> message
 _FINDINGS = {
@@ -64,6 +33,18 @@ _FINDINGS = {
     ),
     "PRIVATE_FORBIDDEN": (
         "this key may not see whether public access is blocked; a stranger was refused all the same"
+    ),
+    "PRIVATE_PARTLY": (
+        "with BlockPublicAcls this store refuses to write; the other three blocks are set, and a"
+        " stranger was refused"
+    ),
+    "PRIVATE_TAKEN_BACK": (
+        "with its block of public access this store refuses to write, so none is set; a stranger"
+        " was refused all the same"
+    ),
+    "UNFINISHED_UPLOADS_TAKEN_BACK": (
+        "with a rule for unfinished uploads this store refuses to write, so its rules are as they"
+        " were; each backup removes those of its own that died"
     ),
     "UNFINISHED_UPLOADS_UNSUPPORTED": (
         "the store cannot let unfinished uploads expire; each backup removes those of its own that"
@@ -74,6 +55,10 @@ _FINDINGS = {
         " that died"
     ),
 }
+#: answers that tell what others tell
+_AS_FINDING = {"set_partly": "partly", "removed": "taken_back"}
+#: answers after which the bucket is another than before
+_CHANGED = ("set", "set_partly", "removed")
 
 
 class Readiness(TypedDict):
@@ -117,14 +102,22 @@ def make_ready(s3: S3, unfinished_days: int, check: bool = False) -> Readiness:
             "Close it to the public in the provider's console",
         )
     unfinished = _allowed(lambda: expire_unfinished_uploads(s3, unfinished_days, check))
-    codes = (f"PRIVATE_{private}".upper(), f"UNFINISHED_UPLOADS_{unfinished}".upper())
+    codes = (
+        f"PRIVATE_{_AS_FINDING.get(private, private)}".upper(),
+        f"UNFINISHED_UPLOADS_{unfinished}".upper(),
+    )
     return {
-        "changed": created or "set" in (private, unfinished),
+        "changed": created or private in _CHANGED or unfinished in _CHANGED,
         "bucket": s3.bucket,
         "created": created,
         "private": private,
         "unfinished_uploads": unfinished,
-        "findings": [finding(code, _FINDINGS[code]) for code in codes if code in _FINDINGS],
+        "findings": each_once(
+            [
+                *(finding(code, _FINDINGS[code]) for code in codes if code in _FINDINGS),
+                *s3.refused,
+            ]
+        ),
     }
 
 
@@ -137,7 +130,8 @@ def lines(result: Readiness, check: bool = False) -> list[str]:
         told
         for told, done in (
             ("created", result["created"]),
-            ("closed to the public", result["private"] == "set"),
+            ("closed to the public", result["private"] in ("set", "set_partly")),
+            ("freed of a block with which nobody can write", result["private"] == "removed"),
             ("told to forget unfinished uploads", result["unfinished_uploads"] == "set"),
         )
         if done
@@ -161,10 +155,6 @@ def _allowed(ask: Callable[[], str]) -> str:
         if error.status != 403:
             raise
         return "forbidden"
-
-
-def _cannot(error: Refused) -> bool:
-    return error.code in _UNKNOWN or error.status in (403, 405, 501)
 
 
 def probe(s3: S3) -> None:
@@ -240,180 +230,3 @@ def create(s3: S3) -> bool:
             ),
         )
     return True
-
-
-def make_private(s3: S3, check: bool = False) -> str:
-    """Block public access where the store can, and see for ourselves that a stranger gets nothing.
-
-    :param check: change nothing, say what would be.
-    :raises StoreError: a stranger may list the bucket or read from it.
-    """
-    state = _block_public_access(s3, check)
-    open_to_all = [] if check and state == "set" else strangers_may(s3)
-    if open_to_all:
-        raise StoreError(
-            f"Failed to make the bucket {s3.bucket} private: "
-            f"anybody may {' and '.join(open_to_all)} it without a key",
-            "Remove its public policy or ACL in the provider's console, then run this again",
-        )
-    return state
-
-
-def _block_public_access(s3: S3, check: bool) -> str:
-    doing = f"read whether the bucket {s3.bucket} is private"
-    try:
-        answer = s3.call(
-            calls.ASK_PRIVATE,
-            doing,
-            lambda client: client.get_public_access_block(Bucket=s3.bucket),
-        )
-        if answer.get("PublicAccessBlockConfiguration") == _PRIVATE:
-            return "unchanged"
-    except Refused as error:
-        if _cannot(error):
-            return "unsupported"
-        if error.code != "NoSuchPublicAccessBlockConfiguration":
-            raise
-    if check:
-        return "set"
-    try:
-        s3.call(
-            calls.MAKE_PRIVATE,
-            f"make the bucket {s3.bucket} private",
-            lambda client: client.put_public_access_block(
-                Bucket=s3.bucket, PublicAccessBlockConfiguration=_PRIVATE
-            ),
-        )
-        again = s3.call(
-            calls.ASK_PRIVATE,
-            doing,
-            lambda client: client.get_public_access_block(Bucket=s3.bucket),
-        )
-    except Refused as error:
-        if _cannot(error):
-            return "unsupported"
-        raise
-    return "set" if again.get("PublicAccessBlockConfiguration") == _PRIVATE else "unsupported"
-
-
-def strangers_may(s3: S3) -> list[str]:
-    """What anybody may do without a key: ``list``, ``read from``, or nothing.
-
-    :raises StoreError: it could not be found out.
-    """
-    stranger = anonymous(s3.settings)
-    doing = f"see whether the bucket {s3.bucket} is private"
-    may = []
-
-    def listing(client: S3Client) -> ListObjectsV2OutputTypeDef:
-        return client.list_objects_v2(Bucket=s3.bucket, MaxKeys=1)
-
-    def reading(key: str) -> Callable[[S3Client], object]:
-        return lambda client: client.head_object(Bucket=s3.bucket, Key=key)
-
-    found = s3.call(calls.AS_STRANGER, f"list {s3.bucket}", listing).get("Contents", [])
-    tries: list[tuple[str, Callable[[S3Client], object]]] = [("list", listing)]
-    tries += [("read from", reading(entry["Key"])) for entry in found]
-    for what, request in tries:
-        try:
-            s3.call(calls.AS_STRANGER, doing, request, patience=QUICK, client=stranger)
-        except Refused as error:
-            if error.status >= 500:
-                raise
-        else:
-            may.append(what)
-    return may
-
-
-def expire_unfinished_uploads(s3: S3, days: int, check: bool = False) -> str:
-    """A lifecycle rule by which the store drops parts of uploads that nobody finished, ``days``
-    after their begin.
-
-    Only under our prefix, and beside whatever rules there are: they are read and put back with
-    ours.
-
-    :param check: change nothing, say what would be.
-    """
-    doing = f"let unfinished uploads in the bucket {s3.bucket} expire"
-    before = _lifecycle(s3, doing)
-    if before is None:
-        return "unsupported"
-    prefix = s3.settings.s3_prefix.strip("/")
-    ours: LifecycleRuleTypeDef = {
-        "ID": RULE_ID,
-        "Status": "Enabled",
-        "Filter": {"Prefix": f"{prefix}/" if prefix else ""},
-        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days},
-    }
-    if any(_same_rule(rule, ours) for rule in before.rules):
-        return "unchanged"
-    if check:
-        return "set"
-    others = [rule for rule in before.rules if rule.get("ID") != RULE_ID]
-    wanted: PutBucketLifecycleConfigurationRequestTypeDef = {
-        "Bucket": s3.bucket,
-        "LifecycleConfiguration": {"Rules": [*others, ours]},
-    }
-    if before.minimum is not None:
-        wanted["TransitionDefaultMinimumObjectSize"] = before.minimum
-    try:
-        s3.call(
-            calls.MAKE_EXPIRE,
-            doing,
-            lambda client: client.put_bucket_lifecycle_configuration(**wanted),
-        )
-    except Refused as error:
-        # MinIO knows lifecycles, but not this rule, and calls it invalid.
-        if _cannot(error) or error.code in ("InvalidArgument", "InvalidRequest", "MalformedXML"):
-            return "unsupported"
-        raise
-    again = _lifecycle(s3, doing)
-    after = again.rules if again else ()
-    lost = [rule for rule in others if not any(_same_rule(rule, other) for other in after)]
-    if lost:
-        raise StoreError(
-            f"Failed to {doing}: "
-            f"the store changed the rule {lost[0].get('ID', '')!r} that was there before",
-            "Look at the bucket's lifecycle rules in the provider's console",
-        )
-    return "set" if any(_same_rule(rule, ours) for rule in after) else "unsupported"
-
-
-class _Lifecycle(NamedTuple):
-    """A bucket's rules, and the size from which they move objects, where the store tells one."""
-
-    rules: Sequence[LifecycleRuleOutputTypeDef]
-    minimum: TransitionDefaultMinimumObjectSizeType | None
-
-
-def _lifecycle(s3: S3, doing: str) -> _Lifecycle | None:
-    """The rules as they are; None where the store knows no lifecycle."""
-    try:
-        answer = s3.call(
-            calls.ASK_EXPIRY,
-            doing,
-            lambda client: client.get_bucket_lifecycle_configuration(Bucket=s3.bucket),
-        )
-    except Refused as error:
-        if _cannot(error):
-            return None
-        if error.code == "NoSuchLifecycleConfiguration":
-            return _Lifecycle((), None)
-        raise
-    return _Lifecycle(answer.get("Rules", []), answer.get("TransitionDefaultMinimumObjectSize"))
-
-
-def _same_rule(one: LifecycleRuleUnionTypeDef, other: LifecycleRuleUnionTypeDef) -> bool:
-    """Whether two rules say the same; a prefix may stand in the filter or, as it used to, beside
-    it.
-    """
-
-    def plain(rule: LifecycleRuleUnionTypeDef) -> dict[str, object]:
-        nothing: LifecycleRuleFilterTypeDef = {}
-        condition = rule.get("Filter", nothing)
-        return {name: value for name, value in rule.items() if name not in ("Filter", "Prefix")} | {
-            "prefix": condition.get("Prefix", rule.get("Prefix", "")),
-            "filter": {name: value for name, value in condition.items() if name != "Prefix"},
-        }
-
-    return plain(one) == plain(other)

@@ -75,6 +75,13 @@ _SAME_IN_PYTHON = (
 )
 
 
+def _first_made(buffer: bytes, start: int, end: int) -> re.Match[bytes] | None:
+    """What ``_MAKES_OR_FILLS`` finds first; where there is nothing of it, at memory speed."""
+    places = (buffer.find(begins, start, end) for begins in (b"CREATE ", b"INSERT INTO "))
+    first = min((place for place in places if place >= 0), default=-1)
+    return None if first < 0 else _MAKES_OR_FILLS.search(buffer, first, end)
+
+
 @dataclass(frozen=True)
 class TableFacts:
     """The rows of one table as dumped.
@@ -290,8 +297,7 @@ class Inspector(Scanner):
         self._note_objects(buffer, start, end)
         if not (self._makes or self.rows_alone):
             edge = self._before + buffer[start : min(end, start + TOKEN_BYTES)]
-            look = _MAKES_OR_FILLS.search
-            if first := look(edge) or look(buffer, start, end):
+            if first := _first_made(edge, 0, len(edge)) or _first_made(buffer, start, end):
                 self._makes = first[1] is None
                 self.rows_alone = self.decode(first[1] or b"")
             self._before = (edge + buffer[max(start + TOKEN_BYTES, end - TOKEN_BYTES) : end])[

@@ -354,8 +354,9 @@ class Scanner:
         return max(at, len(buffer) - 1) if buffer[-1] in b"/*" else len(buffer)
 
     def _long_comment(self, buffer: bytes, at: int) -> int:
-        match = grammar.LINE_END.search(buffer, at)
-        return self._until(buffer, match.start() if match else -1, 0)
+        line = buffer.find(b"\n", at)
+        returned = buffer.find(b"\r", at, line if line >= 0 else len(buffer))
+        return self._until(buffer, returned if returned >= 0 else line, 0)
 
     # rows
 

@@ -34,8 +34,9 @@ INTERNAL = frozenset(
     " app_kit_wanted app_repo_again app_services app_down_seconds app_started_at"
     " app_start_seconds app_stopped_at app_stop_seconds".split()
 )
-TRUE = {"true", "yes", "on", "1", "y", "t"}
-FALSE = {"false", "no", "off", "0", "n", "f"}
+#: those that the filter ``bool`` knows: of ``t`` it makes False, and a play does not what was meant
+TRUE = {"true", "yes", "on", "1"}
+FALSE = {"false", "no", "off", "0"}
 #: lists that a module alone reads, which takes a text too; others would be read letter by letter
 _TAKEN_AS_TEXT = ("backup_age_identities",)
 #: so many letters may be wrong

@@ -40,7 +40,7 @@ def backup(*records: dict, manifest_sha256: str = "a" * 64, **described: object)
 
 
 def test_a_proof_counts_for_its_backup_and_manifest():
-    assert backup(PROOF).proofs == [{"kind": "read", "at": PROOF["at"], "by": "db1"}]
+    assert backup(PROOF).proofs == ({"kind": "read", "at": PROOF["at"], "by": "db1"},)
     assert backup(PROOF).proven
     assert backup(PROOF | {"kind": "restored"}).proven
     for other in (
@@ -56,7 +56,7 @@ def test_a_proof_counts_for_its_backup_and_manifest():
 
 def test_proofs_within_a_manifest_are_those_of_schema_1():
     within = [{"kind": "verify", "at": PROOF["at"]}]
-    assert backup(schema=1, proofs=within).proofs == within
+    assert backup(schema=1, proofs=within).proofs == tuple(within)
     assert backup(PROOF, schema=1, proofs=within).proofs[0] == within[0]
     assert not backup(proofs=within).proven
 

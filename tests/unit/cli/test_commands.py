@@ -178,7 +178,7 @@ def test_only_a_run_at_another_time_is_not_worth_beginning(monkeypatch):
 def test_who_stays_root_and_who_needs_a_bucket_only():
     by = commands.COMMANDS.items()
     assert [name for name, one in by if one.stays_root] == ["restore-kit"]
-    assert [name for name, one in by if one.bucket_only] == ["list", "history"]
+    assert [name for name, one in by if one.bucket_only] == ["list", "history", "store-check"]
     assert [name for name, one in by if one.in_the_background] == [
         "watch",
         "pitr-backup",

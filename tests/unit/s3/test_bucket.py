@@ -12,7 +12,7 @@ from postgres_backup.errors import StoreError
 from postgres_backup.s3 import bucket, calls
 from postgres_backup.s3.errors import Refused
 
-S3 = types.SimpleNamespace(bucket="backups")
+S3 = types.SimpleNamespace(bucket="backups", refused=[])
 FORBIDDEN = Refused(calls.ASK_PRIVATE, "not allowed", "", "AccessDenied", 403, {})
 
 

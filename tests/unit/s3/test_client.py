@@ -7,7 +7,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+import botocore.utils
+import pytest
+
 import postgres_backup
+from postgres_backup.s3 import client
 
 #: what a laptop or a server may have lying about; each of them would change a client
 ENVIRONMENT = {
@@ -64,6 +68,36 @@ print(json.dumps(loaded | {
     "environment": {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "BOTO"))},
 }))
 """
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-29T23:36:18Z",
+        "2026-11-29T23:36:18.5Z",
+        "2026-11-29T23:36:18.040Z",
+        "2026-11-29T23:36:18.123456789Z",
+        "2024-02-29T00:00:00.000Z",
+        "2026-11-29T23:36:18+05:00",
+        "Sun, 29 Nov 2026 23:36:18 GMT",
+        "1795995378",
+        "\u0662026-11-29T23:36:18Z",
+    ],
+)
+def test_a_time_in_an_answer_is_what_boto3_reads_there(text):
+    assert client._moment(text) == botocore.utils.parse_timestamp(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "2026-02-30T00:00:00Z", "2026-11-29T25:00:00Z"],
+)
+def test_what_is_no_time_in_an_answer_is_refused_in_its_words(text):
+    with pytest.raises(ValueError) as theirs:  # noqa: PT011  # of whatever kind
+        botocore.utils.parse_timestamp(text)
+    with pytest.raises(type(theirs.value)) as ours:
+        client._moment(text)
+    assert str(ours.value) == str(theirs.value)
 
 
 def made(home: Path, environment: dict[str, str]) -> dict:

@@ -1,0 +1,54 @@
+"""Whether a store of these settings was tried already, so that nobody tries it at each setup."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, TypedDict
+
+from .. import __version__
+from ..clock import format_timestamp, utc_now
+from ..findings import Finding
+from ..machine import state
+from ..settings import Settings
+from ..shapes.kinds import Moment
+
+
+class _Remembered(TypedDict, total=False):
+    """``of``: a sum over the settings that it was for."""
+
+    of: str
+    at: Annotated[str, Moment()]
+
+
+_LAST = state.Kept("store-check.json", _Remembered)
+
+
+def is_known(settings: Settings) -> bool:
+    """Whether a store of these settings was tried already, and found fit."""
+    return state.read(settings, _LAST).get("of") == _sum(settings)
+
+
+def remember(settings: Settings) -> list[Finding]:
+    """It was, now.
+
+    :return: findings: what could not be noted.
+    """
+    now: _Remembered = {"of": _sum(settings), "at": format_timestamp(utc_now())}
+    return state.write(settings, _LAST, now)
+
+
+def _sum(settings: Settings) -> str:
+    """Over what a store is to a server; no secret is in it."""
+    of = (
+        __version__,
+        settings.s3_endpoint_url,
+        settings.s3_region,
+        settings.s3_bucket,
+        settings.s3_prefix,
+        settings.s3_addressing_style,
+        settings.s3_ca_bundle,
+        settings.s3_access_key,
+        settings.server_name,
+    )
+    return hashlib.sha256(json.dumps(of).encode()).hexdigest()
