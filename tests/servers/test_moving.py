@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,11 +24,15 @@ import boto3
 import pytest
 
 from demo.s3_server import SeaweedFS
+from tests.servers import layers
 from tests.servers.controller import ROOT, Controller
 from tests.servers.server import Server
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
+APP, AWS = "/srv/crm", "apt-get update -qq; apt-get install -qq -y awscli"
+COMPOSE = ("docker", "compose", "--project-directory", APP)
 CRON, TIMER = "/etc/cron.d/postgres-backup", "postgres-backup-watch.timer"
 LOG = "/var/log/postgres-backup.log"
 #: as the administrators of the two scripts have it
@@ -149,6 +154,49 @@ class Old:
         return self.server.inside("/usr/local/bin/postgres-backup", *words).stdout
 
 
+#: where PostgreSQL is a service of compose
+IN_COMPOSE = """\
+#!/bin/bash
+set -euo pipefail
+. {config}
+NAME="postgres-backup-$(date -u +%Y-%m-%d_%H-%M-%S).sql.gz"
+docker exec "$DB_CONTAINER" pg_dump -U "$DB_USER" "$DB_NAME" | gzip \\
+    | aws s3 cp - "s3://$S3_BUCKET_NAME/postgres-backup/$NAME" \\
+        --endpoint-url "$S3_ENDPOINT_URL" --region "$S3_REGION" --no-progress
+"""
+
+
+class Composed(Old):
+    """The scripts beside an application of docker compose that writes all the time."""
+
+    def install(self) -> None:
+        self.server.inside("env", "DEBIAN_FRONTEND=noninteractive", "sh", "-ec", AWS, timeout=600)
+        self.server.put(layers.APP / "compose.yml", f"{APP}/compose.yml")
+        self.server.write(f"{APP}/.env", f"DB_PASSWORD={self.password}\n", "0600")
+        self.server.inside(*COMPOSE, "up", "--detach", "--quiet-pull", timeout=300)
+        wait_for("the application", lambda: self.visits() > 0, timeout=120)
+        text = CONFIG.format(bucket=self.bucket, store=self.store, password=self.password)
+        self.server.write(self.config, f"{text}DB_CONTAINER=crm-db-1\n", "0600")
+        script = IN_COMPOSE.format(config=self.config)
+        self.server.write("/opt/crm/backup-to-s3.sh", script, mode="0755")
+        line = f"0 0 * * * /opt/crm/backup-to-s3.sh >> {self.log} 2>&1\n"
+        self.server.write(self.crontab, line, "0600")
+        self.server.inside("chgrp", "crontab", self.crontab)
+
+    def visits(self) -> int:
+        """Rows that the application has written; 0 where it is not well."""
+        try:
+            with urllib.request.urlopen(f"http://{self.server.address}:8000/healthz") as answer:
+                return int(json.load(answer)["visits"])
+        except OSError:
+            return 0
+
+    def downtimes(self) -> str:
+        """What the application says of its own downtimes; empty: it had none."""
+        read = f"cat {APP}/state/downtime.jsonl 2>/dev/null || :"
+        return self.server.inside("sh", "-c", read).stdout
+
+
 @dataclasses.dataclass
 class Move:
     old: Old
@@ -157,9 +205,9 @@ class Move:
     def run(self, *options: str, playbook: str = "playbooks/adopt.yml", check: bool = True):
         return self.controller.run(playbook, *options, check=check)
 
-    def cut(self, at: str, when: str) -> None:
+    def cut(self, at: str, when: str, *options: str) -> None:
         """A run that is killed before or after a task."""
-        with self._begun("cut", CUT_AT=at, CUT_WHEN=when) as run:
+        with self._begun("cut", *options, CUT_AT=at, CUT_WHEN=when) as run:
             output = run.communicate()[0]
         assert run.returncode == -9, output[-3000:]
 
@@ -186,8 +234,8 @@ class Move:
         assert run.returncode == 0, said[0][-3000:]
 
     @contextlib.contextmanager
-    def _begun(self, callback: str, **more: str) -> Iterator[subprocess.Popen]:
-        words, environment = self.controller.command("playbooks/adopt.yml")
+    def _begun(self, callback: str, *options: str, **more: str) -> Iterator[subprocess.Popen]:
+        words, environment = self.controller.command("playbooks/adopt.yml", *options)
         environment |= {"ANSIBLE_CALLBACKS_ENABLED": f"payloads,{callback}", **more}
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         run = subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, **streams)
@@ -262,7 +310,10 @@ class Onlooker:
             self.before = self.old.theirs()
 
 
-@pytest.fixture(params=[NIGHTS, pytest.param(None, marks=pytest.mark.gameday)], ids=["", "each"])
+EACH = pytest.param(None, marks=[pytest.mark.gameday, pytest.mark.timeout(3600)])
+
+
+@pytest.fixture(params=[NIGHTS, EACH], ids=["", "each"])
 def nights(request) -> tuple[str, ...] | None:
     return request.param
 
@@ -336,3 +387,38 @@ def test_from_the_scripts_and_back(move, nights):
     assert old.who() == ["ours"]
     move.run()
     assert old.who() == ["ours"]
+
+
+@pytest.mark.gameday
+@pytest.mark.timeout(3600)
+def test_a_compose_application_that_runs_on_moves_in_and_back(lab_s3, new_server, controller):
+    server = new_server("trixie", layer="app", name="mover")
+    old = Composed(server, lab_s3, f"old-{secrets.token_hex(4)}", *APART)
+    old.client.create_bucket(Bucket=old.bucket)
+    old.install()
+    controller.add(server)
+    (controller.inventory / "host_vars/mover.yml").unlink()
+    paths = [f"{APP}/compose.yml", f"{APP}/.env"]
+    health = "http://127.0.0.1:8000/healthz"
+    controller.variables(
+        backup_app_dir=APP, backup_app_health_url=health, backup_paths=paths, backup_kit_plain=True
+    )
+    move = Move(old, controller)
+    assert len(old.night()) == 1
+    move.run("--check", "-e", f"import={old.config}")
+    move.cut("Take a first backup", "before", "-e", f"import={old.config}")
+    onlooker = Onlooker(old, NIGHTS)
+    move.watched(onlooker)
+    assert onlooker.who == ["ours"]
+    assert len(old.night()) == 1
+    assert "NOT WELL" not in old.program("status")
+    # neither the move nor a restore's rehearsal has touched the application
+    seen = old.visits()
+    wait_for("more rows", lambda: old.visits() > seen, timeout=30)
+    assert old.downtimes() == ""
+    done = move.run("-e", "backup=latest", playbook="restore.yml")
+    assert done.status == 0
+    move.run("-e", "adopt=undo")
+    assert old.theirs() == onlooker.before
+    assert len(old.night()) == 1
+    assert old.visits() > 0

@@ -10,6 +10,7 @@ from typing import TypedDict
 from ..catalog import history, partials, path_needs, remembered, rpo
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
 from ..catalog.history import LAST_RUN, Event, LastRun, last_run_line
+from ..catalog.listings import Listings
 from ..catalog.owners import Owner, owners
 from ..catalog.retention import Decision, Policy, plan, plan_parts
 from ..clock import format_timestamp, utc_now
@@ -158,8 +159,9 @@ def info(
         catalog = Catalog(settings, store, settings.for_database(database), own)
         result["chosen"] = catalog.resolve(backup).describe(now)
     seen: list[ListedBackup] = []
+    listings = Listings(store)
     for name in [settings.for_database(database)] if database else settings.databases:
-        catalog = Catalog(settings, store, name, own)
+        catalog = Catalog(settings, store, name, own, listings)
         there = catalog.backups()
         for decision in _decisions(catalog, there, now, partial):
             seen.append(_listed(decision, name, now))
@@ -220,11 +222,12 @@ def look(
     kept = {name: kept_databases.look(settings, name, adopted) for name in settings.databases}
     unreachable = any(isinstance(there, DatabaseError) for there in kept.values())
     own = identity.remembered(settings) if unreachable else own_mark(settings)
-    catalogs = {name: Catalog(settings, store, name, own) for name in settings.databases}
+    listings = Listings(store)
+    catalogs = {name: Catalog(settings, store, name, own, listings) for name in settings.databases}
     backups = {name: catalog.backups() for name, catalog in catalogs.items()}
     last_run = state.read(settings, LAST_RUN)
     unread: list[Finding] = []
-    failed = failures.newest(settings, store, backups, last_run, happened, unread)
+    failed = failures.newest(settings, store, backups, last_run, happened, unread, listings)
     in_bucket = bucket_status(settings, backups, now, kept, failed)
     others = _who_else(settings, store, catalogs, backups, now)
     seen: Status = {
