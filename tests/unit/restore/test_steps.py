@@ -6,6 +6,7 @@ import inspect
 from types import SimpleNamespace
 
 from ansible.module_utils.postgres_backup.restore import steps as shipped
+
 from library import postgres_backup_restore as module
 from postgres_backup.restore import steps
 
@@ -19,7 +20,7 @@ def test_every_option_of_the_module_is_of_the_job_or_of_the_step(monkeypatch):
 
     monkeypatch.setattr(shipped, "perform_step", perform_step)
     monkeypatch.setattr(shipped, "lines", lambda *_: [])
-    params = {name: None for name in module.ARGUMENT_SPEC}
+    params = dict.fromkeys(module.ARGUMENT_SPEC)
     module.perform(SimpleNamespace(job=None, params=params, check=False))
     known = set(inspect.signature(steps.perform_step).parameters) - {"job"}
     assert set(handed) == known
