@@ -569,6 +569,23 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "the newest good one, goes by the age that the store tells, and is restored by its "
             "name. Set the clock, then take another: the alarm ends with it."
         ),
+        ("PITR_STOPPED",): (
+            "With `backup_pitr`: what PostgreSQL writes is not archived, for longer than "
+            "`backup_pitr_rpo_seconds`, or nobody has looked; the message says why. PostgreSQL "
+            "keeps what waits, so nothing is lost yet, and its disk fills."
+        ),
+        ("PITR_GAP",): (
+            "A piece of what was archived is missing: until the next full backup nothing behind it "
+            "can be recovered. The next backup of the cluster is a full one by itself."
+        ),
+        ("PITR_STALE",): (
+            "The newest backup of the cluster is older than two days, the newest full one than "
+            "eight, or the store was not asked for as long."
+        ),
+        ("PITR_DISK",): (
+            "What waits to be archived takes half of what was free on PostgreSQL's disk. Where it "
+            "is full, PostgreSQL stops."
+        ),
         ("HOUSEKEEPING_REFUSED",): (
             "The backups are taken, and three times in a row or more the store did not do what is "
             "done beside them; the message has the finding, and what the store says. Over with the "

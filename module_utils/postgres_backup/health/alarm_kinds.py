@@ -39,6 +39,10 @@ TITLES = {
     "SIZE_DROPPED": "the backup of {database} is far smaller than usual",
     "SIZE_JUMPED": "the backup of {database} is far larger than usual",
     "DISK_SHORT": "the disk has no room to restore {database}",
+    "PITR_STOPPED": "not every second is kept",
+    "PITR_DISK": "what waits to be archived fills the disk",
+    "PITR_GAP": "a piece of what was archived is missing",
+    "PITR_STALE": "the cluster has no fresh backup",
     "HOUSEKEEPING_REFUSED": "what is done beside the backups fails",
     "LOG_FAILS": "the log of the backups cannot be written",
     "STATE_FAILS": "what the server remembers of its backups cannot be written",
@@ -110,6 +114,12 @@ _ADVICE = {
         "or mounted read-only? df -h, findmnt; ansible-playbook setup.yml makes the folder"
     ),
     "DISK_SHORT": "make room, or set backup_restore_in_place: true",
+    "PITR_STOPPED": (
+        "tail /var/log/postgresql/*.log; ansible-playbook setup.yml says what is wrong"
+    ),
+    "PITR_DISK": "df -h; make room, then ansible-playbook setup.yml says why nothing is archived",
+    "PITR_GAP": "postgres-backup pitr-backup --full --config /etc/postgres-backup-pitr/config.env",
+    "PITR_STALE": "tail /var/log/postgres-backup-pitr.log",
     "HOUSEKEEPING_REFUSED": (
         "the backups are taken; give the key the right that is missing (docs/reference.md, What is "
         "asked of the store)"

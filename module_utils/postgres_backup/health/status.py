@@ -26,6 +26,7 @@ from ..settings import Settings
 from ..text import human_age, human_bytes
 from . import (
     alarms,
+    archiving,
     clocks,
     costs,
     disks,
@@ -130,6 +131,8 @@ class Status(BucketStatus):
     alarms: list[OpenAlarm]
     #: None where nobody has counted
     leftovers: Leftovers | None
+    #: whether every second is kept, for a person; nothing where it is not asked for
+    every_second: list[str]
 
 
 def info(
@@ -234,6 +237,7 @@ def look(
         "rebuilt": state.read(settings, drills.REBUILT),
         "alarms": alarms.open_alarms(settings),
         "leftovers": None,
+        "every_second": archiving.lines(settings),
     }
     if counting:
         _count_parts(seen, catalogs, backups)
@@ -242,7 +246,7 @@ def look(
         for name, database in seen["databases"].items():
             taken = history.happened(settings, store, since, name, "backup")["events"]
             database["rpo"] = rpo.longest(taken, now)
-    seen["findings"] += clocks.findings_of(store)
+    seen["findings"] += archiving.look(settings) + clocks.findings_of(store)
     if fault := settings.retention_fault:
         seen["findings"].append(finding("RETENTION_WRONG", f"nothing is pruned: {fault}"))
     if not unreachable:
@@ -447,6 +451,7 @@ def lines(seen: Status) -> list[str]:
     for name, database in seen["databases"].items():
         text += _database_lines(name, database)
     text += [f"  {line}" for line in drills.rebuilt_lines(seen["rebuilt"])]
+    text += [f"  {line}" for line in seen["every_second"]]
     if run := last_run_line(seen["last_run"]):
         text.append(f"  {run}")
     text += [f"  {one['failed']}" for one in seen["databases"].values() if one["failed"]]
