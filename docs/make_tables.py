@@ -39,6 +39,7 @@ KNOWS = {
     "drill": "the way back as a routine: restore beside the live one, compare, measure, remove",
     "backup": "the way out: take a backup, save the kit, delete what is past its time",
     "restore": "the way back: into a side database and swapped, in place, or single tables",
+    "pitr": "recovery to any second: asks and drives pgBackRest, which alone is named here",
     "moving": "older scripts: found, switched off in one step, and on again; shipped by Ansible",
     "page": "the report as one HTML file; on the controller only, not packed for servers",
     "health": "is all well, and who is told: status, alarms, trend, metrics, costs",

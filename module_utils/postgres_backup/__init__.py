@@ -14,7 +14,7 @@ FLOORS = (
     ("cli",),
     ("nightly",),
     ("drill",),
-    ("backup", "restore", "page", "moving"),
+    ("backup", "restore", "pitr", "page", "moving"),
     ("health",),
     ("verify",),
     ("postgresql", "catalog"),

@@ -175,6 +175,22 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "bucket went back to an earlier day. Take a new one (`postgres-backup backup`), and "
             "ask who else has a key to the bucket."
         ),
+        ("BACKUP_VANISHED",): (
+            "Backups that this server has signed are gone from the bucket, or their manifests are, "
+            "and no prune of this server did that: an older script whose retention deletes by age, "
+            "a lifecycle rule of the store, a person. What is left of them (manifest, proofs) "
+            "stays while it is told, three days, so that whoever can undelete them has whole ones. "
+            "Where the store or another machine is meant to delete, set "
+            "`backup_prune_nightly: false`, and nothing is told."
+        ),
+        ("FOREIGN_WRITER",): (
+            "Objects came, under names of backups, since this server signs its own, that none of "
+            "our servers has begun: an older script still runs, here or on another machine. Its "
+            "retention may delete backups of this server. Find it and switch it off "
+            "([From the two scripts](from-the-scripts.md)); `postgres-backup adopt` takes over "
+            "what it has left. Another job that belongs there? Give it a folder of its own. It "
+            "ends when none has come for `backup_fresh_hours`, or all are adopted."
+        ),
         ("NOT_SIGNED",): (
             "The backup is there and whole, and could not be signed; the message says why: no key "
             "and no right to make one, a key that others may read, a store that keeps no small "
@@ -552,6 +568,23 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "written: the clock of the machine that took it was ahead. It is never `latest` nor "
             "the newest good one, goes by the age that the store tells, and is restored by its "
             "name. Set the clock, then take another: the alarm ends with it."
+        ),
+        ("PITR_STOPPED",): (
+            "With `backup_pitr`: what PostgreSQL writes is not archived, for longer than "
+            "`backup_pitr_rpo_seconds`, or nobody has looked; the message says why. PostgreSQL "
+            "keeps what waits, so nothing is lost yet, and its disk fills."
+        ),
+        ("PITR_GAP",): (
+            "A piece of what was archived is missing: until the next full backup nothing behind it "
+            "can be recovered. The next backup of the cluster is a full one by itself."
+        ),
+        ("PITR_STALE",): (
+            "The newest backup of the cluster is older than two days, the newest full one than "
+            "eight, or the store was not asked for as long."
+        ),
+        ("PITR_DISK",): (
+            "What waits to be archived takes half of what was free on PostgreSQL's disk. Where it "
+            "is full, PostgreSQL stops."
         ),
         ("HOUSEKEEPING_REFUSED",): (
             "The backups are taken, and three times in a row or more the store did not do what is "

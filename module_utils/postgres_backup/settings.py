@@ -230,6 +230,11 @@ _CONTACT = Rule[str](
     "Whom to call, {!r}, is too long",
     "At most 500 letters, such as: Aigul, +7 700 000 00 00; at night the provider's hotline",
 )
+_RPO = Rule[int](
+    lambda seconds: 60 <= seconds <= 86_400,
+    "{} seconds of work cannot be what may be lost",
+    "60 to 86400; 300 is the default",
+)
 _PARTS = Rule[int](
     lambda parts: 1 <= parts <= S3_MAX_PARTS,
     f"{{}} parts: S3 allows 1 to {S3_MAX_PARTS}",
@@ -344,6 +349,12 @@ class Settings:
     #: GB that 30 days of that may read, of all databases together; 0: any
     verify_gb_per_month: Annotated[float, Variable("VERIFY_GB_PER_MONTH", _GB_A_MONTH)] = 100.0
     s3_max_parts: Annotated[int, Variable("S3_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
+
+    # recovery to any second
+    #: what PostgreSQL writes is archived all the time
+    pitr: Annotated[bool, Variable("PITR")] = False
+    #: seconds of work that may be lost with the server
+    pitr_rpo_seconds: Annotated[int, Variable("PITR_RPO_SECONDS", _RPO)] = 300
 
     # what is done, and to whom it is told
     #: the nightly run deletes what the retention no longer keeps; not so where its key may not

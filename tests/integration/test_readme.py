@@ -66,6 +66,13 @@ _RUN_BY = {
     f"{_SERVERS}/test_setup.py::test_check_mode_on_the_untouched_server_touches_nothing": (
         "ansible-playbook setup.yml --check --diff",
     ),
+    f"{_SERVERS}/test_pitr.py::test_all_that_is_written_is_archived_encrypted_and_apart": (
+        "ansible-playbook setup.yml -e backup_pitr_allow_restart=true",
+        "postgres-backup pitr-backup --config /etc/postgres-backup-pitr/config.env",
+    ),
+    f"{_SERVERS}/test_pitr.py::test_archiving_that_stops_is_an_alarm_and_its_end_is_told": (
+        "postgres-backup pitr-look --config /etc/postgres-backup-pitr/config.env",
+    ),
     f"{_SERVERS}/test_setup.py::test_a_new_key_takes_over_and_the_old_one_stays_good": (
         "ansible-playbook setup.yml -e rotate_signing_key=true",
     ),

@@ -25,6 +25,7 @@ REQUIRED = {
     "folder": "none",
     "server_name": "db1",
     "files": [],
+    "step": "prepare",
 }
 
 

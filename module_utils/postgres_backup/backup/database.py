@@ -184,8 +184,9 @@ class _Run:
             lost = manifest.may_lack_rows(taken.rewritten)
             result["findings"].append(finding("TABLES_REWRITTEN", lost))
         result["findings"] += self.unlogged + clocks.findings_of(job.store)
-        if dated.is_ahead(place.name.taken_at, taken.stored.modified):
-            ahead = clocks.told(place.label, taken.stored.modified)
+        modified = taken.stored.modified
+        if modified and dated.is_ahead(place.name.taken_at, modified):
+            ahead = clocks.told(place.label, modified)
             result["findings"].append(finding("BACKUP_FROM_THE_FUTURE", ahead))
         result["findings"] += [
             finding("RESTORE_NEEDS_RIGHTS", f"{why.message}. {why.hint}")

@@ -361,6 +361,16 @@ def unreadable(key: str, why: PostgresBackupError) -> BadBackupError:
     )
 
 
+def listed_only(key: str) -> BadBackupError:
+    """The store lists a manifest, and has none when it is asked for it."""
+    why = "the store lists it, and does not have it"
+    return BadBackupError(
+        f"The manifest {key} cannot be read: {why}",
+        "Wait, and try again; if it lasts, ask the provider",
+        [finding("MANIFEST_UNREADABLE", why)],
+    )
+
+
 M = TypeVar("M", Manifest, KitManifest)
 
 

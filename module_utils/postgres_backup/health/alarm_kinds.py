@@ -27,16 +27,22 @@ TITLES = {
     "KIT_SHRUNK": "the server kit is far smaller than the one before",
     "NIGHT_SKIPPED": "the nightly run did not happen",
     "SIGNED_BACKUP_GONE": "the newest signed backup of {database} is gone from the bucket",
+    "BACKUP_VANISHED": "backups of {database} have gone from the bucket",
     "BACKUP_BAD": "the newest backup of {database} is bad",
     "BACKUP_FROM_THE_FUTURE": "the newest backup of {database} is dated in the future",
     "BACKUP_STALE": "{database} has no fresh backup",
     "TWO_SERVERS": "two servers write backups of {database} under one name",
+    "FOREIGN_WRITER": "somebody else writes backups beside those of {database}",
     "ROWS_GONE": "all rows of tables of {database} are gone",
     "ROWS_DROPPED": "tables of {database} have lost many rows",
     "ROWS_JUMPED": "tables of {database} have many more rows",
     "SIZE_DROPPED": "the backup of {database} is far smaller than usual",
     "SIZE_JUMPED": "the backup of {database} is far larger than usual",
     "DISK_SHORT": "the disk has no room to restore {database}",
+    "PITR_STOPPED": "not every second is kept",
+    "PITR_DISK": "what waits to be archived fills the disk",
+    "PITR_GAP": "a piece of what was archived is missing",
+    "PITR_STALE": "the cluster has no fresh backup",
     "HOUSEKEEPING_REFUSED": "what is done beside the backups fails",
     "LOG_FAILS": "the log of the backups cannot be written",
     "STATE_FAILS": "what the server remembers of its backups cannot be written",
@@ -75,12 +81,20 @@ _ADVICE = {
     "SIGNED_BACKUP_GONE": (
         "ask who else has a key to the bucket; postgres-backup backup --database {database}"
     ),
+    "BACKUP_VANISHED": (
+        "crontab -l of each user, ls /etc/cron.d, the lifecycle rules of the bucket; ask who else "
+        "has a key to it"
+    ),
     "BACKUP_BAD": "postgres-backup backup --database {database}",
     "BACKUP_FROM_THE_FUTURE": (
         "timedatectl set-ntp true; postgres-backup backup --database {database}"
     ),
     "BACKUP_STALE": "postgres-backup history; postgres-backup backup --database {database}",
     "TWO_SERVERS": "postgres-backup list --database {database}; docs/cookbook.md",
+    "FOREIGN_WRITER": (
+        "crontab -l of each user, ls /etc/cron.d, systemctl list-timers; switch off what backs up "
+        "{database} too; docs/from-the-scripts.md"
+    ),
     "ROWS_GONE": "docs/DISASTERS.md if they were lost",
     "SIZE_DROPPED": (
         "postgres-backup history --database {database}; if rows were lost: postgres-backup list, "
@@ -100,6 +114,12 @@ _ADVICE = {
         "or mounted read-only? df -h, findmnt; ansible-playbook setup.yml makes the folder"
     ),
     "DISK_SHORT": "make room, or set backup_restore_in_place: true",
+    "PITR_STOPPED": (
+        "tail /var/log/postgresql/*.log; ansible-playbook setup.yml says what is wrong"
+    ),
+    "PITR_DISK": "df -h; make room, then ansible-playbook setup.yml says why nothing is archived",
+    "PITR_GAP": "postgres-backup pitr-backup --full --config /etc/postgres-backup-pitr/config.env",
+    "PITR_STALE": "tail /var/log/postgres-backup-pitr.log",
     "HOUSEKEEPING_REFUSED": (
         "the backups are taken; give the key the right that is missing (docs/reference.md, What is "
         "asked of the store)"
@@ -119,6 +139,7 @@ _EXPLAINED_BY = {
         "SIGNED_BACKUP_GONE",
     ),
     "NIGHT_SKIPPED": ("BACKUP_FAILED",),
+    "BACKUP_VANISHED": ("SIGNED_BACKUP_GONE",),
     "SIZE_DROPPED": ("ROWS_GONE", "ROWS_DROPPED"),
     "KIT_SHRUNK": ("KIT_EMPTIED",),
     "SIZE_JUMPED": ("ROWS_JUMPED",),

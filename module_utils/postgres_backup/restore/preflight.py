@@ -80,7 +80,9 @@ def make_plan(
     believed = require_trusted(job, catalog, backup)
     if backup.name.encrypted:
         job.require_identities(str(backup.name))
-    findings = believed + _whose(job, backup, asked)
+    findings = believed + catalog.unread + _whose(job, backup, asked)
+    for found in catalog.unread:
+        job.progress.step(f"{found['code']}: {found['message']}")
     if not backup.manifest:
         BackupReader(job, backup).look()
     if lacking:

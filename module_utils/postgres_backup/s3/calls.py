@@ -37,6 +37,9 @@ class Call:
     part: Part
     refused: str
     finding: str = ""
+    #: a small object that is read again once it is written: nothing else would show that it is not
+    #: there
+    read_back: bool = False
 
 
 def _backup(purpose: str, *requests: str) -> Call:
@@ -73,7 +76,9 @@ SEE = Call(
     "HEAD_REFUSED",
 )
 DISCARD = _backup("delete an object that came out with another size", "DeleteObject")
-DESCRIBE = _backup("write the manifest", "PutObject")
+DESCRIBE = dataclasses.replace(
+    _backup("write the manifest, and read it again", "PutObject", "GetObject"), read_back=True
+)
 
 FIND_OLD = _beside(
     "look for parts that earlier runs left",
@@ -94,10 +99,22 @@ IS_TAKEN = Call(
     "the name is used",
     "NAME_NOT_CLAIMED",
 )
-ROLES = _beside(
-    "save the server's roles", "PutObject", "GLOBALS_NOT_SAVED", "the backup is without them"
+ROLES = Call(
+    "save the server's roles, and read them again",
+    ("PutObject", "GetObject"),
+    Part.HOUSEKEEPING,
+    "the backup is without them",
+    "GLOBALS_NOT_SAVED",
+    read_back=True,
 )
-SIGN = _beside("write a signature", "PutObject", "NOT_SIGNED", "what it is of is unsigned")
+SIGN = Call(
+    "write a signature, and read it again",
+    ("PutObject", "GetObject"),
+    Part.HOUSEKEEPING,
+    "what it is of is unsigned",
+    "NOT_SIGNED",
+    read_back=True,
+)
 UNSIGN = _beside(
     "remove the signature of what lay there before",
     "DeleteObject",
@@ -175,7 +192,10 @@ CLOCK = _asked(
     "ListObjectsV2",
     refused="nothing is pruned",
 )
-PROOF = _asked("write a proof, or what a person says of a backup", "PutObject")
+PROOF = dataclasses.replace(
+    _asked("write a proof, or what a person says of a backup", "PutObject", "GetObject"),
+    read_back=True,
+)
 PAGE = _asked("publish the page", "PutObject")
 _SETUP = "setup fails and says why; what the store does not know, or not allow, is a finding"
 CREATE = _asked("create the bucket", "CreateBucket", refused=_SETUP)

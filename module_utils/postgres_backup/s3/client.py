@@ -24,7 +24,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, TypeVar
+from urllib.parse import urlsplit
 
 import botocore
 import botocore.config
@@ -35,7 +36,18 @@ from ..errors import UsageError
 from ..findings import Finding, finding
 from ..settings import Settings
 from .calls import Call, Part
-from .errors import CONNECT_TIMEOUT, FAILURES, READ_TIMEOUT, Refused, Stopped, explain, is_transient
+from .errors import (
+    CONNECT_TIMEOUT,
+    FAILURES,
+    READ_TIMEOUT,
+    NotAsS3,
+    OddAnswer,
+    Refused,
+    Stopped,
+    WentInACircle,
+    explain,
+    is_transient,
+)
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -55,13 +67,17 @@ QUICK = 3.0
 #: and for what a backup does beside itself
 _BESIDE = 30.0
 #: how a store says no to one kind of request, while another may well be answered
-_NOT_THIS_WAY = (400, 403, 405, 501)
+NOT_THIS_WAY = (400, 403, 405, 501)
 #: where Linux distributions keep the certificates they trust: Debian and its kin, Fedora, SUSE
 _SYSTEM_CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
 )
+#: requests that one call may become where it is sent elsewhere: to the bucket's region, say
+_MOST_REQUESTS = 10
+#: where words of a web page are looked for
+_PAGE_BEGINS = 1000
 #: a time as S3 writes it in listings
 _LISTED_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z", re.ASCII)
 _environment_lock = threading.Lock()
@@ -81,13 +97,13 @@ def content_md5(digest: bytes) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class StoredObject:
-    """An object as the store tells of it; ``modified`` is UTC, by the store's clock; ``etag`` may
-    be of any make.
+    """An object as the store tells of it; ``modified`` is UTC, by the store's clock, None where it
+    does not say; ``etag`` may be of any make.
     """
 
     key: str
     bytes: int
-    modified: datetime
+    modified: datetime | None
     etag: str = ""
 
 
@@ -97,8 +113,9 @@ def stored_object(
     told: HeadObjectOutputTypeDef | GetObjectOutputTypeDef | ObjectTypeDef,
 ) -> StoredObject:
     """An object as an answer of S3 tells of it."""
-    modified = told["LastModified"].astimezone(timezone.utc)
-    return StoredObject(key, size, modified, told.get("ETag", "").strip('"'))
+    modified = told.get("LastModified")
+    in_utc = modified.astimezone(timezone.utc) if modified else None
+    return StoredObject(key, size, in_utc, told.get("ETag", "").strip('"'))
 
 
 class S3:
@@ -121,6 +138,8 @@ class S3:
         self.bucket = settings.s3_bucket
         self.client = _client(settings, timeout=timeout)
         self.client.meta.events.register("after-call.s3", self._compare_clocks)
+        self._sent = threading.local()
+        self.client.meta.events.register("before-send.s3", self._count)
         self.refused: list[Finding] = []
         self.ahead: float | None = None
         self._no_head = False
@@ -133,6 +152,15 @@ class S3:
         if told is not None:
             ahead = time.time() - told - 0.5
             self.ahead = ahead if self.ahead is None else min(self.ahead, ahead, key=abs)
+
+    def _count(self, **_: object) -> None:
+        """Called by botocore before each request, also where an answer sends it elsewhere.
+
+        :raises WentInACircle: it has been sent so far that it comes nowhere.
+        """
+        self._sent.requests = getattr(self._sent, "requests", 0) + 1
+        if self._sent.requests > _MOST_REQUESTS:
+            raise WentInACircle
 
     def call(
         self,
@@ -164,6 +192,7 @@ class S3:
         while True:
             if stop is not None and stop.is_set():
                 raise Stopped(call, f"Failed to {doing}: the upload was given up")
+            self._sent.requests = 0
             try:
                 return request(client or self.client)
             except FAILURES as error:
@@ -193,11 +222,12 @@ class S3:
                     lambda client: _told(key, client.head_object(Bucket=self.bucket, Key=key)),
                     patience=patience,
                 )
-        except Refused as error:
-            if error.status == 404:
-                return None
-            if error.status not in _NOT_THIS_WAY:
-                raise
+        except (Refused, NotAsS3) as error:
+            if isinstance(error, Refused):
+                if error.status == 404:
+                    return None
+                if error.status not in NOT_THIS_WAY:
+                    raise
             refused = error.message
         try:
             found = self.call(
@@ -299,6 +329,7 @@ def _client(settings: Settings, signed: bool = True, timeout: float = READ_TIMEO
             config=config,
         )
     client.meta.events.register("before-call.s3", _content_md5_instead)
+    client.meta.events.register("after-call.s3", _no_web_page)
     # Stores and proxies that do not answer it make every part wait for a second.
     client.meta.events.register_last("before-call.s3", _expect_nothing)
     return client
@@ -401,3 +432,38 @@ def _content_md5_instead(params: _Request, **_: object) -> None:
     if checksum.pop("request_algorithm", None) and isinstance(body, (bytes, bytearray)):
         checksum.pop("request_algorithm_header", None)
         params["headers"]["Content-MD5"] = content_md5(md5(body))
+
+
+class _Response(Protocol):
+    """What botocore's event ``after-call`` shows of an answer; the content of one that is read as
+    a stream is not touched.
+    """
+
+    url: str
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
+    raw: BinaryIO
+
+
+class _Operation(Protocol):
+    name: str
+
+
+def _no_web_page(http_response: _Response, model: _Operation, **_: object) -> None:
+    """A console or a proxy that answers everything well, with a page for people. (Some gateways
+    call an empty answer one; and one of our own may lie in the bucket.)
+
+    :raises OddAnswer: it is one.
+    """
+    kind = http_response.headers.get("Content-Type", "")
+    if http_response.status_code >= 300 or not kind.startswith("text/html"):
+        return
+    if model.name in ("GetObject", "HeadObject"):
+        is_page = not urlsplit(http_response.url).path.endswith(".html")
+        if is_page:  # nobody else would let go of the connection
+            http_response.raw.close()
+    else:
+        is_page = b"<html" in http_response.content[:_PAGE_BEGINS].lower()
+    if is_page:
+        raise OddAnswer("with a web page")

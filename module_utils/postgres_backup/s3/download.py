@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
@@ -23,7 +24,22 @@ if TYPE_CHECKING:
 READ_BYTES = 1024 * 1024
 #: times in a row that the link may break without a single byte in between
 ATTEMPTS = 6
+#: how proxies pack, and objects of ours that nothing packs
+_PACKED = {"gzip", "x-gzip", "deflate", "br", "zstd"}
+_PLAIN = (".json", ".sig")
+_PLACE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+class _EndedEarly(Exception):
+    """An answer was shorter than it said."""
+
+
+class Packed(StoreError):
+    """What comes is not what lies in the store."""
+
+
 _BROKEN_LINK = (
+    _EndedEarly,
     botocore.exceptions.HTTPClientError,
     botocore.exceptions.IncompleteReadError,
     urllib3.exceptions.HTTPError,
@@ -38,16 +54,26 @@ class Download:
 
     :param expected_bytes: refuse the object when its size is another.
     :ivar bytes: read so far.
-    :ivar total: the object's size; None before the first chunk.
+    :ivar total: the object's size; None before the first chunk, and where the store does not say
+        it before the last.
     """
 
     def __init__(self, s3: S3, key: str, expected_bytes: int | None = None) -> None:
         self.s3, self.key, self.expected_bytes = s3, key, expected_bytes
         self.bytes = 0
         self.total: int | None = None
-        self._etag, self._to = "", 0
+        self._etag, self._to, self._packed = "", 0, False
+        #: the object is known, and must be the same from then on
+        self._met = False
+        #: where to stop before the object's end
+        self._end: int | None = None
         self._hash = hashlib.sha256()
         self._chunks = self._read()
+
+    @property
+    def etag(self) -> str:
+        """What the store calls the object's content; empty where it does not."""
+        return self._etag.strip('"')
 
     @property
     def sha256(self) -> str:
@@ -73,18 +99,37 @@ class Download:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def again(self, start: int, count: int) -> bytes:
+        """So many bytes of the same object from that place, asked for once more by themselves.
+
+        :raises StoreError: they do not come.
+        """
+        with Download(self.s3, self.key) as other:
+            other.bytes, other.total, other._etag = start, self.total, self._etag
+            other._met, other._end = self._met, start + count
+            return b"".join(other)
+
     def _read(self) -> Generator[bytes, None, None]:
         broken = 0
         while True:
-            body, total = self._open()
             before, jumped = self.bytes, False
+            body: StreamingBody | None = None
             try:
-                while max(self.bytes, self._to) < total:
+                body, skip = self._open()
+                while skip:
+                    skip -= len(_some(body, min(READ_BYTES, skip)))
+                while (left := self._left()) is None or left > 0:
                     if self._to > self.bytes:
                         self.bytes, self._to = self._to, 0
                         jumped = True
                         break
-                    chunk = body.read(min(READ_BYTES, total - self.bytes))
+                    if left is None:
+                        chunk = body.read(READ_BYTES)
+                        if not chunk:
+                            self._ended()
+                            return
+                    else:
+                        chunk = _some(body, min(READ_BYTES, left))
                     self._hash.update(chunk)
                     self.bytes += len(chunk)
                     yield chunk
@@ -93,52 +138,101 @@ class Download:
             except _BROKEN_LINK as error:
                 cause = error
             finally:
-                body.close()
+                if body is not None:
+                    body.close()
             if jumped:
                 broken = 0
                 continue
             broken = 1 if self.bytes > before else broken + 1
             if broken > ATTEMPTS:
+                of = f" of {self.total}" if self.total is not None else ""
                 raise StoreError(
                     f"Failed to download {self.key}: the connection broke {broken} times "
-                    f"at byte {self.bytes} of {total}",
+                    f"at byte {self.bytes}{of}",
                     "Check the network; nothing was changed",
+                    passes=True,
                 ) from cause
             time.sleep(min(2.0 ** (broken - 1) / 2, 15.0))
 
+    def _left(self) -> int | None:
+        """Bytes that are still to come; None where only the end of the answer will tell."""
+        end = self.total if self._end is None else self._end
+        return None if end is None else end - max(self.bytes, self._to)
+
+    def _ended(self) -> None:
+        """The end of an answer that did not tell its length."""
+        self.total = self.bytes
+        self._require_expected(self.total)
+
     def _open(self) -> tuple[StreamingBody, int]:
-        """The object from the next byte on, and its size."""
+        """The object from the next byte on, and how many bytes before that come first."""
         doing = f"download {self.key}"
         wanted: GetObjectRequestTypeDef = {"Bucket": self.s3.bucket, "Key": self.key}
         if self.bytes:
             wanted["Range"] = f"bytes={self.bytes}-"
+            if self._end is not None:
+                wanted["Range"] += str(self._end - 1)
+        elif self._end is not None:
+            wanted["Range"] = f"bytes=0-{self._end - 1}"
+        if self._etag:
             wanted["IfMatch"] = self._etag
         try:
             answer = self.s3.call(calls.READ, doing, lambda client: client.get_object(**wanted))
         except Refused as error:
-            if error.status == 412:
+            if error.status in (412, 416):
                 raise self._changed() from error
             raise
-        body, etag, length = answer["Body"], answer.get("ETag", ""), answer["ContentLength"]
-        if self.total is None:
-            self.total, self._etag = length, etag
-            if self.expected_bytes not in (None, length):
-                body.close()
-                message = f"it holds {length} bytes, not the {self.expected_bytes} of its manifest"
-                raise BadBackupError(
-                    f"Failed to {doing}: {message}",
-                    "Choose another backup",
-                    [finding("OBJECT_SIZE", f"{self.key}: {message}")],
+        body, etag = answer["Body"], answer.get("ETag", "")
+        length: int | None = answer.get("ContentLength")
+        first, self._met = not self._met, True
+        try:
+            self._packed = answer.get("ContentEncoding", "").lower() in _PACKED
+            if self._packed and self.key.endswith(_PLAIN):
+                raise self._comes_packed()
+            place = _PLACE.fullmatch(answer.get("ContentRange", ""))
+            if place is None:  # the whole object, whether a part of it was wanted or not
+                start, total = 0, length
+            else:
+                start, total = int(place[1]), int(place[2]) if place[2] != "*" else self.total
+            if first:
+                self._etag = etag
+                self.total = total
+                if total is not None:
+                    self._require_expected(total)
+            elif etag != self._etag or (None not in (total, self.total) and total != self.total):
+                raise self._changed()
+            elif self.total is None:
+                self.total = total
+            if start > self.bytes:
+                raise StoreError(
+                    f"Failed to {doing}: byte {self.bytes} was asked for, the store sends {start}",
+                    "Ask the provider; nothing was changed",
                 )
-            return body, length
-        # A store that ignores Range starts anew, one that ignores If-Match sends another object.
-        skip = self.bytes if "ContentRange" not in answer else 0
-        if etag != self._etag or length + (0 if skip else self.bytes) != self.total:
+        except BaseException:
             body.close()
-            raise self._changed()
-        while skip:
-            skip -= len(body.read(min(READ_BYTES, skip)))
-        return body, self.total
+            raise
+        # a store that ignores Range starts anew
+        return body, self.bytes - start
+
+    def _require_expected(self, total: int) -> None:
+        if self.expected_bytes in (None, total):
+            return
+        if self._packed:
+            raise self._comes_packed()
+        message = f"it holds {total} bytes, not the {self.expected_bytes} of its manifest"
+        raise BadBackupError(
+            f"Failed to download {self.key}: {message}",
+            "Choose another backup",
+            [finding("OBJECT_SIZE", f"{self.key}: {message}")],
+        )
+
+    def _comes_packed(self) -> StoreError:
+        return Packed(
+            f"Failed to download {self.key}: something on the way packs what the store sends "
+            "(Content-Encoding)",
+            "Switch compression off in the proxy, gateway or CDN in front of the store; "
+            "nothing was changed",
+        )
 
     def _changed(self) -> BadBackupError:
         message = "it was replaced while it was being read"
@@ -147,3 +241,14 @@ class Download:
             "Start again",
             [finding("OBJECT_CHANGED", f"{self.key}: {message}")],
         )
+
+
+def _some(body: StreamingBody, count: int) -> bytes:
+    """At least one byte of an answer, and at most so many.
+
+    :raises _EndedEarly: it has none any more.
+    """
+    data = body.read(count)
+    if not data:
+        raise _EndedEarly
+    return data

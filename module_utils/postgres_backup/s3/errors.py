@@ -27,6 +27,18 @@ _TRANSIENT_CODES = {
     "ServiceUnavailable",
     "OperationAborted",
 }
+
+
+class OddAnswer(Exception):
+    """An answer of the store in which something is not as S3 has it; the text says what."""
+
+
+class WentInACircle(Exception):
+    """One call of ours became request after request: what answers sends from one place to the
+    next.
+    """
+
+
 #: what an answer raises that is none of S3's: no such XML, a field that is missing, no such number
 #: or date
 _NOT_AS_S3 = (botocore.parsers.ResponseParserError, KeyError, ValueError, OverflowError)
@@ -34,6 +46,8 @@ _NOT_AS_S3 = (botocore.parsers.ResponseParserError, KeyError, ValueError, Overfl
 FAILURES = (
     botocore.exceptions.BotoCoreError,
     botocore.exceptions.ClientError,
+    OddAnswer,
+    WentInACircle,
     *_NOT_AS_S3,
 )
 
@@ -69,6 +83,10 @@ class Refused(CallFailed):
     ) -> None:
         super().__init__(call, message, hint, passes)
         self.code, self.status, self.headers = code, status, headers
+
+
+class NotAsS3(CallFailed):
+    """What answered is not S3, or was changed on the way."""
 
 
 #: how stores say that they do not know a setting of buckets; the last two do not look at what is to
@@ -125,11 +143,29 @@ _AS_OBJECT = {("ListObjectsV2", "NoSuchKey"), ("CreateBucket", "NoSuchBucket")}
 _CLOCK_CODES = ("RequestTimeTooSkewed", "RequestExpired")
 #: of a failing store's answers those that stay: not implemented, no room left
 _FOR_GOOD = (501, 507)
+#: how stores say that nothing more fits in; some with 403, as if it were a matter of rights
+_FULL = {
+    "QuotaExceeded",
+    "QuotaExceededException",
+    "InsufficientStorage",
+    "InsufficientStorageSpace",
+    "StorageQuotaExceeded",
+    "StorageLimitExceeded",
+    "XMinioStorageFull",
+    "XMinioAdminBucketQuotaExceeded",
+    "DiskQuotaExceeded",
+    "UserQuotaExceeded",
+    "BucketQuotaExceeded",
+}
+#: a key that was good until some time; only with 400 or 403
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"}
 
 
 def is_transient(error: Exception) -> bool:
     """Whether the same call may succeed a little later."""
     if isinstance(error, botocore.exceptions.ClientError):
+        if _is_full(error):
+            return False
         return _status(error) in _TRANSIENT_STATUS or _code(error) in _TRANSIENT_CODES
     if isinstance(error, botocore.exceptions.SSLError):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error) and "WRONG_VERSION_NUMBER" not in str(
@@ -147,7 +183,7 @@ def may_pass(error: Exception) -> bool:
     """
     if isinstance(error, botocore.exceptions.ClientError):
         status = _status(error)
-        failing = status >= 500 and status not in _FOR_GOOD
+        failing = status >= 500 and status not in _FOR_GOOD and not _is_full(error)
         return failing or is_transient(error) or _code(error) in _CLOCK_CODES
     return is_transient(error)
 
@@ -158,6 +194,10 @@ def _code(error: botocore.exceptions.ClientError) -> str:
 
 def _status(error: botocore.exceptions.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _is_full(error: botocore.exceptions.ClientError) -> bool:
+    return _code(error) in _FULL or _status(error) == 507
 
 
 def _headers(error: botocore.exceptions.ClientError) -> dict[str, str]:
@@ -189,7 +229,8 @@ def explain(
             refused.findings.append(finding("CLOCK_DIFFERS", cause))
         return refused
     cause, hint = _unreachable(error, settings, silence)
-    return CallFailed(call, f"Failed to {doing}: {cause}", hint, may_pass(error))
+    kind = NotAsS3 if isinstance(error, (OddAnswer, *_NOT_AS_S3)) else CallFailed
+    return kind(call, f"Failed to {doing}: {cause}", hint, may_pass(error))
 
 
 def _without_bucket(settings: Settings) -> str:
@@ -246,6 +287,32 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
         return (
             f"there is no bucket {settings.s3_bucket!r} at {url}",
             "Check backup_s3_bucket, or let `ansible-playbook setup.yml` create it",
+        )
+    if _is_full(error):
+        why = f": {said}" if said else ""
+        return (
+            f"the store is full, or a quota is used up ({status} {code}{why})",
+            (
+                "Raise the quota at the provider, or delete there what nobody needs; "
+                "with a smaller backup_retention_days fewer backups are kept"
+            ),
+        )
+    if code == "InvalidObjectState":
+        return (
+            "it lies in cold storage, from where it must be fetched first",
+            (
+                "Fetch it in the provider's console (or: aws s3api restore-object) and try again "
+                "when it is there; remove the lifecycle rule of the bucket "
+                f"{settings.s3_bucket!r} that moves backups away"
+            ),
+        )
+    if code in _EXPIRED:
+        return (
+            "the time of the access key is over" + (f" ({said})" if said else ""),
+            (
+                "Make a key without an end at the provider, and set backup_s3_access_key and "
+                "backup_s3_secret_key"
+            ),
         )
     if code in _CLOCK_CODES:
         return (
@@ -348,10 +415,21 @@ def _unreachable(error: Exception, settings: Settings, silence: float) -> tuple[
             f"{url} took the request and was then silent for {silence:.0f} seconds",
             "Wait and try again; if it lasts, ask the provider",
         )
-    if isinstance(error, _NOT_AS_S3):
+    if isinstance(error, WentInACircle):
         return (
-            f"{url} answers, but not as S3 does",
-            "Check backup_s3_endpoint_url: the address of the S3 service, not of its web console",
+            f"{url} sends from one place to the next, and back",
+            (
+                "Check backup_s3_endpoint_url and backup_s3_region; "
+                "if both are right, ask whoever runs the store or the proxy in front of it"
+            ),
+        )
+    if isinstance(error, (OddAnswer, *_NOT_AS_S3)):
+        return (
+            f"{url} answers, but not as S3 does{_oddity(error)}",
+            (
+                "Check backup_s3_endpoint_url: the address of the S3 service, not of its web "
+                "console; if it is right, a proxy in front of it may change its answers"
+            ),
         )
     if isinstance(error, botocore.exceptions.HTTPClientError):
         return (
@@ -359,6 +437,15 @@ def _unreachable(error: Exception, settings: Settings, silence: float) -> tuple[
             "Check backup_s3_endpoint_url (https:// or http://?), and the network in between",
         )
     return " ".join(text.split())[:300], check
+
+
+def _oddity(error: Exception) -> str:
+    """What is odd about an answer, in brackets; empty where nothing more is known."""
+    if isinstance(error, OddAnswer):
+        return f" ({error})"
+    if isinstance(error, KeyError) and error.args:
+        return f" (there is no {error.args[0]} in it)"
+    return ""
 
 
 def _resolves(host: str) -> bool:

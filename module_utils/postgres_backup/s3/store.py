@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import BadBackupError, PostgresBackupError, StoreError
 from ..findings import Finding, finding
 from ..settings import Settings
 from . import bucket, calls, clock_skew
 from .calls import Call
-from .client import PATIENCE, QUICK, S3, StoredObject, content_md5, md5, stored_object
-from .download import Download
-from .errors import CallFailed, Refused
+from .client import NOT_THIS_WAY, PATIENCE, QUICK, S3, StoredObject, content_md5, md5, stored_object
+from .download import Download, Packed
+from .errors import CallFailed, NotAsS3, OddAnswer, Refused
+from .seen import Seen
 from .unfinished import abort, bytes_of, sweep, unfinished
 from .upload import Upload
 
@@ -28,6 +31,13 @@ SMALL = 64 * 1024 * 1024
 #: small objects that are asked for at the same time
 _AT_ONCE = 8
 
+#: pages of a listing in a row on which there is nothing that was not on one before
+_MOST_EMPTY_PAGES = 20
+#: looks at an object that was just written, each a little later
+_LOOKS = 5
+#: readings of a small object, while its bytes are not those that its ETag is of
+_READINGS = 3
+_MD5 = re.compile("[0-9a-f]{32}")
 #: objects that a listing goes through at most
 MOST_OBJECTS = 1_000_000
 
@@ -39,7 +49,7 @@ class TooLarge(StoreError):
 
 
 #: one object cannot be read, which says nothing of the store or of the others
-Unreadable = (Refused, TooLarge, BadBackupError)
+Unreadable = (Refused, TooLarge, BadBackupError, NotAsS3, Packed)
 
 
 class Store:
@@ -58,6 +68,8 @@ class Store:
     def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
         self.settings = settings
         self.s3 = S3(settings, patience)
+        self._etags_are_md5 = True
+        self._known = Seen(settings)
 
     @property
     def refused(self) -> list[Finding]:
@@ -91,6 +103,7 @@ class Store:
         after: str = "",
         most: int = MOST_OBJECTS,
         call: Call = calls.LIST,
+        folders: set[str] | None = None,
     ) -> Iterator[StoredObject]:
         """Objects whose keys begin with ``prefix``, in the order of their keys, page by page.
 
@@ -98,20 +111,27 @@ class Store:
         :param after: only keys that come after this one, where the store heeds it; so whoever needs
             that looks again.
         :param most: no program of ours makes more; somebody else fills the bucket.
+        :param folders: gets the sub-prefixes that a delimiter leaves out, as the store names them.
         :raises StoreError: there are more than ``most``.
         """
-        count = 0
         page: ListObjectsV2RequestTypeDef = {"Bucket": self.s3.bucket, "Prefix": prefix}
         if delimiter:
             page["Delimiter"] = delimiter
         if after:
             page["StartAfter"] = after
+        seen: set[str] = set()
+        tokens: set[str] = set()
+        nothing_new = 0
         while True:
-            found, more, token = self.s3.call(
-                call, f"list {prefix}", lambda client: _read(client.list_objects_v2(**page))
-            )
-            count += len(found)
-            if count > most:
+            shown = self._page(page, call, seen, tokens)
+            found, more, token = shown.objects, shown.more, shown.token
+            if folders is not None:
+                folders.update(shown.folders)
+            new = [item for item in found if item.key not in seen and item.key.startswith(prefix)]
+            if delimiter:
+                new = [item for item in new if delimiter not in item.key[len(prefix) :]]
+            seen.update(item.key for item in new)
+            if len(seen) > most:
                 raise CallFailed(
                     call,
                     f"Failed to list {prefix}: there are more than {most:,} objects, "
@@ -119,16 +139,40 @@ class Store:
                     "Look who else writes there, and remove what is none of ours; "
                     "or begin anew under another prefix (backup_s3_prefix)",
                 )
-            yield from found
+            self._known.tell(new)
+            # a store that names one twice, or in no order, is heard all the same
+            yield from sorted({item.key: item for item in new}.values(), key=lambda item: item.key)
             if not more:
                 return
-            if not token:
+            nothing_new = 0 if new else nothing_new + 1
+            if not token or token in tokens or nothing_new > _MOST_EMPTY_PAGES:
                 raise CallFailed(
                     call,
                     f"Failed to list {prefix}: the store says that there is more, and not where",
                     "Ask the provider",
                 )
+            tokens.add(token)
             page["ContinuationToken"] = token
+
+    def _page(
+        self,
+        page: ListObjectsV2RequestTypeDef,
+        call: Call,
+        seen: Collection[str],
+        tokens: set[str],
+    ) -> _Page:
+        """One page of a listing. Where the store knows its own token no more, it is taken up after
+        the last key that was seen.
+        """
+        doing = f"list {page.get('Prefix', '')}"
+        try:
+            return self.s3.call(call, doing, lambda client: _read(client.list_objects_v2(**page)))
+        except Refused as error:
+            if error.status != 400 or not seen or not page.pop("ContinuationToken", ""):
+                raise
+        page["StartAfter"] = max(seen)
+        tokens.clear()
+        return self.s3.call(call, doing, lambda client: _read(client.list_objects_v2(**page)))
 
     def head(self, key: str, call: Call = calls.LOOK) -> StoredObject | None:
         """What the store tells of one object; None when there is none."""
@@ -139,13 +183,31 @@ class Store:
 
         :raises TooLarge: it holds more than ``limit`` bytes.
         """
+        before: bytes | None = None
+        for _ in range(_READINGS):
+            found = self._get(key, limit)
+            if found is None:
+                return None
+            data, etag = found
+            if not self._etags_are_md5 or not _MD5.fullmatch(etag) or md5(data).hex() == etag:
+                return data
+            # damaged on the way, unless the store means something else by it
+            if data == before:
+                self._etags_are_md5 = False
+                return data
+            before = data
+        return data
+
+    def _get(self, key: str, limit: int) -> tuple[bytes, str] | None:
+        """The bytes of a small object, and its ETag."""
         pieces = []
         with Download(self.s3, key) as download:
             try:
                 for piece in download:
-                    if download.total is not None and download.total > limit:
+                    size = max(download.total or 0, download.bytes)
+                    if size > limit:
                         raise TooLarge(
-                            f"Failed to read {key}: it holds {download.total} bytes, "
+                            f"Failed to read {key}: it holds {size} bytes, "
                             f"more than the {limit} that such an object may have",
                             "",
                         )
@@ -154,37 +216,60 @@ class Store:
                 if error.code in ("NoSuchKey", "404"):
                     return None
                 raise
-        return b"".join(pieces)
+            return b"".join(pieces), download.etag
 
     def get_many(
         self,
         keys: Iterable[str],
         parse: Callable[[str, bytes | PostgresBackupError | None], T],
         limit: int = SMALL,
+        afresh: bool = False,
     ) -> Sequence[T]:
         """Many small objects, several at a time: what ``parse`` makes of each key and its bytes (of
         None where there is no such object, of the error where that one alone cannot be read), in
         the order of the keys.
 
+        What a listing of this store has shown, and what was read before, is not asked for again
+        (:mod:`.seen`); ``parse`` gets its bytes all the same.
+
         :param limit: bytes that each of them may hold.
+        :param afresh: ask for all of them: what they hold is to be proven.
         """
+        wanted = list(keys)
+        before = () if afresh else self._known.known(wanted)
+        answers = {key: parse(key, data) for key, data in before if len(data) <= limit}
 
         def one(key: str) -> T:
             try:
-                data: bytes | PostgresBackupError | None = self.get(key, limit)
+                found = self.get(key, limit)
+                if found is not None:
+                    self._known.note(key, found)
+                data: bytes | PostgresBackupError | None = found
             except Unreadable as error:
                 if isinstance(error, Refused) and error.status >= 500:
                     raise  # that is the store, and not this object
                 data = error
             return parse(key, data)
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(one, keys))
+        asked = [key for key in dict.fromkeys(wanted) if key not in answers]
+        if len(asked) == 1:  # as is often so, and a thread for one costs half of what it asks
+            answers[asked[0]] = one(asked[0])
+        elif asked:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                answers.update(zip(asked, pool.map(one, asked), strict=True))
+        if asked:
+            self._known.keep()
+        return [answers[key] for key in wanted]
 
     def put(
         self, call: Call, key: str, data: bytes, content_type: str = "application/octet-stream"
     ) -> None:
-        """Write a small object, replacing one of that name."""
+        """Write a small object, replacing one of that name, and (where :class:`Call` says so) read
+        it again: a gateway may take what it does not keep.
+
+        :raises CallFailed: the store gives back something else.
+        """
+        self._known.forget(key)
         digest = content_md5(md5(data))
         self.s3.call(
             call,
@@ -197,6 +282,54 @@ class Store:
                 ContentType=content_type,
             ),
         )
+        if call.read_back:
+            self._read_back(call, key, data)
+        self._known.written(key, data)
+        self._known.keep()
+
+    def _read_back(self, call: Call, key: str, data: bytes) -> None:
+        found: bytes | None = None
+        try:
+            for attempt in range(_LOOKS):
+                time.sleep(attempt / 4)
+                found = self._seen_again(key, data)
+                if found is not None:
+                    break
+        except StoreError as error:
+            raise CallFailed(
+                call,
+                f"Failed to write {key}: it cannot be read again ({error.message})",
+                error.hint,
+                error.passes,
+            ) from error
+        if found == data:
+            return
+        what = "does not show it" if found is None else "gives back something else"
+        raise CallFailed(
+            call,
+            f"Failed to write {key}: the store took it, and {what}",
+            "Try again; if it lasts, ask the provider, or whoever runs the proxy in front of it",
+            passes=True,
+        )
+
+    def _seen_again(self, key: str, data: bytes) -> bytes | None:
+        """What lies under a key; where it may not be read its size must do, and with a key that may
+        only write the store's word.
+        """
+        try:
+            return self.get(key)
+        except Refused as error:
+            if error.status not in NOT_THIS_WAY:
+                raise
+        try:
+            stored = self.s3.head(calls.SEE, key)
+        except Refused as error:
+            if error.status != 403:
+                raise
+            return data
+        if stored is None:
+            return None
+        return data if stored.bytes == len(data) else b""
 
     def link(self, key: str, seconds: int) -> str:
         """An address of an object for those without a key, good for so long; whoever has it can
@@ -215,6 +348,7 @@ class Store:
         :raises StoreError: at the first that cannot be deleted; those before it are gone.
         """
         for key in keys:
+            self._known.forget(key)
             try:
                 self.s3.delete(call, key, f"delete {key}")
             except Refused as error:
@@ -261,9 +395,24 @@ class Store:
         return sweep(self.s3, prefix, older_than_hours)
 
 
-def _read(answer: ListObjectsV2OutputTypeDef) -> tuple[Sequence[StoredObject], bool, str]:
-    """The objects of a page, whether there are more, and where."""
+class _Page(NamedTuple):
+    """The objects of a page, the sub-prefixes that it leaves out, whether there are more, and
+    where.
+    """
+
+    objects: Sequence[StoredObject]
+    folders: Sequence[str]
+    more: bool
+    token: str
+
+
+def _read(answer: ListObjectsV2OutputTypeDef) -> _Page:
+    """:raises OddAnswer: it is no page of a listing."""
+    if not {"Name", "KeyCount", "MaxKeys", "Contents", "IsTruncated"} & set(answer):
+        raise OddAnswer("with nothing where a listing should be")
     found = [
         stored_object(entry["Key"], entry["Size"], entry) for entry in answer.get("Contents", [])
     ]
-    return found, answer.get("IsTruncated", False), answer.get("NextContinuationToken", "")
+    folders = [entry["Prefix"] for entry in answer.get("CommonPrefixes", []) if "Prefix" in entry]
+    more, token = answer.get("IsTruncated", False), answer.get("NextContinuationToken", "")
+    return _Page(found, folders, more, token)

@@ -17,7 +17,7 @@ from ..machine import signals
 from ..machine.carried import Carried
 from . import calls
 from .client import QUICK, S3, StoredObject, content_md5
-from .errors import CallFailed, may_fail
+from .errors import CallFailed, Refused, may_fail
 from .parts import BUFFER_BYTES, MIB, MOST_BUFFER_BYTES, PartBody, plan_parts
 from .unfinished import abort, unfinished
 
@@ -31,6 +31,10 @@ class Part:
 
     bytes: int
     sha256: str
+
+
+#: how stores say that an upload may have no such part
+_TOO_MANY = ("TooManyParts", "InvalidPartNumber")
 
 
 class NameTaken(CallFailed):
@@ -301,24 +305,40 @@ class Upload:
                 digest = content_md5(body.md5())
                 # before it is sent: what the store gives back is held against what was made here
                 self._parts[number] = Part(length, body.sha256())
-                self._etags[number] = self.s3.call(
-                    calls.SEND,
-                    f"upload part {number} of {self.key}",
-                    lambda client: client.upload_part(
-                        Bucket=self.s3.bucket,
-                        Key=self.key,
-                        UploadId=self._upload_id,
-                        PartNumber=number,
-                        Body=body.from_start(),
-                        ContentMD5=digest,
-                    )["ETag"],
-                    stop=self._stop,
-                )
+                self._etags[number] = self._sent(number, body, digest)
         finally:
             with self._changed:
                 self._in_flight -= 1
                 self._free.append(buffer)
                 self._changed.notify_all()
+
+    def _sent(self, number: int, body: PartBody, digest: str) -> str:
+        """The ETag of a part that the store took."""
+        doing = f"upload part {number} of {self.key}"
+        try:
+            return self.s3.call(
+                calls.SEND,
+                doing,
+                lambda client: client.upload_part(
+                    Bucket=self.s3.bucket,
+                    Key=self.key,
+                    UploadId=self._upload_id,
+                    PartNumber=number,
+                    Body=body.from_start(),
+                    ContentMD5=digest,
+                )["ETag"],
+                stop=self._stop,
+            )
+        except Refused as error:
+            about_number = error.code in _TOO_MANY or "part number" in error.message.lower()
+            if number == 1 or error.status != 400 or not about_number:
+                raise
+            raise CallFailed(
+                calls.SEND,
+                f"Failed to {doing}: the store takes no more than {number - 1} parts",
+                f"Set backup_s3_max_parts (in the config: S3_MAX_PARTS) to {number - 1}: "
+                "the parts are larger then",
+            ) from error
 
     def _complete_parts(self) -> None:
         parts: list[CompletedPartTypeDef] = [

@@ -8,25 +8,70 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..catalog.manifest import PartRecord
-from ..errors import BadBackupError
+from ..errors import BadBackupError, StoreError
 from ..findings import finding
 from ..s3.parts import PART_BYTES
 from ..settings import MOST_PART_BYTES, S3_MAX_PARTS
 
+#: how often a piece is asked for once more: what was damaged on the way comes well then, and what
+#: lies there otherwise comes the same again
+_READ_AGAIN = 2
 
-def checked(chunks: Iterable[bytes], parts: Sequence[PartRecord], name: str) -> Iterator[bytes]:
+
+class Mender:
+    """Asks for a piece once more where it came otherwise than it was uploaded.
+
+    :param again: gives so many bytes of the object from a place on.
+    :param tell: hears of a piece that was well then.
+    :ivar mended: whether there was one.
+    """
+
+    def __init__(self, again: Callable[[int, int], bytes], tell: Callable[[str], object]) -> None:
+        self._again, self._tell = again, tell
+        self.mended = False
+
+    def mend(self, name: str, what: str, start: int, part: PartRecord, came: str) -> bytes:
+        """The piece as it was uploaded.
+
+        :param what: the piece in words.
+        :param came: the hash of what came.
+        :raises BadBackupError: the same comes again: that is what lies there.
+        :raises StoreError: each time something else comes.
+        """
+        for _ in range(_READ_AGAIN):
+            data = self._again(start, part["bytes"])
+            sha256 = hashlib.sha256(data).hexdigest()
+            if sha256 == part["sha256"]:
+                self.mended = True
+                self._tell(f"{name}: {what} came damaged; it was read again, and is whole")
+                return data
+            if sha256 == came:
+                raise altered(name, what)
+            came = sha256
+        raise StoreError(
+            f"Failed to read {name}: {what} comes damaged, each time otherwise",
+            "Try again; if it lasts, something between here and the store damages what passes: a "
+            "proxy, a network card, this machine's memory. Nothing of it was used",
+            passes=True,
+        )
+
+
+def checked(
+    chunks: Iterable[bytes], parts: Sequence[PartRecord], name: str, mender: Mender | None = None
+) -> Iterator[bytes]:
     """The same chunks, those of a piece once all of it is here and is right.
 
     At most one piece is held, and let go of chunk by chunk.
 
     :param name: the backup's.
+    :param mender: tries a piece that is not right once more.
     :raises BadBackupError: a piece is another than was uploaded, or something follows the last.
         Nothing of that piece was handed on.
     """
-    source, rest = iter(chunks), b""
+    source, rest, start = iter(chunks), b"", 0
     for number, part in enumerate(parts, 1):
         held: deque[bytes] = deque()
         missing, digest = part["bytes"], hashlib.sha256()
@@ -36,7 +81,12 @@ def checked(chunks: Iterable[bytes], parts: Sequence[PartRecord], name: str) -> 
             digest.update(taken)
             held.append(taken)
         if missing or digest.hexdigest() != part["sha256"]:
-            raise altered(name, f"piece {number} of {len(parts)}")
+            what = f"piece {number} of {len(parts)}"
+            held.clear()
+            if missing or mender is None:
+                raise altered(name, what)
+            held.append(mender.mend(name, what, start, part, digest.hexdigest()))
+        start += part["bytes"]
         while held:
             yield held.popleft()
     if rest or any(source):

@@ -16,9 +16,10 @@ from ..postgresql import programs
 from ..postgresql.facts import server_facts
 from ..postgresql.pg_dump import ArchiveDamagedError, ArchiveReader
 from ..postgresql.programs import Programs
+from ..s3.download import Download
 from ..stream import codec
 from ..stream.other_tools import ARCHIVE, Content, archive_head, unwrapped
-from .pieces import Cutter, checked
+from .pieces import Cutter, Mender, checked
 from .ranges import Pieces, Range, ranges
 
 
@@ -49,6 +50,7 @@ class BackupReader:
         self.unread: list[str] = []
         self.read_bytes = 0
         self._parts = backup.manifest.get("parts") if backup.manifest else None
+        self._mender: Mender | None = None
         #: the first bytes of an archive; empty for a plain dump
         self.head = b""
         if backup.name.encrypted:
@@ -108,7 +110,8 @@ class BackupReader:
     ) -> Generator[bytes, None, None]:
         name = self.backup.name
         with self.job.store.download(self.backup.key, self.backup.bytes) as download:
-            pieces = Pieces(download, manifest.get("parts", []), str(name))
+            mender = Mender(download.again, self.job.progress.step)
+            pieces = Pieces(download, manifest.get("parts", []), str(name), mender)
             for one in there:
                 if one.table and not wants(one.table):
                     self.unread.append(one.table)
@@ -150,22 +153,34 @@ class BackupReader:
                 yield chunk
                 self.job.progress.advance(len(chunk), table)
 
-    def _checked(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+    def _checked(self, download: Download) -> Iterable[bytes]:
         if self._parts is not None:
-            return checked(chunks, self._parts, str(self.backup.name))
-        return self._cutter.passed(chunks) if self._cutter else chunks
+            self._mender = Mender(download.again, self.job.progress.step)
+            return checked(download, self._parts, str(self.backup.name), self._mender)
+        return self._cutter.passed(download) if self._cutter else download
 
     def _cut(self) -> list[PartRecord]:
         """The pieces of an object that is what its manifest says; nothing of it was used."""
-        cutter = Cutter(self.backup.bytes)
-        with self.job.store.download(self.backup.key, self.backup.bytes) as self._download:
-            for _ in cutter.passed(self._download):
+        for last in (False, True):
+            cutter = Cutter(self.backup.bytes)
+            with self.job.store.download(self.backup.key, self.backup.bytes) as self._download:
+                for _ in cutter.passed(self._download):
+                    continue
+            try:
+                self._check()
+            except BadBackupError:
+                if last:  # it may have been damaged on its way, once
+                    raise
+                self.job.progress.step(f"{self.backup.name} came damaged; it is read again")
                 continue
-        self._check()
+            break
         return cutter.parts()
 
     def _check(self) -> None:
         self.sha256, self.read_bytes = self._download.sha256, self._download.bytes
+        if self._mender and self._mender.mended and self.backup.manifest:
+            # each piece is what was uploaded, and so is all of them
+            self.sha256 = self.backup.manifest["sha256"]
         _require_same(self.backup, self.sha256)
 
 
@@ -177,9 +192,12 @@ def read_stored(job: Job, backup: Backup) -> None:
     """
     parts = backup.manifest.get("parts") if backup.manifest else None
     with job.store.download(backup.key, backup.bytes) as download:
-        for chunk in checked(download, parts, str(backup.name)) if parts else download:
+        mender = Mender(download.again, job.progress.step)
+        through = checked(download, parts, str(backup.name), mender) if parts else download
+        for chunk in through:
             job.progress.advance(len(chunk), "")
-    _require_same(backup, download.sha256)
+    if not mender.mended:
+        _require_same(backup, download.sha256)
 
 
 def _require_same(backup: Backup, sha256: str) -> None:

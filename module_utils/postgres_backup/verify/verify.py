@@ -47,7 +47,8 @@ def verify_backup(job: Job, backup: str) -> Verified:
     job.require()
     began = time.monotonic()
     own = own_mark(job.settings, job.database) if is_latest(backup) else None
-    chosen = Catalog(job.settings, job.store, job.database, own).resolve(backup)
+    catalog = Catalog(job.settings, job.store, job.database, own)
+    chosen = catalog.resolve(backup)
     if chosen.forged:
         # a damaged manifest too: a new one would make of what is forged something to be adopted
         raise forged(
@@ -74,7 +75,7 @@ def verify_backup(job: Job, backup: str) -> Verified:
         "rows": proven["rows"],
         "seconds": round(time.monotonic() - began, 1),
         "sha256": proven["sha256"],
-        "findings": _findings(job, chosen) + unsigned,
+        "findings": catalog.unread + _findings(job, chosen) + unsigned,
     }
     job.progress.step(lines(result)[0])
     return result

@@ -179,7 +179,13 @@ def test_who_stays_root_and_who_needs_a_bucket_only():
     by = commands.COMMANDS.items()
     assert [name for name, one in by if one.stays_root] == ["restore-kit"]
     assert [name for name, one in by if one.bucket_only] == ["list", "history", "store-check"]
-    assert [name for name, one in by if one.in_the_background] == ["watch", "run"]
+    assert [name for name, one in by if one.in_the_background] == [
+        "watch",
+        "pitr-backup",
+        "pitr-look",
+        "pitr-watch",
+        "run",
+    ]
 
 
 def test_the_call_of_every_quarter_of_an_hour_loads_no_library():

@@ -1,0 +1,93 @@
+#!/usr/bin/python
+"""Ansible module: let a cluster be archived, for recovery to any second."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_backup_pitr
+short_description: Let all that PostgreSQL writes be archived, for recovery to any second
+description:
+  - "V(prepare): lays the settings of the engine, makes the archive in the bucket and tells
+    PostgreSQL. Whatever may be wrong, with the store, its key or the cluster, is found before
+    PostgreSQL is told."
+  - "V(prove): sees that what PostgreSQL writes arrives, and takes a first backup of the cluster."
+options:
+  step:
+    description: Which of the two.
+    type: str
+    choices: [prepare, prove]
+    required: true
+  cipher_key:
+    description: By which the archive is encrypted. Empty - the one on the server, or a new one.
+    type: str
+    default: ""
+  settings_text:
+    description: In check mode, what O(config) will hold and does not yet.
+    type: str
+    default: ""
+  again:
+    description: With V(prove), see it also where there is a backup, because settings have changed.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Says what would be done, and does nothing.
+    support: full
+extends_documentation_fragment: [postgres_backup]
+"""
+
+EXAMPLES = r"""
+- name: Let all that is written be archived
+  postgres_backup_pitr:
+    config: /etc/postgres-backup-pitr/config.env
+    step: prepare
+"""
+
+RETURN = r"""
+archive: {description: Its path in the bucket., type: str, returned: with prepare}
+unit: {description: The service of PostgreSQL., type: str, returned: with prepare}
+restart_needed:
+  description: Whether PostgreSQL hands on nothing before it is started anew.
+  type: bool
+  returned: with prepare
+key_made: {description: Whether a key was made for the archive., type: bool, returned: with prepare}
+label: {description: The backup that was taken., type: str, returned: with prove}
+full: {description: Whether it is a full one., type: bool, returned: with prove}
+bytes: {description: Of the cluster., type: int, returned: with prove}
+stored_bytes: {description: Bytes that it added to the bucket., type: int, returned: with prove}
+archives: {description: Whether PostgreSQL hands on anything., type: bool, returned: with prove}
+findings:
+  description: What is worth knowing, each with C(code) and C(message).
+  type: list
+  elements: dict
+  returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
+"""
+
+from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
+
+ARGUMENT_SPEC = {
+    **CONFIG_OPTION,
+    "step": {"type": "str", "choices": ["prepare", "prove"], "required": True},
+    "cipher_key": {"type": "str", "default": "", "no_log": True},
+    "settings_text": {"type": "str", "default": "", "no_log": True},
+    "again": {"type": "bool", "default": False},
+}
+
+
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.machine import config_file
+    from ansible.module_utils.postgres_backup.pitr import prepare, take
+
+    if call.params["step"] == "prepare":
+        text, settings = call.params["settings_text"], call.settings
+        if call.check and text:
+            settings = config_file.from_values(config_file.parse(text))
+        prepared = prepare.prepare(settings, call.params["cipher_key"], call.check)
+        return told(prepared, prepare.lines(prepared, call.check))
+    taken = take.first(call.settings, call.progress, call.params["again"], call.check)
+    return told(taken, take.lines(taken, call.check))
+
+
+if __name__ == "__main__":
+    run(ARGUMENT_SPEC, perform)

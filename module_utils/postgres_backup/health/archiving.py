@@ -1,0 +1,177 @@
+"""Whether every second is kept: judged by what PostgreSQL's own user has left in a file, for only
+that user may look.
+
+Whoever can write that file can write into the database: what it says is held to its shape, and to
+its age.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, TypedDict
+
+from ..clock import parse_timestamp, utc_now
+from ..errors import UsageError
+from ..findings import Finding, finding
+from ..machine.files import read_bounded
+from ..settings import Settings
+from ..shapes.kinds import Moment, Number, Text, Whole
+from ..shapes.reader import Unfit, fitted, load
+from ..text import human_age, human_bytes, human_seconds
+from . import alarms
+from .alarm_kinds import Alarm, key
+
+#: where the role ``pitr`` lets it lie, and bytes that it has at most
+NAME = "look.json"
+PLACE = f"/var/lib/postgres-backup-pitr/{NAME}"
+_LIMIT = 1 << 16
+#: so often cron lets it be written, and so long one may take: the store is asked now and then
+_FRESH = timedelta(minutes=5)
+#: a backup each day, a full one each week, and a day for what may come between
+_PART, _FULL = timedelta(days=2), timedelta(days=8)
+#: what a look may find, each an alarm of the same name
+CODES = ("PITR_STOPPED", "PITR_GAP", "PITR_STALE", "PITR_DISK")
+_LONGEST = 10_000_000.0
+
+
+class Look(TypedDict):
+    """What PostgreSQL's user has seen; sizes are bytes.
+
+    :ivar stopped: why nothing is archived at all; empty where it is.
+    :ivar waiting: pieces of the log that wait for their way; ``oldest_seconds`` the first of them.
+    :ivar log_bytes: of all that lies in ``pg_wal``; ``free_bytes`` are left on its disk.
+    :ivar backups_at: when the store was asked; None where it has not answered yet, ``unasked``
+        says why.
+    :ivar gaps: pieces that are missing since the newest full backup, each ``first to last``.
+    """
+
+    at: Annotated[str, Moment()]
+    stopped: Annotated[str, Text(1000)]
+    waiting: Annotated[int, Whole(0)]
+    waiting_bytes: Annotated[int, Whole(0)]
+    oldest_seconds: Annotated[float, Number(0, _LONGEST)]
+    log_bytes: Annotated[int, Whole(0)]
+    free_bytes: Annotated[int, Whole(0)]
+    worst_seconds: Annotated[float, Number(0, _LONGEST)]
+    worst_at: Annotated[str, Moment()]
+    backups_at: Annotated[str, Moment()] | None
+    unasked: Annotated[str, Text(1000)]
+    newest_at: Annotated[str, Moment()] | None
+    newest_full_at: Annotated[str, Moment()] | None
+    gaps: list[Annotated[str, Text(200)]]
+
+
+def read(settings: Settings, place: str = "") -> tuple[Look | None, str]:
+    """What was seen last, or why nothing is known; neither where nobody can have looked.
+
+    :param place: of the file; empty: the usual one.
+    """
+    path = place or PLACE
+    try:
+        return fitted(load(read_bounded(path, _LIMIT)[0]), Look), ""
+    except FileNotFoundError:  # no folder: setup.yml is on its way, or says itself why it failed
+        return None, "nobody has looked yet" if os.path.isdir(os.path.dirname(path)) else ""
+    except OSError as error:
+        return None, f"{path} cannot be read: {error.strerror}"
+    except (Unfit, UsageError) as error:
+        return None, f"{path} cannot be read: {error}".splitlines()[0]
+
+
+def findings_of(settings: Settings, seen: Look | None, why: str, now: datetime) -> list[Finding]:
+    """What is wrong; nothing where every second is kept.
+
+    :param seen: what :func:`read` gives; ``why`` too.
+    """
+    if seen is None and not why:
+        return []
+    if seen is None:
+        return [finding("PITR_STOPPED", f"whether every second is kept is not known: {why}")]
+    told: list[Finding] = []
+    age = now - parse_timestamp(seen["at"])
+    lag = seen["oldest_seconds"] if seen["waiting"] else 0.0
+    if seen["stopped"]:
+        told.append(finding("PITR_STOPPED", f"nothing is archived: {seen['stopped']}"))
+    elif lag > settings.pitr_rpo_seconds:
+        message = (
+            f"what PostgreSQL writes is not archived for {human_seconds(lag)} "
+            f"({seen['waiting']} pieces wait); {settings.pitr_rpo_seconds} seconds may be lost"
+        )
+        told.append(finding("PITR_STOPPED", message))
+    elif abs(age) > _FRESH:
+        message = f"nobody has looked since {seen['at']} whether every second is kept"
+        told.append(finding("PITR_STOPPED", message))
+    if seen["gaps"]:
+        message = f"pieces of what was archived are missing: {_some(seen['gaps'])}"
+        told.append(finding("PITR_GAP", message))
+    told += _stale(seen, now)
+    if seen["waiting_bytes"] > seen["free_bytes"]:
+        message = (
+            f"what waits to be archived takes {human_bytes(seen['waiting_bytes'])} of PostgreSQL's "
+            f"disk, and {human_bytes(seen['free_bytes'])} are free"
+        )
+        told.append(finding("PITR_DISK", message))
+    return told
+
+
+def _stale(seen: Look, now: datetime) -> list[Finding]:
+    if seen["backups_at"] is None or now - parse_timestamp(seen["backups_at"]) > _PART:
+        why = seen["unasked"] or "the store was not asked"
+        message = f"whether there is a backup of the cluster is not known: {why}"
+        return [finding("PITR_STALE", message)]
+    if seen["newest_at"] is None or seen["newest_full_at"] is None:
+        return [finding("PITR_STALE", "there is no full backup of the cluster")]
+    late = [
+        f"the newest {kind} backup of the cluster is of {at}"
+        for kind, at, most in (
+            ("full", seen["newest_full_at"], _FULL),
+            ("", seen["newest_at"], _PART),
+        )
+        if now - parse_timestamp(at) > most
+    ]
+    return [finding("PITR_STALE", late[0].replace("  ", " "))] if late else []
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def look(settings: Settings) -> list[Finding]:
+    """What is wrong now; nothing where it is not asked for."""
+    return findings_of(settings, *read(settings), utc_now()) if settings.pitr else []
+
+
+def settle(settings: Settings) -> list[Finding]:
+    """Raise the alarms for what is wrong, and end those for what no longer is.
+
+    :return: findings: what is wrong, and what could not be told.
+    """
+    found = look(settings)
+    raised: dict[str, Alarm] = {}
+    for one in found:
+        raised.setdefault(one["code"], Alarm(one["code"], "", one["message"]))
+    known = {one["code"] for one in alarms.open_alarms(settings)}
+    if not raised and not known & set(CODES):
+        return []  # every two minutes: nothing is written where nothing is to be told
+    return found + alarms.settle(settings, map(key, CODES), list(raised.values()))
+
+
+def lines(settings: Settings) -> list[str]:
+    """How it is, for a person; nothing where it is not asked for, or nobody has looked."""
+    if not settings.pitr:
+        return []
+    seen, _ = read(settings)
+    if seen is None:
+        return []
+    lag = human_seconds(seen["oldest_seconds"] if seen["waiting"] else 0.0)
+    now = utc_now()
+    ages = [
+        f"{kind} {human_age((now - parse_timestamp(at)).total_seconds() / 3600)} old"
+        for kind, at in (("full", seen["newest_full_at"]), ("newest", seen["newest_at"]))
+        if at
+    ]
+    worst = human_seconds(seen["worst_seconds"])
+    told = f"every second: {seen['waiting']} pieces wait, for {lag} (at most {worst} of late)"
+    return [", ".join([told, *ages])]

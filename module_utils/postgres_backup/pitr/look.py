@@ -1,0 +1,159 @@
+"""Look whether every second is kept, as PostgreSQL's user, and leave what was seen in a file that
+others may read.
+
+Every two minutes what this machine knows; each hour what the bucket has.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timedelta
+
+from ..clock import format_timestamp, parse_timestamp, utc_now
+from ..errors import PostgresBackupError
+from ..findings import Finding
+from ..health import archiving
+from ..health.archiving import Look
+from ..machine import state
+from ..settings import Settings
+from . import cluster as clusters
+from . import engine, gaps, places, repository
+from .cluster import Cluster
+
+LOOK = state.Kept(archiving.NAME, Look)
+#: how long what the bucket has is believed; where it did not answer, how soon it is asked again
+_HOUR, _SOON = timedelta(hours=1), timedelta(minutes=10)
+#: how long the worst is remembered
+_OF_LATE = timedelta(days=7)
+#: letters of a sentence
+_QUOTED = 900
+
+
+def look(settings: Settings, ask_store: bool = False) -> tuple[Look, list[Finding]]:
+    """Look and write it down.
+
+    :param ask_store: ask the store too, however lately it was asked.
+    :return: what was seen; findings: STATE_NOT_WRITTEN.
+    """
+    now = utc_now()
+    before = state.read(settings, LOOK)
+    seen = _nothing(now, before if len(before) else None)
+    found: Cluster | None = None
+    try:
+        found = clusters.ask(settings)
+        seen["stopped"] = _why_not(found)
+        _count(seen, found)
+    except PostgresBackupError as error:  # that is what there is to tell
+        seen["stopped"] = settings.hide(error.message)[:_QUOTED]
+    worst_is_old = now - parse_timestamp(seen["worst_at"]) > _OF_LATE
+    if seen["oldest_seconds"] >= seen["worst_seconds"] or worst_is_old:
+        seen["worst_seconds"], seen["worst_at"] = seen["oldest_seconds"], format_timestamp(now)
+    if found and (ask_store or _is_due(seen, now)):
+        try:
+            _ask_store(settings, seen, found)
+            seen["backups_at"], seen["unasked"] = format_timestamp(now), ""
+        except PostgresBackupError as error:
+            seen["unasked"] = settings.hide(error.message)[:_QUOTED]
+    return seen, state.write(settings, LOOK, seen)
+
+
+def _nothing(now: datetime, before: Look | None) -> Look:
+    """Nothing of this machine was seen yet; what the bucket had."""
+    at = format_timestamp(now)
+    return {
+        "at": at,
+        "stopped": "",
+        "waiting": 0,
+        "waiting_bytes": 0,
+        "oldest_seconds": 0.0,
+        "log_bytes": 0,
+        "free_bytes": 0,
+        "worst_seconds": before["worst_seconds"] if before else 0.0,
+        "worst_at": before["worst_at"] if before else at,
+        "backups_at": before["backups_at"] if before else None,
+        "unasked": before["unasked"] if before else "",
+        "newest_at": before["newest_at"] if before else None,
+        "newest_full_at": before["newest_full_at"] if before else None,
+        "gaps": before["gaps"] if before else [],
+    }
+
+
+def _why_not(found: Cluster) -> str:
+    if not found.archives:
+        return f"PostgreSQL was not started anew since: systemctl restart {found.unit}"
+    if places.CONFIG not in found.archive_command:
+        return f"archive_command is {found.archive_command!r}"[:_QUOTED]
+    return ""
+
+
+def _count(seen: Look, found: Cluster) -> None:
+    """What waits in PostgreSQL's log, which only its user may see."""
+    log = os.path.join(found.data_directory, "pg_wal")
+    disk = os.statvfs(log)
+    seen["free_bytes"] = disk.f_bavail * disk.f_frsize
+    for one in os.scandir(log):
+        try:
+            seen["log_bytes"] += one.stat().st_size if one.is_file() else 0
+        except FileNotFoundError:  # PostgreSQL has recycled it meanwhile
+            continue
+    now = time.time()
+    for one in os.scandir(os.path.join(log, "archive_status")):
+        if one.name.endswith(".ready"):
+            try:
+                age = now - one.stat().st_mtime
+            except FileNotFoundError:  # it has found its way
+                continue
+            seen["waiting"] += 1
+            seen["waiting_bytes"] += found.segment_bytes
+            seen["oldest_seconds"] = round(max(seen["oldest_seconds"], age, 0.0), 1)
+
+
+def _is_due(seen: Look, now: datetime) -> bool:
+    if seen["backups_at"] is None:
+        return True
+    patience = _SOON if seen["unasked"] else _HOUR
+    return now - parse_timestamp(seen["backups_at"]) >= patience
+
+
+def _ask_store(settings: Settings, seen: Look, found: Cluster) -> None:
+    """:raises PostgresBackupError: the store does not answer."""
+    there = repository.look(settings)
+    if there.code not in (repository.WELL, repository.EMPTY):
+        raise PostgresBackupError(
+            f"Failed to ask for the backups of the cluster: {there.message}",
+            "Run `ansible-playbook setup.yml`, which says what is wrong",
+        )
+    newest, full = there.newest, there.newest_full
+    seen["newest_at"] = format_timestamp(newest.ended) if newest else None
+    seen["newest_full_at"] = format_timestamp(full.ended) if full else None
+    seen["gaps"] = []
+    if full:
+        since = gaps.number_of(full.first_segment, found.segment_bytes)
+        lost = gaps.missing(archived(settings, found), since, found.segment_bytes)
+        seen["gaps"] = [first if first == last else f"{first} to {last}" for first, last in lost]
+
+
+def archived(settings: Settings, found: Cluster) -> dict[int, set[int]]:
+    """Timeline -> numbers of the pieces that the archive has.
+
+    :raises StoreError: the store does not answer.
+    """
+    done = engine.call(
+        settings,
+        "Failed to list what is archived: ",
+        "repo-ls",
+        "--recurse",
+        engine.SOON,
+        of=f"archive/{places.STANZA}",
+    )
+    return gaps.segments(done.out.splitlines(), found.segment_bytes)
+
+
+def lines(seen: Look) -> list[str]:
+    """What that says to a person."""
+    if seen["stopped"]:
+        return [f"nothing is archived: {seen['stopped']}"]
+    told = [f"{seen['waiting']} pieces of the log wait, the first for {seen['oldest_seconds']} s"]
+    told += [f"missing in the archive: {gap}" for gap in seen["gaps"]]
+    return told + ([seen["unasked"]] if seen["unasked"] else [])

@@ -1,0 +1,154 @@
+"""What is in the archive of the cluster, as the engine says it.
+
+It ends with 0 although the store is down or the key wrong, so what it says is looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timezone
+from typing import Annotated, TypedDict
+
+from ..errors import StoreError
+from ..settings import Settings
+from ..shapes.kinds import OneOf, Text, Whole
+from ..shapes.reader import Unfit, fitted, load
+from . import engine
+
+#: of the archive as a whole: it is not there yet; it is and has no backup
+MISSING, EMPTY, WELL = (1, 3), 2, 0
+#: letters of a log position, such as 0/3000028
+_LSN = Text(32, r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+#: of a backup, such as 20261129-010203F_20261130-010203I
+_LABEL = Text(40, r"[0-9]{8}-[0-9]{6}F(_[0-9]{8}-[0-9]{6}[DI])?")
+_SEGMENT = Text(24, r"[0-9A-F]{24}")
+
+
+class _Stopped(TypedDict):
+    start: Annotated[int, Whole(0)]
+    stop: Annotated[int, Whole(0)]
+
+
+class _Positions(TypedDict):
+    start: Annotated[str, _LSN]
+    stop: Annotated[str, _LSN]
+
+
+class _Segments(TypedDict):
+    start: Annotated[str, _SEGMENT]
+    stop: Annotated[str, _SEGMENT]
+
+
+class _Stored(TypedDict):
+    delta: Annotated[int, Whole(0)]
+
+
+class _Size(TypedDict):
+    size: Annotated[int, Whole(0)]
+    repository: _Stored
+
+
+class _Backup(TypedDict):
+    label: Annotated[str, _LABEL]
+    type: Annotated[str, OneOf("full", "diff", "incr")]
+    timestamp: _Stopped
+    lsn: _Positions
+    archive: _Segments
+    info: _Size
+    error: bool | None
+
+
+class _Status(TypedDict):
+    code: Annotated[int, Whole(0, 1000)]
+    message: str
+
+
+class _Of(TypedDict):
+    status: _Status
+    backup: list[_Backup]
+
+
+class _Said(TypedDict):
+    archives: list[_Of]
+
+
+@dataclasses.dataclass(frozen=True)
+class Backup:
+    """One backup of the cluster; times are UTC, positions as PostgreSQL writes them.
+
+    :param first_segment: of the log, without which it is worth nothing.
+    :param bytes: of the cluster.
+    :param stored_bytes: that it added to the bucket.
+    """
+
+    label: str
+    is_full: bool
+    began: datetime
+    ended: datetime
+    stop_lsn: str
+    first_segment: str
+    bytes: int
+    stored_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Repository:
+    """:param code: how the archive is, see :data:`WELL`; :param message: the same in words."""
+
+    code: int
+    message: str
+    backups: tuple[Backup, ...]
+
+    @property
+    def newest_full(self) -> Backup | None:
+        return max(
+            (one for one in self.backups if one.is_full), key=lambda one: one.ended, default=None
+        )
+
+    @property
+    def newest(self) -> Backup | None:
+        return max(self.backups, key=lambda one: one.ended, default=None)
+
+
+def look(settings: Settings, config: str = "") -> Repository:
+    """:raises StoreError: what the engine says cannot be read."""
+    words = ("info", "--output=json", engine.SOON)
+    done = engine.call(settings, "Failed to ask for the backups: ", *words, config=config)
+    return read(engine.bounded(done))
+
+
+def read(data: bytes) -> Repository:
+    """:param data: what the engine has printed.
+    :raises StoreError: it cannot be read.
+    """
+    try:
+        said = fitted(load(b'{"archives":' + data + b"}"), _Said)["archives"]
+    except Unfit as error:
+        raise StoreError(
+            f"Failed to read what is in the archive: {error}",
+            "Type the same again; if it lasts, look at the log in /var/log/pgbackrest",
+        ) from None
+    if not said:
+        return Repository(MISSING[0], "there is no archive yet", ())
+    backups = tuple(
+        Backup(
+            one["label"],
+            one["type"] == "full",
+            datetime.fromtimestamp(one["timestamp"]["start"], timezone.utc),
+            datetime.fromtimestamp(one["timestamp"]["stop"], timezone.utc),
+            one["lsn"]["stop"],
+            one["archive"]["start"],
+            one["info"]["size"],
+            one["info"]["repository"]["delta"],
+        )
+        for one in said[0]["backup"]
+        if not one["error"]
+    )
+    status = said[0]["status"]
+    return Repository(status["code"], status["message"], backups)
+
+
+def number_of(lsn: str) -> int:
+    """``0/3000028`` as a number of bytes."""
+    high, _, low = lsn.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)

@@ -1,0 +1,241 @@
+"""Recovery to any second on a booted server, with a store over TLS: the story of one cluster.
+
+Each step brings the ones before it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from demo.s3_server import SeaweedFS
+from tests.servers.controller import Controller, Play
+from tests.servers.server import Server
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(900)
+
+CA_FILE = "/etc/ssl/company-ca.pem"
+CONFIG = "/etc/postgres-backup-pitr/config.env"
+LOG = "/var/lib/postgresql/17/main/pg_wal"
+ENGINE_CONFIG = "/etc/postgres-backup-pitr/engine/pgbackrest.conf"
+ENGINE = ["pgbackrest", f"--config={ENGINE_CONFIG}"]
+CONF_D = "/etc/postgresql/17/main/conf.d/postgres-backup-pitr.conf"
+#: what of setup.yml is about this alone, for the runs after the first
+ALONE = """
+- hosts: all
+  become: true
+  gather_facts: false
+  roles: [backup, pitr]
+"""
+
+
+@dataclasses.dataclass
+class Site:
+    """The server, its store, and what is written about it on the controller."""
+
+    server: Server
+    controller: Controller
+    store: SeaweedFS
+    bucket: str
+
+    def play(self, *options: str, check: bool = True) -> Play:
+        """The roles alone."""
+        book = self.controller.directory / "alone.yml"
+        book.write_text(ALONE)
+        return self.controller.run(str(book), *options, check=check)
+
+    def engine(self, *words: str):
+        """The engine, as a person asks it."""
+        return self.server.inside("runuser", "-u", "postgres", "--", *ENGINE, *words)
+
+    def info(self) -> dict:
+        [found] = json.loads(self.engine("--stanza=main", "info", "--output=json").stdout)
+        return found
+
+    def program(self, *words: str, config: str = CONFIG, check: bool = True):
+        """``postgres-backup`` as root types it."""
+        return self.server.inside(
+            "postgres-backup", *words, *(["--config", config] if config else []), check=check
+        )
+
+    def switch(self, statement: str = "SELECT txid_current()") -> str:
+        """Write something, and end a piece of the log behind it; its name."""
+        self.server.sql(statement, "crm")
+        return self.server.sql("SELECT pg_walfile_name(pg_switch_wal())")
+
+    def waits(self) -> list[str]:
+        """Pieces of the log that are not archived."""
+        found = self.server.inside("ls", f"{LOG}/archive_status").stdout.split()
+        return [one for one in found if one.endswith(".ready")]
+
+    @property
+    def client(self):
+        """A plain S3 client."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.store.endpoint_url,
+            verify=self.store.ca_bundle,
+            config=Config(s3={"addressing_style": "path"}),
+            aws_access_key_id=self.store.access_key,
+            aws_secret_access_key=self.store.secret_key,
+            region_name="us-east-1",
+        )
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """What lies in the bucket."""
+        listing = self.client.get_paginator("list_objects_v2")
+        pages = listing.paginate(Bucket=self.bucket, Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+
+@pytest.fixture(scope="module")
+def site(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Site:
+    controller = Controller(lab, tmp_path_factory.mktemp("pitr") / "controller")
+    server = new_module_server("trixie", layer="ready", name="minute")
+    server.write(CA_FILE, Path(lab_s3_tls.ca_bundle).read_text())
+    password = secrets.token_urlsafe(18)
+    server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{password}'")
+    server.sql("CREATE DATABASE crm OWNER crm")
+    server.sql(
+        "SET ROLE crm; CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 500) n", "crm"
+    )
+    bucket = f"backups-{secrets.token_hex(4)}"
+    controller.add(server, backup_db_name="crm", backup_db_user="crm", backup_pitr=True)
+    controller.variables(
+        backup_db_password=password,
+        backup_s3_endpoint_url=lab_s3_tls.endpoint_url,
+        backup_s3_bucket=bucket,
+        backup_s3_access_key=lab_s3_tls.access_key,
+        backup_s3_secret_key=lab_s3_tls.secret_key,
+        backup_s3_ca_bundle=CA_FILE,
+        backup_drill_schedule="",
+    )
+    return Site(server, controller, lab_s3_tls, bucket)
+
+
+@pytest.fixture(scope="module")
+def refused(site) -> Play:
+    """A setup with a key that the store does not know, for the archive alone."""
+    site.controller.run("setup.yml", "-e", "backup_pitr=false")
+    return site.play("-e", "backup_s3_secret_key=wrong", check=False)
+
+
+@pytest.fixture(scope="module")
+def prepared(site, refused) -> Play:
+    """A setup that may not start PostgreSQL anew."""
+    return site.play()
+
+
+@pytest.fixture(scope="module")
+def archived(site, prepared) -> Play:
+    """One that may."""
+    return site.play("-e", "backup_pitr_allow_restart=true", "--diff")
+
+
+def test_without_it_nothing_of_it_is_there_and_a_wrong_key_is_found_before_postgresql_is_told(
+    site, refused
+):
+    assert refused.status == 2
+    assert not site.keys("postgres-backup-pitr/")
+    assert site.server.inside("test", "-e", CONF_D, check=False).returncode == 1
+    assert site.server.sql("SHOW archive_mode") == "off"
+    assert site.server.sql("SHOW archive_command") == "(disabled)"
+
+
+def test_postgresql_is_not_started_anew_unasked_and_the_setup_says_what_is_left(site, prepared):
+    assert "PostgreSQL archives from its next start on" in " ".join(prepared.output.split())
+    assert site.server.sql("SHOW archive_mode") == "off"
+    assert prepared.recap["minute"]["failed"] == 0
+
+
+def test_all_that_is_written_is_archived_encrypted_and_apart(site, archived):
+    found = site.info()
+    assert found["status"]["code"] == 0
+    assert [one["type"] for one in found["backup"]] == ["full"]
+    assert found["cipher"] == "aes-256-cbc"
+    identifier = site.server.sql("SELECT system_identifier FROM pg_control_system()")
+    [where] = {
+        key.split("/archive/")[0]
+        for key in site.keys("postgres-backup-pitr/")
+        if "/archive/" in key
+    }
+    assert where == f"postgres-backup-pitr/minute/{identifier}"
+    assert site.server.sql("SHOW archive_timeout") == "1min"
+    assert "is in the bucket: the cluster of what has changed" in site.program("pitr-backup").stdout
+    assert [one["type"] for one in site.info()["backup"]] == ["full", "incr"]
+
+
+def test_the_key_of_the_archive_is_beside_the_inventory_and_in_no_output(site, archived, prepared):
+    [file] = (site.controller.inventory / "host_vars").glob("minute*pitr_key.yml")
+    key = re.search(r"backup_pitr_cipher_key: (\S+)", file.read_text())[1]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert (
+        site.server.inside("cat", "/etc/postgres-backup-pitr/engine/cipher.key").stdout.strip()
+        == key
+    )
+    assert key not in prepared.output + archived.output
+    assert site.store.secret_key not in prepared.output + archived.output
+
+
+def test_a_second_setup_changes_nothing_and_a_check_says_what_would(site, archived):
+    again = site.play()
+    assert again.recap["minute"]["changed"] == 0, again.output
+    check = site.play("--check", "--diff", "-e", "backup_pitr_rpo_seconds=600")
+    assert "+archive_timeout = 120s" in check.output
+    assert site.server.sql("SHOW archive_timeout") == "1min"
+
+
+@pytest.fixture
+def broken(site, archived) -> Iterator[Site]:
+    """A store that does not take its key any more, for what waits and waited for long."""
+    pushers = ("pgrep", "-f", "archive-push:async")  # one that runs knows the key still
+    wait_for("their end", lambda: site.server.inside(*pushers, check=False).returncode, timeout=90)
+    site.server.inside("cp", "-p", ENGINE_CONFIG, "/root/whole.conf")
+    site.server.inside(
+        "sed", "-i", "s/^repo1-s3-key-secret=.*/repo1-s3-key-secret=x/", ENGINE_CONFIG
+    )
+    piece = site.switch()
+    wait_for("a piece that waits", lambda: f"{piece}.ready" in site.waits())
+    site.server.inside("touch", "-d", "-400 seconds", f"{LOG}/archive_status/{piece}.ready")
+    yield site
+    site.server.inside("cp", "-p", "/root/whole.conf", ENGINE_CONFIG)
+
+
+def test_archiving_that_stops_is_an_alarm_and_its_end_is_told(site, broken):
+    site.program("pitr-look")
+    watched = site.program("pitr-watch", config="", check=False)
+    assert (watched.returncode, watched.stdout.split(":")[0]) == (4, "PITR_STOPPED")
+    status = site.program("status", config="", check=False)
+    assert "open alarm since" in status.stdout
+    assert "PITR_STOPPED: what PostgreSQL writes is not archived for 6 min" in status.stdout
+    site.server.inside("cp", "-p", "/root/whole.conf", ENGINE_CONFIG)
+    wait_for("nothing that waits", lambda: not site.waits(), timeout=180)
+    site.program("pitr-look")
+    assert site.program("pitr-watch", config="").stdout == ""
+    status = site.program("status", config="", check=False).stdout
+    assert "PITR" not in status
+    assert re.search(r"every second: 0 pieces wait, for .* \(at most 6 min", status)
+
+
+def test_a_piece_that_is_missing_is_found_by_counting_and_mended_by_a_full_backup(site, archived):
+    lost = site.switch()
+    after = site.switch()
+    wait_for("it", lambda: after in " ".join(site.keys("postgres-backup-pitr/")), timeout=90)
+    [key] = [key for key in site.keys("postgres-backup-pitr/") if lost in key]
+    site.client.delete_object(Bucket=site.bucket, Key=key)
+    assert site.info()["status"]["code"] == 0  # it has not noticed
+    site.server.inside("rm", "/var/lib/postgres-backup-pitr/look.json")  # as if an hour had passed
+    assert f"missing in the archive: {lost}" in site.program("pitr-look").stdout
+    watched = site.program("pitr-watch", config="", check=False)
+    assert "PITR_GAP" in watched.stdout
+    assert "the cluster in full" in site.program("pitr-backup").stdout
+    assert "PITR_GAP" not in site.program("pitr-watch", config="").stdout

@@ -1,0 +1,117 @@
+"""Whether every second is kept: each trouble is found, and a file that lies is not believed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from postgres_backup.clock import format_timestamp
+from postgres_backup.health import archiving
+from postgres_backup.settings import Settings
+from tests.unit.test_settings import GIVEN
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=timezone.utc)
+SETTINGS = dataclasses.replace(Settings(**GIVEN), pitr=True)
+
+
+def ago(**time: float) -> str:
+    return format_timestamp(NOW - timedelta(**time))
+
+
+def seen(**other: object) -> archiving.Look:
+    return {
+        "at": ago(minutes=1),
+        "stopped": "",
+        "waiting": 1,
+        "waiting_bytes": 16 << 20,
+        "oldest_seconds": 12.0,
+        "log_bytes": 64 << 20,
+        "free_bytes": 1 << 30,
+        "worst_seconds": 40.0,
+        "worst_at": ago(days=1),
+        "backups_at": ago(minutes=50),
+        "unasked": "",
+        "newest_at": ago(hours=20),
+        "newest_full_at": ago(days=6),
+        "gaps": [],
+        **other,
+    }
+
+
+def codes(**other: object) -> list[str]:
+    return [one["code"] for one in archiving.findings_of(SETTINGS, seen(**other), "", NOW)]
+
+
+def test_nothing_is_found_where_every_second_is_kept():
+    assert codes() == []
+
+
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [
+        ({"stopped": "archive_command is 'true'"}, "PITR_STOPPED"),
+        ({"oldest_seconds": 301.0}, "PITR_STOPPED"),
+        ({"at": ago(minutes=6)}, "PITR_STOPPED"),
+        ({"at": ago(minutes=-6)}, "PITR_STOPPED"),  # a clock that was ahead
+        ({"gaps": ["000000010000000000000005"]}, "PITR_GAP"),
+        ({"newest_at": ago(hours=49)}, "PITR_STALE"),
+        ({"newest_full_at": ago(days=8, hours=1)}, "PITR_STALE"),
+        ({"newest_at": None, "newest_full_at": None}, "PITR_STALE"),
+        ({"backups_at": ago(hours=49)}, "PITR_STALE"),
+        ({"backups_at": None, "unasked": "the store is away"}, "PITR_STALE"),
+        ({"waiting_bytes": (1 << 30) + 1}, "PITR_DISK"),
+    ],
+)
+def test_each_trouble_is_one_finding(other, code):
+    assert codes(**other) == [code]
+
+
+def test_what_was_old_when_nothing_waits_any_more_is_nothing():
+    assert codes(waiting=0, oldest_seconds=999.0) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        json.dumps(seen() | {"waiting": -1}),
+        json.dumps(seen() | {"oldest_seconds": 1e99}),
+        json.dumps(seen() | {"at": "yesterday"}),
+        json.dumps(seen() | {"gaps": ["x" * 300]}),
+        " " * (1 << 17),
+    ],
+)
+def test_a_file_that_is_none_of_ours_is_a_finding(tmp_path, text):
+    (tmp_path / "look.json").write_text(text)
+    found, why = archiving.read(SETTINGS, str(tmp_path / "look.json"))
+    assert found is None
+    assert [one["code"] for one in archiving.findings_of(SETTINGS, found, why, NOW)] == [
+        "PITR_STOPPED"
+    ]
+
+
+def test_a_pipe_in_its_place_makes_nobody_wait(tmp_path):
+    os.mkfifo(tmp_path / "look.json")
+    assert archiving.read(SETTINGS, str(tmp_path / "look.json"))[1]
+
+
+def test_one_that_nobody_can_have_written_yet_is_nothing_to_be_woken_for(tmp_path):
+    nowhere = archiving.read(SETTINGS, str(tmp_path / "none" / "look.json"))
+    assert archiving.findings_of(SETTINGS, *nowhere, NOW) == []
+    missing = archiving.read(SETTINGS, str(tmp_path / "look.json"))
+    assert len(archiving.findings_of(SETTINGS, *missing, NOW)) == 1
+
+
+def test_what_was_written_is_read(tmp_path):
+    (tmp_path / "look.json").write_text(json.dumps(seen()))
+    assert archiving.read(SETTINGS, str(tmp_path / "look.json")) == (seen(), "")
+
+
+def test_without_it_nobody_looks():
+    assert archiving.look(dataclasses.replace(SETTINGS, pitr=False)) == []

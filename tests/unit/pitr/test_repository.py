@@ -1,0 +1,74 @@
+"""What the engine says of its backups is looked at before it is believed."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from postgres_backup.errors import StoreError
+from postgres_backup.pitr import repository, take
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=timezone.utc)
+
+
+def backup(label: str, kind: str, ended: datetime, **more: object) -> dict[str, object]:
+    return {
+        "label": label,
+        "type": kind,
+        "timestamp": {"start": int(ended.timestamp()) - 60, "stop": int(ended.timestamp())},
+        "lsn": {"start": "0/3000028", "stop": "0/3000100"},
+        "archive": {"start": "000000010000000000000003", "stop": "000000010000000000000003"},
+        "info": {"size": 30, "delta": 30, "repository": {"size": 9, "delta": 4}},
+        "error": False,
+        **more,
+    }
+
+
+def said(*backups: dict[str, object], code: int = 0) -> bytes:
+    status = {"code": code, "message": "as it is", "lock": {"backup": {"held": False}}}
+    return json.dumps([{"name": "main", "status": status, "backup": list(backups)}]).encode()
+
+
+FULL = backup("20261122-100000F", "full", NOW - timedelta(days=7))
+INCR = backup("20261122-100000F_20261128-100000I", "incr", NOW - timedelta(days=1))
+
+
+def test_the_newest_backups_are_found():
+    found = repository.read(said(INCR, FULL))
+    assert found.newest.label == INCR["label"]
+    assert found.newest_full.label == FULL["label"]
+    assert (found.newest.bytes, found.newest.stored_bytes) == (30, 4)
+
+
+def test_one_that_has_bad_pages_does_not_count():
+    bad = backup("20261129-100000F", "full", NOW, error=True)
+    assert repository.read(said(FULL, bad)).newest.label == FULL["label"]
+
+
+def test_no_archive_at_all_is_said():
+    assert repository.read(b"[]").code in repository.MISSING
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b'["a"]',
+        said(backup("../../etc", "full", NOW)),
+        said(backup("20261129-100000F", "whole", NOW)),
+        said(backup("20261129-100000F", "full", NOW, lsn={"start": "x", "stop": "y"})),
+    ],
+)
+def test_what_is_of_no_such_shape_is_refused_in_a_sentence(data):
+    with pytest.raises(StoreError, match="Failed to read what is in the archive"):
+        repository.read(data)
+
+
+@pytest.mark.parametrize(("days", "due"), [(6, False), (6.6, True), (8, True)])
+def test_a_full_one_is_due_each_week(days, due):
+    full = backup("20261122-100000F", "full", NOW - timedelta(days=days))
+    assert take.is_full_due(repository.read(said(full)), NOW) is due
+    assert take.is_full_due(repository.read(said()), NOW)
