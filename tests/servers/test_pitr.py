@@ -240,3 +240,19 @@ def test_a_piece_that_is_missing_is_found_by_counting_and_mended_by_a_full_backu
     assert "PITR_GAP" in watched.stdout
     assert "the cluster in full" in site.program("pitr-backup").stdout
     assert "PITR_GAP" not in site.program("pitr-watch", config="").stdout
+
+
+def test_a_moment_gets_a_name_once(site, archived):
+    name = "before-migration-42"
+    said = site.controller.run("playbooks/backup.yml", "-e", f"mark={name}").output
+    assert re.search(rf"{name} marks .* of PostgreSQL's log; it is in the bucket", said)
+    [kept] = json.loads(
+        site.server.inside("cat", "/var/lib/postgres-backup-pitr/marks.json").stdout
+    ).values()
+    assert site.server.sql(f"SELECT pg_current_wal_lsn() > '{kept['lsn']}'") == "t"
+    log = f"/usr/lib/postgresql/17/bin/pg_waldump --path={LOG} --rmgr=XLOG --start="
+    dumped = site.server.inside("sh", "-c", f"{log}0/3000000 2>&1 | grep RESTORE_POINT").stdout
+    assert name in dumped
+    refused = site.controller.run("playbooks/backup.yml", "-e", f"mark={name}", check=False)
+    assert refused.status == 2
+    assert f"There is a mark {name} already" in " ".join(refused.output.split())
