@@ -1,6 +1,6 @@
 # What can be typed here; `make` alone lists it. Each target first sets up what it needs in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test fuzz gameday lint bench server server-clean
+.PHONY: help demo demo-clean test fuzz gameday stores lint bench server server-clean
 python := .venv/bin/python
 # one worker more than there are processors, see tests/parallel.py; one by one: ARGS="-n0"
 parallel := -n auto --dist loadgroup
@@ -28,6 +28,11 @@ fuzz: ## the property tests, looking twenty times as long as in make test
 gameday: ## faults on purpose, whole: what make test takes samples of (half an hour and more)
 	@sh bootstrap.sh --dev
 	@$(python) -m pytest $(parallel) -m gameday --timeout=3600 --durations=10 $(ARGS)
+
+stores: ## the life of a backup on every S3 store that can be had here, Ceph too (root, a quarter of an hour); writes docs/stores.md
+	@sh bootstrap.sh --dev
+	@STORES_RECORD=1 $(python) -m pytest $(parallel) -m stores --timeout=3600 --durations=10 $(ARGS)
+	@PYTHONPATH=module_utils:. $(python) -m docs.make_tables
 
 lint: ## ruff, mypy, yamllint, ansible-lint (profile production), shell syntax
 	@sh bootstrap.sh --dev

@@ -5,8 +5,8 @@
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- /table -->``. Its words are in one place
 only: the roles' argument_specs (variables), the parser's help (commands, options), findings.GROUPS
-and docs/findings.yml, s3/calls, short_description of the modules, FLOORS and the folders of the
-package.
+and docs/findings.yml, s3/calls, s3/probe, what `make stores` found (docs/stores/*.json),
+short_description of the modules, FLOORS and the folders of the package.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMMAND = ".venv/bin/python -m docs.make_tables"
 #: roles whose variables are set by other roles, never by a user
 BETWEEN_ROLES = ("packages",)
 #: the documents that have such tables
-WITH_TABLES = ("docs/reference.md", "docs/troubleshooting.md", "CONTRIBUTING.md")
+WITH_TABLES = ("docs/reference.md", "docs/troubleshooting.md", "docs/stores.md", "CONTRIBUTING.md")
 
 #: what each folder of the package knows, and each room that lies in none
 KNOWS = {
@@ -289,6 +289,56 @@ def table_of_calls() -> str:
     )
 
 
+#: what a row of `store-check` comes to, in one word
+STATES = {
+    "works": "yes",
+    "lacks": "no",
+    "ignores": "no, and says yes",
+    "warns": "beware",
+    "untried": "not known",
+}
+#: store, by the name of its record -> as people call it
+STORES = {
+    "seaweedfs": "SeaweedFS",
+    "ceph": "Ceph RGW",
+    "juicefs": "JuiceFS gateway",
+    "rclone": "rclone",
+    "nanio": "nanio",
+    "moto": "moto",
+}
+
+
+def table_of_lacks() -> str:
+    """What falls away where a store does not do something, and what to do."""
+    from postgres_backup.s3.probe import KINDS
+
+    return table(
+        ("what it may lack", "what falls away", "what to do"),
+        [(kind.does, kind.lost, kind.todo) for kind in KINDS.values()],
+    )
+
+
+def table_of_stores() -> str:
+    """What was found on each store, from docs/stores/*.json."""
+    from postgres_backup.s3.probe import KINDS
+
+    records = {
+        name: json.loads((ROOT / f"docs/stores/{name}.json").read_text(encoding="utf-8"))
+        for name in STORES
+    }
+    rows = [
+        [kind.does, *(STATES[one["rows"][name][0]] for one in records.values())]
+        for name, kind in KINDS.items()
+        if name not in ("versions", "lock")
+    ]
+    rows += [
+        [KINDS[name].does, *(STATES[one["locked"][name][0]] for one in records.values())]
+        for name in ("versions", "lock")
+    ]
+    heads = [f"{STORES[name]} {one['version']}" for name, one in records.items()]
+    return table(("what", *heads), rows)
+
+
 def rooms() -> dict[str, list[str]]:
     """Folder -> its rooms; a room that lies in no folder has none."""
     found: dict[str, list[str]] = {}
@@ -327,6 +377,8 @@ def makers() -> dict[str, Callable[[], str]]:
         "options of the commands": table_of_options,
         "modules": table_of_modules,
         "calls to the store": table_of_calls,
+        "what a store may lack": table_of_lacks,
+        "what was found on stores": table_of_stores,
         "the house": picture_of_the_house,
     } | {
         f"findings, {heading}": lambda heading=heading: table_of_findings(heading)

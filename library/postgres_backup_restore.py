@@ -227,7 +227,8 @@ ARGUMENT_SPEC = {
 def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.restore import steps
 
-    about = {"config", "progress_file", "database", "identities"}  # what the job is made of
+    # what the job is made of
+    about = {*CONFIG_OPTION, *PROGRESS_OPTION, *DATABASE_OPTION, "identities"}
     about |= {"trust_unsigned", "roles_with_power", "smaller"}
     options = {name: value for name, value in call.params.items() if name not in about}
     result = steps.perform_step(call.job, **options)

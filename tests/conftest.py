@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _leave_out_gameday(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes hours is run by its name only (``-m gameday``), whatever else is chosen."""
-    if "gameday" in config.option.markexpr:
+    if "gameday" in config.option.markexpr or "stores" in config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("gameday")]
     if left_out:

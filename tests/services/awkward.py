@@ -4,6 +4,8 @@ which brings that out.
 * JuiceFS gateway (an old MinIO layer): refuses chunked uploads with trailers (411) and
   DeleteObjects without Content-MD5
 * nanio: keeps the framing of chunked uploads inside the object
+* rclone's S3 server: no versions, no rules, and most headers mean nothing to it
+* moto: in memory, and any key is good
 """
 
 from __future__ import annotations
@@ -104,6 +106,37 @@ def nanio(directory: Path, access_key: str, secret_key: str) -> Iterator[TlsFron
         "--no-access-log",
     ]
     with _running(command, directory, environment, port) as front:
+        yield front
+
+
+@contextmanager
+def rclone(directory: Path, access_key: str, secret_key: str) -> Iterator[TlsFront]:
+    """rclone's S3 server over a folder in ``directory``."""
+    (directory / "data").mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [
+        find_program("rclone"),
+        "serve",
+        "s3",
+        "--config",
+        str(directory / "rclone.conf"),
+        "--addr",
+        f"127.0.0.1:{port}",
+        "--auth-key",
+        f"{access_key},{secret_key}",
+        str(directory / "data"),
+    ]
+    with _running(command, directory, _environment(directory), port) as front:
+        yield front
+
+
+@contextmanager
+def moto(directory: Path, access_key: str, secret_key: str) -> Iterator[TlsFront]:
+    """moto's server, which holds everything in memory and looks at no key."""
+    directory.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [find_program("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    with _running(command, directory, _environment(directory), port) as front:
         yield front
 
 

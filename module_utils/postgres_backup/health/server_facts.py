@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from ..catalog import rpo
-from ..catalog.backup import ProofLine
+from ..catalog.backup import BackupLine, ProofLine
 from ..catalog.backups import Backup, State
 from ..catalog.history import Event, changed_in_words, events
 from ..catalog.names import BackupName
@@ -216,11 +216,18 @@ def describe(
         ]
         for name in settings.databases
     }
-    stays = {
-        name: [d.backup.describe(now) for d in decisions[name] if d.keep and d.backup.ours]
+    lines = {name: [d.backup.describe(now) for d in decisions[name]] for name in settings.databases}
+    estimated = costs.total(
+        costs.estimate(
+            settings,
+            [
+                line
+                for line, d in zip(lines[name], decisions[name], strict=True)
+                if d.keep and d.backup.ours
+            ],
+        )
         for name in settings.databases
-    }
-    estimated = costs.total(costs.estimate(settings, kept) for kept in stays.values())
+    )
     return {
         "server": settings.server_name,
         "at": format_timestamp(now),
@@ -255,6 +262,7 @@ def describe(
                 settings,
                 now,
                 decisions[name],
+                lines[name],
                 seen["databases"][name],
                 [event for event in happened if event["database"] == name],
                 name,
@@ -284,11 +292,12 @@ def _database(
     settings: Settings,
     now: datetime,
     decisions: Sequence[Decision[Backup]],
+    lines: Sequence[BackupLine],
     seen: DatabaseStatus,
     happened: Sequence[Event],
     name: str,
 ) -> DatabaseFacts:
-    backups = [_backup(decision, now) for decision in decisions]
+    backups = [_backup(*pair) for pair in zip(decisions, lines, strict=True)]
     there = {backup["backup"] for backup in backups}
     failures = [_failure(settings, event) for event in happened if event["event"] in _FAILURES]
     last = seen["last"]
@@ -318,8 +327,7 @@ def _database(
     }
 
 
-def _backup(decision: Decision[Backup], now: datetime) -> BackupFacts:
-    line = decision.backup.describe(now)
+def _backup(decision: Decision[Backup], line: BackupLine) -> BackupFacts:
     return {
         "backup": line["backup"],
         "taken_at": line["taken_at"],

@@ -38,7 +38,6 @@ _WORD = re.compile(
 _QUOTES = {"'": re.compile("''|'"), '"': re.compile('""|"')}
 _ESCAPED_QUOTES = re.compile(r"\\.|''|'", re.DOTALL)
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_META = re.compile(r"\\[^\n]*")
 
 
 class GlobalsUnfit(ValueError):
@@ -59,9 +58,11 @@ def statements(text: str) -> Iterator[tuple[list[Word], str]]:
     """Each statement's words, and how it begins."""
     words: list[Word] = []
     at = begin = 0
-    while at < len(text):
-        if not words and (meta := _META.match(text, at)):
-            at = meta.end()  # psql's own, such as \restrict
+    size = len(text)
+    while at < size:
+        if not words and text[at] == "\\":
+            end = text.find("\n", at)
+            at = end if end >= 0 else size  # psql's own, such as \restrict
             continue
         match = _WORD.match(text, at)
         if match is None:

@@ -8,10 +8,12 @@ import dataclasses
 import json
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -249,34 +251,25 @@ def test_facts_that_make_no_sense(settings):
     assert os.listdir(Path(settings.metrics_file).parent) == ["postgres-backup.prom"]
 
 
-WRITE = """
-import dataclasses, json, sys
-from datetime import datetime
-from postgres_backup.health import metrics
-from postgres_backup.settings import Settings
-settings = Settings("db1", ("crm",), "crm", "https://s3.example.org", "bucket", "key", "secret")
-settings = dataclasses.replace(settings, metrics_file=sys.argv[1])
-facts = json.loads(sys.argv[2])
-facts["watched_at"] = datetime.fromisoformat(facts["watched_at"])
-facts = metrics.Facts(**facts)
-"""
-
-
-def python(
-    code: str, settings: Settings, facts: metrics.Facts, prefix: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess:
-    argv = [
-        *prefix,
-        sys.executable,
-        "-c",
-        WRITE + code,
-        settings.metrics_file,
-        json.dumps(dataclasses.asdict(facts), default=str),
-    ]
-    environment = {"PYTHONPATH": str(ROOT / "module_utils"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        argv, capture_output=True, text=True, check=False, env=environment, timeout=60
-    )
+def apart(
+    settings: Settings, facts: metrics.Facts, before: Callable[[], object]
+) -> tuple[int, list[dict]]:
+    """The numbers written by a process of its own, forked, that first does ``before``: how it
+    ended, as ``os.waitstatus_to_exitcode`` says it, and what it found.
+    """
+    found, told = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            before()
+            os.write(told, json.dumps(metrics.write(settings, facts)).encode())
+            os._exit(0)
+        finally:
+            os._exit(99)
+    os.close(told)
+    with open(found, encoding="utf-8") as answer:
+        text = answer.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), json.loads(text or "[]")
 
 
 def test_a_disk_that_is_full_in_the_middle(settings):
@@ -284,12 +277,14 @@ def test_a_disk_that_is_full_in_the_middle(settings):
     metrics.write(settings, FACTS)
     before = Path(settings.metrics_file).read_bytes()
     assert len(before) > 1000
-    code = (
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "print(json.dumps(metrics.write(settings, facts)))"
-    )
-    done = python(code, settings, but(fresh_hours=1), ("prlimit", "--fsize=1000"))
-    assert "File too large" in refused(json.loads(done.stdout)), done.stderr
+
+    def fill() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    status, found = apart(settings, but(fresh_hours=1), fill)
+    assert status == 0
+    assert "File too large" in refused(found)
     assert Path(settings.metrics_file).read_bytes() == before
     assert os.listdir(Path(settings.metrics_file).parent) == ["postgres-backup.prom"]
 
@@ -325,11 +320,12 @@ def test_killed_in_the_middle(settings, moment):
     """
     metrics.write(settings, FACTS)
     before = Path(settings.metrics_file).read_bytes()
-    code = (
-        f"import os, signal; os.{moment} = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
-        "metrics.write(settings, facts)"
-    )
-    assert python(code, settings, but(fresh_hours=1)).returncode == -signal.SIGKILL
+
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    status, _ = apart(settings, but(fresh_hours=1), lambda: setattr(os, moment, die))
+    assert status == -signal.SIGKILL
     assert Path(settings.metrics_file).read_bytes() == before
     assert [
         name for name in os.listdir(Path(settings.metrics_file).parent) if name.endswith(".prom")
@@ -341,13 +337,9 @@ def test_killed_in_the_middle(settings, moment):
     )
 
 
-def test_without_the_library(settings):
-    done = python(
-        "sys.modules['prometheus_client'] = None;print(json.dumps(metrics.write(settings, facts)))",
-        settings,
-        FACTS,
-    )
-    assert "prometheus_client" in refused(json.loads(done.stdout)), done.stderr
+def test_without_the_library(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    assert "prometheus_client" in refused(metrics.write(settings, FACTS))
 
 
 def test_the_library_is_loaded_only_when_it_is_needed():

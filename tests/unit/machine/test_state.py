@@ -76,6 +76,7 @@ def test_all_rooms_that_keep_something_are_known():
         "last-restore.json",
         "last-run.json",
         "last-scheduled.json",
+        "ping.json",
         "search-path.json",
         "signed.json",
         "signed-missed.json",
