@@ -1,5 +1,5 @@
-"""Shows what a server or a check refuses once, as the sentence that it is; the rest of a run as
-Ansible's own output does.
+"""Shows what a server or a check refuses once, as the sentence that it is, and what a playbook has
+to say as it is laid out; the rest of a run as Ansible's own output does.
 
 Around such a sentence Ansible prints where its task stands, the sentence again, and what else the
 task answered: a person looking for what to type finds it in the middle of fifteen lines. With
@@ -37,7 +37,8 @@ _OURS = ("postgres_backup_", "backup_call")
 _TASK_FAILED = "Task failed: "
 #: what only the answer of a module has that broke off
 _BROKEN = ("module_stderr", "module_stdout")
-_INDENT = "  "
+#: before the lines of a text; action_plugins/postgres_backup_columns.py leaves room for it
+INDENT = "  "
 #: a terminal of fewer columns has no room to indent
 _FEWEST = 40
 
@@ -68,21 +69,36 @@ class CallbackModule(Default):
         super().v2_runner_on_unreachable(result)
         self._sentence = ""
 
+    def v2_runner_on_ok(self, result):
+        self._sentence = self._message(result)
+        super().v2_runner_on_ok(result)
+        self._sentence = ""
+
+    def v2_runner_item_on_ok(self, result):
+        self._sentence = self._message(result)
+        super().v2_runner_item_on_ok(result)
+        self._sentence = ""
+
+    def _message(self, result) -> str:
+        """What a playbook has its task say, as its author has laid it out; else empty."""
+        said = _answer(result).get("msg")
+        says = _task(result).action.rpartition(".")[2] == "debug" and isinstance(said, str)
+        return "" if self._display.verbosity or not says else said.rstrip()
+
     def _refusal(self, result, unreachable: bool = False) -> str:
         """The sentence of a failed task, and nothing else is then shown of it; empty where it is no
         sentence, or everything was asked for.
         """
-        task = getattr(result, "task", None) or result._task
-        answer = _answer(result)
-        said = "" if self._display.verbosity else sentence(task.action, answer, unreachable)
+        action, answer = _task(result).action, _answer(result)
+        said = "" if self._display.verbosity else sentence(action, answer, unreachable)
         if said or _hidden(answer):
             answer.pop("exception", None)  # the same sentence with its place around it
-        return said
+        return broken(said, _columns())
 
     def _dump_results(self, result, *args, **kwargs):
         if not self._sentence:
             return super()._dump_results(result, *args, **kwargs)
-        return laid_out(self._sentence, _columns())
+        return laid_out(self._sentence)
 
 
 def sentence(action: str, answer: Mapping, unreachable: bool = False) -> str:
@@ -100,26 +116,25 @@ def sentence(action: str, answer: Mapping, unreachable: bool = False) -> str:
     return said.strip() if speaks and not said.startswith(_TASK_FAILED) else ""
 
 
-def laid_out(said: str, columns: int) -> str:
-    """A sentence as it stands behind ``FAILED! =>``, or below it where that is one line no more.
-
-    :param columns: of the terminal; lines are broken at blanks and keep their own indentation. 0:
-        there is none, and each line stays whole.
+def broken(said: str, columns: int) -> str:
+    """A text in lines of so many columns, its commands too: the terminal would break them. 0: as it
+    is.
     """
-    if not columns and "\n" not in said:
+    rules = {"break_long_words": False, "break_on_hyphens": False}
+    room, lines = columns - len(INDENT), list[str]()
+    for line in said.splitlines() if columns else []:
+        own = line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(line, room, initial_indent="", subsequent_indent=own, **rules) or [
+            ""
+        ]
+    return "\n".join(lines) if columns else said
+
+
+def laid_out(said: str) -> str:
+    """A text as it stands behind ``FAILED! =>``, or below it where it has several lines."""
+    if "\n" not in said:
         return said
-    lines = [""]
-    for line in said.splitlines():
-        own = _INDENT + line[: len(line) - len(line.lstrip())]
-        lines += textwrap.wrap(
-            line.strip(),
-            columns or len(own + line),
-            initial_indent=own,
-            subsequent_indent=own,
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [""]
-    return "\n".join(lines)
+    return "".join(f"\n{INDENT}{line}".rstrip(" ") for line in said.splitlines())
 
 
 def _columns() -> int:
@@ -134,6 +149,10 @@ def _columns() -> int:
 def _hidden(answer: Mapping) -> bool:
     """Whether this is of a task with no_log."""
     return "censored" in answer or bool(answer.get("_ansible_no_log"))
+
+
+def _task(result):
+    return getattr(result, "task", None) or result._task
 
 
 def _answer(result) -> dict:

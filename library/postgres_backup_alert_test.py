@@ -8,7 +8,8 @@ module: postgres_backup_alert_test
 short_description: Send a test to everybody who is told of trouble
 description:
   - Sends a message to each address of C(backup_alert_urls), as a failed backup would, so that it is
-    known today whether they arrive.
+    known today whether they arrive. With O(ping) the dead-man's switch of C(backup_ping_url) gets a
+    sign of life too.
   - Fails where one cannot be reached; the message says which by its number and kind, since an
     address is a secret itself.
 options:
@@ -17,6 +18,11 @@ options:
       nothing.
     type: bool
     default: true
+  ping:
+    description: Send the dead-man's switch a sign of success where its address is new or another.
+      There must be a good backup. Nobody need be told of trouble then.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Says how many would be told; nothing is sent.
@@ -36,6 +42,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+pinged:
+  description: Whether the dead-man's switch has got its first sign, or would get it.
+  type: bool
+  returned: success
 sent:
   description: To how many addresses a message was sent.
   type: int
@@ -56,14 +66,35 @@ lines: {description: The same for a person., type: list, elements: str, returned
 
 from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
 
-ARGUMENT_SPEC = {**CONFIG_OPTION, "only_new": {"type": "bool", "default": True}}
+ARGUMENT_SPEC = {
+    **CONFIG_OPTION,
+    "only_new": {"type": "bool", "default": True},
+    "ping": {"type": "bool", "default": False},
+}
 
 
 def perform(call: Call) -> Result:
-    from ansible.module_utils.postgres_backup.health import alarms
+    from ansible.module_utils.postgres_backup.health import alarms, ping
 
-    result = alarms.send_test(call.settings, call.params["only_new"], call.check)
-    return told(result, alarms.lines(result))
+    asked = call.params
+    first = ping.first_sign(call.settings, call.check) if asked["ping"] else ping.SILENCE
+    nobody = asked["ping"] and not call.settings.alert_urls
+    result = (
+        alarms.NOBODY_TOLD
+        if nobody
+        else alarms.send_test(call.settings, asked["only_new"], call.check)
+    )
+    lines = alarms.lines(result)
+    if first["changed"]:
+        heard = "would hear" if call.check else "has heard"
+        lines.append(f"The dead-man's switch {heard} a first sign")
+    whole = {
+        **result,
+        "changed": result["changed"] or first["changed"],
+        "pinged": first["changed"],
+        "findings": first["findings"] + result["findings"],
+    }
+    return told(whole, lines)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,11 @@ options:
       names, or with those of other servers, where there is none.
     type: str
     default: ""
+  columns:
+    description: Break RV(lines) at so many columns; commands stay whole. 0 breaks none. Where it is
+      left out, the action plugin takes what there is room for in the terminal.
+    type: int
+    default: 0
   partial:
     description: List the parts of backups instead (chosen tables, definitions without rows).
     type: bool
@@ -71,16 +76,19 @@ lines: {description: The same for a person., type: list, elements: str, returned
 """
 
 from ansible.module_utils.postgres_backup_module import (
+    COLUMNS_OPTION,
     CONFIG_OPTION,
     DATABASE_OPTION,
     Call,
     Result,
+    fitting,
     run,
     told,
 )
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
+    **COLUMNS_OPTION,
     **DATABASE_OPTION,
     "backup": {"type": "str", "default": ""},
     "partial": {"type": "bool", "default": False},
@@ -96,7 +104,8 @@ def perform(call: Call) -> Result:
     if call.params["backup"]:
         result["kit"] = newest_kit(call.settings)
     result["table"] = status.table(result["backups"])
-    return told(result, status.info_lines(result))
+    columns = call.params["columns"]
+    return told(result, fitting(status.info_lines(result, columns), columns))
 
 
 if __name__ == "__main__":

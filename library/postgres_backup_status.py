@@ -18,6 +18,11 @@ options:
         nothing saves is the finding C(REBUILD_LACKS).
     type: list
     elements: str
+  columns:
+    description: Break RV(lines) at so many columns; commands stay whole. 0 breaks none. Where it is
+      left out, the action plugin takes what there is room for in the terminal.
+    type: int
+    default: 0
 attributes:
   check_mode:
     description: Reads only, and does not remember O(application_needs).
@@ -111,9 +116,21 @@ findings:
   returned: success
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
+from ansible.module_utils.postgres_backup_module import (
+    COLUMNS_OPTION,
+    CONFIG_OPTION,
+    Call,
+    Result,
+    fitting,
+    run,
+    told,
+)
 
-ARGUMENT_SPEC = {**CONFIG_OPTION, "application_needs": {"type": "list", "elements": "str"}}
+ARGUMENT_SPEC = {
+    **CONFIG_OPTION,
+    **COLUMNS_OPTION,
+    "application_needs": {"type": "list", "elements": "str"},
+}
 
 
 def perform(call: Call) -> Result:
@@ -123,7 +140,7 @@ def perform(call: Call) -> Result:
     if needs is not None and not call.check:  # what cannot be noted, the answer says
         rebuild.remember(call.settings, needs)
     result = status.status(call.settings, counting=True)
-    return told(result, status.lines(result))
+    return told(result, fitting(status.lines(result), call.params["columns"]))
 
 
 if __name__ == "__main__":

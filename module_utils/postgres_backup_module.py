@@ -20,6 +20,7 @@ from ansible.module_utils.postgres_backup.machine import damage
 from ansible.module_utils.postgres_backup.machine.config_file import DEFAULT_CONFIG, load, of_text
 from ansible.module_utils.postgres_backup.machine.progress import FileProgress, Progress
 from ansible.module_utils.postgres_backup.settings import Settings
+from ansible.module_utils.postgres_backup.text import wrapped
 
 if TYPE_CHECKING:
     from ansible.module_utils.postgres_backup.job import Job
@@ -39,6 +40,7 @@ PREDECESSOR_OPTIONS = {
     "port": {"type": "int", "default": 5432},
     "config_place": {"type": "path", "required": True},
 }
+COLUMNS_OPTION = {"columns": {"type": "int", "default": 0}}
 PROGRESS_OPTION = {"progress_file": {"type": "path"}}
 
 
@@ -84,6 +86,11 @@ def told(
     :param diff: ``before`` and ``after``, for ``--diff``.
     """
     return {**result, "lines": list(lines), **({"diff": dict(diff)} if diff else {})}
+
+
+def fitting(lines: Sequence[str], columns: int) -> list[str]:
+    """Lines for a person, each in pieces of so many columns; 0: as they are."""
+    return [piece for line in lines for piece in wrapped(line, columns)]
 
 
 def _settings(module: AnsibleModule) -> Settings:

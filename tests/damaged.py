@@ -26,7 +26,7 @@ def _another_shape(path: Path) -> None:
 def _null_within(path: Path) -> None:
     """Each of the names that one of ours begins with, and of a database."""
     names = "open over good failures pruned planned started_at databases since crm readings of"
-    nulls = ", ".join(f'"{name}": null' for name in (*names.split(), "needs"))
+    nulls = ", ".join(f'"{name}": null' for name in (*names.split(), "needs", "heard"))
     path.write_text("{" + nulls + ', "watched_at": 1}')
 
 

@@ -115,7 +115,14 @@ def servers_of(checkout: Path) -> list[str]:
 @pytest.mark.timeout(900)
 def test_make_demo_as_a_newcomer_types_it(checkout):
     before = {path.name for path in checkout.iterdir()}
-    printed = [plain(line) for line in make(checkout, "demo").splitlines()]
+    printed = make(checkout, "demo").splitlines()
+    told = printed[
+        printed.index(next(line for line in printed if "TASK [List the backups]" in line)) :
+    ]
+    table = told[2 : told.index("")]  # its first line says that the task went well
+    assert table[0].split()[:3] == ["BACKUP", "DATABASE", "AGE"]
+    assert all(len(line) <= 80 for line in table), table
+    printed = [plain(line) for line in printed]
     shown = next(block for block in documents.blocks("README.md") if "WHAT HAPPENED" in block.text)
     for line in shown.text.splitlines():
         assert plain(line) in printed, (

@@ -132,12 +132,18 @@ def test_a_mistake_of_the_program_is_a_sentence_without_secrets(run_module, conf
     assert config.settings.db_password not in str(answer)
 
 
-def test_long_modules_and_only_they_have_an_action_plugin():
-    long = {
-        name for name in MODULES if "progress_file" in importlib.import_module(name).ARGUMENT_SPEC
-    }
-    plugins = {path.stem for path in (ROOT / "action_plugins").glob("*.py")} - {
-        "postgres_backup_progress"
-    }
-    assert long == plugins
-    assert long
+@pytest.mark.parametrize(
+    ("option", "plugin"),
+    [("progress_file", "postgres_backup_progress"), ("columns", "postgres_backup_columns")],
+)
+def test_what_an_action_plugin_is_to_give_only_such_modules_take(option, plugin):
+    take = {name for name in MODULES if option in importlib.import_module(name).ARGUMENT_SPEC}
+    plugins = (ROOT / "action_plugins").glob("*.py")
+    given = {path.stem for path in plugins if f'get("{plugin}"' in path.read_text()}
+    assert take == given
+    assert take
+
+
+def test_there_is_no_action_plugin_without_a_module():
+    plugins = {path.stem for path in (ROOT / "action_plugins").glob("*.py")}
+    assert plugins - set(MODULES) == {"postgres_backup_progress", "postgres_backup_columns"}

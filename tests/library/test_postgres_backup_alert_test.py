@@ -35,3 +35,28 @@ def test_one_that_cannot_be_reached_fails_without_its_secret(run_module, config,
     assert answer["failed"]
     assert "number 1 (json)" in answer["msg"]
     assert "a-secret-token" not in str(answer)
+
+
+def test_a_new_address_of_the_dead_mans_switch_hears_a_first_sign_once(
+    run_module, says_what_it_returns, config, web
+):
+    config.change(PING_URL=f"{web.url}/ping/first-secret")
+    planned = run_module(NAME, check=True, config=config.path, ping=True)
+    assert (planned["changed"], planned["pinged"], web.paths) == (True, True, [])
+    answer = run_module(NAME, config=config.path, ping=True)
+    says_what_it_returns(NAME, answer)
+    assert (answer["changed"], answer["pinged"], answer["sent"]) == (True, True, 0)
+    assert web.paths == ["/ping/first-secret"]
+    again = run_module(NAME, config=config.path, ping=True)
+    assert (again["changed"], again["pinged"], len(web.paths)) == (False, False, 1)
+    # another address is a new one, and a wrong one is told and tried again
+    config.change(PING_URL=f"{web.url}/ping/second-secret")
+    web.status = 404
+    refused = run_module(NAME, config=config.path, ping=True)
+    assert refused["failed"]
+    assert "could not be told of success (backup_ping_url): HTTP status 404" in refused["msg"]
+    assert "Compare backup_ping_url" in refused["msg"]
+    assert "second-secret" not in str(refused)
+    web.status = 200
+    assert run_module(NAME, config=config.path, ping=True)["pinged"]
+    assert run_module(NAME, config=config.path, ping=False)["failed"]  # there is nobody to tell

@@ -26,6 +26,12 @@ def test_a_backup_is_listed_with_what_is_known_of_it(
     assert listed["keep"]
     assert any(made["backup"] in line and "1,000" in line for line in answer["table"])
     assert not answer["changed"]
+    assert answer["lines"] == answer["table"]
+    assert max(map(len, answer["lines"])) > 80
+    narrow = run_module(NAME, config=config.path, columns=78)
+    assert narrow["table"] == answer["table"]
+    assert max(map(len, narrow["lines"])) <= 78
+    assert [line.split()[0] for line in narrow["lines"]] == ["BACKUP", made["backup"], "good;"]
 
 
 def test_an_unknown_database_is_refused(run_module, config):

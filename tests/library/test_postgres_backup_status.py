@@ -22,3 +22,6 @@ def test_a_fresh_backup_is_healthy(run_module, config, filled):
     assert answer["databases"][filled.name]["last"]["backup"] == made["backup"]
     assert any(made["backup"] in line for line in answer["lines"])
     assert not answer["changed"]
+    narrow = run_module(NAME, check=True, config=config.path, columns=78)["lines"]
+    assert max(map(len, narrow)) <= 78 < max(map(len, answer["lines"]))
+    assert len(narrow) > len(answer["lines"])

@@ -47,6 +47,10 @@ LIKES = """
       ansible.builtin.command:
         argv: [sh, -c, "echo why >&2; exit 3"]
       when: inventory_hostname == 'other'
+    - name: What it has to say
+      ansible.builtin.debug:
+        msg: "{{ 'HEAD   ROWS\\n  a    1\\n' }}"
+      when: inventory_hostname == 'says'
     - name: Taken back
       when: inventory_hostname == 'rescued'
       block:
@@ -75,7 +79,7 @@ def test_a_refusal_is_one_sentence_and_with_v_everything(checkout):  # noqa: F81
 def test_each_way_of_failing_says_what_it_has_to_say(tmp_path, options):
     """Of a play of the user's own; each of its hosts fails in another way."""
     (tmp_path / "likes.yml").write_text(LIKES)
-    hosts = "items,lines,secret,undefined,other,rescued"
+    hosts = "items,lines,secret,undefined,other,rescued,says"
     words = ["-i", hosts, "-c", "local", str(tmp_path / "likes.yml"), *options]
     interpreter = json.dumps({"ansible_python_interpreter": sys.executable})
     said = play(ROOT, *words, "-e", interpreter).stdout
@@ -91,6 +95,7 @@ def test_each_way_of_failing_says_what_it_has_to_say(tmp_path, options):
         assert "failed: [items] (item=2) => 2 is not one\n" in said
         assert said.count("is not one") == 1
         assert "fatal: [lines]: FAILED! => \n  It stopped.\n    1. Type this\n" in said
+        assert "ok: [says] => \n  HEAD   ROWS\n    a    1\n" in said
         assert said.count("For this reason.") == 2
 
 

@@ -32,6 +32,7 @@ from postgres_backup.signing import keys as signing_keys
 from postgres_backup.signing import own_key
 from tests.conftest import Database
 from tests.services.brief import BriefPostgresServer
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -136,10 +137,15 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
 
 @pytest.mark.parametrize(
     "rehearsed",
-    # two minutes more: the rehearsal on a spare host is in ``make gameday``
+    # two minutes more: the rehearsal on a spare host is in ``make gameday``. There an estimate is
+    # compared with what was measured a minute before: the machine must be as busy then as now.
     [
         pytest.param(False, id="rebuilt"),
-        pytest.param(True, id="and_rehearsed", marks=pytest.mark.gameday),
+        pytest.param(
+            True,
+            id="and_rehearsed",
+            marks=[pytest.mark.gameday, pytest.mark.alone, pytest.mark.timeout(3600)],
+        ),
     ],
 )
 def test_a_server_without_docker_is_rebuilt_over_several_attempts(
@@ -258,8 +264,15 @@ class Rehearsal:
         self.controller, self.lost, self.live, self.spare = controller, lost, server, spare
         self.variables = variables | {"backup_drill_host": "spare", "backup_app_start": APP_START}
         self.key = (controller.inventory / "keys/db1.pub").read_text()
-        # its own looks may have something to tell while this counts what is written
+        # its own looks may have something to tell while this counts what is written; cron leaves
+        # what it has begun alive, and so does a timer
         server.inside("systemctl", "stop", "cron", "postgres-backup-watch.timer")
+        wait_for("its own looks to end", self.is_idle, 180)
+
+    def is_idle(self) -> bool:
+        """Whether the backup user runs nothing on the server that lives."""
+        mine = self.live.inside("pgrep", "-a", "-u", "postgres-backup", check=False)
+        return not mine.stdout
 
     def play(self, status: int, *options: str, **variables: object) -> str:
         self.controller.add(self.live, **self.variables | variables)
@@ -267,6 +280,7 @@ class Rehearsal:
         play = self.controller.run(*words, check=False, timeout=1200)
         assert play.status == status, play.output[-6000:]
         assert self.lost.password not in play.output
+        print(play.output[-3000:])
         return play.output
 
     def everything(self) -> list[str]:
@@ -282,6 +296,9 @@ class Rehearsal:
     def objects(self) -> set[str]:
         pages = self.lost.client.get_paginator("list_objects_v2").paginate(Bucket=self.lost.bucket)
         return {one["Key"] for page in pages for one in page.get("Contents", [])}
+
+    def read(self, key: str) -> str:
+        return self.lost.client.get_object(Bucket=self.lost.bucket, Key=key)["Body"].read().decode()
 
     def asked(self, *words: str) -> str:
         command = ["runuser", "-u", "postgres-backup", "--", "/usr/local/bin/postgres-backup"]
@@ -313,7 +330,7 @@ class Rehearsal:
         assert self.everything() == before
         # the journal says so, and nothing else was written that stays
         events = sorted(key for key in self.objects() - told if key.endswith(".json"))
-        assert len(events) == 1, events
+        assert len(events) == 1, [self.read(key) for key in events]
         [event] = events
         assert re.search(r"journal/[-0-9_]+-\d+-rehearsal\.db1\.json$", event)
         assert (self.controller.inventory / "keys/db1.pub").read_text() == self.key
@@ -326,8 +343,9 @@ class Rehearsal:
         # and the estimate of the next drill is what was measured
         drill = json.loads(self.asked("drill", "--database", "desk", "--fast", "--json"))
         rehearsed, rebuild = drill["rebuild"]["rehearsed"], drill["rebuild"]
-        assert rebuild["assumed"] == []
-        assert 0.7 < rebuild["seconds"] / rehearsed < 1.3
+        print(f"rehearsed {rehearsed} s, estimated {rebuild}")
+        assert rebuild["assumed"] == [], drill
+        assert 0.7 < rebuild["seconds"] / rehearsed < 1.3, drill
 
     def fails_and_leaves_nothing(self) -> None:
         before, told = self.everything(), self.objects()

@@ -172,6 +172,10 @@ class Tested(TypedDict):
     findings: list[Finding]
 
 
+#: where there is nobody to tell
+NOBODY_TOLD = Tested(changed=False, sent=0, addresses=[], findings=[])
+
+
 def send_test(settings: Settings, only_new: bool = False, check: bool = False) -> Tested:
     """Send a message to every address, so that it is known today whether they work.
 

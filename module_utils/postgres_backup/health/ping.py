@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import urllib.parse
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, TypedDict
 
-from ..errors import in_words
+from ..errors import PostgresBackupError, in_words
 from ..findings import Finding, finding
-from ..machine import signals
+from ..machine import signals, state
 from ..settings import Settings
 
 #: a switch, as the setting of its address is called
@@ -26,6 +27,15 @@ _LONGEST = 10_000
 CONNECT, ANSWER = 5.0, 10.0
 #: how often one ping is tried
 _TRIES = 2
+
+
+class _Memory(TypedDict, total=False):
+    """``heard``: which address of the nights' switch has heard a first sign, by :func:`_id`."""
+
+    heard: str
+
+
+_STATE = state.Kept("ping.json", _Memory)
 
 
 @dataclasses.dataclass
@@ -101,6 +111,45 @@ def send(
     what = event or "of success"
     message = f"The dead-man's switch could not be told {what} (backup_{switch}): {reason}"
     return [finding("PING_FAILED", message)]
+
+
+class First(TypedDict):
+    """Whether an address of the nights' switch was new, and heard its first sign."""
+
+    changed: bool
+    findings: list[Finding]
+
+
+#: where nobody asks for a first sign
+SILENCE = First(changed=False, findings=[])
+
+
+def first_sign(settings: Settings, check: bool = False) -> First:
+    """Tell the nights' switch that all is well, where its address is new or another: a slip in it
+    is known today, and the switch waits for the next night from now on. Called where there is a
+    good backup.
+
+    :return: findings: what could not be remembered.
+    :raises PostgresBackupError: it was not heard.
+    """
+    address, findings = settings.ping_url, list[Finding]()
+    if not address or state.read(settings, _STATE).get("heard", "") == _id(address):
+        return SILENCE
+    if not check:
+        told = f"{settings.server_name}: setup.yml has set this address, and there is a good backup"
+        if unheard := send(settings, "", told):
+            raise PostgresBackupError(
+                unheard[0]["message"],
+                "Compare backup_ping_url (in the config: PING_URL) with the address in the service",
+                unheard,
+            )
+        findings += state.write(settings, _STATE, _Memory(heard=_id(address)))
+    return {"changed": True, "findings": findings}
+
+
+def _id(url: str) -> str:
+    """An address as it may be remembered: it is a secret itself."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def _address(url: str, event: str) -> str:

@@ -76,12 +76,14 @@ def test_all_rooms_that_keep_something_are_known():
         "last-restore.json",
         "last-run.json",
         "last-scheduled.json",
+        "ping.json",
         "search-path.json",
         "signed.json",
         "signed-missed.json",
         "signed-where.json",
         "older-scripts.json",
         "look.json",
+        "marks.json",
     }
 
 
