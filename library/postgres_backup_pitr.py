@@ -11,11 +11,12 @@ description:
     PostgreSQL. Whatever may be wrong, with the store, its key or the cluster, is found before
     PostgreSQL is told."
   - "V(prove): sees that what PostgreSQL writes arrives, and takes a first backup of the cluster."
+  - "V(mark): gives this moment a name, to recover to."
 options:
   step:
-    description: Which of the two.
+    description: Which of them.
     type: str
-    choices: [prepare, prove]
+    choices: [prepare, prove, mark]
     required: true
   cipher_key:
     description: By which the archive is encrypted. Empty - the one on the server, or a new one.
@@ -23,6 +24,10 @@ options:
     default: ""
   settings_text:
     description: In check mode, what O(config) will hold and does not yet.
+    type: str
+    default: ""
+  mark:
+    description: With V(mark), the name; one that has none yet.
     type: str
     default: ""
   again:
@@ -41,6 +46,12 @@ EXAMPLES = r"""
   postgres_backup_pitr:
     config: /etc/postgres-backup-pitr/config.env
     step: prepare
+
+- name: Name the moment before a migration
+  postgres_backup_pitr:
+    config: /etc/postgres-backup-pitr/config.env
+    step: mark
+    mark: before-migration-42
 """
 
 RETURN = r"""
@@ -55,6 +66,10 @@ label: {description: The backup that was taken., type: str, returned: with prove
 full: {description: Whether it is a full one., type: bool, returned: with prove}
 bytes: {description: Of the cluster., type: int, returned: with prove}
 stored_bytes: {description: Bytes that it added to the bucket., type: int, returned: with prove}
+mark: {description: The name., type: str, returned: with mark}
+at: {description: When that was., type: str, returned: with mark}
+lsn: {description: The position in PostgreSQL's log., type: str, returned: with mark}
+archived: {description: Whether it is in the bucket by now., type: bool, returned: with mark}
 archives: {description: Whether PostgreSQL hands on anything., type: bool, returned: with prove}
 findings:
   description: What is worth knowing, each with C(code) and C(message).
@@ -68,16 +83,17 @@ from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Res
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
-    "step": {"type": "str", "choices": ["prepare", "prove"], "required": True},
+    "step": {"type": "str", "choices": ["prepare", "prove", "mark"], "required": True},
     "cipher_key": {"type": "str", "default": "", "no_log": True},
     "settings_text": {"type": "str", "default": "", "no_log": True},
+    "mark": {"type": "str", "default": ""},
     "again": {"type": "bool", "default": False},
 }
 
 
 def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.machine import config_file
-    from ansible.module_utils.postgres_backup.pitr import prepare, take
+    from ansible.module_utils.postgres_backup.pitr import mark, prepare, take
 
     if call.params["step"] == "prepare":
         text, settings = call.params["settings_text"], call.settings
@@ -85,6 +101,9 @@ def perform(call: Call) -> Result:
             settings = config_file.from_values(config_file.parse(text))
         prepared = prepare.prepare(settings, call.params["cipher_key"], call.check)
         return told(prepared, prepare.lines(prepared, call.check))
+    if call.params["step"] == "mark":
+        marked = mark.mark(call.settings, call.params["mark"], call.check)
+        return told(marked, mark.lines(marked, call.check))
     taken = take.first(call.settings, call.progress, call.params["again"], call.check)
     return told(taken, take.lines(taken, call.check))
 

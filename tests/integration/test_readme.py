@@ -70,6 +70,9 @@ _RUN_BY = {
         "ansible-playbook setup.yml -e backup_pitr_allow_restart=true",
         "postgres-backup pitr-backup --config /etc/postgres-backup-pitr/config.env",
     ),
+    f"{_SERVERS}/test_pitr.py::test_a_moment_gets_a_name_once": (
+        "ansible-playbook playbooks/backup.yml -e mark=before-migration-42",
+    ),
     f"{_SERVERS}/test_pitr.py::test_archiving_that_stops_is_an_alarm_and_its_end_is_told": (
         "postgres-backup pitr-look --config /etc/postgres-backup-pitr/config.env",
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -41,21 +42,22 @@ class Interpreter:
             (folder / name).write_text((PROGRAMS / name).read_text())
         self.parents: set[int] = set()
 
-    def run(self, program: str, **more: str) -> subprocess.CompletedProcess:
+    def _call(self, *words: str, **more: str) -> dict:
         environment = os.environ | {
             "PYTHONPATH": str(self.folder),
             "KEPT_CODE": str(self.folder.with_name("kept")),
             "FORKS_UNTIL": str(self.until.pid),
         }
-        return subprocess.run(
-            [sys.executable],
-            input=program,
-            cwd=self.folder,
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
+        call = {"cwd": self.folder, "env": environment | more, "text": True}
+        return call | {"args": [sys.executable, *words]}
+
+    def run(self, program: str, *words: str, **more: str) -> subprocess.CompletedProcess:
+        call = self._call(*words, **more)
+        return subprocess.run(input=program, capture_output=True, timeout=30, check=False, **call)
+
+    def started(self, *words: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **self._call(*words)
         )
 
     def itself(self, **more: str) -> dict:
@@ -126,6 +128,45 @@ def test_it_ends_as_the_program_ends(interpreter, program, status, out, err):
     forked = interpreter.run(program)
     for done in (own, forked):
         assert (done.returncode, done.stdout, done.stderr) == (status, out, err)
+
+
+def test_a_file_that_ansible_made_is_forked_with_its_words(interpreter, tmp_path):
+    interpreter.warm()
+    file = tmp_path / "AnsiballZ_x.py"
+    file.write_text("import sys, os; print(__file__, sys.argv, sys.path[0], os.getppid())")
+    said = interpreter.run("", str(file), "word").stdout.split()
+    assert said[:-1] == f"{file} ['{file}', 'word'] {tmp_path}".split()
+    assert int(said[-1]) in interpreter.parents
+
+
+#: says when it is there, and at SIGTERM that it heard of it
+LISTENS = """
+import os, signal, sys
+def heard(number, _):
+    print("heard", flush=True)
+    sys.exit(5)
+signal.signal(signal.SIGTERM, heard)
+print(os.getpid(), flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_reaches_what_was_forked_and_nothing_outlives_its_call(
+    interpreter, tmp_path, number
+):
+    interpreter.warm()
+    file = tmp_path / "AnsiballZ_x.py"
+    file.write_text(LISTENS)
+    with interpreter.started(str(file)) as call:
+        fork = int(call.stdout.readline())
+        assert fork != call.pid
+        call.send_signal(number)
+        heard = number == signal.SIGTERM
+        assert call.communicate(timeout=30)[0] == ("heard\n" if heard else "")
+        assert call.returncode == (5 if heard else -number)
+    wait_for("the end of the fork", lambda: not Path(f"/proc/{fork}").exists())
 
 
 def test_what_went_wrong_is_on_standard_error(interpreter):

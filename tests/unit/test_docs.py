@@ -171,6 +171,7 @@ def test_extra_variables_of_the_playbooks():
             "fail_on",
             "smaller",
             "rebuild",
+            "mark",
         ):
             if re.search(rf"\b{name} (?:\| default\(|is defined)", text) or (
                 name == "database" and "__backup_chosen" in text

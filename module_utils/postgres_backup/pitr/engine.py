@@ -29,7 +29,7 @@ BY_ADDRESS = (2, 46)
 #: seconds; a call that only asks
 _PATIENCE = 300
 #: whoever asks need not wait for minutes until a store that is away is given up
-SOON = "--io-timeout=10"
+SOON = "--io-timeout=30"
 #: letters of what it says that a message quotes
 _QUOTED = 300
 

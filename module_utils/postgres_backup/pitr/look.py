@@ -120,6 +120,7 @@ def _ask_store(settings: Settings, seen: Look, found: Cluster) -> None:
     """:raises PostgresBackupError: the store does not answer."""
     there = repository.look(settings)
     if there.code not in (repository.WELL, repository.EMPTY):
+        archived(settings, found)  # whoever lists is told why; whoever asks is told "other"
         raise PostgresBackupError(
             f"Failed to ask for the backups of the cluster: {there.message}",
             "Run `ansible-playbook setup.yml`, which says what is wrong",

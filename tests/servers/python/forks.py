@@ -1,10 +1,11 @@
 """Ansible's modules on the tests' servers run in processes forked from one that has loaded what
 they import: a start of Python and its imports are two thirds of what most calls cost.
 
-A call is Python with nothing but a program on its standard input. ``sitecustomize.py`` hands such a
-call's streams, environment, folder and umask to a process of the same user and groups, of the same
-interpreter with the same folders of libraries, and ends as the fork of it ended. There is one for
-each of those, started by their first call. What is run is what came in, from its first line.
+A call is Python with nothing but a program on its standard input, or with a file that Ansible has
+made. ``sitecustomize.py`` hands its streams, environment, folder and umask to a process of the same
+user and groups, of the same interpreter with the same folders of libraries, passes signals on, and
+ends as the fork of it ended, which dies with it. There is one for each of those, started by their
+first call. What is run is what came in, from its first line.
 
 Modules that Ansible ships are taken from before where the payload at hand has the same ones, by
 their sizes and checksums, and all of them; else the payload's own are loaded, as ever. What a call
@@ -24,12 +25,14 @@ import importlib.machinery
 import marshal
 import os
 import selectors
+import signal
 import socket
 import sys
 import threading
 import time
 import types
 import zipimport
+from pathlib import Path
 from typing import NoReturn
 
 #: a request without its descriptors, bytes
@@ -139,7 +142,9 @@ def _serve(server: socket.socket, shipped: _Shipped) -> None:
     :raises _Fork: in each process that was forked, ready to run.
     """
     lessons: list[int] = []
-    running = 0
+    #: the forks, and those of them whose call is there
+    running: set[int] = set()
+    asked: set[int] = set()
     with selectors.DefaultSelector() as selector:
         selector.register(server, selectors.EVENT_READ)
         if until := os.environ.get("FORKS_UNTIL"):
@@ -156,33 +161,55 @@ def _serve(server: socket.socket, shipped: _Shipped) -> None:
             for key, _ in ready:
                 if key.data is _UNTIL:
                     return
-                if key.fileobj is not server:
+                if isinstance(key.data, int):
+                    if key.data in asked:  # the call is dead
+                        asked.remove(key.data)
+                        selector.unregister(key.fileobj)
+                        os.kill(key.data, signal.SIGKILL)
+                elif key.fileobj is not server:
+                    pid, asker, lesson = key.data
                     selector.unregister(key.fileobj)
-                    lessons.append(_ended(key.fileobj, *key.data))
-                    running -= 1
-                    continue
-                asker, _ = server.accept()
-                request, descriptors, *_ = socket.recv_fds(asker, _LARGEST, 3)
-                if len(descriptors) != 3:  # whoever asked is gone
-                    asker.close()
-                    continue
-                lesson = os.memfd_create("lesson")
-                if not (pid := os.fork()):
-                    _become(marshal.loads(request), descriptors, lesson, shipped)
-                    raise _Fork
-                for each in descriptors:
-                    os.close(each)
-                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, asker, lesson))
-                running += 1
+                    if pid in asked:
+                        asked.remove(pid)
+                        selector.unregister(asker)
+                    running.remove(pid)
+                    _ended(key.fileobj, pid, asker)
+                    lessons.append(lesson)
+                elif call := _begin(server, shipped):
+                    pid, asker, _ = call
+                    selector.register(os.pidfd_open(pid), selectors.EVENT_READ, call)
+                    selector.register(asker, selectors.EVENT_READ, pid)
+                    running.add(pid)
+                    asked.add(pid)
 
 
-def _ended(handle: int, pid: int, asker: socket.socket, lesson: int) -> int:
-    """Tell who asked how it ended; the file of what there is to be learnt of it."""
+def _begin(server: socket.socket, shipped: _Shipped) -> tuple[int, socket.socket, int] | None:
+    """Fork for the next call: its process, whoever asked, and the file for what is to be learnt.
+
+    :raises _Fork: in the process that was forked.
+    """
+    asker, _ = server.accept()
+    request, descriptors, *_ = socket.recv_fds(asker, _LARGEST, 3)
+    if len(descriptors) != 3:  # whoever asked is gone
+        asker.close()
+        return None
+    lesson = os.memfd_create("lesson")
+    if not (pid := os.fork()):
+        _become(marshal.loads(request), descriptors, lesson, shipped)
+        raise _Fork
+    for each in descriptors:
+        os.close(each)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        asker.send(marshal.dumps(pid))
+    return pid, asker, lesson
+
+
+def _ended(handle: int, pid: int, asker: socket.socket) -> None:
+    """Tell who asked how it ended."""
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     os.close(handle)
     with asker, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         asker.send(marshal.dumps(status))
-    return lesson
 
 
 def _become(request: dict, descriptors: list[int], lesson: int, shipped: _Shipped) -> None:
@@ -196,9 +223,9 @@ def _become(request: dict, descriptors: list[int], lesson: int, shipped: _Shippe
     if request["folder"]:
         os.chdir(request["folder"])
     time.tzset()
-    sys.argv = [""]
-    sys.orig_argv[:] = [sys.executable]
-    sys.path.insert(0, "")
+    sys.argv = request["words"] or [""]
+    sys.orig_argv[:] = [sys.executable, *request["words"]]
+    sys.path.insert(0, os.path.dirname(os.path.realpath(sys.argv[0])) if sys.argv[0] else "")
     shipped.begin()
 
 
@@ -224,7 +251,8 @@ def _learn(lesson: int, shipped: _Shipped) -> None:
 
 
 def _run(shipped: _Shipped) -> NoReturn:
-    """The program on standard input, as Python runs it; the end without clearing memory."""
+    """The program, as Python runs it; the end without clearing memory."""
+    process = os.getpid()
     before = set(sys.modules) | set(shipped.known)
     compiled: dict[str, types.CodeType] = {}
     compile_source = zipimport._compile_source
@@ -238,7 +266,12 @@ def _run(shipped: _Shipped) -> NoReturn:
     vars(main)["__builtins__"] = __builtins__
     status = 0
     try:
-        program = compile(sys.stdin.buffer.read(), "<stdin>", "exec")
+        if file := sys.argv[0]:
+            main.__file__ = file
+            source = Path(file).read_bytes()
+        else:
+            source = sys.stdin.buffer.read()
+        program = compile(source, file or "<stdin>", "exec")
         exec(program, vars(main))  # noqa: S102 - what Python does
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -251,7 +284,8 @@ def _run(shipped: _Shipped) -> NoReturn:
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    _teach(before, compiled)
+    if os.getpid() == process:  # not in one that it forked itself, and which goes on alone
+        _teach(before, compiled)
     os._exit(status & 0xFF)
 
 

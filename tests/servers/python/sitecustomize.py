@@ -48,6 +48,7 @@ def _hand_over():
     """Let a fork of a process that has loaded what modules need do this call, and end as it did;
     without such a process start one for the next calls.
     """
+    import _signal
     import _socket
 
     folder = os.getcwd()
@@ -63,12 +64,24 @@ def _hand_over():
         return
     umask = os.umask(0o077)
     request = {"environment": dict(os.environ), "folder": folder, "umask": umask}
+    request["words"] = sys.orig_argv[1:]
     streams = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)
-    asked.sendmsg([marshal.dumps(request)], [rights])
+    try:
+        asked.sendmsg([marshal.dumps(request)], [rights])
+        fork = marshal.loads(asked.recv(64))
+    except (OSError, EOFError):  # a stream is closed, or nobody is there any more
+        os.umask(umask)
+        asked.close()
+        return
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, lambda number, _frame: os.kill(fork, number))
     told = asked.recv(64)
     status = marshal.loads(told) if told else 1
     if status < 0:
+        if -status != _signal.SIGKILL:
+            _signal.signal(-status, _signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)
 
@@ -127,10 +140,21 @@ if "KEPT_CODE" in os.environ:
     # a short life: nothing is to be gained by looking for what could be freed, a sixth of
     # ansible-playbook's time
     gc.disable()
+
+
+def _is_module():
+    """Whether this is a call of Ansible's: a program on standard input, or one that lies in a file
+    so as to go on without whoever called.
+    """
+    words = sys.orig_argv[1:]
+    if not words:
+        return not os.isatty(0)
+    return os.path.basename(words[0]).startswith("AnsiballZ_")
+
+
 if (
-    len(sys.orig_argv) == 1
+    _is_module()
     and ("KEPT_CODE" not in os.environ or "FORKS_UNTIL" in os.environ)
-    and not os.isatty(0)
     and os.path.exists(_FORKS)
     and _have_sockets()
 ):

@@ -83,6 +83,7 @@ def test_all_rooms_that_keep_something_are_known():
         "signed-where.json",
         "older-scripts.json",
         "look.json",
+        "marks.json",
     }
 
 
