@@ -115,6 +115,22 @@ def test_a_backup_that_nobody_signed_is_refused_with_the_line_to_type(play, s3_c
     assert "rows" in play("restore", *words, "-e", "tables=users")
 
 
+def test_setup_asks_once_what_the_store_can_do(play, config, s3_client, bucket, tmp_path):
+    """What setup.yml does for the bucket, and what it says of the store before the first backup."""
+    tasks = [{"import_role": {"name": "bucket", "tasks_from": name}} for name in ("main", "check")]
+    setup = tmp_path / "setup.yml"
+    known = {"backup_ready": True, "backup_user": "nobody"}
+    head = {"hosts": "all", "gather_facts": False, "vars": known}
+    setup.write_text(json.dumps([head | {"tasks": tasks}]))
+    assert "fit for backups (" in play(str(setup))
+    assert s3_client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    again = play(str(setup))
+    assert "changed=0" in again
+    assert "fit for backups" not in again, "it is remembered, and nobody asks"
+    config.change(S3_PREFIX="elsewhere")
+    assert "fit for backups (" in play(str(setup))
+
+
 def test_setup_counts_what_was_made_before_there_was_a_key_and_signs_it_when_told(
     play, filled, config, s3_client, bucket, tmp_path
 ):

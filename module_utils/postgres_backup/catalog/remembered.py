@@ -28,7 +28,7 @@ class _Where(TypedDict):
 
 
 #: database -> where; earlier versions did not remember it
-_WHERE = state.Kept("signed-where.json", dict[str, _Where], room=1023)
+_WHERE = state.Kept("signed-where.json", dict[str, _Where], room=127)
 #: database -> key of a manifest that is not there -> when that was seen first
 _MISSED = state.Kept("signed-missed.json", dict[str, dict[str, Annotated[str, Moment()]]], room=0)
 

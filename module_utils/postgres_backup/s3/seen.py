@@ -108,13 +108,17 @@ class Seen:
         if key.endswith((".json", ".json.sig")) and len(data) <= _MOST_OF_ONE:
             self._new[md5(data)] = data
 
-    def keep(self) -> None:
-        """Write down what was read. Where that cannot be done, the next look asks again."""
+    def keep(self, make: bool = True) -> None:
+        """Write down what was read. Where that cannot be done, the next look asks again.
+
+        :param make: the file where there is none: not for what was written, for where nobody looks
+            nobody needs it.
+        """
         new, self._new = self._new, {}
         if not new:
             return
         records = b"".join(_record(digest, data) for digest, data in new.items())
-        with _opened(self._path, os.O_RDWR | os.O_CREAT) as file:
+        with _opened(self._path, os.O_RDWR | (os.O_CREAT if make else 0)) as file:
             if file is None:
                 return
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -285,7 +285,7 @@ class Store:
         if call.read_back:
             self._read_back(call, key, data)
         self._known.written(key, data)
-        self._known.keep()
+        self._known.keep(make=False)
 
     def _read_back(self, call: Call, key: str, data: bytes) -> None:
         found: bytes | None = None

@@ -63,9 +63,13 @@ def test_what_was_read_is_known(settings):
 
 def test_what_we_wrote_is_known_but_for_what_is_no_description(settings):
     writer = Seen(settings)
+    writer.written("a.json", b"where nobody looks, nobody needs it")
+    writer.keep(make=False)
+    assert not file_of(settings).exists()
+    read(settings, ONE)
     for key in ("a.json", "a.json.sig", "globals/a.sql.gz"):
         writer.written(key, key.encode())
-    writer.keep()
+    writer.keep(make=False)
     asked = [(key, key.encode()) for key in ("a.json", "a.json.sig", "globals/a.sql.gz")]
     assert known(settings, *asked).keys() == {"a.json", "a.json.sig"}
 
