@@ -250,8 +250,9 @@ def test_a_moment_gets_a_name_once(site, archived):
         site.server.inside("cat", "/var/lib/postgres-backup-pitr/marks.json").stdout
     ).values()
     assert site.server.sql(f"SELECT pg_current_wal_lsn() > '{kept['lsn']}'") == "t"
-    log = f"/usr/lib/postgresql/17/bin/pg_waldump --path={LOG} --rmgr=XLOG --start="
-    dumped = site.server.inside("sh", "-c", f"{log}0/3000000 2>&1 | grep RESTORE_POINT").stdout
+    piece = site.server.sql(f"SELECT pg_walfile_name('{kept['lsn']}')")
+    read = f"/usr/lib/postgresql/17/bin/pg_waldump {LOG}/{piece} 2>&1 | grep RESTORE_POINT"
+    dumped = site.server.inside("sh", "-c", read).stdout
     assert name in dumped
     refused = site.controller.run("playbooks/backup.yml", "-e", f"mark={name}", check=False)
     assert refused.status == 2
