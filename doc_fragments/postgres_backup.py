@@ -18,6 +18,11 @@ options:
       - Only its owner may be able to read it.
     type: path
     default: /etc/postgres-backup/backup-config.env
+  config_text:
+    description: What would be written into O(config). In check mode the answer is given by this,
+      and not by what lies there; else it is passed over.
+    type: str
+    default: ""
 notes:
   - Runs as the owner of O(config), with the Python of C(/opt/postgres-backup/venv), which has the
     libraries (C(become_user) and C(ansible_python_interpreter) of the task).

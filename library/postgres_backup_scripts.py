@@ -10,8 +10,13 @@ description:
   - Looks into the crontabs of every user and of the system, the folders of run-parts and the timers
     of systemd for scripts that send C(pg_dump) to a bucket. They are read, not run, and nothing is
     touched.
-  - With O(import_file) it also reads their settings, secrets among them.
+  - With O(import_file) it also reads their settings, secrets among them, and the time of day at
+    which the script runs that has them, as C(backup_schedule_time) in UTC.
 options:
+  schedule_time:
+    description: When ours runs, in UTC. A script that makes way and runs at another time is told.
+    type: str
+    default: ""
   import_file:
     description: A file with the scripts' settings. Without it none are read.
     type: path
@@ -32,9 +37,9 @@ EXAMPLES = r"""
 RETURN = r"""
 found:
   description: "What runs a script by itself: O(ignore:kind) (V(cron), V(folder) or V(timer)),
-    O(ignore:path), O(ignore:user), O(ignore:when), O(ignore:script), its O(ignore:config) and
-    O(ignore:log), and O(ignore:verdict): V(ours) makes way; V(other), V(unknown) and V(more) go on.
-    "
+    O(ignore:path), O(ignore:user), O(ignore:when), O(ignore:at) in UTC where that is one time of
+    each day, O(ignore:script), its O(ignore:config) and O(ignore:log), and O(ignore:verdict):
+    V(ours) makes way; V(other), V(unknown) and V(more) go on."
   type: list
   elements: dict
   returned: success
@@ -67,6 +72,7 @@ from ansible.module_utils.postgres_backup_module import (
 
 ARGUMENT_SPEC = {
     **PREDECESSOR_OPTIONS,
+    "schedule_time": {"type": "str", "default": ""},
     "import_file": {"type": "path"},
 }
 
@@ -79,10 +85,12 @@ def perform(call: Call) -> Result:
     config = call.params["config_place"]
     foreign = found.is_foreign(config)
     path = call.params["import_file"]
-    read = imported.read_settings(path) if path else {"settings": {}, "not_ours": [], "missing": []}
+    read = {"settings": {}, "not_ours": [], "missing": []}
+    if path:
+        read = imported.with_their_time(imported.read_settings(path), path)
     # a line of a crontab may hold a secret
     seen = [{name: value for name, value in one.items() if name != "line"} for one in schedules]
-    lines = found.lines(schedules, config if foreign else "")
+    lines = found.lines(schedules, config if foreign else "", call.params["schedule_time"])
     return told({"changed": False, "found": seen, "foreign_config": foreign, **read}, lines)
 
 

@@ -11,6 +11,12 @@ description:
     and writes one event with the names of what changed, the old values and the new ones. Of secrets
     it says only that they changed.
   - A server that remembers nothing yet has nothing to tell.
+options:
+  scripts_gone:
+    description: Remember too that older scripts have made way just now. What comes into the bucket
+      after that without us is told (C(FOREIGN_WRITER)), and nothing that came before.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Says what has changed, writes nothing and remembers nothing.
@@ -37,13 +43,17 @@ lines: {description: The same for a person., type: list, elements: str, returned
 
 from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
 
-ARGUMENT_SPEC = {**CONFIG_OPTION}
+ARGUMENT_SPEC = {**CONFIG_OPTION, "scripts_gone": {"type": "bool", "default": False}}
 
 
 def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.clock import utc_now
+    from ansible.module_utils.postgres_backup.health import foreign_writer
     from ansible.module_utils.postgres_backup.nightly import changes
 
     result = changes.note(call.settings, call.check)
+    if call.params["scripts_gone"] and not call.check:
+        result["findings"] += foreign_writer.scripts_gone(call.settings, utc_now())
     return told(result, changes.lines(result))
 
 

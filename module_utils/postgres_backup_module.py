@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.postgres_backup.cli.answers import failure_of, sentence
 from ansible.module_utils.postgres_backup.machine import damage
-from ansible.module_utils.postgres_backup.machine.config_file import DEFAULT_CONFIG, load
+from ansible.module_utils.postgres_backup.machine.config_file import DEFAULT_CONFIG, load, of_text
 from ansible.module_utils.postgres_backup.machine.progress import FileProgress, Progress
 from ansible.module_utils.postgres_backup.settings import Settings
 
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 Result = dict[str, Any]
 
 #: documented in doc_fragments/postgres_backup.py
-CONFIG_OPTION = {"config": {"type": "path", "default": DEFAULT_CONFIG}}
+CONFIG_OPTION = {
+    "config": {"type": "path", "default": DEFAULT_CONFIG},
+    "config_text": {"type": "str", "default": "", "no_log": True},
+}
 DATABASE_OPTION = {"database": {"type": "str", "default": ""}}
 PREDECESSOR_OPTIONS = {
     "databases": {"type": "list", "elements": "str", "default": []},
@@ -83,6 +86,12 @@ def told(
     return {**result, "lines": list(lines), **({"diff": dict(diff)} if diff else {})}
 
 
+def _settings(module: AnsibleModule) -> Settings:
+    """Those of the config; in a check those that it would have."""
+    path, text = module.params["config"], module.params["config_text"]
+    return of_text(text, path) if text and module.check_mode else load(path)
+
+
 def run(argument_spec: dict[str, dict[str, Any]], perform: Callable[[Call], Result]) -> None:
     """Answer one call of a module and end the process.
 
@@ -100,7 +109,7 @@ def run(argument_spec: dict[str, dict[str, Any]], perform: Callable[[Call], Resu
     try:
         settings = None
         if "config" in argument_spec:
-            settings = load(module.params["config"])
+            settings = _settings(module)
             hide = settings.hide
         result = perform(
             Call(

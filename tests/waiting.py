@@ -19,12 +19,17 @@ def wait_for(
     """What ``condition()`` returns as soon as it is true.
 
     :param timeout: seconds; a machine that is busy with other tests takes its time.
+    :param interval: seconds between two looks, and longer where a look itself takes long: who waits
+        leaves the processors to others.
     :raises WaitedInVain: it was not true within ``timeout`` seconds; ``what`` says for what was
         waited.
     """
     end = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > end:
+    while True:
+        began = time.monotonic()
+        if value := condition():
+            return value
+        now = time.monotonic()
+        if now > end:
             raise WaitedInVain(f"Waited {timeout} s in vain for {what}")
-        time.sleep(interval)
-    return value
+        time.sleep(min(max(interval, 3 * (now - began)), max(interval, end - now)))

@@ -175,6 +175,22 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "bucket went back to an earlier day. Take a new one (`postgres-backup backup`), and "
             "ask who else has a key to the bucket."
         ),
+        ("BACKUP_VANISHED",): (
+            "Backups that this server has signed are gone from the bucket, or their manifests are, "
+            "and no prune of this server did that: an older script whose retention deletes by age, "
+            "a lifecycle rule of the store, a person. What is left of them (manifest, proofs) "
+            "stays while it is told, three days, so that whoever can undelete them has whole ones. "
+            "Where the store or another machine is meant to delete, set "
+            "`backup_prune_nightly: false`, and nothing is told."
+        ),
+        ("FOREIGN_WRITER",): (
+            "Objects came, under names of backups, since this server signs its own, that none of "
+            "our servers has begun: an older script still runs, here or on another machine. Its "
+            "retention may delete backups of this server. Find it and switch it off "
+            "([From the two scripts](from-the-scripts.md)); `postgres-backup adopt` takes over "
+            "what it has left. Another job that belongs there? Give it a folder of its own. It "
+            "ends when none has come for `backup_fresh_hours`, or all are adopted."
+        ),
         ("NOT_SIGNED",): (
             "The backup is there and whole, and could not be signed; the message says why: no key "
             "and no right to make one, a key that others may read, a store that keeps no small "

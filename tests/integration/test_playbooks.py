@@ -50,7 +50,7 @@ def play(config, filled, tmp_path):
             "backup_db_name": filled.name,
         }
         words = [
-            Path(sys.executable).with_name("ansible-playbook"),
+            ansible_runs.PLAYBOOK,
             "-i",
             "db1,",
             verb if verb.endswith(".yml") else f"playbooks/{verb}.yml",

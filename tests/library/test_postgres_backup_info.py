@@ -32,3 +32,17 @@ def test_an_unknown_database_is_refused(run_module, config):
     answer = run_module(NAME, config=config.path, database="nobody's")
     assert answer["failed"]
     assert answer["exit_status"] == 2
+
+
+def test_a_check_is_of_the_config_that_would_be_written(run_module, config):
+    text = config.path.read_text()
+    config.write(S3_BUCKET_NAME="another-bucket")
+    assert run_module(NAME, check=True, config=config.path)["failed"]
+    assert "failed" not in run_module(NAME, check=True, config=config.path, config_text=text)
+    assert run_module(NAME, config=config.path, config_text=text)["failed"]
+    config.path.unlink()
+    answer = run_module(NAME, check=True, config=config.path, config_text=text)
+    assert ("failed" not in answer, config.path.exists()) == (True, False)
+    wrong = run_module(NAME, check=True, config=config.path, config_text="DB_NAME")
+    assert wrong["failed"]
+    assert config.values["DB_PASSWORD"] not in str(wrong)

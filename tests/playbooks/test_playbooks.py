@@ -19,7 +19,6 @@ PLAYBOOKS = sorted(
     str(path.relative_to(ROOT))
     for path in [*ROOT.glob("*.yml"), *(ROOT / "playbooks").glob("*.yml")]
 )
-ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 COPIED = (
     "action_plugins",
     "callback_plugins",
@@ -38,7 +37,7 @@ def play(folder: Path, *words: str, **environment: str) -> subprocess.CompletedP
     """
     settings = {"ANSIBLE_LOCALHOST_WARNING": "0", "ANSIBLE_GATHERING": "explicit"} | environment
     return subprocess.run(
-        [ANSIBLE_PLAYBOOK, *words],
+        [ansible_runs.PLAYBOOK, *words],
         cwd=folder,
         env=ansible_runs.environment(**settings),
         stdout=subprocess.PIPE,

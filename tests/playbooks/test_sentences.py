@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from tests.playbooks.test_playbooks import ANSIBLE_PLAYBOOK, ROOT, checkout, play  # noqa: F401
+from tests.playbooks.test_playbooks import ROOT, checkout, play  # noqa: F401
 from tests.services import ansible_runs
 
 WHICH = "Which backup? ansible-playbook restore.yml -e backup=latest (see playbooks/list.yml)"
@@ -106,7 +106,7 @@ def test_a_terminal_breaks_a_sentence_between_its_words(checkout):  # noqa: F811
     outer, inner = pty.openpty()
     subprocess.run(["stty", "cols", "60"], stdin=inner, check=True)
     done = subprocess.Popen(
-        [ANSIBLE_PLAYBOOK, "restore.yml"],
+        [ansible_runs.PLAYBOOK, "restore.yml"],
         cwd=checkout,
         env=ansible_runs.environment(),
         stdin=subprocess.DEVNULL,

@@ -52,7 +52,7 @@ def app(tmp_path):
         tasks += [{"debug": {"msg": "A rebuild needs {{ app_needs | default('?') }}"}}]
         play = {"hosts": "all", "gather_facts": False, "tasks": roles + tasks}
         (tmp_path / "play.yml").write_text(json.dumps([play]))
-        words = [Path(sys.executable).with_name("ansible-playbook"), "-i", "db1,"]
+        words = [ansible_runs.PLAYBOOK, "-i", "db1,"]
         words += ["-e", json.dumps(given | variables), tmp_path / "play.yml"]
         path = f"{program.parent}:/usr/bin:/bin"
         environment = ansible_runs.environment(ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), PATH=path)

@@ -137,7 +137,7 @@ def run(folder: Path, *plays: dict) -> str:
         ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
         ANSIBLE_PIPELINING="1",  # as over ssh
     )
-    program = Path(sys.executable).with_name("ansible-playbook")
+    program = ansible_runs.PLAYBOOK
     done = subprocess.run(
         [program, "-i", "hosts.json", "plays.yml", "--diff", "-vvv"],
         cwd=folder,

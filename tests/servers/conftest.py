@@ -84,15 +84,22 @@ class Servers:
         docker: bool = False,
         timezone: str = "Etc/UTC",
         name: str = "",
+        forks: bool = True,
     ) -> Server:
         """A new server of a suite; ``docker=True`` alone brings Docker along, beside
-        ``layer="bare"`` it only lets it be installed.
+        ``layer="bare"`` it only lets it be installed. Without ``forks`` each call of a module
+        starts a Python of its own, as on a user's server.
         """
         layer = layer or ("docker" if docker else "bare")
         image = layers.image(self.lab, suite, layer)
         name = name or f"{suite}-{secrets.token_hex(2)}"
         server = self.lab.up(
-            name, suite, image=image, docker=docker or layers.needs_docker(layer), timezone=timezone
+            name,
+            suite,
+            image=image,
+            docker=docker or layers.needs_docker(layer),
+            timezone=timezone,
+            forks=forks,
         )
         self.made.append(server)
         return server

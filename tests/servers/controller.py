@@ -6,7 +6,6 @@ import dataclasses
 import json
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -84,11 +83,11 @@ class Controller:
 
     def command(self, playbook: str, *options: str) -> tuple[list[str], dict[str, str]]:
         """The words and the environment of a call, for a test that starts it by itself."""
-        program = Path(sys.executable).with_name("ansible-playbook")
         environment = ansible_runs.environment(
             ANSIBLE_SSH_CONTROL_PATH_DIR=self._sockets, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg")
         )
-        return [str(program), "-i", str(self.inventory), playbook, *options], environment
+        words = [str(ansible_runs.PLAYBOOK), "-i", str(self.inventory), playbook, *options]
+        return words, environment
 
     def run(self, playbook: str, *options: str, check: bool = True, timeout: float = 880) -> Play:
         """Run a playbook from the root of the checkout.

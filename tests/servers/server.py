@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: makes calls of Ansible's modules cheap
 _SITECUSTOMIZE = Path(__file__).with_name("python") / "sitecustomize.py"
+_FORKS = _SITECUSTOMIZE.with_name("forks.py")
 _PY3COMPILE = _SITECUSTOMIZE.with_name("py3compile")
 #: seconds a boot may take; it is usually done in two
 BOOT_TIMEOUT = 60
@@ -60,11 +61,13 @@ class Server:
         self.console_log = self.directory / "console.log"
         self._link, self._namespace = f"{lab.bridge}-{number}", f"{lab.bridge}-{name}"
         self._process: subprocess.Popen | None = None
+        #: process 1, as last found, and when it began; 0: none was
+        self._known_leader = 0, ""
 
     # -- life
     # ----------------------------------------------------------------------------------------------
 
-    def create(self, image: Path, timezone: str) -> None:
+    def create(self, image: Path, timezone: str, forks: bool = True) -> None:
         """Give it a disk copied from ``image``, a host key, a name and a place on the bridge; it is
         off.
         """
@@ -79,7 +82,7 @@ class Server:
         disk = self.lab.disks / f"{self.name}.img"
         (self.directory / "disk.img").symlink_to(disk)
         run("cp", "--sparse=always", image, disk)
-        self._write_seed(timezone)
+        self._write_seed(timezone, forks)
         run("ip", "netns", "add", self._namespace)
         run(
             "ip",
@@ -101,7 +104,7 @@ class Server:
         run(*inside, "link", "set", "eth0", "up")
         run(*inside, "route", "add", "default", "via", self.lab.address)
 
-    def _write_seed(self, timezone: str) -> None:
+    def _write_seed(self, timezone: str, forks: bool) -> None:
         """What makes this server differ from its image; laid over the disk at the first boot."""
         seed = self.directory / "seed"
         for folder, mode in {"etc/ssh": 0o755, "root/.ssh": 0o700}.items():
@@ -114,6 +117,8 @@ class Server:
         python = seed / f"etc/python{golden.PYTHONS[self.suite]}"
         python.mkdir()
         shutil.copy(_SITECUSTOMIZE, python)
+        if forks:
+            shutil.copy(_FORKS, python)
         (seed / "usr/bin").mkdir(parents=True)
         shutil.copy(_PY3COMPILE, seed / "usr/bin")  # with its mode
         (seed / "etc/resolv.conf").write_text(_resolvers())
@@ -215,6 +220,10 @@ class Server:
     @property
     def _leader(self) -> int | None:
         """The process id that the server's own process 1 has on this machine."""
+        pid, born = self._known_leader
+        # to look for it again through every process here costs as much as what is asked inside
+        if pid and born == _born(pid):
+            return pid
         for pid in self._processes():
             try:
                 status = Path(f"/proc/{pid}/status").read_text()
@@ -224,6 +233,7 @@ class Server:
                 (line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), []
             )
             if namespaces[1:] == ["1"]:
+                self._known_leader = pid, _born(pid)
                 return pid
         return None
 
@@ -256,10 +266,7 @@ class Server:
 
     def _boot_id(self) -> str:
         # all servers share the kernel's boot_id; the start of its process 1 is what differs
-        leader = self._leader
-        return (
-            Path(f"/proc/{leader}/stat").read_text().rsplit(")")[-1].split()[19] if leader else ""
-        )
+        return _born(self._leader or 0)
 
     def crash(self) -> None:
         """Power loss: every process is gone at once, nothing is told; the disk keeps what was
@@ -471,6 +478,15 @@ class Server:
         run(*netns, "-F", "INPUT")
         if share:
             run(*netns, "-A", *rule, str(share), "-j", "DROP")
+
+
+def _born(pid: int) -> str:
+    """When a process began, in the kernel's ticks; empty where it is no more."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()
+    except OSError:
+        return ""
+    return "" if words[0] in "ZX" else words[19]
 
 
 def _resolvers() -> str:

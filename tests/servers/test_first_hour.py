@@ -59,7 +59,7 @@ def shown() -> list[str]:
 def test_from_a_checkout_to_a_restored_database_with_the_readme_alone(
     new_server, lab_s3, tmp_path, suite, capsys
 ):
-    server = new_server(suite, layer="postgres", name="db1")
+    server = new_server(suite, layer="postgres", name="db1", forks=False)
     password = secrets.token_urlsafe(18)
     server.sql(f"CREATE ROLE crm LOGIN PASSWORD '{password}'")
     server.sql("CREATE DATABASE crm OWNER crm")

@@ -30,7 +30,7 @@ def served(server) -> dict[str, list[tuple[dict, float]]]:
 
 
 def test_node_exporter_serves_what_a_night_wrote(new_server, controller, lab_s3):
-    server = new_server("trixie", layer="ready")
+    server = new_server("trixie", layer="ready", forks=False)
     password = secrets.token_urlsafe(18)
     server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{password}'")
     server.sql("CREATE DATABASE crm OWNER crm")

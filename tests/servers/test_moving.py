@@ -1,25 +1,38 @@
 """Moving in from two shell scripts: the old goes on until the new is proven, then one step, and the
-way back. On Debian 13 their config, log and crontab lie where ours go; on Debian 12, which is in
-``make gameday``, they have a folder of their own, and root's crontab.
+way back; looked at between any two tasks of the play. On Debian 13 their config, log and crontab
+lie where ours go; on Debian 12, which is in ``make gameday``, they have a folder of their own, and
+root's crontab.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
 import secrets
+import signal
+import socket
 import subprocess
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import boto3
 import pytest
 
 from demo.s3_server import SeaweedFS
+from tests.servers import layers
 from tests.servers.controller import ROOT, Controller
 from tests.servers.server import Server
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
+APP, AWS = "/srv/crm", "apt-get update -qq; apt-get install -qq -y awscli"
+COMPOSE = ("docker", "compose", "--project-directory", APP)
 CRON, TIMER = "/etc/cron.d/postgres-backup", "postgres-backup-watch.timer"
 LOG = "/var/log/postgres-backup.log"
 #: as the administrators of the two scripts have it
@@ -121,7 +134,9 @@ class Old:
             self.server.inside(
                 "runuser", "-u", "postgres-backup", "--", "/usr/local/bin/postgres-backup", "run"
             )
-        return [name for name in self.listed() if name not in before]
+        after = self.listed()
+        assert not set(before) - set(after)
+        return [name for name in after if name not in before]
 
     def listed(self) -> list[str]:
         found = self.client.list_objects_v2(
@@ -139,6 +154,49 @@ class Old:
         return self.server.inside("/usr/local/bin/postgres-backup", *words).stdout
 
 
+#: where PostgreSQL is a service of compose
+IN_COMPOSE = """\
+#!/bin/bash
+set -euo pipefail
+. {config}
+NAME="postgres-backup-$(date -u +%Y-%m-%d_%H-%M-%S).sql.gz"
+docker exec "$DB_CONTAINER" pg_dump -U "$DB_USER" "$DB_NAME" | gzip \\
+    | aws s3 cp - "s3://$S3_BUCKET_NAME/postgres-backup/$NAME" \\
+        --endpoint-url "$S3_ENDPOINT_URL" --region "$S3_REGION" --no-progress
+"""
+
+
+class Composed(Old):
+    """The scripts beside an application of docker compose that writes all the time."""
+
+    def install(self) -> None:
+        self.server.inside("env", "DEBIAN_FRONTEND=noninteractive", "sh", "-ec", AWS, timeout=600)
+        self.server.put(layers.APP / "compose.yml", f"{APP}/compose.yml")
+        self.server.write(f"{APP}/.env", f"DB_PASSWORD={self.password}\n", "0600")
+        self.server.inside(*COMPOSE, "up", "--detach", "--quiet-pull", timeout=300)
+        wait_for("the application", lambda: self.visits() > 0, timeout=120)
+        text = CONFIG.format(bucket=self.bucket, store=self.store, password=self.password)
+        self.server.write(self.config, f"{text}DB_CONTAINER=crm-db-1\n", "0600")
+        script = IN_COMPOSE.format(config=self.config)
+        self.server.write("/opt/crm/backup-to-s3.sh", script, mode="0755")
+        line = f"0 0 * * * /opt/crm/backup-to-s3.sh >> {self.log} 2>&1\n"
+        self.server.write(self.crontab, line, "0600")
+        self.server.inside("chgrp", "crontab", self.crontab)
+
+    def visits(self) -> int:
+        """Rows that the application has written; 0 where it is not well."""
+        try:
+            with urllib.request.urlopen(f"http://{self.server.address}:8000/healthz") as answer:
+                return int(json.load(answer)["visits"])
+        except OSError:
+            return 0
+
+    def downtimes(self) -> str:
+        """What the application says of its own downtimes; empty: it had none."""
+        read = f"cat {APP}/state/downtime.jsonl 2>/dev/null || :"
+        return self.server.inside("sh", "-c", read).stdout
+
+
 @dataclasses.dataclass
 class Move:
     old: Old
@@ -147,20 +205,46 @@ class Move:
     def run(self, *options: str, playbook: str = "playbooks/adopt.yml", check: bool = True):
         return self.controller.run(playbook, *options, check=check)
 
-    def cut(self, at: str, when: str) -> None:
+    def cut(self, at: str, when: str, *options: str) -> None:
         """A run that is killed before or after a task."""
-        words, environment = self.controller.command("playbooks/adopt.yml")
-        environment |= {"ANSIBLE_CALLBACKS_ENABLED": "payloads,cut", "CUT_AT": at, "CUT_WHEN": when}
-        done = subprocess.run(
-            words,
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-            check=False,
-        )
-        assert done.returncode == -9, done.stdout[-3000:]
+        with self._begun("cut", *options, CUT_AT=at, CUT_WHEN=when) as run:
+            output = run.communicate()[0]
+        assert run.returncode == -9, output[-3000:]
+
+    def watched(self, look: Callable[[str], object]) -> None:
+        """A run that stands still before each task, and at its end, while somebody looks."""
+        place = str(self.controller.directory / "watched")
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(place)
+            door.listen()
+            door.settimeout(600)
+            with self._begun("watched", WATCHED=place) as run:
+                output = threading.Thread(target=lambda: said.append(run.communicate()[0]))
+                said: list[str] = []
+                output.start()
+                task = None
+                while task != "":
+                    line, _ = door.accept()
+                    with line:
+                        task = line.makefile().readline().rstrip("\n")
+                        look(task)
+                        line.sendall(b"+")
+                output.join()
+        Path(place).unlink()
+        assert run.returncode == 0, said[0][-3000:]
+
+    @contextlib.contextmanager
+    def _begun(self, callback: str, *options: str, **more: str) -> Iterator[subprocess.Popen]:
+        words, environment = self.controller.command("playbooks/adopt.yml", *options)
+        environment |= {"ANSIBLE_CALLBACKS_ENABLED": f"payloads,{callback}", **more}
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        run = subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, **streams)
+        try:
+            yield run
+        finally:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
 
 
 IN_THE_WAY = (CRON, "/etc/postgres-backup/backup-config.env", LOG)
@@ -169,32 +253,76 @@ APART = (
     "/opt/crm/backup-config.env",
     "/var/log/crm-backup.log",
 )
+#: before these tasks, and at the end, whoever would run tonight runs; ``make gameday`` does so
+#: before each task, from the first on
+NIGHTS = (
+    "Take a first backup",
+    "Let the older scripts go",
+    "Say what became of them",
+    "Install the timer that looks whether all is well",
+    "",
+)
 
 
 @pytest.fixture(
     params=[
-        pytest.param(("trixie", IN_THE_WAY), id="trixie"),
-        pytest.param(("bookworm", APART), id="bookworm", marks=pytest.mark.gameday),
+        pytest.param(("trixie", IN_THE_WAY, "Asia/Almaty"), id="trixie"),
+        pytest.param(("bookworm", APART, "Etc/UTC"), id="bookworm", marks=pytest.mark.gameday),
     ]
 )
 def move(request, lab_s3, new_server, controller) -> Move:
-    suite, places = request.param
-    server = new_server(suite, layer="ready", name="mover")
+    suite, places, zone = request.param
+    server = new_server(suite, layer="ready", name="mover", timezone=zone)
     old = Old(server, lab_s3, f"old-{secrets.token_hex(4)}", *places)
     old.client.create_bucket(Bucket=old.bucket)
     old.install()
     controller.add(server)
     # what a host is given by -e import=FILE would be passed over beside a file of his name
     (controller.inventory / "host_vars/mover.yml").unlink()
-    controller.variables()
+    controller.variables(**({"backup_schedule_time": "03:00"} if suite == "bookworm" else {}))
     return Move(old, controller)
 
 
-def test_from_the_scripts_and_back(move):
+class Onlooker:
+    """Looks at each task who would take tonight's backup: never nobody, never both, and never the
+    scripts again once they have made way; and that nothing of theirs was touched before.
+
+    :param nights: before these tasks that night comes; None: before each.
+    """
+
+    def __init__(self, old: Old, nights: tuple[str, ...] | None) -> None:
+        self.old, self.nights = old, nights
+        self.before, self.who = old.theirs(), ["the scripts"]
+        self.tasks: list[str] = []
+
+    def __call__(self, task: str) -> None:
+        self.tasks.append(task)
+        who = self.old.who()
+        assert who in (["the scripts"], ["ours"]), (task, who)
+        assert who == ["ours"] or self.who == ["the scripts"], task
+        self.who = who
+        if self.nights is not None and task not in self.nights:
+            return
+        if who == ["the scripts"]:
+            assert self.old.theirs() == self.before, task
+        assert len(self.old.night()) == 1, task
+        if who == ["the scripts"]:  # their log has a line more
+            self.before = self.old.theirs()
+
+
+EACH = pytest.param(None, marks=[pytest.mark.gameday, pytest.mark.timeout(3600)])
+
+
+@pytest.fixture(params=[NIGHTS, EACH], ids=["", "each"])
+def nights(request) -> tuple[str, ...] | None:
+    return request.param
+
+
+def test_from_the_scripts_and_back(move, nights):
     """One story: each step stands on the one before."""
     old, settings = move.old, move.controller.inventory / "host_vars/mover"
     assert len(old.night()) == 1
-    before = old.theirs()
+    before, script = old.theirs(), old.line.partition(" >>")[0]
 
     # nothing is set: a check says where the settings are
     play = move.run("--check", check=False)
@@ -214,30 +342,83 @@ def test_from_the_scripts_and_back(move):
     assert old.password in taken.read_text()
     for secret in (old.password, old.store.secret_key):
         assert secret not in play.output + checked.output + failed.output
+    # their cron goes by the server's clock; where we have a time already, it stands and is told of
+    at = "19:00" if "Ours runs at the time of theirs, 19:00 UTC" in failed.output else "03:00"
+    assert (f'backup_schedule_time: "{at}"' in taken.read_text()) == (at == "19:00")
+    told = 'to keep the time: backup_schedule_time: "00:00"'
+    assert (told in " ".join(checked.output.split())) == (at == "03:00")
 
-    # a run that is cut: the scripts before the step, ours after it, never nobody and never both
+    # what lies there has the wrong key; a check tries what would be written
+    assert "Would switch off: /opt/crm/backup-to-s3.sh" in move.run("--check").output
+
+    # a run that is cut before the step leaves the scripts, and is gone on with
     move.cut("Let the older scripts go", "before")
     assert (old.theirs(), old.who()) == (before, ["the scripts"])
-    assert len(old.night()) == 1
-    before = old.theirs()
-    move.cut("Let the older scripts go", "after")
-    assert old.who() == ["ours"]
-    done = move.run()
-    assert old.who() == ["ours"]
+    onlooker = Onlooker(old, nights)
+    move.watched(onlooker)
+    assert {*NIGHTS} <= {*onlooker.tasks}
+    assert onlooker.who == ["ours"]
+    assert f"run --at {at} " in old.server.inside("cat", CRON).stdout
     kept = json.loads(old.program("list", "--json"))["backups"]
-    assert len(kept) == len(old.listed()) >= 3
-    assert {one["state"] for one in kept} <= {"proven", "good"}, done.output
+    assert sorted(one["backup"] for one in kept) == old.listed()
+    assert sum(one["state"] == "proven" for one in kept) >= 3
+    assert {one["state"] for one in kept} <= {"proven", "good", "unproven"}
     assert len(old.night()) == 1
     assert "NOT WELL" not in old.program("status")
     again = move.run(playbook="setup.yml")
     assert again.recap["mover"]["changed"] == 0, again.output
+    # a line of theirs that was forgotten somewhere is told the next morning
+    names = set(old.listed())
+    old.server.inside("sh", "-c", script)
+    [late] = set(old.listed()) - names
+    morning = old.server.inside("/usr/local/bin/postgres-backup", "watch", check=False).stdout
+    assert re.search(rf"FOREIGN_WRITER: .*{re.escape(late)}", morning), morning
+    old.client.delete_object(Bucket=old.bucket, Key=f"postgres-backup/{late}")
 
     # and back
     move.run("-e", "adopt=undo")
-    assert (old.theirs(), old.who()) == (before, ["the scripts"])
+    assert old.who() == ["the scripts"]
+    assert old.theirs() == onlooker.before
     assert old.server.inside("systemctl", "is-enabled", TIMER, check=False).returncode != 0
     assert len(old.night()) == 1
     nothing = move.run("-e", "adopt=undo", check=False)
     assert "There is nothing to undo" in nothing.output
+    move.cut("Let the older scripts go", "after")
+    assert old.who() == ["ours"]
     move.run()
     assert old.who() == ["ours"]
+
+
+@pytest.mark.gameday
+@pytest.mark.timeout(3600)
+def test_a_compose_application_that_runs_on_moves_in_and_back(lab_s3, new_server, controller):
+    server = new_server("trixie", layer="app", name="mover")
+    old = Composed(server, lab_s3, f"old-{secrets.token_hex(4)}", *APART)
+    old.client.create_bucket(Bucket=old.bucket)
+    old.install()
+    controller.add(server)
+    (controller.inventory / "host_vars/mover.yml").unlink()
+    paths = [f"{APP}/compose.yml", f"{APP}/.env"]
+    health = "http://127.0.0.1:8000/healthz"
+    controller.variables(
+        backup_app_dir=APP, backup_app_health_url=health, backup_paths=paths, backup_kit_plain=True
+    )
+    move = Move(old, controller)
+    assert len(old.night()) == 1
+    move.run("--check", "-e", f"import={old.config}")
+    move.cut("Take a first backup", "before", "-e", f"import={old.config}")
+    onlooker = Onlooker(old, NIGHTS)
+    move.watched(onlooker)
+    assert onlooker.who == ["ours"]
+    assert len(old.night()) == 1
+    assert "NOT WELL" not in old.program("status")
+    # neither the move nor a restore's rehearsal has touched the application
+    seen = old.visits()
+    wait_for("more rows", lambda: old.visits() > seen, timeout=30)
+    assert old.downtimes() == ""
+    done = move.run("-e", "backup=latest", playbook="restore.yml")
+    assert done.status == 0
+    move.run("-e", "adopt=undo")
+    assert old.theirs() == onlooker.before
+    assert len(old.night()) == 1
+    assert old.visits() > 0

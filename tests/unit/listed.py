@@ -21,11 +21,20 @@ class Listed:
         self.objects = objects
 
     def list(
-        self, prefix: str, delimiter: str = "", after: str = "", most: int = 1_000_000
+        self,
+        prefix: str,
+        delimiter: str = "",
+        after: str = "",
+        most: int = 1_000_000,
+        folders: set[str] | None = None,
     ) -> Iterator[StoredObject]:
         for key, body in self.objects.items():
             rest = key.removeprefix(prefix)
-            if not key.startswith(prefix) or (delimiter and delimiter in rest) or key <= after:
+            if not key.startswith(prefix) or key <= after:
+                continue
+            if delimiter and delimiter in rest:
+                if folders is not None:
+                    folders.add(prefix + rest.partition(delimiter)[0] + delimiter)
                 continue
             yield StoredObject(key, len(body), WRITTEN)
 
@@ -37,6 +46,7 @@ class Listed:
         keys: Iterable[str],
         read: Callable[[str, bytes | StoreError | None], T],
         most: int,
+        afresh: bool = False,
     ) -> list[T]:
         return [read(key, self.objects.get(key)) for key in keys]
 

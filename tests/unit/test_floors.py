@@ -16,7 +16,8 @@ ROOMS = {
     for path in PACKAGE.rglob("*.py")
     if path.stem != "__init__"
 }
-#: one worker reads each room once
+#: one worker reads each room once, and a room is no test of its own: of hundreds, pytest's part is
+#: the larger one
 pytestmark = pytest.mark.xdist_group("floors")
 LEVEL = {
     folder: number for number, folders in enumerate(postgres_backup.FLOORS) for folder in folders
@@ -77,28 +78,35 @@ def test_a_folder_is_flat_and_has_an_empty_face():
     assert not [path for path in faces if path.read_text(encoding="utf-8").strip()]
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_a_room_finds_what_it_imports(room):
-    importlib.import_module("postgres_backup." + room.replace("/", "."))
+def test_a_room_finds_what_it_imports():
+    for room in sorted(ROOMS):
+        importlib.import_module("postgres_backup." + room.replace("/", "."))
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_a_room_imports_only_from_below(room):
-    above = {other for other in imported(room, imports(room)) if rises(room, other)}
-    assert not above, f"{room} imports {sorted(above)} from its own floor or above"
-
-
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_no_room_knows_ansible_or_imports_absolutely_from_the_package(room):
-    absolute = {
-        node.module for node in imports(room) if isinstance(node, ast.ImportFrom) and not node.level
+def test_a_room_imports_only_from_below():
+    above = {
+        room: sorted(other for other in imported(room, imports(room)) if rises(room, other))
+        for room in sorted(ROOMS)
     }
-    absolute |= {
-        alias.name for node in imports(room) if isinstance(node, ast.Import) for alias in node.names
-    }
-    assert not {
-        name for name in absolute if name and name.split(".")[0] in ("ansible", "postgres_backup")
-    }
+    rising = {room: others for room, others in above.items() if others}
+    assert not rising, "these import from their own floor or above"
+
+
+def test_no_room_knows_ansible_or_imports_absolutely_from_the_package():
+    assert not {room: names for room in sorted(ROOMS) if (names := absolute(imports(room)))}
+
+
+def absolute(found_there: list[ast.Import | ast.ImportFrom]) -> list[str]:
+    """What is imported by its whole name of Ansible or of the package itself."""
+    names = [
+        node.module
+        for node in found_there
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module
+    ]
+    names += [
+        alias.name for node in found_there if isinstance(node, ast.Import) for alias in node.names
+    ]
+    return [name for name in names if name.split(".")[0] in ("ansible", "postgres_backup")]
 
 
 def test_what_rises_is_seen():
@@ -111,3 +119,5 @@ def test_what_rises_is_seen():
     assert rises("s3/store", "stream/codec")
     assert not rises("s3/store", "s3/bucket")
     assert not rises("s3/store", "settings")
+    there = imports_of("import os, ansible.module_utils\nfrom postgres_backup.s3 import store")
+    assert absolute(there) == ["postgres_backup.s3", "ansible.module_utils"]

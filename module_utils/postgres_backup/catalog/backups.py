@@ -21,6 +21,7 @@ from ..signing.judge import BY_NOBODY, WRONG, Standing
 from ..text import nearest
 from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
+from .listings import Listings
 from .manifest import Manifest, answer, listed_only, may_lack_rows, parse
 from .names import LATEST, BackupName, Layout, is_latest, named_in_part
 from .owners import advice, owners
@@ -44,14 +45,23 @@ class Catalog:
     :param database: one of the settings' databases.
     :param own: the server that asks, to tell its backups from those of another one of the same
         name; None: the one of which the last backup was taken from here.
+    :param listings: what this look has listed already; None: each question lists anew.
+    :ivar listings: those of the last :meth:`backups`.
     """
 
     def __init__(
-        self, settings: Settings, store: Store, database: str, own: Mark | None = None
+        self,
+        settings: Settings,
+        store: Store,
+        database: str,
+        own: Mark | None = None,
+        listings: Listings | None = None,
     ) -> None:
         self.settings, self.store, self.database = settings, store, database
         self.own = identity.remembered(settings) if own is None else own
         self.believed = signed.Believed.by(settings)
+        self._shared = listings
+        self.listings = listings or Listings(store)
         self._remembered = remembered.look(settings, database)
         self._said = said.Said()
         self.layout = layout_for(settings, database)
@@ -67,6 +77,7 @@ class Catalog:
         as such.
         """
         self._lonely, self._lonely_proofs, self._said = [], [], said.Said()
+        self.listings = self._shared or Listings(self.store)
         backups = self._told_apart([b for layout in self.layouts for b in self._under(layout)])
         return sorted(backups, key=lambda backup: (backup.dated_at, backup.key), reverse=True)
 
@@ -110,11 +121,11 @@ class Catalog:
 
     def _under(self, layout: Layout) -> list[Backup]:
         objects = {}
-        for item in self.store.list(layout.root, delimiter="/", most=_MOST_BACKUPS):
+        for item in self.listings.folder(layout.root, _MOST_BACKUPS).objects:
             name = BackupName.parse(item.key[len(layout.root) :])
             if name:
                 objects[name] = item
-        manifests_at = self.store.list(layout.root + "manifests/", most=_MOST_BACKUPS)
+        manifests_at = self.listings.below(layout.root + "manifests/", _MOST_BACKUPS)
         below = {item.key for item in manifests_at}
         told = {key for key in below if said.is_said(layout.root, key)}
         keys = {key for key in below - told if not key.endswith(signed.SUFFIX)}
@@ -131,15 +142,20 @@ class Catalog:
         ]
 
     def joined(
-        self, layout: Layout, objects: Mapping[BackupName, StoredObject], below: Collection[str]
+        self,
+        layout: Layout,
+        objects: Mapping[BackupName, StoredObject],
+        below: Collection[str],
+        afresh: bool = False,
     ) -> list[Backup]:
         """Those objects, each with what its manifest says.
 
         :param below: the keys that a listing shows where their manifests lie.
+        :param afresh: they are read, whatever is remembered of them.
         """
         wanted = {layout.manifest(name) for name in objects}.intersection(below)
-        read = _Reader(self.believed, signed.signatures(self.store, wanted, below))
-        manifests = dict(self.store.get_many(wanted, read, MOST_BYTES))
+        read = _Reader(self.believed, signed.signatures(self.store, wanted, below, afresh))
+        manifests = dict(self.store.get_many(wanted, read, MOST_BYTES, afresh))
         for name in list(objects):
             key = layout.manifest(name)
             if key in wanted and manifests[key].manifest is None:
@@ -161,7 +177,7 @@ class Catalog:
         self, layout: Layout, stems: Collection[str], described: Collection[str]
     ) -> dict[str, proofs.Noted]:
         """The proofs of the backups that have a manifest; those of none are remembered."""
-        there = proofs.listed(self.store, layout)
+        there = proofs.listed(self.listings, layout)
         lonely = there.keys.keys() - stems
         self._lonely_proofs += [(layout, key) for stem in lonely for key in there.keys[stem]]
         known = {stem for stem in stems if f"{layout.root}manifests/{stem}.json" in described}
@@ -218,15 +234,28 @@ class Catalog:
         whose = (manifest, problem, code, ours, ours or unclaimed)
         return Backup(name, layout, item.bytes, *whose, modified=item.modified)
 
+    def described(self) -> frozenset[str]:
+        """Keys of manifests whose backup is not there, as of the last :meth:`backups`."""
+        return frozenset(key for _, key in self._lonely)
+
     def leftovers(self) -> list[str]:
         """Keys of proofs, globals and manifests of ours whose backup is gone, for a prune was cut
         short. As of the last :meth:`backups`; in the order to delete them.
+
+        A prune forgets what it deletes before it does; what is remembered somebody else has
+        deleted, and may be brought back by whoever runs the store.
         """
         keys = []
         for layout, key in sorted(self._lonely, key=lambda pair: pair[1]):
+            if self._is_missed(key):
+                continue
             if name := self.gone(layout, key, BackupName.parse):
                 keys += [layout.globals(name), *signed.each_after_its_signature([key])]
         return self._leftover_proofs() + keys
+
+    def _is_missed(self, manifest: str) -> bool:
+        """Whether somebody else has deleted the backup of a manifest, and was not meant to."""
+        return self.settings.prune_nightly and manifest in self._remembered
 
     def gone(
         self, layout: Layout, key: str, parse_name: Callable[[str], BackupName | None]
@@ -258,6 +287,8 @@ class Catalog:
             ours = (self.database, self.settings.server_name)
             if (proof["database"], proof["server"]) != ours or f"/{name.stem}-" not in f"/{key}":
                 continue
+            if self._is_missed(layout.manifest(name)):
+                continue
             if self.store.head(layout.backup(name)) is None:  # it may have come after the listing
                 keys.append(key)
         return signed.each_after_its_signature(keys)
@@ -275,6 +306,33 @@ class Catalog:
             their names, or two servers write under our name, and which one is meant cannot be told.
         """
         backups = self.backups()
+        while True:
+            chosen = self._meant(wanted, backups)
+            now = self._afresh(chosen)
+            if now is chosen or not (is_latest(wanted) and _is_unread(now)):
+                return now
+            backups = [now if backup is chosen else backup for backup in backups]
+
+    def _afresh(self, known: Backup) -> Backup:
+        """The same with its manifest as it lies there now: what is remembered of it is no proof."""
+        if not known.manifest_sha256 or known.modified is None:
+            return known
+        key = known.layout.manifest(known.name)
+        below = {key} if known.standing == BY_NOBODY else {key, key + signed.SUFFIX}
+        item = StoredObject(known.key, known.bytes, known.modified)
+        for now in self.joined(known.layout, {known.name: item}, below, afresh=True):
+            if (now.manifest_sha256, now.standing) != (known.manifest_sha256, known.standing):
+                return dataclasses.replace(
+                    known,
+                    manifest=now.manifest,
+                    manifest_sha256=now.manifest_sha256,
+                    standing=now.standing,
+                    problem=now.problem or known.problem,
+                    problem_code=now.problem_code or known.problem_code,
+                )
+        return known
+
+    def _meant(self, wanted: str, backups: list[Backup]) -> Backup:
         if is_latest(wanted):
             certain = [b for b in backups if self._must_answer(b)]
             newest = (

@@ -19,6 +19,7 @@ from ..shapes.reader import Unfit, fitted, load
 from ..signing.judge import WRONG, Kind
 from ..text import human_bytes, human_seconds
 from . import gaps, journal, numbers, signed
+from .listings import Listings
 from .names import Layout
 
 #: notes by which a name is claimed; they tell of nothing
@@ -152,7 +153,12 @@ class Happened(TypedDict):
 
 
 def happened(
-    settings: Settings, store: Store, since: datetime, database: str = "", only: str = ""
+    settings: Settings,
+    store: Store,
+    since: datetime,
+    database: str = "",
+    only: str = "",
+    listings: Listings | None = None,
 ) -> Happened:
     """What happened since then. An event that cannot be read is a finding, and hides no other; so
     is one that somebody else has put there, or has taken away, where all are looked at.
@@ -160,10 +166,13 @@ def happened(
     :param database: only what happened to this one. A server without a name in the settings
         (nothing but a bucket is known) hears of all servers.
     :param only: events of this name alone; no other is read.
+    :param listings: what a look has listed already.
     """
     events: list[Event] = []
     findings: list[Finding] = []
     for root in _roots(settings):
+        if listings is not None and listings.is_absent(root):
+            continue
         # numbers that are missing show only in all of it
         for journal_, listed in _journals(store, root, format_time(since) if only else "").items():
             told = _happened(settings, store, journal_, listed, since, only)

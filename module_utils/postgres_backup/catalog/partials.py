@@ -49,7 +49,7 @@ def look(catalog: Catalog, wholes: Sequence[Backup]) -> Partials:
     lonely: list[tuple[Layout, str]] = []
     for layout in catalog.layouts:
         folder = f"{layout.root}partial/"
-        below = {item.key: item for item in catalog.store.list(folder, most=_MOST)}
+        below = {item.key: item for item in catalog.listings.below(folder, _MOST)}
         names = {key: BackupName.parse_part(key.removeprefix(folder)) for key in below}
         objects = {name: below[key] for key, name in names.items() if name}
         described = {layout.manifest(name) for name in objects}

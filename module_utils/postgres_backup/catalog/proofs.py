@@ -24,6 +24,7 @@ from ..shapes.reader import Unfit, fitted, load
 from ..signing.judge import TRUSTED, WRONG
 from ..text import printable
 from . import signed
+from .listings import Listings
 from .manifest import Manifest, Proof
 from .names import BackupName, Layout
 
@@ -105,12 +106,12 @@ class Listed(NamedTuple):
     signatures: set[str]
 
 
-def listed(store: Store, layout: Layout) -> Listed:
+def listed(listings: Listings, layout: Layout) -> Listed:
     """The keys under ``proofs/``."""
     found: dict[str, list[str]] = {}
     signatures = set()
     folder = f"{layout.root}proofs/"
-    for item in store.list(folder, most=_MOST_PROOFS):
+    for item in listings.below(folder, _MOST_PROOFS):
         if match := _KEY.fullmatch(item.key[len(folder) :]):
             found.setdefault(match["stem"], []).insert(0, item.key)
         elif item.key.endswith(signed.SUFFIX):

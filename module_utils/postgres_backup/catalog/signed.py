@@ -103,7 +103,9 @@ class Believed:
         return judge(data, signature, server_name, self.signers)
 
 
-def signatures(store: Store, objects: Collection[str], listed: Collection[str]) -> dict[str, bytes]:
+def signatures(
+    store: Store, objects: Collection[str], listed: Collection[str], afresh: bool = False
+) -> dict[str, bytes]:
     """The signatures of those objects beside which a listing shows one, by the object's key.
 
     One that cannot be had is empty, which no signature is.
@@ -113,4 +115,4 @@ def signatures(store: Store, objects: Collection[str], listed: Collection[str]) 
         return key.removesuffix(SUFFIX), data if isinstance(data, bytes) else b""
 
     wanted = [key + SUFFIX for key in sorted(objects) if key + SUFFIX in listed]
-    return dict(store.get_many(wanted, read, sshsig.MAX_BYTES))
+    return dict(store.get_many(wanted, read, sshsig.MAX_BYTES, afresh))

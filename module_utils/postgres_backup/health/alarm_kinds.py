@@ -27,10 +27,12 @@ TITLES = {
     "KIT_SHRUNK": "the server kit is far smaller than the one before",
     "NIGHT_SKIPPED": "the nightly run did not happen",
     "SIGNED_BACKUP_GONE": "the newest signed backup of {database} is gone from the bucket",
+    "BACKUP_VANISHED": "backups of {database} have gone from the bucket",
     "BACKUP_BAD": "the newest backup of {database} is bad",
     "BACKUP_FROM_THE_FUTURE": "the newest backup of {database} is dated in the future",
     "BACKUP_STALE": "{database} has no fresh backup",
     "TWO_SERVERS": "two servers write backups of {database} under one name",
+    "FOREIGN_WRITER": "somebody else writes backups beside those of {database}",
     "ROWS_GONE": "all rows of tables of {database} are gone",
     "ROWS_DROPPED": "tables of {database} have lost many rows",
     "ROWS_JUMPED": "tables of {database} have many more rows",
@@ -75,12 +77,20 @@ _ADVICE = {
     "SIGNED_BACKUP_GONE": (
         "ask who else has a key to the bucket; postgres-backup backup --database {database}"
     ),
+    "BACKUP_VANISHED": (
+        "crontab -l of each user, ls /etc/cron.d, the lifecycle rules of the bucket; ask who else "
+        "has a key to it"
+    ),
     "BACKUP_BAD": "postgres-backup backup --database {database}",
     "BACKUP_FROM_THE_FUTURE": (
         "timedatectl set-ntp true; postgres-backup backup --database {database}"
     ),
     "BACKUP_STALE": "postgres-backup history; postgres-backup backup --database {database}",
     "TWO_SERVERS": "postgres-backup list --database {database}; docs/cookbook.md",
+    "FOREIGN_WRITER": (
+        "crontab -l of each user, ls /etc/cron.d, systemctl list-timers; switch off what backs up "
+        "{database} too; docs/from-the-scripts.md"
+    ),
     "ROWS_GONE": "docs/DISASTERS.md if they were lost",
     "SIZE_DROPPED": (
         "postgres-backup history --database {database}; if rows were lost: postgres-backup list, "
@@ -119,6 +129,7 @@ _EXPLAINED_BY = {
         "SIGNED_BACKUP_GONE",
     ),
     "NIGHT_SKIPPED": ("BACKUP_FAILED",),
+    "BACKUP_VANISHED": ("SIGNED_BACKUP_GONE",),
     "SIZE_DROPPED": ("ROWS_GONE", "ROWS_DROPPED"),
     "KIT_SHRUNK": ("KIT_EMPTIED",),
     "SIZE_JUMPED": ("ROWS_JUMPED",),

@@ -243,39 +243,40 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
         + 4  # a name: the note that we begin, who else has, and that nothing is there under it
         + _upload_requests(settings, size, plain_bytes)
         + 5  # roles; manifest and the note in the journal, each with its signature
+        + 4  # of these all but the note are read again
     )
     prune = (
         2  # is the store there, its clock
         + 1  # old events of the journal
         + _catalog_requests(kept + 1)
-        + 2  # the listings of parts of backups
         + 4  # one goes: backup, roles, manifest and its signature
-        + 2  # the note and its signature
+        + 3  # the note and its signature, which is read again
     )
     afterwards = (
         1 / len(settings.databases)  # is the store there
-        + _catalog_requests(
-            kept
-        )  # is the new one as large as the others, and the numbers for the metrics
+        # is the new one as large as the others, and the numbers for the metrics
+        + _catalog_requests(kept)
+        + 1  # the journal: what has failed
     )
-    again = settings.verify_per_night * 3  # read, and a proof with its signature
+    again = settings.verify_per_night * 5  # read; a proof with its signature, read again
     return backup + prune + afterwards + again + _kit_requests(settings, kept)
 
 
 def look_requests(settings: Settings, kept: int) -> float:
     """Requests of one look of the watch, for one database: is the store there and its clock (once
-    for all of them), and what lies there.
+    for all of them), what lies there, and what the journal says has failed.
     """
-    return 2 / len(settings.databases) + _catalog_requests(kept)
+    several = len(settings.databases) > 1
+    together = 2 + (2 if several else 0)  # the prefix itself and its journal, of all databases
+    return together / len(settings.databases) + _catalog_requests(kept) + 1
 
 
 def _catalog_requests(backups: int) -> int:
-    """To know what lies there: the listings of backups, of manifests and of proofs, where this
-    database's backups lie and where they would lie if the settings named more databases, or fewer;
-    and every manifest is read, and its signature. Proofs are read too, but there are few.
+    """To know what lies there: the listings of backups, of manifests with their signatures, and of
+    proofs. What they show was read, or written, before (``s3/seen``); and what the settings would
+    make lie elsewhere, if they named more databases or fewer, is not there.
     """
-    pages = (math.ceil(backups / PAGE) or 1) + (math.ceil(2 * backups / PAGE) or 1)
-    return pages + 4 + 2 * backups
+    return (math.ceil(backups / PAGE) or 1) + (math.ceil(2 * backups / PAGE) or 1) + 1
 
 
 def _upload_requests(settings: Settings, size: float, plain_bytes: int) -> int:
@@ -300,9 +301,8 @@ def _kit_requests(settings: Settings, kept: int) -> float:
         + 1  # the unfinished uploads of earlier runs
         + 3  # a name: the note that we begin, who else has, and that no kit has it
         + 1  # the listing
-        + 2 * kept  # every manifest is read, and its signature
         + 3  # what lies there before and after, and the kit
-        + 2  # its manifest and the signature
+        + 4  # its manifest and the signature, read again
         + 1  # the clock
         + 3  # one goes, with its manifest and the signature
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ..catalog.backups import Backup, newest_good
 from ..catalog.history import Event, LastRun, happened, last_run_line
+from ..catalog.listings import Listings
 from ..errors import StoreError
 from ..findings import Finding, finding
 from ..machine.due import BACKUP
@@ -26,6 +27,7 @@ def newest(
     last_run: LastRun,
     told: Sequence[Event] | None,
     findings: list[Finding],
+    listings: Listings | None = None,
 ) -> dict[str, Failed]:
     """By database, the newest failure after its newest good backup; a database without either is
     not there.
@@ -33,14 +35,16 @@ def newest(
     :param backups: per database, newest first.
     :param told: events of the last days, where somebody has read them; else the journal is asked.
     :param findings: gets what the journal does not tell.
+    :param listings: what the look at the backups has listed.
     """
     good = {name: newest_good(there) for name, there in backups.items()}
     taken = [last.taken_at for last in good.values() if last]
     if told is None:
-        told = []
+        told, read = [], None
         try:
             # where there is no good one, nothing that failed makes it worse
-            read = happened(settings, store, min(taken), only=FAILED) if taken else None
+            if taken:
+                read = happened(settings, store, min(taken), only=FAILED, listings=listings)
             told = read["events"] if read else []
             findings += read["findings"] if read else []
         except StoreError as refused:

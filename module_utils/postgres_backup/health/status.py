@@ -10,10 +10,11 @@ from typing import TypedDict
 from ..catalog import history, partials, path_needs, remembered, rpo
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
 from ..catalog.history import LAST_RUN, Event, LastRun, last_run_line
+from ..catalog.listings import Listings
 from ..catalog.owners import Owner, owners
 from ..catalog.retention import Decision, Policy, plan, plan_parts
 from ..clock import format_timestamp, utc_now
-from ..errors import DatabaseError
+from ..errors import DatabaseError, StoreError
 from ..findings import Finding, each_once, finding
 from ..machine import damage, identity, state
 from ..machine.identity import Mark
@@ -30,6 +31,7 @@ from . import (
     disks,
     drills,
     failures,
+    foreign_writer,
     kept_databases,
     leftovers,
     rebuild,
@@ -154,8 +156,9 @@ def info(
         catalog = Catalog(settings, store, settings.for_database(database), own)
         result["chosen"] = catalog.resolve(backup).describe(now)
     seen: list[ListedBackup] = []
+    listings = Listings(store)
     for name in [settings.for_database(database)] if database else settings.databases:
-        catalog = Catalog(settings, store, name, own)
+        catalog = Catalog(settings, store, name, own, listings)
         there = catalog.backups()
         for decision in _decisions(catalog, there, now, partial):
             seen.append(_listed(decision, name, now))
@@ -216,15 +219,17 @@ def look(
     kept = {name: kept_databases.look(settings, name, adopted) for name in settings.databases}
     unreachable = any(isinstance(there, DatabaseError) for there in kept.values())
     own = identity.remembered(settings) if unreachable else own_mark(settings)
-    catalogs = {name: Catalog(settings, store, name, own) for name in settings.databases}
+    listings = Listings(store)
+    catalogs = {name: Catalog(settings, store, name, own, listings) for name in settings.databases}
     backups = {name: catalog.backups() for name, catalog in catalogs.items()}
     last_run = state.read(settings, LAST_RUN)
     unread: list[Finding] = []
-    failed = failures.newest(settings, store, backups, last_run, happened, unread)
+    failed = failures.newest(settings, store, backups, last_run, happened, unread, listings)
     in_bucket = bucket_status(settings, backups, now, kept, failed)
+    others = _who_else(settings, store, catalogs, backups, now)
     seen: Status = {
         **in_bucket,
-        "findings": in_bucket["findings"] + adopted + unread,
+        "findings": in_bucket["findings"] + adopted + unread + others,
         "last_run": last_run,
         "rebuilt": state.read(settings, drills.REBUILT),
         "alarms": alarms.open_alarms(settings),
@@ -249,6 +254,26 @@ def look(
     judged = verdict.of_server(seen["databases"], seen["findings"], seen["alarms"], waits)
     seen["healthy"], seen["state"], seen["why"] = judged["healthy"], judged["state"], judged["why"]
     return seen, backups
+
+
+def _who_else(
+    settings: Settings,
+    store: Store,
+    catalogs: Mapping[str, Catalog],
+    backups: Mapping[str, Sequence[Backup]],
+    now: datetime,
+) -> list[Finding]:
+    """What came and what went without us."""
+    findings: list[Finding] = []
+    for name, there in backups.items():
+        missing = catalogs[name].described()
+        try:
+            findings += foreign_writer.look(settings, store, name, there, now)
+            findings += vanished.look(settings, store, name, there, missing, now)
+        except StoreError as refused:  # it has shown the backups, and does not show the journal
+            message = f"who else writes beside {name} is not known: {refused.message}"
+            findings.append(finding("EVENT_UNREADABLE", settings.hide(message)))
+    return findings
 
 
 def _count_parts(

@@ -55,6 +55,8 @@ _GRAVE = {
     "ROWS_GONE": "ROWS_GONE",
     "SIGNED_BACKUP_GONE": "SIGNED_BACKUP_GONE",
     "TWO_SERVERS": "TWO_SERVERS",
+    "FOREIGN_WRITER": "FOREIGN_WRITER",
+    "BACKUP_VANISHED": "BACKUP_VANISHED",
 }
 #: findings that raise no alarm here and make it unhealthy all the same
 _UNWELL = ("CLOCK_OFF", "DISK_FULL", "STATE_NOT_WRITTEN")

@@ -263,5 +263,14 @@ def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:
             f"The config {path} holds secrets and others may read it",
             f"chmod 0600 {shlex.quote(path)}",
         )
+    return of_text(text, path, bucket_only)
+
+
+def of_text(text: str, path: str, bucket_only: bool = False) -> Settings:
+    """The settings of a config file that has this text.
+
+    :param path: where it lies, or would; beside it lie the files that it does not name.
+    :raises UsageError: see :func:`parse` and :func:`from_values`.
+    """
     folder = os.path.dirname(os.path.abspath(path))
     return from_values(parse(text, path), path, bucket_only, folder)

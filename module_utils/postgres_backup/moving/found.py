@@ -9,9 +9,10 @@ import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, TypedDict
 
-from . import crontabs
+from . import crontabs, times
 from .scripts import HOST, LOG, PORT, Script, first, read_script, text_of
 
 Kind = Literal["cron", "folder", "timer"]
@@ -53,7 +54,7 @@ class Schedule(TypedDict):
     ``path`` is the crontab, the file in a folder of run-parts, or the timer; ``line`` the crontab's
     line, else empty. ``verdict``: ``ours`` backs up a database of ours, and makes way; ``other``
     backs up another; ``unknown`` does not say which; ``more`` does something else too. The last
-    three go on.
+    three go on. ``at`` is its time of day in UTC where it runs once a day, else empty.
     """
 
     kind: Kind
@@ -61,6 +62,7 @@ class Schedule(TypedDict):
     line: str
     user: str
     when: str
+    at: str
     script: str
     config: str
     log: str
@@ -82,7 +84,11 @@ def find(ours: Ours, places: Places | None = None) -> list[Schedule]:
     Of another user's files it is read only what root may read; what cannot be read is passed by.
     """
     places = places or Places()
+    here = datetime.now().astimezone()
     found = [*_in_crontabs(ours, places), *_in_folders(ours, places), *_of_timers(ours, places)]
+    for one in found:
+        # the folders of run-parts have a time in /etc/crontab, or anacron's
+        one["at"] = "" if one["kind"] == "folder" else times.in_utc(one["when"], here)
     return sorted(found, key=lambda one: (one["kind"], one["path"], one["line"]))
 
 
@@ -112,6 +118,7 @@ def _schedule(kind: Kind, path: str, script: Script, ours: Ours, command: str = 
         "line": "",
         "user": "root",
         "when": "",
+        "at": "",
         "script": script.path,
         "config": script.config,
         "log": crontabs.log_of(command) or first(script.values, LOG),
@@ -200,18 +207,31 @@ def is_foreign(config: str) -> bool:
     return os.path.lexists(config) and CONFIG_MARK not in (text_of(config) or "")
 
 
-def lines(found: Sequence[Schedule], foreign_config: str) -> list[str]:
-    """What was found, for a person, and what will come of it."""
+def lines(found: Sequence[Schedule], foreign_config: str, our_time: str = "") -> list[str]:
+    """What was found, for a person, and what will come of it.
+
+    :param our_time: when ours runs, ``HH:MM`` in UTC; empty: that is not known.
+    """
     told = []
     for one in found:
         told.append(f"Found: {named(one)}")
         told.append(f"  {_WHAT_COMES[one['verdict']]}")
+        if our_time and one["verdict"] == "ours" and one["at"] != our_time:
+            told.append(f"  {_another_time(one, our_time)}")
     if foreign_config:
         told.append(
             f"Found: {foreign_config}, which is none of ours. It stays as it is until the first"
             " new backup is proven, and is kept after that."
         )
     return told
+
+
+def _another_time(one: Schedule, our_time: str) -> str:
+    ours = f"ours runs at {our_time} UTC (backup_schedule_time)"
+    if one["at"]:
+        keep = f'backup_schedule_time: "{one["at"]}"'
+        return f"It runs at {one['at']} UTC, and {ours}; to keep the time: {keep}"
+    return f"When it runs ({one['when']}) is no one time of each day; {ours}."
 
 
 def named(one: Schedule) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from ..errors import UsageError
+from .found import Ours, Schedule, find
 from .scripts import DATABASE, HOST, PORT, config_values, first
 
 #: variable of ours -> the names by which scripts know it
@@ -70,3 +72,25 @@ def read_settings(path: str) -> Imported:
         "not_ours": sorted(values.keys() - known),
         "missing": [name for name in (*_NEEDED, *SECRETS) if name not in settings],
     }
+
+
+def with_their_time(read: Imported, path: str) -> Imported:
+    """The settings, and the time of day at which the script that reads this file runs, where it
+    runs once a day.
+    """
+    settings = read["settings"]
+    host, port = settings.get("backup_db_host", "localhost"), settings.get("backup_db_port", "5432")
+    named = [settings["backup_db_name"]] if "backup_db_name" in settings else []
+    if not port.isdecimal():
+        return read
+    at = time_of(find(Ours(named, host, int(port))), path)
+    return {**read, "settings": {**settings, "backup_schedule_time": at}} if at else read
+
+
+def time_of(found: Sequence[Schedule], path: str) -> str:
+    """When the script runs whose config this is, ``HH:MM`` in UTC; empty where none does, or not
+    once a day.
+    """
+    whole = os.path.realpath(path)
+    ours = [one for one in found if one["config"] and os.path.realpath(one["config"]) == whole]
+    return next((one["at"] for one in ours if one["at"]), "")

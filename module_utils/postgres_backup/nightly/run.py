@@ -30,7 +30,10 @@ from .attempt import Attempt, NightOfDatabase, attempt
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
 #: what a night tells beside them, without waiting for the watch
-_AT_ONCE = ("ROWS_GONE", "TWO_SERVERS", "BACKUP_FROM_THE_FUTURE")
+_AT_ONCE = (
+    *("ROWS_GONE", "TWO_SERVERS", "BACKUP_FROM_THE_FUTURE"),
+    *("FOREIGN_WRITER", "BACKUP_VANISHED"),
+)
 _LOCK = NIGHT
 
 

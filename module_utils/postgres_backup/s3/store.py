@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import BadBackupError, PostgresBackupError, StoreError
 from ..findings import Finding, finding
@@ -16,6 +16,7 @@ from .calls import Call
 from .client import NOT_THIS_WAY, PATIENCE, QUICK, S3, StoredObject, content_md5, md5, stored_object
 from .download import Download, Packed
 from .errors import CallFailed, NotAsS3, OddAnswer, Refused
+from .seen import Seen
 from .unfinished import abort, bytes_of, sweep, unfinished
 from .upload import Upload
 
@@ -68,6 +69,7 @@ class Store:
         self.settings = settings
         self.s3 = S3(settings, patience)
         self._etags_are_md5 = True
+        self._known = Seen(settings)
 
     @property
     def refused(self) -> list[Finding]:
@@ -101,6 +103,7 @@ class Store:
         after: str = "",
         most: int = MOST_OBJECTS,
         call: Call = calls.LIST,
+        folders: set[str] | None = None,
     ) -> Iterator[StoredObject]:
         """Objects whose keys begin with ``prefix``, in the order of their keys, page by page.
 
@@ -108,6 +111,7 @@ class Store:
         :param after: only keys that come after this one, where the store heeds it; so whoever needs
             that looks again.
         :param most: no program of ours makes more; somebody else fills the bucket.
+        :param folders: gets the sub-prefixes that a delimiter leaves out, as the store names them.
         :raises StoreError: there are more than ``most``.
         """
         page: ListObjectsV2RequestTypeDef = {"Bucket": self.s3.bucket, "Prefix": prefix}
@@ -119,7 +123,10 @@ class Store:
         tokens: set[str] = set()
         nothing_new = 0
         while True:
-            found, more, token = self._page(page, call, seen, tokens)
+            shown = self._page(page, call, seen, tokens)
+            found, more, token = shown.objects, shown.more, shown.token
+            if folders is not None:
+                folders.update(shown.folders)
             new = [item for item in found if item.key not in seen and item.key.startswith(prefix)]
             if delimiter:
                 new = [item for item in new if delimiter not in item.key[len(prefix) :]]
@@ -132,6 +139,7 @@ class Store:
                     "Look who else writes there, and remove what is none of ours; "
                     "or begin anew under another prefix (backup_s3_prefix)",
                 )
+            self._known.tell(new)
             # a store that names one twice, or in no order, is heard all the same
             yield from sorted({item.key: item for item in new}.values(), key=lambda item: item.key)
             if not more:
@@ -152,7 +160,7 @@ class Store:
         call: Call,
         seen: Collection[str],
         tokens: set[str],
-    ) -> tuple[Sequence[StoredObject], bool, str]:
+    ) -> _Page:
         """One page of a listing. Where the store knows its own token no more, it is taken up after
         the last key that was seen.
         """
@@ -215,25 +223,43 @@ class Store:
         keys: Iterable[str],
         parse: Callable[[str, bytes | PostgresBackupError | None], T],
         limit: int = SMALL,
+        afresh: bool = False,
     ) -> Sequence[T]:
         """Many small objects, several at a time: what ``parse`` makes of each key and its bytes (of
         None where there is no such object, of the error where that one alone cannot be read), in
         the order of the keys.
 
+        What a listing of this store has shown, and what was read before, is not asked for again
+        (:mod:`.seen`); ``parse`` gets its bytes all the same.
+
         :param limit: bytes that each of them may hold.
+        :param afresh: ask for all of them: what they hold is to be proven.
         """
+        wanted = list(keys)
+        before = () if afresh else self._known.known(wanted)
+        answers = {key: parse(key, data) for key, data in before if len(data) <= limit}
 
         def one(key: str) -> T:
             try:
-                data: bytes | PostgresBackupError | None = self.get(key, limit)
+                found = self.get(key, limit)
+                if found is not None:
+                    self._known.note(key, found)
+                data: bytes | PostgresBackupError | None = found
             except Unreadable as error:
                 if isinstance(error, Refused) and error.status >= 500:
                     raise  # that is the store, and not this object
                 data = error
             return parse(key, data)
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(one, keys))
+        asked = [key for key in dict.fromkeys(wanted) if key not in answers]
+        if len(asked) == 1:  # as is often so, and a thread for one costs half of what it asks
+            answers[asked[0]] = one(asked[0])
+        elif asked:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                answers.update(zip(asked, pool.map(one, asked), strict=True))
+        if asked:
+            self._known.keep()
+        return [answers[key] for key in wanted]
 
     def put(
         self, call: Call, key: str, data: bytes, content_type: str = "application/octet-stream"
@@ -243,6 +269,7 @@ class Store:
 
         :raises CallFailed: the store gives back something else.
         """
+        self._known.forget(key)
         digest = content_md5(md5(data))
         self.s3.call(
             call,
@@ -257,6 +284,8 @@ class Store:
         )
         if call.read_back:
             self._read_back(call, key, data)
+        self._known.written(key, data)
+        self._known.keep()
 
     def _read_back(self, call: Call, key: str, data: bytes) -> None:
         found: bytes | None = None
@@ -319,6 +348,7 @@ class Store:
         :raises StoreError: at the first that cannot be deleted; those before it are gone.
         """
         for key in keys:
+            self._known.forget(key)
             try:
                 self.s3.delete(call, key, f"delete {key}")
             except Refused as error:
@@ -365,14 +395,24 @@ class Store:
         return sweep(self.s3, prefix, older_than_hours)
 
 
-def _read(answer: ListObjectsV2OutputTypeDef) -> tuple[Sequence[StoredObject], bool, str]:
-    """The objects of a page, whether there are more, and where.
-
-    :raises OddAnswer: it is no page of a listing.
+class _Page(NamedTuple):
+    """The objects of a page, the sub-prefixes that it leaves out, whether there are more, and
+    where.
     """
+
+    objects: Sequence[StoredObject]
+    folders: Sequence[str]
+    more: bool
+    token: str
+
+
+def _read(answer: ListObjectsV2OutputTypeDef) -> _Page:
+    """:raises OddAnswer: it is no page of a listing."""
     if not {"Name", "KeyCount", "MaxKeys", "Contents", "IsTruncated"} & set(answer):
         raise OddAnswer("with nothing where a listing should be")
     found = [
         stored_object(entry["Key"], entry["Size"], entry) for entry in answer.get("Contents", [])
     ]
-    return found, answer.get("IsTruncated", False), answer.get("NextContinuationToken", "")
+    folders = [entry["Prefix"] for entry in answer.get("CommonPrefixes", []) if "Prefix" in entry]
+    more, token = answer.get("IsTruncated", False), answer.get("NextContinuationToken", "")
+    return _Page(found, folders, more, token)

@@ -80,8 +80,10 @@ def test_bash_completes_commands_options_choices_and_files(tmp_path):
     assert completed("restore-kit", "--to", f"{tmp_path}/a") == set()
 
 
-def typed(keys: str, until: str) -> str:
-    """What a real zsh shows when these keys are pressed."""
+@pytest.fixture(scope="module")
+def zsh():
+    """The terminal of a real zsh that has loaded its completions."""
+    needs("zsh")
     child, terminal = pty.fork()
     if child == 0:
         os.environ["TERM"] = "dumb"
@@ -90,8 +92,7 @@ def typed(keys: str, until: str) -> str:
         ready = f"fpath=({make_manual.FILES} $fpath); autoload -Uz compinit; compinit -u -D"
         os.write(terminal, f"PS1=; {ready}; echo rea''dy\n".encode())
         _read(terminal, "ready\r\n")
-        os.write(terminal, keys.encode())
-        return _read(terminal, until)
+        yield terminal
     finally:
         os.close(terminal)
         os.waitpid(child, 0)
@@ -117,9 +118,11 @@ def _read(terminal: int, until: str) -> str:
         ("postgres-backup restore --identi\t", "--identity"),
     ],
 )
-def test_zsh_completes_commands_options_and_choices(keys, until):
-    needs("zsh")
-    typed(keys, until)
+def test_zsh_completes_commands_options_and_choices(zsh, keys, until):
+    os.write(zsh, keys.encode())
+    _read(zsh, until)
+    os.write(zsh, b"\x15echo ne''xt\n")  # what stands on the line goes, and nothing of it is run
+    _read(zsh, "next\r\n")
 
 
 def test_the_role_lays_all_of_them():

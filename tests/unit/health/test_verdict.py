@@ -46,6 +46,8 @@ def test_none_and_a_stale_one_are_grave_and_raise_the_same_alarm():
                 "ROWS_GONE",
                 "SIGNED_BACKUP_GONE",
                 "TWO_SERVERS",
+                "FOREIGN_WRITER",
+                "BACKUP_VANISHED",
             )
         )
     assert "26.1 hours old" in findings(stale, last=stale)[0]["message"]

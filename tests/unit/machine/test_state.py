@@ -78,6 +78,9 @@ def test_all_rooms_that_keep_something_are_known():
         "last-scheduled.json",
         "search-path.json",
         "signed.json",
+        "signed-missed.json",
+        "signed-where.json",
+        "older-scripts.json",
     }
 
 

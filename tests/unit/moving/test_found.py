@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 
 import pytest
 
 from postgres_backup.moving import crontabs
 from postgres_backup.moving.found import CONFIG_MARK, Ours, find, is_foreign, lines
 from tests.unit.moving.old_scripts import CONFIG, SCRIPT, Machine
+
+
+def here(time: str) -> str:
+    """A time of this machine's zone, in UTC."""
+    hour, minute = map(int, time.split(":"))
+    at = datetime.now().astimezone().replace(hour=hour, minute=minute)
+    return f"{at.astimezone(timezone.utc):%H:%M}"
+
 
 OURS = Ours(["crm"], "localhost", 5432)
 
@@ -29,13 +38,19 @@ def test_the_line_of_a_users_crontab_is_found_with_all_that_belongs_to_it(machin
         "line": f"0 0 * * * {script} >> {log} 2>&1",
         "user": "root",
         "when": "0 0 * * *",
+        "at": here("00:00"),
         "script": str(script),
         "config": f"{machine.root}/opt/backup-config.env",
         "log": log,
         "verdict": "ours",
     }
-    told = "\n".join(lines([found], ""))
+    told = "\n".join(lines([found], "", here("00:00")))
     assert "is switched off then" in told
+    assert "to keep the time" not in told
+    told = "\n".join(lines([found], "", "11:11"))
+    assert f'to keep the time: backup_schedule_time: "{here("00:00")}"' in told
+    often = found | {"when": "0 */6 * * *", "at": ""}
+    assert "(0 */6 * * *) is no one time of each day" in "\n".join(lines([often], "", "11:11"))
 
 
 def test_a_line_that_was_switched_off_and_a_script_of_no_backup_are_none(machine):

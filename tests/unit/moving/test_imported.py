@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from postgres_backup.errors import UsageError
-from postgres_backup.moving.imported import read_settings
+from postgres_backup.moving.imported import read_settings, time_of
 from tests.unit.moving.old_scripts import CONFIG
 
 
@@ -48,3 +48,13 @@ def test_other_names_and_values_that_refer_to_each_other(tmp_path):
     read = read_settings(str(path))
     assert read["settings"] == {"backup_db_name": "crm", "backup_s3_bucket": "school-backups"}
     assert "backup_s3_secret_key" in read["missing"]
+
+
+def test_the_time_is_of_the_script_that_has_these_settings(tmp_path):
+    one = {"config": str(tmp_path / "x.env"), "at": "19:00"}
+    other = {"config": "/opt/blog/backup-config.env", "at": "03:00"}
+    (tmp_path / "link.env").symlink_to("x.env")
+    for path in ("x.env", "link.env"):
+        assert time_of([other, one], str(tmp_path / path)) == "19:00"
+    assert time_of([other], str(tmp_path / "x.env")) == ""
+    assert time_of([one | {"at": ""}, one | {"at": "04:15"}], one["config"]) == "04:15"
