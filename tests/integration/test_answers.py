@@ -231,7 +231,8 @@ class World:
             yield f"a backup without a manifest: {new}: {text[-600:]}"
             return
         described = json.loads(there[manifests[0]])
-        [body] = [there[key] for key in new if key.endswith(described["name"])][:1] or [b""]
+        folder = manifests[0].replace("/manifests/", "/").rpartition("/")[0]
+        body = there.get(f"{folder}/{described['name']}", b"")
         if hashlib.sha256(body).hexdigest() != described["sha256"]:
             yield "a backup whose object is not what its manifest says"
 

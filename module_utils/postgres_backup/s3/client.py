@@ -452,7 +452,7 @@ class _Operation(Protocol):
 
 def _no_web_page(http_response: _Response, model: _Operation, **_: object) -> None:
     """A console or a proxy that answers everything well, with a page for people. (Some gateways
-    call an empty answer one; and one of our own may lie in the bucket.)
+    call an empty answer one.)
 
     :raises OddAnswer: it is one.
     """
@@ -460,7 +460,8 @@ def _no_web_page(http_response: _Response, model: _Operation, **_: object) -> No
     if http_response.status_code >= 300 or not kind.startswith("text/html"):
         return
     if model.name in ("GetObject", "HeadObject"):
-        is_page = not urlsplit(http_response.url).path.endswith(".html")
+        # somebody may have put one there; of ours none is, and of a dump its size tells
+        is_page = urlsplit(http_response.url).path.endswith((".json", ".sig"))
         if is_page:  # nobody else would let go of the connection
             http_response.raw.close()
     else:

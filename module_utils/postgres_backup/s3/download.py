@@ -15,7 +15,7 @@ from ..errors import BadBackupError, StoreError
 from ..findings import finding
 from . import calls
 from .client import S3
-from .errors import Refused
+from .errors import OddAnswer, Refused, explain
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -62,7 +62,8 @@ class Download:
         self.s3, self.key, self.expected_bytes = s3, key, expected_bytes
         self.bytes = 0
         self.total: int | None = None
-        self._etag, self._to, self._packed = "", 0, False
+        self._etag, self._to = "", 0
+        self._packed = self._page = False
         #: the object is known, and must be the same from then on
         self._met = False
         #: where to stop before the object's end
@@ -186,6 +187,7 @@ class Download:
         length: int | None = answer.get("ContentLength")
         first, self._met = not self._met, True
         try:
+            self._page = answer.get("ContentType", "").startswith("text/html")
             self._packed = answer.get("ContentEncoding", "").lower() in _PACKED
             if self._packed and self.key.endswith(_PLAIN):
                 raise self._comes_packed()
@@ -219,6 +221,9 @@ class Download:
             return
         if self._packed:
             raise self._comes_packed()
+        if self._page:
+            odd, doing = OddAnswer("with a web page"), f"download {self.key}"
+            raise explain(odd, calls.READ, doing, self.s3.settings)
         message = f"it holds {total} bytes, not the {self.expected_bytes} of its manifest"
         raise BadBackupError(
             f"Failed to download {self.key}: {message}",
