@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from postgres_backup.cli.commands import COMMANDS
+from postgres_backup.s3 import seen
 from tests.integration import engine
 from tests.integration.restoring import databases_of, rows_of
 from tests.services.hostile_store import ANSWERS, FOREVER, HostileStore
@@ -125,7 +126,7 @@ class World:
         self.state = {
             path: path.read_bytes()
             for path in Path(config.settings.state_dir).iterdir()
-            if path.is_file() and path.suffix != ".lock"
+            if path.is_file() and path.suffix != ".lock" and path.name != seen.NAME
         }
 
     def _honest(self, *typed: str) -> subprocess.CompletedProcess:
@@ -273,7 +274,7 @@ def tried(world: World, chosen: list[Case]) -> None:
 
 
 def test_a_sample_of_commands_and_answers(world):
-    tried(world, sample(60, seed=19))
+    tried(world, sample(32, seed=19))
 
 
 @pytest.mark.gameday

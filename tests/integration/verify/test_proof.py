@@ -33,7 +33,7 @@ def test_a_proof_leaves_the_manifest_as_it_is(config, s3_client, bucket):
     for schema, proofs in ((1, within), (2, [])):
         engine.forge(s3_client, bucket, TAKEN_AT, change={"schema": schema, "proofs": within})
         backup = latest(job)
-        assert (backup.proofs, backup.proven) == (proofs, bool(proofs))
+        assert (list(backup.proofs), backup.proven) == (proofs, bool(proofs))
         before = s3_client.get_object(Bucket=bucket, Key=backup.layout.manifest(backup.name))
         described = prove(job, backup)
         assert described == backup.manifest
