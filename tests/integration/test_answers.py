@@ -58,8 +58,8 @@ PASSING = {
 ALSO_ONCE = ("damaged", "web page", "nothing", "garbage", "chunked", "packed on the way", "denied")
 #: as many requests as no command makes of a bucket like this one
 MOST_REQUESTS = 500
-#: seconds; what is tried again waits in between
-MOST_SECONDS = 25
+#: seconds, of a machine that does much else; what is tried again waits in between
+MOST_SECONDS = 120
 #: what a failed backup says where it could not clear up
 NAMED = ("LEFT_BEHIND", "UPLOAD_NOT_ABORTED", "UPLOADS_NOT_SWEPT")
 
