@@ -405,21 +405,39 @@ def table(backups: Sequence[ListedBackup], columns: int = 0) -> list[str]:
         for line in backups
     ]
     lines = _aligned(rows)
-    if not 0 < columns < max(map(len, lines)):
+    if not 0 < columns < _width(lines):
         return lines
+    # the names of encrypted ones are longer; those of some databases much longer
     heads = _aligned([row[:5] for row in rows])
+    if _width(heads) > columns:
+        heads = _aligned([row[:5] for row in rows], gap=1)
+    counted = _width(heads) > columns
+    if counted:
+        heads = _aligned([row[:4] for row in rows])
     return [heads[0]] + [
         line
         for first, row in zip(heads[1:], rows[1:], strict=True)
-        for line in (first, f"  {row[5]}; {'' if row[6].startswith('goes') else 'stays: '}{row[6]}")
+        for line in (first, _below(row, counted))
     ]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _below(row: Sequence[str], counted: bool) -> str:
+    """The second line of a backup; ``counted``: with its rows, for which the first has no room."""
+    rows = f"{row[4]} rows; " if counted else ""
+    return f"  {rows}{row[5]}; {'' if row[6].startswith('goes') else 'stays: '}{row[6]}"
+
+
+def _width(lines: Sequence[str]) -> int:
+    return max(map(len, lines))
+
+
+def _aligned(rows: Sequence[Sequence[str]], gap: int = 2) -> list[str]:
     """Columns one below the other; the last is as wide as it is."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        (" " * gap)
+        .join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        .rstrip()
         for row in rows
     ]
 

@@ -71,6 +71,29 @@ def test_a_list_is_a_table_where_it_fits_and_two_lines_a_backup_where_not():
 
 
 @pytest.mark.parametrize(
+    ("change", "columns", "first", "second"),
+    [
+        ({}, 80, "00.sql.gz  crm       9.0 h  419.3 kB  20,000", "  proven ("),
+        # encrypted, as Ansible shows it
+        ({"suffix": ".age"}, 78, ".sql.gz.age crm      9.0 h 419.3 kB 20,000", "  proven ("),
+        (
+            {"database": "crm_archive"},
+            78,
+            "  crm_archive  9.0 h  419.3 kB",
+            "  20,000 rows; proven (",
+        ),
+    ],
+)
+def test_a_list_is_made_narrower_step_by_step(change, columns, first, second):
+    line = listed(3)
+    line["backup"] += change.pop("suffix", "")
+    head, *found = status.table([line | change], columns)
+    assert found[0].endswith(first)
+    assert found[1].startswith(second)
+    assert max(map(len, (head, *found))) <= columns
+
+
+@pytest.mark.parametrize(
     ("line", "pieces"),
     [
         ("short", ["short"]),
