@@ -95,7 +95,8 @@ def fitting(lines: Sequence[str], columns: int) -> list[str]:
 
 def _settings(module: AnsibleModule) -> Settings:
     """Those of the config; in a check those that it would have."""
-    path, text = module.params["config"], module.params["config_text"]
+    # no option of what the module does, which some hand on as they are
+    path, text = module.params["config"], module.params.pop("config_text")
     return of_text(text, path) if text and module.check_mode else load(path)
 
 
