@@ -218,7 +218,8 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(
     )  # desk, which was back, is left alone
     assert server.sql("SELECT count(*) FROM notes", "archive") == "2000"
 
-    # 4. it goes on to the end, without a second restore
+    # 4. it goes on to the end, without a second restore. Somebody has put a file there by hand
+    server.inside("sh", "-c", f"echo by-hand > {APP}/.env")
     controller.add(
         server,
         **variables | {"backup_app_start": APP_START},
@@ -231,7 +232,9 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(
     assert "db1 is rebuilt; the application answers at http://127.0.0.1:8000/health.txt" in said
     # the kit was put back although nobody remembered backup_paths, and how to save it again is said
     assert server.inside("cat", str(lost.env_file)).stdout == "SECRET=correct-horse-battery\n"
-    assert f'backup_paths: ["{lost.env_file}"]' in said
+    assert f'backup_paths: ["{lost.env_file}", "{APP}/.env"], then' in said
+    assert f"REBUILD_LACKS: a rebuild of this server would lack {APP}/.env" in said
+    assert "REBUILD_LACKS" in server.inside("/usr/local/bin/postgres-backup", "status").stdout
     # as it was: owner, locale, the role that was missing and its right
     facts = "SELECT pg_get_userbyid(datdba), datcollate FROM pg_database WHERE datname = 'desk'"
     assert server.sql(facts) == "desk|en_US.UTF-8"

@@ -77,9 +77,9 @@ def test_a_list_is_a_table_where_it_fits_and_two_lines_a_backup_where_not():
         # encrypted, as Ansible shows it
         ({"suffix": ".age"}, 78, ".sql.gz.age crm      9.0 h 419.3 kB 20,000", "  proven ("),
         (
-            {"database": "crm_archive"},
+            {"database": "crm_archive_2019"},
             78,
-            "  crm_archive  9.0 h  419.3 kB",
+            "  crm_archive_2019  9.0 h  419.3 kB",
             "  20,000 rows; proven (",
         ),
     ],
