@@ -85,6 +85,12 @@ rebuilt:
     server itself remembers it; empty where it does not.
   type: dict
   returned: success
+every_second:
+  description: Whether every second is kept beside the backups, as lines for a person; empty where
+    C(backup_pitr) is not set for this server.
+  type: list
+  elements: str
+  returned: success
 alarms:
   description: The troubles that are open now, each with C(code), C(database), C(message), C(since)
     and C(hint).
