@@ -1,7 +1,8 @@
 """What differs between Debian and Ubuntu, as the roles work it out of a machine's facts.
 
-The names were looked up in the lists of Ubuntu 22.04 and 24.04 (main and universe, with updates):
-docker.io and docker-compose-v2 are in both, awscli in 22.04 alone.
+The names were looked up in the lists of Ubuntu 22.04 and 24.04 as released (main and universe):
+docker.io is in both, docker-compose-v2 in 24.04 (22.04 has it among its updates, which were not
+looked at), awscli in 22.04 alone.
 """
 
 from __future__ import annotations
