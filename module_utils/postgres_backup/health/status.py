@@ -147,6 +147,7 @@ def info(
     :param partial: the parts of backups instead.
     """
     store = Store(settings)
+    store.looks()
     store.check()
     now = utc_now()
     result: Listing = {"changed": False, "backups": [], "waiting": 0}
@@ -216,6 +217,7 @@ def look(
     :param happened: events of the last days, where they have been read already.
     """
     store = Store(settings)
+    store.looks()
     store.check()
     now = utc_now()
     adopted: list[Finding] = []

@@ -132,11 +132,12 @@ class S3:
     """
 
     def __init__(
-        self, settings: Settings, patience: float = PATIENCE, timeout: float = READ_TIMEOUT
+        self, settings: Settings, patience: float = PATIENCE, timeout: float | None = None
     ) -> None:
-        self.settings, self.patience, self.timeout = settings, patience, timeout
+        self.settings, self.patience = settings, patience
+        self.timeout = READ_TIMEOUT if timeout is None else timeout
         self.bucket = settings.s3_bucket
-        self.client = _client(settings, timeout=timeout)
+        self.client = _client(settings, timeout=self.timeout)
         self.client.meta.events.register("after-call.s3", self._compare_clocks)
         self._sent = threading.local()
         self.client.meta.events.register("before-send.s3", self._count)

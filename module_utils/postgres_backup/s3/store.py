@@ -70,6 +70,13 @@ class Store:
         self.s3 = S3(settings, patience)
         self._etags_are_md5 = True
         self._known = Seen(settings)
+        self._looks = False
+
+    def looks(self) -> None:
+        """Whoever asks looks at all of it, and will look again: what is read now is kept for then,
+        also where nothing is yet.
+        """
+        self._looks = True
 
     @property
     def refused(self) -> list[Finding]:
@@ -258,7 +265,7 @@ class Store:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 answers.update(zip(asked, pool.map(one, asked), strict=True))
         if asked:
-            self._known.keep()
+            self._known.keep(make=self._looks)
         return [answers[key] for key in wanted]
 
     def put(
