@@ -273,8 +273,11 @@ class Rehearsal:
         wait_for("its own looks to end", self.is_idle, 180)
 
     def is_idle(self) -> bool:
-        """Whether the backup user runs nothing on the server that lives."""
-        mine = self.live.inside("pgrep", "-a", "-u", "postgres-backup", check=False)
+        """Whether the program does nothing on the server that lives. (What the tests fork modules
+        from waits there as its user.)
+        """
+        program = ("-f", r"postgres-backup[.]pyz")
+        mine = self.live.inside("pgrep", "-a", "-u", "postgres-backup", *program, check=False)
         return not mine.stdout
 
     def play(self, status: int, *options: str, **variables: object) -> str:
