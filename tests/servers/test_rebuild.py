@@ -252,7 +252,8 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(
     # 5. once more, as a rehearsal on a spare host, while this server lives
     if not rehearsed:
         return
-    spare = new_server("trixie", layer="ready", name="spare")
+    # its user goes with the rehearsal: nothing of the tests may wait there as it
+    spare = new_server("trixie", layer="ready", name="spare", forks=False)
     controller.add(spare)
     rehearse = Rehearsal(controller, lost, server, spare, variables)
     rehearse.is_refused_where_it_would_do_harm()
