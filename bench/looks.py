@@ -1,5 +1,5 @@
-"""What a look at many backups takes, cold and warm: CPU seconds, memory and requests of
-``postgres-backup list``; part of ``make bench``.
+"""What a look at many backups takes, cold and warm: CPU seconds and memory of ``postgres-backup
+list``; ``PYTHONPATH=module_utils .venv/bin/python -m bench.looks``, minutes.
 
 The backups are copies of one small one, each with a manifest of its own, as old as they would be.
 """

@@ -10,6 +10,7 @@ import pytest
 from demo.postgres_server import UNPRIVILEGED
 from tests.conftest import missing
 from tests.integration.restoring import run_sql
+from tests.services.hostile_store import HostileStore
 from tests.services.receivers import HttpReceiver, MailReceiver
 
 
@@ -25,6 +26,13 @@ def mail():
     """A mail server that is told of things."""
     with MailReceiver() as receiver:
         yield receiver
+
+
+@pytest.fixture
+def hostile(s3):
+    """The S3 server, seen through one that answers as it is told to."""
+    with HostileStore(s3) as between:
+        yield between
 
 
 @pytest.fixture

@@ -8,9 +8,7 @@ import secrets
 from datetime import timedelta
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config as S3Config
 
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import StoreError
@@ -22,6 +20,7 @@ from postgres_backup.s3.probe_promises import TRIES
 from tests.documents import ROOT
 from tests.integration import engine
 from tests.integration.round_trip import dump_of
+from tests.integration.s3.places import Place
 from tests.services.stores import Served
 
 #: what store-check has found, for docs/stores.md; `make stores` writes it
@@ -31,19 +30,7 @@ OPEN = "moto"
 
 
 def client_of(store: Served):
-    return boto3.client(
-        "s3",
-        endpoint_url=store.endpoint_url,
-        aws_access_key_id=store.access_key,
-        aws_secret_access_key=store.secret_key,
-        region_name="us-east-1",
-        verify=store.ca_bundle or None,
-        config=S3Config(
-            s3={"addressing_style": "path"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
+    return Place(*store[:4], bucket="").client()
 
 
 def done(config, *arguments: str, status: int = 0) -> dict:

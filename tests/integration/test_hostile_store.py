@@ -7,7 +7,7 @@ import botocore.exceptions
 import pytest
 from botocore.config import Config
 
-from tests.services.hostile_store import ANSWERS, HostileStore
+from tests.services.hostile_store import ANSWERS
 
 PLAIN = Config(
     s3={"addressing_style": "path"},
@@ -15,12 +15,6 @@ PLAIN = Config(
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
 )
-
-
-@pytest.fixture
-def hostile(s3):
-    with HostileStore(s3) as between:
-        yield between
 
 
 @pytest.fixture

@@ -80,12 +80,18 @@ _MOST_REQUESTS = 10
 _PAGE_BEGINS = 1000
 #: a time as S3 writes it in listings
 _LISTED_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z", re.ASCII)
+_MD5 = re.compile("[0-9a-f]{32}")
 _environment_lock = threading.Lock()
 
 
 def md5(data: bytes | bytearray | memoryview) -> bytes:
     """The MD5 of a body: against damage on the way, not against people."""
     return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def is_md5(etag: str) -> bool:
+    """Whether an ETag can be an object's MD5; of one in parts, or at some stores, it is none."""
+    return _MD5.fullmatch(etag) is not None
 
 
 def content_md5(digest: bytes) -> str:

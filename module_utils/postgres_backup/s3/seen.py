@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import stat
 import struct
 import zlib
@@ -24,7 +23,7 @@ from typing import BinaryIO, NamedTuple
 
 from ..machine.files import replace_file
 from ..settings import Settings
-from .client import StoredObject, md5
+from .client import StoredObject, is_md5, md5
 
 #: the file, below the state's folder
 NAME = "seen-objects"
@@ -36,7 +35,6 @@ _MOST_OF_ONE = 8 * 1024 * 1024
 _MOST_TOLD = 250_000
 _MAGIC = b"pgbseen1"
 _HEAD = struct.Struct(">16sII")
-_MD5 = re.compile("[0-9a-f]{32}")
 
 
 class _Told(NamedTuple):
@@ -67,7 +65,7 @@ class Seen:
         """A listing shows these now."""
         for item in items:
             fits = item.bytes <= _MOST_OF_ONE and len(self._told) < _MOST_TOLD
-            if fits and _MD5.fullmatch(item.etag):
+            if fits and is_md5(item.etag):
                 self._told[item.key] = _Told(bytes.fromhex(item.etag), item.bytes)
             else:
                 self._told.pop(item.key, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,17 @@ from ..findings import Finding, finding
 from ..settings import Settings
 from . import bucket, calls, clock_skew
 from .calls import Call
-from .client import NOT_THIS_WAY, PATIENCE, QUICK, S3, StoredObject, content_md5, md5, stored_object
+from .client import (
+    NOT_THIS_WAY,
+    PATIENCE,
+    QUICK,
+    S3,
+    StoredObject,
+    content_md5,
+    is_md5,
+    md5,
+    stored_object,
+)
 from .download import Download, Packed
 from .errors import CallFailed, NotAsS3, OddAnswer, Refused
 from .seen import Seen
@@ -37,7 +46,6 @@ _MOST_EMPTY_PAGES = 20
 _LOOKS = 5
 #: readings of a small object, while its bytes are not those that its ETag is of
 _READINGS = 3
-_MD5 = re.compile("[0-9a-f]{32}")
 #: objects that a listing goes through at most
 MOST_OBJECTS = 1_000_000
 
@@ -196,7 +204,7 @@ class Store:
             if found is None:
                 return None
             data, etag = found
-            if not self._etags_are_md5 or not _MD5.fullmatch(etag) or md5(data).hex() == etag:
+            if not self._etags_are_md5 or not is_md5(etag) or md5(data).hex() == etag:
                 return data
             # damaged on the way, unless the store means something else by it
             if data == before:

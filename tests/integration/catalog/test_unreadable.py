@@ -15,16 +15,9 @@ from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.job import Job
 from postgres_backup.s3 import seen
 from tests.integration import engine
-from tests.services.hostile_store import HostileStore
 
 #: how it cannot be read
 ANSWERS = ("manifest denied", "manifest gone", "web page", "garbage")
-
-
-@pytest.fixture
-def hostile(s3):
-    with HostileStore(s3) as between:
-        yield between
 
 
 @pytest.fixture

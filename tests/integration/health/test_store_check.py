@@ -11,17 +11,11 @@ from postgres_backup.machine.progress import Progress
 from postgres_backup.s3 import known, probe, probe_bucket, probe_objects, probe_promises
 from postgres_backup.s3.probe import KINDS, Probing
 from tests.integration import engine
-from tests.services.hostile_store import ANSWERS, Answer, HostileStore, Reply
+from tests.services.hostile_store import ANSWERS, Answer, Reply
 from tests.services.proxy import FaultProxy
 
 TRIES = {**probe_objects.TRIES, **probe_promises.TRIES, **probe_bucket.TRIES}
 FOLDER = "postgres-backup/store-check/"
-
-
-@pytest.fixture
-def hostile(s3):
-    with HostileStore(s3) as between:
-        yield between
 
 
 @pytest.fixture

@@ -15,13 +15,6 @@ from postgres_backup.s3 import store as store_room
 from postgres_backup.s3.download import Packed
 from postgres_backup.s3.errors import CallFailed, NotAsS3
 from tests.integration.s3.places import MIB, bytes_of, one_sentence, written
-from tests.services.hostile_store import HostileStore
-
-
-@pytest.fixture
-def hostile(s3):
-    with HostileStore(s3) as between:
-        yield between
 
 
 @pytest.fixture

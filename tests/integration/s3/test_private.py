@@ -56,12 +56,6 @@ NO = refusal(403, "AccessDenied")
 
 
 @pytest.fixture
-def hostile(s3):
-    with HostileStore(s3) as between:
-        yield between
-
-
-@pytest.fixture
 def store(place, hostile):
     return dataclasses.replace(place, endpoint_url=hostile.endpoint_url).store()
 

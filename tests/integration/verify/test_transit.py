@@ -8,7 +8,6 @@ import pytest
 from postgres_backup.backup.database import create_backup
 from postgres_backup.job import Job
 from tests.integration import engine
-from tests.services.hostile_store import HostileStore
 
 
 @pytest.fixture
@@ -20,10 +19,9 @@ def taken(config, database):
 
 
 @pytest.fixture
-def hostile(s3, config):
-    with HostileStore(s3) as between:
-        config.change(S3_ENDPOINT_URL=between.endpoint_url)
-        yield between
+def hostile(hostile, config):
+    config.change(S3_ENDPOINT_URL=hostile.endpoint_url)
+    return hostile
 
 
 @pytest.mark.parametrize("typed", [("verify",), ("restore", "--check"), ("drill", "--fast")])
