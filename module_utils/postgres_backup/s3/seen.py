@@ -58,7 +58,7 @@ class Seen:
         self._path = os.path.join(settings.state_dir, NAME)
         self._told: dict[str, _Told] = {}
         self._index = _Index()
-        self._used: dict[bytes, _Place] = {}
+        self._used: set[bytes] = set()
         self._new: dict[bytes, bytes] = {}
 
     def tell(self, items: Iterable[StoredObject]) -> None:
@@ -89,7 +89,7 @@ class Seen:
                     continue
                 data = _unpacked(_stored(file, place), size)
                 if data is not None and md5(data) == digest:
-                    self._used[digest] = place
+                    self._used.add(digest)
                     yield key, data
 
     def note(self, key: str, data: bytes) -> None:
@@ -136,7 +136,8 @@ class Seen:
     def _begin_anew(self, file: BinaryIO, records: bytes) -> None:
         """With what this process has used, which is what still lies in the bucket."""
         kept, room = [_MAGIC, records], MOST_BYTES // 2 - len(records)
-        for digest, place in self._used.items():
+        for digest in self._used & self._index.places.keys():
+            place = self._index.places[digest]
             room -= place.stored
             if room > 0:
                 kept.append(_HEAD.pack(digest, place.bytes, place.stored) + _stored(file, place))

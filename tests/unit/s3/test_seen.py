@@ -196,6 +196,27 @@ def test_the_file_has_a_bound(settings, monkeypatch):
         assert known(settings, new) == dict([new])
 
 
+def test_what_another_has_begun_anew_is_read_where_it_stands_now(settings, monkeypatch):
+    """Of the places that this one knows from the file before none is right any more."""
+    monkeypatch.setattr(seen, "MOST_BYTES", 10_000)
+    chance = random.Random(5)
+    used = [(f"{n}.json", chance.randbytes(300)) for n in range(3)]
+    read(settings, ("older.json", chance.randbytes(200)), *used)
+    mine, other = Seen(settings), Seen(settings)
+    for connection in (mine, other):
+        connection.tell(told(*one) for one in used)
+        assert dict(connection.known([key for key, _ in used])) == dict(used)
+    for connection in (other, mine):
+        before = file_of(settings).stat().st_ino
+        while file_of(settings).stat().st_ino == before:
+            new = [(f"{n}.json", chance.randbytes(300)) for n in range(10, 15)]
+            connection.tell(told(*one) for one in new)
+            for one in new:
+                connection.note(*one)
+            connection.keep()
+        assert known(settings, *used, *new) == dict([*used, *new])
+
+
 def test_a_folder_that_cannot_be_written_costs_only_time(settings, tmp_path):
     gone = Settings(
         *("db1", ("crm",), "u", "https://s3.example.org", "bucket", "k", "secret"),
