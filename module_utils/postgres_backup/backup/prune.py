@@ -219,7 +219,7 @@ def remove(store: Store, backup: Backup) -> None:
     """
     layout = backup.layout
     keys = [backup.key]
-    if backup.manifest and backup.manifest.get("globals"):
+    if backup.described and backup.described.get("globals"):
         # by its place, not by the key in the manifest, which still names the old place after a
         # bucket was copied elsewhere
         keys.append(layout.globals(backup.name))

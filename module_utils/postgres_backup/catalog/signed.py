@@ -18,7 +18,8 @@ from ..s3.errors import may_fail
 from ..s3.store import Store
 from ..settings import Settings
 from ..signing import keys, signers, sshsig
-from ..signing.judge import BY_NOBODY, Standing, judge
+from ..signing.judge import BY_NOBODY, Standing, judge, standing_of
+from ..signing.keys import PublicKey
 from ..signing.signers import Signers
 
 SUFFIX = ".sig"
@@ -74,6 +75,9 @@ class Believed:
     """
 
     load: Callable[[], Signers]
+    _standings: dict[tuple[bytes, str], Standing] = dataclasses.field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @classmethod
     def by(cls, settings: Settings) -> Believed:
@@ -101,6 +105,15 @@ class Believed:
         if signature is None:
             return BY_NOBODY
         return judge(data, signature, server_name, self.signers)
+
+    def standing_of(self, signer: bytes, server_name: str) -> Standing:
+        """What a signature of a key, its 32 bytes, is worth for what says to be of that server.
+        Found out once: thousands of backups ask for the same.
+        """
+        asked = signer, server_name
+        if asked not in self._standings:
+            self._standings[asked] = standing_of(PublicKey(signer), server_name, self.signers)
+        return self._standings[asked]
 
 
 def signatures(

@@ -25,7 +25,7 @@ from .client import (
 )
 from .download import Download, Packed
 from .errors import CallFailed, NotAsS3, OddAnswer, Refused
-from .seen import Seen
+from .seen import Seen, Told
 from .unfinished import abort, bytes_of, sweep, unfinished
 from .upload import Upload
 
@@ -39,6 +39,8 @@ HASTY = 5.0
 SMALL = 64 * 1024 * 1024
 #: small objects that are asked for at the same time
 _AT_ONCE = 8
+#: and their bytes, as the listing tells them
+_BYTES_AT_ONCE = 8 * 1024 * 1024
 
 #: pages of a listing in a row on which there is nothing that was not on one before
 _MOST_EMPTY_PAGES = 20
@@ -78,13 +80,12 @@ class Store:
         self.s3 = S3(settings, patience)
         self._etags_are_md5 = True
         self._known = Seen(settings)
-        self._looks = False
+        #: what is read now is kept for the next look, also where nothing is yet
+        self.keeps = False
 
     def looks(self) -> None:
-        """Whoever asks looks at all of it, and will look again: what is read now is kept for then,
-        also where nothing is yet.
-        """
-        self._looks = True
+        """Whoever asks looks at all of it, and will look again."""
+        self.keeps = True
 
     @property
     def refused(self) -> list[Finding]:
@@ -239,6 +240,7 @@ class Store:
         parse: Callable[[str, bytes | PostgresBackupError | None], T],
         limit: int = SMALL,
         afresh: bool = False,
+        kept: Callable[[T], bool] = lambda _: True,
     ) -> Sequence[T]:
         """Many small objects, several at a time: what ``parse`` makes of each key and its bytes (of
         None where there is no such object, of the error where that one alone cannot be read), in
@@ -249,6 +251,7 @@ class Store:
 
         :param limit: bytes that each of them may hold.
         :param afresh: ask for all of them: what they hold is to be proven.
+        :param kept: of what ``parse`` has made: its bytes are to be kept for the next look.
         """
         wanted = list(keys)
         before = () if afresh else self._known.known(wanted)
@@ -256,25 +259,36 @@ class Store:
 
         def one(key: str) -> T:
             try:
-                found = self.get(key, limit)
-                if found is not None:
-                    self._known.note(key, found)
-                data: bytes | PostgresBackupError | None = found
+                data: bytes | PostgresBackupError | None = self.get(key, limit)
             except Unreadable as error:
                 if isinstance(error, Refused) and error.status >= 500:
                     raise  # that is the store, and not this object
                 data = error
-            return parse(key, data)
+            made = parse(key, data)
+            if isinstance(data, bytes) and kept(made):
+                self._known.note(key, data)
+            return made
 
         asked = [key for key in dict.fromkeys(wanted) if key not in answers]
         if len(asked) == 1:  # as is often so, and a thread for one costs half of what it asks
             answers[asked[0]] = one(asked[0])
         elif asked:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
+            with ThreadPoolExecutor(self._at_once(asked)) as pool:
                 answers.update(zip(asked, pool.map(one, asked), strict=True))
         if asked:
-            self._known.keep(make=self._looks)
+            self._known.keep(make=self.keeps)
         return [answers[key] for key in wanted]
+
+    def _at_once(self, keys: Sequence[str]) -> int:
+        """How many of them are asked for at the same time: each lies in memory meanwhile."""
+        largest = max((told.bytes for key in keys if (told := self.told(key))), default=0)
+        return min(_AT_ONCE, _BYTES_AT_ONCE // largest or 1) if largest else _AT_ONCE
+
+    def told(self, key: str) -> Told | None:
+        """What a listing of this store has told of an object; None where it has told no MD5, or the
+        object was written or deleted since.
+        """
+        return self._known.told(key)
 
     def put(
         self, call: Call, key: str, data: bytes, content_type: str = "application/octet-stream"
