@@ -81,10 +81,8 @@ def main() -> None:
                 file.unlink(missing_ok=True)
             cold, warm = look(config), look(config)
             told = " | ".join(f"{cpu:.2f} s | {size:.0f} MB" for cpu, size in (cold, warm))
-            print(
-                f"| {count:,} | {told} | {sum(file.stat().st_size for file in seen) / 1e6:.1f} MB |",
-                flush=True,
-            )
+            size = sum(file.stat().st_size for file in seen)
+            print(f"| {count:,} | {told} | {size / 1e6:.1f} MB |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import Finding, finding
@@ -23,6 +23,8 @@ from ..signing.keys import PublicKey
 from ..signing.signers import Signers
 
 SUFFIX = ".sig"
+#: so few are deleted one by one
+FEW = 4
 
 
 def put(store: Store, call: Call, key: str, data: bytes) -> list[Finding]:
@@ -55,6 +57,18 @@ def each_after_its_signature(keys: Iterable[str]) -> list[str]:
     it is.
     """
     return [one for key in keys for one in (key + SUFFIX, key)]
+
+
+def delete(store: Store, keys: Sequence[str]) -> None:
+    """Delete objects, each after its signature; many of them all signatures first.
+
+    :raises StoreError: one cannot be deleted.
+    """
+    if len(keys) <= FEW:
+        store.delete(each_after_its_signature(keys), calls.DELETE)
+        return
+    store.delete_many([key + SUFFIX for key in keys])
+    store.delete_many(keys)
 
 
 def forged(name: str, standing: Standing, hint: str) -> BadBackupError:
