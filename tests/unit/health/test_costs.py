@@ -5,7 +5,9 @@ retention itself.
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta, timezone
+import random
+import time
+from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
@@ -132,6 +134,36 @@ def test_it_is_what_the_retention_really_keeps(policy):
         standing = [d.backup for d in plan(standing, policy, now + timedelta(seconds=30)) if d.keep]
         counts.append(len(standing))
     assert costs.steady_backups(policy) == pytest.approx(sum(counts[-365:]) / 365, rel=0.01)
+
+
+def one_by_one(today: date, policy: Policy) -> int:
+    """Of how many nights before the latest days backups stand: each week and month looked at."""
+    sunday, day = today + timedelta(6 - today.weekday()), today
+    days = {min(sunday - timedelta(weeks=n), today) for n in range(policy.weekly)}
+    for _ in range(policy.monthly):
+        days.add(day)
+        day = day.replace(day=1) - timedelta(1)
+    return sum((today - day).days >= policy.days for day in days)
+
+
+def test_it_is_counted_as_it_would_be_one_by_one():
+    chance = random.Random(21)
+    for _ in range(500):
+        policy = Policy(
+            chance.choice([1, 2, 7, 31, 100]),
+            chance.choice([0, 1, 2, 8, 200]),
+            chance.choice([0, 1, 3, 60]),
+        )
+        today = date(2026, 1, 1) + timedelta(chance.randrange(-3000, 3000))
+        assert costs._older(today, policy) == one_by_one(today, policy), (today, policy)
+
+
+def test_a_century_takes_no_time():
+    """Each day of a year has its 36,500 weeks and months."""
+    began = time.process_time()
+    assert costs.steady_backups(Policy(36_500)) == 36_500
+    assert 102_000 < costs.steady_backups(Policy(36_500, 36_500, 36_500)) < 102_200
+    assert time.process_time() - began < 0.5
 
 
 def test_without_prices_there_are_numbers_and_no_amounts():
