@@ -54,10 +54,11 @@ class Estimate(TypedDict):
     price_requests_1000: float
 
 
-def estimate(settings: Settings, kept: Sequence[BackupLine]) -> Estimate:
+def estimate(settings: Settings, kept: Sequence[BackupLine], others: int = 0) -> Estimate:
     """The costs of one database.
 
     :param kept: its backups that stay.
+    :param others: backups of other servers and databases that lie beside them, and are listed too.
     """
     latest = sorted(
         (line for line in kept if line["state"] != "bad"),
@@ -67,7 +68,7 @@ def estimate(settings: Settings, kept: Sequence[BackupLine]) -> Estimate:
     size = _mean(line["bytes"] for line in latest)
     plain = max((line.get("dump_bytes") or line["bytes"] for line in latest), default=0)
     stored, steady = sum(line["bytes"] for line in kept), steady_backups(Policy.of(settings))
-    standing = math.ceil(steady)
+    standing = math.ceil(steady) + others
     requests = round(
         (
             night_requests(settings, size, plain, standing)
@@ -307,7 +308,8 @@ def _catalog_requests(backups: int) -> int:
     proofs. What they show was read, or written, before (``s3/seen``); and what the settings would
     make lie elsewhere, if they named more databases or fewer, is not there.
     """
-    return (math.ceil(backups / PAGE) or 1) + (math.ceil(2 * backups / PAGE) or 1) + 1
+    described = math.ceil(2 * backups / PAGE) or 1
+    return (math.ceil(backups / PAGE) or 1) + 2 * described
 
 
 def _upload_requests(settings: Settings, size: float, plain_bytes: int) -> int:

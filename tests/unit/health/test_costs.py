@@ -86,6 +86,18 @@ def test_a_store_that_takes_few_parts_gets_large_ones():
     ), "a setting that no longer fits is no obstacle"
 
 
+def test_what_others_keep_under_the_same_prefix_is_listed_too():
+    """30 servers with 90 backups each: pages of 2,700 backups, 5,400 manifests and signatures, and
+    as many proofs and theirs.
+    """
+    ninety = dataclasses.replace(BASE, retention_days=90)
+    assert costs.look_requests(ninety, 90) == 2 + 3 + 1
+    assert costs.look_requests(ninety, 30 * 90) == 2 + (3 + 6 + 6) + 1
+    alone = costs.estimate(ninety, [line(0, GB)])["requests_month"]
+    among = costs.estimate(ninety, [line(0, GB)], others=29 * 90)["requests_month"]
+    assert among - alone == pytest.approx((48 + 2) * 12 * 30.4375, rel=0.02)
+
+
 def test_the_kit_is_shared_by_the_databases():
     two = dataclasses.replace(BASE, databases=("a", "b"))
     without = costs.night_requests(two, 1, 1, 7)
