@@ -77,7 +77,7 @@ def version() -> tuple[int, ...]:
             text=True,
             timeout=_PATIENCE,
             check=False,
-            env=_environment(),
+            env=environment(),
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         said = ""
@@ -149,7 +149,7 @@ def attempt(
             capture_output=True,
             timeout=patience,
             check=False,
-            env=_environment(),
+            env=environment(),
             cwd="/",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -170,7 +170,7 @@ def bounded(done: Done) -> bytes:
     return data
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """A run from cron and one by hand see the same, whatever somebody's shell has."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
 
