@@ -83,16 +83,16 @@ class Summaries:
 
         :param below: the keys that a listing shows, of signatures too.
         """
-        asked = [(key, of) for key in keys if (of := self._key_of(self._told(key, below)))]
+        told_of = [(key, of) for key in keys if (of := self._key_of(self._told(key, below)))]
+        # the databases of a server share folders
+        yield from ((key, self._known[of]) for key, of in told_of if of in self._known)
+        asked = [(key, of) for key, of in told_of if of not in self._known]
         if not asked:
             return
         with self._file.opened() as there:
             if there is None:
                 return
             for key, of in asked:
-                if of in self._known:  # the databases of a server share folders
-                    yield key, self._known[of]
-                    continue
                 body = self._true(of, there.get(of))
                 if body is None:
                     continue

@@ -151,8 +151,9 @@ def info(
     store.check()
     now = utc_now()
     result: Listing = {"changed": False, "backups": [], "waiting": 0}
+    listings = Listings(store)
     if not settings.databases or not settings.server_name:
-        result["owners"] = owners(settings, store)
+        result["owners"] = owners(settings, store, listings)
         known = tuple(dict.fromkeys(owner["database"] for owner in result["owners"]))
         settings = dataclasses.replace(settings, databases=settings.databases or known)
     own = own_mark(settings) if settings.server_name else Mark()
@@ -160,7 +161,6 @@ def info(
         catalog = Catalog(settings, store, settings.for_database(database), own)
         result["chosen"] = catalog.resolve(backup).describe(now)
     seen: list[ListedBackup] = []
-    listings = Listings(store)
     for name in [settings.for_database(database)] if database else settings.databases:
         catalog = Catalog(settings, store, name, own, listings)
         there = catalog.backups()
