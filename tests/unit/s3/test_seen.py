@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from postgres_backup.machine import records
 from postgres_backup.s3 import seen
 from postgres_backup.s3.client import StoredObject, md5
 from postgres_backup.s3.seen import NAME, Seen
@@ -167,6 +168,20 @@ def test_a_bomb_is_not_unpacked(settings):
     head = struct.pack(">16sII", md5(data), len(data), len(bomb))
     file_of(settings).write_bytes(b"pgbseen1" + head + bomb)
     assert known(settings, ("a.json", data)) == {}
+
+
+def test_a_file_of_countless_records_takes_no_more_memory(settings, monkeypatch):
+    """It begins anew, with what is used."""
+    monkeypatch.setattr(records, "_MOST_RECORDS", 5)
+    nine = [(f"{number}.json", f"{number}".encode()) for number in range(9)]
+    read(settings, *nine)
+    assert known(settings, *nine) == dict(nine[:5])
+    later = Seen(settings)
+    later.tell(told(*one) for one in (nine[0], ONE))
+    assert dict(later.known([nine[0][0]])) == dict(nine[:1])
+    later.note(*ONE)
+    later.keep()
+    assert known(settings, *nine, ONE) == dict([nine[0], ONE])
 
 
 def test_two_that_write_at_once_keep_what_both_have_read(settings):
