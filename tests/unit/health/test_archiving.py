@@ -126,7 +126,7 @@ def test_a_file_of_an_earlier_version_is_read_and_a_newer_one_says_more(tmp_path
     now, _ = archiving.read(SETTINGS, str(path))
     assert archiving.lines(now)[1] == (
         f"every second: kept from {ago(days=13)} on, by 14 backups of the cluster; with the log "
-        "5.0 GiB in the bucket"
+        "5.4 GB in the bucket"
     )
 
 
