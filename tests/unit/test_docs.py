@@ -182,6 +182,8 @@ def test_extra_variables_of_the_playbooks():
         taken[name] |= {"rebuild", "drill"}
     for name in ("rotate_signing_key", "adopt", "import"):  # through the role
         taken[name] = {"setup", "adopt"}
+    for name in ("target_time", "target_lsn", "target_name", "latest", "keep", "remove"):
+        taken[name] = {"pitr_restore"}
     assert shown.keys() == taken.keys()
     for name, playbooks in taken.items():
         assert shown[name] == "all" or set(shown[name].split(", ")) == playbooks, name

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import NamedTuple, TypedDict
 
 from ..clock import utc_now
 from ..errors import BadBackupError, PostgresBackupError, UsageError
@@ -17,14 +18,26 @@ from ..s3.client import StoredObject
 from ..s3.store import Store, Unreadable
 from ..settings import Settings
 from ..shapes.reader import MOST_BYTES
-from ..signing.judge import BY_NOBODY, WRONG, Standing
+from ..signing.judge import BY_NOBODY, WRONG, Standing, signer_of, wrong
+from ..signing.keys import PublicKey
 from ..text import nearest
 from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .listings import Listings
-from .manifest import Manifest, answer, listed_only, may_lack_rows, parse
+from .manifest import (
+    Described,
+    Manifest,
+    answer,
+    in_short,
+    listed_only,
+    may_lack_rows,
+    parse,
+    replaced,
+)
 from .names import LATEST, BackupName, Layout, is_latest, named_in_part
 from .owners import advice, owners
+from .summaries import Summaries, Summary
+from .tables import NO_TABLES, Tables
 
 #: whoever asks for backups gets to know here what one is
 __all__ = ["LATEST", "Backup", "BackupLine", "Catalog", "State", "layout_for", "newest_good"]
@@ -109,7 +122,8 @@ class Catalog:
         # nor make it forget by taking the signatures away
         if self._remembered or any(backup.ours and backup.trusted for backup in backups):
             backups = [
-                dataclasses.replace(b, passed_over=b.ours and not b.trusted) for b in backups
+                dataclasses.replace(b, passed_over=True) if b.ours and not b.trusted else b
+                for b in backups
             ]
         return backups
 
@@ -137,7 +151,9 @@ class Catalog:
         there = self.joined(layout, objects, below)
         noted = self._proofs(layout, {name.stem for name in objects}, keys & wanted)
         return [
-            dataclasses.replace(backup, noted=noted.get(backup.name.stem, proofs.Noted()))
+            dataclasses.replace(backup, noted=noted[backup.name.stem])
+            if backup.name.stem in noted
+            else backup
             for backup in there
         ]
 
@@ -154,8 +170,7 @@ class Catalog:
         :param afresh: they are read, whatever is remembered of them.
         """
         wanted = {layout.manifest(name) for name in objects}.intersection(below)
-        read = _Reader(self.believed, signed.signatures(self.store, wanted, below, afresh))
-        manifests = dict(self.store.get_many(wanted, read, MOST_BYTES, afresh))
+        manifests = self._described(wanted, below, afresh)
         for name in list(objects):
             key = layout.manifest(name)
             if key in wanted and manifests[key].manifest is None:
@@ -164,14 +179,55 @@ class Catalog:
                 else:
                     manifests[key] = _NOTHING._replace(manifest=listed_only(key))
         return [
-            dataclasses.replace(
-                self._join(layout, name, item, found),
-                manifest_sha256=found.sha256,
-                standing=found.standing,
-            )
+            self._join(layout, name, item, manifests.get(layout.manifest(name), _NOTHING))
             for name, item in objects.items()
-            for found in [manifests.get(layout.manifest(name), _NOTHING)]
         ]
+
+    def _described(
+        self, wanted: Collection[str], below: Collection[str], afresh: bool
+    ) -> dict[str, _Found]:
+        """What lies under the keys of manifests; in short, unless it is read ``afresh``."""
+        if afresh:
+            signatures = signed.signatures(self.store, wanted, below, afresh)
+            whole = _Reader(self.believed, signatures)
+            return dict(self.store.get_many(wanted, whole, MOST_BYTES, afresh))
+        summaries = self.listings.summaries
+        known = dict(summaries.known(wanted, below))
+        found = {key: self._in_short(key, one) for key, one in known.items()}
+        if left := [key for key in wanted if key not in known]:
+            signatures = signed.signatures(self.store, left, below)
+            reader = _Shortening(self.believed, signatures, summaries, below)
+            read = self.store.get_many(left, reader, MOST_BYTES, kept=lambda one: not one.kept)
+            summaries.keep()
+            for one in read:
+                short = one.found if one.short is None else self._in_short(one.key, one.short)
+                found[one.key] = short
+        return found
+
+    def _in_short(self, key: str, known: Summary) -> _Found:
+        server = known.described["server"].get("name", "")
+        standing = BY_NOBODY
+        if known.wrong:
+            standing = wrong(known.wrong)
+        elif known.signer:
+            standing = self.believed.standing_of(known.signer, server)
+
+        def read() -> Manifest:
+            return self._whole(key, known.sha256)
+
+        return _Found(known.described, known.sha256, standing, known.tables, read)
+
+    def _whole(self, key: str, sha256: str) -> Manifest:
+        """A manifest of which only a summary is at hand.
+
+        :raises BadBackupError: it is not there any more, or another one is.
+        """
+        data = self.store.get(key, MOST_BYTES)
+        if data is None:
+            raise listed_only(key)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise replaced(key)
+        return parse(data, key)
 
     def _proofs(
         self, layout: Layout, stems: Collection[str], described: Collection[str]
@@ -192,8 +248,9 @@ class Catalog:
     ) -> Backup:
         here = layout == self.layout or layout.database == self.database
         manifest = found.manifest
+        seen = _Seen(modified=item.modified, manifest_sha256=found.sha256, standing=found.standing)
         if manifest is None:
-            return Backup(name, layout, item.bytes, candidate=here, modified=item.modified)
+            return Backup(name, layout, item.bytes, candidate=here, **seen)
         if isinstance(manifest, BadBackupError):
             return Backup(
                 name,
@@ -202,7 +259,7 @@ class Catalog:
                 problem=manifest.message,
                 problem_code=manifest.findings[0]["code"],
                 candidate=here,
-                modified=item.modified,
+                **seen,
             )
         problem = code = ""
         expected = self._remembered.get(layout.manifest(name), found.sha256)
@@ -232,7 +289,8 @@ class Catalog:
         )
         unclaimed = manifest.get("adopted") is False and manifest["database"] == self.database
         whose = (manifest, problem, code, ours, ours or unclaimed)
-        return Backup(name, layout, item.bytes, *whose, modified=item.modified)
+        read, columns = found.read, found.tables
+        return Backup(name, layout, item.bytes, *whose, read=read, columns=columns, **seen)
 
     def described(self) -> frozenset[str]:
         """Keys of manifests whose backup is not there, as of the last :meth:`backups`."""
@@ -321,15 +379,17 @@ class Catalog:
         below = {key} if known.standing == BY_NOBODY else {key, key + signed.SUFFIX}
         item = StoredObject(known.key, known.bytes, known.modified)
         for now in self.joined(known.layout, {known.name: item}, below, afresh=True):
-            if (now.manifest_sha256, now.standing) != (known.manifest_sha256, known.standing):
-                return dataclasses.replace(
-                    known,
-                    manifest=now.manifest,
-                    manifest_sha256=now.manifest_sha256,
-                    standing=now.standing,
-                    problem=now.problem or known.problem,
-                    problem_code=now.problem_code or known.problem_code,
-                )
+            same = (now.manifest_sha256, now.standing) == (known.manifest_sha256, known.standing)
+            return dataclasses.replace(
+                known,
+                described=now.described,
+                columns=now.columns,
+                read=now.read,
+                manifest_sha256=now.manifest_sha256,
+                standing=now.standing,
+                problem=(not same and now.problem) or known.problem,
+                problem_code=(not same and now.problem_code) or known.problem_code,
+            )
         return known
 
     def _meant(self, wanted: str, backups: list[Backup]) -> Backup:
@@ -421,14 +481,26 @@ class Catalog:
         return f"s3://{self.settings.s3_bucket}/{self.layout.root}"
 
 
+class _Seen(TypedDict):
+    """What is known of every backup, whatever lies under the key of its manifest."""
+
+    modified: datetime | None
+    manifest_sha256: str
+    standing: Standing
+
+
 class _Found(NamedTuple):
     """What lies under the key of a manifest: it, what is wrong with it, or None where it has gone;
     the SHA-256 of its bytes, and whose word they are.
+
+    ``tables`` and ``read`` (which reads all of it): where it is in short.
     """
 
-    manifest: Manifest | BadBackupError | None
+    manifest: Described | BadBackupError | None
     sha256: str
     standing: Standing
+    tables: Tables = NO_TABLES
+    read: Callable[[], Manifest] | None = None
 
 
 _NOTHING = _Found(None, "", BY_NOBODY)
@@ -450,6 +522,53 @@ class _Reader:
         server = found["server"].get("name", "") if isinstance(found, dict) else ""
         standing = self._believed.judge(data, self._signatures.get(key), server)
         return key, _Found(found, hashlib.sha256(data).hexdigest(), standing)
+
+
+class _Short(NamedTuple):
+    """A manifest that was read, in short; ``found`` where it cannot be. ``kept``: the next look
+    need not read it.
+    """
+
+    key: str
+    found: _Found
+    short: Summary | None = None
+    kept: bool = False
+
+
+class _Shortening:
+    """The same, of which only a summary stays in memory: of many manifests with many tables there
+    is no more than one at a time.
+    """
+
+    def __init__(
+        self,
+        believed: signed.Believed,
+        signatures: Mapping[str, bytes],
+        summaries: Summaries,
+        below: Collection[str],
+    ) -> None:
+        self._reader = _Reader(believed, signatures)
+        self._signatures, self._summaries, self._below = signatures, summaries, below
+        self._one = threading.Lock()
+
+    def __call__(self, key: str, data: bytes | PostgresBackupError | None) -> _Short:
+        with self._one:
+            if not isinstance(data, bytes):
+                return _Short(key, self._reader(key, data)[1])
+            found = answer(key, data, parse)
+            if not isinstance(found, dict):
+                return _Short(key, self._reader(key, data)[1])
+            signature = self._signatures.get(key)
+            signer = signer_of(data, signature) if signature is not None else None
+            short = Summary(
+                in_short(found),
+                self._summaries.tables_of(found),
+                hashlib.sha256(data).hexdigest(),
+                signer.raw if isinstance(signer, PublicKey) else b"",
+                signer.says if isinstance(signer, Standing) else "",
+            )
+            kept = self._summaries.note(key, self._below, data, signature, short)
+            return _Short(key, _NOTHING, short, kept)
 
 
 def _is_unread(backup: Backup) -> bool:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..s3.client import StoredObject
 from ..s3.store import MOST_OBJECTS, Store
+from .summaries import Summaries
 
 
 class Folder(NamedTuple):
@@ -28,6 +29,8 @@ class Listings:
         self._store = store
         self._folders: dict[str, Folder] = {}
         self._below: dict[str, Sequence[StoredObject]] = {}
+        #: what was made before of the manifests that they show
+        self.summaries = Summaries(store)
 
     def folder(self, folder: str, most: int = MOST_OBJECTS) -> Folder:
         """What lies directly in it.

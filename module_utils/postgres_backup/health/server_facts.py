@@ -14,6 +14,7 @@ from ..catalog.backups import Backup, State
 from ..catalog.history import Event, changed_in_words, events
 from ..catalog.names import BackupName
 from ..catalog.retention import Decision, Policy, plan
+from ..catalog.tables import NO_TABLES
 from ..clock import format_timestamp, utc_now
 from ..findings import Finding
 from ..s3.store import Store
@@ -400,18 +401,16 @@ def _table_names(event: Event) -> list[str]:
 
 def _tables(backups: Sequence[Backup]) -> list[TableFacts]:
     """Of the newest good backup those with most rows, the largest first."""
-    good = (b.manifest["tables"] for b in backups if b.ours and b.good and b.manifest)
-    newest = next(good, {})
-    largest = sorted(newest, key=lambda table: (-newest[table]["rows"], table))[:TABLES]
+    newest = next((b.tables for b in backups if b.ours and b.good), NO_TABLES)
+    rows = dict(zip(newest.names, newest.rows, strict=True))
+    largest = sorted(rows, key=lambda table: (-rows[table], table))[:TABLES]
     return [
         {"table": table, "rows": [_rows(backup, table) for backup in backups]} for table in largest
     ]
 
 
 def _rows(backup: Backup, table: str) -> int | None:
-    if not backup.good or not backup.manifest or table not in backup.manifest["tables"]:
-        return None
-    return backup.manifest["tables"][table]["rows"]
+    return backup.tables[table] if backup.good and table in backup.tables else None
 
 
 def lines(facts: ServerFacts) -> list[str]:

@@ -320,8 +320,8 @@ def bucket_status(
         findings += two_servers.findings_of(settings.server_name, name, backups[name], now)
         gone = rows_gone.gone(settings.server_name, name, backups[name], now)
         findings += rows_gone.findings_of(name, gone)
-        if last and last.manifest:
-            findings += path_needs.findings_of(last.manifest.get("needs_search_path", []), name)
+        if last and last.described:
+            findings += path_needs.findings_of(last.described.get("needs_search_path", []), name)
         if isinstance(there, DatabaseError):
             findings.append(finding("DATABASE_UNREACHABLE", there.message))
         judged = verdict.of_database(

@@ -76,7 +76,7 @@ def version() -> tuple[int, ...]:
             text=True,
             timeout=_PATIENCE,
             check=False,
-            env=_environment(),
+            env=environment(),
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         said = ""
@@ -148,7 +148,7 @@ def attempt(
             capture_output=True,
             timeout=patience,
             check=False,
-            env=_environment(),
+            env=environment(),
             cwd="/",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -158,7 +158,7 @@ def attempt(
     return Done(done.returncode, out, settings.hide(_said(f"{wrong}\n{out}", done.returncode)))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """A run from cron and one by hand see the same, whatever somebody's shell has."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
 

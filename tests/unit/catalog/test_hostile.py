@@ -86,7 +86,7 @@ def judge(data: bytes) -> str:
         assert len(read.message) < 600
         assert (decision.keep, backup.good, backup.proven) == (True, False, False)
     else:
-        trend.findings(read, [read] * 4, 30, 200)
+        trend.findings(backup, [backup] * 4, 30, 200)
     return line["state"]
 
 
