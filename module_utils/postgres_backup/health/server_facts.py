@@ -230,6 +230,7 @@ def describe(
                 for line, d in zip(lines[name], decisions[name], strict=True)
                 if d.keep and d.backup.ours
             ],
+            sum(not backup.ours for backup in backups[name]),
         )
         for name in settings.databases
     )

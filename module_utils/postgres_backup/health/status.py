@@ -342,7 +342,11 @@ def bucket_status(
         "findings": findings,
         "next_run": format_timestamp(next_run(settings.schedule_time, now)),
         "costs": costs.total(
-            costs.estimate(settings, [b.describe(now) for b in backups_of_one if b.ours])
+            costs.estimate(
+                settings,
+                [b.describe(now) for b in backups_of_one if b.ours],
+                sum(not b.ours for b in backups_of_one),
+            )
             for backups_of_one in backups.values()
         ),
         "databases": databases,
