@@ -60,6 +60,8 @@ class _Listing(TypedDict):
     backups: list[ListedBackup]
     #: how many nobody has signed, so that they wait for ``adopt``
     waiting: int
+    #: what is kept beside them to recover any second from, for a person
+    every_second: list[str]
 
 
 class Listing(_Listing, total=False):
@@ -150,7 +152,8 @@ def info(
     store.looks()
     store.check()
     now = utc_now()
-    result: Listing = {"changed": False, "backups": [], "waiting": 0}
+    seconds = [] if backup or partial else archiving.lines(archiving.known(settings))
+    result: Listing = {"changed": False, "backups": [], "waiting": 0, "every_second": seconds}
     listings = Listings(store)
     if not settings.databases or not settings.server_name:
         result["owners"] = owners(settings, store, listings)
@@ -232,6 +235,7 @@ def look(
     failed = failures.newest(settings, store, backups, last_run, happened, unread, listings)
     in_bucket = bucket_status(settings, backups, now, kept, failed)
     others = _who_else(settings, store, catalogs, backups, now)
+    seconds = archiving.known(settings)
     seen: Status = {
         **in_bucket,
         "findings": in_bucket["findings"] + adopted + unread + others,
@@ -239,8 +243,9 @@ def look(
         "rebuilt": state.read(settings, drills.REBUILT),
         "alarms": alarms.open_alarms(settings),
         "leftovers": None,
-        "every_second": archiving.lines(settings),
+        "every_second": archiving.lines(seconds),
     }
+    seen["costs"] = archiving.with_archive(seen["costs"], settings, seconds)
     if counting:
         _count_parts(seen, catalogs, backups)
         seen["leftovers"] = leftovers.count(settings, store, backups, seen["findings"])
@@ -530,4 +535,5 @@ def info_lines(listing: Listing, columns: int = 0) -> list[str]:
         *(owner_lines(listing["owners"]) if listing.get("owners") else []),
         *table(listing["backups"], columns),
         *([waiting] if listing["waiting"] else []),
+        *listing["every_second"],
     ]

@@ -96,7 +96,7 @@ class Records:
         for key in self._places.keys() & used:
             place = self._places[key]
             room -= place.stored
-            if room > 0 and len(kept) < _MOST_RECORDS // 2:
+            if room > 0 and len(kept) - 2 < _MOST_RECORDS // 2:
                 kept.append(_packed(key, Record(place.size, _stored(file, place))))
         owner = os.fstat(file.fileno())
         with contextlib.suppress(OSError):
