@@ -26,7 +26,7 @@ from .ranges import Pieces, Range, ranges
 
 #: bytes of the object, and of the plain dump, that wait to be used while more are read; where one
 #: piece of the object has more than that, it is enough
-_PACKED_AHEAD, _PLAIN_AHEAD, _LITTLE = 16 << 20, 8 << 20, 1 << 20
+_PACKED_AHEAD, _PLAIN_AHEAD, _LITTLE = 16 << 20, 1 << 20, 1 << 20
 
 
 class BackupReader:
