@@ -70,7 +70,7 @@ DATABASES: Mapping[str, tuple[str, ...]] = {
         *(f"CREATE INDEX ON events_{number} USING gin (body jsonb_path_ops)" for number in (0, 1)),
     ),
     "many": (
-        """DO $$BEGIN FOR t IN 1..5000 LOOP
+        """DO $$BEGIN FOR t IN 1..{tables} LOOP
            EXECUTE format('CREATE TABLE small_%s AS SELECT n AS id, md5(n::text) AS name
                FROM generate_series(1, 20) n', t);
            EXECUTE format('ALTER TABLE small_%s ADD PRIMARY KEY (id)', t);
@@ -89,8 +89,8 @@ DATABASES: Mapping[str, tuple[str, ...]] = {
         "ALTER TABLE small ADD PRIMARY KEY (id)",
     ),
 }
-#: rows for which {n} stands at scale 1
-ROWS = 900_000
+#: rows for which {n} stands at scale 1, and small tables
+ROWS, TABLES = 900_000, 5000
 
 
 class Run(NamedTuple):
@@ -163,9 +163,9 @@ class Bench:
             "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         }
         self._own = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ["PYTHONPATH"]}
-        self._ours = [sys.executable, "-m", "postgres_backup", "--config", str(self._config())]
+        self._ours: list[str] = []
 
-    def _config(self) -> Path:
+    def _config(self, name: str) -> Path:
         values = {
             "SERVER_NAME": "bench",
             "DB_HOST": self.server.host,
@@ -176,9 +176,10 @@ class Bench:
             "PG_BIN_DIR": self.server.bin_dir,
             "S3_ENDPOINT_URL": self.url,
             "S3_BUCKET_NAME": BUCKET,
+            "S3_PREFIX": name,
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": self.secret,
-            "STATE_DIR": self.folder / "state",
+            "STATE_DIR": self.folder / f"state-{name}",
         }
         path = self.folder / "backup-config.env"
         path.touch(mode=0o600)
@@ -187,18 +188,25 @@ class Bench:
 
     def fill(self, name: str, scale: float) -> int:
         """Make the database and back it up; bytes of its dump."""
+        config = str(self._config(name))
+        self._ours = [sys.executable, "-m", "postgres_backup", "--config", config]
         self.clear(DATABASE)
         self.server.execute(f"CREATE DATABASE {DATABASE}")
         if name == "today":
             sample.load(self.server.dsn(DATABASE), scale=max(scale * 16, 0.5))
         for statement in DATABASES[name]:
             text = statement.replace("{n}", str(int(ROWS * scale)))
+            text = text.replace("{tables}", str(int(TABLES * scale)))
             self.server.execute(text, DATABASE)
         self.server.execute("VACUUM ANALYZE", DATABASE)
         subprocess.run(["sh", "-c", f"{self._aws} mb s3://{BUCKET}"], env=self._plain,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         done = subprocess.run(
-            [*self._ours, "backup", "--json"], env=self._own, stdout=subprocess.PIPE, check=True
+            [*self._ours, "backup", "--json"],
+            env=self._own,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=True,
         )
         self.taken = json.loads(done.stdout)
         size: int = self.taken["dump_bytes"]
