@@ -135,7 +135,7 @@ def _nights(
         if failed or missing or (night > 1 and chance.random() < 0.005):
             continue
         tables = {
-            table: {"rows": int(count * ago), "bytes": 100, "sha256": ""}
+            table: {"rows": int(count * ago), "bytes": 100, "sha256": "0" * 64}
             for table, count in rows.items()
         }
         about = {
@@ -173,7 +173,7 @@ def _nights(
         at = now - timedelta(days=night, minutes=chance.randint(1, 300))
         after = {
             "backup": str(chosen.name),
-            "rows": chosen.manifest["rows"],
+            "rows": chosen.described["rows"],
             "seconds": round(chance.uniform(4, 300), 1),
         }
         kept = f"{database}_before_{at:%Y-%m-%d_%H-%M-%S}"

@@ -70,16 +70,19 @@ def main() -> None:
         name = BackupName.parse(there.taken["backup"])
         assert name
         manifest = json.loads(store.get(layout.manifest(name)) or b"")
-        seen = Path(there.settings.state_dir) / "seen-objects"
+        state = Path(there.settings.state_dir)
+        seen = [state / "seen-objects", state / "seen-manifests"]
         config, filled_to = there.bench.config(), 1
         print("| backups | cold | | warm | | kept on disk |\n| --- | --- | --- | --- | --- | --- |")
         for count in [count for count in COUNTS if count <= arguments.most]:
             fill(there, manifest, filled_to, count)
             filled_to = count
-            seen.unlink(missing_ok=True)
+            for file in seen:
+                file.unlink(missing_ok=True)
             cold, warm = look(config), look(config)
             told = " | ".join(f"{cpu:.2f} s | {size:.0f} MB" for cpu, size in (cold, warm))
-            print(f"| {count:,} | {told} | {seen.stat().st_size / 1e6:.1f} MB |", flush=True)
+            size = sum(file.stat().st_size for file in seen)
+            print(f"| {count:,} | {told} | {size / 1e6:.1f} MB |", flush=True)
 
 
 if __name__ == "__main__":

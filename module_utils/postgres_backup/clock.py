@@ -29,7 +29,11 @@ def parse_time(text: str) -> datetime:
 
     :raises ValueError: the text is not exactly such a time, or no such day exists.
     """
-    at = datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=timezone.utc)
+    try:  # strptime takes five times as long, and a listing has thousands
+        at = datetime.fromisoformat(f"{text[:10]}T{text[11:].replace('-', ':')}")
+    except ValueError:
+        raise ValueError(f"time data {text!r} does not match {_TIME_FORMAT}") from None
+    at = at.replace(tzinfo=timezone.utc)
     if format_time(at) != text:  # a year before 1000, digits of other scripts
         raise ValueError(f"{text!r} is written otherwise")
     return at

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,22 @@ def test_the_longest_statements_in_bounded_memory(database, new_config, s3, s3_c
     print(f"a row of 200 MB: peak {done['peak_kb'] / 1024:.0f} MiB")
     assert done["status"] == 0, done["err"]
     assert done["peak_kb"] < 200 * 1024
+
+
+@pytest.mark.alone
+@pytest.mark.gameday
+def test_a_look_at_many_tables_in_bounded_memory(new_config, s3, s3_client, bucket):
+    """90 backups of 20,000 tables: the first look, and one that has read them before."""
+    config = new_config(engine.NO_SERVER, s3, bucket)
+    Path(config.settings.state_dir).mkdir(exist_ok=True)
+    record = {"bytes": 1000, "sha256": "0" * 64}
+    for night in range(90):
+        tables = {f"public.table_{n}": {"rows": n + night, **record} for n in range(20_000)}
+        taken_at = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=night)
+        engine.forge(s3_client, bucket, taken_at, change={"tables": tables})
+    for what in ("first", "later"):
+        done = engine.measured(config, "list", "--json")
+        print(f"{what} look: peak {done['peak_kb'] / 1024:.0f} MiB")
+        assert done["status"] == 0, done["err"]
+        assert {one["state"] for one in json.loads(done["out"])["backups"]} == {"good"}
+        assert done["peak_kb"] < 200 * 1024

@@ -42,6 +42,7 @@ from tests.services import ansible_runs
 from tests.services.receivers import HttpReceiver
 
 _HERE, _DEMO = "tests/integration/test_readme.py", "tests/integration/test_demo.py"
+_RECOVER = "ansible-playbook playbooks/pitr_restore.yml"
 _MONITORING, _SERVERS = "tests/integration/test_monitoring.py", "tests/servers"
 _BOOK = f"{_SERVERS}/test_documents.py::test_a_server_by_the_book_and_its_removal"
 _NAME, _RULES = "postgres-backup", "docs/monitoring/postgres-backup-rules"
@@ -72,6 +73,12 @@ _RUN_BY = {
     ),
     f"{_SERVERS}/test_pitr.py::test_a_moment_gets_a_name_once": (
         "ansible-playbook playbooks/backup.yml -e mark=before-migration-42",
+    ),
+    f"{_SERVERS}/test_pitr.py::"
+    "test_the_cluster_of_a_moment_stands_beside_the_live_one_until_it_is_removed": (
+        f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z",
+        f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z -e keep=true",
+        f"{_RECOVER} -e remove=true",
     ),
     f"{_SERVERS}/test_pitr.py::test_archiving_that_stops_is_an_alarm_and_its_end_is_told": (
         "postgres-backup pitr-look --config /etc/postgres-backup-pitr/config.env",

@@ -72,6 +72,25 @@ class Site:
         self.server.sql(statement, "crm")
         return self.server.sql("SELECT pg_walfile_name(pg_switch_wal())")
 
+    def recover(self, *options: str, check: bool = True) -> Play:
+        """The playbook, with each of these behind ``-e``."""
+        words = [word for option in options for word in ("-e", option)]
+        return self.controller.run("playbooks/pitr_restore.yml", *words, check=check)
+
+    def recovered(self, statement: str, database: str = "crm", port: int = 5500) -> str:
+        """What the recovered cluster answers."""
+        psql = ["psql", "-qAtX", "-p", str(port), "-d", database, "-c", statement]
+        return self.server.inside("runuser", "-u", "postgres", "--", *psql).stdout.strip()
+
+    def now(self) -> str:
+        """PostgreSQL's clock, as a target."""
+        form = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+        return self.server.sql(f"SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', '{form}')")
+
+    def folders(self) -> list[str]:
+        """What lies beside PostgreSQL's data."""
+        return self.server.inside("ls", "/var/lib/postgresql/17").stdout.split()
+
     def waits(self) -> list[str]:
         """Pieces of the log that are not archived."""
         found = self.server.inside("ls", f"{LOG}/archive_status").stdout.split()
@@ -225,6 +244,11 @@ def test_archiving_that_stops_is_an_alarm_and_its_end_is_told(site, broken):
     status = site.program("status", config="", check=False).stdout
     assert "PITR" not in status
     assert re.search(r"every second: 0 pieces wait, for .* \(at most \d+ min", status)
+    kept = r"every second: kept from \S+Z on, by \d backups of the cluster; with the log \d"
+    assert re.search(kept, site.program("list", config="").stdout)
+    numbers = site.server.inside("cat", "/var/lib/postgres-backup/postgres-backup-pitr.prom").stdout
+    assert float(re.search(r"pitr_stored_bytes\S* (\S+)", numbers)[1]) > 100_000
+    assert re.search(r"pitr_gaps\S* 0\.0", numbers)
 
 
 def test_a_piece_that_is_missing_is_found_by_counting_and_mended_by_a_full_backup(site, archived):
@@ -257,3 +281,73 @@ def test_a_moment_gets_a_name_once(site, archived):
     refused = site.controller.run("playbooks/backup.yml", "-e", f"mark={name}", check=False)
     assert refused.status == 2
     assert f"There is a mark {name} already" in " ".join(refused.output.split())
+
+
+def test_the_cluster_of_a_moment_stands_beside_the_live_one_until_it_is_removed(site, archived):
+    site.server.sql("INSERT INTO users VALUES (1001)", "crm")
+    moment = site.now()
+    site.server.sql("DROP TABLE users", "crm")
+    said = site.recover(f"target_time={moment}", "keep=true").output
+    assert f"The cluster as of {moment}" in said
+    assert "crm: public.users: 501 rows, live no such table" in said
+    assert site.recovered("SELECT count(*), max(id) FROM users") == "501|1001"
+    assert site.recovered("SHOW archive_mode") == "off"
+    assert site.recovered("SHOW listen_addresses") == ""
+    assert site.server.sql("SELECT to_regclass('users') IS NULL", "crm") == "t"
+    last = re.search(r"Its last transaction: (\S+),", said)[1]
+    following = re.search(r"the next, of (\S+), is not in it", said)[1]
+    assert last <= moment < following
+    refused = site.recover("target_time=2026-01-27T14:03:00", check=False)
+    assert refused.status == 2
+    assert "it has no zone" in refused.output
+    another = site.recover(f"target_time={moment}", check=False)
+    assert "There is a recovered cluster already" in " ".join(another.output.split())
+    where = re.search(r"its data: (\S+)", said)[1]
+    assert site.recover("remove=true").recap["minute"]["changed"] == 1
+    assert site.folders() == ["main", "main-pitr-spool"]
+    assert site.server.inside("pgrep", "-f", where, check=False).returncode == 1
+    assert site.recover("remove=true").recap["minute"]["changed"] == 0
+    site.server.sql("CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 500) n", "crm")
+
+
+def test_a_lost_piece_before_the_target_is_an_error_that_names_it(site, archived):
+    lost = site.switch("INSERT INTO users VALUES (2001)")
+    site.server.sql("INSERT INTO users VALUES (2002)", "crm")
+    moment = site.now()
+    after = site.switch()
+    wait_for("it", lambda: after in " ".join(site.keys("postgres-backup-pitr/")), timeout=90)
+    [key] = [key for key in site.keys("postgres-backup-pitr/") if lost in key]
+    site.client.delete_object(Bucket=site.bucket, Key=key)
+    short = site.recover(f"target_time={moment}", check=False)
+    said = " ".join(short.output.split())
+    assert short.status == 2, said
+    assert f"The log in the archive ends before {moment}" in said
+    assert f"and {lost} is missing" in said
+    latest = " ".join(site.recover("latest=true", check=False).output.split())
+    assert f"In the archive {lost} is missing" in latest
+    assert not [one for one in site.folders() if "recovered" in one]
+    site.program("pitr-backup", "--full")
+    assert "It is removed again" in site.recover("latest=true").output
+
+
+@pytest.mark.gameday
+def test_a_position_a_mark_and_a_cluster_that_is_down(site, archived):
+    site.server.sql("INSERT INTO users VALUES (3001)", "crm")
+    position = site.server.sql("SELECT pg_current_wal_lsn()")
+    site.server.sql("INSERT INTO users VALUES (3002)", "crm")
+    site.controller.run("playbooks/backup.yml", "-e", "mark=before-43")
+    site.server.sql("INSERT INTO users VALUES (3003)", "crm")
+    for target, last in ((f"target_lsn={position}", 3001), ("target_name=before-43", 3002)):
+        site.recover(target, "keep=true")
+        assert site.recovered("SELECT max(id) FROM users") == str(last)
+        site.recover("remove=true")
+    site.switch()
+    wait_for("nothing that waits", lambda: not site.waits(), timeout=180)
+    site.server.inside("systemctl", "stop", "postgresql@17-main")
+    try:
+        said = site.recover("latest=true", "keep=true").output
+        assert "the live cluster does not run" in said
+        assert site.recovered("SELECT max(id) FROM users") == "3003"
+        site.recover("remove=true")
+    finally:
+        site.server.inside("systemctl", "start", "postgresql@17-main")

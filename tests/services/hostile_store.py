@@ -375,6 +375,10 @@ def is_delete(request: Request) -> bool:
     return request.method == "DELETE" and bool(request.key)
 
 
+def is_delete_of_many(request: Request) -> bool:
+    return request.method == "POST" and "delete" in request.query
+
+
 def is_setting_of_bucket(*names: str) -> Callable[[Request], bool]:
     """A setting of the bucket is being made."""
     return lambda request: request.method == "PUT" and any(name in request.query for name in names)
@@ -483,6 +487,38 @@ def _manifest_swallowed(request: Request, pass_on: PassOn) -> Reply:
 def _spoiled(request: Request, pass_on: PassOn) -> Reply:
     spoiled = request.without("content-md5", "x-amz-checksum", "x-amz-sdk-checksum")
     return pass_on(dataclasses.replace(spoiled, body=_flipped(request.body)))
+
+
+_DELETED = (
+    '<?xml version="1.0"?><DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    "{entries}</DeleteResult>"
+)
+
+
+def _told_of_each(request: Request, entry: str) -> Reply:
+    """An answer to a deletion of many that says the same of each of them."""
+    keys = re.findall(rb"<Key>(.*?)</Key>", request.body)
+    entries = "".join(entry.format(key=key.decode()) for key in keys)
+    told = {"content-type": "application/xml"}
+    return Reply(200, told, _DELETED.format(entries=entries).encode())
+
+
+@answer("many deletes ignored", "all of many said to be deleted, and they stay", is_delete_of_many)
+def _many_deletes_ignored(request: Request, pass_on: PassOn) -> Reply:
+    return _told_of_each(request, "<Deleted><Key>{key}</Key></Deleted>")
+
+
+@answer(
+    "many deletes failed", "200 to a deletion of many, and an error for each", is_delete_of_many
+)
+def _many_deletes_failed(request: Request, pass_on: PassOn) -> Reply:
+    failed = "<Error><Key>{key}</Key><Code>InternalError</Code><Message>x</Message></Error>"
+    return _told_of_each(request, failed)
+
+
+@answer("many deletes unsaid", "200 to a deletion of many, and nothing said", is_delete_of_many)
+def _many_deletes_unsaid(request: Request, pass_on: PassOn) -> Reply:
+    return _told_of_each(request, "")
 
 
 @answer("delete ignored", "204 to a deletion, and the object stays", is_delete)
@@ -639,6 +675,7 @@ def _another_length(request: Request, pass_on: PassOn) -> Reply:
 _refusing("denied", is_look, 403, "AccessDenied", "Access Denied")
 _refusing("manifest denied", is_manifest_read, 403, "AccessDenied", "Access Denied")
 _refusing("manifest gone", is_manifest_read, 404, "NoSuchKey")
+_refusing("many deletes refused", is_delete_of_many, 501, "NotImplemented")
 _refusing("failing", any_request, 503, "ServiceUnavailable")
 _refusing("full", is_any_write, 507, "InsufficientStorage")
 _refusing("quota", is_any_write, 403, "QuotaExceeded", "The quota of the bucket is used up")

@@ -7,7 +7,9 @@ from datetime import datetime, timezone
 from typing import TypeVar
 
 from postgres_backup.errors import StoreError
-from postgres_backup.s3.client import StoredObject
+from postgres_backup.s3.client import StoredObject, md5
+from postgres_backup.s3.seen import Told
+from postgres_backup.settings import Settings
 
 T = TypeVar("T")
 #: long after every name, as of copies
@@ -15,10 +17,18 @@ WRITTEN = datetime(2200, 1, 1, tzinfo=timezone.utc)
 
 
 class Listed:
-    """It lists what it is given, and hands out what it was told to."""
+    """It lists what it is given, and hands out what it was told to.
 
-    def __init__(self, objects: dict[str, bytes]) -> None:
+    :param settings: with them its listings tell MD5s, so that what was read before is known.
+    :ivar read: keys of what was handed out.
+    """
+
+    def __init__(self, objects: dict[str, bytes], settings: Settings | None = None) -> None:
         self.objects = objects
+        self.settings = settings
+        self.keeps = True
+        self.read: list[str] = []
+        self._told: dict[str, Told] = {}
 
     def list(
         self,
@@ -36,9 +46,12 @@ class Listed:
                 if folders is not None:
                     folders.add(prefix + rest.partition(delimiter)[0] + delimiter)
                 continue
+            if self.settings:
+                self._told[key] = Told(md5(body), len(body))
             yield StoredObject(key, len(body), WRITTEN)
 
     def get(self, key: str, most: int) -> bytes | None:
+        self.read.append(key)
         return self.objects.get(key)
 
     def get_many(
@@ -47,8 +60,14 @@ class Listed:
         read: Callable[[str, bytes | StoreError | None], T],
         most: int,
         afresh: bool = False,
+        kept: Callable[[T], bool] = bool,
     ) -> list[T]:
-        return [read(key, self.objects.get(key)) for key in keys]
+        wanted = list(keys)
+        self.read += wanted
+        return [read(key, self.objects.get(key)) for key in wanted]
+
+    def told(self, key: str) -> Told | None:
+        return self._told.get(key)
 
     def head(self, key: str) -> None:
         return None

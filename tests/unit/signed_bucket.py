@@ -152,7 +152,7 @@ def new_bucket(folder: Path) -> Bucket:
         signing_key_file=str(folder / "etc/signing.key"),
         trusted_signers_file=str(folder / "etc/trusted_signers"),
     )
-    return Bucket(settings, Listed({}), keys.load_or_make(settings)[0])
+    return Bucket(settings, Listed({}, settings), keys.load_or_make(settings)[0])
 
 
 def stranger() -> SigningKey:

@@ -25,6 +25,9 @@ from . import old_events
 from .old_events import OldEvents
 from .prune_replaced import ReplacedLine, prune_replaced
 
+#: backups that are deleted together at most; of those before them nothing is left then
+_TOGETHER = 300
+
 
 class PrunedLine(TypedDict):
     backup: str
@@ -85,16 +88,10 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
             manifests = [d.backup.layout.manifest(d.backup.name) for d in going]
             findings += remembered.forget(job.settings, job.database, manifests)
             # the oldest first: cut short, the newer ones are still there
-            for decision in reversed(going):
-                remove(job.store, decision.backup)
-                name, reason = decision.backup.name, decision.reason
-                job.progress.step(f"{job.database}: deleted {name}: {reason}")
+            _remove_each(job, going, "")
             findings += counters.removed(job.settings, job.database, len(going))
         if parts_going and not job.check:
-            for decision in reversed(parts_going):
-                remove(job.store, decision.backup)
-                name, reason = decision.backup.name, decision.reason
-                job.progress.step(f"{job.database}: deleted the part {name}: {reason}")
+            _remove_each(job, parts_going, "the part ")
         events = _old_events(job, catalog.layout, now)
         if not job.check and (going or parts_going or events):
             findings += _note(job, catalog.layout, [*decisions, *parts], events)
@@ -102,7 +99,7 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
             key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
         ]
         if old_proofs and not job.check:
-            job.store.delete(signed.each_after_its_signature(old_proofs))
+            signed.delete(job.store, old_proofs)
             job.progress.step(f"{job.database}: deleted {len(old_proofs)} proofs with newer ones")
         leftovers = catalog.leftovers() + partials.leftovers(catalog, found)
         if leftovers and not job.check:
@@ -169,7 +166,7 @@ def _note(
     if findings:  # the next prune tries again
         return findings
     for old in events:
-        job.store.delete(signed.each_after_its_signature(old.keys))
+        signed.delete(job.store, old.keys)
     if deleted:
         days = job.settings.journal_days
         job.progress.step(f"{job.database}: deleted {deleted} events older than {days} days")
@@ -211,20 +208,47 @@ def _line(decision: Decision[Backup]) -> PrunedLine:
     return {"backup": str(decision.backup.name), "reason": decision.reason}
 
 
-def remove(store: Store, backup: Backup) -> None:
-    """One backup and what belongs to it.
+def _remove_each(job: Job, going: Sequence[Decision[Backup]], what: str) -> None:
+    """The oldest first: cut short, the newer ones are still there.
 
-    The manifest goes last: cut short, the next run still knows whose the rest is
+    :param going: newest first.
+    """
+    oldest_first, together = going[::-1], _TOGETHER if len(going) > signed.FEW else 1
+    for first in range(0, len(oldest_first), together):
+        some = oldest_first[first : first + together]
+        remove(job.store, [decision.backup for decision in some])
+        for decision in some:
+            told = f"{decision.backup.name}: {decision.reason}"
+            job.progress.step(f"{job.database}: deleted {what}{told}")
+
+
+def remove(store: Store, backups: Sequence[Backup]) -> None:
+    """Backups and what belongs to them: one by itself, or many together.
+
+    The manifests go last: cut short, the next run still knows whose the rest is
     (``Catalog.leftovers``).
     """
-    layout = backup.layout
+    if len(backups) == 1:
+        [backup] = backups
+        store.delete([*_itself(backup), *signed.each_after_its_signature(_described(backup))])
+        return
+    store.delete_many([key for backup in backups for key in _itself(backup)])
+    signed.delete(store, [key for backup in backups for key in _described(backup)])
+
+
+def _itself(backup: Backup) -> list[str]:
+    """The keys of a backup, and of the roles beside it."""
     keys = [backup.key]
-    if backup.manifest and backup.manifest.get("globals"):
+    if backup.described and backup.described.get("globals"):
         # by its place, not by the key in the manifest, which still names the old place after a
         # bucket was copied elsewhere
-        keys.append(layout.globals(backup.name))
-    described = [*backup.noted.keys, layout.manifest(backup.name)]
-    store.delete([*keys, *signed.each_after_its_signature(described)])
+        keys.append(backup.layout.globals(backup.name))
+    return keys
+
+
+def _described(backup: Backup) -> list[str]:
+    """The keys of what says something of it, its manifest last."""
+    return [*backup.noted.keys, backup.layout.manifest(backup.name)]
 
 
 def lines(result: Pruned, check: bool = False) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal, TypedDict, cast
 
@@ -11,10 +12,11 @@ from ..clock import format_timestamp, parse_timestamp
 from ..machine.identity import Mark
 from ..signing.judge import BY_NOBODY, TRUSTED, UNSIGNED, WRONG, Kind, Standing
 from . import dated
-from .manifest import Manifest, Proof, ServerIdentity
+from .manifest import Described, Manifest, Proof, ServerIdentity
 from .names import BackupName, Layout
 from .proofs import KEPT, Noted
 from .proofs import Kind as ProofKind
+from .tables import NO_TABLES, Tables
 
 #: bad: not what its manifest says; foreign: of another database or server; unsigned: nobody vouches
 #: for it, while others are signed; proven: read to its end, or restored; good: has a manifest;
@@ -66,8 +68,8 @@ class BackupLine(TypedDict):
 class Backup:
     """A backup in the bucket, of a whole database or (``name.part``) of a part of one.
 
-    :param manifest: what its manifest says; None for objects without one (made by scripts, or by a
-        run that died before the end).
+    :param described: what its manifest says, in short or whole; None for objects without one (made
+        by scripts, or by a run that died before the end).
     :param problem: why it is not good although it has a manifest; empty where all is well.
     :param problem_code: the same as a finding's code: MANIFEST_DAMAGED, MANIFEST_UNREADABLE,
         MANIFEST_NEWER, MANIFEST_OF_ANOTHER, SIGNATURE_WRONG, SIZE_DIFFERS or TABLES_REWRITTEN.
@@ -82,12 +84,14 @@ class Backup:
     :param noted: the proofs that lie beside it.
     :param meant: tables whose rows have gone on purpose since, see ``said.hash_of``.
     :param modified: when it was written, by the store's clock; None where that is not known.
+    :param columns: its tables, where it is described in short.
+    :param read: reads the manifest, where it is described in short.
     """
 
     name: BackupName
     layout: Layout
     bytes: int
-    manifest: Manifest | None = dataclasses.field(default=None, repr=False)
+    described: Described | None = dataclasses.field(default=None, repr=False)
     problem: str = ""
     problem_code: str = ""
     ours: bool = False
@@ -101,18 +105,39 @@ class Backup:
     noted: Noted = dataclasses.field(default_factory=Noted, repr=False)
     meant: frozenset[str] = frozenset()
     modified: datetime | None = None
+    columns: Tables = dataclasses.field(default=NO_TABLES, repr=False, compare=False)
+    read: Callable[[], Manifest] | None = dataclasses.field(default=None, repr=False, compare=False)
 
-    @property
+    @functools.cached_property
+    def manifest(self) -> Manifest | None:
+        """All that its manifest says; asks the store where it is described in short, so who looks
+        at many backups asks for :attr:`described` and :attr:`tables`.
+
+        :raises BadBackupError: it lies there no more as it was seen.
+        :raises StoreError: it cannot be read.
+        """
+        if self.described is None or self.read is None:
+            return cast("Manifest | None", self.described)
+        return self.read()
+
+    @functools.cached_property
+    def tables(self) -> Tables:
+        """The rows of its tables; none where nothing is known of them."""
+        if self.described is None or self.read is not None:
+            return self.columns
+        return Tables.of(cast(Manifest, self.described).get("tables", {}))
+
+    @functools.cached_property
     def mark(self) -> Mark:
         """The server that it was taken of, as far as its manifest says."""
-        server: ServerIdentity = self.manifest["server"] if self.manifest else {}
+        server: ServerIdentity = self.described["server"] if self.described else {}
         names = ("system_identifier", "started", "machine", "machine_name")
         return Mark(*(str(server.get(name) or "") for name in names))
 
     @property
     def since(self) -> datetime | None:
         """When its server took its first backup; None where it does not say."""
-        text = self.manifest["server"].get("since") if self.manifest else None
+        text = self.described["server"].get("since") if self.described else None
         return parse_timestamp(text) if text else None
 
     @property
@@ -133,12 +158,12 @@ class Backup:
     def taken_at(self) -> datetime:
         return self.name.taken_at
 
-    @property
+    @functools.cached_property
     def ahead(self) -> bool:
         """A clock that was ahead has named it, see :mod:`.dated`."""
         return dated.is_ahead(self.taken_at, self.modified)
 
-    @property
+    @functools.cached_property
     def dated_at(self) -> datetime:
         """When it was taken, as far as the store's clock bears that out."""
         return dated.dated_at(self.taken_at, self.modified)
@@ -148,7 +173,7 @@ class Backup:
         """As far as can be told without reading it: the manifest, written last, agrees with the
         object.
         """
-        return self.manifest is not None and not self.problem
+        return self.described is not None and not self.problem
 
     @property
     def good(self) -> bool:
@@ -158,9 +183,9 @@ class Backup:
     @functools.cached_property  # what is said of a backup asks for them a dozen times
     def proofs(self) -> tuple[Proof, ...]:
         """Those that count, the newest last; manifests of schema 1 hold theirs themselves."""
-        if self.manifest is None:
+        if self.described is None:
             return ()
-        within = self.manifest.get("proofs", []) if self.manifest.get("schema", 1) == 1 else []
+        within = self.described.get("proofs", []) if self.described.get("schema", 1) == 1 else []
         return (*within, *(one for one in self._counting.proofs if one["kind"] != "stored"))
 
     @property
@@ -232,11 +257,11 @@ class Backup:
             return "unsigned"
         if self.proven:
             return "proven"
-        return "good" if self.manifest else "unproven"
+        return "good" if self.described else "unproven"
 
     def describe(self, now: datetime) -> BackupLine:
         """For a listing."""
-        known = self.manifest or cast(Manifest, {})
+        known = self.described or cast(Described, {})
         server: ServerIdentity = known.get("server") or {}
         locale = known.get("locale")
         return {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import TypedDict
 
 from ..clock import utc_now
-from ..errors import BadBackupError, PostgresBackupError, UsageError
+from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..machine import identity
 from ..machine.identity import Mark
@@ -22,9 +21,14 @@ from ..text import nearest
 from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .listings import Listings
-from .manifest import Manifest, answer, listed_only, may_lack_rows, parse
+from .manifest import (
+    listed_only,
+    may_lack_rows,
+    parse,
+)
 from .names import LATEST, BackupName, Layout, is_latest, named_in_part
 from .owners import advice, owners
+from .reading import NOTHING, Found, Manifests
 
 #: whoever asks for backups gets to know here what one is
 __all__ = ["LATEST", "Backup", "BackupLine", "Catalog", "State", "layout_for", "newest_good"]
@@ -109,7 +113,8 @@ class Catalog:
         # nor make it forget by taking the signatures away
         if self._remembered or any(backup.ours and backup.trusted for backup in backups):
             backups = [
-                dataclasses.replace(b, passed_over=b.ours and not b.trusted) for b in backups
+                dataclasses.replace(b, passed_over=True) if b.ours and not b.trusted else b
+                for b in backups
             ]
         return backups
 
@@ -137,7 +142,9 @@ class Catalog:
         there = self.joined(layout, objects, below)
         noted = self._proofs(layout, {name.stem for name in objects}, keys & wanted)
         return [
-            dataclasses.replace(backup, noted=noted.get(backup.name.stem, proofs.Noted()))
+            dataclasses.replace(backup, noted=noted[backup.name.stem])
+            if backup.name.stem in noted
+            else backup
             for backup in there
         ]
 
@@ -154,23 +161,18 @@ class Catalog:
         :param afresh: they are read, whatever is remembered of them.
         """
         wanted = {layout.manifest(name) for name in objects}.intersection(below)
-        read = _Reader(self.believed, signed.signatures(self.store, wanted, below, afresh))
-        manifests = dict(self.store.get_many(wanted, read, MOST_BYTES, afresh))
+        reading = Manifests(self.store, self.listings.summaries, self.believed)
+        manifests = reading.found(wanted, below, afresh)
         for name in list(objects):
             key = layout.manifest(name)
             if key in wanted and manifests[key].manifest is None:
                 if self.store.head(layout.backup(name)) is None:  # both have gone meanwhile
                     objects = {other: item for other, item in objects.items() if other != name}
                 else:
-                    manifests[key] = _NOTHING._replace(manifest=listed_only(key))
+                    manifests[key] = NOTHING._replace(manifest=listed_only(key))
         return [
-            dataclasses.replace(
-                self._join(layout, name, item, found),
-                manifest_sha256=found.sha256,
-                standing=found.standing,
-            )
+            self._join(layout, name, item, manifests.get(layout.manifest(name), NOTHING))
             for name, item in objects.items()
-            for found in [manifests.get(layout.manifest(name), _NOTHING)]
         ]
 
     def _proofs(
@@ -188,12 +190,13 @@ class Catalog:
         layout: Layout,
         name: BackupName,
         item: StoredObject,
-        found: _Found,
+        found: Found,
     ) -> Backup:
         here = layout == self.layout or layout.database == self.database
         manifest = found.manifest
+        seen = _Seen(modified=item.modified, manifest_sha256=found.sha256, standing=found.standing)
         if manifest is None:
-            return Backup(name, layout, item.bytes, candidate=here, modified=item.modified)
+            return Backup(name, layout, item.bytes, candidate=here, **seen)
         if isinstance(manifest, BadBackupError):
             return Backup(
                 name,
@@ -202,7 +205,7 @@ class Catalog:
                 problem=manifest.message,
                 problem_code=manifest.findings[0]["code"],
                 candidate=here,
-                modified=item.modified,
+                **seen,
             )
         problem = code = ""
         expected = self._remembered.get(layout.manifest(name), found.sha256)
@@ -232,7 +235,8 @@ class Catalog:
         )
         unclaimed = manifest.get("adopted") is False and manifest["database"] == self.database
         whose = (manifest, problem, code, ours, ours or unclaimed)
-        return Backup(name, layout, item.bytes, *whose, modified=item.modified)
+        read, columns = found.read, found.tables
+        return Backup(name, layout, item.bytes, *whose, read=read, columns=columns, **seen)
 
     def described(self) -> frozenset[str]:
         """Keys of manifests whose backup is not there, as of the last :meth:`backups`."""
@@ -321,15 +325,17 @@ class Catalog:
         below = {key} if known.standing == BY_NOBODY else {key, key + signed.SUFFIX}
         item = StoredObject(known.key, known.bytes, known.modified)
         for now in self.joined(known.layout, {known.name: item}, below, afresh=True):
-            if (now.manifest_sha256, now.standing) != (known.manifest_sha256, known.standing):
-                return dataclasses.replace(
-                    known,
-                    manifest=now.manifest,
-                    manifest_sha256=now.manifest_sha256,
-                    standing=now.standing,
-                    problem=now.problem or known.problem,
-                    problem_code=now.problem_code or known.problem_code,
-                )
+            same = (now.manifest_sha256, now.standing) == (known.manifest_sha256, known.standing)
+            return dataclasses.replace(
+                known,
+                described=now.described,
+                columns=now.columns,
+                read=now.read,
+                manifest_sha256=now.manifest_sha256,
+                standing=now.standing,
+                problem=(not same and now.problem) or known.problem,
+                problem_code=(not same and now.problem_code) or known.problem_code,
+            )
         return known
 
     def _meant(self, wanted: str, backups: list[Backup]) -> Backup:
@@ -349,7 +355,7 @@ class Catalog:
             raise UsageError(
                 f"There is no backup of {self.database} of {self.settings.server_name} "
                 f"under {self._where()}",
-                advice(owners(self.settings, self.store))
+                advice(owners(self.settings, self.store, self.listings))
                 or "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)",
             )
         wanted_name = wanted.rsplit("/", 1)[-1]
@@ -421,35 +427,12 @@ class Catalog:
         return f"s3://{self.settings.s3_bucket}/{self.layout.root}"
 
 
-class _Found(NamedTuple):
-    """What lies under the key of a manifest: it, what is wrong with it, or None where it has gone;
-    the SHA-256 of its bytes, and whose word they are.
-    """
+class _Seen(TypedDict):
+    """What is known of every backup, whatever lies under the key of its manifest."""
 
-    manifest: Manifest | BadBackupError | None
-    sha256: str
+    modified: datetime | None
+    manifest_sha256: str
     standing: Standing
-
-
-_NOTHING = _Found(None, "", BY_NOBODY)
-
-
-class _Reader:
-    """Reads manifests, and judges each by its signature.
-
-    :param signatures: by the manifests' keys.
-    """
-
-    def __init__(self, believed: signed.Believed, signatures: Mapping[str, bytes]) -> None:
-        self._believed, self._signatures = believed, signatures
-
-    def __call__(self, key: str, data: bytes | PostgresBackupError | None) -> tuple[str, _Found]:
-        found = answer(key, data, parse)
-        if found is None or not isinstance(data, bytes):
-            return key, _NOTHING._replace(manifest=found)
-        server = found["server"].get("name", "") if isinstance(found, dict) else ""
-        standing = self._believed.judge(data, self._signatures.get(key), server)
-        return key, _Found(found, hashlib.sha256(data).hexdigest(), standing)
 
 
 def _is_unread(backup: Backup) -> bool:

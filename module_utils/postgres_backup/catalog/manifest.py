@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar, cast, get_type_hints
 
 from ..errors import BadBackupError, PostgresBackupError
 from ..findings import Finding, finding
@@ -199,7 +199,7 @@ class ShareRecord(TypedDict):
     rights_sha256: _MaybeSha256
 
 
-class _Required(TypedDict):
+class _Named(TypedDict):
     name: str
     database: _Name
     server: ServerIdentity
@@ -207,23 +207,44 @@ class _Required(TypedDict):
     dump_bytes: Annotated[int, Whole()]
     rows: Annotated[int, Whole()]
     sha256: _Sha256
-    tables: Annotated[dict[_TableName, TableRecord], Most(_MOST_TABLES)]
 
 
-class Manifest(_Required, total=False):
-    """A manifest as :func:`parse` returns it: the first eight are always there.
-
-    Backups that were adopted or verified have no more than can be known without their server.
+class Described(_Named, total=False):
+    """What a look at many backups asks of a manifest: what is small, whatever the database; the
+    first seven are always there.
     """
 
     schema: Annotated[int, Whole(1, SCHEMA)]
     started_at: _When
-    ended_at: _When | None
     seconds: Annotated[float, Number()] | None
     postgresql_version: _Version
+    locale: Locale
+    format: Annotated[str, OneOf("plain", "custom")]
+    partial: Annotated[str, Text(1_000_000)]
+    globals: GlobalsRecord | None
+    #: of schema 1 only; those of today are objects of their own, see ``catalog/proofs``
+    proofs: list[Proof]
+    adopted: bool
+    #: tables that may lack rows although the dump ended well
+    rewritten: Annotated[list[_TableName], Most(_MOST_TABLES)]
+    #: what a restore makes with the database's own search_path only
+    needs_search_path: Annotated[list[PathNeed], Most(1000)]
+
+
+class _WithTables(Described):
+    tables: Annotated[dict[_TableName, TableRecord], Most(_MOST_TABLES)]
+
+
+class Manifest(_WithTables, total=False):
+    """A manifest as :func:`parse` returns it: with what is always there of :class:`Described`, and
+    its tables.
+
+    Backups that were adopted or verified have no more than can be known without their server.
+    """
+
+    ended_at: _When | None
     pg_dump_version: Annotated[str, Text(255)]
     encoding: Annotated[str, Text(64, r"[A-Za-z0-9_ -]*")]
-    locale: Locale
     owner: _Name
     comment: Annotated[str, Text(1_000_000)] | None
     connection_limit: Annotated[int, Whole(-1, 2**31 - 1)]
@@ -232,14 +253,11 @@ class Manifest(_Required, total=False):
     roles: Annotated[list[_Name], Most(100_000)]
     settings: list[DatabaseSetting]
     privileges: list[Privilege] | None
-    format: Annotated[str, OneOf("plain", "custom")]
     compression: Annotated[str, OneOf("gzip", "zstd", "none")]
     encryption: Encryption | None
-    partial: Annotated[str, Text(1_000_000)]
     database_bytes: Annotated[int, Whole()] | None
     dump_sha256: _MaybeSha256
     schema_sha256: _MaybeSha256
-    globals: GlobalsRecord | None
     large_objects: Annotated[int, Whole()]
     #: tables of the dump that have no rows of their own in it: partitioned ones, and what an
     #: extension or a standby leaves out
@@ -249,19 +267,12 @@ class Manifest(_Required, total=False):
     #: places in the object where it may be read from, in order; of plain backups with tables above
     #: 16 MB
     members: Annotated[list[MemberRecord], Most(_MOST_TABLES)]
-    #: of schema 1 only; those of today are objects of their own, see ``catalog/proofs``
-    proofs: list[Proof]
-    adopted: bool
     #: what takes more than its owner's rights to make again
     rights: Annotated[list[RightRecord], Most(100_000)]
     #: who owns what in it, and who may do what
     shares: Annotated[list[ShareRecord], Most(100_000)]
     subscriptions: list[_Name]
     remote_views: list[RemoteViewRecord]
-    #: tables that may lack rows although the dump ended well
-    rewritten: Annotated[list[_TableName], Most(_MOST_TABLES)]
-    #: what a restore makes with the database's own search_path only
-    needs_search_path: Annotated[list[PathNeed], Most(1000)]
 
 
 class KitServer(TypedDict):
@@ -363,12 +374,29 @@ def unreadable(key: str, why: PostgresBackupError) -> BadBackupError:
 
 def listed_only(key: str) -> BadBackupError:
     """The store lists a manifest, and has none when it is asked for it."""
-    why = "the store lists it, and does not have it"
+    return _not_as_seen(key, "MANIFEST_UNREADABLE", "the store lists it, and does not have it")
+
+
+def replaced(key: str) -> BadBackupError:
+    """Another lies under the key of a manifest than was seen there a moment ago."""
+    return _not_as_seen(key, "MANIFEST_REPLACED", "another was put in its place just now")
+
+
+def _not_as_seen(key: str, code: str, why: str) -> BadBackupError:
     return BadBackupError(
         f"The manifest {key} cannot be read: {why}",
-        "Wait, and try again; if it lasts, ask the provider",
-        [finding("MANIFEST_UNREADABLE", why)],
+        "Wait, and try again; if it lasts, ask the provider, and who else has a key to the bucket",
+        [finding(code, why)],
     )
+
+
+_IN_SHORT = tuple(get_type_hints(Described))
+
+
+def in_short(manifest: Manifest) -> Described:
+    """The fields that a look at many backups asks for."""
+    known: Mapping[str, object] = manifest
+    return cast(Described, {name: known[name] for name in _IN_SHORT if name in known})
 
 
 M = TypeVar("M", Manifest, KitManifest)

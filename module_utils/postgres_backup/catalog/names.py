@@ -131,7 +131,7 @@ class Layout:
     prefix: str
     database: str = ""
 
-    @property
+    @functools.cached_property  # asked for with each key
     def root(self) -> str:
         """The prefix of this database's objects, ending in ``/`` (empty for the bucket's root)."""
         parts = [self.prefix.strip("/")] if self.prefix.strip("/") else []

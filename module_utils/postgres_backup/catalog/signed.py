@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from ..errors import BadBackupError, PostgresBackupError, UsageError
 from ..findings import Finding, finding
@@ -18,10 +18,13 @@ from ..s3.errors import may_fail
 from ..s3.store import Store
 from ..settings import Settings
 from ..signing import keys, signers, sshsig
-from ..signing.judge import BY_NOBODY, Standing, judge
+from ..signing.judge import BY_NOBODY, Standing, judge, standing_of
+from ..signing.keys import PublicKey
 from ..signing.signers import Signers
 
 SUFFIX = ".sig"
+#: so few are deleted one by one
+FEW = 4
 
 
 def put(store: Store, call: Call, key: str, data: bytes) -> list[Finding]:
@@ -56,6 +59,18 @@ def each_after_its_signature(keys: Iterable[str]) -> list[str]:
     return [one for key in keys for one in (key + SUFFIX, key)]
 
 
+def delete(store: Store, keys: Sequence[str]) -> None:
+    """Delete objects, each after its signature; many of them all signatures first.
+
+    :raises StoreError: one cannot be deleted.
+    """
+    if len(keys) <= FEW:
+        store.delete(each_after_its_signature(keys), calls.DELETE)
+        return
+    store.delete_many([key + SUFFIX for key in keys])
+    store.delete_many(keys)
+
+
 def forged(name: str, standing: Standing, hint: str) -> BadBackupError:
     """That its signature is wrong."""
     return BadBackupError(
@@ -74,6 +89,9 @@ class Believed:
     """
 
     load: Callable[[], Signers]
+    _standings: dict[tuple[bytes, str], Standing] = dataclasses.field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @classmethod
     def by(cls, settings: Settings) -> Believed:
@@ -101,6 +119,15 @@ class Believed:
         if signature is None:
             return BY_NOBODY
         return judge(data, signature, server_name, self.signers)
+
+    def standing_of(self, signer: bytes, server_name: str) -> Standing:
+        """What a signature of a key, its 32 bytes, is worth for what says to be of that server.
+        Found out once: thousands of backups ask for the same.
+        """
+        asked = signer, server_name
+        if asked not in self._standings:
+            self._standings[asked] = standing_of(PublicKey(signer), server_name, self.signers)
+        return self._standings[asked]
 
 
 def signatures(

@@ -21,12 +21,12 @@ def newest_manifest(job: Job, database: str) -> Manifest | None:
 def hold_against_others(job: Job, catalog: Catalog, backup: Backup) -> list[DrillFinding]:
     """What is out of the ordinary about its size and its rows; that too few are there to tell."""
     earlier = [
-        other.manifest
+        other
         for other in catalog.backups()
-        if other.ours and other.good and other.manifest and other.taken_at < backup.taken_at
+        if other.ours and other.good and other.taken_at < backup.taken_at
     ]
-    if backup.manifest is None or len(earlier) < trend.FEWEST:
+    if backup.described is None or len(earlier) < trend.FEWEST:
         told = f"size: it takes {trend.FEWEST} good backups before it, {len(earlier)} are there"
         return [judged(finding("NOT_CHECKED", told), "size")]
     drop, jump = job.settings.size_drop_percent, job.settings.size_jump_percent
-    return [judged(found) for found in trend.findings(backup.manifest, earlier, drop, jump)]
+    return [judged(found) for found in trend.findings(backup, earlier, drop, jump)]

@@ -78,7 +78,7 @@ def suspects(
     return [
         one
         for one in backups
-        if one.manifest is None
+        if one.described is None
         and not one.problem
         and (one.candidate or (shared and not one.layout.database))
         and since < one.dated_at
@@ -86,7 +86,7 @@ def suspects(
 
 
 def _is_adopted(backup: Backup) -> bool:
-    return backup.manifest is not None and "adopted" in backup.manifest
+    return backup.described is not None and "adopted" in backup.described
 
 
 def _is_begun(store: Store, backup: Backup) -> bool:

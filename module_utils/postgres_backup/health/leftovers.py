@@ -43,7 +43,7 @@ def count(
         backup.key: backup.bytes
         for there in backups.values()
         for backup in there
-        if backup.manifest is None and not backup.problem
+        if backup.described is None and not backup.problem
     }
     kits: list[int] = []
     uploads: Sequence[int] = ()

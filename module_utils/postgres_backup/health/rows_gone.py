@@ -10,11 +10,12 @@ import dataclasses
 import itertools
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from ..catalog.backups import Backup
 from ..catalog.said import WHOLE, hash_of
+from ..catalog.tables import Tables
 from ..findings import Finding, finding
 
 #: a table with at least so many rows that has none any more is told of; of a database without any
@@ -74,23 +75,27 @@ def gone(server: str, database: str, backups: Sequence[Backup], now: datetime) -
 
 
 def _all_lost(backups: Sequence[Backup], now: datetime) -> list[Gone]:
-    known = [_rows_of(backup) for backup in backups]
-    names = {name for rows in known[1:] for name in rows if not known[0].get(name)}
-    return [lost for name in sorted(names) if (lost := _lost(name, backups, known, now))]
+    now_there = backups[0].tables
+    names = {name for backup in backups[1:] for name in _emptied(backup.tables, now_there)}
+    if any(_total(backup) for backup in backups[1:]) and not _total(backups[0]):
+        names.add(WHOLE)
+    return [lost for name in sorted(names) if (lost := _lost(name, backups, now))]
 
 
-def _rows_of(backup: Backup) -> dict[str, int]:
-    """The rows of each table, and of all."""
-    if backup.manifest is None:
-        return {}
-    rows = {name: table["rows"] for name, table in backup.manifest["tables"].items()}
-    return {**rows, WHOLE: sum(rows.values())}
+def _emptied(before: Tables, after: Tables) -> Iterator[str]:
+    """Tables that had rows and have none. Those of most nights are the same tables."""
+    if before.names is after.names:
+        pairs = zip(before.rows, after.rows, strict=True)
+        return (before.names[at] for at, (had, has) in enumerate(pairs) if had and not has)
+    return (n for n, had in zip(before.names, before.rows, strict=True) if had and not after[n])
 
 
-def _lost(
-    name: str, good: Sequence[Backup], known: Sequence[dict[str, int]], now: datetime
-) -> Gone | None:
-    rows = [tables.get(name, 0) for tables in known]
+def _total(backup: Backup) -> int:
+    return sum(backup.tables.rows)
+
+
+def _lost(name: str, good: Sequence[Backup], now: datetime) -> Gone | None:
+    rows = [_total(b) if name == WHOLE else b.tables[name] for b in good]
     place = next(number for number, count in enumerate([*rows, 1]) if count)
     if place == len(rows) or rows[place] < (1 if name == WHOLE else MANY):
         return None
@@ -100,7 +105,7 @@ def _lost(
         bool(later and not earlier and any(rows[number + 2 :]))
         for number, (later, earlier) in enumerate(itertools.pairwise(rows))
     )
-    there = name == WHOLE or name in known[0]
+    there = name == WHOLE or name in good[0].tables
     if filled_again >= USUAL or (not there and _lives_on(name, good[0], good[place])):
         return None
     return Gone(name, rows[place], there, good[place])
@@ -110,15 +115,13 @@ def _lives_on(name: str, newest: Backup, last: Backup) -> bool:
     """A dropped table whose rows another one has now (it was renamed), or that was the oldest of
     many whose names differ by a number (a partition).
     """
-    if newest.manifest is None or last.manifest is None:
-        return False
-    now, before = newest.manifest["tables"], last.manifest["tables"]
-    shape = _DIGITS.sub("0", name)
+    now, before = newest.tables, last.tables
+    shape, its = _DIGITS.sub("0", name), before.hash_of(name)
     return any(
-        (other not in before and table["sha256"] == before[name]["sha256"])
+        (other not in before and now.hash_of(other) == its)
         or (shape != name and _DIGITS.sub("0", other) == shape)
-        for other, table in now.items()
-        if table["rows"]
+        for other, rows in zip(now.names, now.rows, strict=True)
+        if rows
     )
 
 

@@ -14,11 +14,12 @@ from ..catalog.backups import Backup, State
 from ..catalog.history import Event, changed_in_words, events
 from ..catalog.names import BackupName
 from ..catalog.retention import Decision, Policy, plan
+from ..catalog.tables import NO_TABLES
 from ..clock import format_timestamp, utc_now
 from ..findings import Finding
 from ..s3.store import Store
 from ..settings import Settings
-from . import costs, rows_gone
+from . import archiving, costs, rows_gone
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
 from .status import BucketStatus, DatabaseStatus, head, look
@@ -175,6 +176,8 @@ class ServerFacts(TypedDict):
     databases: list[DatabaseFacts]
     #: rebuilds of the whole server, newest first
     rehearsals: list[RehearsalFacts]
+    #: whether every second is kept, for a person; empty where it is not asked for
+    every_second: list[str]
 
 
 def describe_server(settings: Settings) -> ServerFacts:
@@ -186,7 +189,9 @@ def describe_server(settings: Settings) -> ServerFacts:
     now = utc_now()
     happened = events(settings, Store(settings), now - timedelta(days=DAYS))
     seen, backups = look(settings, happened=happened)
-    return describe(settings, now, backups, seen, happened, seen["alarms"])
+    facts = describe(settings, now, backups, seen, happened, seen["alarms"])
+    costs_of_all = archiving.with_archive(facts["costs"], settings, archiving.known(settings))
+    return {**facts, "costs": costs_of_all, "every_second": seen["every_second"]}
 
 
 def describe(
@@ -225,6 +230,7 @@ def describe(
                 for line, d in zip(lines[name], decisions[name], strict=True)
                 if d.keep and d.backup.ours
             ],
+            sum(not backup.ours for backup in backups[name]),
         )
         for name in settings.databases
     )
@@ -270,6 +276,7 @@ def describe(
             for name in settings.databases
         ],
         "rehearsals": [_rehearsal(settings, e) for e in happened if e["event"] in _REHEARSALS],
+        "every_second": [],
     }
 
 
@@ -395,18 +402,16 @@ def _table_names(event: Event) -> list[str]:
 
 def _tables(backups: Sequence[Backup]) -> list[TableFacts]:
     """Of the newest good backup those with most rows, the largest first."""
-    good = (b.manifest["tables"] for b in backups if b.ours and b.good and b.manifest)
-    newest = next(good, {})
-    largest = sorted(newest, key=lambda table: (-newest[table]["rows"], table))[:TABLES]
+    newest = next((b.tables for b in backups if b.ours and b.good), NO_TABLES)
+    rows = dict(zip(newest.names, newest.rows, strict=True))
+    largest = sorted(rows, key=lambda table: (-rows[table], table))[:TABLES]
     return [
         {"table": table, "rows": [_rows(backup, table) for backup in backups]} for table in largest
     ]
 
 
 def _rows(backup: Backup, table: str) -> int | None:
-    if not backup.good or not backup.manifest or table not in backup.manifest["tables"]:
-        return None
-    return backup.manifest["tables"][table]["rows"]
+    return backup.tables[table] if backup.good and table in backup.tables else None
 
 
 def lines(facts: ServerFacts) -> list[str]:

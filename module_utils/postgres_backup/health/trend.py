@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-from ..catalog.manifest import Manifest
+from ..catalog.backup import Backup
+from ..catalog.manifest import Described
+from ..catalog.tables import Tables
 from ..findings import Finding, finding
 from ..text import human_bytes
 
@@ -26,9 +29,14 @@ WAS_NOT_EMPTY = 10
 _NAMED = 3
 
 
+class _Night(NamedTuple):
+    described: Described
+    tables: Tables
+
+
 def findings(
-    newest: Manifest,
-    earlier: Sequence[Manifest],
+    newest: Backup,
+    earlier: Sequence[Backup],
     drop_percent: int,
     jump_percent: int,
     told: Collection[str] = (),
@@ -40,22 +48,32 @@ def findings(
     since some tables fill and empty as a matter of course. Both are told of for some nights, until
     the change is what is usual.
 
-    :param earlier: those of good backups of the same database before it, newest first.
+    :param newest: has a manifest.
+    :param earlier: good backups of the same database before it, newest first.
     :param drop_percent: smaller by more than this is told of; ``jump_percent``: larger by more than
         this; 0: never.
     :param told: tables of which a person hears anyway, see ``rows_gone``.
     :return: SIZE_DROPPED, SIZE_JUMPED, ROWS_DROPPED, ROWS_JUMPED; at most one of each.
     """
-    known = [m for m in earlier if m.get("format") == newest.get("format")][:MOST]
+    now = _night(newest)
+    if now is None:
+        return []
+    nights = [night for backup in earlier if (night := _night(backup))]
+    form = now.described.get("format")
+    known = [night for night in nights if night.described.get("format") == form][:MOST]
     if len(known) < FEWEST:
         return []
     return [
-        *_size(newest, known, drop_percent, jump_percent),
-        *_rows(newest, known, drop_percent, jump_percent, told),
+        *_size(now.described, [night.described for night in known], drop_percent, jump_percent),
+        *_rows(now, known, drop_percent, jump_percent, told),
     ]
 
 
-def _size(newest: Manifest, known: Sequence[Manifest], drop: int, jump: int) -> list[Finding]:
+def _night(backup: Backup) -> _Night | None:
+    return _Night(backup.described, backup.tables) if backup.described else None
+
+
+def _size(newest: Described, known: Sequence[Described], drop: int, jump: int) -> list[Finding]:
     now, usual = newest["dump_bytes"], statistics.median(m["dump_bytes"] for m in known)
     text = (
         f"{human_bytes(now)} of dump, the last {len(known)} had {human_bytes(usual)} (their median)"
@@ -78,15 +96,15 @@ def _size(newest: Manifest, known: Sequence[Manifest], drop: int, jump: int) -> 
 
 
 def _rows(
-    newest: Manifest, known: Sequence[Manifest], drop: int, jump: int, told: Collection[str]
+    newest: _Night, known: Sequence[_Night], drop: int, jump: int, told: Collection[str]
 ) -> list[Finding]:
     dropped, jumped = [], []
-    names = set(newest["tables"]).union(*(m["tables"] for m in known))
+    names = set(newest.tables.names).union(*(night.tables.names for night in known))
     for name in sorted(names.difference(told)):
-        before = [m["tables"][name]["rows"] for m in known if name in m["tables"]]
+        before = [night.tables[name] for night in known if name in night.tables]
         if len(before) < FEWEST:
             continue  # a new table, or one that comes and goes
-        now = newest["tables"][name]["rows"] if name in newest["tables"] else 0
+        now = newest.tables[name]
         lost = [now < rows * (1 - drop / 100) for rows in before]
         gained = [now > rows * (1 + jump / 100) for rows in before]
         least = min(_before_the_change(before, lost), default=0)
@@ -97,15 +115,16 @@ def _rows(
                 (
                     least - now,
                     f"{name} {least:,} -> {now:,}"
-                    + ("" if name in newest["tables"] else " (the table is gone)"),
+                    + ("" if name in newest.tables else " (the table is gone)"),
                 )
             )
         elif jump and now > most * (1 + jump / 100) and now - most > FEW_COME:
             jumped.append((now - most, f"{name} {most:,} -> {now:,}"))
+    name = newest.described["name"]
     return [
         finding(
             code,
-            f"{newest['name']} has far {word} rows than the last {len(known)}: {_named(changed)}",
+            f"{name} has far {word} rows than the last {len(known)}: {_named(changed)}",
         )
         for code, word, changed in (
             ("ROWS_DROPPED", "fewer", dropped),

@@ -219,14 +219,14 @@ def _hold_against_the_others(
     whole = [backup for backup in backups if backup.ours and backup.whole]
     good = [backup for backup in whole if backup.good]
     newest = next((backup for backup in good if backup.name == taken), None)
-    if newest is None or newest.manifest is None:
+    if newest is None:
         return []
     if len(good) <= trend.FEWEST:  # the first that are signed
         good = whole
     told = {one.table for one in rows_gone.gone(settings.server_name, name, backups, utc_now())}
     unusual = trend.findings(
-        newest.manifest,
-        [b.manifest for b in good if b.manifest and b.dated_at < newest.dated_at],
+        newest,
+        [b for b in good if b.dated_at < newest.dated_at],
         settings.size_drop_percent,
         settings.size_jump_percent,
         told,

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from ..errors import DatabaseError, PostgresBackupError, StoreError, UsageError
 from ..settings import Settings
-from ..shapes.reader import MOST_BYTES, Unfit
 from ..text import printable
 from . import places
 
@@ -77,7 +76,7 @@ def version() -> tuple[int, ...]:
             text=True,
             timeout=_PATIENCE,
             check=False,
-            env=_environment(),
+            env=environment(),
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         said = ""
@@ -149,7 +148,7 @@ def attempt(
             capture_output=True,
             timeout=patience,
             check=False,
-            env=_environment(),
+            env=environment(),
             cwd="/",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -159,18 +158,7 @@ def attempt(
     return Done(done.returncode, out, settings.hide(_said(f"{wrong}\n{out}", done.returncode)))
 
 
-def bounded(done: Done) -> bytes:
-    """What a call has printed.
-
-    :raises Unfit: more than anything of ours is.
-    """
-    data = done.out.encode()
-    if len(data) > MOST_BYTES:
-        raise Unfit(f"it has {len(data)} bytes, more than such an object may have")
-    return data
-
-
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """A run from cron and one by hand see the same, whatever somebody's shell has."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
 

@@ -186,7 +186,7 @@ _LOOK_BACK = "the command fails and says why; at the end of a backup: `TREND_NOT
 LIST = _asked("list backups, manifests, events", "ListObjectsV2", refused=_LOOK_BACK)
 READ = _asked("read an object", "GetObject", refused=_LOOK_BACK)
 LOOK = _asked("look at an object", "HeadObject", "GetObject")
-DELETE = _asked("prune, adopt, forget", "DeleteObject")
+DELETE = _asked("prune, adopt, forget", "DeleteObject", "DeleteObjects")
 CLOCK = _asked(
     "compare the clocks, before a prune and at each watch",
     "ListObjectsV2",

@@ -35,6 +35,7 @@ import botocore.utils
 from ..errors import UsageError
 from ..findings import Finding, finding
 from ..settings import Settings
+from . import long_pages
 from .calls import Call, Part
 from .errors import (
     CONNECT_TIMEOUT,
@@ -337,6 +338,7 @@ def _client(settings: Settings, signed: bool = True, timeout: float = READ_TIMEO
         )
     client.meta.events.register("before-call.s3", _content_md5_instead)
     client.meta.events.register("after-call.s3", _no_web_page)
+    client.meta.events.register("before-parse.s3.ListObjectsV2", long_pages.reader(_moment))
     # Stores and proxies that do not answer it make every part wait for a second.
     client.meta.events.register_last("before-call.s3", _expect_nothing)
     return client

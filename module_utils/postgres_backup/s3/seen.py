@@ -12,39 +12,28 @@ each time, as before.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import stat
-import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from ..machine.files import replace_file
+from ..machine.records import MOST_BYTES, Record, Records
 from ..settings import Settings
 from .client import StoredObject, is_md5, md5
 
 #: the file, below the state's folder
 NAME = "seen-objects"
-#: bytes that it takes at most
-MOST_BYTES = 128 * 1024 * 1024
 #: bytes of an object that is kept
 _MOST_OF_ONE = 8 * 1024 * 1024
 #: objects that listings have told of, and that are remembered for their MD5
 _MOST_TOLD = 250_000
 _MAGIC = b"pgbseen1"
-_HEAD = struct.Struct(">16sII")
 
 
-class _Told(NamedTuple):
+class Told(NamedTuple):
+    """What a listing tells of an object: its MD5, and its bytes."""
+
     digest: bytes
-    bytes: int
-
-
-class _Place(NamedTuple):
-    offset: int
-    stored: int
     bytes: int
 
 
@@ -54,10 +43,8 @@ class Seen:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._folder = settings.state_dir
-        self._path = os.path.join(settings.state_dir, NAME)
-        self._told: dict[str, _Told] = {}
-        self._index = _Index()
+        self._records = Records(os.path.join(settings.state_dir, NAME), _MAGIC, _MOST_OF_ONE)
+        self._told: dict[str, Told] = {}
         self._used: set[bytes] = set()
         self._new: dict[bytes, bytes] = {}
 
@@ -66,7 +53,7 @@ class Seen:
         for item in items:
             fits = item.bytes <= _MOST_OF_ONE and len(self._told) < _MOST_TOLD
             if fits and is_md5(item.etag):
-                self._told[item.key] = _Told(bytes.fromhex(item.etag), item.bytes)
+                self._told[item.key] = Told(bytes.fromhex(item.etag), item.bytes)
             else:
                 self._told.pop(item.key, None)
 
@@ -79,18 +66,19 @@ class Seen:
         told = [(key, self._told[key]) for key in keys if key in self._told]
         if not told:
             return
-        with _opened(self._path, os.O_RDONLY) as file:
-            if file is None:
-                return
-            self._index.read_on(file)
-            for key, (digest, size) in told:
-                place = self._index.places.get(digest)
-                if place is None or place.bytes != size:
+        with self._records.opened() as there:
+            for key, (digest, size) in told if there else ():
+                record = there.get(digest) if there else None
+                if record is None or record.size != size:
                     continue
-                data = _unpacked(_stored(file, place), size)
+                data = _unpacked(record.stored, size)
                 if data is not None and md5(data) == digest:
                     self._used.add(digest)
                     yield key, data
+
+    def told(self, key: str) -> Told | None:
+        """What a listing of this connection tells of it; None where it tells no MD5."""
+        return self._told.get(key)
 
     def note(self, key: str, data: bytes) -> None:
         """It was just read; kept where it is what the listing has told."""
@@ -113,98 +101,13 @@ class Seen:
             nobody needs it.
         """
         new, self._new = self._new, {}
-        if not new:
-            return
-        records = b"".join(_record(digest, data) for digest, data in new.items())
-        with _opened(self._path, os.O_RDWR | (os.O_CREAT if make else 0)) as file:
-            if file is None:
-                return
-            fcntl.flock(file, fcntl.LOCK_EX)
-            self._index.read_on(file)  # others may have written since
-            end = self._index.end
-            if end + len(records) > MOST_BYTES:
-                self._begin_anew(file, records)
-                return
-            with contextlib.suppress(OSError):
-                if os.geteuid() == 0:  # the one that looks every hour must be able to add to it
-                    owner = os.stat(self._folder)
-                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-                # what follows is half a record, of a process that was killed
-                os.ftruncate(file.fileno(), end)
-                os.pwrite(file.fileno(), records if end else _MAGIC + records, end)
-
-    def _begin_anew(self, file: BinaryIO, records: bytes) -> None:
-        """With what this process has used, which is what still lies in the bucket."""
-        kept, room = [_MAGIC, records], MOST_BYTES // 2 - len(records)
-        for digest in self._used & self._index.places.keys():
-            place = self._index.places[digest]
-            room -= place.stored
-            if room > 0:
-                kept.append(_HEAD.pack(digest, place.bytes, place.stored) + _stored(file, place))
-        owner = os.fstat(file.fileno())
-        with contextlib.suppress(OSError):
-            replace_file(self._path, b"".join(kept), 0o600, owner=(owner.st_uid, owner.st_gid))
+        if new:
+            records = {digest: Record(len(data), _packed(data)) for digest, data in new.items()}
+            self._records.add(records, self._used, make, MOST_BYTES)
 
 
-class _Index:
-    """Where in the file which object is.
-
-    :ivar end: of its last whole record; 0: there is nothing of ours in it.
-    """
-
-    def __init__(self) -> None:
-        self.places: dict[bytes, _Place] = {}
-        self.end = 0
-        self._of: tuple[int, int] | None = None
-
-    def read_on(self, file: BinaryIO) -> None:
-        """From where it was last read, or all of it where it is another one by now."""
-        there = os.fstat(file.fileno())
-        if self._of != (there.st_dev, there.st_ino) or self.end > there.st_size:
-            self.places, self.end = {}, 0
-            self._of = (there.st_dev, there.st_ino)
-        file.seek(self.end)
-        if not self.end:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                return
-            self.end = len(_MAGIC)
-        while len(head := file.read(_HEAD.size)) == _HEAD.size:
-            digest, size, stored = _HEAD.unpack(head)
-            begins = self.end + _HEAD.size
-            if not stored or size > _MOST_OF_ONE or begins + stored > there.st_size:
-                return
-            self.places[digest] = _Place(begins, stored, size)
-            self.end = begins + stored
-            file.seek(self.end)
-
-
-@contextlib.contextmanager
-def _opened(path: str, flags: int) -> Iterator[BinaryIO | None]:
-    """The file, if it is one that can be used; it holds what manifests hold, so only its owner may
-    read it.
-    """
-    # a link, or a pipe, of that name is none of ours
-    flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        handle = os.open(path, flags, 0o600)
-    except OSError:
-        yield None
-        return
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        yield None
-        return
-    with open(handle, "rb") as file:
-        yield file
-
-
-def _record(digest: bytes, data: bytes) -> bytes:
-    stored = zlib.compress(data, 1)
-    return _HEAD.pack(digest, len(data), len(stored)) + stored
-
-
-def _stored(file: BinaryIO, place: _Place) -> bytes:
-    return os.pread(file.fileno(), place.stored, place.offset)
+def _packed(data: bytes) -> bytes:
+    return zlib.compress(data, 1)
 
 
 def _unpacked(stored: bytes, size: int) -> bytes | None:

@@ -25,12 +25,16 @@ from .client import (
 )
 from .download import Download, Packed
 from .errors import CallFailed, NotAsS3, OddAnswer, Refused
-from .seen import Seen
+from .seen import Seen, Told
 from .unfinished import abort, bytes_of, sweep, unfinished
 from .upload import Upload
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
+    from mypy_boto3_s3.type_defs import (
+        DeleteTypeDef,
+        ListObjectsV2OutputTypeDef,
+        ListObjectsV2RequestTypeDef,
+    )
 
 #: seconds for which a store is asked again when all that is left to do is to clean up, or to note
 #: that something failed
@@ -39,7 +43,11 @@ HASTY = 5.0
 SMALL = 64 * 1024 * 1024
 #: small objects that are asked for at the same time
 _AT_ONCE = 8
+#: and their bytes, as the listing tells them
+_BYTES_AT_ONCE = 8 * 1024 * 1024
 
+#: objects that one request deletes at most
+_AT_A_TIME = 1000
 #: pages of a listing in a row on which there is nothing that was not on one before
 _MOST_EMPTY_PAGES = 20
 #: looks at an object that was just written, each a little later
@@ -78,13 +86,13 @@ class Store:
         self.s3 = S3(settings, patience)
         self._etags_are_md5 = True
         self._known = Seen(settings)
-        self._looks = False
+        self._deletes_many = True
+        #: what is read now is kept for the next look, also where nothing is yet
+        self.keeps = False
 
     def looks(self) -> None:
-        """Whoever asks looks at all of it, and will look again: what is read now is kept for then,
-        also where nothing is yet.
-        """
-        self._looks = True
+        """Whoever asks looks at all of it, and will look again."""
+        self.keeps = True
 
     @property
     def refused(self) -> list[Finding]:
@@ -239,6 +247,7 @@ class Store:
         parse: Callable[[str, bytes | PostgresBackupError | None], T],
         limit: int = SMALL,
         afresh: bool = False,
+        kept: Callable[[T], bool] = lambda _: True,
     ) -> Sequence[T]:
         """Many small objects, several at a time: what ``parse`` makes of each key and its bytes (of
         None where there is no such object, of the error where that one alone cannot be read), in
@@ -249,6 +258,7 @@ class Store:
 
         :param limit: bytes that each of them may hold.
         :param afresh: ask for all of them: what they hold is to be proven.
+        :param kept: of what ``parse`` has made: its bytes are to be kept for the next look.
         """
         wanted = list(keys)
         before = () if afresh else self._known.known(wanted)
@@ -256,25 +266,36 @@ class Store:
 
         def one(key: str) -> T:
             try:
-                found = self.get(key, limit)
-                if found is not None:
-                    self._known.note(key, found)
-                data: bytes | PostgresBackupError | None = found
+                data: bytes | PostgresBackupError | None = self.get(key, limit)
             except Unreadable as error:
                 if isinstance(error, Refused) and error.status >= 500:
                     raise  # that is the store, and not this object
                 data = error
-            return parse(key, data)
+            made = parse(key, data)
+            if isinstance(data, bytes) and kept(made):
+                self._known.note(key, data)
+            return made
 
         asked = [key for key in dict.fromkeys(wanted) if key not in answers]
         if len(asked) == 1:  # as is often so, and a thread for one costs half of what it asks
             answers[asked[0]] = one(asked[0])
         elif asked:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
+            with ThreadPoolExecutor(self._at_once(asked)) as pool:
                 answers.update(zip(asked, pool.map(one, asked), strict=True))
         if asked:
-            self._known.keep(make=self._looks)
+            self._known.keep(make=self.keeps)
         return [answers[key] for key in wanted]
+
+    def _at_once(self, keys: Sequence[str]) -> int:
+        """How many of them are asked for at the same time: each lies in memory meanwhile."""
+        largest = max((told.bytes for key in keys if (told := self.told(key))), default=0)
+        return min(_AT_ONCE, _BYTES_AT_ONCE // largest or 1) if largest else _AT_ONCE
+
+    def told(self, key: str) -> Told | None:
+        """What a listing of this store has told of an object; None where it has told no MD5, or the
+        object was written or deleted since.
+        """
+        return self._known.told(key)
 
     def put(
         self, call: Call, key: str, data: bytes, content_type: str = "application/octet-stream"
@@ -355,10 +376,7 @@ class Store:
         )
 
     def delete(self, keys: Sequence[str], call: Call = calls.DELETE) -> None:
-        """Delete objects, in this order; one that is not there counts as deleted.
-
-        One by one: the call that deletes many is refused by some stores, and its checksum differs
-        between them.
+        """Delete objects one by one, in this order; one that is not there counts as deleted.
 
         :raises StoreError: at the first that cannot be deleted; those before it are gone.
         """
@@ -369,6 +387,66 @@ class Store:
             except Refused as error:
                 if error.code != "NoSuchKey":
                     raise
+
+    def delete_many(self, keys: Sequence[str], call: Call = calls.DELETE) -> None:
+        """Delete objects in any order, a thousand by one request where the store takes that, else
+        side by side; one that is not there counts as deleted.
+
+        The store's word is not enough: what it says to be deleted is looked for in a listing.
+
+        :raises StoreError: one cannot be deleted, or is still there; others may be gone.
+        """
+        for first in range(0, len(keys), _AT_A_TIME):
+            some = keys[first : first + _AT_A_TIME]
+            for key in some:
+                self._known.forget(key)
+            self._delete_side_by_side(self._undeleted(call, some), call)
+        if still := self._still_there(keys):
+            self._delete_side_by_side(still, call)
+            if left := [key for key in still if self.head(key) is not None]:
+                raise CallFailed(
+                    call,
+                    f"Failed to delete {left[0]}: the store says that it did, and still has it",
+                    "Ask the provider whether the bucket keeps what is deleted (a lock, a hold)",
+                )
+
+    def _undeleted(self, call: Call, keys: Sequence[str]) -> Sequence[str]:
+        """Those that one request for all of them has not deleted, as far as the store says."""
+        if not self._deletes_many:
+            return keys
+        named: DeleteTypeDef = {"Objects": [{"Key": key} for key in keys]}
+        try:
+            answer = self.s3.call(
+                call,
+                f"delete {len(keys)} objects",
+                lambda client: client.delete_objects(Bucket=self.s3.bucket, Delete=named),
+            )
+        except (Refused, NotAsS3) as error:
+            if isinstance(error, Refused) and error.status >= 500 and error.status != 501:
+                raise
+            self._deletes_many = False  # it knows no such request, or wants another checksum
+            return keys
+        gone = {one.get("Key") for one in answer.get("Deleted", [])}
+        return [key for key in keys if key not in gone]
+
+    def _delete_side_by_side(self, keys: Sequence[str], call: Call) -> None:
+        if keys:
+            with ThreadPoolExecutor(min(_AT_ONCE, len(keys))) as pool:
+                list(pool.map(lambda key: self.delete([key], call), keys))
+
+    def _still_there(self, keys: Sequence[str]) -> Sequence[str]:
+        """Those of them that listings of their folders show."""
+        folders: dict[str, list[str]] = {}
+        for key in sorted(keys):
+            folders.setdefault(key[: key.rfind("/") + 1], []).append(key)
+        found: list[str] = []
+        for folder, its in folders.items():
+            wanted = set(its)
+            for item in self.list(folder, delimiter="/", after=its[0][:-1]):
+                if item.key > its[-1]:
+                    break
+                found += [item.key] if item.key in wanted else []
+        return found
 
     def upload(self, key: str, expected_bytes: int) -> Upload:
         """Begin an object of at most about ``expected_bytes``; see :class:`Upload`."""

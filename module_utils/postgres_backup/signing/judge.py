@@ -57,12 +57,31 @@ def judge(
     """
     if signature is None:
         return BY_NOBODY
+    found = signer_of(data, signature)
+    if isinstance(found, Standing):
+        return found
+    return standing_of(found, server_name, signers, now)
+
+
+def signer_of(data: bytes, signature: bytes) -> PublicKey | Standing:
+    """The key that has signed ``data``, whoever believes it; or that the signature is wrong."""
     try:
         read = sshsig.parse(signature)
         read.require(data)
     except sshsig.SignatureError as error:
-        return Standing(WRONG, "", error.message)
-    key = PublicKey(read.public)
+        return wrong(error.message)
+    return PublicKey(read.public)
+
+
+def wrong(why: str) -> Standing:
+    """Of a signature that is none of the bytes that it stands beside."""
+    return Standing(WRONG, "", why)
+
+
+def standing_of(
+    key: PublicKey, server_name: str, signers: Signers, now: datetime | None = None
+) -> Standing:
+    """What a signature of that key is worth; see :func:`judge`."""
     trusted = signers.trusts(server_name, key, now)
     # the name may be a stranger's, of his manifest
     whom = f"{'' if trusted else 'not '}trusted for {printable(server_name)}"

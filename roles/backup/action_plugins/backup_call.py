@@ -212,7 +212,10 @@ def _judge_given(
         takes = [str(one) for one in spec["playbooks"]]
         if call not in takes:
             others = _listed(f"{one}.yml" for one in takes)
-            if spec.get("narrows"):  # without it more would be done than was meant
+            if near := nearest(name, _of(call, names), letters=2):
+                told = f"There is no variable {name} (-e) for {call}.yml: did you mean {near}?"
+                judged.refused.append(told)
+            elif spec.get("narrows"):  # without it more would be done than was meant
                 told = (
                     f"{call}.yml does not take {name}, it would be passed over: it is for {others}."
                 )
@@ -322,12 +325,12 @@ def _is_used(name: str, hosts: Mapping[str, Mapping[str, object]]) -> bool:
 def nearest(name: str, words: Iterable[str], letters: int = LETTERS_A_SLIP) -> str:
     """The known name that this one is a slip of; empty where it is none.
 
-    :param letters: of a known name for each that may be wrong.
+    :param letters: of the shorter one for each that may be wrong: "test" is no slip of "latest".
     """
     typed = name.lower().replace("-", "_")
     best, least = "", SLIP + 1
     for word in words:
-        allowed = min(SLIP, max(len(word) // letters, 1))
+        allowed = min(SLIP, max(min(len(word), len(typed)) // letters, 1))
         slips = distance(typed, word, allowed)
         if slips < min(least, allowed + 1):
             best, least = word, slips

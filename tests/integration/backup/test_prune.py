@@ -5,7 +5,9 @@ go.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +159,26 @@ def test_manifests_of_others_without_object_stay(config, ten, s3_client, bucket)
     assert any(
         "manifests" in key and name.split(".")[0] in key for key in engine.keys(s3_client, bucket)
     )
+
+
+@pytest.mark.parametrize("number", [40, pytest.param(500, marks=pytest.mark.gameday)])
+def test_many_go_in_few_requests(config, s3, s3_client, bucket, number):
+    """However many they are, as long as they are no more than a page of a listing."""
+    kept = engine.forge(s3_client, bucket, days_ago(0), proven=True)
+    with ThreadPoolExecutor(4) as pool:
+        old = [days_ago(day) for day in range(8, 8 + number)]
+        list(pool.map(lambda at: engine.forge(s3_client, bucket, at, proven=True), old))
+    Path(config.settings.state_dir).mkdir(exist_ok=True)
+    status.status(config.settings)  # as every hour
+    with FaultProxy(s3.endpoint_url) as between:
+        settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        result = prune_backups(Job(settings), allow_many=True)
+        asked = len(between.requests)
+    assert len(result["deleted"]) == number
+    assert asked <= (25 if number < 250 else 50), between.requests
+    stem = kept.split(".")[0]
+    assert all(stem in key for key in without_journal(s3_client, bucket))
+    assert len(without_journal(s3_client, bucket)) == 6
 
 
 # --- keys and clocks ---

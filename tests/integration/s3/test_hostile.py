@@ -32,6 +32,36 @@ def three(place):
 
 
 @pytest.mark.parametrize(
+    "played",
+    ["many deletes ignored", "many deletes failed", "many deletes unsaid", "many deletes refused"],
+)
+def test_what_a_deletion_of_many_leaves_is_deleted_one_by_one(asked, place, hostile, three, played):
+    play = hostile.play(played)
+    asked.store().delete_many(three[:2])
+    assert place.keys() == three[2:]
+    assert play.done == 1
+
+
+def test_what_is_said_to_be_deleted_and_is_still_there(asked, place, hostile, three):
+    hostile.play("many deletes ignored")
+    hostile.play("delete ignored")
+    with pytest.raises(CallFailed, match="the store says that it did, and still has it"):
+        asked.store().delete_many(three)
+    assert place.keys() == three
+
+
+def test_a_thousand_are_deleted_by_one_request(asked, place, hostile, three):
+    """And one that looks for them."""
+    asked.store().delete_many([*three, *(f"some/none-{number}" for number in range(1500))])
+    assert [one.partition("?")[2][:9] for one in hostile.requests] == [
+        "delete",
+        "delete",
+        "list-type",
+    ]
+    assert place.keys() == []
+
+
+@pytest.mark.parametrize(
     "played", ["listed twice", "unsorted", "listed of others", "no time in a listing",
                "no etag in a listing", "no counts in a listing", "token forgotten"],
 )  # fmt: skip

@@ -41,6 +41,17 @@ def test_a_prefix_lists_what_lies_under_it(anywhere):
     assert list(store.list("nothing/")) == []
 
 
+def test_many_are_deleted_together(anywhere):
+    """Also where a store wants Content-MD5, or has no such request."""
+    store = anywhere.store()
+    keys = [f"app/{number} & ünïcode <{number}>" for number in range(5)]
+    for key in [*keys, "app/stays"]:
+        store.put(calls.PROOF, key, b"x")
+    store.delete_many([*keys, "app/none"])
+    assert anywhere.keys() == ["app/stays"]
+    store.delete_many([])
+
+
 def test_the_clocks_agree(anywhere):
     assert abs(anywhere.store().clock_difference()) < 3
 

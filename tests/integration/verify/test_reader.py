@@ -201,7 +201,9 @@ def test_no_byte_of_an_altered_piece_is_used(in_pieces, s3_client, bucket):
             BackupReader(job, backup).look()
     s3_client.put_object(Bucket=bucket, Key=backup.key, Body=body)
     assert read(job, backup)[0] == NOISE
-    fewer = dataclasses.replace(backup, manifest={**backup.manifest, "parts": parts[:-1]})
+    fewer = dataclasses.replace(
+        backup, described={**backup.manifest, "parts": parts[:-1]}, read=None
+    )
     given = bytearray()
     with pytest.raises(BadBackupError, match="what follows its last piece"):
         BackupReader(job, fewer).feed(given.extend)

@@ -48,7 +48,7 @@ def test_a_proof_counts_for_its_backup_and_manifest():
         backup(PROOF | {"backup": f"{NAME}.age"}),
         backup(PROOF | {"manifest_sha256": "b" * 64}),
         backup(PROOF, manifest_sha256=""),
-        dataclasses.replace(backup(PROOF), manifest=None),
+        dataclasses.replace(backup(PROOF), described=None),
         dataclasses.replace(backup(PROOF), problem="cut"),
     ):
         assert not other.proven

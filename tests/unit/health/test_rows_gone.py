@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -16,12 +17,16 @@ from postgres_backup.health import rows_gone
 NOW = datetime(2026, 1, 27, 12, tzinfo=timezone.utc)
 
 
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def nights(*tables: dict[str, int], meant: tuple[str, ...] = ()) -> list[Backup]:
     """One backup a night, the first the oldest; newest first, as a catalog gives them."""
     made = []
     for ago, rows in enumerate(reversed(tables)):
         name = BackupName((NOW - timedelta(days=ago)).replace(hour=0))
-        records = {t: {"rows": n, "sha256": f"{t} {n}"} for t, n in rows.items()}
+        records = {t: {"rows": n, "sha256": sha256(f"{t} {n}")} for t, n in rows.items()}
         manifest = {"name": str(name), "server": {"name": "db1"}, "tables": records}
         said = frozenset(hash_of("db1", "crm", table) for table in meant)
         made.append(Backup(name, Layout("p"), 1, manifest, ours=True, candidate=True, meant=said))
@@ -78,7 +83,7 @@ def test_a_table_by_its_nights(rows, expected):
 def test_a_table_that_is_gone_altogether():
     assert gone(FEW | {"t": 100}, FEW) == [("t", 100, False)]
     renamed = nights(FEW | {"t": 100}, FEW | {"other": 100})
-    renamed[0].manifest["tables"]["other"]["sha256"] = "t 100"
+    renamed[0].manifest["tables"]["other"]["sha256"] = sha256("t 100")
     assert rows_gone.gone("db1", "crm", renamed, NOW) == []
     assert gone(FEW | {"log_01": 900, "log_02": 900}, FEW | {"log_02": 900, "log_03": 900}) == []
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postgres_backup.catalog.backup import Backup
+from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.health import trend
+
+NOW = datetime(2026, 1, 27, tzinfo=timezone.utc)
 
 
 def manifest(
     dump_bytes: int = 5_000_000, name: str = "new", format: str = "plain", **tables: int
-) -> dict:
-    return {
-        "name": name,
-        "format": format,
-        "dump_bytes": dump_bytes,
-        "tables": {table: {"rows": rows} for table, rows in tables.items()},
-    }
+) -> Backup:
+    """A backup with a manifest that says so."""
+    records = {table: {"rows": rows, "sha256": "0" * 64} for table, rows in tables.items()}
+    facts = {"name": name, "format": format, "dump_bytes": dump_bytes, "tables": records}
+    return Backup(BackupName(NOW), Layout("p"), 1, facts)
 
 
-def codes(newest: dict, earlier: list[dict], drop: int = 30, jump: int = 200) -> list[str]:
+def codes(newest: Backup, earlier: list[Backup], drop: int = 30, jump: int = 200) -> list[str]:
     return [finding["code"] for finding in trend.findings(newest, earlier, drop, jump)]
 
 

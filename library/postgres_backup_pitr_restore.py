@@ -1,0 +1,128 @@
+#!/usr/bin/python
+"""Ansible module: recover a cluster to a moment, beside the live one."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_backup_pitr_restore
+short_description: Recover a cluster to any second, beside the live one
+description:
+  - "V(recover): a cluster as it was at a moment, in a new folder and on a new port, which archives
+    nothing; the live one goes on. It is seen where the recovery came to an end, and rows are
+    counted beside the live ones."
+  - "V(remove): removes that cluster."
+options:
+  stage:
+    description: Which of them.
+    type: str
+    choices: [recover, remove]
+    default: recover
+  target_time:
+    description: The moment, with its zone, such as V(2026-01-27T14:03:00Z).
+    type: str
+    default: ""
+  target_lsn:
+    description: Or a position in PostgreSQL's log, such as V(0/3000028).
+    type: str
+    default: ""
+  target_name:
+    description: Or a mark, as C(playbooks/backup.yml -e mark=NAME) makes them.
+    type: str
+    default: ""
+  latest:
+    description: Or all that was archived.
+    type: bool
+    default: false
+  keep:
+    description: The recovered cluster goes on to run; else it is removed after the look.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Says what would be done, and does nothing.
+    support: full
+extends_documentation_fragment: [postgres_backup, postgres_backup.progress]
+"""
+
+EXAMPLES = r"""
+- name: Look at the cluster as it was before the mistake
+  postgres_backup_pitr_restore:
+    config: /etc/postgres-backup-pitr/config.env
+    target_time: 2026-01-27T14:03:00Z
+    keep: true
+"""
+
+RETURN = r"""
+target: {description: Where to, in words., type: str, returned: with recover}
+label: {description: The backup that it began from., type: str, returned: with recover}
+directory: {description: Its data., type: str, returned: success}
+port: {description: Where it answers., type: int, returned: with recover}
+last_commit:
+  description: The time of the last transaction that is in it; empty where there is none.
+  type: str
+  returned: with recover
+next_commit:
+  description: The time of the one that is not, where that is known.
+  type: str
+  returned: with recover
+lsn: {description: The position that was reached., type: str, returned: with recover}
+bytes: {description: Of the cluster., type: int, returned: with recover}
+seconds: {description: How long it took., type: float, returned: with recover}
+live: {description: Whether the live cluster runs., type: bool, returned: with recover}
+kept: {description: Whether the recovered one goes on to run., type: bool, returned: with recover}
+tables:
+  description:
+    - The C(rows) of each C(table) of each C(database), and its C(live_rows); none where it is not
+      there, or was not C(counted), because that takes more than a minute.
+  type: list
+  elements: dict
+  returned: with recover
+findings:
+  description: What is worth knowing, each with C(code) and C(message).
+  type: list
+  elements: dict
+  returned: success
+lines: {description: The same for a person., type: list, elements: str, returned: success}
+"""
+
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    PROGRESS_OPTION,
+    Call,
+    Result,
+    run,
+    told,
+)
+
+ARGUMENT_SPEC = {
+    **CONFIG_OPTION,
+    **PROGRESS_OPTION,
+    "stage": {"type": "str", "choices": ["recover", "remove"], "default": "recover"},
+    "target_time": {"type": "str", "default": ""},
+    "target_lsn": {"type": "str", "default": ""},
+    "target_name": {"type": "str", "default": ""},
+    "latest": {"type": "bool", "default": False},
+    "keep": {"type": "bool", "default": False},
+}
+
+
+def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.pitr import recover
+
+    if call.params["stage"] == "remove":
+        removed = recover.remove(call.settings, call.check)
+        return told(removed, recover.removed_lines(removed, call.check))
+    typed = {kind: call.params[f"target_{kind}"] for kind in ("time", "lsn", "name")}
+    recovered = recover.recover(
+        call.settings,
+        call.progress,
+        typed,
+        call.params["latest"],
+        call.params["keep"],
+        call.check,
+    )
+    return told(recovered, recover.lines(recovered, call.check))
+
+
+if __name__ == "__main__":
+    run(ARGUMENT_SPEC, perform)

@@ -1,0 +1,203 @@
+"""Recover the cluster to a moment: always into a new folder and on a new port, beside the live one,
+and with a look afterwards at where it came to an end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import TypedDict, cast
+
+from ..clock import format_time, format_timestamp, utc_now
+from ..errors import PostgresBackupError, UsageError
+from ..findings import Finding
+from ..machine import lock, state
+from ..machine.progress import Progress
+from ..settings import Settings
+from ..text import human_bytes, human_seconds
+from . import arrival, at_rest, counts, journey, side_cluster
+from .cluster import Cluster
+from .counts import TableRows
+from .route import make_plan, require_none
+from .side_cluster import SIDE, Side
+
+#: nothing is remembered
+_NONE = cast(Side, {})
+
+
+class Recovered(TypedDict):
+    """What came of it; in check mode what would.
+
+    :ivar target: in words; ``label``: the backup that it began from.
+    :ivar kept: it runs at ``port``, with its data in ``directory``; else it was removed again.
+    :ivar last_commit: the time of the last transaction that is in it; empty where there is none.
+    :ivar next_commit: of the one that is not any more; empty where nobody knows.
+    :ivar live: whether the live cluster runs.
+    """
+
+    changed: bool
+    target: str
+    label: str
+    directory: str
+    port: int
+    last_commit: str
+    next_commit: str
+    lsn: str
+    bytes: int
+    seconds: float
+    live: bool
+    kept: bool
+    tables: list[TableRows]
+    findings: list[Finding]
+
+
+def recover(
+    settings: Settings,
+    progress: Progress,
+    typed: dict[str, str],
+    latest: bool,
+    keep: bool,
+    check: bool,
+) -> Recovered:
+    """A cluster as it was at a moment, beside the live one, which it leaves running.
+
+    :param typed: ``time``, ``lsn`` and ``name``, of which one is given, or ``latest``.
+    :param keep: it goes on to run; else it is removed when it was looked at.
+    :raises UsageError: there is no way there; nothing was touched.
+    :raises PostgresBackupError: it did not come there; nothing of it is left.
+    """
+    plan = make_plan(settings, typed, latest)
+    side: Side = {
+        "at": format_timestamp(utc_now()),
+        "directory": f"{plan.cluster.data_directory}_recovered_{format_time(utc_now())}",
+        "port": side_cluster.free_port(settings.db_host),
+        "target": plan.target.words[:200],
+        "ready": False,
+    }
+    result: Recovered = {
+        "changed": True,
+        "target": plan.target.words,
+        "label": plan.backup.label,
+        "directory": side["directory"],
+        "port": side["port"],
+        "last_commit": "",
+        "next_commit": "",
+        "lsn": "",
+        "bytes": plan.backup.bytes,
+        "seconds": 0.0,
+        "live": plan.runs,
+        "kept": keep,
+        "tables": [],
+        "findings": [],
+    }
+    if check:
+        return result
+    with lock.hold(settings, "recovery", "recovery"):
+        require_none(settings)
+        began = time.monotonic()
+        arrival.hand_on(settings, progress, plan)
+        end = arrival.end_of_archive(settings, plan)
+        result["findings"] += state.write(settings, SIDE, side)
+        with _removed_on_failure(settings, plan.cluster, side):
+            words = f"the cluster as it was in {plan.backup.label}"
+            progress.step(f"unpacking {words}, {human_bytes(plan.backup.bytes)}")
+            side_cluster.unpack(settings, side, plan.target, plan.backup, plan.timeline)
+            progress.step(f"recovering to {plan.target.words}")
+            side_cluster.start(settings, plan.cluster, side)
+            arrival.wait(settings, progress, plan, side)
+            way = journey.read(side_cluster.tail(settings), plan.target)
+            result["lsn"] = arrival.judge(settings, plan, side, way, end)
+            result["last_commit"] = arrival.in_utc(way.last_commit)
+            result["next_commit"] = (
+                arrival.in_utc(way.stopped_at) if plan.target.kind == "time" else ""
+            )
+            progress.step("counting rows")
+            live = settings if plan.runs else None
+            result["tables"] = counts.beside(arrival.of_side(settings, side), live)
+            if not keep:
+                side_cluster.remove(settings, plan.cluster, side)
+        side["ready"] = True
+        result["findings"] += state.write(settings, SIDE, side if keep else _NONE)
+        result["seconds"] = round(time.monotonic() - began, 1)
+    return result
+
+
+@contextlib.contextmanager
+def _removed_on_failure(settings: Settings, cluster: Cluster, side: Side) -> Iterator[None]:
+    """Nothing of a failed recovery stays, or it is remembered and can be removed."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(PostgresBackupError):
+            side_cluster.remove(settings, cluster, side)
+            state.write(settings, SIDE, _NONE)
+        raise
+
+
+class Removed(TypedDict):
+    """:ivar directory: of the cluster that was removed; empty where there was none."""
+
+    changed: bool
+    directory: str
+    findings: list[Finding]
+
+
+def remove(settings: Settings, check: bool) -> Removed:
+    """Remove the recovered cluster, if there is one.
+
+    :raises PostgresBackupError: something of it stays.
+    """
+    with lock.hold(settings, "recovery", "removal"):
+        side = state.read(settings, SIDE)
+        if not len(side):
+            return {"changed": False, "directory": "", "findings": []}
+        done: Removed = {"changed": True, "directory": side["directory"], "findings": []}
+        if not check:
+            cluster, _ = at_rest.ask(settings)
+            require_ours(cluster, side)
+            side_cluster.remove(settings, cluster, side)
+            done["findings"] += state.write(settings, SIDE, _NONE)
+    return done
+
+
+def require_ours(cluster: Cluster, side: Side) -> None:
+    """:raises UsageError: the folder that is remembered is none that we make."""
+    if not side["directory"].startswith(f"{cluster.data_directory}_recovered_"):
+        raise UsageError(
+            f"{side['directory']} is no folder of a recovered cluster",
+            f"Look into {SIDE.name} beside the state, and remove what it names by hand",
+        )
+
+
+def lines(result: Recovered, check: bool) -> list[str]:
+    """What that says to a person."""
+    label, where = result["label"], result["directory"]
+    if check:
+        size = human_bytes(result["bytes"])
+        return [f"Would recover to {result['target']}, from {label} ({size}), into {where}"]
+    took = human_seconds(result["seconds"])
+    last = result["last_commit"] or "none since the backup"
+    after = result["next_commit"]
+    told = [
+        f"The cluster as of {result['target']}, from {label}, in {took}",
+        f"Its last transaction: {last}, at {result['lsn']} of the log"
+        + (f"; the next, of {after}, is not in it" if after else ""),
+        *counts.lines(result["tables"], result["live"]),
+    ]
+    again = "ansible-playbook playbooks/pitr_restore.yml"
+    if result["kept"]:
+        told += [
+            f"It runs: sudo -u postgres psql -p {result['port']}; its data: {where}",
+            f"Remove it: {again} -e remove=true",
+        ]
+    else:
+        told.append("It is removed again; to keep it for a look, add -e keep=true")
+    return [*told, *(found["message"] for found in result["findings"])]
+
+
+def removed_lines(result: Removed, check: bool) -> list[str]:
+    """What that says to a person."""
+    if not result["directory"]:
+        return ["There is no recovered cluster to remove"]
+    return [f"{result['directory']} {'would be' if check else 'is'} removed"]

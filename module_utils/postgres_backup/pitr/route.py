@@ -1,0 +1,104 @@
+"""The way to a moment: what must be there before anything is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from datetime import datetime, timezone
+
+from ..errors import UsageError
+from ..machine import state
+from ..machine.files import read_bounded
+from ..postgresql.connection import connect
+from ..settings import Settings
+from ..text import human_bytes
+from . import at_rest, engine, mark, repository, side_cluster, target
+from .cluster import Cluster
+from .look import archived
+from .repository import Backup
+from .side_cluster import SIDE
+from .target import Target
+
+#: bytes more than the backup has: what PostgreSQL keeps of its log meanwhile
+_LOG_ROOM = 1 << 30
+#: bytes of a history file at most
+_HISTORY = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """:param timeline: of the live cluster; 0: it is not known."""
+
+    cluster: Cluster
+    target: Target
+    backup: Backup
+    timeline: int
+    runs: bool
+    free_bytes: int
+
+
+def require_none(settings: Settings) -> None:
+    """:raises UsageError: there is a recovered cluster already."""
+    if len(before := state.read(settings, SIDE)):
+        raise UsageError(
+            f"There is a recovered cluster already, of {before['target']}: {before['directory']}",
+            "Look at it, use it (-e promote=true, -e database=NAME), or remove it: "
+            "ansible-playbook playbooks/pitr_restore.yml -e remove=true",
+        )
+
+
+def make_plan(settings: Settings, typed: dict[str, str], latest: bool) -> Plan:
+    """What will be done; nothing is touched.
+
+    :raises UsageError: there is no way there.
+    """
+    marks = {
+        name: (one["at"], one["lsn"]) for name, one in state.read(settings, mark.MARKS).items()
+    }
+    wanted = target.read(typed, latest, marks, datetime.now(timezone.utc))
+    require_none(settings)
+    engine.version()
+    cluster, runs = at_rest.ask(settings)
+    side_cluster.require_plain(cluster.data_directory)
+    timeline, lines = _history(settings, cluster, runs)
+    there = repository.look(settings)
+    if there.code not in (repository.WELL, repository.EMPTY):
+        archived(settings, cluster)  # whoever lists is told why
+    backup = target.choose(wanted, there.backups, lines)
+    beside = os.path.dirname(cluster.data_directory)
+    disk = os.statvfs(beside)
+    free, needed = disk.f_bavail * disk.f_frsize, backup.bytes + _LOG_ROOM
+    if not os.access(beside, os.W_OK):
+        raise UsageError(
+            f"Failed to recover beside {cluster.data_directory}: {beside} is not PostgreSQL's",
+            f"Give it that folder: chown postgres: {beside}",
+        )
+    if free < needed:
+        raise UsageError(
+            f"Failed to recover beside {cluster.data_directory}: that takes "
+            f"{human_bytes(needed)}, and {human_bytes(free)} are free there",
+            "Make room, or give the disk more; then type the same again",
+        )
+    return Plan(cluster, wanted, backup, timeline, runs, free)
+
+
+def _history(
+    settings: Settings, cluster: Cluster, runs: bool
+) -> tuple[int, dict[int, int | None] | None]:
+    """The live cluster's timeline, and where it left those before; 0 and None: nobody knows."""
+    if not runs:
+        timeline = at_rest.timeline(cluster)
+    else:
+        with connect(settings, "postgres") as connection:
+            [name] = connection.execute(
+                "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())"
+            ).fetchone() or ("",)
+        timeline = int(name[:8], 16)
+    if timeline < 2:
+        return timeline, {timeline: None} if timeline else None
+    path = os.path.join(cluster.data_directory, "pg_wal", f"{timeline:08X}.history")
+    try:
+        text = read_bounded(path, _HISTORY)[0].decode(errors="replace")
+    except OSError:  # PostgreSQL knows what is and what is not of its own history
+        return timeline, None
+    return timeline, target.history(text, timeline)
