@@ -135,11 +135,14 @@ from ansible.module_utils.postgres_backup_module import (
     told,
 )
 
-STAGES = ("recover", "remove", "settle", "exchange", "seal")
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
     **PROGRESS_OPTION,
-    "stage": {"type": "str", "choices": list(STAGES), "default": "recover"},
+    "stage": {
+        "type": "str",
+        "choices": ["recover", "remove", "settle", "exchange", "seal"],
+        "default": "recover",
+    },
     "target_time": {"type": "str", "default": ""},
     "target_lsn": {"type": "str", "default": ""},
     "target_name": {"type": "str", "default": ""},
@@ -155,42 +158,12 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> Result:
-    from ansible.module_utils.postgres_backup.pitr import recover
-    from ansible.module_utils.postgres_backup.pitr.side_cluster import Guest
+    from ansible.module_utils.postgres_backup.pitr import steps
 
-    stage = call.params["stage"]
-    if stage in ("settle", "exchange", "seal"):
-        return _promote(call, stage)
-    if stage == "remove":
-        removed = recover.remove(call.settings, call.check)
-        return told(removed, recover.removed_lines(removed, call.check))
-    typed = {kind: call.params[f"target_{kind}"] for kind in ("time", "lsn", "name")}
-    if call.params["go_on"] and not call.params["latest"] and not any(typed.values()):
-        kept = recover.kept(call.settings)
-        return told(kept, recover.lines(kept, False))
-    recovered = recover.recover(
-        call.settings,
-        call.progress,
-        typed,
-        call.params["latest"],
-        call.params["keep"],
-        call.check,
-        Guest(call.params["guest_user"], call.params["guest_role"]),
-    )
-    return told(recovered, recover.lines(recovered, call.check))
-
-
-def _promote(call: Call, stage: str) -> Result:
-    from ansible.module_utils.postgres_backup.pitr import promote
-
-    about = [call.params[name] for name in ("incoming", "kept", "as_of")]
-    if stage == "settle":
-        result = promote.settle(call.settings, call.params["kept"], call.check)
-    elif stage == "exchange":
-        result = promote.exchange(call.settings, *about)
-    else:
-        result = promote.seal(call.settings, call.progress, *about)
-    return told(result, promote.lines(result, stage, call.check))
+    about = {*CONFIG_OPTION, *PROGRESS_OPTION}
+    options = {name: value for name, value in call.params.items() if name not in about}
+    result = steps.perform_step(call.settings, call.progress, call.check, **options)
+    return told(result, steps.lines(result, options["stage"], call.check))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import Annotated, TypedDict
+from typing import Annotated, TypedDict, final
 
 from ..clock import format_time, format_timestamp, utc_now
 from ..errors import DatabaseError, PostgresBackupError, UsageError
@@ -55,6 +55,7 @@ class Exchange(TypedDict):
 EXCHANGED = state.Kept("promoted.json", Exchange)
 
 
+@final
 class Promoted(TypedDict):
     """:ivar unit: PostgreSQL's service, which is to be stopped before the exchange.
     :ivar incoming: the data directory that takes the place; ``kept``: where the one before goes.
@@ -91,7 +92,7 @@ def settle(settings: Settings, kept: str, check: bool) -> Promoted:
     if kept:
         _require_kept(cluster, kept)
         return {**result, "as_of": "what it was before"}
-    found = recover.kept(settings)
+    found = recover.kept(settings, check)
     if not check:
         side = state.read(settings, SIDE)
         with lock.hold(settings, "recovery", "promotion"):

@@ -8,7 +8,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterator
-from typing import TypedDict, cast
+from typing import TypedDict, cast, final
 
 from ..clock import format_time, format_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
@@ -28,6 +28,7 @@ _NONE = cast(Side, {})
 NOBODY = Guest()
 
 
+@final
 class Recovered(TypedDict):
     """What came of it; in check mode what would.
 
@@ -130,7 +131,7 @@ def recover(
     return result
 
 
-def kept(settings: Settings) -> Recovered:
+def kept(settings: Settings, check: bool) -> Recovered:
     """The one that an earlier call has left to be looked at.
 
     :raises UsageError: there is none, or not a whole one.
@@ -143,7 +144,7 @@ def kept(settings: Settings) -> Recovered:
         )
     cluster, runs = at_rest.ask(settings)
     require_ours(cluster, side)
-    if not side_cluster.is_running(cluster, side):
+    if not check and not side_cluster.is_running(cluster, side):
         side_cluster.start(settings, cluster, side)
         arrival.await_ready(settings, cluster, side)
     return {
@@ -177,6 +178,7 @@ def _removed_on_failure(settings: Settings, cluster: Cluster, side: Side) -> Ite
         raise
 
 
+@final
 class Removed(TypedDict):
     """:ivar directory: of the cluster that was removed; empty where there was none."""
 
