@@ -391,8 +391,11 @@ def test_from_the_scripts_and_back(move, nights):
 
 @pytest.mark.gameday
 @pytest.mark.timeout(3600)
-def test_a_compose_application_that_runs_on_moves_in_and_back(lab_s3, new_server, controller):
-    server = new_server("trixie", layer="app", name="mover")
+@pytest.mark.parametrize("suite", ["trixie", "bookworm"])
+def test_a_compose_application_that_runs_on_moves_in_and_back(
+    lab_s3, new_server, controller, suite
+):
+    server = new_server(suite, layer="app", name="mover")
     old = Composed(server, lab_s3, f"old-{secrets.token_hex(4)}", *APART)
     old.client.create_bucket(Bucket=old.bucket)
     old.install()
@@ -422,3 +425,95 @@ def test_a_compose_application_that_runs_on_moves_in_and_back(lab_s3, new_server
     assert old.theirs() == onlooker.before
     assert len(old.night()) == 1
     assert old.visits() > 0
+
+
+#: the modules alone, as setup.yml calls them
+BY_MODULES = """\
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Find them
+      postgres_backup_scripts:
+        databases: [crm]
+        config_place: /etc/postgres-backup/backup-config.env
+      register: found
+    - name: Say so
+      ansible.builtin.debug:
+        msg: "{{ found.lines | join(' ') }}"
+    - name: Switch
+      postgres_backup_switch:
+        state: "{{ state }}"
+        databases: [crm]
+        config_place: /etc/postgres-backup/backup-config.env
+        log: /var/log/postgres-backup.log
+        files: [{path: /etc/cron.d/postgres-backup, mode: "0644", content: "# ours\\n"}]
+        record: /root/moved-in.json
+"""
+UNITS = "/etc/systemd/system"
+#: the timers of scripts: an ordinary one, one that lies elsewhere and is linked, one that was
+#: started by hand and is gone after a boot
+TIMERS = {
+    "crm-a": f"{UNITS}/crm-a.timer",
+    "crm-b": "/opt/crm/crm-b.timer",
+    "crm-c": f"{UNITS}/crm-c.timer",
+}
+
+
+def test_timers_and_the_folders_of_run_parts_make_way_and_come_back(
+    new_server, controller, tmp_path, lab_s3
+):
+    """What runs without a crontab; systemd and run-parts themselves say what they would run."""
+    server = new_server("trixie", name="timed")
+    config = "/opt/crm/backup-config.env"
+    server.write(config, CONFIG.format(bucket="old", store=lab_s3, password="x"), "0600")
+    script = SCRIPT.format(config=config)
+    server.write("/opt/crm/backup-to-s3.sh", script, "0755")
+    server.write("/etc/cron.daily/crm-backup", script, "0755")
+    for name, path in TIMERS.items():
+        timer = "[Timer]\nOnCalendar=*-*-* 00:00:00 UTC\n[Install]\nWantedBy=timers.target\n"
+        server.write(path, timer)
+        service = "[Service]\nType=oneshot\nExecStart=/opt/crm/backup-to-s3.sh\n"
+        server.write(f"{UNITS}/{name}.service", service)
+    server.inside("systemctl", "daemon-reload")
+    for name in ("crm-a", "crm-b"):
+        server.inside("systemctl", "enable", "--quiet", "--now", TIMERS[name])
+    server.inside("systemctl", "start", "crm-c.timer")
+
+    def on() -> dict[str, object]:
+        """What they say now: each timer enabled, active; the scripts of a day."""
+        said: dict[str, object] = {
+            name: tuple(
+                server.inside("systemctl", question, f"{name}.timer", check=False).stdout.strip()
+                for question in ("is-enabled", "is-active")
+            )
+            for name in TIMERS
+        }
+        daily = server.inside("run-parts", "--test", "/etc/cron.daily").stdout.split()
+        return said | {"daily": [path for path in daily if "crm" in path]}
+
+    before = on()
+    assert before["crm-a"] == before["crm-b"] == ("enabled", "active")
+    assert (before["crm-c"], before["daily"]) == (
+        ("disabled", "active"),
+        ["/etc/cron.daily/crm-backup"],
+    )
+    controller.add(server)
+    controller.variables()
+    play = tmp_path / "switch.yml"
+    play.write_text(BY_MODULES)
+    done = controller.run(str(play), "-e", "state=switched")
+    said, daily = " ".join(done.output.split()), "/etc/cron.daily/crm-backup"
+    assert f"Found: {daily} as {daily}" in said
+    for name in TIMERS:
+        assert f"Found: /opt/crm/backup-to-s3.sh by {UNITS}/{name}.timer" in said
+    off = on()
+    assert {off[name][1] for name in TIMERS} == {"inactive"}
+    assert "enabled" not in {off[name][0] for name in TIMERS}
+    assert off["daily"] == []
+    again = controller.run(str(play), "-e", "state=switched")
+    assert again.recap["timed"]["changed"] == 0
+    server.reboot()
+    assert {on()[name][1] for name in TIMERS} == {"inactive"}
+    controller.run(str(play), "-e", "state=undone")
+    assert on() == before
+    assert server.inside("cat", "/etc/cron.daily/crm-backup").stdout == script

@@ -164,13 +164,13 @@ def _of_timers(ours: Ours, places: Places) -> Iterator[Schedule]:
 
 def _is_on(timer: str) -> bool:
     """Whether systemd starts what a timer names, now or after the next boot."""
-    for question in ("is-active", "is-enabled"):
-        answer = subprocess.run(
-            ["systemctl", "--quiet", question, timer], stdin=subprocess.DEVNULL, check=False
-        )
-        if answer.returncode == 0:
-            return True
-    return False
+    return is_said("is-active", timer) or is_said("is-enabled", timer)
+
+
+def is_said(question: str, unit: str) -> bool:
+    """What systemctl answers to ``is-active`` or ``is-enabled``."""
+    words = ["systemctl", "--quiet", question, unit]
+    return subprocess.run(words, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def _verdict(script: Script, ours: Ours) -> Verdict:

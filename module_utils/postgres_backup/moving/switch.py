@@ -23,7 +23,7 @@ from ..machine import laid
 from ..machine.files import read_bounded, replace_file, sync_folder
 from ..shapes.kinds import Moment, OneOf, Text
 from ..shapes.reader import Unfit, fitted, load
-from .found import Schedule, named
+from .found import Schedule, is_said, named
 
 #: what a crontab's line begins with that we have switched off, and the line above it
 OFF = "#switched-off# "
@@ -33,7 +33,9 @@ _LARGEST = 1 << 20
 
 
 class _Off(TypedDict):
-    """A schedule that was switched off; a crontab's by its line."""
+    """A schedule that was switched off; a crontab's by its line. A timer's ``line`` is what is
+    said to ``systemctl`` to bring it back; of a record of before that was written down it is empty.
+    """
 
     kind: Annotated[str, OneOf("cron", "folder", "timer")]
     path: Annotated[str, Text(4096)]
@@ -152,7 +154,10 @@ def undo(record: str, check: bool = False) -> Switched:
     lines, aside = written.get("off", []), written.get("aside", [])
     result: Switched = {
         "changed": True,
-        "schedules": [f"{one['path']}: {one['line'] or one['kind']}" for one in lines],
+        "schedules": [
+            f"{one['path']}: {one['line'] if one['kind'] == 'cron' else one['kind']}"
+            for one in lines
+        ],
         "aside": aside,
         "findings": [],
     }
@@ -246,7 +251,7 @@ def _off(one: Schedule) -> _Off:
     return {
         "kind": one["kind"],
         "path": one["path"],
-        "line": one["line"],
+        "line": _way_back(one["path"]) if one["kind"] == "timer" else one["line"],
         "above": f"{above} this off. Back: playbooks/adopt.yml -e adopt=undo",
     }
 
@@ -284,7 +289,10 @@ def _keep(path: str, kept: str) -> None:
 
 def _switch_off(one: _Off) -> None:
     if one["kind"] == "timer":
-        _systemctl("disable", "--now", os.path.basename(one["path"]))
+        # in two steps: with a linked one `disable --now` takes the file away before it stops it
+        _systemctl("stop", os.path.basename(one["path"]))
+        if "enable" in one["line"].split():
+            _systemctl("disable", os.path.basename(one["path"]))
     elif one["kind"] == "folder":
         os.rename(one["path"], one["path"] + OLD)
     else:
@@ -295,7 +303,8 @@ def _switch_off(one: _Off) -> None:
 def _switch_on(one: _Off) -> bool:
     """False where the crontab has changed, and is left as it is."""
     if one["kind"] == "timer":
-        _systemctl("enable", "--now", os.path.basename(one["path"]))
+        unit = os.path.basename(one["path"])
+        _systemctl(*(shlex.split(one["line"]) or ("enable", "--now", unit)))
         return True
     if one["kind"] == "folder":
         if os.path.exists(one["path"] + OLD):
@@ -345,6 +354,18 @@ def _changed(one: _Off) -> Finding:
         f"{one['path']} has changed since a line of it was switched off, and was left as it is."
         f" To put it back: remove {OFF.strip()} from that line (crontab -e)",
     )
+
+
+def _way_back(timer: str) -> str:
+    """What makes systemd run a timer as it does now. One that lies elsewhere and is linked into its
+    folder is enabled by its path: with ``disable`` the link goes too (systemctl(1)).
+    """
+    unit = os.path.basename(timer)
+    enabled, active = (is_said(question, unit) for question in ("is-enabled", "is-active"))
+    if not enabled:
+        return shlex.join(["start", unit])
+    place = os.path.realpath(timer) if os.path.islink(timer) else unit
+    return shlex.join(["enable", *(["--now"] if active else []), place])
 
 
 def _systemctl(*words: str) -> None:
