@@ -8,6 +8,7 @@ compared between two servers does not depend on their time zones.
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
@@ -70,6 +71,11 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
             first_line(error),
             lambda: sqlstate.of_refusal(conninfo),
         ) from None
+    except KeyboardInterrupt as stop:
+        # the error's frames hold half a connection: its server process waits a minute for us to log
+        # in, and DROP DATABASE for that process
+        traceback.clear_frames(stop.__traceback__)
+        raise
     try:
         _refuse_pooler(settings, connection)
         _settle(connection)
