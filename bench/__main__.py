@@ -164,6 +164,7 @@ def main() -> None:
         help="size of the sample database; 42 is about 1 GB of dump",
     )
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--restores", type=int, default=5, help="rounds of restores beside script")
     arguments = parser.parse_args()
     if not shutil.which("aws"):
         sys.exit("The shell scripts need the AWS CLI: sudo apt-get install awscli")
@@ -178,8 +179,10 @@ def main() -> None:
         finally:
             bench.s3.stop()
             bench.server.remove()
+    part = min(1.0, arguments.scale / _MOST_OF_TABLES)
     scale = f"{min(arguments.scale, _MOST_OF_TABLES):g}"
     _run_module("bench.tables", "--scale", scale, "--rounds", "1")
+    _run_module("bench.restores", "--rounds", str(arguments.restores), "--scale", f"{part:.3g}")
 
 
 if __name__ == "__main__":

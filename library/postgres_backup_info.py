@@ -72,6 +72,12 @@ waiting:
   description: How many backups that nobody has signed wait for C(postgres-backup adopt).
   type: int
   returned: success
+every_second:
+  description: What is kept beside them to recover any second from, as lines for a person; empty
+    where C(backup_pitr) is not set for this server.
+  type: list
+  elements: str
+  returned: success
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 

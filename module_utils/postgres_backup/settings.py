@@ -172,6 +172,11 @@ _LEAST = Rule[int](
     "A restore cannot ask for {} percent of the rows",
     "50 is the default; 0: any backup will do",
 )
+_JOBS = Rule[int](
+    lambda jobs: 0 <= jobs <= 8,
+    "A restore cannot work in {} sessions",
+    "1 to 8; 0 is the default: as many as the machine has processors",
+)
 _RETRY = Rule[int](
     lambda hours: 0 <= hours <= 23,
     "{} hours of trying again would meet the next night",
@@ -365,6 +370,8 @@ class Settings:
     restore_in_place: Annotated[bool, Variable("RESTORE_IN_PLACE")] = False
     #: a backup with fewer percent of the live database's rows replaces it only if that is meant
     restore_min_percent: Annotated[int, Variable("RESTORE_MIN_PERCENT", _LEAST)] = 50
+    #: sessions that build indexes side by side; 0: as many as this machine has processors
+    restore_jobs: Annotated[int, Variable("RESTORE_JOBS", _JOBS)] = 0
     alert_urls: Annotated[tuple[str, ...], Variable("ALERT_URLS")] = dataclasses.field(
         default=(), repr=False
     )

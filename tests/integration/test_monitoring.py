@@ -23,7 +23,7 @@ import yaml
 from postgres_backup.cli import commands as backup_commands
 from postgres_backup.cli.parser import build
 from postgres_backup.clock import format_timestamp
-from postgres_backup.health import metrics
+from postgres_backup.health import archiving, archiving_metrics, metrics
 from postgres_backup.settings import Settings
 from tests import documents
 from tests.conftest import missing
@@ -36,6 +36,7 @@ PANELS = DASHBOARD["panels"]
 #: what may stand in a query of the dashboard, as Grafana fills it in
 FILLED = {"$server": ".*", "$database": ".*"}
 _METRIC = re.compile(r"\bpostgres_backup_\w+")
+WRITTEN = metrics.METRICS.keys() | archiving_metrics.METRICS.keys()
 
 
 def program(name: str) -> str:
@@ -137,9 +138,9 @@ def test_rules_and_dashboard_name_metrics_that_are_written():
     ):
         found = set(_METRIC.findall(text))
         assert found, text
-        assert found <= metrics.METRICS.keys(), text
+        assert found <= WRITTEN, text
         named |= found
-    assert named == metrics.METRICS.keys(), "every number is shown somewhere"
+    assert named == WRITTEN, "every number is shown somewhere"
 
 
 # --- the dashboard ---
@@ -285,6 +286,33 @@ def facts(now: datetime) -> metrics.Facts:
     )
 
 
+def every_second(now: datetime) -> archiving.Look:
+    """A server that archives nothing for ten minutes."""
+
+    def at(**ago: float) -> str:
+        return format_timestamp(now - timedelta(**ago))
+
+    return {
+        "at": at(minutes=1),
+        "stopped": "",
+        "waiting": 2,
+        "waiting_bytes": 32 << 20,
+        "oldest_seconds": 600.0,
+        "log_bytes": 64 << 20,
+        "free_bytes": 1 << 30,
+        "worst_seconds": 600.0,
+        "worst_at": at(minutes=1),
+        "backups_at": at(minutes=50),
+        "unasked": "",
+        "newest_at": at(hours=20),
+        "newest_full_at": at(days=6),
+        "gaps": [],
+        "first_at": at(days=13),
+        "backups": 14,
+        "stored_bytes": 5 << 30,
+    }
+
+
 @pytest.fixture
 def prometheus(tmp_path) -> Iterator[str]:
     """The address of a Prometheus that scrapes, every second, a node_exporter that reads our
@@ -303,6 +331,7 @@ def prometheus(tmp_path) -> Iterator[str]:
         metrics_file=str(textfiles / "postgres-backup.prom"),
     )
     assert metrics.write(settings, facts(now)) == []
+    assert archiving_metrics.renew(settings, every_second(now)) == []
     exporter, port = free_port(), free_port()
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
@@ -365,6 +394,7 @@ def test_prometheus_answers_every_panel_and_raises_the_alarms(prometheus):
         "PostgresBackupNone",
         "PostgresBackupFailed",
         "PostgresBackupOpenAlarm",
+        "PostgresBackupPitrLag",
     }
     wait_for("the alarms", lambda: wanted <= fired())
 

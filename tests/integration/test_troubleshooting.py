@@ -239,6 +239,7 @@ wrong_setting("... hours of trying again would meet the next night", RETRY_HOURS
 wrong_setting("Events cannot be kept for ... days", "prune", JOURNAL_DAYS=-1)
 wrong_setting("Drills cannot load ... megabytes a second", DRILL_MB_PER_SECOND=-1)
 wrong_setting("A restore cannot be allowed ... minutes", DRILL_RTO_MINUTES=-1)
+wrong_setting("A restore cannot work in ... sessions", RESTORE_JOBS=9)
 wrong_setting("A drill every ... days cannot be", DRILL_MAX_DAYS=-1)
 wrong_setting("... backups cannot be read again each night", VERIFY_PER_NIGHT=1000)
 wrong_setting("... GB a month cannot be read", VERIFY_GB_PER_MONTH=-1)

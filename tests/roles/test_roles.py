@@ -405,6 +405,47 @@ def test_the_same_sources_make_the_same_program_and_it_runs_with_nothing_in_the_
     assert (tmp_path / "one.pyz").read_bytes() != (tmp_path / "two.pyz").read_bytes()
 
 
+def test_the_program_is_compiled_for_a_python_and_any_other_takes_the_sources(tmp_path):
+    files = ROOT / "roles" / "backup" / "files"
+    program, compiled = tmp_path / "program.pyz", tmp_path / "compiled.pyz"
+    package = ROOT / "module_utils" / "postgres_backup"
+    subprocess.run([sys.executable, files / "build_program.py", package, program], check=True)
+    # as the role hands it over
+    text = (files / "compile_program.py").read_text()
+    subprocess.run([sys.executable, "-c", text, program, compiled], check=True)
+    assert compiled.stat().st_mode & 0o777 == 0o644
+    assert sorted(tmp_path.iterdir()) == [compiled, program]
+
+    def loaded(place: Path) -> str:
+        """From what a room of it was loaded: only what was compiled there knows the place."""
+        ask = (
+            "import sys; sys.path.insert(0, sys.argv[1]); import postgres_backup.clock as room; "
+            "print(room.utc_now.__code__.co_filename)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", ask, place], capture_output=True, text=True, check=True, cwd="/"
+        )
+        return done.stdout.strip()
+
+    with zipfile.ZipFile(program) as sources, zipfile.ZipFile(compiled) as both:
+        names = sources.namelist()
+        assert [name for name in both.namelist() if not name.endswith("c")] == names
+        assert len(both.namelist()) == 2 * len(names) - 1
+        # what another Python left is passed over: its number is not ours
+        other = tmp_path / "other.pyz"
+        with zipfile.ZipFile(other, "w") as changed:
+            for name in both.namelist():
+                content = both.read(name)
+                changed.writestr(name, b"\0\0\r\n" + content[4:] if name[-1] == "c" else content)
+    for place in (compiled, other):
+        done = subprocess.run(
+            [sys.executable, place, "--version"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("postgres-backup ")
+    assert loaded(compiled) == f"{compiled}/postgres_backup/clock.py"
+    assert loaded(other) == f"{other}/postgres_backup/clock.py"
+
+
 def read(role: str, *parts: str) -> dict:
     path = ROOT.joinpath("roles", role, *parts)
     return yaml.safe_load(path.read_text()) or {}

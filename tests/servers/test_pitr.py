@@ -244,6 +244,11 @@ def test_archiving_that_stops_is_an_alarm_and_its_end_is_told(site, broken):
     status = site.program("status", config="", check=False).stdout
     assert "PITR" not in status
     assert re.search(r"every second: 0 pieces wait, for .* \(at most \d+ min", status)
+    kept = r"every second: kept from \S+Z on, by \d backups of the cluster; with the log \d"
+    assert re.search(kept, site.program("list", config="").stdout)
+    numbers = site.server.inside("cat", "/var/lib/postgres-backup/postgres-backup-pitr.prom").stdout
+    assert float(re.search(r"pitr_stored_bytes\S* (\S+)", numbers)[1]) > 100_000
+    assert re.search(r"pitr_gaps\S* 0\.0", numbers)
 
 
 def test_a_piece_that_is_missing_is_found_by_counting_and_mended_by_a_full_backup(site, archived):

@@ -277,7 +277,7 @@ class Rehearsal:
         """Whether the program does nothing on the server that lives. (What the tests fork modules
         from waits there as its user.)
         """
-        program = ("-f", r"postgres-backup[.]pyz")
+        program = ("-f", r"postgres-backup[.](compiled[.])?pyz")
         mine = self.live.inside("pgrep", "-a", "-u", "postgres-backup", *program, check=False)
         return not mine.stdout
 

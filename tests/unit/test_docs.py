@@ -16,7 +16,7 @@ import yaml
 from docs import make_tables
 from postgres_backup import errors, findings, settings
 from postgres_backup.catalog import retention
-from postgres_backup.health import alarms, metrics
+from postgres_backup.health import alarms, archiving_metrics, metrics
 from tests import documents
 from tests.documents import ROOT
 
@@ -207,7 +207,10 @@ def test_every_alarm_and_every_metric():
     numbers = documents.table_rows(
         documents.section("docs/monitoring.md", "3. Numbers for Prometheus")
     )
-    assert [row[0].strip("`") for row in numbers if row[0].startswith("`")] == list(metrics.METRICS)
+    assert [row[0].strip("`") for row in numbers if row[0].startswith("`")] == [
+        *metrics.METRICS,
+        *archiving_metrics.METRICS,
+    ]
     rules = yaml.safe_load((ROOT / "docs/monitoring/postgres-backup-rules.yml").read_text())[
         "groups"
     ][0]["rules"]

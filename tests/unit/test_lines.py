@@ -267,13 +267,13 @@ def test_a_test_of_the_alarms():
 
 
 def test_a_listing_says_how_many_have_no_owner():
-    found = {"backups": [], "waiting": 2}
+    found = {"backups": [], "waiting": 2, "every_second": []}
     assert status.info_lines(found) == [
         "There are no backups yet.",
         "2 of these nobody vouches for: `postgres-backup adopt` takes them over, or says why not",
     ]
     owner = {"server": "db1", "database": "crm", "backups": 2, "newest": NAME}
-    told = status.info_lines({"backups": [], "waiting": 0, "owners": [owner]})
+    told = status.info_lines({"backups": [], "waiting": 0, "owners": [owner], "every_second": []})
     assert told[0].startswith("server db1, database crm: 2 backups")
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 from ..clock import utc_now
-from ..errors import BadBackupError, PostgresBackupError, UsageError
+from ..errors import BadBackupError, UsageError
 from ..findings import Finding, finding
 from ..machine import identity
 from ..machine.identity import Mark
@@ -18,26 +16,19 @@ from ..s3.client import StoredObject
 from ..s3.store import Store, Unreadable
 from ..settings import Settings
 from ..shapes.reader import MOST_BYTES
-from ..signing.judge import BY_NOBODY, WRONG, Standing, signer_of, wrong
-from ..signing.keys import PublicKey
+from ..signing.judge import BY_NOBODY, WRONG, Standing
 from ..text import nearest
 from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .listings import Listings
 from .manifest import (
-    Described,
-    Manifest,
-    answer,
-    in_short,
     listed_only,
     may_lack_rows,
     parse,
-    replaced,
 )
 from .names import LATEST, BackupName, Layout, is_latest, named_in_part
 from .owners import advice, owners
-from .summaries import Summaries, Summary
-from .tables import NO_TABLES, Tables
+from .reading import NOTHING, Found, Manifests
 
 #: whoever asks for backups gets to know here what one is
 __all__ = ["LATEST", "Backup", "BackupLine", "Catalog", "State", "layout_for", "newest_good"]
@@ -170,64 +161,19 @@ class Catalog:
         :param afresh: they are read, whatever is remembered of them.
         """
         wanted = {layout.manifest(name) for name in objects}.intersection(below)
-        manifests = self._described(wanted, below, afresh)
+        reading = Manifests(self.store, self.listings.summaries, self.believed)
+        manifests = reading.found(wanted, below, afresh)
         for name in list(objects):
             key = layout.manifest(name)
             if key in wanted and manifests[key].manifest is None:
                 if self.store.head(layout.backup(name)) is None:  # both have gone meanwhile
                     objects = {other: item for other, item in objects.items() if other != name}
                 else:
-                    manifests[key] = _NOTHING._replace(manifest=listed_only(key))
+                    manifests[key] = NOTHING._replace(manifest=listed_only(key))
         return [
-            self._join(layout, name, item, manifests.get(layout.manifest(name), _NOTHING))
+            self._join(layout, name, item, manifests.get(layout.manifest(name), NOTHING))
             for name, item in objects.items()
         ]
-
-    def _described(
-        self, wanted: Collection[str], below: Collection[str], afresh: bool
-    ) -> dict[str, _Found]:
-        """What lies under the keys of manifests; in short, unless it is read ``afresh``."""
-        if afresh:
-            signatures = signed.signatures(self.store, wanted, below, afresh)
-            whole = _Reader(self.believed, signatures)
-            return dict(self.store.get_many(wanted, whole, MOST_BYTES, afresh))
-        summaries = self.listings.summaries
-        known = dict(summaries.known(wanted, below))
-        found = {key: self._in_short(key, one) for key, one in known.items()}
-        if left := [key for key in wanted if key not in known]:
-            signatures = signed.signatures(self.store, left, below)
-            reader = _Shortening(self.believed, signatures, summaries, below)
-            read = self.store.get_many(left, reader, MOST_BYTES, kept=lambda one: not one.kept)
-            summaries.keep()
-            for one in read:
-                short = one.found if one.short is None else self._in_short(one.key, one.short)
-                found[one.key] = short
-        return found
-
-    def _in_short(self, key: str, known: Summary) -> _Found:
-        server = known.described["server"].get("name", "")
-        standing = BY_NOBODY
-        if known.wrong:
-            standing = wrong(known.wrong)
-        elif known.signer:
-            standing = self.believed.standing_of(known.signer, server)
-
-        def read() -> Manifest:
-            return self._whole(key, known.sha256)
-
-        return _Found(known.described, known.sha256, standing, known.tables, read)
-
-    def _whole(self, key: str, sha256: str) -> Manifest:
-        """A manifest of which only a summary is at hand.
-
-        :raises BadBackupError: it is not there any more, or another one is.
-        """
-        data = self.store.get(key, MOST_BYTES)
-        if data is None:
-            raise listed_only(key)
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise replaced(key)
-        return parse(data, key)
 
     def _proofs(
         self, layout: Layout, stems: Collection[str], described: Collection[str]
@@ -244,7 +190,7 @@ class Catalog:
         layout: Layout,
         name: BackupName,
         item: StoredObject,
-        found: _Found,
+        found: Found,
     ) -> Backup:
         here = layout == self.layout or layout.database == self.database
         manifest = found.manifest
@@ -409,7 +355,7 @@ class Catalog:
             raise UsageError(
                 f"There is no backup of {self.database} of {self.settings.server_name} "
                 f"under {self._where()}",
-                advice(owners(self.settings, self.store))
+                advice(owners(self.settings, self.store, self.listings))
                 or "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)",
             )
         wanted_name = wanted.rsplit("/", 1)[-1]
@@ -487,88 +433,6 @@ class _Seen(TypedDict):
     modified: datetime | None
     manifest_sha256: str
     standing: Standing
-
-
-class _Found(NamedTuple):
-    """What lies under the key of a manifest: it, what is wrong with it, or None where it has gone;
-    the SHA-256 of its bytes, and whose word they are.
-
-    ``tables`` and ``read`` (which reads all of it): where it is in short.
-    """
-
-    manifest: Described | BadBackupError | None
-    sha256: str
-    standing: Standing
-    tables: Tables = NO_TABLES
-    read: Callable[[], Manifest] | None = None
-
-
-_NOTHING = _Found(None, "", BY_NOBODY)
-
-
-class _Reader:
-    """Reads manifests, and judges each by its signature.
-
-    :param signatures: by the manifests' keys.
-    """
-
-    def __init__(self, believed: signed.Believed, signatures: Mapping[str, bytes]) -> None:
-        self._believed, self._signatures = believed, signatures
-
-    def __call__(self, key: str, data: bytes | PostgresBackupError | None) -> tuple[str, _Found]:
-        found = answer(key, data, parse)
-        if found is None or not isinstance(data, bytes):
-            return key, _NOTHING._replace(manifest=found)
-        server = found["server"].get("name", "") if isinstance(found, dict) else ""
-        standing = self._believed.judge(data, self._signatures.get(key), server)
-        return key, _Found(found, hashlib.sha256(data).hexdigest(), standing)
-
-
-class _Short(NamedTuple):
-    """A manifest that was read, in short; ``found`` where it cannot be. ``kept``: the next look
-    need not read it.
-    """
-
-    key: str
-    found: _Found
-    short: Summary | None = None
-    kept: bool = False
-
-
-class _Shortening:
-    """The same, of which only a summary stays in memory: of many manifests with many tables there
-    is no more than one at a time.
-    """
-
-    def __init__(
-        self,
-        believed: signed.Believed,
-        signatures: Mapping[str, bytes],
-        summaries: Summaries,
-        below: Collection[str],
-    ) -> None:
-        self._reader = _Reader(believed, signatures)
-        self._signatures, self._summaries, self._below = signatures, summaries, below
-        self._one = threading.Lock()
-
-    def __call__(self, key: str, data: bytes | PostgresBackupError | None) -> _Short:
-        with self._one:
-            if not isinstance(data, bytes):
-                return _Short(key, self._reader(key, data)[1])
-            found = answer(key, data, parse)
-            if not isinstance(found, dict):
-                return _Short(key, self._reader(key, data)[1])
-            signature = self._signatures.get(key)
-            signer = signer_of(data, signature) if signature is not None else None
-            short = Summary(
-                in_short(found),
-                self._summaries.tables_of(found),
-                hashlib.sha256(data).hexdigest(),
-                signer.raw if isinstance(signer, PublicKey) else b"",
-                signer.says if isinstance(signer, Standing) else "",
-            )
-            kept = self._summaries.note(key, self._below, data, signature, short)
-            return _Short(key, _NOTHING, short, kept)
 
 
 def _is_unread(backup: Backup) -> bool:

@@ -36,6 +36,13 @@ class Named(NamedTuple):
             return self.rest.partition(".")[0] == event
         return self.rest.startswith(f"{event}-")
 
+    def may_be_of(self, server: str) -> bool:
+        """Whether it is that server's."""
+        whose = urllib.parse.quote(server, safe="._~")
+        if self.number:
+            return self.rest.partition(".")[2] == whose
+        return self.rest.endswith(f"-{whose}")
+
 
 class Read(NamedTuple):
     """An event that was read, as far as its place in the journal matters.

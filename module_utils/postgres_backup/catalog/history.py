@@ -159,6 +159,7 @@ def happened(
     database: str = "",
     only: str = "",
     listings: Listings | None = None,
+    alone: bool = False,
 ) -> Happened:
     """What happened since then. An event that cannot be read is a finding, and hides no other; so
     is one that somebody else has put there, or has taken away, where all are looked at.
@@ -167,6 +168,8 @@ def happened(
         (nothing but a bucket is known) hears of all servers.
     :param only: events of this name alone; no other is read.
     :param listings: what a look has listed already.
+    :param alone: nothing of other servers is read, as their names stand in the keys; whether events
+        are missing is then not told.
     """
     events: list[Event] = []
     findings: list[Finding] = []
@@ -174,8 +177,9 @@ def happened(
         if listings is not None and listings.is_absent(root):
             continue
         # numbers that are missing show only in all of it
-        for journal_, listed in _journals(store, root, format_time(since) if only else "").items():
-            told = _happened(settings, store, journal_, listed, since, only)
+        first = format_time(since) if only or alone else ""
+        for journal_, listed in _journals(store, root, first).items():
+            told = _happened(settings, store, journal_, listed, since, only, alone)
             findings += told["findings"]
             events += [
                 event
@@ -204,8 +208,9 @@ def _happened(
     listed: Sequence[str],
     since: datetime,
     only: str,
+    alone: bool,
 ) -> Happened:
-    """What happened by one journal, of all servers.
+    """What happened by one journal, of all servers, or of this one ``alone``.
 
     :param listed: all keys in it.
     """
@@ -217,6 +222,8 @@ def _happened(
         named = gaps.parse(key.removeprefix(journal_))
         if named and not named.rest.startswith(_CLAIMS):
             there.append(named)
+            if alone and settings.server_name and not named.may_be_of(settings.server_name):
+                continue
             if named.time >= first and (not only or named.may_be(only)):
                 keys[key] = named
     reader = _Reader(
@@ -230,7 +237,7 @@ def _happened(
     findings = [unread for _, unread in found.values() if unread]
     told = [(_as_read(key, keys[key], event), event) for key, (event, _) in found.items() if event]
     remembered = {settings.server_name: row} if row else {}
-    if not only:
+    if not (only or alone):
         findings += gaps.findings_of(journal_, there, [one for one, _ in told], remembered)
     return {"events": [event for one, event in told if not one.misplaced], "findings": findings}
 
@@ -250,8 +257,8 @@ def _as_read(key: str, named: gaps.Named, event: Event) -> gaps.Read:
 
 
 def events(settings: Settings, store: Store, since: datetime, database: str = "") -> list[Event]:
-    """The events of :func:`happened`."""
-    return happened(settings, store, since, database)["events"]
+    """What happened to this server, as :func:`happened` tells it; of others nothing is read."""
+    return happened(settings, store, since, database, alone=True)["events"]
 
 
 def _roots(settings: Settings) -> list[str]:

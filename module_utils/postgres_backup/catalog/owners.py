@@ -8,13 +8,15 @@ import re
 from collections.abc import Sequence
 from typing import TypedDict
 
-from ..errors import BadBackupError, PostgresBackupError
+from ..errors import BadBackupError
 from ..s3.store import Store
 from ..settings import Settings
-from ..shapes.reader import MOST_BYTES
 from .dated import is_ahead
-from .manifest import parse
+from .listings import Listings
+from .manifest import Described
 from .names import BackupName, Layout
+from .reading import Manifests
+from .signed import Believed
 
 _MANIFEST = re.compile(r"(?:[^/]+/)?manifests/[^/]+\.json")
 
@@ -30,16 +32,22 @@ class Owner(TypedDict):
     newest: str
 
 
-def owners(settings: Settings, store: Store) -> list[Owner]:
+def owners(settings: Settings, store: Store, listings: Listings | None = None) -> list[Owner]:
     """Every server and database that has backups under the prefix, those with the newest backup
     first.
+
+    :param listings: of the look that asks; what is listed and read here it need not ask for again.
     """
     root = Layout(settings.s3_prefix).root
-    listed = {item.key: item.modified for item in store.list(root)}
+    listings = listings or Listings(store)
+    listed = {item.key: item.modified for item in listings.below(root)}
     keys = [key for key in listed if _MANIFEST.fullmatch(key[len(root) :])]
+    reading = Manifests(store, listings.summaries, Believed.by(settings))
+    found = reading.found(keys, listed.keys())
     known: dict[tuple[str, str], Owner] = {}
     order: dict[tuple[str, str], tuple[bool, str]] = {}
-    for key, whose in zip(keys, store.get_many(keys, _whose, MOST_BYTES), strict=True):
+    for key in keys:
+        whose = _whose(found[key].manifest)
         if whose is None:
             continue
         server, database, name = whose
@@ -55,17 +63,14 @@ def owners(settings: Settings, store: Store) -> list[Owner]:
     return sorted(known.values(), key=lambda owner: owner["newest"], reverse=True)
 
 
-def _whose(key: str, data: bytes | PostgresBackupError | None) -> tuple[str, str, str] | None:
+def _whose(manifest: Described | BadBackupError | None) -> tuple[str, str, str] | None:
     """Server, database and name in a manifest; None where it cannot be told."""
-    if not isinstance(data, bytes):
+    if manifest is None or isinstance(manifest, BadBackupError):
         return None
-    try:
-        manifest = parse(data, key)
-    except BadBackupError:
+    server = manifest["server"].get("name")
+    if BackupName.parse(manifest["name"]) is None or not server:
         return None
-    if BackupName.parse(manifest["name"]) is None or not manifest["server"].get("name"):
-        return None
-    return manifest["server"]["name"], manifest["database"], manifest["name"]
+    return server, manifest["database"], manifest["name"]
 
 
 def advice(known: Sequence[Owner]) -> str:

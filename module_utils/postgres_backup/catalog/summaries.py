@@ -73,6 +73,7 @@ class Summaries:
         self._names: dict[bytes, Names] = {}
         self._held: dict[Names, Names] = {}
         self._values: dict[str, object] = {}
+        self._known: dict[bytes, Summary] = {}
         self._used: set[bytes] = set()
         self._new: dict[bytes, Record] = {}
         self._waiting = 0
@@ -82,7 +83,10 @@ class Summaries:
 
         :param below: the keys that a listing shows, of signatures too.
         """
-        asked = [(key, of) for key in keys if (of := self._key_of(self._told(key, below)))]
+        told_of = [(key, of) for key in keys if (of := self._key_of(self._told(key, below)))]
+        # the databases of a server share folders
+        yield from ((key, self._known[of]) for key, of in told_of if of in self._known)
+        asked = [(key, of) for key, of in told_of if of not in self._known]
         if not asked:
             return
         with self._file.opened() as there:
@@ -100,7 +104,8 @@ class Summaries:
                     names = Names(json.loads(told))
                     self._names[of_names] = self._held.setdefault(names, names)
                 self._used.update((of, of_names))
-                yield key, self._read(self._names[of_names], body[_KEY_BYTES:])
+                self._known[of] = self._read(self._names[of_names], body[_KEY_BYTES:])
+                yield key, self._known[of]
 
     def note(
         self,
@@ -129,6 +134,7 @@ class Summaries:
             self._new[of_names] = self._record(of_names, names)
         length = len(text).to_bytes(_LENGTH_BYTES, "big")
         self._new[of] = self._record(of, of_names + length + text + packed(found.tables))
+        self._known[of] = found
         self._waiting += self._new[of].size
         if self._waiting > _MOST_WAITING:
             self.keep()

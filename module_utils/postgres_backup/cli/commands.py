@@ -582,9 +582,10 @@ def _pitr_look(call: Call) -> Answer:
     examples=["pitr-watch"],
 )
 def _pitr_watch(call: Call) -> Answer:
-    from ..health import archiving
+    from ..health import archiving, archiving_metrics
 
     found = archiving.settle(call.settings)
+    found += archiving_metrics.renew(call.settings, archiving.known(call.settings))
     told = [f"{one['code']}: {one['message']}" for one in found]
     for line in told:
         call.progress.step(call.settings.hide(f"watch: {line}"))

@@ -20,7 +20,7 @@ from ..settings import Settings
 from ..shapes.kinds import Moment, Number, Text, Whole
 from ..shapes.reader import Unfit, fitted, load
 from ..text import human_age, human_bytes, human_seconds
-from . import alarms
+from . import alarms, costs
 from .alarm_kinds import Alarm, key
 
 #: where the role ``pitr`` lets it lie, and bytes that it has at most
@@ -36,16 +36,8 @@ CODES = ("PITR_STOPPED", "PITR_GAP", "PITR_STALE", "PITR_DISK")
 _LONGEST = 10_000_000.0
 
 
-class Look(TypedDict):
-    """What PostgreSQL's user has seen; sizes are bytes.
-
-    :ivar stopped: why nothing is archived at all; empty where it is.
-    :ivar waiting: pieces of the log that wait for their way; ``oldest_seconds`` the first of them.
-    :ivar log_bytes: of all that lies in ``pg_wal``; ``free_bytes`` are left on its disk.
-    :ivar backups_at: when the store was asked; None where it has not answered yet, ``unasked``
-        says why.
-    :ivar gaps: pieces that are missing since the newest full backup, each ``first to last``.
-    """
+class _Looked(TypedDict):
+    """What every version looks at."""
 
     at: Annotated[str, Moment()]
     stopped: Annotated[str, Text(1000)]
@@ -61,6 +53,24 @@ class Look(TypedDict):
     newest_at: Annotated[str, Moment()] | None
     newest_full_at: Annotated[str, Moment()] | None
     gaps: list[Annotated[str, Text(200)]]
+
+
+class Look(_Looked, total=False):
+    """What PostgreSQL's user has seen; sizes are bytes.
+
+    :ivar stopped: why nothing is archived at all; empty where it is.
+    :ivar waiting: pieces of the log that wait for their way; ``oldest_seconds`` the first of them.
+    :ivar log_bytes: of all that lies in ``pg_wal``; ``free_bytes`` are left on its disk.
+    :ivar backups_at: when the store was asked; None where it has not answered yet, ``unasked``
+        says why.
+    :ivar gaps: pieces that are missing since the newest full backup, each ``first to last``.
+    :ivar first_at: the first moment that can be recovered: the end of the oldest full backup.
+    :ivar backups: of the cluster that are kept; with the log they take ``stored_bytes``.
+    """
+
+    first_at: Annotated[str, Moment()] | None
+    backups: Annotated[int, Whole(0)]
+    stored_bytes: Annotated[int, Whole(0)]
 
 
 def read(settings: Settings, place: str = "") -> tuple[Look | None, str]:
@@ -158,11 +168,21 @@ def settle(settings: Settings) -> list[Finding]:
     return found + alarms.settle(settings, map(key, CODES), list(raised.values()))
 
 
-def lines(settings: Settings) -> list[str]:
-    """How it is, for a person; nothing where it is not asked for, or nobody has looked."""
-    if not settings.pitr:
-        return []
-    seen, _ = read(settings)
+def known(settings: Settings) -> Look | None:
+    """What was seen last; None where it is not asked for, or nobody has looked."""
+    return read(settings)[0] if settings.pitr else None
+
+
+def with_archive(estimate: costs.Estimate, settings: Settings, seen: Look | None) -> costs.Estimate:
+    """The same with what the archive holds, which is paid for like the rest."""
+    return costs.with_more(estimate, settings, seen.get("stored_bytes", 0)) if seen else estimate
+
+
+def lines(seen: Look | None) -> list[str]:
+    """How it is, for a person.
+
+    :param seen: what :func:`known` gives.
+    """
     if seen is None:
         return []
     lag = human_seconds(seen["oldest_seconds"] if seen["waiting"] else 0.0)
@@ -173,5 +193,12 @@ def lines(settings: Settings) -> list[str]:
         if at
     ]
     worst = human_seconds(seen["worst_seconds"])
-    told = f"every second: {seen['waiting']} pieces wait, for {lag} (at most {worst} of late)"
-    return [", ".join([told, *ages])]
+    waits = f"every second: {seen['waiting']} pieces wait, for {lag} (at most {worst} of late)"
+    told = [", ".join([waits, *ages])]
+    if first := seen.get("first_at"):
+        count, stored = seen.get("backups", 0), human_bytes(seen.get("stored_bytes", 0))
+        told.append(
+            f"every second: kept from {first} on, by {count} backup{'s' if count != 1 else ''} of "
+            f"the cluster; with the log {stored} in the bucket"
+        )
+    return told

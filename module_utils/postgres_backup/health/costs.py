@@ -26,6 +26,8 @@ GB = 1e9
 LATEST = 7
 #: keys that a store tells in one answer; with more it is asked again
 PAGE = 1000
+#: months after which weekdays and dates are the same again
+_CYCLE = 400 * 12
 #: times a day that the watch looks into the bucket: hourly, called by cron and by a timer
 LOOKS_A_DAY = 48
 
@@ -52,10 +54,11 @@ class Estimate(TypedDict):
     price_requests_1000: float
 
 
-def estimate(settings: Settings, kept: Sequence[BackupLine]) -> Estimate:
+def estimate(settings: Settings, kept: Sequence[BackupLine], others: int = 0) -> Estimate:
     """The costs of one database.
 
     :param kept: its backups that stay.
+    :param others: backups of other servers and databases that lie beside them, and are listed too.
     """
     latest = sorted(
         (line for line in kept if line["state"] != "bad"),
@@ -65,7 +68,7 @@ def estimate(settings: Settings, kept: Sequence[BackupLine]) -> Estimate:
     size = _mean(line["bytes"] for line in latest)
     plain = max((line.get("dump_bytes") or line["bytes"] for line in latest), default=0)
     stored, steady = sum(line["bytes"] for line in kept), steady_backups(Policy.of(settings))
-    standing = math.ceil(steady)
+    standing = math.ceil(steady) + others
     requests = round(
         (
             night_requests(settings, size, plain, standing)
@@ -216,17 +219,46 @@ def steady_backups(policy: Policy) -> float:
 
 def _older(today: date, policy: Policy) -> int:
     """Of how many nights before the latest days backups stand after tonight's prune; the dates are
-    those of ``retention.plan``.
-
-    The latest days themselves are not gone through: somebody keeps a hundred years.
+    those of ``retention.plan``. They are counted and not gone through: somebody keeps a hundred
+    years of weeks.
     """
-    sunday = today + timedelta(6 - today.weekday())
-    weeks = {min(sunday - timedelta(weeks=n), today) for n in range(policy.weekly)}
-    months, day = set(), today
-    for _ in range(policy.monthly):
-        months.add(day)
-        day = day.replace(day=1) - timedelta(1)  # the last of the month before
-    return sum((today - day).days >= policy.days for day in weeks | months)
+    youngest = today - timedelta(max(policy.days, 1))
+    # this week and this month have their newest today
+    week = today - timedelta(today.weekday() + 1)  # the last day of the week before
+    skipped = -(-max((week - youngest).days, 0) // 7)
+    weeks = max(policy.weekly - 1 - skipped, 0)
+    this_month, last = _month_of(today), _month_of(youngest + timedelta(1)) - 1
+    first = this_month - policy.monthly + 1
+    months = max(min(last, this_month - 1) - first + 1, 0)
+    if not (weeks and months):
+        return weeks + months
+    # of the last days of months those that are Sundays too, in the weeks that count
+    oldest = week - timedelta(7 * (policy.weekly - 2))
+    shared_from = max(first, _month_of(oldest))
+    return weeks + months - max(_sundays(last + 1) - _sundays(shared_from), 0)
+
+
+def _month_of(day: date) -> int:
+    """Months since the year 0."""
+    return day.year * 12 + day.month - 1
+
+
+def _sundays(month: int) -> int:
+    """How many months before that one end with a Sunday; the calendar repeats after 400 years."""
+    centuries, within = divmod(month, _CYCLE)
+    known = _ending_with_a_sunday()
+    return centuries * known[-1] + known[within]
+
+
+@functools.cache
+def _ending_with_a_sunday() -> Sequence[int]:
+    """Of the first months of a cycle, as many as the place says."""
+    known = [0]
+    for month in range(1, _CYCLE + 1):
+        year, before = divmod(month, 12)
+        next_begins = date(400 + year, before + 1, 1)
+        known.append(known[-1] + (next_begins.weekday() == 0))
+    return known
 
 
 def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int) -> float:
@@ -276,7 +308,8 @@ def _catalog_requests(backups: int) -> int:
     proofs. What they show was read, or written, before (``s3/seen``); and what the settings would
     make lie elsewhere, if they named more databases or fewer, is not there.
     """
-    return (math.ceil(backups / PAGE) or 1) + (math.ceil(2 * backups / PAGE) or 1) + 1
+    described = math.ceil(2 * backups / PAGE) or 1
+    return (math.ceil(backups / PAGE) or 1) + 2 * described
 
 
 def _upload_requests(settings: Settings, size: float, plain_bytes: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, TypedDict, cast
 
@@ -30,7 +30,10 @@ from .status import BucketStatus
 
 FILE = "postgres-backup.prom"
 #: name -> its labels after ``server``, and what it is; names that end in _total only ever grow
-METRICS = {
+Metrics = Mapping[str, tuple[tuple[str, ...], str]]
+#: name, labels after ``server``, value; None where there is nothing to tell
+Sample = tuple[str, tuple[str, ...], "float | None"]
+METRICS: Metrics = {
     "postgres_backup_last_success_timestamp_seconds": (
         ("database",),
         "When the newest good backup was taken.",
@@ -208,14 +211,24 @@ def _healthy(seen: BucketStatus | None, open_now: Sequence[OpenAlarm], run: Last
 
 
 def write(settings: Settings, facts: Facts) -> list[Finding]:
-    """Replace the file. What it tells of has happened, so a file that cannot be written makes a
-    finding and no failure.
+    """Replace the file by what these facts tell.
 
     :return: findings: METRICS_NOT_WRITTEN, or none.
     """
-    path = path_of(settings)
+    return replace(settings, path_of(settings), METRICS, facts.server, _samples(facts))
+
+
+def replace(
+    settings: Settings, path: str, known: Metrics, server: str, samples: Iterable[Sample]
+) -> list[Finding]:
+    """Replace a file of numbers. What it tells of has happened, so a file that cannot be written
+    makes a finding and no failure.
+
+    :param known: every name that ``samples`` may have.
+    :return: findings: METRICS_NOT_WRITTEN, or none.
+    """
     try:
-        text = _text(facts)
+        text = _text(known, server, samples)
         if not settings.metrics_file:
             state.directory(settings)
         sweep_halves(path)
@@ -229,21 +242,21 @@ def write(settings: Settings, facts: Facts) -> list[Finding]:
     return []
 
 
-def _text(facts: Facts) -> bytes:
+def _text(known: Metrics, server: str, samples: Iterable[Sample]) -> bytes:
     """The file's content, in Prometheus' text format."""
     # only here: most calls of the program need none of it
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    samples: dict[str, list[tuple[list[str], float]]] = {}
-    for name, labels, value in _samples(facts):
+    told: dict[str, list[tuple[list[str], float]]] = {}
+    for name, labels, value in samples:
         if value is not None:
-            samples.setdefault(name, []).append(([facts.server, *labels], value))
+            told.setdefault(name, []).append(([server, *labels], value))
 
     class Collector:
         def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-            for name, values in samples.items():
-                labels, help_text = METRICS[name]
+            for name, values in told.items():
+                labels, help_text = known[name]
                 kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
                 family = kind(name, help_text, labels=("server", *labels))
                 for texts, value in values:
@@ -255,11 +268,7 @@ def _text(facts: Facts) -> bytes:
     return generate_latest(registry)
 
 
-#: name, labels after ``server``, value; None where there is nothing to tell
-_Sample = tuple[str, tuple[str, ...], "float | None"]
-
-
-def _samples(facts: Facts) -> Iterator[_Sample]:
+def _samples(facts: Facts) -> Iterator[Sample]:
     for database, status in facts.databases.items():
         yield from _of_a_database((database,), status)
     for database, count in facts.counters.get("pruned", {}).items():
@@ -268,41 +277,41 @@ def _samples(facts: Facts) -> Iterator[_Sample]:
         for why, count in reasons.items():
             yield "postgres_backup_failures_total", (database, why), count
     for database, restore in facts.restores.items():
-        at, downtime = _seconds(restore["at"]), restore["downtime_seconds"]
+        at, downtime = seconds_of(restore["at"]), restore["downtime_seconds"]
         yield "postgres_backup_last_restore_timestamp_seconds", (database,), at
         yield "postgres_backup_last_restore_downtime_seconds", (database,), downtime
     yield from _of_the_server(facts)
 
 
-def _of_a_database(label: tuple[str], status: _SeenDatabase) -> Iterator[_Sample]:
+def _of_a_database(label: tuple[str], status: _SeenDatabase) -> Iterator[Sample]:
     if last := status["last"]:
         seconds, dump_bytes = last["seconds"], last["dump_bytes"]
         rate = dump_bytes / seconds if dump_bytes is not None and seconds else None
-        taken_at = _seconds(last["taken_at"])
+        taken_at = seconds_of(last["taken_at"])
         yield "postgres_backup_last_success_timestamp_seconds", label, taken_at
         yield "postgres_backup_last_size_bytes", label, last["bytes"]
         yield "postgres_backup_last_dump_bytes", label, dump_bytes
         yield "postgres_backup_last_rows", label, last["rows"]
         yield "postgres_backup_last_duration_seconds", label, seconds
         yield "postgres_backup_last_rate_bytes_per_second", label, rate
-    restored = _seconds(status.get("restored_at"))
+    restored = seconds_of(status.get("restored_at"))
     yield "postgres_backup_last_restored_timestamp_seconds", label, restored
     if drill := status.get("drill"):
-        yield "postgres_backup_last_drill_timestamp_seconds", label, _seconds(drill["at"])
+        yield "postgres_backup_last_drill_timestamp_seconds", label, seconds_of(drill["at"])
         yield "postgres_backup_last_drill_success", label, int(drill["passed"])
         yield "postgres_backup_last_drill_duration_seconds", label, drill["seconds"]
     yield "postgres_backup_kept_backups", label, status["kept"]
     yield "postgres_backup_kept_bytes", label, status["bytes"]
-    yield "postgres_backup_oldest_timestamp_seconds", label, _seconds(status["oldest"])
+    yield "postgres_backup_oldest_timestamp_seconds", label, seconds_of(status["oldest"])
 
 
-def _of_the_server(facts: Facts) -> Iterator[_Sample]:
+def _of_the_server(facts: Facts) -> Iterator[Sample]:
     limit = facts.fresh_hours * 3600 if facts.fresh_hours else None
     yield "postgres_backup_fresh_limit_seconds", (), limit
     watched = facts.watched_at.timestamp() if facts.watched_at else None
     yield "postgres_backup_last_watch_timestamp_seconds", (), watched
     if facts.run:
-        began, well = _seconds(facts.run["started_at"]), facts.run["exit_status"] == 0
+        began, well = seconds_of(facts.run["started_at"]), facts.run["exit_status"] == 0
         yield "postgres_backup_last_run_timestamp_seconds", (), began
         yield "postgres_backup_last_run_success", (), int(well)
     yield "postgres_backup_healthy", (), facts.healthy
@@ -311,6 +320,6 @@ def _of_the_server(facts: Facts) -> Iterator[_Sample]:
         yield "postgres_backup_open_alarms", (code,), codes.count(code)
 
 
-def _seconds(timestamp: str | None) -> float | None:
+def seconds_of(timestamp: str | None) -> float | None:
     """Since 1970, as Prometheus counts."""
     return parse_timestamp(timestamp).timestamp() if timestamp else None

@@ -19,7 +19,7 @@ from ..clock import format_timestamp, utc_now
 from ..findings import Finding
 from ..s3.store import Store
 from ..settings import Settings
-from . import costs, rows_gone
+from . import archiving, costs, rows_gone
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
 from .status import BucketStatus, DatabaseStatus, head, look
@@ -176,6 +176,8 @@ class ServerFacts(TypedDict):
     databases: list[DatabaseFacts]
     #: rebuilds of the whole server, newest first
     rehearsals: list[RehearsalFacts]
+    #: whether every second is kept, for a person; empty where it is not asked for
+    every_second: list[str]
 
 
 def describe_server(settings: Settings) -> ServerFacts:
@@ -187,7 +189,9 @@ def describe_server(settings: Settings) -> ServerFacts:
     now = utc_now()
     happened = events(settings, Store(settings), now - timedelta(days=DAYS))
     seen, backups = look(settings, happened=happened)
-    return describe(settings, now, backups, seen, happened, seen["alarms"])
+    facts = describe(settings, now, backups, seen, happened, seen["alarms"])
+    costs_of_all = archiving.with_archive(facts["costs"], settings, archiving.known(settings))
+    return {**facts, "costs": costs_of_all, "every_second": seen["every_second"]}
 
 
 def describe(
@@ -226,6 +230,7 @@ def describe(
                 for line, d in zip(lines[name], decisions[name], strict=True)
                 if d.keep and d.backup.ours
             ],
+            sum(not backup.ours for backup in backups[name]),
         )
         for name in settings.databases
     )
@@ -271,6 +276,7 @@ def describe(
             for name in settings.databases
         ],
         "rehearsals": [_rehearsal(settings, e) for e in happened if e["event"] in _REHEARSALS],
+        "every_second": [],
     }
 
 

@@ -60,6 +60,8 @@ class _Listing(TypedDict):
     backups: list[ListedBackup]
     #: how many nobody has signed, so that they wait for ``adopt``
     waiting: int
+    #: what is kept beside them to recover any second from, for a person
+    every_second: list[str]
 
 
 class Listing(_Listing, total=False):
@@ -150,9 +152,11 @@ def info(
     store.looks()
     store.check()
     now = utc_now()
-    result: Listing = {"changed": False, "backups": [], "waiting": 0}
+    seconds = [] if backup or partial else archiving.lines(archiving.known(settings))
+    result: Listing = {"changed": False, "backups": [], "waiting": 0, "every_second": seconds}
+    listings = Listings(store)
     if not settings.databases or not settings.server_name:
-        result["owners"] = owners(settings, store)
+        result["owners"] = owners(settings, store, listings)
         known = tuple(dict.fromkeys(owner["database"] for owner in result["owners"]))
         settings = dataclasses.replace(settings, databases=settings.databases or known)
     own = own_mark(settings) if settings.server_name else Mark()
@@ -160,7 +164,6 @@ def info(
         catalog = Catalog(settings, store, settings.for_database(database), own)
         result["chosen"] = catalog.resolve(backup).describe(now)
     seen: list[ListedBackup] = []
-    listings = Listings(store)
     for name in [settings.for_database(database)] if database else settings.databases:
         catalog = Catalog(settings, store, name, own, listings)
         there = catalog.backups()
@@ -232,6 +235,7 @@ def look(
     failed = failures.newest(settings, store, backups, last_run, happened, unread, listings)
     in_bucket = bucket_status(settings, backups, now, kept, failed)
     others = _who_else(settings, store, catalogs, backups, now)
+    seconds = archiving.known(settings)
     seen: Status = {
         **in_bucket,
         "findings": in_bucket["findings"] + adopted + unread + others,
@@ -239,8 +243,9 @@ def look(
         "rebuilt": state.read(settings, drills.REBUILT),
         "alarms": alarms.open_alarms(settings),
         "leftovers": None,
-        "every_second": archiving.lines(settings),
+        "every_second": archiving.lines(seconds),
     }
+    seen["costs"] = archiving.with_archive(seen["costs"], settings, seconds)
     if counting:
         _count_parts(seen, catalogs, backups)
         seen["leftovers"] = leftovers.count(settings, store, backups, seen["findings"])
@@ -337,7 +342,11 @@ def bucket_status(
         "findings": findings,
         "next_run": format_timestamp(next_run(settings.schedule_time, now)),
         "costs": costs.total(
-            costs.estimate(settings, [b.describe(now) for b in backups_of_one if b.ours])
+            costs.estimate(
+                settings,
+                [b.describe(now) for b in backups_of_one if b.ours],
+                sum(not b.ours for b in backups_of_one),
+            )
             for backups_of_one in backups.values()
         ),
         "databases": databases,
@@ -526,4 +535,5 @@ def info_lines(listing: Listing, columns: int = 0) -> list[str]:
         *(owner_lines(listing["owners"]) if listing.get("owners") else []),
         *table(listing["backups"], columns),
         *([waiting] if listing["waiting"] else []),
+        *listing["every_second"],
     ]

@@ -20,6 +20,8 @@ from .files import replace_file
 #: bytes that a file takes at most
 MOST_BYTES = 128 * 1024 * 1024
 _HEAD = struct.Struct(">16sII")
+#: records of a file; their places are held in memory
+_MOST_RECORDS = 300_000
 
 
 class Record(NamedTuple):
@@ -75,7 +77,7 @@ class Records:
             fcntl.flock(file, fcntl.LOCK_EX)
             self._read_on(file)  # others may have written since
             end = self._end
-            if end + len(data) > most_bytes:
+            if end + len(data) > most_bytes or len(self._places) + len(new) > _MOST_RECORDS:
                 self._begin_anew(file, data, used, most_bytes)
                 return
             with contextlib.suppress(OSError):
@@ -94,7 +96,7 @@ class Records:
         for key in self._places.keys() & used:
             place = self._places[key]
             room -= place.stored
-            if room > 0:
+            if room > 0 and len(kept) - 2 < _MOST_RECORDS // 2:
                 kept.append(_packed(key, Record(place.size, _stored(file, place))))
         owner = os.fstat(file.fileno())
         with contextlib.suppress(OSError):
@@ -111,7 +113,10 @@ class Records:
             if file.read(len(self._magic)) != self._magic:
                 return
             self._end = len(self._magic)
-        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+        while len(self._places) < _MOST_RECORDS:
+            head = file.read(_HEAD.size)
+            if len(head) < _HEAD.size:
+                return
             key, size, stored = _HEAD.unpack(head)
             begins = self._end + _HEAD.size
             if not stored or size > self._most or begins + stored > there.st_size:

@@ -16,7 +16,7 @@ from ..clock import format_timestamp, utc_now
 from ..drill.overdue import overdue
 from ..errors import DatabaseError, LockedError, StoreError, reason
 from ..findings import Finding, each_once, finding
-from ..health import alarms, archiving, clocks, failures, metrics, verdict
+from ..health import alarms, archiving, archiving_metrics, clocks, failures, metrics, verdict
 from ..health.alarm_kinds import Alarm, OpenAlarm, key
 from ..health.status import Status, status
 from ..health.verdict import Verdict
@@ -71,6 +71,7 @@ def look_around(settings: Settings, progress: Progress) -> Watched:
         findings += [one for one in archiving.settle(settings) if one not in findings]
         in_bucket = None if isinstance(seen, StoreError) else seen
         findings += metrics.renew(settings, in_bucket, watched=True)
+        findings += archiving_metrics.renew(settings, archiving.known(settings))
         findings += _tell_of_the_log(settings, progress)
         findings += _tell_of_the_state(settings, findings)
     open_now = alarms.open_alarms(settings)

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from ..errors import DatabaseError, PostgresBackupError, StoreError, UsageError
 from ..settings import Settings
-from ..shapes.reader import MOST_BYTES, Unfit
 from ..text import printable
 from . import places
 
@@ -157,17 +156,6 @@ def attempt(
         raise PostgresBackupError(f"Failed to run {PROGRAM} {command}: {cause}", _AWAY) from None
     out, wrong = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     return Done(done.returncode, out, settings.hide(_said(f"{wrong}\n{out}", done.returncode)))
-
-
-def bounded(done: Done) -> bytes:
-    """What a call has printed.
-
-    :raises Unfit: more than anything of ours is.
-    """
-    data = done.out.encode()
-    if len(data) > MOST_BYTES:
-        raise Unfit(f"it has {len(data)} bytes, more than such an object may have")
-    return data
 
 
 def environment() -> dict[str, str]:

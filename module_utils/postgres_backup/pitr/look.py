@@ -18,7 +18,7 @@ from ..health.archiving import Look
 from ..machine import state
 from ..settings import Settings
 from . import cluster as clusters
-from . import engine, gaps, places, repository
+from . import gaps, places, repository
 from .cluster import Cluster
 
 LOOK = state.Kept(archiving.NAME, Look)
@@ -76,6 +76,9 @@ def _nothing(now: datetime, before: Look | None) -> Look:
         "newest_at": before["newest_at"] if before else None,
         "newest_full_at": before["newest_full_at"] if before else None,
         "gaps": before["gaps"] if before else [],
+        "first_at": before.get("first_at") if before else None,
+        "backups": before.get("backups", 0) if before else 0,
+        "stored_bytes": before.get("stored_bytes", 0) if before else 0,
     }
 
 
@@ -125,14 +128,18 @@ def _ask_store(settings: Settings, seen: Look, found: Cluster) -> None:
             f"Failed to ask for the backups of the cluster: {there.message}",
             "Run `ansible-playbook setup.yml`, which says what is wrong",
         )
-    newest, full = there.newest, there.newest_full
+    oldest, newest, full = there.oldest_full, there.newest, there.newest_full
+    seen["first_at"] = format_timestamp(oldest.ended) if oldest else None
     seen["newest_at"] = format_timestamp(newest.ended) if newest else None
     seen["newest_full_at"] = format_timestamp(full.ended) if full else None
-    seen["gaps"] = []
+    log, seen["gaps"] = repository.log(settings), []
     if full:
+        have = gaps.segments(log, found.segment_bytes)
         since = gaps.number_of(full.first_segment, found.segment_bytes)
-        lost = gaps.missing(archived(settings, found), since, found.segment_bytes)
+        lost = gaps.missing(have, since, found.segment_bytes)
         seen["gaps"] = [first if first == last else f"{first} to {last}" for first, last in lost]
+    seen["backups"] = len(there.backups)
+    seen["stored_bytes"] = sum(one.stored_bytes for one in there.backups) + sum(log.values())
 
 
 def archived(settings: Settings, found: Cluster) -> dict[int, set[int]]:
@@ -140,15 +147,7 @@ def archived(settings: Settings, found: Cluster) -> dict[int, set[int]]:
 
     :raises StoreError: the store does not answer.
     """
-    done = engine.call(
-        settings,
-        "Failed to list what is archived: ",
-        "repo-ls",
-        "--recurse",
-        engine.SOON,
-        of=f"archive/{places.STANZA}",
-    )
-    return gaps.segments(done.out.splitlines(), found.segment_bytes)
+    return gaps.segments(repository.log(settings), found.segment_bytes)
 
 
 def lines(seen: Look) -> list[str]:

@@ -13,7 +13,7 @@ from ..errors import StoreError
 from ..settings import Settings
 from ..shapes.kinds import OneOf, Text, Whole
 from ..shapes.reader import Unfit, fitted, load
-from . import engine
+from . import engine, places
 
 #: of the archive as a whole: it is not there yet; it is and has no backup
 MISSING, EMPTY, WELL = (1, 3), 2, 0
@@ -106,6 +106,13 @@ class Repository:
         )
 
     @property
+    def oldest_full(self) -> Backup | None:
+        """From whose end on every moment can be recovered."""
+        return min(
+            (one for one in self.backups if one.is_full), key=lambda one: one.ended, default=None
+        )
+
+    @property
     def newest(self) -> Backup | None:
         return max(self.backups, key=lambda one: one.ended, default=None)
 
@@ -114,7 +121,40 @@ def look(settings: Settings, config: str = "") -> Repository:
     """:raises StoreError: what the engine says cannot be read."""
     words = ("info", "--output=json", engine.SOON)
     done = engine.call(settings, "Failed to ask for the backups: ", *words, config=config)
-    return read(engine.bounded(done))
+    return read(done.out.encode())
+
+
+class _Entry(TypedDict, total=False):
+    size: Annotated[int, Whole(0)]
+
+
+class _Listed(TypedDict):
+    there: dict[str, _Entry]
+
+
+def log(settings: Settings) -> dict[str, int]:
+    """What of PostgreSQL's log is in the archive: names, and bytes of each.
+
+    :raises StoreError: the store does not answer, or what it says cannot be read.
+    """
+    failing = "Failed to list what is archived: "
+    words = ("repo-ls", "--recurse", "--output=json", engine.SOON)
+    done = engine.call(settings, failing, *words, of=f"archive/{places.STANZA}")
+    return read_log(done.out.encode())
+
+
+def read_log(data: bytes) -> dict[str, int]:
+    """:param data: what the engine has printed; folders have no size.
+    :raises StoreError: it cannot be read.
+    """
+    try:
+        there = fitted(load(b'{"there":' + (data or b"{}") + b"}"), _Listed)["there"]
+    except Unfit as error:
+        raise StoreError(
+            f"Failed to read what is in the archive: {error}",
+            "Type the same again; if it lasts, look at the log in /var/log/pgbackrest",
+        ) from None
+    return {name: entry.get("size", 0) for name, entry in there.items()}
 
 
 def read(data: bytes) -> Repository:

@@ -13,28 +13,25 @@ from .connection import values
 from .databases import comment_on
 from .replaced import marked
 
+_KINDS = (mark.KEPT, mark.SIDE, mark.COPY, mark.ROWS)
+
 
 def adopted(connection: psycopg.Connection, database: str) -> list[Finding]:
     """REPLACED_ADOPTED for each database that carries a mark of ``database`` and is not ours: it
     was renamed, or is a copy of one from elsewhere.
     """
     found = []
-    for kind, made in (
-        (mark.KEPT, "kept"),
-        (mark.SIDE, "made"),
-        (mark.COPY, "made"),
-        (mark.ROWS, "made"),
-    ):
-        for there, its in marked(connection, database, kind, ours=False):
-            statement = sql.SQL("COMMENT ON DATABASE {} IS {};").format(
-                sql.Identifier(there.name), sql.Literal(its.comment)
-            )
-            message = (
-                f"{there.name} says that a restore of {database} {made} it, but it has another "
-                "name, or is a copy: somebody has adopted it. It is never dropped, and no undo "
-                f"takes it. To end this message: {statement.as_string(connection)}"
-            )
-            found.append(finding("REPLACED_ADOPTED", message, database=database))
+    for there, its in marked(connection, database, _KINDS, ours=False):
+        made = "kept" if its.kind == mark.KEPT else "made"
+        statement = sql.SQL("COMMENT ON DATABASE {} IS {};").format(
+            sql.Identifier(there.name), sql.Literal(its.comment)
+        )
+        message = (
+            f"{there.name} says that a restore of {database} {made} it, but it has another "
+            "name, or is a copy: somebody has adopted it. It is never dropped, and no undo "
+            f"takes it. To end this message: {statement.as_string(connection)}"
+        )
+        found.append(finding("REPLACED_ADOPTED", message, database=database))
     return found
 
 

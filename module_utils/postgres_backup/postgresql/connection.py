@@ -8,6 +8,7 @@ compared between two servers does not depend on their time zones.
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
@@ -30,6 +31,7 @@ Query: TypeAlias = str | bytes | sql.SQL | sql.Composed
 MAINTENANCE_DATABASES = ("postgres", "template1")
 #: whatever the server, the role or the database say by default, see :mod:`.session`
 OPTIONS = session.options(session.COMMON | {"TimeZone": "UTC"})
+_PLAIN_PATH = sql.SQL("SET search_path TO public")
 #: newer majors only, so they cannot stand in OPTIONS
 _NEWER = sql.SQL("""
 SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
@@ -69,6 +71,11 @@ def connect(settings: Settings, database: str, isolation: str = "") -> Iterator[
             first_line(error),
             lambda: sqlstate.of_refusal(conninfo),
         ) from None
+    except KeyboardInterrupt as stop:
+        # the error's frames hold half a connection: its server process waits a minute for us to log
+        # in, and DROP DATABASE for that process
+        traceback.clear_frames(stop.__traceback__)
+        raise
     try:
         _refuse_pooler(settings, connection)
         _settle(connection)
@@ -100,23 +107,26 @@ def _refuse_pooler(settings: Settings, connection: psycopg.Connection) -> None:
 
 
 def _settle(connection: psycopg.Connection) -> None:
-    """What startup options cannot say."""
-    plain_search_path(connection)
+    """What startup options cannot say, in one question: a night asks for eight connections a
+    database.
+    """
+    said: list[sql.Composable] = [_PLAIN_PATH]
     if connection.info.parameter_status("server_encoding") in raw_text.UNCONVERTED:
         raw_text.teach(connection)
     else:
-        connection.execute("SET client_encoding TO UTF8")
-    connection.execute(_NEWER)
+        said.append(sql.SQL("SET client_encoding TO UTF8"))
+    said.append(_NEWER)
     if connection.info.parameter_status("is_superuser") == "on":
         # foreign keys are looked at, and what is refused is said in English
-        connection.execute("SET session_replication_role TO origin; SET lc_messages TO 'C'")
+        said.append(sql.SQL("SET session_replication_role TO origin; SET lc_messages TO 'C'"))
+    connection.execute(sql.SQL("; ").join(said))
 
 
 def plain_search_path(connection: psycopg.Connection) -> None:
     """As it is over every new connection: our questions find PostgreSQL's own functions, and tables
     are called alike, whatever the database says.
     """
-    connection.execute("SET search_path TO public")
+    connection.execute(_PLAIN_PATH)
 
 
 def own_search_path(connection: psycopg.Connection) -> None:

@@ -17,7 +17,7 @@ from ..text import printable
 from . import mark, written
 from .connection import MAINTENANCE_DATABASES
 from .facts import system_identifier
-from .replaced import KeptDatabase, marked, oid_of, server_now
+from .replaced import KeptDatabase, marked, oid_of, server_now, sizes
 
 #: for so many days at most
 MOST_DAYS = 36_500
@@ -43,12 +43,14 @@ class CopiedDatabase(KeptDatabase):
 def copies(connection: psycopg.Connection, database: str) -> list[CopiedDatabase]:
     """The copies of backups of ``database``, newest first."""
     there = []
-    for row, its in marked(connection, database, mark.COPY):
+    found = marked(connection, database, (mark.COPY,))
+    size = sizes(connection, [row.oid for row, _ in found])
+    for row, its in found:
         made_at, days = its.moment("made_at"), its.number("days")
         # what says less than we write is not known to be ours
         if made_at is None or days is None or not 0 <= days <= MOST_DAYS:
             continue
-        said = (its.text("backup"), row.bytes, its.comment, its)
+        said = (its.text("backup"), size.get(row.oid), its.comment, its)
         there.append(CopiedDatabase(row.name, row.oid, made_at, *said, days=days))
     return sorted(there, key=lambda copy: (copy.replaced_at, copy.name), reverse=True)
 

@@ -19,9 +19,10 @@ from ..stream.grammar import CopyHeader
 from ..stream.guard import Guard, Statement
 from ..stream.inspector import Report
 from ..stream.other_tools import rows_alone
-from . import row_order
+from . import row_order, side_by_side
 from .chosen import Chosen, adds_key
 from .connection import connect
+from .effort import GENTLE, Effort
 from .in_vain import InVain
 from .load_errors import explained
 from .otherwise import Otherwise
@@ -82,6 +83,10 @@ class Load:
     :param chosen: only the rows of these tables are loaded, and all definitions; :attr:`kept` gets
         their names, :attr:`left_out` the foreign keys that point to rows which are not there.
     :param part: it is of a part of a database; :attr:`left_out` gets what leans on the rest.
+    :param effort: how much of the server it takes. With several sessions, indexes of different
+        tables are built side by side; not in one transaction, of which others see nothing.
+    :param beside: by how much this process may grow meanwhile for other reasons, bytes.
+    :ivar built_aside: how many statements other sessions have done.
     :raises AnewError: from every method: a new load could do it, otherwise.
     :raises DatabaseError: from every method: the server refused, or is gone.
     :raises BadBackupError: from :meth:`feed` and :meth:`finish`: see :class:`Guard`.
@@ -97,7 +102,14 @@ class Load:
         ways: frozenset[Way] = frozenset(),
         part: bool = False,
         chosen: Chosen | None = None,
+        effort: Effort = GENTLE,
+        beside: int = 0,
     ) -> None:
+        self._settings, self._effort, self._beside = settings, effort, beside
+        #: statements that wait for others which may be done at once with them, and their bytes
+        self._held: list[Statement] = []
+        self._held_bytes = self.built_aside = 0
+        self._alone = effort.sessions < 2  # nobody else can do what this session does
         self.guard = Guard(self)
         self._user, self._superusers = settings.db_user, superusers
         self._undivided, self._in_vain = transaction, InVain(cleaning, part)
@@ -117,13 +129,15 @@ class Load:
 
     def __enter__(self) -> Load:
         connection = self._connecting.__enter__()
-        self._session = Session(connection)
+        self._session = Session(connection, beside=self._beside)
         self._refreshes = Refreshes(self._session, self.guard.decode)
         self._major = connection.info.server_version // 10_000
         if self._ways:
             self._otherwise = Otherwise(self._session, self._ways, self._major, self.guard.decode)
         try:
             self.send(_SETTINGS)
+            if self._effort.memory_kb:
+                self.send(self._effort.statements)
             if self._undivided:
                 self._begin()
         except BaseException:
@@ -149,6 +163,7 @@ class Load:
     def send(self, statements: bytes) -> None:
         """Statements of our own, past the guard."""
         try:
+            self._release()
             self._sync()
             self._session.run(statements)
         except Refused as refused:
@@ -160,6 +175,8 @@ class Load:
         """The dump has ended: what it was."""
         try:
             report = self.guard.finish()
+            if report.complete:
+                self._release()
             if self._otherwise and report.complete:
                 self._begin()
                 self._sync()
@@ -180,6 +197,7 @@ class Load:
                 "TRANSACTION_STATEMENT", "it begins a transaction that it does not commit"
             )
         try:
+            self._release()
             self._sync()
             if self._open:
                 self._session.send(b"SET LOCAL synchronous_commit = on")
@@ -204,9 +222,20 @@ class Load:
         if self._chosen and adds_key(statement.text):
             states = (*states, _NO_PARENT)
         if states:
+            self._release()
             self._try(statement, states)
-            return
+        elif self._may_wait(statement.text):
+            self._held.append(statement)
+            self._held_bytes += len(statement.text)
+            if self._held_bytes > side_by_side.MOST_BYTES:
+                self._release()
+        else:
+            self._release()
+            self._execute(statement)
+
+    def _execute(self, statement: Statement) -> None:
         self._begin()
+        self._alone = self._alone or side_by_side.sets_untold(statement.text)
         if self._otherwise and self._pathless:
             self._otherwise.before(statement.text)
         if is_refresh(statement.text):
@@ -218,6 +247,48 @@ class Load:
         self._weight += _LIGHT if statement.text.startswith(_LIGHT_WORDS) else _HEAVY
         self._bytes += len(statement.text)
         self._rest()
+
+    def _may_wait(self, statement: bytes) -> bool:
+        """Whether a statement may be done at once with others like it, by another session."""
+        return (
+            not self._alone
+            and self._divided
+            and self._otherwise is None
+            and side_by_side.table_of(statement) != b""
+        )
+
+    def _release(self) -> None:
+        """Do what waits; where it is not worth other sessions, or these did not do it, here."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        if not held:
+            return
+        if self._is_worth_it(held) and (state := self._told()):
+            encoding = self._session.reported("client_encoding")
+            aside = side_by_side.SideBySide(
+                self._settings, self._database, self._effort, state, encoding, self.guard.bytes_of
+            )
+            aside.beside = self._beside
+            left = aside.build(held)
+            self.built_aside += len(held) - len(left)
+            held = left
+        for statement in held:
+            self._execute(statement)
+
+    def _is_worth_it(self, held: list[Statement]) -> bool:
+        tables = {side_by_side.table_of(statement.text) for statement in held}
+        return len(tables) > 1 and (
+            len(held) >= side_by_side.WORTH_STATEMENTS
+            or sum(map(self.guard.bytes_of, tables)) >= side_by_side.WORTH_BYTES
+        )
+
+    def _told(self) -> bytes | None:
+        """Commit, so that other sessions see what there is, and ask what they must be told; None:
+        they cannot do what this one does.
+        """
+        self._sync()
+        self._commit()
+        self._session.send(side_by_side.STATE)
+        return self._session.sync()
 
     def _is_needless(self, text: bytes) -> bool:
         """Where only some tables are wanted: what fills others, or large objects."""
@@ -239,6 +310,7 @@ class Load:
         if self._chosen is None:
             return True
         if not self._chosen.found:
+            self._release()
             if not self._divided:
                 self._chosen = None
                 return True
@@ -257,6 +329,7 @@ class Load:
         """The dump's own transaction is a part of ours, which does not end before it: large objects
         are open as long as theirs lasts.
         """
+        self._release()
         self._theirs = begins
         self._rest()
 
@@ -264,6 +337,7 @@ class Load:
         """Rows of a table are to come: whether few or many shows as they do."""
         self._require_tables()
         self._in_vain.begins_to_make()
+        self._release()
         table = self.guard.current_table
         self._passing = not self._wants(table)
         if self._passing:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar
 
@@ -253,50 +253,69 @@ def remember(connection: psycopg.Connection, there: KeptDatabase) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Commented:
-    """A database whose comment may be a mark; ``bytes``: None where we may not know its size."""
+    """A database whose comment may be a mark."""
 
     name: str
     oid: int
     comment: str
-    bytes: int | None
 
 
 _COMMENTED = """
-SELECT d.datname AS name, d.oid::bigint AS oid, c.comment,
+SELECT d.datname AS name, d.oid::bigint AS oid, c.comment
+FROM pg_database d, LATERAL (SELECT shobj_description(d.oid, 'pg_database')) AS c(comment)
+WHERE c.comment LIKE '{%%' AND d.datname <> %s"""
+_SIZES = """
+SELECT d.oid::bigint AS oid,
        CASE WHEN has_database_privilege(d.oid, 'CONNECT')
                  OR pg_has_role('pg_read_all_stats', 'USAGE')
             THEN pg_database_size(d.oid) END AS bytes
-FROM pg_database d, LATERAL (SELECT shobj_description(d.oid, 'pg_database')) AS c(comment)
-WHERE c.comment LIKE '{%%' AND d.datname <> %s"""
+FROM pg_database d WHERE d.oid = ANY(%s)"""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Size:
+    oid: int
+    bytes: int | None
+
+
+def sizes(connection: psycopg.Connection, oids: Sequence[int]) -> Mapping[int, int | None]:
+    """Bytes of databases, whose files the server looks at one by one; None where we may not
+    know.
+    """
+    if not oids:
+        return {}
+    return {one.oid: one.bytes for one in rows(connection, _Size, _SIZES, (list(oids),))}
 
 
 def marked(
-    connection: psycopg.Connection, database: str, kind: str, ours: bool = True
-) -> Iterator[tuple[Commented, Mark]]:
-    """The databases that carry a mark of that kind and of ``database``, and the mark.
+    connection: psycopg.Connection, database: str, kinds: Collection[str], ours: bool = True
+) -> list[tuple[Commented, Mark]]:
+    """The databases that carry a mark of one of those kinds and of ``database``, and the mark.
 
     :param ours: those that we made and nobody renamed; False: all others.
     """
+    commented = rows(connection, Commented, _COMMENTED, (database,))
+    read = [(there, found) for there in commented if (found := mark.read(there.comment))]
+    its = [pair for pair in read if pair[1].kind in kinds and pair[1].database == database]
+    if not its:
+        return []
     system = system_identifier(connection)
-    for there in rows(connection, Commented, _COMMENTED, (database,)):
-        found = mark.read(there.comment)
-        if (
-            found
-            and (found.kind, found.database) == (kind, database)
-            and found.fits(there.name, there.oid, system) == ours
-        ):
-            yield there, found
+    return [(one, its_) for one, its_ in its if its_.fits(one.name, one.oid, system) == ours]
 
 
 def kept(connection: psycopg.Connection, database: str) -> list[KeptDatabase]:
     """The databases that restores have replaced, and those with rows that they have changed, newest
     first.
     """
+    found = [
+        (row, its, moment)
+        for row, its in marked(connection, database, (mark.KEPT, mark.ROWS))
+        if (moment := its.replaced_at) and not its.text(_BEGUN)
+    ]
+    size = sizes(connection, [row.oid for row, _, _ in found])
     there = [
-        KeptDatabase(row.name, row.oid, moment, found.text("by"), row.bytes, found.comment, found)
-        for kind in (mark.KEPT, mark.ROWS)
-        for row, found in marked(connection, database, kind)
-        if (moment := found.replaced_at) and not found.text(_BEGUN)
+        KeptDatabase(row.name, row.oid, moment, its.text("by"), size.get(row.oid), its.comment, its)
+        for row, its, moment in found
     ]
     return sorted(there, key=lambda other: (other.replaced_at, other.name), reverse=True)
 
@@ -304,7 +323,7 @@ def kept(connection: psycopg.Connection, database: str) -> list[KeptDatabase]:
 def _sides(connection: psycopg.Connection, database: str) -> list[SideDatabase]:
     return [
         SideDatabase(row.name, found.text("backup"), found.comment, found.text(_ERRAND) == _DRILL)
-        for row, found in marked(connection, database, mark.SIDE)
+        for row, found in marked(connection, database, (mark.SIDE,))
     ]
 
 
@@ -326,7 +345,9 @@ def leftovers(connection: psycopg.Connection, database: str, drill: bool = False
           AND datname LIKE '%\\_restore\\_%'""",
     )
     rows_begun = [
-        there.name for there, found in marked(connection, database, mark.ROWS) if found.text(_BEGUN)
+        there.name
+        for there, found in marked(connection, database, (mark.ROWS,))
+        if found.text(_BEGUN)
     ]
     return [
         *(side.name for side in _sides(connection, database)),

@@ -11,6 +11,7 @@ import os
 import re
 import select
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import psycopg
@@ -66,10 +67,18 @@ class Session:
     """One connection that is loaded through. Everything here is called by one thread at a time.
 
     :param connection: not used otherwise meanwhile.
+    :param look: called while it waits, several times a second; what it raises ends the wait.
+    :param beside: by how much this process may grow meanwhile for other reasons, bytes.
     :raises Refused: from every method.
     """
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        look: Callable[[], None] = signals.look,
+        beside: int = 0,
+    ) -> None:
+        self._look, self._most_growth = look, _ANSWER_BYTES + beside
         self._connection = connection
         self._pg = connection.pgconn
         self._pg.nonblocking = 1
@@ -118,7 +127,7 @@ class Session:
                 if not self._synced:
                     self._wait(_IN)
                     self._pg.consume_input()
-                    if _resident() - before > _ANSWER_BYTES:
+                    if _resident() - before > self._most_growth:
                         raise self._too_much()
         except psycopg.OperationalError as error:
             raise self._lost(error) from None
@@ -205,7 +214,7 @@ class Session:
     def _wait(self, events: int) -> int:
         self._poll.register(self._pg.socket, events)
         while not (ready := self._poll.poll(_LOOK)):
-            signals.look()
+            self._look()
         return ready[0][1]
 
     def _too_much(self) -> Refused:

@@ -19,6 +19,7 @@ from ..job import Job
 from ..machine import run_mark
 from ..postgresql import last_change, refreshes, swap
 from ..postgresql.connection import connect_maintenance
+from ..postgresql.effort import effort_of
 from ..postgresql.load import Load
 from ..postgresql.statistics import gather_statistics
 from ..postgresql.ways import AnewError, Way, anew
@@ -76,6 +77,8 @@ def _load(job: Job, plan: Plan, note: bytes, ways: frozenset[Way]) -> Restored:
         cleaning=not plan.dumped_by_us,
         superusers=plan.superusers,
         ways=ways,
+        effort=effort_of(job.settings),
+        beside=reader.ahead_bytes,
     ) as load:
         ejector.start()
         try:

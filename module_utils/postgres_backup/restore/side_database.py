@@ -21,10 +21,11 @@ from ..job import Job
 from ..postgresql import databases, refreshes, replaced, standby, subscriptions, swap
 from ..postgresql.chosen import Chosen, parents_of
 from ..postgresql.connection import connect, connect_maintenance, first_line
+from ..postgresql.effort import GENTLE, effort_of
 from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
 from ..postgresql.pg_dump import Dump
-from ..postgresql.statistics import gather_statistics
+from ..postgresql.statistics import gather_statistics, gathered_meanwhile
 from ..postgresql.ways import AnewError, Way, anew
 from ..stream.inspector import Report
 from ..verify.proof import require_whole
@@ -171,6 +172,8 @@ def _load(
             ways=ways,
             part=bool(plan.backup.name.part),
             chosen=chosen,
+            effort=GENTLE if job.pace.rate else effort_of(job.settings),
+            beside=reader.ahead_bytes,
         ) as load:
             wants = load.wants if chosen else None
             job.pace.begin()
@@ -184,10 +187,15 @@ def _load(
             findings += part.left_out(plan.name, load.left_out)
         elif chosen and not chosen.more and load.left_out and chosen.gone():
             raise _ParentsNeededError(parents_of(load.left_out))
-        job.progress.phase(f"gathering statistics of {side}")
-        findings += gather_statistics(job.settings, side)
         encoding = load.guard.encoding if plan.dumped_by_us else ""
-        differences = _compare(job, plan, side, report, encoding, kept)
+        if drill:  # it measures each, and takes one process of the server
+            job.progress.phase(f"gathering statistics of {side}")
+            findings += gather_statistics(job.settings, side)
+            differences = _compare(job, plan, side, report, encoding, kept)
+        else:
+            with gathered_meanwhile(job.settings, side) as gathered:
+                differences = _compare(job, plan, side, report, encoding, kept)
+            findings += gathered
         if load.unfilled:  # a dump tells that too, by what it does not say
             differences = [one for one in differences if one["code"] != "SCHEMA_DIFFERS"]
         findings += [*differences, *refreshes.findings(load.unfilled, plan.database)]

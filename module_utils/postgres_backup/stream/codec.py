@@ -37,7 +37,7 @@ _WITH_GZIP_HEADER = 31
 #: of its own
 _ZSTD_SLICE = 2048
 _GZIP_SLICE = 64 * 1024
-_GZIP_MOST_OUT = 1024 * 1024
+_GZIP_MOST_OUT = 256 * 1024
 
 
 class _Plain:

@@ -139,20 +139,21 @@ _SETTING = re.compile(
     rb"(standard_conforming_strings|client_encoding)'?\s*(?:=|\bTO\b|,)\s*'?([\w-]+)",
     re.IGNORECASE,
 )
-_IDENTIFIER = rb'(?:"[^"]*(?:""[^"]*)*"|' + _WORD + rb")"
+#: a name as SQL has it
+IDENTIFIER = rb'(?:"[^"]*(?:""[^"]*)*"|' + _WORD + rb")"
 _COPY_OF_PG_DUMP = re.compile(
     rb"COPY ("
-    + _IDENTIFIER
+    + IDENTIFIER
     + rb"(?:\."
-    + _IDENTIFIER
+    + IDENTIFIER
     + rb")?) \(("
-    + _IDENTIFIER
+    + IDENTIFIER
     + rb"(?:, "
-    + _IDENTIFIER
+    + IDENTIFIER
     + rb")*)\) FROM stdin;"
 )
-_PLAIN_NAME = re.compile(_IDENTIFIER + rb"(?:\." + _IDENTIFIER + rb")*")
-_PLAIN_NAMES = re.compile(_IDENTIFIER + rb"(?:, " + _IDENTIFIER + rb")*")
+_PLAIN_NAME = re.compile(IDENTIFIER + rb"(?:\." + IDENTIFIER + rb")*")
+_PLAIN_NAMES = re.compile(IDENTIFIER + rb"(?:, " + IDENTIFIER + rb")*")
 #: what pg_dump writes around large objects, and people around their scripts
 _TRANSACTION = re.compile(
     rb"(?:(BEGIN)(?:\s+(?:WORK|TRANSACTION))?|(START)\s+TRANSACTION"
@@ -172,7 +173,7 @@ TRANSACTION_WORDS = (
     b"PREPARE",
 )
 _COPY_TOKEN = re.compile(
-    rb"\s+|--[^\n\r]*|/\*.*?\*/|(" + _IDENTIFIER + rb"|'[^']*(?:''[^']*)*'|.)", re.DOTALL
+    rb"\s+|--[^\n\r]*|/\*.*?\*/|(" + IDENTIFIER + rb"|'[^']*(?:''[^']*)*'|.)", re.DOTALL
 )
 
 

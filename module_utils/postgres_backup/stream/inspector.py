@@ -282,6 +282,14 @@ class Inspector(Scanner):
                 f'The line "{_TRAILERS[self._cluster].decode()}" is missing: the dump was cut.',
             )
 
+    def bytes_of(self, table: bytes) -> int:
+        """How many bytes of rows a table has had so far.
+
+        :param table: as the dump writes it.
+        """
+        found = self._tables.get(self.decode(table))
+        return found.bytes if found else 0
+
     def decode(self, name: bytes) -> str:
         """Bytes of the dump, or of a server that answers in its encoding, as text."""
         codec = _CODECS.get(self.encoding) or (

@@ -4,6 +4,7 @@ check that all of it was as the manifest says.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
@@ -18,9 +19,14 @@ from ..postgresql.pg_dump import ArchiveDamagedError, ArchiveReader
 from ..postgresql.programs import Programs
 from ..s3.download import Download
 from ..stream import codec
+from ..stream.ahead import Ahead
 from ..stream.other_tools import ARCHIVE, Content, archive_head, unwrapped
 from .pieces import Cutter, Mender, checked
 from .ranges import Pieces, Range, ranges
+
+#: bytes of the object, and of the plain dump, that wait to be used while more are read; where one
+#: piece of the object has more than that, it is enough
+_PACKED_AHEAD, _PLAIN_AHEAD, _LITTLE = 16 << 20, 1 << 20, 1 << 20
 
 
 class BackupReader:
@@ -51,6 +57,8 @@ class BackupReader:
         self.read_bytes = 0
         self._parts = backup.manifest.get("parts") if backup.manifest else None
         self._mender: Mender | None = None
+        #: what other threads have read of the object, and have to say
+        self._read, self._told, self._said = 0, 0, deque[str]()
         #: the first bytes of an archive; empty for a plain dump
         self.head = b""
         if backup.name.encrypted:
@@ -91,15 +99,54 @@ class BackupReader:
                     paced(chunk)
             return
         # a sink that fails leaves no connection to the store behind
-        with closing(self._packed(table)) as packed:
-            content = self._content(packed)
-            if content.kind == ARCHIVE:
-                self.head = archive_head(content.head)
-                self._unpack(content, paced)
-            else:
-                for chunk in content.chunks:
-                    paced(chunk)
+        try:
+            with closing(Ahead(self._packed(), self._packed_ahead)) as packed:
+                content = self._content(packed)
+                if content.kind == ARCHIVE:
+                    self.head = archive_head(content.head)
+                    self._unpack(content, paced, table)
+                else:
+                    self._hand_on(packed, content.chunks, paced, table)
+        finally:
+            self._tell(table)
         self._check()
+
+    def _hand_on(
+        self,
+        packed: Ahead,
+        chunks: Iterable[bytes],
+        sink: Callable[[bytes], object],
+        table: Callable[[], str],
+    ) -> None:
+        with closing(Ahead(chunks, _PLAIN_AHEAD)) as plain:
+            try:
+                for chunk in plain:
+                    self._tell(table)
+                    sink(chunk)
+            finally:
+                packed.stop()  # the other thread may wait for it
+
+    def _tell(self, table: Callable[[], str]) -> None:
+        """What has happened in other threads."""
+        while self._said:
+            self.job.progress.step(self._said.popleft())
+        more = self._read - self._told
+        self._told += more
+        if more:
+            self.job.progress.advance(more, table)
+
+    @property
+    def _packed_ahead(self) -> int:
+        return _PACKED_AHEAD if self._largest <= _PACKED_AHEAD else _LITTLE
+
+    @property
+    def _largest(self) -> int:
+        return max((part["bytes"] for part in self._parts or ()), default=0)
+
+    @property
+    def ahead_bytes(self) -> int:
+        """By how much this process may grow while whoever uses what is read waits."""
+        return _PLAIN_AHEAD + self._packed_ahead + 2 * self._largest
 
     def _in_parts(
         self,
@@ -126,13 +173,16 @@ class BackupReader:
             chunks = codec.decrypt(chunks, self.job.identities)
         return unwrapped(chunks, name.format, name.compression)
 
-    def _unpack(self, content: Content, sink: Callable[[bytes], object]) -> None:
+    def _unpack(
+        self, content: Content, sink: Callable[[bytes], object], table: Callable[[], str]
+    ) -> None:
         settings = self.job.settings
         if self._tools is None:
             self._tools = programs.find(settings, server_facts(settings, self.job.database).major)
         try:
             with ArchiveReader(self._tools, sink) as reader:
                 for chunk in content.chunks:
+                    self._tell(table)
                     reader.write(chunk)
                 reader.finish()
         except ArchiveDamagedError as error:
@@ -145,17 +195,18 @@ class BackupReader:
                 [finding("ARCHIVE_DAMAGED", error.message)],
             ) from None
 
-    def _packed(self, table: Callable[[], str]) -> Generator[bytes, None, None]:
+    def _packed(self) -> Generator[bytes, None, None]:
+        """In a thread of its own."""
         if self._parts is None and self.backup.trusted and not self._cutter:
             self._parts = self._cut()
         with self.job.store.download(self.backup.key, self.backup.bytes) as self._download:
             for chunk in self._checked(self._download):
                 yield chunk
-                self.job.progress.advance(len(chunk), table)
+                self._read += len(chunk)
 
     def _checked(self, download: Download) -> Iterable[bytes]:
         if self._parts is not None:
-            self._mender = Mender(download.again, self.job.progress.step)
+            self._mender = Mender(download.again, self._said.append)
             return checked(download, self._parts, str(self.backup.name), self._mender)
         return self._cutter.passed(download) if self._cutter else download
 
@@ -171,7 +222,7 @@ class BackupReader:
             except BadBackupError:
                 if last:  # it may have been damaged on its way, once
                     raise
-                self.job.progress.step(f"{self.backup.name} came damaged; it is read again")
+                self._said.append(f"{self.backup.name} came damaged; it is read again")
                 continue
             break
         return cutter.parts()

@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from postgres_backup.catalog import manifest
@@ -73,6 +74,40 @@ def test_a_night(counted, database, megabytes):
     assert len(one["deleted"]) == 1, "as every night once the retention has run its length"
     assert (one["backup"]["bytes"] > 2 * 8 * 1024 * 1024) == bool(megabytes)
     assert asked == pytest.approx(per_night(settings), rel=0.1), between.requests
+
+
+def test_a_night_of_several_databases(config, database, s3, monkeypatch):
+    """What each takes: questions to PostgreSQL beside pg_dump's, and requests as estimated."""
+    names = [database.name, f"{database.name}_b", f"{database.name}_c"]
+    for name in names[1:]:
+        database.server.execute(f'CREATE DATABASE "{name}"')
+    Path(config.settings.state_dir).mkdir(exist_ok=True)
+    asked, execute = list[str](), psycopg.Cursor.execute
+
+    def counting(self, query, *more, **options):
+        asked.append(str(query))
+        return execute(self, query, *more, **options)
+
+    try:
+        with FaultProxy(s3.endpoint_url) as between, monkeypatch.context() as patch:
+            settings = config.change(
+                S3_ENDPOINT_URL=between.endpoint_url,
+                DB_USER=database.server.superuser,
+                DB_PASSWORD=database.server.password,
+                DB_NAME=None,
+                DB_NAMES=" ".join(names),
+            )
+            assert run_night(settings, Progress())["exit_status"] == 0
+            between.requests.clear()
+            patch.setattr(psycopg.Cursor, "execute", counting)
+            assert run_night(settings, Progress())["exit_status"] == 0
+            requests = list(between.requests)
+        assert len(asked) <= 60 * len(names), asked
+        each = costs.night_requests(settings, 1, 1, 1) - (4 + 3)  # nothing goes
+        assert len(requests) == pytest.approx(each * len(names), rel=0.1), requests
+    finally:
+        for name in names[1:]:
+            database.server.execute(f'DROP DATABASE "{name}"')
 
 
 def test_a_night_with_a_kit(counted, database, tmp_path, s3_client, bucket):

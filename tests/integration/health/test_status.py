@@ -5,6 +5,7 @@ backups.
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def test_a_full_disk_is_not_well(config, s3_client, bucket, tiny_disk):
     engine.forge(s3_client, bucket, NOW - timedelta(hours=1))
     config.change(STATE_DIR=str(tiny_disk))
     assert engine.run(config.path, "status").returncode == 0
-    (tiny_disk / "everything").write_bytes(b"x" * (1024 * 1024 - 4096))
+    (tiny_disk / "everything").write_bytes(b"x" * shutil.disk_usage(tiny_disk).free)
     done = engine.run(config.path, "status")
     assert done.returncode == 4
     assert f"DISK_FULL: the disk of {tiny_disk} has no room left" in done.stdout

@@ -5,11 +5,15 @@ rows that come as what was asked for.
 from __future__ import annotations
 
 import dataclasses
+import signal
+import socket
+import threading
 
 import psycopg
 import pytest
 
 from postgres_backup.errors import DatabaseError
+from postgres_backup.machine.signals import Interrupted
 from postgres_backup.postgresql import container
 from postgres_backup.postgresql.connection import (
     connect,
@@ -105,3 +109,37 @@ def test_maintenance_is_done_from_another_database(database, config):
         assert connection.info.dbname == "postgres"
     with connect_maintenance(config.settings, "postgres") as connection:
         assert connection.info.dbname == "template1"
+
+
+def test_interrupted_it_leaves_no_half_connection(config):
+    """For a minute a server waits for who connects to log in, and DROP DATABASE for the server."""
+    ended = threading.Event()
+    before = signal.getsignal(signal.SIGUSR1)
+
+    def stop(*_: object) -> None:
+        raise Interrupted("SIGUSR1")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(8)  # the beginning of what a client says first
+                client.settimeout(5)
+                signal.raise_signal(signal.SIGUSR1)
+                while client.recv(1024):
+                    continue
+                ended.set()
+
+        here = {"db_host": "127.0.0.1", "db_port": server.getsockname()[1]}
+        settings = dataclasses.replace(config.settings, **here)
+        thread = threading.Thread(target=serve)
+        signal.signal(signal.SIGUSR1, stop)
+        try:
+            thread.start()
+            with pytest.raises(Interrupted) as caught, connect(settings, "crm"):
+                pass
+            thread.join()
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+    assert ended.is_set(), caught.value

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from postgres_backup.errors import UsageError
-from postgres_backup.postgresql import replaced
+from postgres_backup.postgresql import copies, replaced
 from postgres_backup.postgresql.connection import connect_maintenance
 from postgres_backup.postgresql.databases import create_database
 from postgres_backup.postgresql.facts import DatabaseFacts
@@ -59,6 +59,25 @@ def test_a_kept_database_says_what_it_is(connection, database, config):
     assert first in caught.value.hint
     assert replaced.kept(connection, "another") == []
     assert replaced.leftovers(connection, database.name) == []
+
+
+def test_only_its_own_are_sized(connection, database, monkeypatch):
+    """A server looks at each file of a database to size it, and here each database asks."""
+    name = replaced.kept_name(connection, database.name, NOON)
+    keep(connection, database, name, "restore of X", None)
+    sized, rows = list[object](), replaced.rows
+
+    def counting(connection, kind, query, parameters=None):
+        assert ("pg_database_size" in query) == (query is replaced._SIZES)
+        sized.extend(parameters[0] if query is replaced._SIZES else ())
+        return rows(connection, kind, query, parameters)
+
+    monkeypatch.setattr(replaced, "rows", counting)
+    for other in ("crm", "shop"):
+        assert replaced.kept(connection, other) == copies.copies(connection, other) == []
+    assert sized == []
+    [there] = replaced.kept(connection, database.name)
+    assert sized == [there.oid]
 
 
 def test_a_side_database_is_found_again(connection, database):

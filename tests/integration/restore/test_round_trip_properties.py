@@ -20,6 +20,7 @@ from demo.postgres_server import PostgresServer
 from postgres_backup.backup.database import create_backup
 from postgres_backup.errors import DatabaseError
 from postgres_backup.job import Job
+from postgres_backup.postgresql import side_by_side
 from postgres_backup.restore.database import restore_database
 from postgres_backup.settings import Settings
 from tests.integration.restore import random_databases
@@ -84,12 +85,13 @@ def roles(postgres, new_database) -> list[str]:
     suppress_health_check=list(HealthCheck),
 )
 @given(data=st.data())
-def test_there_and_back_again(postgres, roles, config, form, in_place, data):
+def test_there_and_back_again(postgres, roles, config, form, in_place, data, monkeypatch):
+    monkeypatch.setattr(side_by_side, "WORTH_STATEMENTS", 2)
     made = data.draw(random_databases.databases(roles))
     usual = as_superuser(config, postgres)
     trip = Trip(
         postgres,
-        dataclasses.replace(usual, databases=(made.name,), format=form),
+        dataclasses.replace(usual, databases=(made.name,), format=form, restore_jobs=3),
         made,
         in_place,
     )

@@ -41,6 +41,8 @@ def test_it_is_filled_and_swapped_in(shop, config):
     assert databases_of(server) == before | {loaded.side_database}
     assert database.execute("SELECT count(*) FROM goods") == [(10,)]
     assert database.execute("SELECT count(*) FROM goods", loaded.side_database) == [(100,)]
+    known = "SELECT reltuples FROM pg_class WHERE relname = 'goods'"
+    assert database.execute(known, loaded.side_database) == [(100,)]
     swapped = side_database.swap_in(job, loaded.side_database)
     assert 0 < swapped.downtime_seconds < 5
     assert database.execute("SELECT count(*) FROM goods") == [(100,)]

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import settings as profile
 
 from postgres_backup.catalog import history, manifest, signed
-from postgres_backup.catalog.backups import Catalog, _Found
+from postgres_backup.catalog.backups import Catalog
 from postgres_backup.catalog.names import BackupName, Layout
+from postgres_backup.catalog.reading import Found
 from postgres_backup.catalog.retention import Policy, plan
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import BadBackupError, StoreError
@@ -76,7 +77,7 @@ def judge(data: bytes) -> str:
         read: manifest.Manifest | BadBackupError = manifest.parse(data, "m.json")
     except BadBackupError as error:
         read = error
-    found = _Found(read, "", BY_NOBODY)
+    found = Found(read, "", BY_NOBODY)
     backup = catalog._join(Layout("postgres-backup"), name, item, found)
     line = backup.describe(utc_now())
     json.dumps(line).encode()

@@ -144,7 +144,7 @@ def test_what_this_server_has_not_written_is_not_believed(bucket, tmp_path):
         return honest(*facts[:3], bucket.key.public.raw, "")  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("postgres_backup.catalog.backups.Summary", lying)
+        patch.setattr("postgres_backup.catalog.reading.Summary", lying)
         theirs.backups()
     file_of(bucket).write_bytes(file_of(theirs).read_bytes())
     assert len(read_by(bucket)) > 9, "all is read again"

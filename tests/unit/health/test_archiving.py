@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from postgres_backup.clock import format_timestamp
-from postgres_backup.health import archiving
+from postgres_backup.health import archiving, costs
 from postgres_backup.settings import Settings
 from tests.unit.test_settings import GIVEN
 
@@ -115,3 +115,25 @@ def test_what_was_written_is_read(tmp_path):
 
 def test_without_it_nobody_looks():
     assert archiving.look(dataclasses.replace(SETTINGS, pitr=False)) == []
+
+
+def test_a_file_of_an_earlier_version_is_read_and_a_newer_one_says_more(tmp_path):
+    path = tmp_path / "look.json"
+    path.write_text(json.dumps(seen()))
+    earlier, why = archiving.read(SETTINGS, str(path))
+    assert (why, len(archiving.lines(earlier))) == ("", 1)
+    path.write_text(json.dumps(seen(first_at=ago(days=13), backups=14, stored_bytes=5 << 30)))
+    now, _ = archiving.read(SETTINGS, str(path))
+    assert archiving.lines(now)[1] == (
+        f"every second: kept from {ago(days=13)} on, by 14 backups of the cluster; with the log "
+        "5.4 GB in the bucket"
+    )
+
+
+def test_the_archive_is_paid_for():
+    priced = dataclasses.replace(SETTINGS, price_gb_month=0.02)
+    nothing = costs.estimate(priced, [])
+    more = archiving.with_archive(nothing, priced, seen(stored_bytes=10**9))
+    assert more["storage_bytes"] - nothing["storage_bytes"] == 10**9
+    assert more["storage_month"] == pytest.approx(0.02)
+    assert archiving.with_archive(nothing, priced, None) == nothing

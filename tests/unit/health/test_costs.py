@@ -5,7 +5,9 @@ retention itself.
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta, timezone
+import random
+import time
+from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
@@ -84,6 +86,18 @@ def test_a_store_that_takes_few_parts_gets_large_ones():
     ), "a setting that no longer fits is no obstacle"
 
 
+def test_what_others_keep_under_the_same_prefix_is_listed_too():
+    """30 servers with 90 backups each: pages of 2,700 backups, 5,400 manifests and signatures, and
+    as many proofs and theirs.
+    """
+    ninety = dataclasses.replace(BASE, retention_days=90)
+    assert costs.look_requests(ninety, 90) == 2 + 3 + 1
+    assert costs.look_requests(ninety, 30 * 90) == 2 + (3 + 6 + 6) + 1
+    alone = costs.estimate(ninety, [line(0, GB)])["requests_month"]
+    among = costs.estimate(ninety, [line(0, GB)], others=29 * 90)["requests_month"]
+    assert among - alone == pytest.approx((48 + 2) * 12 * 30.4375, rel=0.02)
+
+
 def test_the_kit_is_shared_by_the_databases():
     two = dataclasses.replace(BASE, databases=("a", "b"))
     without = costs.night_requests(two, 1, 1, 7)
@@ -132,6 +146,36 @@ def test_it_is_what_the_retention_really_keeps(policy):
         standing = [d.backup for d in plan(standing, policy, now + timedelta(seconds=30)) if d.keep]
         counts.append(len(standing))
     assert costs.steady_backups(policy) == pytest.approx(sum(counts[-365:]) / 365, rel=0.01)
+
+
+def one_by_one(today: date, policy: Policy) -> int:
+    """Of how many nights before the latest days backups stand: each week and month looked at."""
+    sunday, day = today + timedelta(6 - today.weekday()), today
+    days = {min(sunday - timedelta(weeks=n), today) for n in range(policy.weekly)}
+    for _ in range(policy.monthly):
+        days.add(day)
+        day = day.replace(day=1) - timedelta(1)
+    return sum((today - day).days >= policy.days for day in days)
+
+
+def test_it_is_counted_as_it_would_be_one_by_one():
+    chance = random.Random(21)
+    for _ in range(500):
+        policy = Policy(
+            chance.choice([1, 2, 7, 31, 100]),
+            chance.choice([0, 1, 2, 8, 200]),
+            chance.choice([0, 1, 3, 60]),
+        )
+        today = date(2026, 1, 1) + timedelta(chance.randrange(-3000, 3000))
+        assert costs._older(today, policy) == one_by_one(today, policy), (today, policy)
+
+
+def test_a_century_takes_no_time():
+    """Each day of a year has its 36,500 weeks and months."""
+    began = time.process_time()
+    assert costs.steady_backups(Policy(36_500)) == 36_500
+    assert 102_000 < costs.steady_backups(Policy(36_500, 36_500, 36_500)) < 102_200
+    assert time.process_time() - began < 0.5
 
 
 def test_without_prices_there_are_numbers_and_no_amounts():

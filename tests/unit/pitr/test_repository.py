@@ -72,3 +72,20 @@ def test_a_full_one_is_due_each_week(days, due):
     full = backup("20261122-100000F", "full", NOW - timedelta(days=days))
     assert take.is_full_due(repository.read(said(full)), NOW) is due
     assert take.is_full_due(repository.read(said()), NOW)
+
+
+def test_what_is_archived_is_read_with_its_size():
+    there = {
+        ".": {"type": "path"},
+        "17-1/0000000100000000/000000010000000000000003-ab.zst": {"type": "file", "size": 40},
+    }
+    assert sum(repository.read_log(json.dumps(there).encode()).values()) == 40
+    assert repository.read_log(b"") == {}
+
+
+@pytest.mark.parametrize(
+    "data", [b"[", b'{"x": {"size": -1}}', b'{"x": 3}', b'{"x": {"size": "1"}}']
+)
+def test_a_list_that_lies_is_one_sentence(data):
+    with pytest.raises(StoreError, match="Failed to read what is in the archive"):
+        repository.read_log(data)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from postgres_backup.machine import records
 from postgres_backup.s3 import seen
 from postgres_backup.s3.client import StoredObject, md5
 from postgres_backup.s3.seen import NAME, Seen
@@ -163,10 +164,26 @@ def test_a_bomb_is_not_unpacked(settings):
     """A record that says 10 bytes and holds a gigabyte."""
     data = b"0123456789"
     packed = zlib.compressobj(9)
-    bomb = b"".join(packed.compress(bytes(1 << 20)) for _ in range(1024)) + packed.flush()
+    begun = packed.compress(b"") + packed.flush(zlib.Z_FULL_FLUSH)
+    # from where all was handed out on, the same again means the same again
+    bomb = begun + 1024 * (packed.compress(bytes(1 << 20)) + packed.flush(zlib.Z_FULL_FLUSH))
     head = struct.pack(">16sII", md5(data), len(data), len(bomb))
     file_of(settings).write_bytes(b"pgbseen1" + head + bomb)
     assert known(settings, ("a.json", data)) == {}
+
+
+def test_a_file_of_countless_records_takes_no_more_memory(settings, monkeypatch):
+    """It begins anew, with what is used."""
+    monkeypatch.setattr(records, "_MOST_RECORDS", 5)
+    nine = [(f"{number}.json", f"{number}".encode()) for number in range(9)]
+    read(settings, *nine)
+    assert known(settings, *nine) == dict(nine[:5])
+    later = Seen(settings)
+    later.tell(told(*one) for one in (nine[0], ONE))
+    assert dict(later.known([nine[0][0]])) == dict(nine[:1])
+    later.note(*ONE)
+    later.keep()
+    assert known(settings, *nine, ONE) == dict([nine[0], ONE])
 
 
 def test_two_that_write_at_once_keep_what_both_have_read(settings):
