@@ -22,6 +22,15 @@ options:
     description: Only the definitions, no rows; into C(partial/) as well.
     type: bool
     default: false
+  recovered_host:
+    description: It is taken from the recovered cluster there, a folder of sockets, as
+      M(postgres_backup_pitr_restore) returns it, and lies apart from the nightly ones.
+    type: str
+    default: ""
+  recovered_port:
+    description: Its port.
+    type: int
+    default: 0
 attributes:
   check_mode:
     description: Says what would be made; the server and the bucket are asked whether they would let
@@ -100,6 +109,8 @@ findings:
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
+import dataclasses
+
 from ansible.module_utils.postgres_backup_module import (
     CONFIG_OPTION,
     DATABASE_OPTION,
@@ -116,12 +127,18 @@ ARGUMENT_SPEC = {
     **PROGRESS_OPTION,
     "tables": {"type": "list", "elements": "str", "default": []},
     "schema_only": {"type": "bool", "default": False},
+    "recovered_host": {"type": "str", "default": ""},
+    "recovered_port": {"type": "int", "default": 0},
 }
 
 
 def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.backup import database
+    from ansible.module_utils.postgres_backup.catalog import recovered
 
+    host, port = call.params["recovered_host"], call.params["recovered_port"]
+    if host:
+        call = dataclasses.replace(call, settings=recovered.source(call.settings, host, port))
     result = database.create_backup(call.job, call.params["tables"], call.params["schema_only"])
     return told(result, database.lines(result))
 

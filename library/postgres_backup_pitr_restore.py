@@ -11,11 +11,14 @@ description:
     nothing; the live one goes on. It is seen where the recovery came to an end, and rows are
     counted beside the live ones."
   - "V(remove): removes that cluster."
+  - "V(settle), V(exchange), V(seal): let it take the live one's place, or let the one that was kept
+    then come back. Between V(settle) and V(exchange) PostgreSQL is stopped, between V(exchange) and
+    V(seal) it is started, by whoever may."
 options:
   stage:
     description: Which of them.
     type: str
-    choices: [recover, remove]
+    choices: [recover, remove, settle, exchange, seal]
     default: recover
   target_time:
     description: The moment, with its zone, such as V(2026-01-27T14:03:00Z).
@@ -37,6 +40,30 @@ options:
     description: The recovered cluster goes on to run; else it is removed after the look.
     type: bool
     default: false
+  go_on:
+    description: Where no target is given, take the one that was kept.
+    type: bool
+    default: false
+  guest_user:
+    description: A user of the system that may come into it too, as O(guest_role).
+    type: str
+    default: ""
+  guest_role:
+    description: The role of PostgreSQL for O(guest_user).
+    type: str
+    default: ""
+  incoming:
+    description: With V(exchange) and V(seal), what V(settle) returned.
+    type: str
+    default: ""
+  kept:
+    description: With V(settle), the data directory to go back to; else what V(settle) returned.
+    type: str
+    default: ""
+  as_of:
+    description: What V(settle) returned.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Says what would be done, and does nothing.
@@ -56,6 +83,7 @@ RETURN = r"""
 target: {description: Where to, in words., type: str, returned: with recover}
 label: {description: The backup that it began from., type: str, returned: with recover}
 directory: {description: Its data., type: str, returned: success}
+host: {description: The folder of its sockets., type: str, returned: with recover}
 port: {description: Where it answers., type: int, returned: with recover}
 last_commit:
   description: The time of the last transaction that is in it; empty where there is none.
@@ -69,7 +97,11 @@ lsn: {description: The position that was reached., type: str, returned: with rec
 bytes: {description: Of the cluster., type: int, returned: with recover}
 seconds: {description: How long it took., type: float, returned: with recover}
 live: {description: Whether the live cluster runs., type: bool, returned: with recover}
-kept: {description: Whether the recovered one goes on to run., type: bool, returned: with recover}
+kept:
+  description: Whether the recovered one goes on to run; with settle, exchange and seal the folder
+    in which the live one's data are kept.
+  type: raw
+  returned: success
 tables:
   description:
     - The C(rows) of each C(table) of each C(database), and its C(live_rows); none where it is not
@@ -77,6 +109,15 @@ tables:
   type: list
   elements: dict
   returned: with recover
+unit:
+  description: The service of PostgreSQL.
+  type: str
+  returned: with settle, exchange and seal
+incoming:
+  description: The data directory that takes the place.
+  type: str
+  returned: with settle, exchange and seal
+as_of: {description: What it is, in words., type: str, returned: with settle, exchange and seal}
 findings:
   description: What is worth knowing, each with C(code) and C(message).
   type: list
@@ -97,31 +138,32 @@ from ansible.module_utils.postgres_backup_module import (
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
     **PROGRESS_OPTION,
-    "stage": {"type": "str", "choices": ["recover", "remove"], "default": "recover"},
+    "stage": {
+        "type": "str",
+        "choices": ["recover", "remove", "settle", "exchange", "seal"],
+        "default": "recover",
+    },
     "target_time": {"type": "str", "default": ""},
     "target_lsn": {"type": "str", "default": ""},
     "target_name": {"type": "str", "default": ""},
     "latest": {"type": "bool", "default": False},
     "keep": {"type": "bool", "default": False},
+    "go_on": {"type": "bool", "default": False},
+    "guest_user": {"type": "str", "default": ""},
+    "guest_role": {"type": "str", "default": ""},
+    "incoming": {"type": "str", "default": ""},
+    "kept": {"type": "str", "default": ""},
+    "as_of": {"type": "str", "default": ""},
 }
 
 
 def perform(call: Call) -> Result:
-    from ansible.module_utils.postgres_backup.pitr import recover
+    from ansible.module_utils.postgres_backup.pitr import steps
 
-    if call.params["stage"] == "remove":
-        removed = recover.remove(call.settings, call.check)
-        return told(removed, recover.removed_lines(removed, call.check))
-    typed = {kind: call.params[f"target_{kind}"] for kind in ("time", "lsn", "name")}
-    recovered = recover.recover(
-        call.settings,
-        call.progress,
-        typed,
-        call.params["latest"],
-        call.params["keep"],
-        call.check,
-    )
-    return told(recovered, recover.lines(recovered, call.check))
+    about = {*CONFIG_OPTION, *PROGRESS_OPTION}
+    options = {name: value for name, value in call.params.items() if name not in about}
+    result = steps.perform_step(call.settings, call.progress, call.check, **options)
+    return told(result, steps.lines(result, options["stage"], call.check))
 
 
 if __name__ == "__main__":

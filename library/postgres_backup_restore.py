@@ -85,6 +85,11 @@ options:
     description: A backup with less than C(backup_restore_min_percent) of the live rows is meant.
     type: bool
     default: false
+  recovered:
+    description: O(backup) is one of a recovered cluster, as M(postgres_backup_create) takes it with
+      O(postgres_backup_create#module:recovered_host).
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Everything is looked at (backup, grants, disk) and the plan returned; with
@@ -189,6 +194,8 @@ free_bytes: {description: Room that there was; none where nobody could say., typ
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
+import dataclasses
+
 from ansible.module_utils.postgres_backup_module import (
     CONFIG_OPTION,
     DATABASE_OPTION,
@@ -221,16 +228,20 @@ ARGUMENT_SPEC = {
     "trust_unsigned": {"type": "bool", "default": False},
     "roles_with_power": {"type": "bool", "default": False},
     "smaller": {"type": "bool", "default": False},
+    "recovered": {"type": "bool", "default": False},
 }
 
 
 def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.catalog import recovered
     from ansible.module_utils.postgres_backup.restore import steps
 
     # what the job is made of
     about = {*CONFIG_OPTION, *PROGRESS_OPTION, *DATABASE_OPTION, "identities"}
-    about |= {"trust_unsigned", "roles_with_power", "smaller"}
+    about |= {"trust_unsigned", "roles_with_power", "smaller", "recovered"}
     options = {name: value for name, value in call.params.items() if name not in about}
+    if call.params["recovered"] and options["stage"] != "note":  # the journal is that of the nights
+        call = dataclasses.replace(call, settings=recovered.place(call.settings))
     result = steps.perform_step(call.job, **options)
     return told(result, steps.lines(result, options["stage"], call.check))
 

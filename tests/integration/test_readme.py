@@ -79,6 +79,15 @@ _RUN_BY = {
         f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z",
         f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z -e keep=true",
         f"{_RECOVER} -e remove=true",
+        f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z -e database=crm -e tables=users",
+    ),
+    f"{_SERVERS}/test_pitr.py::"
+    "test_a_database_of_a_moment_takes_the_live_ones_place_and_goes_again": (
+        f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z -e database=crm",
+    ),
+    f"{_SERVERS}/test_pitr.py::"
+    "test_the_cluster_of_a_moment_takes_the_live_ones_place_and_goes_again_twice": (
+        f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z -e promote=true",
     ),
     f"{_SERVERS}/test_pitr.py::test_archiving_that_stops_is_an_alarm_and_its_end_is_told": (
         "postgres-backup pitr-look --config /etc/postgres-backup-pitr/config.env",

@@ -321,7 +321,7 @@ def test_every_variable_of_a_call_is_listed_for_exactly_the_playbooks_that_read_
         tasks["undo_restore" if verb == "undo" else verb] = sorted(
             str(path.relative_to(ROOT)) for path in ROOT.glob(f"playbooks/tasks/{verb}_*.yml")
         )
-    tasks["pitr_restore"] = ["roles/pitr/tasks/recover.yml"]
+    tasks["pitr_restore"] = ["roles/pitr/tasks/recover.yml", "playbooks/tasks/restore_tables.yml"]
     tasks["drill"] += ["playbooks/tasks/rehearse", *tasks["rebuild"]]
     reads: dict[str, set[str]] = {}
     asked = r"(?<![\w.'])([a-z][a-z_]+)(?: \| default\(| is defined|\b)"

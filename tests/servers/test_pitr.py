@@ -303,11 +303,18 @@ def test_the_cluster_of_a_moment_stands_beside_the_live_one_until_it_is_removed(
     another = site.recover(f"target_time={moment}", check=False)
     assert "There is a recovered cluster already" in " ".join(another.output.split())
     where = re.search(r"its data: (\S+)", said)[1]
+    back = site.recover("database=crm", "tables=users").output
+    assert "Going on with the recovered cluster" in back
+    assert site.server.sql("SELECT count(*), max(id) FROM users", "crm") == "501|1001"
+    assert site.server.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'users'", "crm") == (
+        "crm"
+    )
+    [dump] = site.keys("postgres-backup-recovered/postgres-backup-")
+    assert not [key for key in site.keys("postgres-backup/") if dump.split("/")[1] in key]
     assert site.recover("remove=true").recap["minute"]["changed"] == 1
     assert site.folders() == ["main", "main-pitr-spool"]
     assert site.server.inside("pgrep", "-f", where, check=False).returncode == 1
     assert site.recover("remove=true").recap["minute"]["changed"] == 0
-    site.server.sql("CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 500) n", "crm")
 
 
 def test_a_lost_piece_before_the_target_is_an_error_that_names_it(site, archived):
@@ -331,6 +338,22 @@ def test_a_lost_piece_before_the_target_is_an_error_that_names_it(site, archived
 
 
 @pytest.mark.gameday
+def test_a_database_of_a_moment_takes_the_live_ones_place_and_goes_again(site, archived):
+    before = site.server.sql("SELECT count(*) FROM users", "crm")
+    moment = site.now()
+    site.server.sql("DELETE FROM users WHERE id < 400", "crm")
+    wrong = site.recover(f"target_time={moment}", "database=nothing", check=False)
+    assert "takes one of crm" in " ".join(wrong.output.split())
+    site.recover(f"target_time={moment}", "database=crm")
+    assert site.server.sql("SELECT count(*) FROM users", "crm") == before
+    assert not [one for one in site.folders() if "recovered" in one]
+    site.controller.run("playbooks/undo_restore.yml")
+    assert site.server.sql("SELECT count(*) FROM users WHERE id < 400", "crm") == "0"
+    site.controller.run("playbooks/undo_restore.yml")
+    assert site.server.sql("SELECT count(*) FROM users", "crm") == before
+
+
+@pytest.mark.gameday
 def test_a_position_a_mark_and_a_cluster_that_is_down(site, archived):
     site.server.sql("INSERT INTO users VALUES (3001)", "crm")
     position = site.server.sql("SELECT pg_current_wal_lsn()")
@@ -351,3 +374,32 @@ def test_a_position_a_mark_and_a_cluster_that_is_down(site, archived):
         site.recover("remove=true")
     finally:
         site.server.inside("systemctl", "start", "postgresql@17-main")
+
+
+@pytest.mark.gameday
+def test_the_cluster_of_a_moment_takes_the_live_ones_place_and_goes_again_twice(site, archived):
+    for number in (4001, 4003):
+        site.server.sql(f"INSERT INTO users VALUES ({number})", "crm")
+        moment = site.now()
+        site.server.sql(f"INSERT INTO users VALUES ({number + 1})", "crm")
+        said = site.recover(f"target_time={moment}", "promote=true").output
+        highest = "SELECT max(id) FROM users"
+        assert site.server.sql(highest, "crm") == str(number)
+        assert site.server.sql("SHOW archive_mode") == "on"
+        assert site.server.sql("SHOW port") == "5432"
+        assert site.server.inside("systemctl", "is-active", "postgresql@17-main").stdout == (
+            "active\n"
+        )
+        newest = site.info()["backup"][-1]
+        assert newest["type"] == "full"
+        line = site.server.sql("SELECT timeline_id FROM pg_control_checkpoint()")
+        assert int(newest["archive"]["start"][:8], 16) == int(line)
+        assert [key for key in site.keys("postgres-backup-pitr/") if f"{int(line):08X}.hist" in key]
+        # it is recovered on its own line of time as any other
+        site.server.sql("INSERT INTO users VALUES (5000)", "crm")
+        assert "It is removed again" in site.recover("latest=true").output
+        kept = re.search(r"-e kept=(\S+)", said)[1]
+        site.controller.run("playbooks/undo_restore.yml", "-e", f"kept={kept}")
+        assert site.server.sql(highest, "crm") == str(number + 1)
+        assert site.server.sql("SELECT timeline_id FROM pg_control_checkpoint()") == "1"
+        assert site.program("pitr-watch", config="", check=False).stdout == ""

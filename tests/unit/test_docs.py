@@ -182,8 +182,9 @@ def test_extra_variables_of_the_playbooks():
         taken[name] |= {"rebuild", "drill"}
     for name in ("rotate_signing_key", "adopt", "import"):  # through the role
         taken[name] = {"setup", "adopt"}
-    for name in ("target_time", "target_lsn", "target_name", "latest", "keep", "remove"):
+    for name in ("target_time", "target_lsn", "target_name", "latest", "keep", "remove", "promote"):
         taken[name] = {"pitr_restore"}
+    taken["triggers"].add("pitr_restore")
     assert shown.keys() == taken.keys()
     for name, playbooks in taken.items():
         assert shown[name] == "all" or set(shown[name].split(", ")) == playbooks, name

@@ -19,6 +19,7 @@ from ..machine.progress import Progress
 from ..postgresql.connection import connect
 from ..settings import Settings
 from . import gaps, journey, repository, side_cluster
+from .cluster import Cluster
 from .journey import Journey
 from .look import archived
 from .route import Plan
@@ -28,6 +29,7 @@ from .side_cluster import Side
 _ARCHIVED = 90
 #: seconds between two looks at a recovery, and between two lines about it
 _PAUSE, _TELL = 0.5, 15.0
+_READY = "database system is ready to accept connections"
 _RESTORED = re.compile(r'restored log file "([0-9A-F]{24})"')
 
 
@@ -83,7 +85,7 @@ def wait(settings: Settings, progress: Progress, plan: Plan, side: Side) -> None
     told = time.monotonic()
     while True:
         log = side_cluster.tail(settings)
-        if "database system is ready to accept connections" in log:
+        if _READY in log:
             return
         if not side_cluster.is_running(plan.cluster, side):
             break
@@ -106,6 +108,23 @@ def wait(settings: Settings, progress: Progress, plan: Plan, side: Side) -> None
         f"The recovered cluster gave up: {way.failed or 'it says nothing'}",
         f"Its log says more: {side_cluster.log_file(settings)}",
     )
+
+
+def await_ready(settings: Settings, cluster: Cluster, side: Side) -> None:
+    """Until one that was recovered before is up again.
+
+    :raises PostgresBackupError: it does not come up.
+    """
+
+    def is_ready() -> bool:
+        return _READY in side_cluster.tail(settings)
+
+    wait_until(lambda: is_ready() or not side_cluster.is_running(cluster, side), _ARCHIVED)
+    if not is_ready():
+        raise PostgresBackupError(
+            f"The recovered cluster does not come up again: {side['directory']}",
+            f"Its log says more: {side_cluster.log_file(settings)}",
+        )
 
 
 def judge(settings: Settings, plan: Plan, side: Side, way: Journey, end: int) -> str:

@@ -5,9 +5,10 @@ and with a look afterwards at where it came to an end.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator
-from typing import TypedDict, cast
+from typing import TypedDict, cast, final
 
 from ..clock import format_time, format_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
@@ -20,17 +21,20 @@ from . import arrival, at_rest, counts, journey, side_cluster
 from .cluster import Cluster
 from .counts import TableRows
 from .route import make_plan, require_none
-from .side_cluster import SIDE, Side
+from .side_cluster import SIDE, Guest, Side
 
 #: nothing is remembered
 _NONE = cast(Side, {})
+NOBODY = Guest()
 
 
+@final
 class Recovered(TypedDict):
     """What came of it; in check mode what would.
 
     :ivar target: in words; ``label``: the backup that it began from.
-    :ivar kept: it runs at ``port``, with its data in ``directory``; else it was removed again.
+    :ivar kept: it runs at ``port`` of the sockets in ``host``, with its data in ``directory``; else
+        it was removed again.
     :ivar last_commit: the time of the last transaction that is in it; empty where there is none.
     :ivar next_commit: of the one that is not any more; empty where nobody knows.
     :ivar live: whether the live cluster runs.
@@ -40,6 +44,7 @@ class Recovered(TypedDict):
     target: str
     label: str
     directory: str
+    host: str
     port: int
     last_commit: str
     next_commit: str
@@ -59,11 +64,13 @@ def recover(
     latest: bool,
     keep: bool,
     check: bool,
+    guest: Guest = NOBODY,
 ) -> Recovered:
     """A cluster as it was at a moment, beside the live one, which it leaves running.
 
     :param typed: ``time``, ``lsn`` and ``name``, of which one is given, or ``latest``.
     :param keep: it goes on to run; else it is removed when it was looked at.
+    :param guest: who may come into it beside PostgreSQL's own user.
     :raises UsageError: there is no way there; nothing was touched.
     :raises PostgresBackupError: it did not come there; nothing of it is left.
     """
@@ -80,6 +87,7 @@ def recover(
         "target": plan.target.words,
         "label": plan.backup.label,
         "directory": side["directory"],
+        "host": settings.db_host,
         "port": side["port"],
         "last_commit": "",
         "next_commit": "",
@@ -102,7 +110,7 @@ def recover(
         with _removed_on_failure(settings, plan.cluster, side):
             words = f"the cluster as it was in {plan.backup.label}"
             progress.step(f"unpacking {words}, {human_bytes(plan.backup.bytes)}")
-            side_cluster.unpack(settings, side, plan.target, plan.backup, plan.timeline)
+            side_cluster.unpack(settings, side, plan.target, plan.backup, plan.timeline, guest)
             progress.step(f"recovering to {plan.target.words}")
             side_cluster.start(settings, plan.cluster, side)
             arrival.wait(settings, progress, plan, side)
@@ -123,6 +131,41 @@ def recover(
     return result
 
 
+def kept(settings: Settings, check: bool) -> Recovered:
+    """The one that an earlier call has left to be looked at.
+
+    :raises UsageError: there is none, or not a whole one.
+    """
+    side = state.read(settings, SIDE)
+    if not len(side) or not side["ready"]:
+        raise UsageError(
+            "There is no recovered cluster to take it from",
+            "Say where to recover to: -e target_time=2026-01-27T14:03:00Z",
+        )
+    cluster, runs = at_rest.ask(settings)
+    require_ours(cluster, side)
+    if not check and not side_cluster.is_running(cluster, side):
+        side_cluster.start(settings, cluster, side)
+        arrival.await_ready(settings, cluster, side)
+    return {
+        "changed": False,
+        "target": side["target"],
+        "label": "",
+        "directory": side["directory"],
+        "host": settings.db_host,
+        "port": side["port"],
+        "last_commit": "",
+        "next_commit": "",
+        "lsn": "",
+        "bytes": 0,
+        "seconds": 0.0,
+        "live": runs,
+        "kept": True,
+        "tables": [],
+        "findings": [],
+    }
+
+
 @contextlib.contextmanager
 def _removed_on_failure(settings: Settings, cluster: Cluster, side: Side) -> Iterator[None]:
     """Nothing of a failed recovery stays, or it is remembered and can be removed."""
@@ -135,6 +178,7 @@ def _removed_on_failure(settings: Settings, cluster: Cluster, side: Side) -> Ite
         raise
 
 
+@final
 class Removed(TypedDict):
     """:ivar directory: of the cluster that was removed; empty where there was none."""
 
@@ -161,6 +205,13 @@ def remove(settings: Settings, check: bool) -> Removed:
     return done
 
 
+def forget(settings: Settings, side: Side) -> list[Finding]:
+    """It has taken the live one's place: only what it needed to come there goes."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(f"{side['directory']}_spool")
+    return state.write(settings, SIDE, _NONE)
+
+
 def require_ours(cluster: Cluster, side: Side) -> None:
     """:raises UsageError: the folder that is remembered is none that we make."""
     if not side["directory"].startswith(f"{cluster.data_directory}_recovered_"):
@@ -176,6 +227,8 @@ def lines(result: Recovered, check: bool) -> list[str]:
     if check:
         size = human_bytes(result["bytes"])
         return [f"Would recover to {result['target']}, from {label} ({size}), into {where}"]
+    if not result["label"]:
+        return [f"Going on with the recovered cluster of {result['target']}, in {where}"]
     took = human_seconds(result["seconds"])
     last = result["last_commit"] or "none since the backup"
     after = result["next_commit"]

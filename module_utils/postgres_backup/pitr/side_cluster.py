@@ -4,6 +4,7 @@ would act on others, and with a door for PostgreSQL's own user alone.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -112,7 +113,33 @@ def require_plain(directory: str) -> None:
         )
 
 
-def unpack(settings: Settings, side: Side, target: Target, backup: Backup, timeline: int) -> None:
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """Who may come in beside PostgreSQL's own user.
+
+    :param user: of the system, such as the backup user; empty: nobody.
+    :param role: as whom.
+    """
+
+    user: str = ""
+    role: str = ""
+
+    def __post_init__(self) -> None:
+        if re.search(r"[^\w .@-]", self.user + self.role) or bool(self.user) != bool(self.role):
+            raise UsageError(
+                f"{self.user!r} cannot be let in as {self.role!r} for what its name has in it",
+                "Recover without database=, and take what you need with pg_dump",
+            )
+
+
+def unpack(
+    settings: Settings,
+    side: Side,
+    target: Target,
+    backup: Backup,
+    timeline: int,
+    guest: Guest,
+) -> None:
     """Lay the backup into its new folder, with what PostgreSQL must know to go on from it.
 
     :param timeline: of the live cluster; 0: it is not known, and PostgreSQL takes the newest.
@@ -144,12 +171,8 @@ def unpack(settings: Settings, side: Side, target: Target, backup: Backup, timel
     if timeline:
         words.append(engine.option("target-timeline", timeline))
     engine.call(settings, "Failed to unpack the cluster: ", "restore", *words, patience=None)
-    for name, text in (
-        (HBA, "local all postgres peer\nlocal all all peer map=recovered\n"),
-        (IDENT, ""),
-    ):
-        with open(os.path.join(new, name), "w", encoding="utf-8") as file:
-            file.write(text)
+    user = f'recovered "{guest.user}" "{guest.role}"\n' if guest.user else ""
+    _write(new, IDENT, user)
 
 
 def start(settings: Settings, cluster: Cluster, side: Side) -> None:
@@ -161,6 +184,9 @@ def start(settings: Settings, cluster: Cluster, side: Side) -> None:
     log = log_file(settings)
     if os.path.lexists(log):
         os.unlink(log)
+    _write(new, HBA, "local all postgres peer\nlocal all all peer map=recovered\n")
+    if not os.path.exists(os.path.join(new, IDENT)):
+        _write(new, IDENT, "")
     values = {
         **_QUIET,
         "config_file": cluster.config_file,
@@ -181,6 +207,11 @@ def start(settings: Settings, cluster: Cluster, side: Side) -> None:
         )
     # its starter does not wait, and what has not begun looks like what has ended
     wait_until(lambda: is_running(cluster, side) or "FATAL" in tail(settings), _BEGIN)
+
+
+def _write(folder: str, name: str, text: str) -> None:
+    with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def is_running(cluster: Cluster, side: Side) -> bool:
