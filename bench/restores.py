@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -320,6 +321,8 @@ def main() -> None:
     if not shutil.which("aws"):
         sys.exit("The shell scripts need the AWS CLI: sudo apt-get install awscli")
     kinds = {"rclone": light_store, "seaweedfs": heavy_store}
+    # ended by timeout, it takes its servers along
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped"))
     with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT) as name:
         folder = Path(name)
         settings = {"max_wal_size": "4GB"}
