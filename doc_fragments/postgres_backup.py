@@ -41,6 +41,22 @@ options:
     default: ""
 """
 
+    FROM_COPY = r"""
+options:
+  from_copy:
+    description: From the second store (C(backup_copy_to)) instead of the first.
+    type: bool
+    default: false
+"""
+
+    OF_COPY = r"""
+options:
+  of_copy:
+    description: The second store (C(backup_copy_to)) instead of the first.
+    type: bool
+    default: false
+"""
+
     PREDECESSOR = r"""
 options:
   databases:

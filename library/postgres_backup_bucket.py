@@ -21,7 +21,7 @@ attributes:
   check_mode:
     description: Says what would be changed.
     support: full
-extends_documentation_fragment: [postgres_backup]
+extends_documentation_fragment: [postgres_backup, postgres_backup.of_copy]
 """
 
 EXAMPLES = r"""
@@ -62,9 +62,20 @@ findings:
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    OF_COPY_OPTION,
+    Call,
+    Result,
+    run,
+    told,
+)
 
-ARGUMENT_SPEC = {**CONFIG_OPTION, "unfinished_uploads_days": {"type": "int", "default": 3}}
+ARGUMENT_SPEC = {
+    **CONFIG_OPTION,
+    **OF_COPY_OPTION,
+    "unfinished_uploads_days": {"type": "int", "default": 3},
+}
 
 
 def perform(call: Call) -> Result:

@@ -28,7 +28,10 @@ attributes:
   check_mode:
     description: Reads only.
     support: full
-extends_documentation_fragment: [postgres_backup, postgres_backup.database]
+extends_documentation_fragment:
+  - postgres_backup
+  - postgres_backup.database
+  - postgres_backup.from_copy
 """
 
 EXAMPLES = r"""
@@ -72,6 +75,11 @@ waiting:
   description: How many backups that nobody has signed wait for C(postgres-backup adopt).
   type: int
   returned: success
+second_store:
+  description: What was copied to the second store last, as RV(ignore:second_store) of
+    M(postgres_backup_status). RV(backups[].copied) says of each backup whether it lies there.
+  type: dict
+  returned: with a second store
 every_second:
   description: What is kept beside them to recover any second from, as lines for a person; empty
     where C(backup_pitr) is not set for this server.
@@ -85,6 +93,7 @@ from ansible.module_utils.postgres_backup_module import (
     COLUMNS_OPTION,
     CONFIG_OPTION,
     DATABASE_OPTION,
+    FROM_COPY_OPTION,
     Call,
     Result,
     fitting,
@@ -94,6 +103,7 @@ from ansible.module_utils.postgres_backup_module import (
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
+    **FROM_COPY_OPTION,
     **COLUMNS_OPTION,
     **DATABASE_OPTION,
     "backup": {"type": "str", "default": ""},

@@ -44,7 +44,10 @@ attributes:
     description: Saving says how much it would be; putting back reads the kit to its end, refuses
       what a real one would refuse, and writes nothing.
     support: full
-extends_documentation_fragment: [postgres_backup, postgres_backup.progress]
+extends_documentation_fragment:
+  - postgres_backup
+  - postgres_backup.from_copy
+  - postgres_backup.progress
 """
 
 EXAMPLES = r"""
@@ -88,6 +91,7 @@ lines: {description: The same for a person., type: list, elements: str, returned
 
 from ansible.module_utils.postgres_backup_module import (
     CONFIG_OPTION,
+    FROM_COPY_OPTION,
     PROGRESS_OPTION,
     Call,
     Result,
@@ -97,6 +101,7 @@ from ansible.module_utils.postgres_backup_module import (
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
+    **FROM_COPY_OPTION,
     **PROGRESS_OPTION,
     "state": {"type": "str", "choices": ["present", "restored"], "default": "present"},
     "kit": {"type": "str", "default": "latest"},

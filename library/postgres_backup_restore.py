@@ -97,6 +97,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - postgres_backup
+  - postgres_backup.from_copy
   - postgres_backup.database
   - postgres_backup.progress
 """
@@ -198,8 +199,8 @@ import dataclasses
 
 from ansible.module_utils.postgres_backup_module import (
     CONFIG_OPTION,
-    DATABASE_OPTION,
     PROGRESS_OPTION,
+    READ_OPTIONS,
     Call,
     Result,
     run,
@@ -208,7 +209,7 @@ from ansible.module_utils.postgres_backup_module import (
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
-    **DATABASE_OPTION,
+    **READ_OPTIONS,
     **PROGRESS_OPTION,
     "backup": {"type": "str", "default": ""},
     "tables": {"type": "list", "elements": "str", "default": []},
@@ -237,7 +238,7 @@ def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.restore import steps
 
     # what the job is made of
-    about = {*CONFIG_OPTION, *PROGRESS_OPTION, *DATABASE_OPTION, "identities"}
+    about = {*CONFIG_OPTION, *PROGRESS_OPTION, *READ_OPTIONS, "identities"}
     about |= {"trust_unsigned", "roles_with_power", "smaller", "recovered"}
     options = {name: value for name, value in call.params.items() if name not in about}
     if call.params["recovered"] and options["stage"] != "note":  # the journal is that of the nights

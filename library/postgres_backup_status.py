@@ -85,6 +85,13 @@ rebuilt:
     server itself remembers it; empty where it does not.
   type: dict
   returned: success
+second_store:
+  description: >-
+    What was copied to the second store last, as the server remembers it - C(place), C(at),
+    C(error) and C(databases), each with C(newest), C(bytes) and C(backups); empty where there is
+    none.
+  type: dict
+  returned: success
 every_second:
   description: Whether every second is kept beside the backups, as lines for a person; empty where
     C(backup_pitr) is not set for this server.

@@ -22,7 +22,7 @@ attributes:
   check_mode:
     description: Nothing is written, and so nothing tried.
     support: full
-extends_documentation_fragment: [postgres_backup]
+extends_documentation_fragment: [postgres_backup, postgres_backup.of_copy]
 """
 
 EXAMPLES = r"""
@@ -65,9 +65,16 @@ findings:
 lines: {description: The same for a person., type: list, elements: str, returned: success}
 """
 
-from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Result, run, told
+from ansible.module_utils.postgres_backup_module import (
+    CONFIG_OPTION,
+    OF_COPY_OPTION,
+    Call,
+    Result,
+    run,
+    told,
+)
 
-ARGUMENT_SPEC = {**CONFIG_OPTION, "only_new": {"type": "bool", "default": True}}
+ARGUMENT_SPEC = {**CONFIG_OPTION, **OF_COPY_OPTION, "only_new": {"type": "bool", "default": True}}
 
 
 def perform(call: Call) -> Result:

@@ -30,6 +30,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - postgres_backup
+  - postgres_backup.from_copy
   - postgres_backup.database
   - postgres_backup.progress
 """
@@ -75,6 +76,7 @@ lines: {description: The same for a person., type: list, elements: str, returned
 from ansible.module_utils.postgres_backup_module import (
     CONFIG_OPTION,
     DATABASE_OPTION,
+    FROM_COPY_OPTION,
     PROGRESS_OPTION,
     Call,
     Result,
@@ -84,6 +86,7 @@ from ansible.module_utils.postgres_backup_module import (
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
+    **FROM_COPY_OPTION,
     **DATABASE_OPTION,
     **PROGRESS_OPTION,
     "backup": {"type": "str", "default": "latest"},

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.postgres_backup.cli import instead
 from ansible.module_utils.postgres_backup.cli.answers import failure_of, sentence
 from ansible.module_utils.postgres_backup.machine import damage
 from ansible.module_utils.postgres_backup.machine.config_file import DEFAULT_CONFIG, load, of_text
@@ -41,6 +42,10 @@ PREDECESSOR_OPTIONS = {
     "config_place": {"type": "path", "required": True},
 }
 COLUMNS_OPTION = {"columns": {"type": "int", "default": 0}}
+FROM_COPY_OPTION = {"from_copy": {"type": "bool", "default": False}}
+#: of which database, and from which store
+READ_OPTIONS = {**DATABASE_OPTION, **FROM_COPY_OPTION}
+OF_COPY_OPTION = {"of_copy": {"type": "bool", "default": False}}
 PROGRESS_OPTION = {"progress_file": {"type": "path"}}
 
 
@@ -97,7 +102,9 @@ def _settings(module: AnsibleModule) -> Settings:
     """Those of the config; in a check those that it would have."""
     # no option of what the module does, which some hand on as they are
     path, text = module.params["config"], module.params.pop("config_text")
-    return of_text(text, path) if text and module.check_mode else load(path)
+    settings = of_text(text, path) if text and module.check_mode else load(path)
+    second = [module.params.pop(name, False) for name in ("from_copy", "of_copy")]
+    return settings.of_copy() if any(second) else settings
 
 
 def run(argument_spec: dict[str, dict[str, Any]], perform: Callable[[Call], Result]) -> None:
@@ -119,14 +126,13 @@ def run(argument_spec: dict[str, dict[str, Any]], perform: Callable[[Call], Resu
         if "config" in argument_spec:
             settings = _settings(module)
             hide = settings.hide
-        result = perform(
-            Call(
-                settings,
-                module.params,
-                module.check_mode,
-                FileProgress(path) if path else Progress(),
-            )
-        )
+        progress = FileProgress(path) if path else Progress()
+        call = Call(settings, module.params, module.check_mode, progress)
+        if settings is not None and "from_copy" in argument_spec:
+            with instead.told(settings, "-e from=copy"):
+                result = perform(call)
+        else:
+            result = perform(call)
     except ImportError as error:
         remedy = (
             "Run `ansible-playbook setup.yml` first, or check backup_python"

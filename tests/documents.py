@@ -12,7 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (
     *("README.md", "docs/setup.md", "docs/cookbook.md", "docs/DISASTERS.md", "docs/monitoring.md"),
     *("docs/drills.md", "docs/pitr.md", "docs/from-the-scripts.md", "docs/troubleshooting.md"),
-    *("docs/reference.md", "docs/stores.md", "docs/how-it-works.md", "docs/glossary.md"),
+    *(
+        "docs/reference.md",
+        "docs/stores.md",
+        "docs/copy.md",
+        "docs/how-it-works.md",
+        "docs/glossary.md",
+    ),
     "docs/scale.md",
     *("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 )

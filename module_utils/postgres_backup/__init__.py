@@ -13,7 +13,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("nightly",),
-    ("drill",),
+    ("drill", "copying"),
     ("backup", "restore", "pitr", "page", "moving"),
     ("health",),
     ("verify",),

@@ -789,6 +789,24 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "The same for the log (`backup_log_file`). Its lines are on standard error, which cron "
             "mails to its user, and in the system's journal: `journalctl -t postgres-backup`."
         ),
+        ("COPY_PENDING",): (
+            "A second store is set (`backup_copy_to`), and nothing was copied there yet. The next "
+            "night does it."
+        ),
+        ("COPY_FAILED",): (
+            "Something could not be copied to the second store (`backup_copy_to`); the message "
+            "says what, and which of the two stores refused. The backups in the first store are "
+            "there; the next night tries again, and until all is copied nothing is deleted in the "
+            "second."
+        ),
+        ("COPY_STALE",): (
+            "The newest backup in the second store is older than `backup_fresh_hours`, and the "
+            "first store has a newer one."
+        ),
+        ("COPY_OTHER",): (
+            "Under the name of a backup another one lies in the second store, and as much speaks "
+            "for it. Neither is touched."
+        ),
         ("RETENTION_WRONG",): (
             "A setting that says what is deleted makes no sense: `backup_retention_days`, "
             "`backup_keep_weekly`, `backup_keep_monthly` or `backup_keep_replaced_days`. Nothing "

@@ -75,6 +75,13 @@ class Job:
                 [finding("KEY_NOT_GIVEN", f"{name} is encrypted and no private key was given")],
             )
 
+    def at_copy(self) -> Job:
+        """The same work at the second store.
+
+        :raises UsageError: there is none.
+        """
+        return dataclasses.replace(self, settings=self.settings.of_copy())
+
     @functools.cached_property
     def store(self) -> Store:
         """The object storage; made when it is first asked for."""

@@ -134,6 +134,13 @@ _BUCKET = Rule(
     "The bucket name {!r} is not one that S3 allows",
     "Small letters, digits, dots and hyphens; without s3:// and without a path",
 )
+
+
+def _or_none(rule: Rule[str]) -> Rule[str]:
+    """The same for what need not be set."""
+    return Rule(lambda value: not value or rule.holds(value), rule.says, rule.hint)
+
+
 _PREFIX = Rule[str](
     lambda prefix: len(prefix.encode()) <= 800,
     "The prefix {!r} is too long for the key of an object",
@@ -240,11 +247,31 @@ _RPO = Rule[int](
     "{} seconds of work cannot be what may be lost",
     "60 to 86400; 300 is the default",
 )
+_COPY_DAYS = Rule[int](
+    lambda days: 0 <= days <= _CENTURY,
+    "Copies cannot be kept for {} days",
+    f"Write 1 to {_CENTURY}; 0: as long as in the first store, which is the default",
+)
 _PARTS = Rule[int](
     lambda parts: 1 <= parts <= S3_MAX_PARTS,
     f"{{}} parts: S3 allows 1 to {S3_MAX_PARTS}",
     f"{S3_MAX_PARTS} is the default",
 )
+
+
+#: names of the first store's settings, as errors have them
+_OF_STORE = re.compile(
+    r"\b(backup_s3_[a-z_]*[a-z]|backup_retention_days"
+    r"|S3_(?:ENDPOINT_URL|REGION|BUCKET_NAME|PREFIX|CA_BUNDLE|MAX_PARTS)"
+    r"|AWS_(?:ACCESS_KEY_ID|SECRET_ACCESS_KEY))\b"
+)
+
+
+def _of_copy(name: str) -> str:
+    """What a setting of the first store is called of the second."""
+    if name.startswith("backup_"):
+        return "backup_copy_to." + name.removeprefix("backup_").removeprefix("s3_")
+    return "COPY_" + name.removeprefix("S3_").removeprefix("AWS_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,6 +313,28 @@ class Settings:
     s3_prefix: Annotated[str, Variable("S3_PREFIX", _PREFIX, or_empty=True)] = "postgres-backup"
     #: file of CA certificates to trust instead of the system's
     s3_ca_bundle: Annotated[str, Variable("S3_CA_BUNDLE")] = ""
+
+    # the second store: each backup is copied there; no bucket: there is none
+    copy_endpoint_url: Annotated[str, Variable("COPY_ENDPOINT_URL", _or_none(_ENDPOINT))] = ""
+    copy_region: Annotated[str, Variable("COPY_REGION", _REGION)] = "us-east-1"
+    copy_bucket: Annotated[str, Variable("COPY_BUCKET_NAME", _or_none(_BUCKET))] = ""
+    copy_prefix: Annotated[str, Variable("COPY_PREFIX", _PREFIX, or_empty=True)] = "postgres-backup"
+    copy_access_key: Annotated[str, Variable("COPY_ACCESS_KEY_ID")] = dataclasses.field(
+        default="", repr=False
+    )
+    copy_secret_key: Annotated[str, Variable("COPY_SECRET_ACCESS_KEY")] = dataclasses.field(
+        default="", repr=False
+    )
+    copy_addressing_style: Annotated[
+        str, Variable("COPY_ADDRESSING_STYLE", _one_of("path", "virtual"))
+    ] = "path"
+    copy_ca_bundle: Annotated[str, Variable("COPY_CA_BUNDLE")] = ""
+    copy_max_parts: Annotated[int, Variable("COPY_MAX_PARTS", _PARTS)] = S3_MAX_PARTS
+    #: days for which copies are kept; 0: as in the first store
+    copy_retention_days: Annotated[
+        int, Variable("COPY_RETENTION_DAYS", _COPY_DAYS, prunes=True)
+    ] = 0
+    copy_price_gb_month: Annotated[float, Variable("COPY_PRICE_GB_MONTH", _PRICE)] = 0.0
 
     # when a backup is taken, of what, and how it is written
     #: daily, UTC, HH:MM
@@ -384,16 +433,77 @@ class Settings:
     #: what is wrong with the lines that say what is deleted: while there is something, nothing is,
     #: and those lines have their defaults
     retention_fault: str = ""
+    #: these are the settings of the second store, see :meth:`of_copy`
+    is_copy: bool = False
 
     def __post_init__(self) -> None:
         for field, (variable, _kind) in variables().items():
             variable.require(getattr(self, field))
+        self._require_second_store()
+
+    def _require_second_store(self) -> None:
+        """:raises UsageError: it is named in part, or it is the first."""
+        needed = {
+            "COPY_ENDPOINT_URL": self.copy_endpoint_url,
+            "COPY_BUCKET_NAME": self.copy_bucket,
+            "COPY_ACCESS_KEY_ID": self.copy_access_key,
+            "COPY_SECRET_ACCESS_KEY": self.copy_secret_key,
+        }
+        missing = [name for name, value in needed.items() if not value]
+        if missing and len(missing) < len(needed):
+            raise UsageError(
+                f"The second store is named in part: {', '.join(missing)} is missing",
+                "Set endpoint_url, bucket, access_key and secret_key of backup_copy_to, "
+                "or none of them",
+            )
+        first = (self.s3_endpoint_url.rstrip("/").lower(), self.s3_bucket)
+        second = (self.copy_endpoint_url.rstrip("/").lower(), self.copy_bucket)
+        if self.copy_bucket and not self.is_copy and first == second:
+            raise UsageError(
+                f"The second store is the first: {second[0]}, bucket {second[1]}",
+                "Name another bucket in backup_copy_to (in the config: COPY_BUCKET_NAME), "
+                "at another provider",
+            )
+
+    @property
+    def has_copy(self) -> bool:
+        """There is a second store."""
+        return bool(self.copy_bucket)
+
+    def of_copy(self) -> Settings:
+        """The same server, and the second store in the place of the first: whatever reads or
+        restores does so from there.
+
+        :raises UsageError: there is none.
+        """
+        if not self.has_copy:
+            raise UsageError(
+                "There is no second store in the settings",
+                "Set backup_copy_to in group_vars/all.yml, and run `ansible-playbook setup.yml`; "
+                "or leave --from out",
+            )
+        return dataclasses.replace(
+            self,
+            s3_endpoint_url=self.copy_endpoint_url,
+            s3_region=self.copy_region,
+            s3_bucket=self.copy_bucket,
+            s3_prefix=self.copy_prefix,
+            s3_access_key=self.copy_access_key,
+            s3_secret_key=self.copy_secret_key,
+            s3_addressing_style=self.copy_addressing_style,
+            s3_ca_bundle=self.copy_ca_bundle,
+            s3_max_parts=self.copy_max_parts,
+            retention_days=self.copy_retention_days or self.retention_days,
+            price_gb_month=self.copy_price_gb_month,
+            is_copy=True,
+        )
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must never be shown."""
         addresses = (self.ping_url, self.drill_ping_url, *self.alert_urls)
-        return tuple(v for v in (self.db_password, self.s3_secret_key, *addresses) if v)
+        keys = (self.s3_secret_key, self.copy_secret_key)
+        return tuple(v for v in (self.db_password, *keys, *addresses) if v)
 
     def hide(self, text: str) -> str:
         """``text`` with every secret blotted out, where it stands as a word of its own (a password
@@ -401,7 +511,13 @@ class Settings:
         """
         for secret in self.secrets:
             text = re.sub(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", "********", text)
-        return text
+        return self.named(text)
+
+    def named(self, text: str) -> str:
+        """``text`` with the names of the second store's settings, where these are of it: they are
+        what is to be checked.
+        """
+        return _OF_STORE.sub(lambda found: _of_copy(found[1]), text) if self.is_copy else text
 
     def for_database(self, name: str) -> str:
         """``name``, or the only database where it is empty.

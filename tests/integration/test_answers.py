@@ -28,13 +28,15 @@ from tests.services.hostile_store import ANSWERS, FOREVER, HostileStore
 #: what a command is tried with; one that is not here is typed without arguments
 TYPED: dict[str, tuple[str, ...]] = {
     "backup": ("backup", "backup --schema-only"),
-    "list": ("list", "list --partial"),
+    "list": ("list", "list --partial", "list --from copy"),
+    "copy": ("copy", "copy --check"),
     "restore": (
         "restore latest",
         "restore latest --check",
         "restore NEWEST --in-place",
         "restore latest --tables goods",
         "restore OLDER --as looked_at --keep-days 1",
+        "restore latest --from copy",
     ),
     "drill": ("drill latest --fast",),
     "undo-restore": ("undo-restore --check",),
@@ -110,6 +112,7 @@ class World:
 
     def __init__(self, config, database, s3, s3_client, bucket, folder: Path) -> None:
         self.config, self.database, self.client, self.bucket = config, database, s3_client, bucket
+        self.second_bucket = config.values["COPY_BUCKET_NAME"]
         self.server, self.folder, self.s3 = database.server, folder, s3
         now = datetime.now(timezone.utc).replace(microsecond=0)
         self.older = engine.forge(s3_client, bucket, now - timedelta(days=9))
@@ -119,8 +122,11 @@ class World:
         self.newest = engine.answer(self._honest("backup", "--json"))["backup"]
         self.second = first["backup"]
         self._honest("verify", "latest")
+        self._honest("copy")
+        # what is to be copied yet, and what was copied
+        self.late = engine.answer(self._honest("backup", "--json"))["backup"]
         engine.forge(s3_client, bucket, now - timedelta(days=2), with_manifest=False)
-        self.objects = self._contents()
+        self.objects, self.copies = self._contents(), self._contents(self.second_bucket)
         self.rows = rows_of(self.server, database.name)
         self.databases = databases_of(self.server)
         self.state = {
@@ -134,29 +140,17 @@ class World:
         assert done.returncode == 0, (typed, done.stdout, done.stderr)
         return done
 
-    def _contents(self) -> dict[str, bytes]:
+    def _contents(self, bucket: str = "") -> dict[str, bytes]:
+        bucket = bucket or self.bucket
         return {
-            key: self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-            for key in engine.keys(self.client, self.bucket)
+            key: self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            for key in engine.keys(self.client, bucket)
         }
 
     def as_it_was(self) -> None:
         """What the last case has changed is as it was."""
-        there = {
-            item["Key"]: item["ETag"].strip('"')
-            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
-            for item in page.get("Contents", [])
-        }
-        for key in there.keys() - self.objects.keys():
-            self.client.delete_object(Bucket=self.bucket, Key=key)
-        for key, body in self.objects.items():
-            if there.get(key) != hashlib.md5(body).hexdigest():
-                self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
-        uploads = self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
-        for one in uploads:
-            self.client.abort_multipart_upload(
-                Bucket=self.bucket, Key=one["Key"], UploadId=one["UploadId"]
-            )
+        self._bucket_as_it_was(self.bucket, self.objects)
+        self._bucket_as_it_was(self.second_bucket, self.copies)
         for name in databases_of(self.server) - self.databases:
             self.server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
         folder = Path(self.config.settings.state_dir)
@@ -165,6 +159,23 @@ class World:
                 path.unlink()
         for path, data in self.state.items():
             path.write_bytes(data)
+
+    def _bucket_as_it_was(self, bucket: str, objects: dict[str, bytes]) -> None:
+        there = {
+            item["Key"]: item["ETag"].strip('"')
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+            for item in page.get("Contents", [])
+        }
+        for key in there.keys() - objects.keys():
+            self.client.delete_object(Bucket=bucket, Key=key)
+        for key, body in objects.items():
+            if there.get(key) != hashlib.md5(body).hexdigest():
+                self.client.put_object(Bucket=bucket, Key=key, Body=body)
+        uploads = self.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+        for one in uploads:
+            self.client.abort_multipart_upload(
+                Bucket=bucket, Key=one["Key"], UploadId=one["UploadId"]
+            )
 
     def try_(self, case: Case, between: HostileStore) -> list[str]:
         """Everything that is not as it should be."""
@@ -212,6 +223,7 @@ class World:
             yield f"lost: {sorted(lost)}: {text[-600:]}"
         if spoiled := [k for k in self.objects if k in there and there[k] != self.objects[k]]:
             yield f"changed: {spoiled}"
+        yield from self._left_in_the_second(command, done, text)
         new = [key for key in there.keys() - self.objects.keys() if "/journal/" not in key]
         if command == "backup" and done.returncode and new and not any(w in text for w in NAMED):
             yield f"left behind: {new}: {text[-600:]}"
@@ -224,6 +236,28 @@ class World:
             yield f"databases although it failed: {databases}"
         if rows_of(self.server, self.database.name) != self.rows:
             yield "other rows than before"
+
+    def _left_in_the_second(
+        self, command: str, done: subprocess.CompletedProcess, text: str
+    ) -> Iterator[str]:
+        """Good copies stay as they are, and what has a manifest there is what it says."""
+        there = self._contents(self.second_bucket)
+        new = there.keys() - self.copies.keys()
+        lost = {key for key in self.copies.keys() - there.keys() if self.older[:35] not in key}
+        changed = [k for k in self.copies if k in there and there[k] != self.copies[k]]
+        if lost or changed:
+            yield f"in the second store lost {sorted(lost)}, changed {changed}: {text[-600:]}"
+        if new and command not in ("copy", "run", "watch", "restore"):
+            yield f"in the second store: {new}"
+        for key in new:
+            if key.endswith(".json") and "/manifests/" in key:
+                described = json.loads(there[key])
+                body = there.get(f"postgres-backup/{described['name']}", b"")
+                if hashlib.sha256(body).hexdigest() != described["sha256"]:
+                    yield f"a copy whose object is not what its manifest says: {key}"
+        says = command == "copy" and not done.returncode and "--check" not in done.args
+        if says and f"postgres-backup/{self.late}" not in there:
+            yield f"it says that it has copied, and has not: {text[-600:]}"
 
     def _incomplete(self, new: list[str], there: dict[str, bytes], text: str) -> Iterator[str]:
         """A backup that says that it is there has a manifest, and the object is what that says."""
@@ -239,7 +273,7 @@ class World:
 
 
 @pytest.fixture
-def world(new_database, new_config, s3, s3_client, bucket, tmp_path) -> World:
+def world(new_database, new_config, s3, s3_client, bucket, new_bucket, tmp_path) -> World:
     database = new_database()
     database.execute(
         "CREATE TABLE goods AS SELECT i AS id, md5(i::text) FROM generate_series(1, 300) i"
@@ -255,6 +289,10 @@ def world(new_database, new_config, s3, s3_client, bucket, tmp_path) -> World:
         KIT_PLAIN="true",
         BACKUP_PATHS=str(paper),
         RETENTION_DAYS="3",
+        COPY_ENDPOINT_URL=s3.endpoint_url,
+        COPY_BUCKET_NAME=new_bucket(s3),
+        COPY_ACCESS_KEY_ID=s3.access_key,
+        COPY_SECRET_ACCESS_KEY=s3.secret_key,
     )
     return World(config, database, s3, s3_client, bucket, tmp_path)
 
@@ -262,7 +300,8 @@ def world(new_database, new_config, s3, s3_client, bucket, tmp_path) -> World:
 def tried(world: World, chosen: list[Case]) -> None:
     wrong: dict[str, list[str]] = {}
     with HostileStore(world.s3) as between:
-        world.config.change(S3_ENDPOINT_URL=between.endpoint_url)
+        address = between.endpoint_url
+        world.config.change(S3_ENDPOINT_URL=address, COPY_ENDPOINT_URL=address)
         for case in chosen:
             began = time.monotonic()
             if found := world.try_(case, between):

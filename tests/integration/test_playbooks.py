@@ -116,12 +116,7 @@ def test_a_backup_that_nobody_signed_is_refused_with_the_line_to_type(play, s3_c
 
 
 def test_setup_asks_once_what_the_store_can_do(play, config, s3_client, bucket, tmp_path):
-    """What setup.yml does for the bucket, and what it says of the store before the first backup."""
-    tasks = [{"import_role": {"name": "bucket", "tasks_from": name}} for name in ("main", "check")]
-    setup = tmp_path / "setup.yml"
-    known = {"backup_ready": True, "backup_user": "nobody"}
-    head = {"hosts": "all", "gather_facts": False, "vars": known}
-    setup.write_text(json.dumps([head | {"tasks": tasks}]))
+    setup = bucket_of_setup(tmp_path)
     assert "fit for backups (" in play(str(setup))
     assert s3_client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
     again = play(str(setup))
@@ -129,6 +124,61 @@ def test_setup_asks_once_what_the_store_can_do(play, config, s3_client, bucket, 
     assert "fit for backups" not in again, "it is remembered, and nobody asks"
     config.change(S3_PREFIX="elsewhere")
     assert "fit for backups (" in play(str(setup))
+
+
+@pytest.mark.timeout(600)  # three playbooks
+def test_setup_makes_the_bucket_of_a_second_store_and_tries_it(play, config, s3, s3_client, bucket):
+    second = f"copies-{bucket}"
+    config.change(**second_store(s3, second))
+    there = ("-e", json.dumps({"backup_copy_to": {"bucket": second}}))
+    setup = bucket_of_setup(config.path.parent)
+    shown = play(str(setup), *there)
+    assert f"bucket {second}: fit for backups (" in shown
+    assert s3_client.list_objects_v2(Bucket=second)["KeyCount"] == 0
+    again = play(str(setup), *there)
+    assert "changed=0" in again
+    assert "fit for backups" not in again
+    config.change(COPY_SECRET_ACCESS_KEY="another")
+    told = " ".join(play(str(setup), *there, status=2).split())
+    assert "the secret key does not fit the access key" in told
+    assert "Check backup_copy_to.secret_key" in told
+
+
+def bucket_of_setup(folder: Path) -> Path:
+    """What setup.yml does for the bucket, and what it says of the store before the first backup."""
+    tasks = [{"import_role": {"name": "bucket", "tasks_from": name}} for name in ("main", "check")]
+    setup = folder / "setup.yml"
+    known = {"backup_ready": True, "backup_user": "nobody"}
+    head = {"hosts": "all", "gather_facts": False, "vars": known}
+    setup.write_text(json.dumps([head | {"tasks": tasks}]))
+    return setup
+
+
+def second_store(server, bucket: str) -> dict[str, str]:
+    """The lines of a config."""
+    return {
+        "COPY_ENDPOINT_URL": server.endpoint_url,
+        "COPY_BUCKET_NAME": bucket,
+        "COPY_ACCESS_KEY_ID": server.access_key,
+        "COPY_SECRET_ACCESS_KEY": server.secret_key,
+    }
+
+
+def test_when_the_first_store_is_gone_the_playbooks_take_the_second(
+    play, filled, config, s3, new_bucket
+):
+    config.change(**second_store(s3, new_bucket(s3)))
+    taken = engine.answer(engine.run(config.path, "backup", "--json"))["backup"]
+    assert engine.run(config.path, "copy").returncode == 0
+    filled.execute("DELETE FROM users")
+    config.change(S3_ENDPOINT_URL="http://127.0.0.1:9")
+    for typed in (("list",), ("restore", "-e", "backup=latest")):
+        told = " ".join(play(*typed, status=2).split())
+        assert "nothing answers at http://127.0.0.1:9" in told
+        assert f"{filled.name}: {taken}: add -e from=copy" in told
+    assert taken in play("list", "-e", "from=copy")
+    play("restore", "-e", "backup=latest", "-e", "from=copy")
+    assert filled.execute("SELECT count(*) FROM users")[0][0] == 1000
 
 
 def test_setup_counts_what_was_made_before_there_was_a_key_and_signs_it_when_told(

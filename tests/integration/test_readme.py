@@ -102,6 +102,14 @@ _RUN_BY = {
     f"{_SERVERS}/test_recovery.py::test_a_lost_server_is_rebuilt_on_a_bare_one": (
         "ansible-playbook rebuild.yml --limit db1",
     ),
+    f"{_SERVERS}/test_rebuild.py::test_a_server_is_rebuilt_from_the_second_store_alone": (
+        "ansible-playbook rebuild.yml --limit db1 -e from=copy",
+    ),
+    "tests/integration/test_playbooks.py::"
+    "test_when_the_first_store_is_gone_the_playbooks_take_the_second": (
+        "ansible-playbook playbooks/list.yml -e from=copy --limit db1",
+        "ansible-playbook restore.yml -e backup=latest -e from=copy --limit db1",
+    ),
     f"{_SERVERS}/test_rebuild.py::test_a_server_without_docker_is_rebuilt_over_several_attempts": (
         "ansible-playbook playbooks/drill.yml -e rebuild=true --limit db1",
     ),

@@ -173,6 +173,36 @@ def test_what_is_beyond_reason_is_refused_by_name_before_anything_is_touched(che
     assert "changed=0" in done.stdout
 
 
+def test_a_second_store_that_is_none_is_refused_by_name_before_anything_is_touched(checkout):
+    shutil.copy(ROOT / "group_vars" / "all.example.yml", checkout / "group_vars" / "all.yml")
+    environment = dict.fromkeys(
+        ("BACKUP_DB_PASSWORD", "BACKUP_S3_ACCESS_KEY", "BACKUP_S3_SECRET_KEY"), "x"
+    )
+    odd = {
+        "endpoint_url": "https://object.pscloud.io/",
+        "bucket": "my-company-backups",
+        "access_key": "a\nb",
+        "region": "eu west",
+        "retention_days": 99999,
+    }
+    done = play(checkout, "setup.yml", "-e", json.dumps({"backup_copy_to": odd}), **environment)
+    assert done.returncode == 2
+    told = flat(done.stdout)
+    for said in (
+        "In backup_copy_to for db1: secret_key is not set",
+        "region is a name such as us-east-1",
+        "retention_days is 1 to 36500",
+        "this is the first store: name another bucket, at another provider",
+        "access_key is one line",
+    ):
+        assert said in told
+    assert "changed=0" in done.stdout
+    slip = {"backup_copy_to": odd | {"retention_day": 3}}
+    done = play(checkout, "setup.yml", "-e", json.dumps(slip), **environment)
+    assert done.returncode == 2
+    assert "retention_day" in flat(done.stdout)
+
+
 def test_without_an_inventory_it_fails_instead_of_doing_nothing(checkout):
     (checkout / "inventory" / "hosts.yml").unlink()
     done = play(checkout, "setup.yml")

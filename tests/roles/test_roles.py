@@ -96,6 +96,13 @@ SERVERS: dict[str, dict[str, object]] = {
         "backup_s3_secret_key": SECRET,
         "backup_alert_urls": [f"tgram://{SECRET}"],
         "backup_ping_url": f"https://ping/{SECRET}",
+        "backup_copy_to": {
+            "endpoint_url": "https://s3.example.com",
+            "bucket": "copies",
+            "access_key": "AKIDOTHER",
+            "secret_key": SECRET,
+            "retention_days": 90,
+        },
     },
 }
 #: the schedule of a server whose backups are encrypted, so that no drill there could open them
@@ -264,6 +271,15 @@ def test_the_config_becomes_settings_and_a_second_run_changes_nothing(written):
         SECRET,
         "several",
     )
+    copied = found.of_copy()
+    assert (copied.s3_bucket, copied.s3_prefix, copied.s3_region, copied.retention_days) == (
+        "copies",
+        "postgres-backup",
+        "us-east-1",
+        90,
+    )
+    assert copied.s3_secret_key == SECRET
+    assert not config_file.load(str(written.config("plain"))).has_copy
     assert changes(written.first, "several") == 4  # the folder and the config; the key and the list
     assert changes(written.again.partition(UNCHANGED)[0], "several") == 0
 
@@ -278,11 +294,13 @@ def test_the_defaults_of_role_and_program_are_the_same(written):
     )
     assert found == bare
     known = {variable.name for variable, _ in settings.variables().values()}
-    assert known <= set(values)  # every setting can be given by a variable
+    more = parse(written.config("several").read_text())
+    assert known <= set(more)  # every setting can be given by a variable
+    assert {name for name in more if name.startswith("COPY_")} == known - set(values)
 
 
 def test_no_secret_is_shown_not_even_by_a_diff(written):
-    assert written.config("several").read_text().count(SECRET) == 4
+    assert written.config("several").read_text().count(SECRET) == 5
     before, _, checked = written.again.partition(UNCHANGED)
     assert (changes(before, "several"), changes(checked, "several")) == (0, 1)
     assert SECRET not in written.first + written.again

@@ -391,11 +391,8 @@ def test_from_the_scripts_and_back(move, nights):
 
 @pytest.mark.gameday
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("suite", ["trixie", "bookworm"])
-def test_a_compose_application_that_runs_on_moves_in_and_back(
-    lab_s3, new_server, controller, suite
-):
-    server = new_server(suite, layer="app", name="mover")
+def test_a_compose_application_that_runs_on_moves_in_and_back(lab_s3, new_server, controller):
+    server = new_server("trixie", layer="app", name="mover")
     old = Composed(server, lab_s3, f"old-{secrets.token_hex(4)}", *APART)
     old.client.create_bucket(Bucket=old.bucket)
     old.install()

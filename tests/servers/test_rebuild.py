@@ -8,6 +8,7 @@ done again. The backups are those of a PostgreSQL beside the tests.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import http.server
 import json
@@ -25,6 +26,7 @@ from botocore.config import Config as S3Config
 from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.kit import create_kit
 from postgres_backup.catalog import manifest
+from postgres_backup.copying.copy import copy_backups
 from postgres_backup.job import Job
 from postgres_backup.s3 import bucket as bucket_room
 from postgres_backup.s3.store import Store
@@ -131,6 +133,7 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
         env_file=env_file,
         taken=taken,
         client=client,
+        settings=config.settings,
         key=own_key.own_key(config.settings),
     )
 
@@ -259,6 +262,74 @@ def test_a_server_without_docker_is_rebuilt_over_several_attempts(
     rehearse.is_refused_where_it_would_do_harm()
     rehearse.goes_well_and_leaves_nothing()
     rehearse.fails_and_leaves_nothing()
+
+
+@pytest.mark.gameday  # two minutes; the phases are those of the rebuild above
+def test_a_server_is_rebuilt_from_the_second_store_alone(
+    new_server, controller, lab_s3, lost, repository
+):
+    """The first provider is gone with the server: nothing is asked of it, and nothing else is
+    lost.
+    """
+    second = f"copies-{secrets.token_hex(4)}"
+    bucket_room.create(
+        Store(dataclasses.replace(lost.settings, s3_bucket=second)).s3,
+    )
+    job = Job(
+        dataclasses.replace(
+            lost.settings,
+            copy_endpoint_url=lab_s3.endpoint_url,
+            copy_bucket=second,
+            copy_access_key=lab_s3.access_key,
+            copy_secret_key=lab_s3.secret_key,
+        )
+    )
+    copied = copy_backups(job)["copied"]
+    assert {one["backup"] for one in lost.taken.values()} < set(copied)
+    for page in lost.client.get_paginator("list_objects_v2").paginate(Bucket=lost.bucket):
+        for one in page["Contents"]:
+            lost.client.delete_object(Bucket=lost.bucket, Key=one["Key"])
+    server = new_server("bookworm", name="db1")
+    controller.add(
+        server,
+        backup_databases=list(DATABASES),
+        backup_db_name="desk",
+        backup_db_user="desk",
+        backup_db_password=lost.password,
+        backup_s3_endpoint_url="http://127.0.0.1:9",
+        backup_s3_bucket=lost.bucket,
+        backup_s3_access_key="gone",
+        backup_s3_secret_key="gone",
+        backup_copy_to={
+            "endpoint_url": lab_s3.endpoint_url,
+            "bucket": second,
+            "access_key": lab_s3.access_key,
+            "secret_key": lab_s3.secret_key,
+        },
+        backup_app_dir=APP,
+        backup_app_stop="systemctl stop desk",
+        backup_app_start=APP_START,
+        backup_app_health_url="http://127.0.0.1:8000/health.txt",
+        app_repo=repository,
+    )
+    controller.variables()
+    known = controller.inventory / "keys/db1.pub"
+    known.parent.mkdir(exist_ok=True)
+    known.write_text(f"{lost.key['public_key']}\n")
+    play = controller.run("rebuild.yml", "--limit", "db1", check=False, timeout=1200)
+    assert play.status == 2, play.output[-6000:]
+    assert "nothing answers at http://127.0.0.1:9" in flat(play.output)
+    assert "add -e from=copy" in flat(play.output)
+    words = ("rebuild.yml", "--limit", "db1", "-e", "from=copy")
+    play = controller.run(*words, check=False, timeout=1200)
+    assert play.status == 0, play.output[-6000:]
+    said = flat(play.output)
+    assert "db1 is rebuilt; the application answers at" in said
+    assert "It came from the second store" in said
+    assert server.sql("SELECT count(*) FROM notes", "archive") == "2000"
+    assert server.inside("cat", str(lost.env_file)).stdout == "SECRET=correct-horse-battery\n"
+    status = server.inside("/usr/local/bin/postgres-backup", "list", "--from", "copy")
+    assert lost.taken["desk"]["backup"] in status.stdout
 
 
 class Rehearsal:

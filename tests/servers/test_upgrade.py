@@ -1,5 +1,6 @@
 """A server and a bucket as version 0.1.0 has left them: ``setup.yml`` tells what it moves, and all
-that an administrator types afterwards works on what was there.
+that an administrator types afterwards works on what was there; and a server that was lost in
+between comes back from that bucket.
 
 What each command makes of such backups is tried in ``tests/integration/test_upgrade.py``, on the
 PostgreSQL that made them. Here it is Debian 13's, a newer major, as on a server that was upgraded
@@ -205,3 +206,27 @@ def test_all_that_it_left_goes_on_after_a_setup(lab_s3, new_server, controller):
     assert re.findall(r"deleted  (postgres-backup-\S+)", pruned.output) == scripts[::-1]
     assert school.backups() == [*(name for name in school.left if name not in scripts), new]
     assert "taken by the server before this one" in pruned.output
+
+
+@pytest.mark.gameday
+@pytest.mark.timeout(3600)
+def test_a_server_that_was_lost_comes_back_from_its_bucket(lab_s3, new_server, controller):
+    """Nobody has signed what 0.1.0 made: one word more, and a bare machine has all of it."""
+    school = School(lab_s3, controller)
+    server = new_server("trixie", name=NAME)
+    school.is_on(server)
+    refused = school.play("rebuild.yml", "--limit", NAME, check=False)
+    said = " ".join(refused.output.split())
+    assert refused.status == 2
+    assert "If you know where it comes from: -e trust_unsigned=true" in said
+    assert server.inside("ls", "/usr/lib/postgresql", check=False).returncode != 0
+    done = school.play("rebuild.yml", "--limit", NAME, "-e", "trust_unsigned=true")
+    print(done.output[-3000:])
+    said = " ".join(done.output.split())
+    assert f"school: {school.left[-1]}, 302 rows compared" in said
+    assert "school-db is rebuilt" in said
+    assert server.sql(LESSONS, "school") == "242"
+    assert server.inside("cat", "/srv/school/uploads/a.txt").stdout == "a\n"
+    assert set(school.backups()) > set(school.left)
+    assert server.inside("/usr/local/bin/postgres-backup", "status").returncode == 0
+    assert "run --at 00:00" in server.inside("cat", "/etc/cron.d/postgres-backup").stdout

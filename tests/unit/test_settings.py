@@ -21,7 +21,9 @@ GIVEN = {
 def test_every_line_names_its_variable_and_a_kind_that_the_file_can_hold():
     found = variables()
     fields = [field.name for field in dataclasses.fields(Settings)]
-    assert [*found, "retention_fault"] == fields, "and what is wrong with some of them"
+    assert [*found, "retention_fault", "is_copy"] == fields, (
+        "and what is wrong with some of them, and which store it is"
+    )
     names = [variable.name for variable, _ in found.values()]
     assert len(set(names)) == len(names)
     kinds = {kind for _, kind in found.values()}

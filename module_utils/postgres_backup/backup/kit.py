@@ -256,8 +256,13 @@ def _claim_time(job: Job) -> datetime:
 
 def _require_permission(settings: Settings) -> None:
     """:raises UsageError: nothing to save is named, or it would lie in the bucket in the clear
-    without anybody having said so.
+    without anybody having said so; or it is not the first store.
     """
+    if settings.is_copy:
+        raise UsageError(
+            "A kit is saved into the first store, from where it is copied to the second",
+            "Leave from_copy out",
+        )
     if not settings.paths:
         raise UsageError(
             "No files are named for the kit",

@@ -17,6 +17,7 @@ from datetime import datetime
 from ..clock import format_timestamp, utc_now
 from ..errors import StoreError
 from ..findings import Finding, finding
+from ..machine import tries
 from ..s3 import calls
 from ..s3.errors import Refused, may_fail
 from ..s3.store import Store
@@ -43,12 +44,16 @@ def record(
     store: Store, layout: Layout, at: datetime, event: str, facts: Mapping[str, object]
 ) -> list[Finding]:
     """Write one event. What happened has happened, so a store that refuses the note makes a finding
-    and no failure.
+    and no failure. What was done from the second store waits for the journal of the first, for a
+    server's events are numbered in one.
 
     :param event: a verb such as ``backup``, ``backup-failed``, ``restore``, ``prune``.
     :param facts: JSON; no secrets.
     :return: findings; empty when it is written.
     """
+    if store.settings.is_copy:
+        later = {"at": format_timestamp(at), "event": event, **facts, "from": "copy"}
+        return tries.keep(store.settings, later)
     findings: list[Finding] = []
     taken = _number(store, layout)
     with may_fail(findings):

@@ -178,6 +178,13 @@ LOG_FILE = Argument(
     help="write to the end of this file; where it cannot be written, the work is done all the "
     "same, and that is an alarm",
 )
+FROM = Argument(
+    "--from",
+    dest="source",
+    choices=("copy",),
+    default="",
+    help="copy: from the second store (backup_copy_to) instead of the first",
+)
 BACKUP = Argument("backup", metavar="FILE", help="a name as listed, or latest")
 
 
@@ -216,8 +223,9 @@ def _backup(call: Call) -> Answer:
     "list the backups in the bucket, newest first",
     DATABASE,
     Argument("--partial", action="store_true", help="the parts of backups instead"),
+    FROM,
     bucket_only=True,
-    examples=["list", "list --partial"],
+    examples=["list", "list --partial", "list --from copy"],
 )
 def _list(call: Call) -> Answer:
     from ..health import status
@@ -269,6 +277,7 @@ def _list(call: Call) -> Answer:
         help="with --as: drop it after so many days (default: KEEP_REPLACED_DAYS)",
     ),
     SMALLER,
+    FROM,
     TRUST_UNSIGNED,
     ROLES_WITH_POWER,
     examples=[
@@ -328,6 +337,7 @@ def _restore(call: Call) -> Answer:
         default="failed",
         help="what is found at this level or above ends with status 4 (default: failed)",
     ),
+    FROM,
     examples=["drill", "drill latest --fast"],
 )
 def _drill(call: Call) -> Answer:
@@ -398,7 +408,8 @@ def _status(call: Call) -> Answer:
     CHECK,
     IDENTITY,
     BACKUP,
-    examples=["verify latest"],
+    FROM,
+    examples=["verify latest", "verify latest --from copy"],
 )
 def _verify(call: Call) -> Answer:
     from ..verify import verify
@@ -471,6 +482,20 @@ def _kit(call: Call) -> Answer:
 
 
 @command(
+    "copy",
+    "copy to the second store (backup_copy_to) what is not there yet, as each night does, and "
+    "delete there what its own retention no longer keeps",
+    CHECK,
+    examples=["copy --check", "copy"],
+)
+def _copy(call: Call) -> Answer:
+    from ..copying import copy
+
+    result = copy.copy_backups(call.job)
+    return Answer(result, _unlogged(copy.lines(result, call.check), call.check))
+
+
+@command(
     "restore-kit",
     "put the files of a server kit back",
     CHECK,
@@ -482,6 +507,7 @@ def _kit(call: Call) -> Answer:
         metavar="DIR",
         help="the folder that stands for /; as root with --to / everything returns to its place",
     ),
+    FROM,
     TRUST_UNSIGNED,
     stays_root=True,
     examples=["restore-kit latest --to /tmp/kit"],
@@ -513,6 +539,7 @@ def _history(call: Call) -> Answer:
     "say what the store can do, by trying it on canaries under store-check/; status 4 where it is "
     "not fit for backups",
     CHECK,
+    FROM,
     bucket_only=True,
     examples=["store-check", "store-check --json"],
 )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..machine import config_file, damage, log_file, signals
 from ..machine.progress import LogProgress, Progress, TerminalProgress
 from ..settings import Settings
-from . import parser
+from . import instead, parser
 from .answers import failure_of, show, show_failure
 from .commands import COMMANDS, NOT_DUE, Answer, Call, worth_beginning
 from .owner import become_owner
@@ -76,10 +76,17 @@ class _Frame:
             if self.progress.log_trouble:
                 self.progress.step(self.progress.log_trouble)
         settings = config_file.load(config, bucket_only=command.bucket_only)
+        source = getattr(arguments, "source", None)
+        if source == "copy":
+            settings = settings.of_copy()
         self.settings, self.hide = settings, settings.hide
         if arguments.command in _IN_NEED:
             self.contact = settings.contact
-        return command.perform(Call(arguments, settings, self.progress))
+        call = Call(arguments, settings, self.progress)
+        if source is None:
+            return command.perform(call)
+        with instead.told(settings):
+            return command.perform(call)
 
     def tell_troubles(self, answer: Mapping[str, object]) -> None:
         """What the state could not do, and the answer does not say."""

@@ -31,6 +31,8 @@ TITLES = {
     "BACKUP_BAD": "the newest backup of {database} is bad",
     "BACKUP_FROM_THE_FUTURE": "the newest backup of {database} is dated in the future",
     "BACKUP_STALE": "{database} has no fresh backup",
+    "COPY_FAILED": "the backups could not be copied to the second store",
+    "COPY_STALE": "the second store has no fresh backup of {database}",
     "TWO_SERVERS": "two servers write backups of {database} under one name",
     "FOREIGN_WRITER": "somebody else writes backups beside those of {database}",
     "ROWS_GONE": "all rows of tables of {database} are gone",
@@ -90,6 +92,8 @@ _ADVICE = {
         "timedatectl set-ntp true; postgres-backup backup --database {database}"
     ),
     "BACKUP_STALE": "postgres-backup history; postgres-backup backup --database {database}",
+    "COPY_FAILED": "postgres-backup copy; the backups in the first store are not touched by it",
+    "COPY_STALE": "postgres-backup copy",
     "TWO_SERVERS": "postgres-backup list --database {database}; docs/cookbook.md",
     "FOREIGN_WRITER": (
         "crontab -l of each user, ls /etc/cron.d, systemctl list-timers; switch off what backs up "
@@ -139,6 +143,7 @@ _EXPLAINED_BY = {
         "SIGNED_BACKUP_GONE",
     ),
     "NIGHT_SKIPPED": ("BACKUP_FAILED",),
+    "COPY_STALE": ("COPY_FAILED", "NIGHT_SKIPPED"),
     "BACKUP_VANISHED": ("SIGNED_BACKUP_GONE",),
     "SIZE_DROPPED": ("ROWS_GONE", "ROWS_DROPPED"),
     "KIT_SHRUNK": ("KIT_EMPTIED",),

@@ -19,6 +19,7 @@ from ..catalog.retention import Policy
 from ..s3.parts import MOST_BUFFER_BYTES, plan_parts
 from ..settings import Settings
 from ..text import human_bytes
+from .second_store import Copied
 
 DAYS_A_MONTH = 365.25 / 12
 GB = 1e9
@@ -52,6 +53,9 @@ class Estimate(TypedDict):
     #: of a GB a month, and of 1,000 requests, as they are set; 0: no price is
     price_gb_month: float
     price_requests_1000: float
+    #: in the second store, and what that costs; 0 where there is none
+    copy_bytes: int
+    copy_month: float | None
 
 
 def estimate(settings: Settings, kept: Sequence[BackupLine], others: int = 0) -> Estimate:
@@ -92,6 +96,8 @@ def estimate(settings: Settings, kept: Sequence[BackupLine], others: int = 0) ->
         "currency": settings.price_currency,
         "price_gb_month": settings.price_gb_month,
         "price_requests_1000": settings.price_requests_1000,
+        "copy_bytes": 0,
+        "copy_month": None,
     }
 
 
@@ -110,6 +116,8 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
         "currency": next((part["currency"] for part in parts), ""),
         "price_gb_month": next((part["price_gb_month"] for part in parts), 0.0),
         "price_requests_1000": next((part["price_requests_1000"] for part in parts), 0.0),
+        "copy_bytes": sum(part["copy_bytes"] for part in parts),
+        "copy_month": _sum(part["copy_month"] for part in parts if part["copy_bytes"]),
     }
 
 
@@ -147,6 +155,16 @@ def with_more(estimate: Estimate, settings: Settings, stored: int) -> Estimate:
     }
 
 
+def with_copy(estimate: Estimate, settings: Settings, known: Copied) -> Estimate:
+    """The same with what lies in the second store, which has a price of its own. Each night reads
+    there from the first what it copies: as much as it uploads.
+    """
+    held = sum(one["bytes"] for one in known.get("databases", {}).values())
+    price = settings.copy_price_gb_month
+    copied = held * price / GB if held and price else None
+    return {**estimate, "copy_bytes": held, "copy_month": copied}
+
+
 def lines(estimate: Estimate) -> list[str]:
     """An estimate as one sentence for a person; no line where no price is set."""
     currency = estimate["currency"]
@@ -164,8 +182,9 @@ def lines(estimate: Estimate) -> list[str]:
     if estimate["requests_cost_month"] is not None:
         amount = _money(estimate["requests_cost_month"], currency)
         parts.append(f"about {estimate['requests_month']:,} requests a month for {amount}")
+    copied = _copy_lines(estimate)
     if not parts:
-        return []
+        return [f"costs: {one}" for one in copied]
     return [
         "costs: "
         + "; ".join(
@@ -173,10 +192,18 @@ def lines(estimate: Estimate) -> list[str]:
                 *parts,
                 f"{human_bytes(estimate['upload_bytes_month'])} a month are uploaded",
                 f"{human_bytes(estimate['read_bytes_month'])} read again",
+                *copied,
                 prices(estimate),
             ]
         )
     ]
+
+
+def _copy_lines(estimate: Estimate) -> list[str]:
+    if estimate["copy_month"] is None or not estimate["copy_bytes"]:
+        return []
+    amount = _money(estimate["copy_month"], estimate["currency"])
+    return [f"{human_bytes(estimate['copy_bytes'])} in the second store for {amount} a month"]
 
 
 def prices(estimate: Estimate) -> str:

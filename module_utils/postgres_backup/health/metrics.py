@@ -22,10 +22,11 @@ from ..machine.counters import COUNTERS, Counters
 from ..machine.files import replace_file, sweep_halves
 from ..settings import Settings
 from ..shapes.kinds import Moment
-from . import alarms, failures, verdict
+from . import alarms, failures, second_store, verdict
 from .alarm_kinds import OpenAlarm
 from .drills import LastDrill
 from .outcome import LAST_RESTORES, LastRestore
+from .second_store import Copied
 from .status import BucketStatus
 
 FILE = "postgres-backup.prom"
@@ -89,6 +90,16 @@ METRICS: Metrics = {
     "postgres_backup_last_drill_duration_seconds": (
         ("database",),
         "Seconds that the last drill on this server took.",
+    ),
+    "postgres_backup_copied_timestamp_seconds": (
+        ("database",),
+        "When the newest backup in the second store was taken.",
+    ),
+    "postgres_backup_copied_backups": (("database",), "Backups in the second store."),
+    "postgres_backup_copied_bytes": (("database",), "Bytes of all backups in the second store."),
+    "postgres_backup_last_copy_success": (
+        (),
+        "Whether the last copying to the second store went well: 1 or 0.",
     ),
     "postgres_backup_fresh_limit_seconds": ((), "A newest good backup older than this is too old."),
     "postgres_backup_last_watch_timestamp_seconds": (
@@ -159,6 +170,7 @@ class Facts:
     :param watched_at: when the watch last looked.
     :param restores: the last one of each database.
     :param healthy: the verdict.
+    :param copied: what was copied to the second store last.
     """
 
     server: str
@@ -170,6 +182,7 @@ class Facts:
     restores: dict[str, LastRestore] = dataclasses.field(default_factory=dict)
     alarms: Sequence[OpenAlarm] = ()
     healthy: bool | None = None
+    copied: Copied = dataclasses.field(default_factory=Copied)
 
 
 def renew(settings: Settings, seen: BucketStatus | None, watched: bool = False) -> list[Finding]:
@@ -198,6 +211,7 @@ def renew(settings: Settings, seen: BucketStatus | None, watched: bool = False) 
         restores=state.read(settings, LAST_RESTORES, findings),
         alarms=open_now,
         healthy=_healthy(seen, open_now, run),
+        copied=second_store.remembered(settings),
     )
     return findings + write(settings, facts)
 
@@ -306,6 +320,14 @@ def _of_a_database(label: tuple[str], status: _SeenDatabase) -> Iterator[Sample]
 
 
 def _of_the_server(facts: Facts) -> Iterator[Sample]:
+    for database, copied in facts.copied.get("databases", {}).items():
+        at = seconds_of(copied["newest"])
+        yield "postgres_backup_copied_timestamp_seconds", (database,), at
+        yield "postgres_backup_copied_backups", (database,), len(copied["backups"])
+        yield "postgres_backup_copied_bytes", (database,), copied["bytes"]
+    if "at" in facts.copied:
+        went_well = int(not facts.copied.get("error"))
+        yield "postgres_backup_last_copy_success", (), went_well
     limit = facts.fresh_hours * 3600 if facts.fresh_hours else None
     yield "postgres_backup_fresh_limit_seconds", (), limit
     watched = facts.watched_at.timestamp() if facts.watched_at else None

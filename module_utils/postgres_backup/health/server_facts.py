@@ -19,9 +19,10 @@ from ..clock import format_timestamp, utc_now
 from ..findings import Finding
 from ..s3.store import Store
 from ..settings import Settings
-from . import archiving, costs, rows_gone
+from . import archiving, costs, rows_gone, second_store
 from .alarm_kinds import OpenAlarm
 from .kept_databases import ReplacedDatabase
+from .second_store import Copied
 from .status import BucketStatus, DatabaseStatus, head, look
 from .verdict import DatabaseState, Reason, ServerState
 
@@ -171,6 +172,8 @@ class ServerFacts(TypedDict):
     #: newest first
     changed_settings: list[ChangedSettings]
     costs: costs.Estimate
+    #: what was copied there last, for a person; nothing where there is none
+    second_store: list[str]
     #: those of the costs, and where they are set; empty where none is
     prices: str
     databases: list[DatabaseFacts]
@@ -189,7 +192,8 @@ def describe_server(settings: Settings) -> ServerFacts:
     now = utc_now()
     happened = events(settings, Store(settings), now - timedelta(days=DAYS))
     seen, backups = look(settings, happened=happened)
-    facts = describe(settings, now, backups, seen, happened, seen["alarms"])
+    alarms, copied = seen["alarms"], seen["second_store"]
+    facts = describe(settings, now, backups, seen, happened, alarms, copied)
     costs_of_all = archiving.with_archive(facts["costs"], settings, archiving.known(settings))
     return {**facts, "costs": costs_of_all, "every_second": seen["every_second"]}
 
@@ -201,12 +205,14 @@ def describe(
     seen: BucketStatus,
     happened: Sequence[Event],
     alarms: Sequence[OpenAlarm],
+    copied: Copied | None = None,
 ) -> ServerFacts:
     """Everything of one server, from what was read. Pure.
 
     :param backups: per database, newest first, as ``status.look`` gives them.
     :param seen: what ``status`` says of them.
     :param happened: in the last :data:`DAYS` days, newest first.
+    :param copied: what ``status`` says of the second store.
     """
     decisions = {
         name: [
@@ -234,6 +240,7 @@ def describe(
         )
         for name in settings.databases
     )
+    estimated = costs.with_copy(estimated, settings, copied or {})
     return {
         "server": settings.server_name,
         "at": format_timestamp(now),
@@ -262,6 +269,7 @@ def describe(
             _changed(settings, event) for event in happened if event["event"] == "settings"
         ],
         "costs": estimated,
+        "second_store": [settings.hide(line) for line in second_store.lines(copied or {})],
         "prices": costs.prices(estimated),
         "databases": [
             _database(

@@ -37,6 +37,7 @@ from . import (
     leftovers,
     rebuild,
     rows_gone,
+    second_store,
     two_servers,
     vanished,
     verdict,
@@ -47,12 +48,18 @@ from .kept_databases import Beside, CopiedLine, ReplacedDatabase
 from .leftovers import Leftovers
 from .verdict import Failed, Judged, Reason, ServerState
 
+#: backups that a sentence names
+_NAMED = 3
+
 
 class ListedBackup(BackupLine):
-    """A backup, and whether it stays (``keep``) or goes at the next prune, with the reason."""
+    """A backup, and whether it stays (``keep``) or goes at the next prune, with the reason;
+    ``copied``: it was seen in the second store, as this server remembers it (None: there is none).
+    """
 
     keep: bool
     reason: str
+    copied: bool | None
 
 
 class _Listing(TypedDict):
@@ -71,6 +78,8 @@ class Listing(_Listing, total=False):
     owners: list[Owner]
     #: the one that was asked for
     chosen: BackupLine
+    #: what was copied to the second store last; where there is one
+    second_store: second_store.Copied
 
 
 class _Backups(TypedDict):
@@ -131,6 +140,8 @@ class Status(BucketStatus):
     #: the last rehearsal of a rebuild, as this server remembers it; empty where there was none
     rebuilt: drills.Rebuilt
     alarms: list[OpenAlarm]
+    #: what was copied to the second store last; empty where there is none
+    second_store: second_store.Copied
     #: None where nobody has counted
     leftovers: Leftovers | None
     #: whether every second is kept, for a person; nothing where it is not asked for
@@ -178,6 +189,12 @@ def info(
     result["backups"] = sorted(
         unique.values(), key=lambda line: (line["taken_at"], line["key"]), reverse=True
     )
+    if settings.has_copy and not settings.is_copy and not partial:
+        result["second_store"] = second_store.shown(settings)
+        copied = result["second_store"].get("databases", {})
+        for line in result["backups"]:
+            lies = copied.get(line["database"])
+            line["copied"] = lies is not None and line["backup"] in lies["backups"]
     return result
 
 
@@ -199,7 +216,7 @@ def _listed(decision: Decision[Backup], database: str, now: datetime) -> ListedB
     """A backup as ``database`` sees it: one that nobody owns may be its own."""
     line = decision.backup.describe(now)
     line["database"] = line["database"] or (database if decision.backup.candidate else "")
-    return {**line, "keep": decision.keep, "reason": decision.reason}
+    return {**line, "keep": decision.keep, "reason": decision.reason, "copied": None}
 
 
 def status(settings: Settings, counting: bool = False) -> Status:
@@ -242,6 +259,7 @@ def look(
         "last_run": last_run,
         "rebuilt": state.read(settings, drills.REBUILT),
         "alarms": alarms.open_alarms(settings),
+        "second_store": second_store.shown(settings),
         "leftovers": None,
         "every_second": archiving.lines(seconds),
     }
@@ -258,6 +276,9 @@ def look(
         seen["findings"].append(finding("RETENTION_WRONG", f"nothing is pruned: {fault}"))
     if not unreachable:
         seen["findings"] += server.in_the_clear(settings)
+    last = {name: database["last"] for name, database in seen["databases"].items()}
+    seen["findings"] += second_store.findings_of(settings, last, now)
+    seen["costs"] = costs.with_copy(seen["costs"], settings, seen["second_store"])
     seen["findings"] += rebuild.findings_of(settings)
     seen["findings"] += disks.findings_of(settings) + damage.troubles(settings)
     seen["findings"] = each_once(seen["findings"])
@@ -480,6 +501,7 @@ def lines(seen: Status) -> list[str]:
     for name, database in seen["databases"].items():
         text += _database_lines(name, database)
     text += [f"  {line}" for line in drills.rebuilt_lines(seen["rebuilt"])]
+    text += [f"  {line}" for line in second_store.lines(seen["second_store"])]
     text += [f"  {line}" for line in seen["every_second"]]
     if run := last_run_line(seen["last_run"]):
         text.append(f"  {run}")
@@ -535,5 +557,18 @@ def info_lines(listing: Listing, columns: int = 0) -> list[str]:
         *(owner_lines(listing["owners"]) if listing.get("owners") else []),
         *table(listing["backups"], columns),
         *([waiting] if listing["waiting"] else []),
+        *_copied_lines(listing),
         *listing["every_second"],
     ]
+
+
+def _copied_lines(listing: Listing) -> list[str]:
+    """Which of these the second store has too."""
+    if "second_store" not in listing:
+        return []
+    mine = [line for line in listing["backups"] if line["ours"]]
+    lacks = [line["backup"] for line in mine if not line["copied"]]
+    told = f"{len(mine) - len(lacks)} of these {len(mine)} are in the second store too"
+    told += f"; not {', '.join(lacks[:_NAMED])}" if lacks else ""
+    told += f" and {len(lacks) - _NAMED} more" if len(lacks) > _NAMED else ""
+    return [f"{told}: postgres-backup list --from copy"]

@@ -57,6 +57,7 @@ _GRAVE = {
     "TWO_SERVERS": "TWO_SERVERS",
     "FOREIGN_WRITER": "FOREIGN_WRITER",
     "BACKUP_VANISHED": "BACKUP_VANISHED",
+    "COPY_STALE": "COPY_STALE",
 }
 #: findings that raise no alarm here and make it unhealthy all the same
 _UNWELL = (

@@ -1,5 +1,5 @@
 """What cron calls: back up every database, prune what each backup makes superfluous, save the
-server kit; then tell all who should know how it went.
+server kit; tell all who should know how it went; then copy to the second store, and read again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..machine.progress import Progress, Recorder
 from ..machine.schedule import NIGHT, at_work
 from ..settings import Settings
 from ..text import human_bytes, human_seconds
-from . import changes, retry, rotation
+from . import changes, retry, rotation, second
 from .attempt import Attempt, NightOfDatabase, attempt
 
 _TRENDS = ("ROWS_DROPPED", "ROWS_JUMPED", "SIZE_DROPPED", "SIZE_JUMPED")
@@ -111,6 +111,7 @@ def _run(
         body = "\n".join([*progress.lines, last_line])
         findings += ping.send(settings, event, body)
     # last, for all has been told by now
+    findings += second.copy_at_night(of_night)
     night["findings"] = findings = each_once(findings + rotation.rotate(of_night, there))
     for found in findings:
         progress.step(settings.hide(f"{found['code']}: {found['message']}"))

@@ -196,6 +196,20 @@ PROOF = dataclasses.replace(
     _asked("write a proof, or what a person says of a backup", "PutObject", "GetObject"),
     read_back=True,
 )
+COPY = dataclasses.replace(
+    _asked(
+        "write into the second store what describes a backup, and read it again",
+        "PutObject",
+        "GetObject",
+        refused="that backup is not copied, and the next night tries again",
+    ),
+    read_back=True,
+)
+REMOVE_COPY = _asked(
+    "delete in the second store what its retention no longer keeps, or what came out wrong there",
+    "DeleteObject",
+    refused="it stays, and the next night tries again",
+)
 PAGE = _asked("publish the page", "PutObject")
 _SETUP = "setup fails and says why; what the store does not know, or not allow, is a finding"
 CREATE = _asked("create the bucket", "CreateBucket", refused=_SETUP)

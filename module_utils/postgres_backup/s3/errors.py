@@ -219,7 +219,7 @@ def explain(
         refused = Refused(
             call,
             f"Failed to {doing}: {cause}",
-            hint,
+            settings.named(hint),
             _code(error),
             _status(error),
             _headers(error),
@@ -230,7 +230,7 @@ def explain(
         return refused
     cause, hint = _unreachable(error, settings, silence)
     kind = NotAsS3 if isinstance(error, (OddAnswer, *_NOT_AS_S3)) else CallFailed
-    return kind(call, f"Failed to {doing}: {cause}", hint, may_pass(error))
+    return kind(call, f"Failed to {doing}: {cause}", settings.named(hint), may_pass(error))
 
 
 def _without_bucket(settings: Settings) -> str:

@@ -22,11 +22,13 @@ class _Remembered(TypedDict, total=False):
 
 
 _LAST = state.Kept("store-check.json", _Remembered)
+#: the same of the second store
+_LAST_OF_COPY = state.Kept("store-check-copy.json", _Remembered)
 
 
 def is_known(settings: Settings) -> bool:
     """Whether a store of these settings was tried already, and found fit."""
-    return state.read(settings, _LAST).get("of") == _sum(settings)
+    return state.read(settings, _last(settings)).get("of") == _sum(settings)
 
 
 def remember(settings: Settings) -> list[Finding]:
@@ -35,7 +37,11 @@ def remember(settings: Settings) -> list[Finding]:
     :return: findings: what could not be noted.
     """
     now: _Remembered = {"of": _sum(settings), "at": format_timestamp(utc_now())}
-    return state.write(settings, _LAST, now)
+    return state.write(settings, _last(settings), now)
+
+
+def _last(settings: Settings) -> state.Kept[_Remembered]:
+    return _LAST_OF_COPY if settings.is_copy else _LAST
 
 
 def _sum(settings: Settings) -> str:

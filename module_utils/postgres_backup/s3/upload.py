@@ -336,8 +336,10 @@ class Upload:
             raise CallFailed(
                 calls.SEND,
                 f"Failed to {doing}: the store takes no more than {number - 1} parts",
-                f"Set backup_s3_max_parts (in the config: S3_MAX_PARTS) to {number - 1}: "
-                "the parts are larger then",
+                self.s3.settings.named(
+                    f"Set backup_s3_max_parts (in the config: S3_MAX_PARTS) to {number - 1}: "
+                    "the parts are larger then"
+                ),
             ) from error
 
     def _complete_parts(self) -> None:

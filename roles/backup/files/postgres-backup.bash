@@ -23,25 +23,27 @@ _postgres_backup() {
             return ;;
         --database | --tables | --emptied | --as | --keep-days | --server | --days | --at) return ;;
         --log-format) words="text json" ;;
+        --from) words="copy" ;;
         --triggers) words="off on" ;;
         --fail-on) words="failed warning note" ;;
     esac
     [[ $words ]] || case $command in
-        "") words="backup list restore drill undo-restore prune status verify adopt key kit restore-kit history store-check watch pitr-backup pitr-look pitr-watch alert-test run -h --help --config --json --log-format --journald --version" ;;
+        "") words="backup list restore drill undo-restore prune status verify adopt key kit copy restore-kit history store-check watch pitr-backup pitr-look pitr-watch alert-test run -h --help --config --json --log-format --journald --version" ;;
         backup) words="-h --help --config --json --log-format --journald --database --check --tables --schema-only --emptied" ;;
-        list) words="-h --help --config --json --log-format --journald --database --partial" ;;
-        restore) words="latest -h --help --config --json --log-format --journald --database --check --identity --in-place --tables --triggers --as --keep-days --smaller --trust-unsigned --roles-with-power" ;;
-        drill) words="latest -h --help --config --json --log-format --journald --database --check --identity --fast --junit --fail-on" ;;
+        list) words="-h --help --config --json --log-format --journald --database --partial --from" ;;
+        restore) words="latest -h --help --config --json --log-format --journald --database --check --identity --in-place --tables --triggers --as --keep-days --smaller --from --trust-unsigned --roles-with-power" ;;
+        drill) words="latest -h --help --config --json --log-format --journald --database --check --identity --fast --junit --fail-on --from" ;;
         undo-restore) words="-h --help --config --json --log-format --journald --database --check" ;;
         prune) words="-h --help --config --json --log-format --journald --database --check --allow-many" ;;
         status) words="-h --help --config --json --log-format --journald" ;;
-        verify) words="latest -h --help --config --json --log-format --journald --database --check --identity" ;;
+        verify) words="latest -h --help --config --json --log-format --journald --database --check --identity --from" ;;
         adopt) words="-h --help --config --json --log-format --journald --database --check --identity --yes --server" ;;
         key) words="-h --help --config --json --log-format --journald --check --rotate" ;;
         kit) words="-h --help --config --json --log-format --journald --check" ;;
-        restore-kit) words="latest -h --help --config --json --log-format --journald --check --identity --to --trust-unsigned" ;;
+        copy) words="-h --help --config --json --log-format --journald --check" ;;
+        restore-kit) words="latest -h --help --config --json --log-format --journald --check --identity --to --from --trust-unsigned" ;;
         history) words="-h --help --config --json --log-format --journald --database --days" ;;
-        store-check) words="-h --help --config --json --log-format --journald --check" ;;
+        store-check) words="-h --help --config --json --log-format --journald --check --from" ;;
         watch) words="-h --help --config --json --log-format --journald --log-file" ;;
         pitr-backup) words="-h --help --config --json --log-format --journald --full --log-file" ;;
         pitr-look) words="-h --help --config --json --log-format --journald" ;;

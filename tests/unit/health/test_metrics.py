@@ -58,6 +58,14 @@ FACTS = metrics.Facts(
     restores={"crm": {"at": "2026-01-20T10:00:00Z", "downtime_seconds": 0.25}},
     alarms=[{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}, {"code": "BACKUP_STALE"}],
     healthy=False,
+    copied={
+        "place": "s3://copies",
+        "at": "2026-01-27T00:10:00Z",
+        "error": "",
+        "databases": {
+            "crm": {"newest": "2026-01-27T00:00:02Z", "bytes": 30, "backups": ["a", "b", "c"]}
+        },
+    },
 )
 CRM = {"server": "db1", "database": "crm"}
 
@@ -125,6 +133,10 @@ def test_every_number_with_its_labels(settings):
         "postgres_backup_last_drill_timestamp_seconds": [(CRM, at("2026-01-18T10:00:00+00:00"))],
         "postgres_backup_last_drill_success": [(CRM, 0)],
         "postgres_backup_last_drill_duration_seconds": [(CRM, 12.5)],
+        "postgres_backup_copied_timestamp_seconds": [(CRM, at("2026-01-27T00:00:02+00:00"))],
+        "postgres_backup_copied_backups": [(CRM, 3)],
+        "postgres_backup_copied_bytes": [(CRM, 30)],
+        "postgres_backup_last_copy_success": [({"server": "db1"}, 1)],
         "postgres_backup_fresh_limit_seconds": [({"server": "db1"}, 26 * 3600)],
         "postgres_backup_last_watch_timestamp_seconds": [({"server": "db1"}, NOW.timestamp())],
         "postgres_backup_healthy": [({"server": "db1"}, 0)],

@@ -48,6 +48,7 @@ def test_none_and_a_stale_one_are_grave_and_raise_the_same_alarm():
                 "TWO_SERVERS",
                 "FOREIGN_WRITER",
                 "BACKUP_VANISHED",
+                "COPY_STALE",
             )
         )
     assert "26.1 hours old" in findings(stale, last=stale)[0]["message"]

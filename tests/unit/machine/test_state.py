@@ -81,6 +81,8 @@ def test_all_rooms_that_keep_something_are_known():
         "signed.json",
         "signed-missed.json",
         "signed-where.json",
+        "second-store.json",
+        "store-check-copy.json",
         "older-scripts.json",
         "look.json",
         "marks.json",
