@@ -79,11 +79,20 @@ _RUN_BY = {
         f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z",
         f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z -e keep=true",
         f"{_RECOVER} -e remove=true",
-        f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z -e database=crm -e tables=users",
+        *(
+            f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z{more}"
+            for more in (
+                " -e database=crm -e tables=users",
+                # the same, in the page for the night
+                " --limit db1",
+                " -e database=crm -e tables=users --limit db1",
+            )
+        ),
     ),
     f"{_SERVERS}/test_pitr.py::"
     "test_a_database_of_a_moment_takes_the_live_ones_place_and_goes_again": (
         f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z -e database=crm",
+        f"{_RECOVER} -e target_time=2026-01-27T14:03:00Z -e database=crm --limit db1",
     ),
     f"{_SERVERS}/test_pitr.py::"
     "test_the_cluster_of_a_moment_takes_the_live_ones_place_and_goes_again_twice": (
