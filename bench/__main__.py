@@ -164,7 +164,9 @@ def main() -> None:
         help="size of the sample database; 42 is about 1 GB of dump",
     )
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--restores", type=int, default=5, help="rounds of restores beside script")
+    parser.add_argument(
+        "--restores", type=int, default=5, help="rounds of restores beside the script; 0: none"
+    )
     arguments = parser.parse_args()
     if not shutil.which("aws"):
         sys.exit("The shell scripts need the AWS CLI: sudo apt-get install awscli")
@@ -182,7 +184,8 @@ def main() -> None:
     part = min(1.0, arguments.scale / _MOST_OF_TABLES)
     scale = f"{min(arguments.scale, _MOST_OF_TABLES):g}"
     _run_module("bench.tables", "--scale", scale, "--rounds", "1")
-    _run_module("bench.restores", "--rounds", str(arguments.restores), "--scale", f"{part:.3g}")
+    if rounds := arguments.restores:
+        _run_module("bench.restores", "--rounds", str(rounds), "--scale", f"{part:.3g}")
 
 
 if __name__ == "__main__":

@@ -525,6 +525,10 @@ def test_the_targets_of_make_are_there():
 
 
 def test_the_bench_runs():
-    done = _output([sys.executable, "-m", "bench", "--scale", "0.05"], cwd=ROOT)
+    done = _output([sys.executable, "-m", "bench", "--scale", "0.05", "--restores", "0"], cwd=ROOT)
     assert b"| backup: postgres-backup |" in done
+    small = ["--rounds", "1", "--scale", "0.003", "--databases", "json", "--stores", "rclone"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "module_utils")}
+    done = _output([sys.executable, "-m", "bench.restores", *small], cwd=ROOT, env=environment)
+    assert b"json" in done
     assert not list(ROOT.glob("bench-*")), "nothing stays behind"

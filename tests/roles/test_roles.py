@@ -493,8 +493,8 @@ def called() -> set[tuple[str, str]]:
 
 
 def uses(role: str, entry: str, variables: set[str]) -> set[str]:
-    """Those of the variables that an entry point reads, in its task files, templates and
-    handlers, and by way of the role's other variables.
+    """Those of the variables that an entry point reads, in its task files, templates and the
+    handlers that it notifies, and by way of the role's other variables.
     """
     folder = ROOT / "roles" / role
     files, todo, text = set(), [folder / "tasks" / f"{entry}.yml"], ""
@@ -511,8 +511,10 @@ def uses(role: str, entry: str, variables: set[str]) -> set[str]:
         ]
         for name in re.findall(r"""(?:src: "?|template', ')([^'"]+\.j2)""", here):
             todo += (folder / "templates").glob(re.sub(r"{{.*?}}", "*", name))
-        if "notify:" in here:
-            todo.append(folder / "handlers" / "main.yml")
+        notified = set(re.findall(r"notify: (.+)", here))
+        if notified:
+            handlers = yaml.safe_load((folder / "handlers" / "main.yml").read_text())
+            text += yaml.safe_dump([one for one in handlers if one["name"] in notified])
     made = read(role, "defaults", "main.yml")
     if (folder / "vars").is_dir():
         made |= read(role, "vars", "main.yml")

@@ -74,10 +74,12 @@ def layer(
     """The image of a server of ``base`` on which ``provision`` has run; made anew when ``made_of``,
     what it depends on, changes.
     """
-    key = hashlib.sha256((base.name + made_of).encode()).hexdigest()[:12]
+    recipe = base.name + made_of + inspect.getsource(layer)
+    key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
     def make(image: Path) -> None:
-        server = lab.up(f"make-{name}-{suite}", suite, image=base, docker=docker)
+        # what the tests bring along for Ansible's modules is each server's own
+        server = lab.up(f"make-{name}-{suite}", suite, image=base, docker=docker, forks=False)
         try:
             provision(server)
             server.inside("apt-get", "clean")

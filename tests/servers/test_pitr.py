@@ -247,8 +247,8 @@ def test_archiving_that_stops_is_an_alarm_and_its_end_is_told(site, broken):
     kept = r"every second: kept from \S+Z on, by \d backups of the cluster; with the log \d"
     assert re.search(kept, site.program("list", config="").stdout)
     numbers = site.server.inside("cat", "/var/lib/postgres-backup/postgres-backup-pitr.prom").stdout
-    assert float(re.search(r"pitr_stored_bytes\S* (\S+)", numbers)[1]) > 100_000
-    assert re.search(r"pitr_gaps\S* 0\.0", numbers)
+    assert float(re.search(r"(?m)^\S+_stored_bytes{.*} (\S+)$", numbers)[1]) > 100_000
+    assert re.search(r"(?m)^\S+_gaps{.*} 0\.0$", numbers)
 
 
 def test_a_piece_that_is_missing_is_found_by_counting_and_mended_by_a_full_backup(site, archived):

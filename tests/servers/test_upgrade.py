@@ -139,7 +139,7 @@ def files(server: Server) -> list[str]:
     not what a look at the bucket remembers of it, which is nobody's setting.
     """
     places = "/etc/postgres-backup /etc/cron.d /etc/logrotate.d /etc/systemd/system /usr/local"
-    skipped = "! -path '*/venv/*' ! -path '*/.ansible/*' ! -name seen-objects"
+    skipped = "! -path '*/venv/*' ! -path '*/.ansible/*' ! -name 'seen-*'"
     look = f"find {places} /opt/postgres-backup {STATE} -xdev -type f {skipped}"
     each = f"{look} -printf '%p %u %g %m\\n'; {look} -exec sha256sum {{}} +"
     return sorted(server.inside("sh", "-ec", each).stdout.splitlines())

@@ -744,7 +744,7 @@ def test_over_tls_everything_from_backup_to_prune(
         assert [line["state"] for line in status.info(settings)["backups"]] == ["proven"]
         assert prune_backups(Job(settings))["kept"][0]["backup"] == taken["backup"]
         catalog = Catalog(settings, Store(settings), sample_database.name)
-        remove(Store(settings), catalog.resolve("latest"))
+        remove(Store(settings), [catalog.resolve("latest")])
         assert status.info(settings)["backups"] == []
         assert [item.key for item in Store(settings).list("postgres-backup/manifests/")] == []
 

@@ -14,9 +14,11 @@ from fcntl import ioctl
 
 import pytest
 
+from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.kit import create_kit
 from postgres_backup.cli.commands import COMMANDS
 from postgres_backup.cli.main import main
+from postgres_backup.copying.copy import copy_backups
 from postgres_backup.job import Job
 from tests.services.receivers import HttpReceiver
 
@@ -28,8 +30,10 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
-def ready(config, database, tmp_path):
-    """A database with what the examples name, and the files of a kit."""
+def ready(config, database, s3, new_bucket, tmp_path):
+    """A database with what the examples name, the files of a kit, and a second store that has a
+    backup.
+    """
     for table in ("users", "orders"):
         database.execute(f"CREATE TABLE {table} AS SELECT n AS id FROM generate_series(1, 9) n")
         database.execute(f'ALTER TABLE {table} OWNER TO "{database.owner}"')
@@ -39,6 +43,14 @@ def ready(config, database, tmp_path):
     create_kit(Job(config.settings))  # a drill looks for it
     with HttpReceiver() as receiver:
         config.change(ALERT_URLS=f"json://127.0.0.1:{receiver.port}/")
+        config.change(
+            COPY_ENDPOINT_URL=s3.endpoint_url,
+            COPY_BUCKET_NAME=new_bucket(s3),
+            COPY_ACCESS_KEY_ID=s3.access_key,
+            COPY_SECRET_ACCESS_KEY=s3.secret_key,
+        )
+        create_backup(Job(config.settings))
+        copy_backups(Job(config.settings))
         yield config
 
 
