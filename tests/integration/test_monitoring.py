@@ -283,6 +283,12 @@ def facts(now: datetime) -> metrics.Facts:
         restores={"crm": {"at": at(days=3), "downtime_seconds": 0.25}},
         alarms=[{"code": "BACKUP_STALE"}, {"code": "DISK_SHORT"}],
         healthy=False,
+        copied={
+            "place": "s3://copies at https://example.org",
+            "at": at(hours=1),
+            "error": "",
+            "databases": {"crm": {"newest": at(days=2), "bytes": 7_000, "backups": ["x"]}},
+        },
     )
 
 

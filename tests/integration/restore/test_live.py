@@ -102,7 +102,8 @@ def test_of_a_backup_without_a_manifest_the_bytes_are_held_against_those_of_the_
 ):
     job = Job(config.settings)
     bare = dataclasses.replace(
-        make_plan(job, grown), backup=dataclasses.replace(_backup(job, grown), manifest=None)
+        make_plan(job, grown),
+        backup=dataclasses.replace(_backup(job, grown), described=None, read=None),
     )
     assert live.hold_against(job, bare)["live"]["then_rows"] is None, "too little to tell"
     database.execute(
