@@ -38,7 +38,7 @@ _MOST_BACKUPS = 100_000
 #: backups of which one is meant, that a message names
 _MOST_NAMED = 5
 #: what is wrong with a backup of which nothing can be known
-_UNREAD = ("MANIFEST_UNREADABLE", "MANIFEST_DAMAGED")
+UNREAD = ("MANIFEST_UNREADABLE", "MANIFEST_DAMAGED")
 #: proofs without a backup that one prune looks at
 _MOST_LEFT = 1000
 
@@ -439,7 +439,7 @@ def _is_unread(backup: Backup) -> bool:
     """Nothing can be known of it. What has a signature of other bytes is no accident: whoever wants
     the latest must hear of it.
     """
-    return backup.problem_code in _UNREAD and not backup.forged
+    return backup.problem_code in UNREAD and not backup.forged
 
 
 def layout_for(settings: Settings, database: str) -> Layout:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from ..backup.prune import PrunedLine, remove
 from ..catalog import kits, partials, said, signed
-from ..catalog.backups import Backup, Catalog, newest_good
+from ..catalog.backups import UNREAD, Backup, Catalog, newest_good
 from ..catalog.kits import Kit
 from ..catalog.listings import Listings
 from ..catalog.retention import Decision, Policy, plan, plan_parts
@@ -166,6 +166,7 @@ class _Work:
             key = one.place_in(self.far, backup.layout).backup(backup.name)
             if not one.is_copied(backup, known.get(key), roles):
                 self._copy(backup, known.get(key))
+        self._miss([*backups, *parts], known)
         self._say(near_catalog, far_catalog)
         mine = [b for b in there if b.ours and b.good]
         self._note(name, mine, wanted)
@@ -181,6 +182,18 @@ class _Work:
         dated = newest.dated_at if newest else None
         decisions += plan_parts(parts, policy, now, dated, lambda part: part.held)
         return [d.backup for d in decisions if d.keep and d.backup.ours and d.backup.good]
+
+    def _miss(self, backups: Sequence[Backup], known: Mapping[str, Backup]) -> None:
+        """Fail for what may be good in the first store, and does not let itself be read there: it
+        was not copied, unless it was before.
+        """
+        for backup in backups:
+            there = known.get(one.place_in(self.far, backup.layout).backup(backup.name))
+            if (there and there.good) or not backup.candidate:
+                continue
+            if backup.problem_code in UNREAD:
+                with self._may_fail(str(backup.name)), self._of("the first store"):
+                    raise StoreError(backup.problem, "See what it says: `postgres-backup list`")
 
     def _copy(self, backup: Backup, there: Backup | None) -> None:
         if self.near.check:
