@@ -191,7 +191,7 @@ class _Work:
             there = known.get(one.place_in(self.far, backup.layout).backup(backup.name))
             if (there and there.good) or not backup.candidate:
                 continue
-            if backup.problem_code in UNREAD:
+            if backup.problem_code in UNREAD or backup.forged:
                 with self._may_fail(str(backup.name)), self._of("the first store"):
                     raise StoreError(backup.problem, "See what it says: `postgres-backup list`")
 
