@@ -21,11 +21,7 @@ from ..text import nearest
 from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .listings import Listings
-from .manifest import (
-    listed_only,
-    may_lack_rows,
-    parse,
-)
+from .manifest import listed_only, may_lack_rows, parse
 from .names import LATEST, BackupName, Layout, is_latest, named_in_part
 from .owners import advice, owners
 from .reading import NOTHING, Found, Manifests

@@ -163,9 +163,9 @@ class _Work:
         wanted = self._wanted(name, backups, parts)
         # the newest first: where the time is short, it is what somebody will want
         for backup in wanted:
-            key = one.place_in(self.far, backup.layout).backup(backup.name)
-            if not one.is_copied(backup, known.get(key), roles):
-                self._copy(backup, known.get(key))
+            copied = known.get(one.place_in(self.far, backup.layout).backup(backup.name))
+            if not one.is_copied(backup, copied, roles):
+                self._copy(backup, copied)
         self._miss([*backups, *parts], known)
         self._say(near_catalog, far_catalog)
         mine = [b for b in there if b.ours and b.good]

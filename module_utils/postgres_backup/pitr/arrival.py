@@ -18,6 +18,7 @@ from ..machine.patience import wait_until
 from ..machine.progress import Progress
 from ..postgresql.connection import connect
 from ..settings import Settings
+from . import cluster as clusters
 from . import gaps, journey, repository, side_cluster
 from .cluster import Cluster
 from .journey import Journey
@@ -48,13 +49,7 @@ def hand_on(settings: Settings, progress: Progress, plan: Plan) -> None:
             "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_switch_wal())"
         ).fetchone() or ("",)
 
-        def is_archived() -> bool:
-            row = connection.execute(
-                "SELECT last_archived_wal >= %s FROM pg_catalog.pg_stat_archiver", (piece,)
-            ).fetchone()
-            return bool(row and row[0])
-
-        if not wait_until(is_archived, _ARCHIVED):
+        if not clusters.await_archived(connection, piece, _ARCHIVED):
             progress.step("what was written last is not in the bucket yet: postgres-backup status")
 
 

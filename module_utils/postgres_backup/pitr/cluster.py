@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from ..errors import UsageError
+from ..machine.patience import wait_until
 from ..postgresql.connection import connect
 from ..settings import Settings
 
@@ -94,3 +95,19 @@ def facts_of(settings: Settings, connection: psycopg.Connection) -> Cluster:
             "Set backup_pitr on the primary, and backup_pitr: false here",
         )
     return found
+
+
+def await_archived(connection: psycopg.Connection, piece: str, seconds: float) -> bool:
+    """Wait until a piece of the log is in the archive, as PostgreSQL says.
+
+    :param piece: its name, of 24 digits.
+    :return: whether it came there in that time.
+    """
+
+    def is_there() -> bool:
+        row = connection.execute(
+            "SELECT last_archived_wal >= %s FROM pg_catalog.pg_stat_archiver", (piece,)
+        ).fetchone()
+        return bool(row and row[0])
+
+    return wait_until(is_there, seconds)

@@ -9,7 +9,6 @@ from ..clock import format_timestamp, utc_now
 from ..errors import UsageError
 from ..findings import Finding
 from ..machine import state
-from ..machine.patience import wait_until
 from ..postgresql.connection import connect
 from ..settings import Settings
 from ..shapes.kinds import Moment, Text
@@ -82,15 +81,9 @@ def _make(settings: Settings, found: Cluster, name: str) -> Marked:
             "SELECT pg_catalog.pg_walfile_name(%s::pg_lsn) FROM pg_catalog.pg_switch_wal()", (lsn,)
         ).fetchone() or ("",)
 
-        def is_archived() -> bool:
-            row = connection.execute(
-                "SELECT last_archived_wal >= %s FROM pg_catalog.pg_stat_archiver", (piece,)
-            ).fetchone()
-            return bool(row and row[0])
-
         with state.changing(settings, MARKS, findings) as marks:
             marks[name] = {"at": at, "lsn": lsn}
-        archived = wait_until(is_archived, _PATIENCE)
+        archived = clusters.await_archived(connection, piece, _PATIENCE)
     return Marked(changed=True, mark=name, at=at, lsn=lsn, archived=archived, findings=findings)
 
 

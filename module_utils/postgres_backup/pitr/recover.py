@@ -83,21 +83,12 @@ def recover(
         "ready": False,
     }
     result: Recovered = {
+        **_of_side(settings, side, plan.runs),
         "changed": True,
         "target": plan.target.words,
         "label": plan.backup.label,
-        "directory": side["directory"],
-        "host": settings.db_host,
-        "port": side["port"],
-        "last_commit": "",
-        "next_commit": "",
-        "lsn": "",
         "bytes": plan.backup.bytes,
-        "seconds": 0.0,
-        "live": plan.runs,
         "kept": keep,
-        "tables": [],
-        "findings": [],
     }
     if check:
         return result
@@ -147,6 +138,11 @@ def kept(settings: Settings, check: bool) -> Recovered:
     if not check and not side_cluster.is_running(cluster, side):
         side_cluster.start(settings, cluster, side)
         arrival.await_ready(settings, cluster, side)
+    return _of_side(settings, side, runs)
+
+
+def _of_side(settings: Settings, side: Side, live: bool) -> Recovered:
+    """What is known of a recovered cluster before anybody has looked into it."""
     return {
         "changed": False,
         "target": side["target"],
@@ -159,7 +155,7 @@ def kept(settings: Settings, check: bool) -> Recovered:
         "lsn": "",
         "bytes": 0,
         "seconds": 0.0,
-        "live": runs,
+        "live": live,
         "kept": True,
         "tables": [],
         "findings": [],
