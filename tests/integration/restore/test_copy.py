@@ -74,9 +74,9 @@ def test_a_copy_stands_beside_the_live_database_and_goes_after_its_days(
         steps_undo(job)
     clock = Clock(monkeypatch)
     assert prune(job) == []
-    clock.offset += timedelta(days=1)
+    clock.offset += timedelta(days=1, seconds=1)
     assert prune(job) == []
-    clock.offset += timedelta(days=1)
+    clock.offset += timedelta(days=1, seconds=1)
     assert look in databases_of(filled.server)
     assert prune(job) == [look]
     assert databases_of(filled.server) == there
