@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import urllib.parse
 
+from ..catalog.names import shared_prefix
 from ..settings import Settings
 
 #: the folder of what only PostgreSQL's user may read; root's, so that nobody replaces a file in it
@@ -22,9 +23,9 @@ STANZA = "main"
 def in_bucket(settings: Settings, system_identifier: str) -> str:
     """The path of a cluster's archive: outside of the dumps' prefix, whose listing stays what it
     was, and one of its own for each cluster, so that a rebuilt server never meets a foreign
-    history.
+    history. It stays where it is when the dumps move into the server's own folder.
     """
-    prefix = settings.s3_prefix.strip("/")
+    prefix = shared_prefix(settings.s3_prefix, settings.server_name)
     first = f"{prefix}-pitr" if prefix else "pitr"
     server = urllib.parse.quote(settings.server_name, safe="-_.~")
     return f"/{first}/{server}/{system_identifier}"
