@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import urllib.parse
 
+from ..catalog.names import shared_prefix
 from ..settings import Settings
 
 #: the folder of what only PostgreSQL's user may read; root's, so that nobody replaces a file in it
@@ -20,8 +21,10 @@ STANZA = "main"
 
 
 def all_in_bucket(settings: Settings) -> str:
-    """The prefix of all archives: outside of the dumps' prefix, whose listing stays what it was."""
-    prefix = settings.s3_prefix.strip("/")
+    """The prefix of all archives: outside of the dumps' prefix, whose listing stays what it was. It
+    stays where it is when the dumps move into the server's own folder.
+    """
+    prefix = shared_prefix(settings.s3_prefix, settings.server_name)
     return f"{prefix}-pitr/" if prefix else "pitr/"
 
 
