@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -32,12 +33,17 @@ def fill(there: Filled, manifest: Mapping[str, object], first: int, last: int) -
 
     :param manifest: of the one that they are copies of.
     """
-    store, layout = Store(there.settings), Layout(there.settings.s3_prefix)
+    layout = Layout(there.settings.s3_prefix)
     began = BackupName.parse(str(manifest["name"]))
     assert began
-    body = store.get(layout.backup(began)) or b""
+    body = Store(there.settings).get(layout.backup(began)) or b""
+    own = threading.local()  # a store is one thread's
+
+    def begin() -> None:
+        own.store = Store(there.settings)
 
     def put(age: int) -> None:
+        store: Store = own.store
         name = BackupName(began.taken_at - timedelta(days=age), began.suffix)
         told = {**manifest, "name": str(name), "started_at": format_timestamp(name.taken_at)}
         store.s3.client.put_object(
@@ -45,7 +51,7 @@ def fill(there: Filled, manifest: Mapping[str, object], first: int, last: int) -
         )
         signed.put(store, calls.DESCRIBE, layout.manifest(name), json.dumps(told).encode())
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(8, initializer=begin) as pool:
         list(pool.map(put, range(first, last)))
 
 

@@ -653,8 +653,9 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "not do it, or says that it does and does not."
         ),
         ("CANARY_LEFT",): (
-            "An object by which was tried what the store can do could not be taken away again. It "
-            "is small, has a fixed name under `store-check/`, and the next look writes over it."
+            "An object by which was tried what the store can do, or an unfinished upload of one, "
+            "could not be taken away again. It is small, has a fixed name under `store-check/`, "
+            "and the next look writes over it, or tries to abort it again."
         ),
         (
             "UNFINISHED_UPLOADS_UNSUPPORTED",

@@ -62,8 +62,8 @@ ALSO_ONCE = ("damaged", "web page", "nothing", "garbage", "chunked", "packed on 
 MOST_REQUESTS = 500
 #: seconds, of a machine that does much else; what is tried again waits in between
 MOST_SECONDS = 120
-#: what a failed backup says where it could not clear up
-NAMED = ("LEFT_BEHIND", "UPLOAD_NOT_ABORTED", "UPLOADS_NOT_SWEPT")
+#: what a command says where it could not clear up
+NAMED = ("LEFT_BEHIND", "UPLOAD_NOT_ABORTED", "UPLOADS_NOT_SWEPT", "CANARY_LEFT")
 
 
 @dataclasses.dataclass(frozen=True)

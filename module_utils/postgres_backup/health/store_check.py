@@ -14,7 +14,7 @@ from ..findings import Finding, finding
 from ..machine.progress import Progress
 from ..s3 import known, probe, probe_bucket, probe_objects, probe_promises
 from ..s3.errors import CallFailed, Refused, Stopped
-from ..s3.probe import KINDS, Outcome, Probing, Row, row_of
+from ..s3.probe import KINDS, Left, Outcome, Probing, Row, row_of
 from ..settings import Settings
 from ..text import human_seconds
 
@@ -62,9 +62,9 @@ def check_store(
     :raises StoreError: the store does not answer, or refuses the key, or no longer answers.
     """
     if only_new and known.is_known(settings):
-        return _answer(settings, True, [], [], 0.0, remembered=True)
+        return _answer(settings, True, [], Left(), 0.0, remembered=True)
     if check:
-        return _answer(settings, None, [], [], 0.0)
+        return _answer(settings, None, [], Left(), 0.0)
     began = time.monotonic()
     probing = Probing(settings)
     probing.reach()
@@ -73,7 +73,7 @@ def check_store(
     try:
         left = probing.clean()
     except StoreError as error:
-        silent, left = silent or error, [probing.folder]
+        silent, left = silent or error, Left([probing.folder])
     if silent is not None and not any(row["unfit"] for row in rows):
         silent.findings += _left(left)
         raise silent
@@ -172,7 +172,7 @@ def _answer(
     settings: Settings,
     fit: bool | None,
     rows: Sequence[Row],
-    left: Sequence[str],
+    left: Left,
     seconds: float,
     remembered: bool = False,
 ) -> StoreCheck:
@@ -185,12 +185,15 @@ def _answer(
         "fit": fit,
         "remembered": remembered,
         "rows": list(rows),
-        "left": list(left),
+        "left": list(left.keys),
         "seconds": round(seconds, 1),
         "findings": findings,
     }
 
 
-def _left(left: Sequence[str]) -> list[Finding]:
-    told = "could not be taken away again; the next look writes over it"
-    return [finding("CANARY_LEFT", f"{key} {told}") for key in left]
+def _left(left: Left) -> list[Finding]:
+    told = [
+        f"{key} could not be taken away again; the next look writes over it" for key in left.keys
+    ]
+    told += [f"an unfinished upload of {key} could not be aborted" for key in left.uploads]
+    return [finding("CANARY_LEFT", one) for one in told]

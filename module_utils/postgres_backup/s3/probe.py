@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Literal, NamedTuple, TypedDict, TypeVar
 
 from ..settings import Settings
@@ -17,7 +17,7 @@ from .canary import key_of
 from .client import S3, content_md5, md5
 from .errors import Refused
 from .parts import PartBody
-from .unfinished import abort, unfinished
+from .unfinished import Unfinished, abort, unfinished
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -228,6 +228,15 @@ def row_of(name: str, outcome: Outcome) -> Row:
     }
 
 
+class Left(NamedTuple):
+    """What of the canaries could not be taken away: keys that are still there, or whose versions
+    are, and keys with an unfinished upload that is still listed.
+    """
+
+    keys: Sequence[str] = ()
+    uploads: Sequence[str] = ()
+
+
 class Probing:
     """One look at a store: what it writes, and what it takes away again.
 
@@ -332,10 +341,9 @@ class Probing:
             },
         )
 
-    def clean(self) -> list[str]:
+    def clean(self) -> Left:
         """Take away every canary of this server, its versions too, and unfinished uploads.
 
-        :returns: the keys that are still there, or whose versions are.
         :raises StoreError: the store no longer answers.
         """
         self._stop = None
@@ -352,16 +360,23 @@ class Probing:
             except Refused as error:
                 if error.status != 404:
                     failed.add((key, version))
+        with contextlib.suppress(Refused):  # what is listed after it is told
+            for upload in self._uploads():
+                doing = f"abort an unfinished upload of {upload.key}"
+                abort(self.s3, calls.PROBE, upload.key, upload.upload_id, doing, _PATIENCE)
+        uploads: list[Unfinished] = []
         with contextlib.suppress(Refused):  # the row of unfinished uploads tells of it
-            for upload in unfinished(self.s3, calls.PROBE, self.folder, _PATIENCE):
-                if upload.key in self._own:
-                    doing = f"abort an unfinished upload of {upload.key}"
-                    abort(self.s3, calls.PROBE, upload.key, upload.upload_id, doing, _PATIENCE)
+            uploads = self._uploads()
         try:  # of what was refused while it was written nothing may ever have been there
             left = self.listed() | {key for key, version in failed if version}
         except Refused:
             left = {key for key, _ in failed}
-        return sorted(left)
+        return Left(sorted(left), sorted({upload.key for upload in uploads}))
+
+    def _uploads(self) -> list[Unfinished]:
+        """Unfinished uploads of our canaries."""
+        found = unfinished(self.s3, calls.PROBE, self.folder, _PATIENCE)
+        return [upload for upload in found if upload.key in self._own]
 
     def _versions(self) -> list[tuple[str, str]]:
         """Every version of our canaries, and the marks of those deleted: key and version, which is

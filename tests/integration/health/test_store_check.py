@@ -123,7 +123,7 @@ def test_what_is_taken_and_not_heeded_is_seen(behind, hostile, lie):
     assert row["lost"]
     assert row["todo"]
     hostile.be_honest()
-    assert probing.clean() == []
+    assert not any(probing.clean())
 
 
 def test_a_lock_that_is_ignored_and_parts_that_are_spoiled(behind, hostile, s3_client, bucket):
@@ -137,7 +137,7 @@ def test_a_lock_that_is_ignored_and_parts_that_are_spoiled(behind, hostile, s3_c
     row = tried(probing, "multipart")
     assert (row["state"], row["unfit"]) == ("ignores", True)
     hostile.be_honest()
-    assert probing.clean() == []
+    assert not any(probing.clean())
     s3_client.delete_bucket(Bucket=locked)
 
 
@@ -187,6 +187,18 @@ def test_what_stays_is_named_is_no_backup_and_goes_with_the_next_look(
     assert keys(s3_client, bucket) == []
 
 
+def test_unfinished_uploads_that_no_abort_takes_away_are_told(behind, hostile, s3_client, bucket):
+    hostile.play("delete ignored")
+    result = looked(behind)
+    there = {one["Key"] for one in s3_client.list_multipart_uploads(Bucket=bucket)["Uploads"]}
+    assert there
+    told = {one["message"] for one in result["findings"] if one["code"] == "CANARY_LEFT"}
+    assert {f"an unfinished upload of {key} could not be aborted" for key in there} <= told
+    hostile.be_honest()
+    assert looked(behind)["findings"] == []
+    assert "Uploads" not in s3_client.list_multipart_uploads(Bucket=bucket)
+
+
 def test_a_key_without_rights_hears_so(behind, hostile):
     hostile.play("denied")
     result = looked(behind)
@@ -233,7 +245,7 @@ def test_a_bucket_that_strangers_read_is_told_of(config, s3_client, bucket):
         "anybody may read from the bucket without a key",
     )
     s3_client.delete_bucket_policy(Bucket=bucket)
-    assert probing.clean() == []
+    assert not any(probing.clean())
 
 
 @pytest.mark.parametrize(
