@@ -37,7 +37,7 @@ KNOWS = {
     "cli": "how to ask and how to answer; decides nothing",
     "nightly": "several use cases in a row: a night, the hourly look, taking over old backups",
     "drill": "the way back as a routine: restore beside the live one, compare, measure, remove",
-    "copying": "the second store: what is copied there, and what its own retention deletes",
+    "copying": "the second store, and what its own retention deletes; a move to another prefix",
     "backup": "the way out: take a backup, save the kit, delete what is past its time",
     "restore": "the way back: into a side database and swapped, in place, or single tables",
     "pitr": "recovery to any second: asks and drives pgBackRest, which alone is named here",
@@ -110,6 +110,11 @@ def config_names() -> dict[str, list[str]]:
     return found
 
 
+def until_found_out(value: str) -> str:
+    """What stands for a default that a run finds out, until it has; others as they are."""
+    return re.sub(r"^\{\{ __\w+ \| default\('(.*)'\) \}\}$", r"\1", value)
+
+
 def default_of(option: Mapping[str, object]) -> str:
     """A default as a user would write it in YAML."""
     if "default" not in option:
@@ -118,6 +123,7 @@ def default_of(option: Mapping[str, object]) -> str:
     if value == "":
         return "empty"
     if isinstance(value, str):
+        value = until_found_out(value)
         if len(value) > 100:
             return "worked out"
         # a time of day or a version in quotes: YAML would take others of its kind for numbers

@@ -11,12 +11,15 @@ description:
     PostgreSQL. Whatever may be wrong, with the store, its key or the cluster, is found before
     PostgreSQL is told."
   - "V(prove): sees that what PostgreSQL writes arrives, and takes a first backup of the cluster."
+  - "V(find): for a lost server, on the machine that takes its place. Finds its archive, reads it by
+    O(cipher_key) and lays the settings of the engine; neither the archive nor a cluster is
+    touched."
   - "V(mark): gives this moment a name, to recover to."
 options:
   step:
     description: Which of them.
     type: str
-    choices: [prepare, prove, mark]
+    choices: [prepare, prove, find, mark]
     required: true
   cipher_key:
     description: By which the archive is encrypted. Empty - the one on the server, or a new one.
@@ -55,16 +58,32 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-archive: {description: Its path in the bucket., type: str, returned: with prepare}
+archive:
+  description: Its path in the bucket.
+  type: str
+  returned: with prepare and find
+system_identifier:
+  description: What tells its cluster from all others.
+  type: str
+  returned: with find
+major: {description: Of PostgreSQL that wrote it., type: int, returned: with find}
+ended: {description: When the newest backup ended., type: str, returned: with find}
+older:
+  description: How many archives of earlier clusters of that server there are.
+  type: int
+  returned: with find
 unit: {description: The service of PostgreSQL., type: str, returned: with prepare}
 restart_needed:
   description: Whether PostgreSQL hands on nothing before it is started anew.
   type: bool
   returned: with prepare
 key_made: {description: Whether a key was made for the archive., type: bool, returned: with prepare}
-label: {description: The backup that was taken., type: str, returned: with prove}
+label:
+  description: The backup that was taken; with find, the newest.
+  type: str
+  returned: with prove and find
 full: {description: Whether it is a full one., type: bool, returned: with prove}
-bytes: {description: Of the cluster., type: int, returned: with prove}
+bytes: {description: Of the cluster., type: int, returned: with prove and find}
 stored_bytes: {description: Bytes that it added to the bucket., type: int, returned: with prove}
 mark: {description: The name., type: str, returned: with mark}
 at: {description: When that was., type: str, returned: with mark}
@@ -83,7 +102,7 @@ from ansible.module_utils.postgres_backup_module import CONFIG_OPTION, Call, Res
 
 ARGUMENT_SPEC = {
     **CONFIG_OPTION,
-    "step": {"type": "str", "choices": ["prepare", "prove", "mark"], "required": True},
+    "step": {"type": "str", "choices": ["prepare", "prove", "find", "mark"], "required": True},
     "cipher_key": {"type": "str", "default": "", "no_log": True},
     "settings_text": {"type": "str", "default": "", "no_log": True},
     "mark": {"type": "str", "default": ""},
@@ -93,7 +112,7 @@ ARGUMENT_SPEC = {
 
 def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.machine import config_file
-    from ansible.module_utils.postgres_backup.pitr import mark, prepare, take
+    from ansible.module_utils.postgres_backup.pitr import lost_archive, mark, prepare, take
 
     if call.params["step"] == "prepare":
         text, settings = call.params["settings_text"], call.settings
@@ -101,6 +120,9 @@ def perform(call: Call) -> Result:
             settings = config_file.from_values(config_file.parse(text))
         prepared = prepare.prepare(settings, call.params["cipher_key"], call.check)
         return told(prepared, prepare.lines(prepared, call.check))
+    if call.params["step"] == "find":
+        found = lost_archive.find(call.settings, call.params["cipher_key"])
+        return told(found, lost_archive.lines(found))
     if call.params["step"] == "mark":
         marked = mark.mark(call.settings, call.params["mark"], call.check)
         return told(marked, mark.lines(marked, call.check))

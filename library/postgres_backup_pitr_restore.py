@@ -10,6 +10,9 @@ description:
   - "V(recover): a cluster as it was at a moment, in a new folder and on a new port, which archives
     nothing; the live one goes on. It is seen where the recovery came to an end, and rows are
     counted beside the live ones."
+  - "V(lost): the cluster of a lost server, on the machine that takes its place, to the last that
+    there is; after V(find) of M(postgres_backup_pitr). The one that is there must be empty. One
+    that was brought before is taken as it is."
   - "V(remove): removes that cluster."
   - "V(settle), V(exchange), V(seal): let it take the live one's place, or let the one that was kept
     then come back. Between V(settle) and V(exchange) PostgreSQL is stopped, between V(exchange) and
@@ -18,7 +21,7 @@ options:
   stage:
     description: Which of them.
     type: str
-    choices: [recover, remove, settle, exchange, seal]
+    choices: [recover, lost, remove, settle, exchange, seal]
     default: recover
   target_time:
     description: The moment, with its zone, such as V(2026-01-27T14:03:00Z).
@@ -64,9 +67,13 @@ options:
     description: What V(settle) returned.
     type: str
     default: ""
+  system_identifier:
+    description: With V(lost), what tells its cluster from all others, as V(find) returned it.
+    type: str
+    default: ""
 attributes:
   check_mode:
-    description: Says what would be done, and does nothing.
+    description: Says what would be done, and does nothing; not with V(lost).
     support: full
 extends_documentation_fragment: [postgres_backup, postgres_backup.progress]
 """
@@ -80,23 +87,23 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-target: {description: Where to, in words., type: str, returned: with recover}
-label: {description: The backup that it began from., type: str, returned: with recover}
+target: {description: Where to, in words., type: str, returned: with recover and lost}
+label: {description: The backup that it began from., type: str, returned: with recover and lost}
 directory: {description: Its data., type: str, returned: success}
-host: {description: The folder of its sockets., type: str, returned: with recover}
-port: {description: Where it answers., type: int, returned: with recover}
+host: {description: The folder of its sockets., type: str, returned: with recover and lost}
+port: {description: Where it answers., type: int, returned: with recover and lost}
 last_commit:
   description: The time of the last transaction that is in it; empty where there is none.
   type: str
-  returned: with recover
+  returned: with recover and lost
 next_commit:
   description: The time of the one that is not, where that is known.
   type: str
-  returned: with recover
-lsn: {description: The position that was reached., type: str, returned: with recover}
-bytes: {description: Of the cluster., type: int, returned: with recover}
-seconds: {description: How long it took., type: float, returned: with recover}
-live: {description: Whether the live cluster runs., type: bool, returned: with recover}
+  returned: with recover and lost
+lsn: {description: The position that was reached., type: str, returned: with recover and lost}
+bytes: {description: Of the cluster., type: int, returned: with recover and lost}
+seconds: {description: How long it took., type: float, returned: with recover and lost}
+live: {description: Whether the live cluster runs., type: bool, returned: with recover and lost}
 kept:
   description: Whether the recovered one goes on to run; with settle, exchange and seal the folder
     in which the live one's data are kept.
@@ -108,7 +115,7 @@ tables:
       there, or was not C(counted), because that takes more than a minute.
   type: list
   elements: dict
-  returned: with recover
+  returned: with recover and lost
 unit:
   description: The service of PostgreSQL.
   type: str
@@ -140,7 +147,7 @@ ARGUMENT_SPEC = {
     **PROGRESS_OPTION,
     "stage": {
         "type": "str",
-        "choices": ["recover", "remove", "settle", "exchange", "seal"],
+        "choices": ["recover", "lost", "remove", "settle", "exchange", "seal"],
         "default": "recover",
     },
     "target_time": {"type": "str", "default": ""},
@@ -154,6 +161,7 @@ ARGUMENT_SPEC = {
     "incoming": {"type": "str", "default": ""},
     "kept": {"type": "str", "default": ""},
     "as_of": {"type": "str", "default": ""},
+    "system_identifier": {"type": "str", "default": ""},
 }
 
 
@@ -163,7 +171,7 @@ def perform(call: Call) -> Result:
     about = {*CONFIG_OPTION, *PROGRESS_OPTION}
     options = {name: value for name, value in call.params.items() if name not in about}
     result = steps.perform_step(call.settings, call.progress, call.check, **options)
-    return told(result, steps.lines(result, options["stage"], call.check))
+    return told(result, steps.lines(call.settings, result, options["stage"], call.check))
 
 
 if __name__ == "__main__":

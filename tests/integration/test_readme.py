@@ -114,6 +114,10 @@ _RUN_BY = {
     f"{_SERVERS}/test_rebuild.py::test_a_server_is_rebuilt_from_the_second_store_alone": (
         "ansible-playbook rebuild.yml --limit db1 -e from=copy",
     ),
+    f"{_SERVERS}/test_pitr_rebuild.py::"
+    "test_a_server_that_lost_its_power_under_load_is_rebuilt_to_its_last_second": (
+        "ansible-playbook rebuild.yml --limit db1 -e from=pitr",
+    ),
     "tests/integration/test_playbooks.py::"
     "test_when_the_first_store_is_gone_the_playbooks_take_the_second": (
         "ansible-playbook playbooks/list.yml -e from=copy --limit db1",

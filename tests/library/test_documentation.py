@@ -15,6 +15,7 @@ MODULES = sorted(path.stem for path in (ROOT / "library").glob("*.py"))
 #: what a call must have beside the config, to get as far as that
 REQUIRED = {
     "config_place": "/nowhere/config",
+    "config_text": "",
     "log": "/nowhere/log",
     "record": "/nowhere/record",
     "backup": "latest",

@@ -281,3 +281,37 @@ def test_a_server_without_the_program_says_what_to_type(checkout):
         "postgres-backup is not installed on db1: ansible-playbook setup.yml --limit db1"
         in flat(done.stdout)
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "why"),
+    [
+        ({}, (), "from what backup_pitr has archived, and it is not set for db1"),
+        ({"backup_pitr": True}, ("-e", "backup=crm-2026.sql.gz"), "crm-2026.sql.gz is a nightly"),
+        (
+            {"backup_pitr": True, "backup_app_dir": "/srv/crm", "app_db_service": "db"},
+            (),
+            "and not for one in a container (app_db_service)",
+        ),
+        ({"backup_pitr": True, "backup_db_container": "db"}, (), "not for one in a container"),
+        ({"backup_pitr": True, "backup_db_host": "db.example.com"}, (), "at db.example.com"),
+    ],
+)
+def test_a_rebuild_to_the_last_second_that_cannot_be_is_refused_before_anything(
+    checkout, settings, options, why
+):
+    settings = {
+        "backup_db_name": "crm",
+        "backup_db_user": "crm",
+        "backup_db_password": "x",
+        "backup_s3_endpoint_url": "https://s3.example.com",
+        "backup_s3_bucket": "b",
+        "backup_s3_access_key": "a",
+        "backup_s3_secret_key": "s",
+        **settings,
+    }
+    (checkout / "group_vars/all.yml").write_text(yaml.safe_dump(settings))
+    done = play(checkout, "playbooks/rebuild.yml", "-e", "from=pitr", *options)
+    assert done.returncode == 2, done.stdout
+    assert why in flat(done.stdout), done.stdout
+    assert "changed=0" in done.stdout

@@ -32,7 +32,6 @@ def pair(lab, lab_s3, new_module_server, tmp_path_factory):
             backup_db_name="crm",
             backup_db_user="crm",
             backup_db_password=password,
-            backup_s3_prefix=f"of-{name}",
         )
         servers.append(server)
     store = {
@@ -61,6 +60,15 @@ def test_a_server_without_its_database_does_not_keep_the_other_from_its_setup(pa
     assert play.recap["sound"] == play.recap["sound"] | {"failed": 0, "unreachable": 0}
     assert "Failed to reach PostgreSQL" in " ".join(play.output.split())
     assert sound.inside("/usr/local/bin/postgres-backup", "status").returncode == 0
+
+
+def test_each_has_a_folder_of_its_own_in_the_bucket_that_they_share(pair, both_set_up):
+    _, broken, sound = pair
+    for server in (broken, sound):
+        config = server.inside("cat", "/etc/postgres-backup/backup-config.env").stdout
+        assert f"\nS3_PREFIX=postgres-backup/{server.name}\n" in config
+    said = " ".join(both_set_up.output.split())
+    assert "Backups go to postgres-backup/sound/ in the bucket: a folder of its own" in said
 
 
 def test_one_that_cannot_be_reached_does_not_keep_the_other_from_its_backup(pair, both_set_up):

@@ -22,7 +22,7 @@ from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
 from .listings import Listings
 from .manifest import listed_only, may_lack_rows, parse
-from .names import LATEST, BackupName, Layout, is_latest, named_in_part
+from .names import LATEST, BackupName, Layout, is_latest, named_in_part, own_folder
 from .owners import advice, owners
 from .reading import NOTHING, Found, Manifests
 
@@ -46,6 +46,7 @@ class Catalog:
     :param own: the server that asks, to tell its backups from those of another one of the same
         name; None: the one of which the last backup was taken from here.
     :param listings: what this look has listed already; None: each question lists anew.
+    :param servers: whose own folders under the prefix are read too; None: that of the settings.
     :ivar listings: those of the last :meth:`backups`.
     """
 
@@ -56,6 +57,7 @@ class Catalog:
         database: str,
         own: Mark | None = None,
         listings: Listings | None = None,
+        servers: Collection[str] | None = None,
     ) -> None:
         self.settings, self.store, self.database = settings, store, database
         self.own = identity.remembered(settings) if own is None else own
@@ -65,8 +67,7 @@ class Catalog:
         self._remembered = remembered.look(settings, database)
         self._said = said.Said()
         self.layout = layout_for(settings, database)
-        # also where they were while the settings named fewer databases, or more
-        self.layouts = (Layout(settings.s3_prefix), Layout(settings.s3_prefix, database))
+        self.layouts = _layouts(settings, database, servers)
         #: what the last :meth:`resolve` of ``latest`` has passed over
         self.unread: list[Finding] = []
         self._lonely: list[tuple[Layout, str]] = []
@@ -78,7 +79,8 @@ class Catalog:
         """
         self._lonely, self._lonely_proofs, self._said = [], [], said.Said()
         self.listings = self._shared or Listings(self.store)
-        backups = self._told_apart([b for layout in self.layouts for b in self._under(layout)])
+        found = (backup for layout in self.layouts for backup in self._under(layout))
+        backups = self._told_apart(_each_once(found))
         return sorted(backups, key=lambda backup: (backup.dated_at, backup.key), reverse=True)
 
     def _told_apart(self, backups: list[Backup]) -> list[Backup]:
@@ -441,6 +443,36 @@ def _is_unread(backup: Backup) -> bool:
 def layout_for(settings: Settings, database: str) -> Layout:
     """One database: directly under the prefix; several: each under its own name."""
     return Layout(settings.s3_prefix, database if len(settings.databases) > 1 else "")
+
+
+def _layouts(
+    settings: Settings, database: str, folders_of: Collection[str] | None
+) -> tuple[Layout, ...]:
+    """Where backups of a database may lie: also where they were while the settings named fewer
+    databases, or more; and in the own folders of servers, where the settings name the prefix of
+    all of them. Those that are not there cost no request.
+    """
+    if folders_of is None:
+        folders_of = [settings.server_name] if settings.server_name else []
+    own = [own_folder(settings.s3_prefix, server) for server in folders_of]
+    prefixes = dict.fromkeys((settings.s3_prefix.strip("/"), *own))
+    there: dict[str, Layout] = {}
+    for prefix in prefixes:
+        for name in ("", database):
+            layout = Layout(prefix, name)
+            there.setdefault(layout.root, layout)  # a server may be called as a database is
+    return tuple(there.values())
+
+
+def _each_once(backups: Iterable[Backup]) -> list[Backup]:
+    """Of a backup that lies at two places, since its server is moving, the first that is good."""
+    seen: dict[tuple[BackupName, str], Backup] = {}
+    for backup in backups:
+        # without a manifest nothing says that it is the same
+        known = (backup.name, backup.manifest_sha256 or backup.key)
+        if known not in seen or (seen[known].problem and not backup.problem):
+            seen[known] = backup
+    return list(seen.values())
 
 
 def newest_good(backups: Iterable[Backup]) -> Backup | None:

@@ -4,6 +4,7 @@ night was like.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, TypedDict, cast
@@ -20,7 +21,7 @@ from ..signing.judge import WRONG, Kind
 from ..text import human_bytes, human_seconds
 from . import gaps, journal, numbers, signed
 from .listings import Listings
-from .names import Layout
+from .names import Layout, own_folder, shared_prefix
 
 #: notes by which a name is claimed; they tell of nothing
 _CLAIMS = (f"{journal.BEGAN}-", f"{journal.KIT_BEGAN}-")
@@ -275,6 +276,16 @@ def _roots(settings: Settings) -> list[str]:
     ]
 
 
+def _in_own_folder(settings: Settings) -> Settings | None:
+    """The settings of a server in its own folder, where these name the prefix of all servers and
+    what happened to it may stand there; None where they do not.
+    """
+    prefix, server = settings.s3_prefix.strip("/"), settings.server_name
+    if not (settings.databases and server) or shared_prefix(prefix, server) != prefix:
+        return None
+    return dataclasses.replace(settings, s3_prefix=own_folder(prefix, server))
+
+
 def _journals(store: Store, root: str, first: str) -> dict[str, list[str]]:
     """The keys in each journal under a root, by where it lies.
 
@@ -286,7 +297,7 @@ def _journals(store: Store, root: str, first: str) -> dict[str, list[str]]:
         below = item.key.removeprefix(root).split("/")
         if root.endswith("journal/"):
             found[root].append(item.key)
-        elif "journal" in below[:2] and below.index("journal") == len(below) - 2:
+        elif "journal" in below[:3] and below.index("journal") == len(below) - 2:
             place = item.key.removesuffix(below[-1])
             found.setdefault(place, []).append(item.key)
     return found
@@ -332,13 +343,13 @@ def history(settings: Settings, days: float = 7, database: str = "") -> History:
     try:
         store = Store(settings)
         store.check()
-        read = happened(
-            settings,
-            store,
-            utc_now() - timedelta(days=days),
-            settings.for_database(database) if database and settings.databases else database,
-        )
+        since = utc_now() - timedelta(days=days)
+        of = settings.for_database(database) if database and settings.databases else database
+        read = happened(settings, store, since, of)
         told, findings = read["events"], read["findings"]
+        if not told and (own := _in_own_folder(settings)):
+            read = happened(own, store, since, of)
+            told, findings = read["events"], [*findings, *read["findings"]]
     except StoreError as error:
         if not remembered:
             raise

@@ -18,6 +18,7 @@ from ..signing.judge import BY_NOBODY, TRUSTED, UNSIGNED, WRONG, Standing
 from ..text import printable
 from . import dated, signed
 from .manifest import KitManifest, answer, parse_kit
+from .names import own_folder
 
 _NAME = re.compile(
     r"postgres-backup-kit-(?P<time>\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})\.tar\.gz(?P<age>\.age)?",
@@ -159,6 +160,17 @@ def list_kits(settings: Settings, store: Store) -> list[Kit]:
     return sorted(kits, key=lambda kit: kit.dated_at, reverse=True)
 
 
+def find_kits(settings: Settings, store: Store) -> list[Kit]:
+    """The same for whoever restores one: where none of this server lies under the prefix, those of
+    its own folder too, for the settings may name the prefix of all servers.
+    """
+    there = list_kits(settings, store)
+    if settings.server_name and not any(kit.ours for kit in there):
+        own = own_folder(settings.s3_prefix, settings.server_name)
+        there += list_kits(dataclasses.replace(settings, s3_prefix=own), store)
+    return there
+
+
 def undescribed(settings: Settings, store: Store) -> list[int]:
     """The bytes of each kit that has no manifest, of every server under the prefix."""
     root = root_of(settings)
@@ -222,7 +234,7 @@ def manifest_key(settings: Settings, name: str) -> str:
 
 def newest_kit(settings: Settings) -> KitLine | None:
     """The newest kit of this server; None where none was saved."""
-    mine = [kit for kit in list_kits(settings, Store(settings)) if kit.ours]
+    mine = [kit for kit in find_kits(settings, Store(settings)) if kit.ours]
     for kit in dated.timely([kit for kit in mine if kit.manifest]):
         manifest = kit.manifest or cast("KitManifest", {})
         return {

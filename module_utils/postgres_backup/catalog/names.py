@@ -167,6 +167,24 @@ class Layout:
         return f"{self.root}report/report.html"
 
 
+def own_folder(prefix: str, server: str) -> str:
+    """The prefix of a server that has a folder of its own among others.
+
+    :param prefix: of all of them, without slashes at its ends.
+    """
+    return f"{prefix.strip('/')}/{_folder(server)}".lstrip("/")
+
+
+def shared_prefix(prefix: str, server: str) -> str:
+    """The prefix of all servers where this is that of a server's own folder; else the same. What
+    lies beside a prefix (``-pitr``, ``-rehearsal``, ``-recovered``) is named after it, so that it
+    stays where it is when a server moves into its folder, and lies in nobody's listing.
+    """
+    whole = prefix.strip("/")
+    head, slash, last = whole.rpartition("/")
+    return head if slash and server and last == _folder(server) else whole
+
+
 def is_latest(wanted: str) -> bool:
     """Whether the newest backup is asked for, in letters of any size."""
     return wanted.strip().lower() == LATEST

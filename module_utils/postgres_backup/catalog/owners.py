@@ -18,7 +18,8 @@ from .names import BackupName, Layout
 from .reading import Manifests
 from .signed import Believed
 
-_MANIFEST = re.compile(r"(?:[^/]+/)?manifests/[^/]+\.json")
+#: of the prefix, of a server's or a database's folder, of a database's in a server's
+_MANIFEST = re.compile(r"(?:[^/]+/){0,2}manifests/[^/]+\.json")
 
 
 class Owner(TypedDict):

@@ -10,12 +10,18 @@ import dataclasses
 import os
 
 from ..settings import Settings
+from .names import own_folder, shared_prefix
 
 
 def place(settings: Settings) -> Settings:
-    """The same with the prefix where they lie."""
-    prefix = settings.s3_prefix.strip("/")
-    return dataclasses.replace(settings, s3_prefix=f"{prefix}-recovered" if prefix else "recovered")
+    """The same with the prefix where they lie; of a server with a folder of its own beside that of
+    all servers, and in a folder again.
+    """
+    prefix = shared_prefix(settings.s3_prefix, settings.server_name)
+    beside = f"{prefix}-recovered" if prefix else "recovered"
+    if prefix != settings.s3_prefix.strip("/"):
+        beside = own_folder(beside, settings.server_name)
+    return dataclasses.replace(settings, s3_prefix=beside)
 
 
 def source(settings: Settings, host: str, port: int) -> Settings:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from ..catalog.kit_paths import Parts, parts_of, path_of
-from ..catalog.kits import Kit, list_kits
+from ..catalog.kits import Kit, find_kits
 from ..catalog.signed import Believed
 from ..errors import PostgresBackupError, UsageError
 from ..findings import finding
@@ -50,7 +50,7 @@ def look_at_kit(job: Job, rate: float, read: bool = True) -> Looked:
         return Looked([], False)
     pace = Pace(rate)
     try:
-        kit = choose(job.settings, list_kits(job.settings, job.store), "latest")
+        kit = choose(job.settings, find_kits(job.settings, job.store), "latest")
     except UsageError as none:
         told = f"{none.message}: nothing would bring back {_named(needed)}"
         return Looked([_lacks(told, bool(job.settings.paths))], True)

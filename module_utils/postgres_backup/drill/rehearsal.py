@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from ..catalog import kits
+from ..catalog.names import shared_prefix
 from ..clock import format_timestamp, utc_now
 from ..findings import Finding, finding
 from ..health import outcome
@@ -70,11 +71,11 @@ def name_of(settings: Settings) -> str:
 
 
 def prefix_of(settings: Settings) -> str:
-    """Under which prefix it does: beside this server's own, and beside those of other servers'
+    """Under which prefix it does: beside that of the backups, and beside those of other servers'
     rehearsals.
     """
     whose = urllib.parse.quote(settings.server_name, safe="-_.~")
-    return f"{settings.s3_prefix.strip('/')}{_TAIL}/{whose}".lstrip("-")
+    return f"{shared_prefix(settings.s3_prefix, settings.server_name)}{_TAIL}/{whose}".lstrip("-")
 
 
 def begin(job: Job) -> RehearsalBegun:

@@ -166,9 +166,12 @@ def info(
     seconds = [] if backup or partial else archiving.lines(archiving.known(settings))
     result: Listing = {"changed": False, "backups": [], "waiting": 0, "every_second": seconds}
     listings = Listings(store)
+    servers: dict[str, list[str]] = {}
     if not settings.databases or not settings.server_name:
         result["owners"] = owners(settings, store, listings)
-        known = tuple(dict.fromkeys(owner["database"] for owner in result["owners"]))
+        for owner in result["owners"]:
+            servers.setdefault(owner["database"], []).append(owner["server"])
+        known = tuple(servers)
         settings = dataclasses.replace(settings, databases=settings.databases or known)
     own = own_mark(settings) if settings.server_name else Mark()
     if backup:
@@ -176,7 +179,7 @@ def info(
         result["chosen"] = catalog.resolve(backup).describe(now)
     seen: list[ListedBackup] = []
     for name in [settings.for_database(database)] if database else settings.databases:
-        catalog = Catalog(settings, store, name, own, listings)
+        catalog = Catalog(settings, store, name, own, listings, servers.get(name))
         there = catalog.backups()
         for decision in _decisions(catalog, there, now, partial):
             seen.append(_listed(decision, name, now))

@@ -72,6 +72,34 @@ def end_of_archive(settings: Settings, plan: Plan) -> int:
     return max(have.get(line, ()), default=0)
 
 
+def whole_until(settings: Settings, plan: Plan) -> tuple[int, str]:
+    """Of a server that is lost: the number of the last piece of the log to which all is there, and
+    the first that is missing behind it; empty where none is.
+
+    Several pieces are on their way at a time: where the power was cut, one may have come without
+    the one before it.
+    """
+    have = archived(settings, plan.cluster)
+    if missing := _missing(settings, plan):
+        return gaps.number_of(missing, plan.cluster.segment_bytes)[1] - 1, missing
+    return max(have.get(plan.timeline, ()), default=0), ""
+
+
+def arrive(
+    settings: Settings, progress: Progress, plan: Plan, side: Side, end: int
+) -> tuple[Journey, str]:
+    """Let the unpacked cluster recover; how it went, and the position where it ended.
+
+    :param end: of :func:`end_of_archive`, or :func:`whole_until`.
+    :raises PostgresBackupError: it did not come where it should.
+    """
+    progress.step(f"recovering to {plan.target.words}")
+    side_cluster.start(settings, plan.cluster, side)
+    wait(settings, progress, plan, side)
+    way = journey.read(side_cluster.tail(settings), plan.target)
+    return way, judge(settings, plan, side, way, end)
+
+
 def wait(settings: Settings, progress: Progress, plan: Plan, side: Side) -> None:
     """Until it has come to its end, well or not.
 

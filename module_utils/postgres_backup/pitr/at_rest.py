@@ -53,7 +53,7 @@ def ask(settings: Settings) -> tuple[Cluster, bool]:
             archive_command="",
             archive_library="",
             wal_level="",
-            segment_bytes=_number(said.get("Bytes per WAL segment", "")) or _SEGMENT,
+            segment_bytes=_segment_bytes(said),
             is_standby=False,
             is_superuser=True,
         ),
@@ -65,6 +65,24 @@ def timeline(cluster: Cluster) -> int:
     """Of a cluster that does not run; 0: nobody knows."""
     said = _control_data(cluster.major, cluster.data_directory)
     return _number(said.get("Latest checkpoint's TimeLineID", ""))
+
+
+def segment_bytes(major: int, directory: str) -> int:
+    """How large a piece of the log of a cluster is that does not run."""
+    return _segment_bytes(_control_data(major, directory))
+
+
+def _segment_bytes(said: dict[str, str]) -> int:
+    return _number(said.get("Bytes per WAL segment", "")) or _SEGMENT
+
+
+def other_major(port: int, major: int) -> int:
+    """The major of a cluster at that port that is of another; 0: there is none.
+
+    :raises UsageError: nobody knows.
+    """
+    found = (one.major for one in _listed() if one.port == port and one.major != major)
+    return next(found, 0)
 
 
 def _listed() -> list[_Listed]:

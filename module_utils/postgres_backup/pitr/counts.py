@@ -107,17 +107,19 @@ def _count_one(
     found.rows[key] = row[0] if row else 0
 
 
-def lines(rows: list[TableRows], live: bool) -> list[str]:
+def lines(
+    rows: list[TableRows], live: bool, aside: str = "the live cluster does not run"
+) -> list[str]:
     """What differs, and how much does not.
 
-    :param live: whether the live cluster was asked.
+    :param live: whether the live cluster was asked; ``aside``: why not.
     """
     counted = [one for one in rows if one["counted"]]
     large = len(rows) - len(counted)
     told = []
     if not live:
         total = sum(one["rows"] or 0 for one in counted)
-        told.append(f"{len(counted)} tables, {total} rows; the live cluster does not run")
+        told.append(f"{len(counted)} tables, {total} rows; {aside}")
     else:
         different = [one for one in counted if one["rows"] != one["live_rows"]]
         told += [

@@ -11,18 +11,17 @@ from typing import TypedDict
 
 from ..errors import PostgresBackupError, UsageError
 from ..findings import Finding
-from ..machine.files import read_bounded, replace_file
 from ..machine.patience import wait_until
 from ..postgresql.connection import connect
 from ..settings import Settings
 from . import cluster as clusters
-from . import engine, places, repository, texts
+from . import engine, own_files, places, repository, texts
 from .cluster import Cluster
 
 #: processes at most: more gain nothing against one store
 _MOST_PROCESSES = 8
-#: bytes of a key, and of a file of ours at most
-_KEY_BYTES, _LIMIT = 48, 1 << 16
+#: bytes of a key
+_KEY_BYTES = 48
 #: what PostgreSQL has as ``archive_command`` where nobody has set one
 _NO_COMMAND = ("", "(disabled)")
 #: seconds that PostgreSQL takes to read its settings again
@@ -69,10 +68,9 @@ def prepare(settings: Settings, cipher_key: str, check: bool) -> Prepared:
     version = engine.version()
     require_possible(settings, found, version)
     key, made = _key(cipher_key, check)
-    processes = min(_MOST_PROCESSES, max(1, len(os.sched_getaffinity(0))))
-    spool = places.spool(settings, found.data_directory)
-    wanted = texts.engine_config(settings, found, key, version, processes, spool)
-    here = _read(places.CONFIG)
+    archive = places.in_bucket(settings, found.system_identifier)
+    wanted = config_text(settings, archive, found.data_directory, key, version)
+    here = own_files.read(places.CONFIG)
     diff = []
     if here != wanted:
         diff.append(
@@ -82,7 +80,7 @@ def prepare(settings: Settings, cipher_key: str, check: bool) -> Prepared:
     diff += _tell_postgresql(settings, found, check)
     return {
         "changed": bool(diff) or made,
-        "archive": places.in_bucket(settings, found.system_identifier),
+        "archive": archive,
         "unit": found.unit,
         "restart_needed": not found.archives,
         "key_made": made,
@@ -91,9 +89,17 @@ def prepare(settings: Settings, cipher_key: str, check: bool) -> Prepared:
     }
 
 
+def config_text(
+    settings: Settings, archive: str, data_directory: str, key: str, version: tuple[int, ...]
+) -> str:
+    """The engine's config for this machine: see :func:`.texts.engine_config`."""
+    processes = min(_MOST_PROCESSES, max(1, len(os.sched_getaffinity(0))))
+    spool = places.spool(settings, data_directory)
+    return texts.engine_config(settings, archive, data_directory, key, version, processes, spool)
+
+
 def require_possible(settings: Settings, found: Cluster, version: tuple[int, ...]) -> None:
     """:raises UsageError: this server, or this store, is none for point-in-time recovery."""
-    address = urllib.parse.urlsplit(settings.s3_endpoint_url)
     ours = found.archive_command in _NO_COMMAND or places.CONFIG in found.archive_command
     if found.archive_library or (not ours and found.archives):
         other = found.archive_library or found.archive_command
@@ -106,6 +112,12 @@ def require_possible(settings: Settings, found: Cluster, version: tuple[int, ...
             "PostgreSQL writes too little into its log for a recovery: wal_level is minimal",
             "Set wal_level = replica in postgresql.conf, and start PostgreSQL anew",
         )
+    require_reachable(settings, version)
+
+
+def require_reachable(settings: Settings, version: tuple[int, ...]) -> None:
+    """:raises UsageError: the store is none that the engine finds."""
+    address = urllib.parse.urlsplit(settings.s3_endpoint_url)
     if address.scheme != "https":
         raise UsageError(
             f"Point-in-time recovery takes a store over https, and not {settings.s3_endpoint_url}",
@@ -127,7 +139,7 @@ def require_possible(settings: Settings, found: Cluster, version: tuple[int, ...
 
 def _key(wanted: str, check: bool) -> tuple[str, bool]:
     """The key of the archive, and whether it is new."""
-    have = _read(places.CIPHER_KEY).strip()
+    have = own_files.read(places.CIPHER_KEY).strip()
     if have and wanted and have != wanted:
         raise UsageError(
             "backup_pitr_cipher_key is not the key by which this archive is encrypted",
@@ -137,7 +149,7 @@ def _key(wanted: str, check: bool) -> tuple[str, bool]:
         return have, False
     key = wanted or secrets.token_urlsafe(_KEY_BYTES)
     if not check:
-        _write(places.CIPHER_KEY, key + "\n", 0o600)
+        own_files.write(places.CIPHER_KEY, key + "\n", 0o600)
     return key, True
 
 
@@ -146,7 +158,7 @@ def _prove_config(settings: Settings, wanted: str, check: bool) -> list[Differen
     if check:
         return []
     beside = f"{places.CONFIG}.tried"
-    _write(beside, wanted, 0o600)
+    own_files.write(beside, wanted, 0o600)
     try:
         before = repository.look(settings, beside)
         if before.code not in (repository.WELL, repository.EMPTY):
@@ -170,14 +182,14 @@ def _prove_config(settings: Settings, wanted: str, check: bool) -> list[Differen
 def _tell_postgresql(settings: Settings, found: Cluster, check: bool) -> list[Difference]:
     """Lay its settings and let it read them."""
     path = os.path.join(found.conf_d, places.CONF_D)
-    wanted, here = texts.postgresql_conf(settings.pitr_rpo_seconds), _read(path)
+    wanted, here = texts.postgresql_conf(settings.pitr_rpo_seconds), own_files.read(path)
     if here != wanted and not check:
-        _write(path, wanted, 0o644)
+        own_files.write(path, wanted, 0o644)
         try:
             _reload(settings, path)
         except BaseException:
             if here:
-                _write(path, here, 0o644)
+                own_files.write(path, here, 0o644)
             else:
                 os.unlink(path)
             raise
@@ -222,29 +234,6 @@ def _reload(settings: Settings, path: str) -> None:
             f"PostgreSQL has read {path}, and archives by another command all the same",
             "Look at what its service or its log says: journalctl -u 'postgresql@*'",
         )
-
-
-def _read(path: str) -> str:
-    """What a file of ours holds; empty where there is none."""
-    try:
-        return read_bounded(path, _LIMIT)[0].decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    except PermissionError as error:
-        raise UsageError(
-            f"Failed to read {path}: {error.strerror}",
-            "It belongs to PostgreSQL's user: run `ansible-playbook setup.yml`",
-        ) from None
-
-
-def _write(path: str, text: str, mode: int) -> None:
-    try:
-        replace_file(path, text.encode(), mode, sync=True)
-    except OSError as error:
-        raise PostgresBackupError(
-            f"Failed to write {path}: {error.strerror}",
-            "Its folder must be PostgreSQL's user's: run `ansible-playbook setup.yml`",
-        ) from None
 
 
 def _difference(path: str, before: str, after: str) -> Difference:

@@ -78,7 +78,7 @@ def settle(settings: Settings, kept: str, check: bool) -> Promoted:
     :raises UsageError: there is nothing to come, or it cannot; nothing was touched.
     """
     cluster, _ = at_rest.ask(settings)
-    _require_movable(cluster)
+    require_movable(cluster)
     now = format_time(utc_now())
     result: Promoted = {
         "changed": True,
@@ -100,7 +100,7 @@ def settle(settings: Settings, kept: str, check: bool) -> Promoted:
     return {**result, "incoming": found["directory"], "as_of": found["target"]}
 
 
-def _require_movable(cluster: Cluster) -> None:
+def require_movable(cluster: Cluster) -> None:
     """:raises UsageError: its data directory cannot be renamed."""
     data = cluster.data_directory
     if os.path.islink(data) or os.path.ismount(data):
@@ -146,7 +146,7 @@ def exchange(settings: Settings, incoming: str, kept: str, as_of: str) -> Promot
                 f"Failed to exchange {data}: PostgreSQL runs",
                 f"Stop it first: systemctl stop {cluster.unit}",
             )
-        _require_movable(cluster)
+        require_movable(cluster)
         if os.path.lexists(kept) or not os.path.isfile(os.path.join(incoming, "PG_VERSION")):
             raise UsageError(
                 f"Failed to exchange {data} for {incoming}: it is no cluster, or {kept} is taken",
@@ -225,9 +225,14 @@ def lines(result: Promoted, stage: str, check: bool) -> list[str]:
     if stage != "seal":
         would = "would be" if check else "is going to be"
         return [f"The cluster {would} {result['as_of']}; as it is, it is kept in {kept}"]
-    return [
+    told = [
         f"The cluster is {result['as_of']} now, and archives on",
         f"{result['label']} is its first backup",
+    ]
+    if not kept:  # of a lost server: nothing was there before
+        return [*told, *(found["message"] for found in result["findings"])]
+    return [
+        *told,
         f"As it was, it is kept in {kept}, until you remove that folder",
         f"Undo: ansible-playbook playbooks/undo_restore.yml -e kept={kept}",
         *(found["message"] for found in result["findings"]),

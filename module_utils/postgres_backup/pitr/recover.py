@@ -17,14 +17,14 @@ from ..machine import lock, state
 from ..machine.progress import Progress
 from ..settings import Settings
 from ..text import human_bytes, human_seconds
-from . import arrival, at_rest, counts, journey, side_cluster
+from . import arrival, at_rest, counts, side_cluster
 from .cluster import Cluster
 from .counts import TableRows
-from .route import make_plan, require_none
+from .route import Plan, make_plan, require_none
 from .side_cluster import SIDE, Guest, Side
 
 #: nothing is remembered
-_NONE = cast(Side, {})
+NO_SIDE = cast(Side, {})
 NOBODY = Guest()
 
 
@@ -75,15 +75,9 @@ def recover(
     :raises PostgresBackupError: it did not come there; nothing of it is left.
     """
     plan = make_plan(settings, typed, latest)
-    side: Side = {
-        "at": format_timestamp(utc_now()),
-        "directory": f"{plan.cluster.data_directory}_recovered_{format_time(utc_now())}",
-        "port": side_cluster.free_port(settings.db_host),
-        "target": plan.target.words[:200],
-        "ready": False,
-    }
+    side = new_side(settings, plan)
     result: Recovered = {
-        **_of_side(settings, side, plan.runs),
+        **of_side(settings, side, plan.runs),
         "changed": True,
         "target": plan.target.words,
         "label": plan.backup.label,
@@ -98,15 +92,11 @@ def recover(
         arrival.hand_on(settings, progress, plan)
         end = arrival.end_of_archive(settings, plan)
         result["findings"] += state.write(settings, SIDE, side)
-        with _removed_on_failure(settings, plan.cluster, side):
+        with removed_on_failure(settings, plan.cluster, side):
             words = f"the cluster as it was in {plan.backup.label}"
             progress.step(f"unpacking {words}, {human_bytes(plan.backup.bytes)}")
             side_cluster.unpack(settings, side, plan.target, plan.backup, plan.timeline, guest)
-            progress.step(f"recovering to {plan.target.words}")
-            side_cluster.start(settings, plan.cluster, side)
-            arrival.wait(settings, progress, plan, side)
-            way = journey.read(side_cluster.tail(settings), plan.target)
-            result["lsn"] = arrival.judge(settings, plan, side, way, end)
+            way, result["lsn"] = arrival.arrive(settings, progress, plan, side, end)
             result["last_commit"] = arrival.in_utc(way.last_commit)
             result["next_commit"] = (
                 arrival.in_utc(way.stopped_at) if plan.target.kind == "time" else ""
@@ -117,9 +107,20 @@ def recover(
             if not keep:
                 side_cluster.remove(settings, plan.cluster, side)
         side["ready"] = True
-        result["findings"] += state.write(settings, SIDE, side if keep else _NONE)
+        result["findings"] += state.write(settings, SIDE, side if keep else NO_SIDE)
         result["seconds"] = round(time.monotonic() - began, 1)
     return result
+
+
+def new_side(settings: Settings, plan: Plan) -> Side:
+    """Where the recovered cluster is to be; nothing is made."""
+    return {
+        "at": format_timestamp(utc_now()),
+        "directory": f"{plan.cluster.data_directory}_recovered_{format_time(utc_now())}",
+        "port": side_cluster.free_port(settings.db_host),
+        "target": plan.target.words[:200],
+        "ready": False,
+    }
 
 
 def kept(settings: Settings, check: bool) -> Recovered:
@@ -138,10 +139,10 @@ def kept(settings: Settings, check: bool) -> Recovered:
     if not check and not side_cluster.is_running(cluster, side):
         side_cluster.start(settings, cluster, side)
         arrival.await_ready(settings, cluster, side)
-    return _of_side(settings, side, runs)
+    return of_side(settings, side, runs)
 
 
-def _of_side(settings: Settings, side: Side, live: bool) -> Recovered:
+def of_side(settings: Settings, side: Side, live: bool) -> Recovered:
     """What is known of a recovered cluster before anybody has looked into it."""
     return {
         "changed": False,
@@ -163,14 +164,14 @@ def _of_side(settings: Settings, side: Side, live: bool) -> Recovered:
 
 
 @contextlib.contextmanager
-def _removed_on_failure(settings: Settings, cluster: Cluster, side: Side) -> Iterator[None]:
+def removed_on_failure(settings: Settings, cluster: Cluster, side: Side) -> Iterator[None]:
     """Nothing of a failed recovery stays, or it is remembered and can be removed."""
     try:
         yield
     except BaseException:
         with contextlib.suppress(PostgresBackupError):
             side_cluster.remove(settings, cluster, side)
-            state.write(settings, SIDE, _NONE)
+            state.write(settings, SIDE, NO_SIDE)
         raise
 
 
@@ -197,7 +198,7 @@ def remove(settings: Settings, check: bool) -> Removed:
             cluster, _ = at_rest.ask(settings)
             require_ours(cluster, side)
             side_cluster.remove(settings, cluster, side)
-            done["findings"] += state.write(settings, SIDE, _NONE)
+            done["findings"] += state.write(settings, SIDE, NO_SIDE)
     return done
 
 
@@ -205,7 +206,7 @@ def forget(settings: Settings, side: Side) -> list[Finding]:
     """It has taken the live one's place: only what it needed to come there goes."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(f"{side['directory']}_spool")
-    return state.write(settings, SIDE, _NONE)
+    return state.write(settings, SIDE, NO_SIDE)
 
 
 def require_ours(cluster: Cluster, side: Side) -> None:

@@ -6,6 +6,7 @@ It ends with 0 although the store is down or the key wrong, so what it says is l
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Annotated, TypedDict
 
@@ -63,9 +64,17 @@ class _Status(TypedDict):
     message: str
 
 
-class _Of(TypedDict):
+class _Made(TypedDict):
+    version: Annotated[str, Text(8, r"[0-9]{1,3}(\.[0-9]{1,2})?")]
+
+
+class _Known(TypedDict):
     status: _Status
     backup: list[_Backup]
+
+
+class _Of(_Known, total=False):
+    db: list[_Made]
 
 
 class _Said(TypedDict):
@@ -93,11 +102,14 @@ class Backup:
 
 @dataclasses.dataclass(frozen=True)
 class Repository:
-    """:param code: how the archive is, see :data:`WELL`; :param message: the same in words."""
+    """:param code: how the archive is, see :data:`WELL`; :param message: the same in words.
+    :param major: of PostgreSQL that wrote into it last; 0: nobody knows.
+    """
 
     code: int
     message: str
     backups: tuple[Backup, ...]
+    major: int = 0
 
     @property
     def newest_full(self) -> Backup | None:
@@ -126,6 +138,7 @@ def look(settings: Settings, config: str = "") -> Repository:
 
 class _Entry(TypedDict, total=False):
     size: Annotated[int, Whole(0)]
+    time: Annotated[int, Whole(0)]
 
 
 class _Listed(TypedDict):
@@ -137,24 +150,52 @@ def log(settings: Settings) -> dict[str, int]:
 
     :raises StoreError: the store does not answer, or what it says cannot be read.
     """
+    return read_log(_listed(settings))
+
+
+def log_times(settings: Settings) -> dict[str, int]:
+    """The same, with the second of the epoch in which each came there; 0: nobody knows.
+
+    :raises StoreError: as of :func:`log`.
+    """
+    return {name: one.get("time", 0) for name, one in _entries(_listed(settings)).items()}
+
+
+def history(settings: Settings, log_names: Iterable[str], timeline: int) -> str:
+    """The history file of a timeline, as PostgreSQL wrote it; empty where there is none.
+
+    :param log_names: of :func:`log`.
+    :raises StoreError: the store does not answer.
+    """
+    name = next((one for one in log_names if one.endswith(f"/{timeline:08X}.history")), "")
+    if not name:
+        return ""
+    failing = "Failed to read the cluster's history: "
+    place = f"archive/{places.STANZA}/{name}"
+    return engine.call(settings, failing, "repo-get", engine.SOON, of=place).out
+
+
+def _listed(settings: Settings) -> bytes:
     failing = "Failed to list what is archived: "
     words = ("repo-ls", "--recurse", "--output=json", engine.SOON)
-    done = engine.call(settings, failing, *words, of=f"archive/{places.STANZA}")
-    return read_log(done.out.encode())
+    return engine.call(settings, failing, *words, of=f"archive/{places.STANZA}").out.encode()
 
 
 def read_log(data: bytes) -> dict[str, int]:
     """:param data: what the engine has printed; folders have no size.
     :raises StoreError: it cannot be read.
     """
+    return {name: entry.get("size", 0) for name, entry in _entries(data).items()}
+
+
+def _entries(data: bytes) -> dict[str, _Entry]:
     try:
-        there = fitted(load(b'{"there":' + (data or b"{}") + b"}"), _Listed)["there"]
+        return fitted(load(b'{"there":' + (_plain(data) or b"{}") + b"}"), _Listed)["there"]
     except Unfit as error:
         raise StoreError(
             f"Failed to read what is in the archive: {error}",
             "Type the same again; if it lasts, look at the log in /var/log/pgbackrest",
         ) from None
-    return {name: entry.get("size", 0) for name, entry in there.items()}
 
 
 def read(data: bytes) -> Repository:
@@ -162,7 +203,7 @@ def read(data: bytes) -> Repository:
     :raises StoreError: it cannot be read.
     """
     try:
-        said = fitted(load(b'{"archives":' + data + b"}"), _Said)["archives"]
+        said = fitted(load(b'{"archives":' + _plain(data) + b"}"), _Said)["archives"]
     except Unfit as error:
         raise StoreError(
             f"Failed to read what is in the archive: {error}",
@@ -184,8 +225,16 @@ def read(data: bytes) -> Repository:
         for one in said[0]["backup"]
         if not one["error"]
     )
-    status = said[0]["status"]
-    return Repository(status["code"], status["message"], backups)
+    status, made = said[0]["status"], said[0].get("db", [])
+    major = int(made[-1]["version"].partition(".")[0]) if made else 0
+    return Repository(status["code"], status["message"], backups, major)
+
+
+def _plain(data: bytes) -> bytes:
+    """The same with a blank for each control character: the engine puts the lines of its errors as
+    they are between quotes, which is no JSON.
+    """
+    return bytes(one if one >= 32 else 32 for one in data)
 
 
 def number_of(lsn: str) -> int:

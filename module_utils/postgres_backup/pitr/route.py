@@ -65,6 +65,14 @@ def make_plan(settings: Settings, typed: dict[str, str], latest: bool) -> Plan:
     if there.code not in (repository.WELL, repository.EMPTY):
         archived(settings, cluster)  # whoever lists is told why
     backup = target.choose(wanted, there.backups, lines)
+    return Plan(cluster, wanted, backup, timeline, runs, require_room(cluster, backup))
+
+
+def require_room(cluster: Cluster, backup: Backup) -> int:
+    """Bytes that are free beside the cluster's data.
+
+    :raises UsageError: another cluster has no room there.
+    """
     beside = os.path.dirname(cluster.data_directory)
     disk = os.statvfs(beside)
     free, needed = disk.f_bavail * disk.f_frsize, backup.bytes + _LOG_ROOM
@@ -79,7 +87,7 @@ def make_plan(settings: Settings, typed: dict[str, str], latest: bool) -> Plan:
             f"{human_bytes(needed)}, and {human_bytes(free)} are free there",
             "Make room, or give the disk more; then type the same again",
         )
-    return Plan(cluster, wanted, backup, timeline, runs, free)
+    return free
 
 
 def _history(

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ..machine.progress import Progress
 from ..settings import Settings
-from . import promote, recover
+from . import lost, promote, recover
 from .promote import Promoted
 from .recover import Recovered, Removed
 from .side_cluster import Guest
@@ -33,10 +33,11 @@ def perform_step(
     incoming: str = "",
     kept: str = "",
     as_of: str = "",
+    system_identifier: str = "",
 ) -> StepResult:
     """What is asked for.
 
-    :param stage: ``recover``, ``remove``, ``settle``, ``exchange`` or ``seal``.
+    :param stage: ``recover``, ``lost``, ``remove``, ``settle``, ``exchange`` or ``seal``.
     :param go_on: where no target is given, the recovered cluster that was kept.
     :return: the result of the function that is called.
     """
@@ -49,6 +50,8 @@ def perform_step(
             return promote.exchange(settings, incoming, kept, as_of)
         case "seal":
             return promote.seal(settings, progress, incoming, kept, as_of)
+        case "lost":
+            return lost.bring(settings, progress, system_identifier)
     typed = {"time": target_time, "lsn": target_lsn, "name": target_name}
     if go_on and not latest and not any(typed.values()):
         return recover.kept(settings, check)
@@ -56,10 +59,12 @@ def perform_step(
     return recover.recover(settings, progress, typed, latest, keep, check, guest)
 
 
-def lines(result: StepResult, stage: str, check: bool) -> list[str]:
+def lines(settings: Settings, result: StepResult, stage: str, check: bool) -> list[str]:
     """:func:`perform_step` for a person."""
     if "label" not in result:
         return recover.removed_lines(result, check)
     if "tables" in result:
+        if stage == "lost":
+            return lost.lines(settings, result)
         return recover.lines(result, check)
     return promote.lines(result, stage, check)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from ..settings import Settings
 from . import engine, places
-from .cluster import Cluster
 
 #: so often a quiet server hands on what it has, within the time that may be lost
 _SHARES = 5
@@ -19,7 +18,8 @@ _SECRET = re.compile(r"^(repo1-(?:s3-key|s3-key-secret|cipher-pass))=.*$", re.MU
 
 def engine_config(
     settings: Settings,
-    cluster: Cluster,
+    archive: str,
+    data_directory: str,
     cipher_key: str,
     version: tuple[int, ...],
     processes: int,
@@ -27,13 +27,16 @@ def engine_config(
 ) -> str:
     """The engine's config, with the store's key and that of the archive.
 
+    :param archive: its path in the bucket.
+    :param processes: that work side by side; ``spool``: where what waits for its way is noted.
+
     What is not its default: path style and bundles suit more stores; ``archive-push-queue-max`` is
     left unset, for with it the log is dropped and called archived.
     """
     address = urllib.parse.urlsplit(settings.s3_endpoint_url)
     values = {
         "repo1-type": "s3",
-        "repo1-path": places.in_bucket(settings, cluster.system_identifier),
+        "repo1-path": archive,
         "repo1-s3-endpoint": address.netloc,
         "repo1-s3-bucket": settings.s3_bucket,
         "repo1-s3-region": settings.s3_region,
@@ -57,7 +60,7 @@ def engine_config(
         "log-level-file": "warn",
     }
     here = {
-        "pg1-path": cluster.data_directory,
+        "pg1-path": data_directory,
         "pg1-port": str(settings.db_port),
         "pg1-socket-path": settings.db_host,
     }

@@ -64,7 +64,7 @@ def restore_kit(job: Job, wanted: str, to: str = "/") -> KitResult:
     :raises UsageError: there is no such kit, or something is in the way in the target folder.
     """
     job.store.check()
-    everybodys = kits.list_kits(job.settings, job.store)
+    everybodys = kits.find_kits(job.settings, job.store)
     chosen = choose(job.settings, everybodys, wanted)
     server = chosen.manifest["server"]["name"] if chosen.manifest else ""
     believed = Believed.by(job.settings)

@@ -222,7 +222,7 @@ def _judge_given(
                 judged.refused.append(told)
             else:
                 judged.warned.append(f"{call}.yml passes {name} over (-e): it is for {others}")
-        elif wrong := _wrong_value(name, value, str(spec["type"]), spec.get("choices")):
+        elif wrong := _wrong_value(name, value, str(spec["type"]), _choices(spec, call)):
             judged.refused.append(wrong)
         return
     # it is refused anyway
@@ -284,6 +284,12 @@ def _cut(text: str) -> str:
 
 def _not_ours(name: str, place: str) -> str:
     return f"{name} ({place}) is none of our settings, and is passed over by all of them"
+
+
+def _choices(spec: Mapping[str, object], call: str) -> object:
+    """What one of ``-e`` may be in this playbook, as they are one list or one for each."""
+    choices = spec.get("choices")
+    return choices.get(call) if isinstance(choices, dict) else choices
 
 
 def _wrong_value(name: str, value: object, kind: str, choices: object = None) -> str:

@@ -31,14 +31,18 @@ def test_each_server_and_database_once_the_newest_first(config, s3_client, bucke
     forge(0.4, "db3", "crm", change={"rows": "many"})
     forge(0.3, "db4", "crm", with_manifest=False)
     forge(0.2, "db5", "crm", prefix="elsewhere")
+    own = forge(0.1, "db6", "crm", prefix="postgres-backup/db6")  # a folder of its own
+    deeper = forge(0.05, "db7", "crm", prefix="postgres-backup/db7", folder="crm")
     found = owners(config.settings, Store(config.settings))
     assert found == [
+        {"server": "db7", "database": "crm", "backups": 1, "newest": deeper},
+        {"server": "db6", "database": "crm", "backups": 1, "newest": own},
         {"server": "db1", "database": "shop", "backups": 1, "newest": shop},
         {"server": "db2", "database": "crm", "backups": 1, "newest": other},
         {"server": "db1", "database": "crm", "backups": 2, "newest": newest},
     ]
     hint = advice(found)
-    assert "set backup_server_name: db1 and backup_db_name: shop" in hint
+    assert "set backup_server_name: db7 and backup_db_name: crm" in hint
     assert f"server db2, database crm: 1, the newest {other}" in hint
 
 

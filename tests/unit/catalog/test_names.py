@@ -10,7 +10,13 @@ from postgres_backup.catalog.names import (
     Layout,
     is_latest,
     named_in_part,
+    own_folder,
+    shared_prefix,
 )
+from postgres_backup.catalog.recovered import place
+from postgres_backup.drill.rehearsal import prefix_of
+from postgres_backup.pitr.places import in_bucket
+from postgres_backup.settings import Settings
 
 NIGHT = datetime(2026, 1, 27, tzinfo=timezone.utc)
 times = st.datetimes(
@@ -110,6 +116,36 @@ def test_two_databases_never_share_a_root_and_none_escapes_the_prefix(one, other
     assert (first == second) == (one == other)
     assert not first.startswith(second) or one == other
     assert first.count("/") == 2
+
+
+@given(st.sampled_from(["p", "a/b"]), st.text(min_size=1), st.text(min_size=1))
+def test_two_servers_never_share_a_folder_and_each_tells_the_prefix_of_all(prefix, one, other):
+    first, second = own_folder(prefix, one), own_folder(prefix, other)
+    assert (first == second) == (one == other)
+    assert shared_prefix(first, one) == prefix
+    assert shared_prefix(first, other) == (prefix if one == other else first)
+
+
+def test_what_lies_beside_the_prefix_stays_there_when_a_server_moves_into_its_folder():
+    before, after = (
+        Settings(
+            server_name="db 1",
+            databases=("crm",),
+            db_user="crm",
+            s3_endpoint_url="https://object.pscloud.io",
+            s3_bucket="backups",
+            s3_access_key="AKIDEXAMPLE",
+            s3_secret_key="secret",
+            s3_prefix=prefix,
+        )
+        for prefix in ("p", own_folder("p", "db 1"))
+    )
+    assert in_bucket(before, "7") == in_bucket(after, "7") == "/p-pitr/db%201/7"
+    assert prefix_of(before) == prefix_of(after) == "p-rehearsal/db%201"
+    assert (place(before).s3_prefix, place(after).s3_prefix) == (
+        "p-recovered",
+        "p-recovered/db%201",
+    )
 
 
 def test_proofs_lie_beside_their_backup():

@@ -89,3 +89,16 @@ def test_what_is_archived_is_read_with_its_size():
 def test_a_list_that_lies_is_one_sentence(data):
     with pytest.raises(StoreError, match="Failed to read what is in the archive"):
         repository.read_log(data)
+
+
+@pytest.mark.parametrize(("versions", "major"), [(["17"], 17), (["15", "16"], 16), ([], 0)])
+def test_the_postgresql_that_wrote_last_is_known(versions, major):
+    [found] = json.loads(said(FULL))
+    found["db"] = [{"id": n, "repo-key": 1, "version": one} for n, one in enumerate(versions, 1)]
+    assert repository.read(json.dumps([found]).encode()).major == major
+
+
+def test_an_error_of_several_lines_is_read_as_one():
+    told = said(code=99).replace(b"as it is", b"[CryptoError] raised\nHINT: is it encrypted?")
+    found = repository.read(told)
+    assert (found.code, found.message) == (99, "[CryptoError] raised HINT: is it encrypted?")

@@ -37,10 +37,12 @@ CLUSTER = Cluster(
     is_standby=False,
     is_superuser=True,
 )
+ARCHIVE = places.in_bucket(SETTINGS, CLUSTER.system_identifier)
+DATA = CLUSTER.data_directory
 
 
 def config(version: tuple[int, ...] = (2, 55, 1)) -> dict[str, str]:
-    text = texts.engine_config(SETTINGS, CLUSTER, "the-key", version, 2, "/var/lib/spool")
+    text = texts.engine_config(SETTINGS, ARCHIVE, DATA, "the-key", version, 2, "/var/lib/spool")
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
@@ -62,7 +64,7 @@ def test_blocks_are_only_asked_of_versions_that_have_them(version, blocks):
 
 
 def test_no_secret_is_in_what_a_diff_shows():
-    text = texts.engine_config(SETTINGS, CLUSTER, "the-key", (2, 55), 2, "/s")
+    text = texts.engine_config(SETTINGS, ARCHIVE, DATA, "the-key", (2, 55), 2, "/s")
     assert "hunter2-hunter2" in text
     shown = texts.without_secrets(text)
     assert not {word for word in ("hunter2", "the-key", "AKID") if word in shown}

@@ -1,0 +1,152 @@
+"""The cluster of a lost server, on the machine that takes its place: recovered to the last that
+there is, beside the empty one, whose place it takes then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Mapping
+
+from ..clock import format_timestamp, utc_now
+from ..errors import UsageError
+from ..findings import finding
+from ..machine import lock, state
+from ..machine.progress import Progress
+from ..settings import Settings
+from ..text import human_bytes, human_seconds
+from . import (
+    arrival,
+    at_rest,
+    counts,
+    promote,
+    recover,
+    repository,
+    route,
+    side_cluster,
+    target,
+    texts,
+)
+from .cluster import Cluster
+from .recover import NOBODY, Recovered
+from .route import Plan
+from .side_cluster import SIDE, Side
+
+_LAST = target.Target("latest")
+
+
+def bring(settings: Settings, progress: Progress, identifier: str) -> Recovered:
+    """The cluster of the lost server as it was at last, beside the empty one, where it goes on to
+    run. One that an earlier attempt has brought is taken as it is; where the cluster is the lost
+    server's already, nothing is done, and nothing is ``kept``.
+
+    :param identifier: of :func:`.lost_archive.find`.
+    :raises UsageError: there is no way; or the cluster here is not empty.
+    :raises PostgresBackupError: it did not come there; nothing of it is left.
+    """
+    cluster, runs = at_rest.ask(settings)
+    side = state.read(settings, SIDE)
+    if cluster.system_identifier == identifier:
+        there: Side = {
+            "at": format_timestamp(utc_now()),
+            "directory": cluster.data_directory,
+            "port": settings.db_port,
+            "target": _LAST.words,
+            "ready": True,
+        }
+        return {**recover.of_side(settings, there, runs), "kept": False}
+    if len(side) and side["ready"]:
+        return recover.kept(settings, check=False)
+    if len(side):
+        recover.remove(settings, check=False)
+    promote.require_movable(cluster)
+    if full := counts.beside(settings, None):
+        raise UsageError(
+            f"The cluster in {cluster.data_directory} has tables: {full[0]['database']}: "
+            f"{full[0]['table']}. It is not touched",
+            "Is it the right machine? To recover beside what is there: playbooks/pitr_restore.yml",
+        )
+    plan = _plan(settings, cluster, runs)
+    side = recover.new_side(settings, plan)
+    result: Recovered = {
+        **recover.of_side(settings, side, live=False),
+        "changed": True,
+        "label": plan.backup.label,
+        "bytes": plan.backup.bytes,
+    }
+    with lock.hold(settings, "recovery", "recovery"):
+        result["findings"] += state.write(settings, SIDE, side)
+        with recover.removed_on_failure(settings, plan.cluster, side):
+            _arrive(settings, progress, plan, side, result)
+        side["ready"] = True
+        result["findings"] += state.write(settings, SIDE, side)
+    return result
+
+
+def _plan(settings: Settings, cluster: Cluster, runs: bool) -> Plan:
+    side_cluster.require_plain(cluster.data_directory)
+    times = repository.log_times(settings)
+    line = line_of(times)
+    text = repository.history(settings, times, line) if line > 1 else ""
+    lines = target.history(text, line) if text or line == 1 else None
+    backup = target.choose(_LAST, repository.look(settings).backups, lines)
+    return Plan(cluster, _LAST, backup, line, runs, route.require_room(cluster, backup))
+
+
+def line_of(times: Mapping[str, int]) -> int:
+    """The timeline on which the server was at last: that of the piece which came last, for one that
+    was gone back from has the higher number. 0: there is no piece.
+
+    :param times: of :func:`.repository.log_times`.
+    """
+    pieces = [(at, int(found[1], 16)) for name, at in times.items() if (found := _piece(name))]
+    return max(pieces, default=(0, 0))[1]
+
+
+def _piece(name: str) -> re.Match[str] | None:
+    return re.fullmatch(r"(?:.*/)?([0-9A-F]{8})[0-9A-F]{16}-[0-9a-f]{40}(?:\.\w+)?", name)
+
+
+def _arrive(
+    settings: Settings,
+    progress: Progress,
+    plan: Plan,
+    side: Side,
+    result: Recovered,
+) -> None:
+    began = time.monotonic()
+    size = human_bytes(plan.backup.bytes)
+    progress.step(f"unpacking the cluster as it was in {plan.backup.label}, {size}")
+    side_cluster.unpack(settings, side, plan.target, plan.backup, plan.timeline, NOBODY)
+    # the empty cluster beside it may have been made with another size
+    pieces = at_rest.segment_bytes(plan.cluster.major, side["directory"])
+    plan = dataclasses.replace(
+        plan, cluster=dataclasses.replace(plan.cluster, segment_bytes=pieces)
+    )
+    end, missing = arrival.whole_until(settings, plan)
+    way, result["lsn"] = arrival.arrive(settings, progress, plan, side, end)
+    result["last_commit"] = arrival.in_utc(way.last_commit)
+    if missing:
+        told = f"{missing} is missing in the archive: what was written from there on is lost"
+        result["findings"].append(finding("PITR_GAP", told))
+    progress.step("counting rows")
+    result["tables"] = counts.beside(arrival.of_side(settings, side), None)
+    result["seconds"] = round(time.monotonic() - began, 1)
+
+
+def lines(settings: Settings, result: Recovered) -> list[str]:
+    """:func:`bring` for a person."""
+    if not result["label"]:
+        where = result["directory"]
+        return [f"The lost server's cluster is there since an earlier attempt: {where}"]
+    took, last = human_seconds(result["seconds"]), result["last_commit"] or "none since the backup"
+    often = texts.archive_timeout(settings.pitr_rpo_seconds)
+    lost = f"at most the {often} s in which a piece of the log is filled, and what was on its way"
+    return [
+        f"The cluster is there to its last: from {result['label']}, in {took}",
+        f"Its last transaction: {last}, at {result['lsn']} of the log",
+        f"What was committed after that is lost with the server: {lost}",
+        *counts.lines(result["tables"], live=False, aside="there is no other to compare with"),
+        *(found["message"] for found in result["findings"]),
+    ]
