@@ -51,9 +51,10 @@ DATABASES: Mapping[str, tuple[str, ...]] = {
     ),
     "numbers": (
         *(
-            f"""CREATE TABLE readings_{number} AS SELECT n AS id, n * 7919 % 10007 AS sensor,
+            f"""CREATE TABLE readings_{number} AS SELECT n AS id,
+                (n::int8 * 7919 % 10007)::int AS sensor,
                 timestamptz '2026-01-01' + n * interval '1 second' AS at, sqrt(n) AS value,
-                (n * 31 % 977)::numeric(9, 2) AS price FROM generate_series(1, {{n}}) n"""
+                (n::int8 * 31 % 977)::numeric(9, 2) AS price FROM generate_series(1, {{n}}) n"""
             for number in range(4)
         ),
         *(f"ALTER TABLE readings_{number} ADD PRIMARY KEY (id)" for number in range(4)),
@@ -80,8 +81,9 @@ DATABASES: Mapping[str, tuple[str, ...]] = {
            END LOOP; END$$""",
     ),
     "one": (
-        f"""CREATE TABLE large AS SELECT n AS id, n * 7919 % 10007 AS kind, md5(n::text) AS name,
-            {_TEXT.format(words=6)} AS body FROM generate_series(1, {{n}} * 2) n""",
+        f"""CREATE TABLE large AS SELECT n AS id, (n::int8 * 7919 % 10007)::int AS kind,
+            md5(n::text) AS name, {_TEXT.format(words=6)} AS body
+            FROM generate_series(1, {{n}} * 2) n""",
         "ALTER TABLE large ADD PRIMARY KEY (id)",
         "CREATE INDEX ON large (kind)",
         "CREATE INDEX ON large (name)",

@@ -15,11 +15,12 @@ from ..errors import BadBackupError
 from ..findings import finding
 from ..settings import Settings
 from ..stream import grammar
+from ..stream.frame import Frame
 from ..stream.grammar import CopyHeader
 from ..stream.guard import Guard, Statement
 from ..stream.inspector import Report
 from ..stream.other_tools import rows_alone
-from . import row_order, side_by_side
+from . import early, row_order, side_by_side
 from .chosen import Chosen, adds_key
 from .connection import connect
 from .effort import GENTLE, Effort
@@ -85,6 +86,9 @@ class Load:
     :param part: it is of a part of a database; :attr:`left_out` gets what leans on the rest.
     :param effort: how much of the server it takes. With several sessions, indexes of different
         tables are built side by side; not in one transaction, of which others see nothing.
+    :param comparison: tables with many rows are given to it as soon as these are in. It is told all
+        that may change them afterwards; a dump of ours alone, loaded whole and in several
+        transactions, may have one.
     :param beside: by how much this process may grow meanwhile for other reasons, bytes.
     :ivar built_aside: how many statements other sessions have done.
     :raises AnewError: from every method: a new load could do it, otherwise.
@@ -104,13 +108,17 @@ class Load:
         chosen: Chosen | None = None,
         effort: Effort = GENTLE,
         beside: int = 0,
+        comparison: early.EarlyComparison | None = None,
     ) -> None:
+        self._comparison = comparison
         self._settings, self._effort, self._beside = settings, effort, beside
         #: statements that wait for others which may be done at once with them, and their bytes
         self._held: list[Statement] = []
         self._held_bytes = self.built_aside = 0
         self._alone = effort.sessions < 2  # nobody else can do what this session does
         self.guard = Guard(self)
+        if comparison:
+            self.guard.frame = Frame()
         self._user, self._superusers = settings.db_user, superusers
         self._undivided, self._in_vain = transaction, InVain(cleaning, part)
         #: statements that could not be made without what is not loaded
@@ -118,6 +126,7 @@ class Load:
         self.kept: set[str] = set()
         self._database, self._chosen = database, chosen
         self._passing = False  # rows that nobody wants
+        self._filled = "", b""  # the table of the last rows, decoded and as it stands there
         self._connecting = connect(settings, database)
         self._open = False  # a transaction
         self._theirs = False  # the dump has begun one of its own
@@ -203,6 +212,9 @@ class Load:
                 self._session.send(b"SET LOCAL synchronous_commit = on")
                 self._commit()
             self._sync()
+            if self._comparison and self._comparison.offered:
+                self._session.send(early.IDENTITIES, 0, [self._comparison.oids])
+                self._comparison.ended(self._session.sync())
         except Refused as refused:
             raise self._explained(refused) from None
 
@@ -218,6 +230,8 @@ class Load:
         self._require_tables()
         if self._is_needless(statement.text):
             return
+        if self._comparison and not early.leaves_rows(statement.text):
+            self._comparison.forget()
         states = self._in_vain.states(statement.text)
         if self._chosen and adds_key(statement.text):
             states = (*states, _NO_PARENT)
@@ -269,6 +283,8 @@ class Load:
             )
             aside.beside = self._beside
             left = aside.build(held)
+            if self._comparison:
+                self._comparison.written(aside.written)
             self.built_aside += len(held) - len(left)
             held = left
         for statement in held:
@@ -339,6 +355,7 @@ class Load:
         self._in_vain.begins_to_make()
         self._release()
         table = self.guard.current_table
+        self._filled = table, header.table
         self._passing = not self._wants(table)
         if self._passing:
             return
@@ -378,6 +395,20 @@ class Load:
         self._copied()
         if self._divided:
             self._commit()
+            self._offer()
+
+    def _offer(self) -> None:
+        """The rows of a table are in, and committed: it may be compared."""
+        comparison, (name, table) = self._comparison, self._filled
+        if comparison is None or self._otherwise:
+            return
+        if self.guard.bytes_of(table) < early.WORTH_BYTES:
+            return
+        facts = self.guard.facts_of(name)
+        if not facts.any_order:
+            self._sync()
+            self._session.send(early.IDENTITY, 0, [table])
+            comparison.offer(name, facts, self._session.sync(), self.guard.encoding)
 
     def _copied(self) -> None:
         if self._otherwise:
@@ -434,6 +465,9 @@ class Load:
     def _commit(self) -> None:
         """On its way; what comes next may follow at once."""
         if self._open:
+            if self._comparison and self._comparison.offered:
+                self._session.send(early.WRITTEN)
+                self._comparison.written(self._session.sync())
             self._session.send(b"COMMIT")
             self._open = False
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from ..errors import DatabaseError, UsageError
 from ..machine import signals
 from ..machine.carried import Carried
+from ..stream.frame import Frame
 from ..stream.inspector import Inspector, Report
 from .programs import Process, Programs
 
@@ -39,6 +40,9 @@ class Dump:
     :param encoding: that it is written in: the database's own, in which no letter is lost; empty:
         what role or database have as ``client_encoding``.
     :param unordered: tables whose rows are hashed in any order too.
+    :param rows_alone: no definitions.
+    :param without_rows: tables, as :class:`Report` names them, of which only the definitions are
+        dumped; the report has a ``frame_sha256`` then.
     """
 
     def __init__(
@@ -51,11 +55,17 @@ class Dump:
         schema_only: bool = False,
         encoding: str = "",
         unordered: Collection[str] = (),
+        rows_alone: bool = False,
+        without_rows: Collection[str] = (),
     ) -> None:
         self.programs, self.database, self.format = programs, database, format
         self._encoding = encoding
         self.inspector = Inspector()
         self.inspector.unordered = frozenset(unordered)
+        if without_rows:
+            self.inspector.frame = Frame()
+        self._process: Process | None = None
+        self._stopped = False
         self._arguments = [
             f"--format={format}",
             f"--lock-wait-timeout={LOCK_WAIT}",
@@ -65,9 +75,9 @@ class Dump:
             self._arguments.append("--compress=1")
         if snapshot:
             self._arguments.append(f"--snapshot={snapshot}")
-        self._arguments += [f"--table={table}" for table in tables] + (
-            ["--schema-only"] if schema_only else []
-        )
+        self._arguments += [f"--table={table}" for table in tables]
+        self._arguments += [f"--exclude-table-data={table}" for table in without_rows]
+        self._arguments += ["--schema-only"] * schema_only + ["--data-only"] * rows_alone
 
     def chunks(self) -> Generator[bytes, None, None]:
         """The dump as it comes.
@@ -82,6 +92,9 @@ class Dump:
             stdout=subprocess.PIPE,
             encoding=self._encoding,
         ) as process:
+            self._process = process
+            if self._stopped:
+                process.child.terminate()
             if self.format == "plain":
                 for chunk in _read(process):
                     self.inspector.feed(chunk)
@@ -96,6 +109,12 @@ class Dump:
                 "Try again; then look at the server's log",
                 self.report.findings,
             )
+
+    def stop(self) -> None:
+        """End it, whatever it is at: for another thread than that which takes the chunks."""
+        self._stopped = True
+        if self._process:
+            self._process.child.terminate()
 
     def _archive(self, process: Process) -> Iterator[bytes]:
         """A custom archive cannot be read as it stands, so pg_restore turns a copy of the stream

@@ -23,6 +23,7 @@ from ..machine.carried import Carried
 from ..settings import Settings
 from ..stream.grammar import IDENTIFIER
 from ..stream.guard import Statement
+from . import early
 from .connection import connect
 from .effort import Effort
 from .wire import Refused, Session
@@ -105,6 +106,8 @@ class SideBySide:
     ) -> None:
         self._settings, self._database, self._effort = settings, database, effort
         self._state, self._encoding, self._bytes_of = state, encoding, bytes_of
+        #: what :data:`.early.WRITTEN` has answered, all together
+        self.written = b""
         #: by how much this process may grow meanwhile for other reasons, bytes
         self.beside = 0
         self._chains: dict[bytes, _Chain] = {}
@@ -177,12 +180,13 @@ class SideBySide:
             for chain in batch:
                 for _, statement in self._first(chain):
                     session.send(statement.text, statement.line)
+            session.send(early.WRITTEN)
             try:
-                session.sync()
+                written = session.sync()
             except Refused:
                 self._failed = True
                 raise
-            self._built(batch)
+            self._built(batch, written)
 
     def _first(self, chain: _Chain) -> list[tuple[int, Statement]]:
         """What is built of a table at once: of a small one everything."""
@@ -212,8 +216,9 @@ class SideBySide:
                     break
             return batch
 
-    def _built(self, batch: Sequence[_Chain]) -> None:
+    def _built(self, batch: Sequence[_Chain], written: bytes | None) -> None:
         with self._changed:
+            self.written += b",%b" % (written or b"")
             for chain in batch:
                 for _ in self._first(chain):
                     chain.waiting.popleft()

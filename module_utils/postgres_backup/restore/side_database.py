@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import psycopg
 
@@ -21,13 +22,14 @@ from ..job import Job
 from ..postgresql import databases, refreshes, replaced, standby, subscriptions, swap
 from ..postgresql.chosen import Chosen, parents_of
 from ..postgresql.connection import connect, connect_maintenance, first_line
+from ..postgresql.early import BESIDE_BYTES, EarlyComparison
 from ..postgresql.effort import GENTLE, effort_of
 from ..postgresql.facts import database_facts
 from ..postgresql.load import Load
 from ..postgresql.pg_dump import Dump
 from ..postgresql.statistics import gather_statistics, gathered_meanwhile
 from ..postgresql.ways import AnewError, Way, anew
-from ..stream.inspector import Report
+from ..stream.inspector import Report, TableFacts
 from ..verify.proof import require_whole
 from ..verify.reader import BackupReader
 from . import part, roles
@@ -164,7 +166,14 @@ def _load(
         if plan.backup.name.part:
             part.prepare(job, side, plan.backup.manifest)
         reader = BackupReader(job, plan.backup, plan.tools)
-        with Load(
+        effort = GENTLE if job.pace.rate else effort_of(job.settings)
+        meanwhile = (
+            plan.dumped_by_us
+            and effort.sessions > 1
+            and not (drill or chosen or plan.backup.name.part)
+        )
+        early = EarlyComparison(plan.tools, side)
+        load = Load(
             job.settings,
             side,
             cleaning=not plan.dumped_by_us,
@@ -172,15 +181,18 @@ def _load(
             ways=ways,
             part=bool(plan.backup.name.part),
             chosen=chosen,
-            effort=GENTLE if job.pace.rate else effort_of(job.settings),
-            beside=reader.ahead_bytes,
-        ) as load:
+            effort=effort,
+            comparison=early if meanwhile else None,
+            beside=reader.ahead_bytes + BESIDE_BYTES,
+        )
+        with early, load:
             wants = load.wants if chosen else None
             job.pace.begin()
             reader.feed(load.feed, lambda: load.guard.current_table, wants)
             report = load.inspect()
             require_whole(plan.backup, report, reader.unread)
             load.finish()
+            compared = early.compared()
         findings += load.done.findings()
         kept = None if chosen is None or not chosen.found else load.kept
         if plan.backup.name.part:
@@ -194,7 +206,7 @@ def _load(
             differences = _compare(job, plan, side, report, encoding, kept)
         else:
             with gathered_meanwhile(job.settings, side) as gathered:
-                differences = _compare(job, plan, side, report, encoding, kept)
+                differences = _compare(job, plan, side, report, encoding, kept, compared)
             findings += gathered
         if load.unfilled:  # a dump tells that too, by what it does not say
             differences = [one for one in differences if one["code"] != "SCHEMA_DIFFERS"]
@@ -240,6 +252,7 @@ def _compare(
     report: Report,
     encoding: str,
     kept: Collection[str] | None,
+    compared: Mapping[str, TableFacts] = MappingProxyType({}),
 ) -> list[Finding]:
     """Dump the side database through the same inspector: what went in must come out, row by row.
 
@@ -250,15 +263,17 @@ def _compare(
 
     :param encoding: in which the backup is written.
     :param kept: tables whose rows were loaded; None: all of them.
+    :param compared: what has come out of tables already, and is not dumped again.
     """
     job.progress.phase(f"comparing {side} with the backup")
     any_order = {name: facts.any_order for name, facts in report.tables.items() if facts.any_order}
-    dump = Dump(plan.tools, side, encoding=encoding, unordered=any_order)
+    dump = Dump(plan.tools, side, encoding=encoding, unordered=any_order, without_rows=compared)
     job.pace.begin()
     for chunk in dump.chunks():
         job.progress.advance(len(chunk), lambda: dump.inspector.current_table)
         job.pace.passed(len(chunk))
-    went_in, came_out = manifest.tables_of(report), manifest.tables_of(dump.report)
+    came = dataclasses.replace(dump.report, tables={**compared, **dump.report.tables})
+    went_in, came_out = manifest.tables_of(report), manifest.tables_of(came)
     for name, whole in any_order.items():
         if name in came_out and dump.report.tables[name].any_order == whole:
             came_out[name] = went_in[name]
@@ -312,6 +327,9 @@ def schema_differs(known: Manifest | None, went_in: Report, came_out: Report) ->
         return False
     if _versions(went_in) != _versions(came_out):
         return went_in.objects != came_out.objects
+    if came_out.frame_sha256:  # rows that were compared before are not in it
+        frames = went_in.frame_sha256, came_out.frame_sha256
+        return expected != went_in.schema_sha256 or frames[0] != frames[1]
     return expected != came_out.schema_sha256
 
 

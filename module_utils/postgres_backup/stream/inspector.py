@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ..findings import Finding, finding
 from .any_order import AnyOrder
+from .frame import Frame
 from .grammar import LARGE_OBJECT, CopyHeader
 from .scanner import TOKEN_BYTES, Scanner
 
@@ -114,6 +115,8 @@ class Report:
     :ivar schema_sha256: of everything that is not rows, without the ``\\restrict`` and
         ``\\unrestrict`` lines and the comments that name versions and times. Contents of large
         objects and INSERT statements belong to it.
+    :ivar frame_sha256: of the same without the entries that hold rows, where that was asked for;
+        else empty.
     :ivar objects: a hash of which objects there are: name, kind, schema and owner of each as
         pg_dump writes them above it, in whatever order. Every version writes these alike.
     :ivar bytes: size of the dump.
@@ -131,6 +134,7 @@ class Report:
     server_version: str = ""
     program_version: str = ""
     objects: str = ""
+    frame_sha256: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -153,6 +157,10 @@ class _Table:
         self.columns, self.rows, self.bytes, self.hash = columns, 0, 0, hashlib.sha256()
         self.any_order: AnyOrder | None = None
 
+    def facts(self) -> TableFacts:
+        any_order = self.any_order.hexdigest() if self.any_order else ""
+        return TableFacts(self.rows, self.bytes, self.hash.hexdigest(), self.columns, any_order)
+
 
 class Inspector(Scanner):
     """Feed it a dump, ask it for the :class:`Report`.
@@ -171,6 +179,8 @@ class Inspector(Scanner):
         self.current_table = ""
         #: tables whose rows are hashed in any order too
         self.unordered: frozenset[str] = frozenset()
+        #: hashes what is not of tables' rows; None: nobody asks for that
+        self.frame: Frame | None = None
         #: tables that are worth to be read alone, and where their rows begin (the table's name) and
         #: have ended (empty), in the dump's bytes
         self.large: frozenset[str] = frozenset()
@@ -234,16 +244,7 @@ class Inspector(Scanner):
             self._kept, 0, len(self._kept)
         )
         self._look_at_the_end()
-        tables = {
-            name: TableFacts(
-                table.rows,
-                table.bytes,
-                table.hash.hexdigest(),
-                table.columns,
-                table.any_order.hexdigest() if table.any_order else "",
-            )
-            for name, table in self._tables.items()
-        }
+        tables = {name: table.facts() for name, table in self._tables.items()}
         server, program = (self._versions.get(comment, "") for comment in _VERSIONS)
         return Report(
             tables,
@@ -254,6 +255,7 @@ class Inspector(Scanner):
             server,
             program,
             self._objects.hexdigest(),
+            self.frame.hexdigest() if self.frame else "",
             list(self._findings),
         )
 
@@ -290,6 +292,10 @@ class Inspector(Scanner):
         found = self._tables.get(self.decode(table))
         return found.bytes if found else 0
 
+    def facts_of(self, table: str) -> TableFacts:
+        """The rows that a table has had so far, by its name as in :class:`Report`."""
+        return self._tables[table].facts()
+
     def decode(self, name: bytes) -> str:
         """Bytes of the dump, or of a server that answers in its encoding, as text."""
         codec = _CODECS.get(self.encoding) or (
@@ -302,6 +308,8 @@ class Inspector(Scanner):
 
     def _text(self, buffer: bytes, start: int, end: int) -> None:
         self._schema.update(memoryview(buffer)[start:end])
+        if self.frame:
+            self.frame.update(memoryview(buffer)[start:end])
         self._note_objects(buffer, start, end)
         if not (self._makes or self.rows_alone):
             edge = self._before + buffer[start : min(end, start + TOKEN_BYTES)]

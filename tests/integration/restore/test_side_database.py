@@ -10,9 +10,14 @@ from postgres_backup.backup.database import create_backup
 from postgres_backup.catalog.manifest import TableRecord
 from postgres_backup.errors import BadBackupError, UsageError
 from postgres_backup.job import Job
+from postgres_backup.postgresql import early
+from postgres_backup.postgresql.early import EarlyComparison
+from postgres_backup.postgresql.effort import Effort
+from postgres_backup.postgresql.pg_dump import Dump
 from postgres_backup.restore import side_database
 from postgres_backup.restore.preflight import make_plan
 from tests.integration.restoring import databases_of, rows_of, run_sql
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -65,6 +70,60 @@ def test_one_that_is_not_wanted_is_removed(shop, config):
     side_database.discard_side_database(job, loaded.side_database)
     assert databases_of(database.server) == before
     assert rows_of(database.server, database.name) == rows
+
+
+#: whatever stands between rows, or behind them, in a dump
+AROUND = """
+CREATE SCHEMA "Каталог; %";
+CREATE TABLE "Каталог; %"."My ""goods" (id serial PRIMARY KEY, name text UNIQUE,
+    twice int GENERATED ALWAYS AS (id * 2) STORED);
+INSERT INTO "Каталог; %"."My ""goods" (name) SELECT md5(n::text) FROM generate_series(1, 999) n;
+CREATE TABLE parts (id int, part int, PRIMARY KEY (id, part)) PARTITION BY LIST (part);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
+CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
+INSERT INTO parts SELECT n, 1 + n % 2 FROM generate_series(1, 9999) n;
+CREATE TABLE heir (more text DEFAULT 'none') INHERITS (goods);
+INSERT INTO heir SELECT n FROM generate_series(1, 2000) n;
+ALTER TABLE heir ENABLE ROW LEVEL SECURITY;
+CREATE TABLE small (id int REFERENCES "Каталог; %"."My ""goods");
+INSERT INTO small VALUES (1);
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+CREATE TRIGGER nothing BEFORE INSERT ON heir FOR EACH ROW EXECUTE FUNCTION nothing();
+CREATE MATERIALIZED VIEW seen AS SELECT * FROM parts;
+SELECT lo_from_bytea(0, 'large');
+"""
+LARGE = {'"Каталог; %"."My ""goods"', "public.parts_1", "public.parts_2", "public.heir"}
+
+
+@pytest.mark.every_major
+def test_large_tables_are_compared_while_others_are_loaded_and_not_again(shop, config, monkeypatch):
+    """And the definitions read as they did."""
+    database, _ = shop
+    run_sql(database.server, database.name, "SET ROLE {owner}", AROUND, owner=database.owner)
+    taken = create_backup(Job(config.settings))
+    compared, dumps, ended = [], [], EarlyComparison.compared
+
+    def all_of_them(comparison):
+        wait_for("all", lambda: not comparison._waiting and not comparison._at_work)
+        compared.append(ended(comparison))
+        return compared[-1]
+
+    class Seen(Dump):
+        def __init__(self, *arguments, **how):
+            super().__init__(*arguments, **how)
+            dumps.append(self)
+
+    monkeypatch.setattr(early, "WORTH_BYTES", 1)
+    monkeypatch.setattr(EarlyComparison, "compared", all_of_them)
+    monkeypatch.setattr(side_database, "Dump", Seen)
+    monkeypatch.setattr(side_database, "effort_of", lambda _: Effort(2, 2))
+    job = Job(config.settings)
+    loaded = side_database.load_side_database(job, make_plan(job, taken["backup"]))
+    assert (set(*compared), loaded.rows) == (LARGE, taken["rows"])
+    assert "SCHEMA_DIFFERS" not in [finding["code"] for finding in loaded.findings]
+    assert {"public.goods", "public.small"} == {*dumps[0].report.tables} - {"public.sold"}
+    assert rows_of(database.server, loaded.side_database) == rows_of(database.server, database.name)
+    side_database.discard_side_database(job, loaded.side_database)
 
 
 def test_a_row_that_went_in_and_did_not_come_out_is_a_failure(shop, config, monkeypatch):

@@ -34,5 +34,13 @@ def test_definitions_are_compared_by_what_they_mean(change, differs):
     assert schema_differs(KNOWN, WENT_IN, dataclasses.replace(WENT_IN, **change)) is differs
 
 
+def test_rows_that_were_compared_before_are_not_in_what_is_compared():
+    went_in = dataclasses.replace(WENT_IN, frame_sha256="f" * 64)
+    came_out = dataclasses.replace(went_in, schema_sha256="c" * 64)
+    assert not schema_differs(KNOWN, went_in, came_out)
+    assert schema_differs(KNOWN, went_in, dataclasses.replace(came_out, frame_sha256="e" * 64))
+    assert schema_differs(KNOWN, dataclasses.replace(went_in, schema_sha256="d" * 64), came_out)
+
+
 def test_nothing_is_known_of_a_dump_without_a_manifest():
     assert not schema_differs(None, WENT_IN, dataclasses.replace(WENT_IN, schema_sha256="b"))
