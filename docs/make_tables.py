@@ -37,7 +37,7 @@ KNOWS = {
     "cli": "how to ask and how to answer; decides nothing",
     "nightly": "several use cases in a row: a night, the hourly look, taking over old backups",
     "drill": "the way back as a routine: restore beside the live one, compare, measure, remove",
-    "copying": "the second store: what is copied there, and what its own retention deletes",
+    "copying": "the second store, and what its own retention deletes; a move to another prefix",
     "backup": "the way out: take a backup, save the kit, delete what is past its time",
     "restore": "the way back: into a side database and swapped, in place, or single tables",
     "pitr": "recovery to any second: asks and drives pgBackRest, which alone is named here",

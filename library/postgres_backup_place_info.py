@@ -24,8 +24,14 @@ options:
     description: Other servers of the inventory may share the bucket.
     type: bool
     default: false
+  rebuild:
+    description: A lost server is rebuilt. Where the store does not answer, the error says what the
+      second one has.
+    type: bool
+    default: false
   store_may_be_gone:
-    description: Where the store does not answer, the inventory alone decides.
+    description: Where the store does not answer, it is the prefix that all servers share, under
+      which each finds its own folder too.
     type: bool
     default: false
 attributes:
@@ -47,7 +53,7 @@ prefix: {description: For C(backup_s3_prefix)., type: str, returned: success,
   sample: postgres-backup/db1}
 reason:
   description: What decides - V(config), V(own objects), V(others) that have something in the bucket
-    or stand in the inventory, or V(alone).
+    or stand in the inventory, V(alone), or V(not known) where the store does not answer.
   type: str
   returned: success
 new: {description: The server has no place yet., type: bool, returned: success}
@@ -55,24 +61,29 @@ lines: {description: The same for a person; empty where nothing is new., type: l
   returned: success}
 """
 
+from contextlib import nullcontext
+
 from ansible.module_utils.postgres_backup_module import Call, Result, run, told
 
 ARGUMENT_SPEC = {
     "config_place": {"type": "path", "required": True},
     "config_text": {"type": "str", "required": True, "no_log": True},
     "several": {"type": "bool", "default": False},
+    "rebuild": {"type": "bool", "default": False},
     "store_may_be_gone": {"type": "bool", "default": False},
 }
 
 
 def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.catalog import own_place
+    from ansible.module_utils.postgres_backup.cli import instead
     from ansible.module_utils.postgres_backup.machine import config_file
 
     place = call.params["config_place"]
     settings = config_file.of_text(call.params["config_text"], place)
-    told_so = [call.params[name] for name in ("several", "store_may_be_gone")]
-    chosen = own_place.choose(settings, place, *told_so)
+    said = [call.params[name] for name in ("several", "store_may_be_gone")]
+    with instead.told(settings, "-e from=copy") if call.params["rebuild"] else nullcontext():
+        chosen = own_place.choose(settings, place, *said)
     return told(chosen, own_place.lines(chosen))
 
 

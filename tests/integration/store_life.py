@@ -13,9 +13,10 @@ import pytest
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import StoreError
 from postgres_backup.s3.bucket import make_ready
+from postgres_backup.s3.canaries import Probing
 from postgres_backup.s3.client import S3
 from postgres_backup.s3.errors import Refused
-from postgres_backup.s3.probe import Probing, refused
+from postgres_backup.s3.probe import refused
 from postgres_backup.s3.probe_promises import TRIES
 from tests.documents import ROOT
 from tests.integration import engine

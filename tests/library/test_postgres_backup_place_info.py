@@ -116,7 +116,20 @@ def test_a_bucket_to_come_and_a_store_that_does_not_answer(place):
     failed = place(several=True)
     assert failed["failed"]
     assert "Failed to reach the bucket" in failed["msg"]
-    assert place(several=True, store_may_be_gone=True)["prefix"] == OWN
+    # under the prefix of all it finds its own folder too, should it come back
+    assert place(several=True, store_may_be_gone=True)["prefix"] == SHARED
+
+
+def test_where_the_store_is_gone_a_rebuild_hears_what_the_second_has(place, s3):
+    place.config.change(
+        S3_ENDPOINT_URL="http://127.0.0.1:1",
+        COPY_ENDPOINT_URL=s3.endpoint_url,
+        COPY_BUCKET_NAME="second",
+        COPY_ACCESS_KEY_ID=s3.access_key,
+        COPY_SECRET_ACCESS_KEY=s3.secret_key,
+    )
+    assert "add -e from=copy" in place(rebuild=True)["msg"]
+    assert "from=copy" not in place()["msg"], "setup.yml takes no such thing"
 
 
 def test_a_key_that_the_store_does_not_know_is_told(place):

@@ -67,7 +67,7 @@ def find(store: Store, layout: Layout, days: int, now: datetime) -> OldEvents:
             break
         listed.add(item.key)
         named = gaps.parse(name)
-        if named and _is_ours(named, store.settings.server_name):
+        if named and is_ours(named, store.settings.server_name):
             ours[key] = named
     counted = [key for key, named in ours.items() if named.number]
     believed = signed.Believed.by(store.settings)
@@ -93,7 +93,7 @@ def _is_at(named: gaps.Named, said: _Said) -> bool:
     return gaps.parse(f"{named.time}-{name}.json") == named
 
 
-def _is_ours(named: gaps.Named, server: str) -> bool:
+def is_ours(named: gaps.Named, server: str) -> bool:
     """Whether its name says that this server wrote it."""
     whose = gaps.event_name("", server)
     if named.number:

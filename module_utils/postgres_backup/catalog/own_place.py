@@ -28,8 +28,9 @@ _MARK = "ansible-playbook setup.yml"
 #: what a trial of the store leaves for a moment under the prefix; nobody's place
 _NOBODYS = ("store-check/",)
 
-#: what decides: the config that is there, its own objects, what others have there, or nothing
-Reason = Literal["config", "own objects", "others", "alone"]
+#: what decides: the config that is there, its own objects, what others have there, or nothing; not
+#: known where the store does not answer
+Reason = Literal["config", "own objects", "others", "alone", "not known"]
 
 
 class Chosen(TypedDict):
@@ -49,7 +50,8 @@ def choose(
     :param settings: with the prefix that all servers share.
     :param config: the path of the server's config, which may be there or not.
     :param several: other servers of the inventory may share the bucket.
-    :param store_may_be_gone: where it does not answer, ``several`` alone decides.
+    :param store_may_be_gone: where it does not answer, it is the prefix of all servers, under which
+        the own folder is found too.
     :raises StoreError: the store does not answer, or does not know the key.
     """
     kept = _of_config(settings, config)
@@ -60,8 +62,10 @@ def choose(
     try:
         found = _of_objects(settings, own)
     except StoreError as error:
-        if not (store_may_be_gone or _shows_nothing(error)):
-            raise
+        if not _shows_nothing(error):
+            if not store_may_be_gone:
+                raise
+            return {"changed": False, "prefix": shared, "reason": "not known", "new": False}
         found = None
     if found in (shared, own):
         return {"changed": False, "prefix": found, "reason": "own objects", "new": False}

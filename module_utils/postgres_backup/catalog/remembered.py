@@ -61,6 +61,20 @@ def forget(settings: Settings, database: str, keys: Collection[str]) -> list[Fin
     return findings
 
 
+def moved(settings: Settings, database: str, keys: Mapping[str, str]) -> list[Finding]:
+    """Manifests that lie under other keys now.
+
+    :param keys: the new one, by the old one.
+    :return: findings: what the state could not do.
+    """
+    findings: list[Finding] = []
+    with state.changing(settings, _SIGNED, findings) as known:
+        of_database = known.get(database, {})
+        if of_database.keys() & keys.keys():
+            known[database] = {keys.get(key, key): sha for key, sha in of_database.items()}
+    return findings
+
+
 def look(settings: Settings, database: str) -> Mapping[str, str]:
     """The SHA-256 of each manifest that is remembered, by its key; empty on a new machine."""
     return state.read(settings, _SIGNED).get(database, {})

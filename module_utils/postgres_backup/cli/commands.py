@@ -496,6 +496,22 @@ def _copy(call: Call) -> Answer:
 
 
 @command(
+    "move",
+    "move this server's objects into a folder of its own under the prefix that it shares with "
+    "others: the store copies them, then the config names the folder; the same again removes the "
+    "old ones",
+    CHECK,
+    examples=["move --check", "move"],
+)
+def _move(call: Call) -> Answer:
+    from ..copying import move
+    from ..machine.config_file import DEFAULT_CONFIG
+
+    result = move.move(call.job, getattr(call.arguments, "config", DEFAULT_CONFIG))
+    return Answer(result, _unlogged(move.lines(result, call.check), call.check))
+
+
+@command(
     "restore-kit",
     "put the files of a server kit back",
     CHECK,

@@ -13,8 +13,9 @@ from ..errors import StoreError, UnfitStoreError
 from ..findings import Finding, finding
 from ..machine.progress import Progress
 from ..s3 import known, probe, probe_bucket, probe_objects, probe_promises
+from ..s3.canaries import Left, Probing
 from ..s3.errors import CallFailed, Refused, Stopped
-from ..s3.probe import KINDS, Left, Outcome, Probing, Row, row_of
+from ..s3.probe import KINDS, Outcome, Row, row_of
 from ..settings import Settings
 from ..text import human_seconds
 

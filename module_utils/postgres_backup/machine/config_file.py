@@ -266,6 +266,21 @@ def load(path: str = DEFAULT_CONFIG, bucket_only: bool = False) -> Settings:
     return of_text(text, path, bucket_only)
 
 
+def with_value(text: str, name: str, value: str) -> str | None:
+    """A config with another value of one variable, all else as it was; None where that cannot be
+    told from the text.
+    """
+    line = f"{name}={shlex.quote(value)}"
+    changed, count = re.subn(rf"(?m)^{name}=.*$", lambda _: line, text)
+    if not count:
+        changed = f"{text.rstrip()}\n{line}\n"
+    try:
+        same = parse(changed) == {**parse(text), name: value}
+    except UsageError:
+        return None
+    return changed if same and count < 2 else None
+
+
 def of_text(text: str, path: str, bucket_only: bool = False) -> Settings:
     """The settings of a config file that has this text.
 

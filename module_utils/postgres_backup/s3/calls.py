@@ -210,6 +210,17 @@ REMOVE_COPY = _asked(
     "DeleteObject",
     refused="it stays, and the next night tries again",
 )
+DUPLICATE = _asked(
+    "`move`: copy an object into the server's own folder, and look at it",
+    "CopyObject",
+    "CreateMultipartUpload",
+    "UploadPartCopy",
+    "CompleteMultipartUpload",
+    "AbortMultipartUpload",
+    "HeadObject",
+    "GetObject",
+    refused="nothing is moved; what lies there stays where it is, and is used there",
+)
 PAGE = _asked("publish the page", "PutObject")
 _SETUP = "setup fails and says why; what the store does not know, or not allow, is a finding"
 CREATE = _asked("create the bucket", "CreateBucket", refused=_SETUP)

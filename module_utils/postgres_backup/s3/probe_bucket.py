@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from . import calls
+from .canaries import Probing
 from .client import anonymous, fetch
 from .clock_skew import clock_fault, difference
 from .errors import Refused
-from .probe import Outcome, Probing, Try
+from .probe import Outcome, Try
 from .unfinished import abort, unfinished
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ..text import human_bytes
+from .canaries import ODD_NAME, Probing
 from .client import content_md5, md5
 from .errors import Refused
-from .probe import ODD_NAME, Outcome, Probing, Try, refused
+from .probe import Outcome, Try, refused
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

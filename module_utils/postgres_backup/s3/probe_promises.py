@@ -13,9 +13,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from .canaries import Probing
 from .client import content_md5, md5
 from .errors import Refused, lacks_setting
-from .probe import Outcome, Probing, Try, refused
+from .probe import Outcome, Try, refused
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -28,7 +28,7 @@ _postgres_backup() {
         --fail-on) words="failed warning note" ;;
     esac
     [[ $words ]] || case $command in
-        "") words="backup list restore drill undo-restore prune status verify adopt key kit copy restore-kit history store-check watch pitr-backup pitr-look pitr-watch alert-test run -h --help --config --json --log-format --journald --version" ;;
+        "") words="backup list restore drill undo-restore prune status verify adopt key kit copy move restore-kit history store-check watch pitr-backup pitr-look pitr-watch alert-test run -h --help --config --json --log-format --journald --version" ;;
         backup) words="-h --help --config --json --log-format --journald --database --check --tables --schema-only --emptied" ;;
         list) words="-h --help --config --json --log-format --journald --database --partial --from" ;;
         restore) words="latest -h --help --config --json --log-format --journald --database --check --identity --in-place --tables --triggers --as --keep-days --smaller --from --trust-unsigned --roles-with-power" ;;
@@ -41,6 +41,7 @@ _postgres_backup() {
         key) words="-h --help --config --json --log-format --journald --check --rotate" ;;
         kit) words="-h --help --config --json --log-format --journald --check" ;;
         copy) words="-h --help --config --json --log-format --journald --check" ;;
+        move) words="-h --help --config --json --log-format --journald --check" ;;
         restore-kit) words="latest -h --help --config --json --log-format --journald --check --identity --to --from --trust-unsigned" ;;
         history) words="-h --help --config --json --log-format --journald --database --days" ;;
         store-check) words="-h --help --config --json --log-format --journald --check --from" ;;

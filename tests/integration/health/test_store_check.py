@@ -8,8 +8,9 @@ import pytest
 from postgres_backup.errors import StoreError, UnfitStoreError
 from postgres_backup.health import status, store_check
 from postgres_backup.machine.progress import Progress
-from postgres_backup.s3 import known, probe, probe_bucket, probe_objects, probe_promises
-from postgres_backup.s3.probe import KINDS, Probing
+from postgres_backup.s3 import canaries, known, probe, probe_bucket, probe_objects, probe_promises
+from postgres_backup.s3.canaries import Probing
+from postgres_backup.s3.probe import KINDS
 from tests.integration import engine
 from tests.services.hostile_store import ANSWERS, Answer, Reply
 from tests.services.proxy import FaultProxy
@@ -263,7 +264,7 @@ def test_plain_http_is_warned_of(config, address, state):
 
 def test_a_store_that_falls_silent_holds_nobody_up(config, s3, monkeypatch):
     """By a tenth of the times that it has."""
-    monkeypatch.setattr(probe, "_TIMEOUT", 0.4)
+    monkeypatch.setattr(canaries, "_TIMEOUT", 0.4)
     monkeypatch.setattr(store_check, "_ENOUGH", 0.8)
     with FaultProxy(s3.endpoint_url) as proxy:
         config.change(S3_ENDPOINT_URL=proxy.endpoint_url)
