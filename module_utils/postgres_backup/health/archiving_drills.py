@@ -4,7 +4,7 @@ so they are noted by the next that looks.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Annotated
 
 from ..catalog import journal
 from ..catalog.names import Layout
@@ -14,16 +14,11 @@ from ..findings import Finding, finding
 from ..machine import state
 from ..s3.store import Store
 from ..settings import Settings
+from ..shapes.kinds import Moment
 from .archiving import Look
 
-
-class Noted(TypedDict, total=False):
-    """:ivar at: of the last one that is in the journal."""
-
-    at: str
-
-
-NOTED = state.Kept("pitr-drill-noted.json", Noted)
+#: ``at`` of the last one that is in the journal
+NOTED = state.Kept("pitr-drill-noted.json", dict[str, Annotated[str, Moment()]])
 
 
 def note(settings: Settings, seen: Look | None) -> list[Finding]:
@@ -38,7 +33,7 @@ def note(settings: Settings, seen: Look | None) -> list[Finding]:
     event = "pitr-drill" if last["passed"] else "pitr-drill-failed"
     facts: dict[str, object] = {"seconds": last["seconds"]}
     facts |= {} if last["passed"] else {"reason": last["said"]}
-    found = state.write(settings, NOTED, Noted(at=last["at"]))
+    found = state.write(settings, NOTED, {"at": last["at"]})
     try:
         store = Store(settings)
         found += journal.record(store, Layout(settings.s3_prefix), utc_now(), event, facts)
