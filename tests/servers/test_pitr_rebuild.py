@@ -74,12 +74,13 @@ def lost(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Lost:
     archived = "SELECT archived_count FROM pg_stat_archiver"
     before = int(server.sql(archived))
     wait_for("pieces of the load", lambda: int(server.sql(archived)) > before + 2, timeout=120)
+    site = Site(server, controller, lab_s3_tls, bucket)
+    assert "Drill of every second: passed" in site.program("pitr-drill").stdout  # under load too
     acknowledged, rows = server.sql(NEWEST, "crm").split("|")
     server.crash()
     server.down()
     [file] = (controller.inventory / "host_vars").glob("minute*pitr_key.yml")
     key = re.search(r"backup_pitr_cipher_key: (\S+)", file.read_text())[1]
-    site = Site(server, controller, lab_s3_tls, bucket)
     return Lost(site, identifier, acknowledged, int(rows), key)
 
 

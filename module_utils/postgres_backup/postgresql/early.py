@@ -1,5 +1,5 @@
-"""Tables that are compared as soon as their rows are in, while others are still loaded and indexes
-are built: whoever loads one large table after the other leaves processors idle.
+"""Tables that are compared, and analysed, as soon as their rows are in, while others are still
+loaded and indexes are built: whoever loads one large table after the other leaves processors idle.
 
 It proves the same as a comparison at the end, for a table counts as compared only where nothing has
 changed it since: the server is asked, before each commit of the load, which tables that transaction
@@ -20,11 +20,14 @@ import threading
 from collections import deque
 from types import TracebackType
 
+from psycopg import sql
+
 from ..errors import DatabaseError, UsageError
 from ..machine import signals
 from ..machine.carried import Carried
 from ..stream.grammar import IDENTIFIER
 from ..stream.inspector import TableFacts
+from .connection import connect, own_search_path
 from .pg_dump import CHUNK, Dump
 from .programs import Programs
 
@@ -46,6 +49,13 @@ WRITTEN = b"""
 SELECT pg_catalog.string_agg(l.relation::pg_catalog.text, ',') FROM pg_catalog.pg_locks l
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.relation >= 16384
     AND l.mode = 'RowExclusiveLock'"""
+_NAMES = """
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = %s"""
+_ANALYSE = (sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE NOWAIT"), sql.SQL("ANALYZE {}"))
+#: seconds after which it is asked once more to end: pg_dump may just have begun
+_PATIENCE = 0.5
 _NAME = IDENTIFIER + rb"(?:\." + IDENTIFIER + rb")?"
 #: what pg_dump writes behind the first rows, and what leaves rows as they are; functions that it
 #: calls show by the locks that they take
@@ -87,6 +97,8 @@ class EarlyComparison:
         self._waiting: deque[_Table] = deque()
         self._equal: dict[bytes, TableFacts] = {}
         self._at_work: Dump | None = None
+        self._analysing = False
+        self._analysed: set[bytes] = set()
         self._closed = False
         self._changed, self._failure = signals.Condition(), Carried()
         self._thread: threading.Thread | None = None
@@ -104,10 +116,12 @@ class EarlyComparison:
             with self._changed:
                 self._closed = True
                 self._changed.notify_all()
-                if self._at_work:
-                    self._at_work.stop()
-            if self._thread:
-                self._thread.join()
+            # where it analyses nobody waits: who drops the database ends that session too
+            while self._thread and self._thread.is_alive() and not self._analysing:
+                with self._changed:
+                    if self._at_work:
+                        self._at_work.stop()
+                self._thread.join(_PATIENCE)
 
     def offer(self, name: str, facts: TableFacts, identity: bytes | None, encoding: str) -> None:
         """A table has its rows, and others see them.
@@ -170,6 +184,11 @@ class EarlyComparison:
             if oid not in self._touched
         }
 
+    @property
+    def analysed(self) -> list[int]:
+        """After :meth:`compared`: the numbers of tables of which there are statistics."""
+        return [int(oid) for oid in self._analysed - self._touched]
+
     def _work(self) -> None:
         with self._failure:
             while True:
@@ -191,9 +210,25 @@ class EarlyComparison:
                     came = dump.report.tables
                     if came == {table.name: table.facts}:
                         self._equal[table.oid] = came[table.name]
+                        self._analyse(table)
                 except (DatabaseError, UsageError):
                     pass  # the comparison at the end shows what is the matter
                 finally:
                     with self._changed:
-                        self._at_work = None
+                        self._at_work, self._analysing = None, False
                         self._changed.notify_all()
+
+    def _analyse(self, table: _Table) -> None:
+        """Unless it is locked: an index is not kept waiting by who waits himself."""
+        with connect(self._programs.settings, self._database) as connection:
+            with self._changed:
+                if self._closed:
+                    return
+                self._analysing = True
+            connection.execute("SET synchronous_commit TO off")
+            name = sql.Identifier(*connection.execute(_NAMES, (int(table.oid),)).fetchone() or ())
+            own_search_path(connection)
+            with connection.transaction():
+                for statement in _ANALYSE:
+                    connection.execute(statement.format(name))
+        self._analysed.add(table.oid)

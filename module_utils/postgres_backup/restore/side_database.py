@@ -205,7 +205,7 @@ def _load(
             findings += gather_statistics(job.settings, side)
             differences = _compare(job, plan, side, report, encoding, kept)
         else:
-            with gathered_meanwhile(job.settings, side) as gathered:
+            with gathered_meanwhile(job.settings, side, early.analysed) as gathered:
                 differences = _compare(job, plan, side, report, encoding, kept, compared)
             findings += gathered
         if load.unfilled:  # a dump tells that too, by what it does not say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from postgres_backup.postgresql import early, programs, side_by_side
 from postgres_backup.postgresql.early import EarlyComparison
 from postgres_backup.postgresql.effort import Effort
 from postgres_backup.postgresql.load import Load
+from postgres_backup.postgresql.statistics import gather_statistics
 from postgres_backup.stream.guard import Guard
 from postgres_backup.stream.inspector import TableFacts
 from tests.integration.postgresql.test_side_by_side import HEADER, TRAILER, index
@@ -47,9 +49,13 @@ def rows(name: str) -> bytes:
     return b"COPY public.%s (id, filler) FROM stdin;\n%s\\.\n" % (name.encode(), ROWS)
 
 
-def compared(config, tools, database, *pieces: bytes) -> set[str]:
+def compared(
+    config, tools, database, *pieces: bytes, analysed: list[int] | None = None
+) -> set[str]:
     """The names of those that were compared early, each piece of the dump coming when all tables
     before it were read.
+
+    :param analysed: gets the numbers of those of which there are statistics.
     """
     with (
         EarlyComparison(tools, database.name) as comparison,
@@ -65,7 +71,10 @@ def compared(config, tools, database, *pieces: bytes) -> set[str]:
             wait_for("all so far", lambda: not comparison._waiting and not comparison._at_work)
         assert load.inspect().complete
         load.finish()
-        return set(comparison.compared())
+        names = set(comparison.compared())
+        if analysed is not None:
+            analysed.extend(comparison.analysed)
+        return names
 
 
 def test_what_is_equal_is_compared_while_others_are_loaded(database, config, tools):
@@ -73,6 +82,43 @@ def test_what_is_equal_is_compared_while_others_are_loaded(database, config, too
     behind = index("a", "id") + b"SELECT pg_catalog.set_config('a.b', 'c', false);\n"
     found = compared(config, tools, database, dump, behind + TRAILER)
     assert found == {"public.a", 'public."B; %x"'}
+
+
+def test_it_is_analysed_too_and_again_only_where_that_tells_more(database, config, tools):
+    """Statistics of an index's expressions can be there only once it is."""
+    names = "abcd"
+    dump = HEADER + b"".join(map(table, names)) + b"".join(map(rows, names))
+    behind = index("a", "id") + index("b", "(id + 1)")
+    behind += b"CREATE STATISTICS public.both_ ON id, filler FROM public.c;\n"
+    behind += b"DELETE FROM public.d;\n"
+    done: list[int] = []
+    compared(config, tools, database, dump, behind + TRAILER, analysed=done)
+    assert done == []  # whatever follows a statement of which nobody knows what it did
+    database.execute("DROP TABLE a, b, c, d")
+    behind = behind.replace(b"DELETE FROM public.d;\n", b"")
+    assert len(compared(config, tools, database, dump, behind + TRAILER, analysed=done)) == 4
+    assert len(done) == 4
+    assert gather_statistics(config.settings, database.name, done) == []
+    counts = """SELECT relname::text, analyze_count FROM pg_stat_all_tables
+        WHERE relname IN ('a', 'b', 'c', 'd') ORDER BY 1"""
+    expected = [("a", 1), ("b", 2), ("c", 2), ("d", 1)]
+    wait_for("the counts", lambda: database.execute(counts) == expected)
+    known = "SELECT count(*) FROM pg_stats_ext WHERE statistics_name = 'both_'"
+    assert database.execute(known) == [(1,)]
+
+
+def test_an_index_is_not_kept_waiting_by_statistics(database, config, tools):
+    """They are left to the end."""
+    run_sql(database.server, database.name, "SET ROLE {owner}", "CREATE TABLE a (id integer)",
+            owner=database.owner)  # fmt: skip
+    [(oid,)] = database.execute("SELECT 'a'::regclass::oid")
+    facts = TableFacts(0, 0, hashlib.sha256().hexdigest(), "id")
+    with database.server.connect(database.name) as holder:
+        holder.execute("BEGIN; LOCK TABLE a IN SHARE MODE")
+        with EarlyComparison(tools, database.name) as comparison:
+            comparison.offer("public.a", facts, b"%d 1" % oid, "UTF8")
+            wait_for("the rows", lambda: not comparison._waiting and not comparison._at_work)
+            assert (set(comparison.compared()), comparison.analysed) == ({"public.a"}, [])
 
 
 @pytest.mark.parametrize(

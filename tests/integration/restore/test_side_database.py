@@ -84,6 +84,7 @@ CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
 INSERT INTO parts SELECT n, 1 + n % 2 FROM generate_series(1, 9999) n;
 CREATE TABLE heir (more text DEFAULT 'none') INHERITS (goods);
 INSERT INTO heir SELECT n FROM generate_series(1, 2000) n;
+CREATE INDEX goods_name_lower ON "Каталог; %"."My ""goods" (lower(name));
 ALTER TABLE heir ENABLE ROW LEVEL SECURITY;
 CREATE TABLE small (id int REFERENCES "Каталог; %"."My ""goods");
 INSERT INTO small VALUES (1);
@@ -123,6 +124,19 @@ def test_large_tables_are_compared_while_others_are_loaded_and_not_again(shop, c
     assert "SCHEMA_DIFFERS" not in [finding["code"] for finding in loaded.findings]
     assert {"public.goods", "public.small"} == {*dumps[0].report.tables} - {"public.sold"}
     assert rows_of(database.server, loaded.side_database) == rows_of(database.server, database.name)
+    known = "SELECT DISTINCT tablename::text FROM pg_stats WHERE null_frac IS NOT NULL"
+    analysed = {name for (name,) in database.execute(known, loaded.side_database)}
+    everywhere = {
+        "goods",
+        'My "goods',
+        "goods_name_lower",
+        "parts",
+        "parts_1",
+        "heir",
+        "small",
+        "seen",
+    }
+    assert everywhere | {"pg_class"} <= analysed
     side_database.discard_side_database(job, loaded.side_database)
 
 
