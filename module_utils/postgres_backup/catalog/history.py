@@ -160,17 +160,19 @@ def happened(
     database: str = "",
     only: str = "",
     listings: Listings | None = None,
-    alone: bool = False,
+    quick: bool = False,
 ) -> Happened:
-    """What happened since then. An event that cannot be read is a finding, and hides no other; so
-    is one that somebody else has put there, or has taken away, where all are looked at.
+    """What happened to this server since then: what others have written is not read, as their names
+    stand in the keys. A server without a name in the settings (nothing but a bucket is known) hears
+    of all servers.
 
-    :param database: only what happened to this one. A server without a name in the settings
-        (nothing but a bucket is known) hears of all servers.
+    An event that cannot be read is a finding, and hides no other; so is one that somebody else has
+    put there, or has taken away, where all are looked at.
+
+    :param database: only what happened to this one.
     :param only: events of this name alone; no other is read.
     :param listings: what a look has listed already.
-    :param alone: nothing of other servers is read, as their names stand in the keys; whether events
-        are missing is then not told.
+    :param quick: whether events are missing is not told; older ones are not even listed.
     """
     events: list[Event] = []
     findings: list[Finding] = []
@@ -178,9 +180,9 @@ def happened(
         if listings is not None and listings.is_absent(root):
             continue
         # numbers that are missing show only in all of it
-        first = format_time(since) if only or alone else ""
+        first = format_time(since) if only or quick else ""
         for journal_, listed in _journals(store, root, first).items():
-            told = _happened(settings, store, journal_, listed, since, only, alone)
+            told = _happened(settings, store, journal_, listed, since, only, quick)
             findings += told["findings"]
             events += [
                 event
@@ -209,9 +211,9 @@ def _happened(
     listed: Sequence[str],
     since: datetime,
     only: str,
-    alone: bool,
+    quick: bool,
 ) -> Happened:
-    """What happened by one journal, of all servers, or of this one ``alone``.
+    """:func:`happened` by one journal.
 
     :param listed: all keys in it.
     """
@@ -223,7 +225,7 @@ def _happened(
         named = gaps.parse(key.removeprefix(journal_))
         if named and not named.rest.startswith(_CLAIMS):
             there.append(named)
-            if alone and settings.server_name and not named.may_be_of(settings.server_name):
+            if settings.server_name and not named.may_be_of(settings.server_name):
                 continue
             if named.time >= first and (not only or named.may_be(only)):
                 keys[key] = named
@@ -238,7 +240,7 @@ def _happened(
     findings = [unread for _, unread in found.values() if unread]
     told = [(_as_read(key, keys[key], event), event) for key, (event, _) in found.items() if event]
     remembered = {settings.server_name: row} if row else {}
-    if not (only or alone):
+    if not (only or quick):
         findings += gaps.findings_of(journal_, there, [one for one, _ in told], remembered)
     return {"events": [event for one, event in told if not one.misplaced], "findings": findings}
 
@@ -258,8 +260,8 @@ def _as_read(key: str, named: gaps.Named, event: Event) -> gaps.Read:
 
 
 def events(settings: Settings, store: Store, since: datetime, database: str = "") -> list[Event]:
-    """What happened to this server, as :func:`happened` tells it; of others nothing is read."""
-    return happened(settings, store, since, database, alone=True)["events"]
+    """What happened to this server, as :func:`happened` tells it; what is missing is not told."""
+    return happened(settings, store, since, database, quick=True)["events"]
 
 
 def _roots(settings: Settings) -> list[str]:
@@ -342,6 +344,7 @@ def history(settings: Settings, days: float = 7, database: str = "") -> History:
     remembered = state.read(settings, LAST_RUN) if settings.server_name else cast(LastRun, {})
     try:
         store = Store(settings)
+        store.looks()
         store.check()
         since = utc_now() - timedelta(days=days)
         of = settings.for_database(database) if database and settings.databases else database

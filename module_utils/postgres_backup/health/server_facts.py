@@ -190,7 +190,9 @@ def describe_server(settings: Settings) -> ServerFacts:
     :raises StoreError: the bucket cannot be read.
     """
     now = utc_now()
-    happened = events(settings, Store(settings), now - timedelta(days=DAYS))
+    store = Store(settings)
+    store.looks()
+    happened = events(settings, store, now - timedelta(days=DAYS))
     seen, backups = look(settings, happened=happened)
     alarms, copied = seen["alarms"], seen["second_store"]
     facts = describe(settings, now, backups, seen, happened, alarms, copied)

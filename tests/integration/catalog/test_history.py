@@ -136,7 +136,7 @@ def test_lines_for_machines(night):
 def test_an_event_that_is_none_hides_no_other(night, s3_client, bucket):
     now = utc_now()
     odd = {"at": format_timestamp(now), "event": "backup", "server": "test-server", "rows": "x"}
-    key = f"postgres-backup/journal/{format_time(now)}-backup-test-server-odd.json"
+    key = f"postgres-backup/journal/{format_time(now)}-backup-test-server.json"
     s3_client.put_object(Bucket=bucket, Key=key, Body=json.dumps(odd).encode())
     done = engine.run(night.path, "history", "--json")
     assert done.returncode == 0, done.stderr

@@ -9,12 +9,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from postgres_backup.catalog import manifest
+from postgres_backup.catalog import history, journal, manifest
+from postgres_backup.catalog.backups import layout_for
 from postgres_backup.catalog.kits import list_kits
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.clock import format_time
 from postgres_backup.health import costs
 from postgres_backup.health import status as status_room
+from postgres_backup.health.server_facts import describe_server
 from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly.run import run_night
 from postgres_backup.nightly.watch import look_around
@@ -147,3 +149,26 @@ def test_a_look(counted, database):
     assert len(between.requests) == pytest.approx(costs.look_requests(settings, kept), rel=0.1), (
         between.requests
     )
+
+
+def test_what_others_have_done_is_not_read_and_what_we_did_once(counted, database):
+    """A journal of eight servers, a month long: `history`, and what a server tells the page."""
+    config, between = counted
+    nights, servers = 30, ["test-server", *(f"db{number}" for number in range(7))]
+    for server in servers:
+        settings = config.change(SERVER_NAME=server)
+        store, layout = Store(settings), layout_for(settings, database.name)
+        for day in range(nights):
+            journal.record(store, layout, ago(day), "backup", {"database": database.name})
+    settings = config.change(SERVER_NAME="test-server")
+    for seen in Path(settings.state_dir).glob("seen-*"):
+        seen.unlink()
+    for asked, expected in (
+        (lambda: history.history(settings, nights + 1)["events"], 2 * nights + 3),
+        (lambda: history.history(settings, nights + 1)["events"], 3),
+        (lambda: describe_server(settings)["server"], 6 + 2 * (7 + 1)),
+        (lambda: describe_server(settings)["server"], 6),
+    ):
+        between.requests.clear()
+        assert asked()
+        assert len(between.requests) <= expected, between.requests
