@@ -586,6 +586,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "What waits to be archived takes half of what was free on PostgreSQL's disk. Where it "
             "is full, PostgreSQL stops."
         ),
+        ("PITR_DRILL",): (
+            "The last drill of every second failed, so a recovery might fail as well, and the "
+            "message says why; or there was none for `backup_drill_max_days`."
+        ),
         ("HOUSEKEEPING_REFUSED",): (
             "The backups are taken, and three times in a row or more the store did not do what is "
             "done beside them; the message has the finding, and what the store says. Over with the "

@@ -114,6 +114,9 @@ _RUN_BY = {
     f"{_SERVERS}/test_rebuild.py::test_a_server_is_rebuilt_from_the_second_store_alone": (
         "ansible-playbook rebuild.yml --limit db1 -e from=copy",
     ),
+    f"{_SERVERS}/test_pitr.py::test_a_drill_shows_the_first_of_two_rows_and_leaves_nothing": (
+        "postgres-backup pitr-drill --config /etc/postgres-backup-pitr/config.env",
+    ),
     f"{_SERVERS}/test_pitr_rebuild.py::"
     "test_a_server_that_lost_its_power_under_load_is_rebuilt_to_its_last_second": (
         "ansible-playbook rebuild.yml --limit db1 -e from=pitr",

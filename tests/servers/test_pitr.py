@@ -25,6 +25,9 @@ pytestmark = pytest.mark.timeout(900)
 
 CA_FILE = "/etc/ssl/company-ca.pem"
 CONFIG = "/etc/postgres-backup-pitr/config.env"
+#: as cron has it: the 31st of February
+NEVER = "0 0 31 2 *"
+OF_PITR = ("--config", CONFIG)
 LOG = "/var/lib/postgresql/17/main/pg_wal"
 ENGINE_CONFIG = "/etc/postgres-backup-pitr/engine/pgbackrest.conf"
 ENGINE = ["pgbackrest", f"--config={ENGINE_CONFIG}"]
@@ -116,29 +119,38 @@ class Site:
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
 
-@pytest.fixture(scope="module")
-def site(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Site:
-    controller = Controller(lab, tmp_path_factory.mktemp("pitr") / "controller")
-    server = new_module_server("trixie", layer="ready", name="minute")
-    server.write(CA_FILE, Path(lab_s3_tls.ca_bundle).read_text())
+def new_site(server: Server, controller: Controller, store: SeaweedFS, **variables: object) -> Site:
+    """A server with a database ``crm``, and an inventory by which its every second is kept.
+
+    :param variables: of group_vars, beside those of the store.
+    """
+    server.write(CA_FILE, Path(store.ca_bundle).read_text())
     password = secrets.token_urlsafe(18)
     server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{password}'")
     server.sql("CREATE DATABASE crm OWNER crm")
-    server.sql(
-        "SET ROLE crm; CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 500) n", "crm"
-    )
     bucket = f"backups-{secrets.token_hex(4)}"
     controller.add(server, backup_db_name="crm", backup_db_user="crm", backup_pitr=True)
     controller.variables(
         backup_db_password=password,
-        backup_s3_endpoint_url=lab_s3_tls.endpoint_url,
+        backup_s3_endpoint_url=store.endpoint_url,
         backup_s3_bucket=bucket,
-        backup_s3_access_key=lab_s3_tls.access_key,
-        backup_s3_secret_key=lab_s3_tls.secret_key,
+        backup_s3_access_key=store.access_key,
+        backup_s3_secret_key=store.secret_key,
         backup_s3_ca_bundle=CA_FILE,
-        backup_drill_schedule="",
+        **variables,
     )
-    return Site(server, controller, lab_s3_tls, bucket)
+    return Site(server, controller, store, bucket)
+
+
+@pytest.fixture(scope="module")
+def site(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Site:
+    controller = Controller(lab, tmp_path_factory.mktemp("pitr") / "controller")
+    server = new_module_server("trixie", layer="ready", name="minute")
+    made = new_site(server, controller, lab_s3_tls, backup_drill_schedule=NEVER)
+    server.sql(
+        "SET ROLE crm; CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 500) n", "crm"
+    )
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -262,8 +274,10 @@ def test_a_piece_that_is_missing_is_found_by_counting_and_mended_by_a_full_backu
     assert f"missing in the archive: {lost}" in site.program("pitr-look").stdout
     watched = site.program("pitr-watch", config="", check=False)
     assert "PITR_GAP" in watched.stdout
+    drilled = site.program("pitr-drill", check=False)
+    assert (drilled.returncode, f"archived are missing: {lost}" in drilled.stdout) == (4, True)
     assert "the cluster in full" in site.program("pitr-backup").stdout
-    assert "PITR_GAP" not in site.program("pitr-watch", config="").stdout
+    assert "PITR_GAP" not in site.program("pitr-watch", config="", check=False).stdout
 
 
 def test_a_moment_gets_a_name_once(site, archived):
@@ -337,6 +351,51 @@ def test_a_lost_piece_before_the_target_is_an_error_that_names_it(site, archived
     assert "It is removed again" in site.recover("latest=true").output
 
 
+def test_a_drill_shows_the_first_of_two_rows_and_leaves_nothing(site, archived):
+    site.program("pitr-backup", "--full")
+    before = site.folders()
+    said = site.program("pitr-drill").stdout
+    assert "Drill of every second: passed in" in said
+    assert "the first of two rows is in it, and not the second" in said
+    left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'postgres_backup%'"
+    assert site.server.sql(left) == "0"
+    assert site.folders() == before
+    assert site.program("pitr-watch", config="").stdout == ""
+    status = site.program("status", config="", check=False).stdout
+    assert re.search(r"every second: last drill \S+Z: passed, .*; recovered to ", status)
+    told = site.program("history", config="").stdout
+    assert len(re.findall(r"(?m)^.* pitr-drill( |$)", told)) == 1
+    site.program("pitr-watch", config="")
+    assert site.program("history", config="").stdout == told
+    crontab = site.server.inside("cat", "/etc/cron.d/postgres-backup-pitr").stdout
+    assert re.search(rf"(?m)^{re.escape(NEVER)} postgres nice .* pitr-drill ", crontab)
+
+
+@pytest.mark.gameday
+def test_a_drill_that_fails_or_is_broken_off_is_an_alarm_and_leaves_nothing(site, archived):
+    before = site.folders()
+    # its engine cannot read the archive any more
+    site.server.inside("cp", "-p", ENGINE_CONFIG, "/root/whole.conf")
+    site.server.inside("sed", "-i", "s/^repo1-cipher-pass=.*/repo1-cipher-pass=x/", ENGINE_CONFIG)
+    try:
+        failed = site.program("pitr-drill", check=False)
+    finally:
+        site.server.inside("cp", "-p", "/root/whole.conf", ENGINE_CONFIG)
+    assert (failed.returncode, "FAILED" in failed.stdout) == (4, True)
+    assert "PITR_DRILL" in site.program("pitr-watch", config="", check=False).stdout
+    assert "pitr-drill-failed" in site.program("history", config="").stdout
+    # one that is killed while it recovers, as by a power cut
+    site.server.inside("systemd-run", "--unit=drill", "postgres-backup", "pitr-drill", *OF_PITR)
+    is_begun = lambda: [one for one in site.folders() if "_recovered_" in one]  # noqa: E731
+    wait_for("its folder", is_begun, timeout=60)
+    site.server.inside("systemctl", "kill", "--signal=KILL", "drill")
+    site.program("pitr-look")
+    assert site.folders() == before
+    assert "it was broken off" in site.program("pitr-watch", config="", check=False).stdout
+    assert "passed" in site.program("pitr-drill").stdout
+    assert "PITR_DRILL" not in site.program("pitr-watch", config="").stdout
+
+
 @pytest.mark.gameday
 def test_a_database_of_a_moment_takes_the_live_ones_place_and_goes_again(site, archived):
     before = site.server.sql("SELECT count(*) FROM users", "crm")
@@ -402,6 +461,7 @@ def test_the_cluster_of_a_moment_takes_the_live_ones_place_and_goes_again_twice(
         # it is recovered on its own line of time as any other
         site.server.sql("INSERT INTO users VALUES (5000)", "crm")
         assert "It is removed again" in site.recover("latest=true").output
+        assert "Drill of every second: passed" in site.program("pitr-drill").stdout
         kept = re.search(r"-e kept=(\S+)", said)[1]
         site.controller.run("playbooks/undo_restore.yml", "-e", f"kept={kept}")
         assert site.server.sql(highest, "crm") == str(number + 1)

@@ -604,6 +604,26 @@ def _pitr_backup(call: Call) -> Answer:
 
 
 @command(
+    "pitr-drill",
+    "what cron calls each month where every second is kept: write two rows, recover beside the "
+    "live cluster to between them, and see that the first is there and the second is not",
+    LOG_FILE,
+    in_the_background=True,
+    examples=["pitr-drill --config /etc/postgres-backup-pitr/config.env"],
+)
+def _pitr_drill(call: Call) -> Answer:
+    from ..machine import signals
+    from ..pitr import drill
+
+    signals.heed()
+    result = drill.drill(call.settings, call.progress)
+    told = drill.lines(result)
+    for line in told:
+        call.progress.step(line)
+    return Answer(result, told, 0 if result["passed"] else 4)
+
+
+@command(
     "pitr-look",
     "what cron calls every two minutes where every second is kept: see that all that is written "
     "is archived, as PostgreSQL's user, and leave it to be read",
@@ -611,8 +631,9 @@ def _pitr_backup(call: Call) -> Answer:
     examples=["pitr-look --config /etc/postgres-backup-pitr/config.env"],
 )
 def _pitr_look(call: Call) -> Answer:
-    from ..pitr import look
+    from ..pitr import drill, look
 
+    drill.tidy(call.settings)  # of one that was broken off, as where the power went
     seen, lost = look.look(call.settings)
     return Answer({**seen, "changed": False, "findings": lost}, look.lines(seen))
 
@@ -625,10 +646,11 @@ def _pitr_look(call: Call) -> Answer:
     examples=["pitr-watch"],
 )
 def _pitr_watch(call: Call) -> Answer:
-    from ..health import archiving, archiving_metrics
+    from ..health import archiving, archiving_drills, archiving_metrics
 
     found = archiving.settle(call.settings)
     found += archiving_metrics.renew(call.settings, archiving.known(call.settings))
+    found += archiving_drills.note(call.settings, archiving.known(call.settings))
     told = [f"{one['code']}: {one['message']}" for one in found]
     for line in told:
         call.progress.step(call.settings.hide(f"watch: {line}"))

@@ -45,6 +45,7 @@ TITLES = {
     "PITR_DISK": "what waits to be archived fills the disk",
     "PITR_GAP": "a piece of what was archived is missing",
     "PITR_STALE": "the cluster has no fresh backup",
+    "PITR_DRILL": "every second was kept, and could not be brought back",
     "HOUSEKEEPING_REFUSED": "what is done beside the backups fails",
     "LOG_FAILS": "the log of the backups cannot be written",
     "STATE_FAILS": "what the server remembers of its backups cannot be written",
@@ -124,6 +125,7 @@ _ADVICE = {
     "PITR_DISK": "df -h; make room, then ansible-playbook setup.yml says why nothing is archived",
     "PITR_GAP": "postgres-backup pitr-backup --full --config /etc/postgres-backup-pitr/config.env",
     "PITR_STALE": "tail /var/log/postgres-backup-pitr.log",
+    "PITR_DRILL": "postgres-backup pitr-drill --config /etc/postgres-backup-pitr/config.env",
     "HOUSEKEEPING_REFUSED": (
         "the backups are taken; give the key the right that is missing (docs/reference.md, What is "
         "asked of the store)"

@@ -32,8 +32,19 @@ _FRESH = timedelta(minutes=5)
 #: a backup each day, a full one each week, and a day for what may come between
 _PART, _FULL = timedelta(days=2), timedelta(days=8)
 #: what a look may find, each an alarm of the same name
-CODES = ("PITR_STOPPED", "PITR_GAP", "PITR_STALE", "PITR_DISK")
+CODES = ("PITR_STOPPED", "PITR_GAP", "PITR_STALE", "PITR_DISK", "PITR_DRILL")
 _LONGEST = 10_000_000.0
+
+
+class Drill(TypedDict):
+    """How the last drill of every second ended, after how many ``seconds``; ``said`` is what it has
+    shown, or why it failed.
+    """
+
+    at: Annotated[str, Moment()]
+    passed: bool
+    seconds: Annotated[float, Number(0, _LONGEST)]
+    said: Annotated[str, Text(1000)]
 
 
 class _Looked(TypedDict):
@@ -71,6 +82,7 @@ class Look(_Looked, total=False):
     first_at: Annotated[str, Moment()] | None
     backups: Annotated[int, Whole(0)]
     stored_bytes: Annotated[int, Whole(0)]
+    drill: Drill
 
 
 def read(settings: Settings, place: str = "") -> tuple[Look | None, str]:
@@ -115,7 +127,7 @@ def findings_of(settings: Settings, seen: Look | None, why: str, now: datetime) 
     if seen["gaps"]:
         message = f"pieces of what was archived are missing: {_some(seen['gaps'])}"
         told.append(finding("PITR_GAP", message))
-    told += _stale(seen, now)
+    told += _stale(seen, now) + _undrilled(settings, seen, now)
     if seen["waiting_bytes"] > seen["free_bytes"]:
         message = (
             f"what waits to be archived takes {human_bytes(seen['waiting_bytes'])} of PostgreSQL's "
@@ -141,6 +153,20 @@ def _stale(seen: Look, now: datetime) -> list[Finding]:
         if now - parse_timestamp(at) > most
     ]
     return [finding("PITR_STALE", late[0].replace("  ", " "))] if late else []
+
+
+def _undrilled(settings: Settings, seen: Look, now: datetime) -> list[Finding]:
+    """The last drill failed, or is too long ago: since the first backup, where there was none."""
+    last = seen.get("drill")
+    if last and not last["passed"]:
+        message = f"the drill of every second of {last['at']} failed: {last['said']}"
+        return [finding("PITR_DRILL", message)]
+    since = last["at"] if last else seen.get("first_at")
+    days = settings.drill_max_days
+    if days and since and now - parse_timestamp(since) > timedelta(days=days):
+        message = f"no drill of every second since {since}; {days} days are allowed"
+        return [finding("PITR_DRILL", message)]
+    return []
 
 
 def _some(names: Sequence[str]) -> str:
@@ -195,10 +221,18 @@ def lines(seen: Look | None) -> list[str]:
     worst = human_seconds(seen["worst_seconds"])
     waits = f"every second: {seen['waiting']} pieces wait, for {lag} (at most {worst} of late)"
     told = [", ".join([waits, *ages])]
-    if first := seen.get("first_at"):
-        count, stored = seen.get("backups", 0), human_bytes(seen.get("stored_bytes", 0))
-        told.append(
-            f"every second: kept from {first} on, by {count} backup{'s' if count != 1 else ''} of "
-            f"the cluster; with the log {stored} in the bucket"
-        )
+    told += kept_lines(seen)
+    if drill := seen.get("drill"):
+        how = "passed" if drill["passed"] else "FAILED"
+        took = human_seconds(drill["seconds"])
+        told.append(f"every second: last drill {drill['at']}: {how}, {took}; {drill['said']}")
     return told
+
+
+def kept_lines(seen: Look | None) -> list[str]:
+    """From when on every second is kept, and what that takes."""
+    if seen is None or not (first := seen.get("first_at")):
+        return []
+    count, stored = seen.get("backups", 0), human_bytes(seen.get("stored_bytes", 0))
+    by = f"{count} backup{'s' if count != 1 else ''} of the cluster"
+    return [f"every second: kept from {first} on, by {by}; with the log {stored} in the bucket"]

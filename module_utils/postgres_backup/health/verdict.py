@@ -62,7 +62,7 @@ _GRAVE = {
 #: findings that raise no alarm here and make it unhealthy all the same
 _UNWELL = (
     *("CLOCK_OFF", "DISK_FULL", "STATE_NOT_WRITTEN"),
-    *("PITR_STOPPED", "PITR_GAP", "PITR_STALE", "PITR_DISK"),
+    *("PITR_STOPPED", "PITR_GAP", "PITR_STALE", "PITR_DISK", "PITR_DRILL"),
 )
 #: so many findings are told in one alarm
 _TOLD = 3

@@ -20,6 +20,7 @@ from ..settings import Settings
 from . import cluster as clusters
 from . import gaps, places, repository
 from .cluster import Cluster
+from .drilled import DRILL
 
 LOOK = state.Kept(archiving.NAME, Look)
 #: how long what the bucket has is believed; where it did not answer, how soon it is asked again
@@ -47,6 +48,7 @@ def look(settings: Settings, ask_store: bool = False) -> tuple[Look, list[Findin
     except PostgresBackupError as error:  # that is what there is to tell
         seen["stopped"] = settings.hide(error.message)[:_QUOTED]
     worst_is_old = now - parse_timestamp(seen["worst_at"]) > _OF_LATE
+    _tell_drill(settings, seen, before if len(before) else None)
     if seen["oldest_seconds"] >= seen["worst_seconds"] or worst_is_old:
         seen["worst_seconds"], seen["worst_at"] = seen["oldest_seconds"], format_timestamp(now)
     if found and (ask_store or _is_due(seen, now)):
@@ -80,6 +82,20 @@ def _nothing(now: datetime, before: Look | None) -> Look:
         "backups": before.get("backups", 0) if before else 0,
         "stored_bytes": before.get("stored_bytes", 0) if before else 0,
     }
+
+
+def _tell_drill(settings: Settings, seen: Look, before: Look | None) -> None:
+    """The last drill that came to its end; while one is made, the one before."""
+    last = state.read(settings, DRILL)
+    if len(last) and not last["running"]:
+        seen["drill"] = {
+            "at": last["at"],
+            "passed": last["passed"],
+            "seconds": last["seconds"],
+            "said": last["said"],
+        }
+    elif before and (earlier := before.get("drill")):
+        seen["drill"] = earlier
 
 
 def _why_not(found: Cluster) -> str:

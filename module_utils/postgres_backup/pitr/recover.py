@@ -65,12 +65,14 @@ def recover(
     keep: bool,
     check: bool,
     guest: Guest = NOBODY,
+    counted: bool = True,
 ) -> Recovered:
     """A cluster as it was at a moment, beside the live one, which it leaves running.
 
     :param typed: ``time``, ``lsn`` and ``name``, of which one is given, or ``latest``.
     :param keep: it goes on to run; else it is removed when it was looked at.
     :param guest: who may come into it beside PostgreSQL's own user.
+    :param counted: the rows of both are counted.
     :raises UsageError: there is no way there; nothing was touched.
     :raises PostgresBackupError: it did not come there; nothing of it is left.
     """
@@ -101,9 +103,10 @@ def recover(
             result["next_commit"] = (
                 arrival.in_utc(way.stopped_at) if plan.target.kind == "time" else ""
             )
-            progress.step("counting rows")
-            live = settings if plan.runs else None
-            result["tables"] = counts.beside(arrival.of_side(settings, side), live)
+            if counted:
+                progress.step("counting rows")
+                live = settings if plan.runs else None
+                result["tables"] = counts.beside(arrival.of_side(settings, side), live)
             if not keep:
                 side_cluster.remove(settings, plan.cluster, side)
         side["ready"] = True

@@ -28,7 +28,7 @@ _postgres_backup() {
         --fail-on) words="failed warning note" ;;
     esac
     [[ $words ]] || case $command in
-        "") words="backup list restore drill undo-restore prune status verify adopt key kit copy move restore-kit history store-check watch pitr-backup pitr-look pitr-watch alert-test run -h --help --config --json --log-format --journald --version" ;;
+        "") words="backup list restore drill undo-restore prune status verify adopt key kit copy move restore-kit history store-check watch pitr-backup pitr-drill pitr-look pitr-watch alert-test run -h --help --config --json --log-format --journald --version" ;;
         backup) words="-h --help --config --json --log-format --journald --database --check --tables --schema-only --emptied" ;;
         list) words="-h --help --config --json --log-format --journald --database --partial --from" ;;
         restore) words="latest -h --help --config --json --log-format --journald --database --check --identity --in-place --tables --triggers --as --keep-days --smaller --from --trust-unsigned --roles-with-power" ;;
@@ -47,6 +47,7 @@ _postgres_backup() {
         store-check) words="-h --help --config --json --log-format --journald --check --from" ;;
         watch) words="-h --help --config --json --log-format --journald --log-file" ;;
         pitr-backup) words="-h --help --config --json --log-format --journald --full --log-file" ;;
+        pitr-drill) words="-h --help --config --json --log-format --journald --log-file" ;;
         pitr-look) words="-h --help --config --json --log-format --journald" ;;
         pitr-watch) words="-h --help --config --json --log-format --journald --log-file" ;;
         alert-test) words="-h --help --config --json --log-format --journald --check --only-new" ;;

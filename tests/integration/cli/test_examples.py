@@ -23,8 +23,8 @@ from postgres_backup.job import Job
 from tests.services.receivers import HttpReceiver
 
 WIDTH = 80
-#: of a cluster that archives, on a server of its own: tests/servers/test_pitr.py types these two
-ELSEWHERE = ("pitr-backup", "pitr-look")
+#: of a cluster that archives, on a server of its own: tests/servers/test_pitr.py types these
+ELSEWHERE = ("pitr-backup", "pitr-drill", "pitr-look")
 #: 27 commands, each with a process of its own
 pytestmark = pytest.mark.timeout(900)
 

@@ -230,3 +230,21 @@ def test_several_databases_what_people_said_and_what_nobody_has_claimed(
     assert set(engine.keys(s3_client, bucket)) == before | others | copies
     assert engine.run(config.path, "move").returncode == 0
     assert set(engine.keys(s3_client, bucket)) == copies | others | {f"{OLD}crm/{nobodys}"}
+
+
+def test_what_came_meanwhile_is_brought_along_before_anything_goes(
+    new_config, s3, s3_client, bucket
+):
+    """As from a machine whose config still names the old place."""
+    config = new_config(engine.NO_SERVER, s3, bucket)
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    engine.forge(s3_client, bucket, now - timedelta(days=2))
+    assert engine.answer(engine.run(config.path, "move", "--json"))["switched"]
+    late = engine.forge(s3_client, bucket, now - timedelta(days=1))
+    before = set(engine.keys(s3_client, bucket))
+    again = engine.answer(engine.run(config.path, "move", "--json"))
+    assert (again["copied"], again["removed"], again["left"]) == (4, 0, 8)
+    assert set(engine.keys(s3_client, bucket)) >= before | {NEW + late}
+    last = engine.answer(engine.run(config.path, "move", "--json"))
+    assert (last["copied"], last["removed"], last["left"]) == (0, 8, 0)
+    assert not [key for key in engine.keys(s3_client, bucket) if not key.startswith(NEW)]

@@ -182,6 +182,7 @@ def test_who_stays_root_and_who_needs_a_bucket_only():
     assert [name for name, one in by if one.in_the_background] == [
         "watch",
         "pitr-backup",
+        "pitr-drill",
         "pitr-look",
         "pitr-watch",
         "run",

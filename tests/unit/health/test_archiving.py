@@ -137,3 +137,33 @@ def test_the_archive_is_paid_for():
     assert more["storage_bytes"] - nothing["storage_bytes"] == 10**9
     assert more["storage_month"] == pytest.approx(0.02)
     assert archiving.with_archive(nothing, priced, None) == nothing
+
+
+def drilled(passed: bool = True, **age: float) -> dict[str, object]:
+    return {"drill": {"at": ago(**age), "passed": passed, "seconds": 9.0, "said": "what it saw"}}
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        (drilled(days=3), []),
+        (drilled(passed=False, days=3), ["PITR_DRILL"]),
+        (drilled(days=36), ["PITR_DRILL"]),
+        ({"first_at": ago(days=36)}, ["PITR_DRILL"]),  # none since it is kept
+        ({"first_at": ago(days=34)}, []),
+        ({**drilled(days=3), "first_at": ago(days=90)}, []),
+    ],
+)
+def test_a_drill_that_failed_or_is_overdue_is_found(other, found):
+    assert codes(**other) == found
+
+
+def test_nobody_is_told_of_an_overdue_one_who_does_not_want_to_be():
+    still = dataclasses.replace(SETTINGS, drill_max_days=0)
+    wrong = archiving.findings_of(still, seen(first_at=ago(days=99)), "", NOW)
+    assert wrong == []
+
+
+def test_how_the_last_drill_ended_is_told():
+    last = archiving.lines(seen(**drilled(passed=False, days=3)))[-1]
+    assert last == f"every second: last drill {ago(days=3)}: FAILED, 9.0 s; what it saw"
