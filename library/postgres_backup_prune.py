@@ -63,6 +63,12 @@ events_deleted:
   description: How many events of the journal were deleted, older than C(backup_journal_days).
   type: int
   returned: success
+every_second:
+  description: What is kept beside them to recover any second from, and what of it no retention
+    deletes, as lines for a person; empty where C(backup_pitr) is not set for this server.
+  type: list
+  elements: str
+  returned: success
 replaced_deleted:
   description: Databases that restores replaced more than C(backup_keep_replaced_days) ago and that
     were dropped, each C(database) and the C(reason).

@@ -119,29 +119,38 @@ class Site:
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
 
-@pytest.fixture(scope="module")
-def site(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Site:
-    controller = Controller(lab, tmp_path_factory.mktemp("pitr") / "controller")
-    server = new_module_server("trixie", layer="ready", name="minute")
-    server.write(CA_FILE, Path(lab_s3_tls.ca_bundle).read_text())
+def new_site(server: Server, controller: Controller, store: SeaweedFS, **variables: object) -> Site:
+    """A server with a database ``crm``, and an inventory by which its every second is kept.
+
+    :param variables: of group_vars, beside those of the store.
+    """
+    server.write(CA_FILE, Path(store.ca_bundle).read_text())
     password = secrets.token_urlsafe(18)
     server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{password}'")
     server.sql("CREATE DATABASE crm OWNER crm")
-    server.sql(
-        "SET ROLE crm; CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 500) n", "crm"
-    )
     bucket = f"backups-{secrets.token_hex(4)}"
     controller.add(server, backup_db_name="crm", backup_db_user="crm", backup_pitr=True)
     controller.variables(
         backup_db_password=password,
-        backup_s3_endpoint_url=lab_s3_tls.endpoint_url,
+        backup_s3_endpoint_url=store.endpoint_url,
         backup_s3_bucket=bucket,
-        backup_s3_access_key=lab_s3_tls.access_key,
-        backup_s3_secret_key=lab_s3_tls.secret_key,
+        backup_s3_access_key=store.access_key,
+        backup_s3_secret_key=store.secret_key,
         backup_s3_ca_bundle=CA_FILE,
-        backup_drill_schedule=NEVER,
+        **variables,
     )
-    return Site(server, controller, lab_s3_tls, bucket)
+    return Site(server, controller, store, bucket)
+
+
+@pytest.fixture(scope="module")
+def site(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Site:
+    controller = Controller(lab, tmp_path_factory.mktemp("pitr") / "controller")
+    server = new_module_server("trixie", layer="ready", name="minute")
+    made = new_site(server, controller, lab_s3_tls, backup_drill_schedule=NEVER)
+    server.sql(
+        "SET ROLE crm; CREATE TABLE users AS SELECT n AS id FROM generate_series(1, 500) n", "crm"
+    )
+    return made
 
 
 @pytest.fixture(scope="module")

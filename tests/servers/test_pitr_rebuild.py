@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import secrets
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from tests.servers.controller import Controller
-from tests.servers.test_pitr import CA_FILE, CONFIG, Site
+from tests.servers.test_pitr import CA_FILE, CONFIG, Site, new_site
 from tests.waiting import wait_for
 
 #: four minutes, for a server that is set up, lost and rebuilt
@@ -48,25 +47,12 @@ def lost(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Lost:
     """A server that kept every second, and lost its power under load."""
     controller = Controller(lab, tmp_path_factory.mktemp("lost") / "controller")
     server = new_module_server("trixie", layer="ready", name="minute")
-    server.write(CA_FILE, Path(lab_s3_tls.ca_bundle).read_text())
-    password = secrets.token_urlsafe(18)
-    server.sql(f"CREATE ROLE crm LOGIN CREATEDB PASSWORD '{password}'")
-    server.sql("CREATE DATABASE crm OWNER crm")
+    site = new_site(
+        server, controller, lab_s3_tls, backup_pitr_rpo_seconds=RPO, backup_drill_schedule=""
+    )
     server.inside("runuser", "-u", "postgres", "--", *bench("-i", "-q", "-s", "5"))
     for table in ("accounts", "branches", "history", "tellers"):
         server.sql(f"ALTER TABLE pgbench_{table} OWNER TO crm", "crm")
-    bucket = f"backups-{secrets.token_hex(4)}"
-    controller.add(server, backup_db_name="crm", backup_db_user="crm", backup_pitr=True)
-    controller.variables(
-        backup_db_password=password,
-        backup_s3_endpoint_url=lab_s3_tls.endpoint_url,
-        backup_s3_bucket=bucket,
-        backup_s3_access_key=lab_s3_tls.access_key,
-        backup_s3_secret_key=lab_s3_tls.secret_key,
-        backup_s3_ca_bundle=CA_FILE,
-        backup_pitr_rpo_seconds=RPO,
-        backup_drill_schedule="",
-    )
     controller.run("setup.yml", "-e", "backup_pitr_allow_restart=true")
     identifier = server.sql("SELECT system_identifier FROM pg_control_system()")
     load = ["systemd-run", "--unit=load", "--uid=postgres", *bench("-c", "2", "-T", "900")]
@@ -74,7 +60,6 @@ def lost(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Lost:
     archived = "SELECT archived_count FROM pg_stat_archiver"
     before = int(server.sql(archived))
     wait_for("pieces of the load", lambda: int(server.sql(archived)) > before + 2, timeout=120)
-    site = Site(server, controller, lab_s3_tls, bucket)
     assert "Drill of every second: passed" in site.program("pitr-drill").stdout  # under load too
     acknowledged, rows = server.sql(NEWEST, "crm").split("|")
     server.crash()

@@ -78,6 +78,7 @@ def test_a_prune_names_what_goes_and_what_stays_and_why(check, delete, drop):
         "partial_deleted": [],
         "replaced_deleted": [{"database": "crm_before_a", "reason": "8 days"}],
         "replaced_kept": [{"database": "crm_before_b", "reason": "1 day"}],
+        "every_second": ["every second: kept"],
         "findings": FINDINGS,
     }
     assert prune.lines(result, check) == [
@@ -86,6 +87,7 @@ def test_a_prune_names_what_goes_and_what_stays_and_why(check, delete, drop):
         "kept     new  the newest",
         f"{drop}  database crm_before_a  8 days",
         "kept     database crm_before_b  1 day",
+        "every second: kept",
         "it has no manifest",
     ]
 

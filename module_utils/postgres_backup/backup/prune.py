@@ -21,7 +21,7 @@ from ..postgresql.own import own_mark
 from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
 from ..settings import Settings
-from . import old_events
+from . import old_events, second_kind
 from .old_events import OldEvents
 from .prune_replaced import ReplacedLine, prune_replaced
 
@@ -37,7 +37,8 @@ class PrunedLine(TypedDict):
 class Pruned(TypedDict):
     """What stays and what went (or would go), each with the reason; ``waiting`` counts what waits
     for ``adopt``; ``partial_...`` list parts of backups, ``replaced_...`` databases that restores
-    have replaced, and copies; ``events_deleted`` counts events of the journal past their time.
+    have replaced, and copies; ``events_deleted`` counts events of the journal past their time;
+    ``every_second`` says what there is of the other kind of backup.
     """
 
     changed: bool
@@ -50,6 +51,7 @@ class Pruned(TypedDict):
     replaced_kept: list[ReplacedLine]
     replaced_deleted: list[ReplacedLine]
     events_deleted: int
+    every_second: list[str]
     findings: list[Finding]
     seconds: float
 
@@ -127,6 +129,7 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         "replaced_kept": databases.kept,
         "replaced_deleted": databases.deleted,
         "events_deleted": sum(len(old.keys) for old in events),
+        "every_second": second_kind.told(job),
         "findings": findings,
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -277,5 +280,6 @@ def lines(result: Pruned, check: bool = False) -> list[str]:
             f"kept     database {line['database']}  {line['reason']}"
             for line in result["replaced_kept"]
         ),
+        *result["every_second"],
         *(line["message"] for line in result["findings"]),
     ]

@@ -32,6 +32,7 @@ EVENTS = (
     *("backup", "backup-failed", "prune", "prune-failed", "kit-failed", "adopt", "settings"),
     *("restore", "restore-failed", "restore-tables", "undo", "drill", "drill-failed"),
     *("rehearsal", "rehearsal-failed", "pitr-drill", "pitr-drill-failed"),
+    *("pitr-backup", "pitr-backup-full"),
     *("alarm", "alarm-over", "store-failed", BEGAN, KIT_BEGAN),
 )
 #: longest pause, seconds, before the next try for a name that nobody else has

@@ -221,14 +221,18 @@ def lines(seen: Look | None) -> list[str]:
     worst = human_seconds(seen["worst_seconds"])
     waits = f"every second: {seen['waiting']} pieces wait, for {lag} (at most {worst} of late)"
     told = [", ".join([waits, *ages])]
-    if first := seen.get("first_at"):
-        count, stored = seen.get("backups", 0), human_bytes(seen.get("stored_bytes", 0))
-        told.append(
-            f"every second: kept from {first} on, by {count} backup{'s' if count != 1 else ''} of "
-            f"the cluster; with the log {stored} in the bucket"
-        )
+    told += kept_lines(seen)
     if drill := seen.get("drill"):
         how = "passed" if drill["passed"] else "FAILED"
         took = human_seconds(drill["seconds"])
         told.append(f"every second: last drill {drill['at']}: {how}, {took}; {drill['said']}")
     return told
+
+
+def kept_lines(seen: Look | None) -> list[str]:
+    """From when on every second is kept, and what that takes."""
+    if seen is None or not (first := seen.get("first_at")):
+        return []
+    count, stored = seen.get("backups", 0), human_bytes(seen.get("stored_bytes", 0))
+    by = f"{count} backup{'s' if count != 1 else ''} of the cluster"
+    return [f"every second: kept from {first} on, by {by}; with the log {stored} in the bucket"]

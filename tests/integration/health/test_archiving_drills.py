@@ -30,12 +30,20 @@ def events(settings) -> list[tuple[str, str]]:
 
 def test_each_is_noted_once_with_what_failed(settings):
     assert archiving_drills.note(settings, None) == []
-    assert archiving_drills.note(settings, seen()) == []
+    assert archiving_drills.note(settings, seen(newest_at=None)) == []
     assert events(settings) == []
     first, second = look("2026-11-28T12:00:00Z"), look("2026-11-29T12:00:00Z", passed=False)
     for one in (first, first, second, second):
-        assert archiving_drills.note(settings, one) == []
+        assert archiving_drills.note(settings, {**one, "newest_at": None}) == []
     assert sorted(events(settings)) == [("pitr-drill", ""), ("pitr-drill-failed", "no room")]
+
+
+def test_each_backup_of_the_cluster_is_noted_once_a_full_one_as_that(settings):
+    full = seen(newest_at="2026-11-28T01:00:00Z", newest_full_at="2026-11-28T01:00:00Z")
+    part = {**full, "newest_at": "2026-11-29T01:00:00Z"}
+    for one in (full, full, part, part):
+        assert archiving_drills.note(settings, one) == []
+    assert sorted(events(settings)) == [("pitr-backup", ""), ("pitr-backup-full", "")]
 
 
 def test_a_store_that_is_away_is_a_finding_and_not_asked_again(new_config, s3, bucket):
