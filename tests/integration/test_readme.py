@@ -121,6 +121,28 @@ _RUN_BY = {
     "test_a_server_that_lost_its_power_under_load_is_rebuilt_to_its_last_second": (
         "ansible-playbook rebuild.yml --limit db1 -e from=pitr",
     ),
+    **{
+        f"{_SERVERS}/test_pitr_docker.py::{test}": tuple(
+            command
+            for heading in headings
+            for block in documents.blocks(
+                "docs/pitr.md", documents.section("docs/pitr.md", heading)
+            )
+            if block.language == "sh"
+            for command in block.commands()
+        )
+        for test, headings in {
+            "test_a_container_archives_and_is_backed_up_as_its_schedule_says": (
+                "Set it up there",
+                "Look at it there",
+            ),
+            "test_between_two_rows_there_is_the_first_in_a_new_volume": ("Recover beside it",),
+            "test_one_table_comes_back": ("One table back",),
+            "test_the_new_volume_takes_the_place_of_the_live_one_and_goes_again": (
+                "All of it in its place",
+            ),
+        }.items()
+    },
     "tests/integration/test_playbooks.py::"
     "test_when_the_first_store_is_gone_the_playbooks_take_the_second": (
         "ansible-playbook playbooks/list.yml -e from=copy --limit db1",

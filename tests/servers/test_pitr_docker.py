@@ -1,0 +1,236 @@
+"""docs/pitr.md, PostgreSQL in Docker, as it is typed: the commands are those of the page.
+
+The application is that of ``app/``, which writes all the time; each step brings the ones before it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import secrets
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from demo.s3_server import SeaweedFS
+from tests import documents
+from tests.servers import layers
+from tests.servers.server import Server
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.gameday, pytest.mark.timeout(900)]
+
+APP = "/srv/crm"
+LIVE, BACK = "crm-db-1", "crm-back"
+PAGE = "docs/pitr.md"
+FILES = documents.ROOT / "roles/pitr/files/docker"
+OVERRIDE, ENGINE = f"{APP}/compose.override.yml", f"{APP}/pitr/engine"
+#: as the page shows it
+MOMENT = "2026-01-27 14:03:00+00"
+
+
+@dataclasses.dataclass
+class Site:
+    """The server with the application, and its store."""
+
+    server: Server
+    store: SeaweedFS
+    bucket: str
+
+    def type(self, commands: list[str]) -> str:
+        """These of the page, one after the other, as root; what they printed."""
+        script = "\n".join([f"cd {APP}", *commands])
+        done = self.server.inside(
+            "bash", "-euc", script, stdin=subprocess.DEVNULL, timeout=400, check=False
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def sql(self, statement: str, container: str = LIVE) -> str:
+        psql = ["psql", "-U", "crm", "-d", "crm", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", statement]
+        return self.server.inside("docker", "exec", container, *psql).stdout.strip()
+
+    def info(self) -> dict:
+        asked = ["pgbackrest", "--stanza=main", "info", "--output=json"]
+        said = self.server.inside("docker", "exec", "-u", "postgres", LIVE, *asked).stdout
+        [found] = json.loads(said)
+        return found
+
+    def read(self, path: str) -> str:
+        return self.server.inside("cat", path).stdout
+
+    def fill(self, path: str, values: dict[str, str]) -> None:
+        """As somebody does with an editor; each of these stands there once."""
+        text = self.read(path)
+        for name, value in values.items():
+            assert len(re.findall(name, text, re.M)) == 1, (path, name)
+            text = re.sub(name, value, text, flags=re.M)
+        self.server.write(path, text)
+
+    def volume(self) -> str:
+        named = "{{range .Mounts}}{{.Name}}{{end}}"
+        return self.server.inside("docker", "inspect", "-f", named, LIVE).stdout.strip()
+
+
+def commands(heading: str) -> list[list[str]]:
+    """Those of the page under a heading, block by block."""
+    text = documents.section(PAGE, heading)
+    return [block.commands() for block in documents.blocks(PAGE, text) if block.language == "sh"]
+
+
+@pytest.fixture(scope="module")
+def site(lab_s3_tls, new_module_server) -> Site:
+    """The application runs, nothing is archived, and there is a bucket."""
+    server = new_module_server("trixie", layer="app", name="boxed")
+    server.put(layers.APP / "compose.yml", f"{APP}/compose.yml")
+    server.write(f"{APP}/.env", f"DB_PASSWORD={secrets.token_urlsafe(18)}\n", "0600")
+    bucket = f"backups-{secrets.token_hex(4)}"
+    boto3.client(
+        "s3",
+        endpoint_url=lab_s3_tls.endpoint_url,
+        verify=lab_s3_tls.ca_bundle,
+        config=Config(s3={"addressing_style": "path"}),
+        aws_access_key_id=lab_s3_tls.access_key,
+        aws_secret_access_key=lab_s3_tls.secret_key,
+        region_name="us-east-1",
+    ).create_bucket(Bucket=bucket)
+    made = Site(server, lab_s3_tls, bucket)
+    made.type(["docker compose up --detach --wait"])
+    return made
+
+
+@pytest.fixture(scope="module")
+def looked(site) -> tuple[str, str]:
+    """Set up; the store's answer before PostgreSQL knew of it, and what a person sees then."""
+    [[copied], asked, made_ready, begun] = commands("Set it up there")
+    assert copied == f"scp -r {FILES.relative_to(documents.ROOT)} root@db1:{APP}/pitr"
+    site.server.put(FILES, f"{APP}/pitr")
+    data, identifier, key = site.type(asked).split()
+    site.server.write(f"{ENGINE}/ca.pem", Path(site.store.ca_bundle).read_text())
+    site.fill(OVERRIDE, {r"postgres:17$(?=\n    image)": layers.IMAGES["postgres"]})
+    config = f"{ENGINE}/pgbackrest.conf"
+    values = {
+        "SERVER/": "db1/",
+        "SYSTEM_IDENTIFIER": identifier,
+        "S3_HOST": urlsplit(site.store.endpoint_url).netloc,
+        "=BUCKET": f"={site.bucket}",
+        "=REGION": "=us-east-1",
+        "=ACCESS_KEY": f"={site.store.access_key}",
+        "=SECRET_KEY": f"={site.store.secret_key}",
+        "CIPHER_KEY": key,
+        "=SUPERUSER": "=crm",
+        "^# repo1-storage-ca-file": "repo1-storage-ca-file",
+    }
+    site.fill(config, values)
+    assert f"pg1-path={data}\n" in site.read(config)
+    assert not re.search(r"=\S*[A-Z]{3}_?[A-Z]+$", site.read(config), re.M)
+    answer = site.type(made_ready)
+    assert site.sql("SHOW archive_mode") == "off"
+    site.type(begun)
+    [look] = commands("Look at it there")
+    return answer, site.type(look)
+
+
+def test_a_container_archives_and_is_backed_up_as_its_schedule_says(site, looked):
+    assert "ERROR" not in looked[0]
+    assert "status: ok" in looked[1]
+    assert [one["type"] for one in site.info()["backup"]] == ["full"]
+    assert site.info()["cipher"] == "aes-256-cbc"
+    assert site.sql("SHOW archive_mode; SHOW archive_timeout").split() == ["on", "1min"]
+    user = site.server.inside("docker", "exec", LIVE, "id", "-u", "postgres").stdout.strip()
+    mode = site.server.inside("stat", "-c", "%a %u", f"{ENGINE}/pgbackrest.conf").stdout
+    assert mode == f"600 {user}\n"
+    lines = re.findall(r"^(?:\S+ ){5}root (.+)$", site.read("/etc/cron.d/postgres-pitr"), re.M)
+    assert len(lines) == 2
+    site.type(lines)
+    assert [one["type"] for one in site.info()["backup"]] == ["full", "full", "incr"]
+
+
+def test_a_store_that_does_not_know_the_key_is_found_before_postgresql_is_told(site, looked):
+    asked = commands("Set it up there")[2][-1]
+    wrong = asked.replace("repo-ls", "--repo1-s3-bucket=nobody-s repo-ls")
+    refused = site.server.inside("bash", "-c", wrong, check=False)
+    assert refused.returncode == 39, refused.stderr
+
+
+def recover(site: Site, moment: str, *more: str) -> str:
+    """As the page says, with ``more`` options; what the recovered one's log says."""
+    [block] = commands("Recover beside it")
+    assert sum(MOMENT in command for command in block) == 1
+    typed = [command.replace(MOMENT, moment) for command in block]
+    return site.type([re.sub(r"restore$", " ".join([*more, "restore"]), each) for each in typed])
+
+
+def now(site: Site) -> str:
+    """PostgreSQL's clock, as a target: a second behind the last backup, for that is how the engine
+    counts.
+    """
+    ended = site.info()["backup"][-1]["timestamp"]["stop"]
+    clock = "SELECT floor(extract(epoch FROM clock_timestamp()))"
+    wait_for("a later second", lambda: int(site.sql(clock)) > ended)
+    form = "YYYY-MM-DD HH24:MI:SS.US+00"
+    return site.sql(f"SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', '{form}')")
+
+
+@pytest.fixture(scope="module")
+def recovered(site, looked) -> str:
+    """Two rows, and the cluster of the moment between them; what its log says."""
+    site.sql("CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)")
+    moment = now(site)
+    site.sql("INSERT INTO users VALUES (2)")
+    return recover(site, moment)
+
+
+def test_between_two_rows_there_is_the_first_in_a_new_volume(site, recovered):
+    assert "last completed transaction was at log time" in recovered
+    assert site.sql("SELECT id FROM users", BACK) == "1"
+    assert site.sql("SELECT id FROM users ORDER BY id").split() == ["1", "2"]
+    assert site.sql("SHOW archive_mode", BACK) == "off"
+    assert int(site.sql("SELECT count(*) FROM visits", BACK)) > 0
+    assert site.volume() == "crm_data"
+
+
+def test_one_table_comes_back(site, recovered):
+    [block] = commands("One table back")
+    site.type(block)
+    assert site.sql("SELECT id FROM users") == "1"
+    assert site.sql("SELECT id FROM aside.users ORDER BY id").split() == ["1", "2"]
+    # a second primary key would be refused: it came with its constraints
+    assert site.sql("SELECT count(*) FROM pg_constraint WHERE conrelid = 'users'::regclass") != "0"
+
+
+def test_the_new_volume_takes_the_place_of_the_live_one_and_goes_again(site, recovered):
+    stop, begin, [asked] = commands("All of it in its place")
+    before, kept = site.sql("SELECT count(*) FROM users WHERE id = 1"), site.read(OVERRIDE)
+    [swap] = [
+        block.text
+        for block in documents.blocks(PAGE, documents.section(PAGE, "All of it in its place"))
+        if block.language == "text"
+    ]
+    site.type(stop)
+    site.server.write(OVERRIDE, kept + swap)
+    assert "crm_back" in site.type(begin)
+    assert before == "1"
+    assert site.sql("SELECT id FROM users") == "1"
+    assert site.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'aside'") == "0"
+    assert (site.volume(), site.type([asked]).strip()) == ("crm_back", "2")
+    assert site.sql("SHOW archive_mode") == "on"
+    visits = int(site.sql("SELECT count(*) FROM visits"))
+    wait_for("the application", lambda: int(site.sql("SELECT count(*) FROM visits")) > visits)
+
+    site.server.write(OVERRIDE, kept)
+    assert "crm_data" in site.type(begin)
+    assert site.volume() == "crm_data"
+    assert site.type([asked]).strip() == "1"
+    # and from here to a moment of the old timeline, though there is a newer one
+    site.type([f"docker volume rm {BACK.replace('-', '_')}"])
+    site.sql("INSERT INTO users VALUES (3)")
+    moment = now(site)
+    site.sql("INSERT INTO users VALUES (4)")
+    recover(site, moment, "--target-timeline=1", f"--set={site.info()['backup'][-1]['label']}")
+    assert site.sql("SELECT id FROM users ORDER BY id", BACK).split() == ["1", "3"]
