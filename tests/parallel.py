@@ -1,4 +1,4 @@
-"""How the tests are shared out among workers that run at the same time (``-n 3 --dist loadgroup``).
+"""How the tests are shared out among workers that run at the same time (``-n 4 --dist loadgroup``).
 
 Each worker has servers, buckets and a lab of its own, so that two tests meet nowhere. What needs
 more is said here: which tests stay together, what begins first, and who has the machine to himself.
