@@ -79,13 +79,16 @@ ARGUMENT_SPEC = {
 
 
 def perform(call: Call) -> Result:
+    from ansible.module_utils.postgres_backup.catalog.names import shared_prefix
     from ansible.module_utils.postgres_backup.s3 import bucket, known
     from ansible.module_utils.postgres_backup.s3.client import S3
 
-    days = call.params["unfinished_uploads_days"]
-    result = bucket.make_ready(S3(call.settings), days, call.check)
+    days, settings = call.params["unfinished_uploads_days"], call.settings
+    # one rule for all servers that have a folder in the bucket
+    of_all = shared_prefix(settings.s3_prefix, settings.server_name)
+    result = bucket.make_ready(S3(settings), days, call.check, of_all)
     return told(
-        {**result, "store_known": known.is_known(call.settings)},
+        {**result, "store_known": known.is_known(settings)},
         bucket.lines(result, call.check),
     )
 

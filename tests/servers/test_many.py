@@ -99,3 +99,15 @@ def test_a_restore_of_both_is_asked_for_by_name_and_the_broken_one_says_where_it
     assert "1. The live database is untouched." in said
     assert "--limit broken" in said
     assert sound.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'crm_before_%'") == "1"
+
+
+def test_once_both_are_set_up_nothing_changes_on_either(pair, both_set_up):
+    """What one sets on the bucket that they share is not undone for the other."""
+    controller, broken, _ = pair
+    broken.inside("systemctl", "start", "postgresql")
+    controller.run("setup.yml", "--limit", "broken")
+    play = controller.run("setup.yml")
+    assert {name: hosts["changed"] for name, hosts in play.recap.items()} == {
+        "broken": 0,
+        "sound": 0,
+    }

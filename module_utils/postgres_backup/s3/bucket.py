@@ -76,11 +76,14 @@ class Readiness(TypedDict):
     findings: list[Finding]
 
 
-def make_ready(s3: S3, unfinished_days: int, check: bool = False) -> Readiness:
+def make_ready(
+    s3: S3, unfinished_days: int, check: bool = False, prefix: str | None = None
+) -> Readiness:
     """Create the bucket where it is missing, close it to the public, let unfinished uploads expire.
 
     :param unfinished_days: after how many days the store removes what nobody finished.
     :param check: change nothing, say what would be.
+    :param prefix: under which uploads expire, see :func:`expire_unfinished_uploads`.
     :raises StoreError: a stranger may list the bucket or read from it, it could not be created, or
         the store did not answer.
     """
@@ -101,7 +104,7 @@ def make_ready(s3: S3, unfinished_days: int, check: bool = False) -> Readiness:
             " not change that",
             "Close it to the public in the provider's console",
         )
-    unfinished = _allowed(lambda: expire_unfinished_uploads(s3, unfinished_days, check))
+    unfinished = _allowed(lambda: expire_unfinished_uploads(s3, unfinished_days, check, prefix))
     codes = (
         f"PRIVATE_{_AS_FINDING.get(private, private)}".upper(),
         f"UNFINISHED_UPLOADS_{unfinished}".upper(),

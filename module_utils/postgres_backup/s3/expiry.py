@@ -21,18 +21,25 @@ if TYPE_CHECKING:
         PutBucketLifecycleConfigurationRequestTypeDef,
     )
 
-#: ID of our lifecycle rule; rules with another are not ours
+#: ID of our lifecycle rule, and how that of a further prefix in the same bucket begins; rules with
+#: another are not ours
 RULE_ID = "postgres-backup-unfinished-uploads"
+#: characters of an ID at most (LifecycleRule, API Reference of Amazon S3)
+_LONGEST_ID = 255
 
 
-def expire_unfinished_uploads(s3: S3, days: int, check: bool = False) -> str:
+def expire_unfinished_uploads(
+    s3: S3, days: int, check: bool = False, prefix: str | None = None
+) -> str:
     """A lifecycle rule by which the store drops parts of uploads that nobody finished, ``days``
     after their begin.
 
     Only under our prefix, and beside whatever rules there are: they are read and put back with
-    ours.
+    ours. A rule of ours for what lies above our prefix is enough.
 
     :param check: change nothing, say what would be.
+    :param prefix: that of all servers, where each has a folder of its own in it: a store takes so
+        many rules and no more. Without it that of the settings.
     :returns: an answer as in ``s3/bucket``, and besides ``taken_back``: with the rule the store
         refuses to write, and the rules are as they were.
     """
@@ -40,18 +47,12 @@ def expire_unfinished_uploads(s3: S3, days: int, check: bool = False) -> str:
     before = _lifecycle(s3, doing)
     if before is None:
         return "unsupported"
-    prefix = s3.settings.s3_prefix.strip("/")
-    ours: LifecycleRuleTypeDef = {
-        "ID": RULE_ID,
-        "Status": "Enabled",
-        "Filter": {"Prefix": f"{prefix}/" if prefix else ""},
-        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days},
-    }
+    ours = _rule(before.rules, s3.settings.s3_prefix if prefix is None else prefix, days)
     if any(_same_rule(rule, ours) for rule in before.rules):
         return "unchanged"
     if check:
         return "set"
-    others = [rule for rule in before.rules if rule.get("ID") != RULE_ID]
+    others = [rule for rule in before.rules if rule.get("ID") != ours["ID"]]
     wanted: PutBucketLifecycleConfigurationRequestTypeDef = {
         "Bucket": s3.bucket,
         "LifecycleConfiguration": {"Rules": [*others, ours]},
@@ -89,6 +90,29 @@ def expire_unfinished_uploads(s3: S3, days: int, check: bool = False) -> str:
         return "set"
     _put_back(s3, before, doing)
     return "taken_back"
+
+
+def _rule(
+    there: Sequence[LifecycleRuleOutputTypeDef], prefix: str, days: int
+) -> LifecycleRuleTypeDef:
+    """Ours: in the place of one of ours that holds there too, else beside all others."""
+    name = prefix.strip("/")
+    of_us = {rule.get("ID", ""): _prefix_of(rule) for rule in there}
+    of_us = {one: its for one, its in of_us.items() if one.partition(" ")[0] == RULE_ID}
+    folder = f"{name}/" if name else ""
+    own_id = next((one for one, its in of_us.items() if folder.startswith(its)), "")
+    return {
+        "ID": own_id or (f"{RULE_ID} {name}"[:_LONGEST_ID] if of_us else RULE_ID),
+        "Status": "Enabled",
+        "Filter": {"Prefix": of_us.get(own_id, folder)},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days},
+    }
+
+
+def _prefix_of(rule: LifecycleRuleUnionTypeDef) -> str:
+    """For what a rule holds; it may stand in the filter or, as it used to, beside it."""
+    nothing: LifecycleRuleFilterTypeDef = {}
+    return rule.get("Filter", nothing).get("Prefix", rule.get("Prefix", ""))
 
 
 def _put_back(s3: S3, before: _Lifecycle, doing: str) -> None:
@@ -134,15 +158,13 @@ def _lifecycle(s3: S3, doing: str) -> _Lifecycle | None:
 
 
 def _same_rule(one: LifecycleRuleUnionTypeDef, other: LifecycleRuleUnionTypeDef) -> bool:
-    """Whether two rules say the same; a prefix may stand in the filter or, as it used to, beside
-    it.
-    """
+    """Whether two rules say the same."""
 
     def plain(rule: LifecycleRuleUnionTypeDef) -> dict[str, object]:
         nothing: LifecycleRuleFilterTypeDef = {}
         condition = rule.get("Filter", nothing)
         return {name: value for name, value in rule.items() if name not in ("Filter", "Prefix")} | {
-            "prefix": condition.get("Prefix", rule.get("Prefix", "")),
+            "prefix": _prefix_of(rule),
             "filter": {name: value for name, value in condition.items() if name != "Prefix"},
         }
 

@@ -90,3 +90,18 @@ def test_a_bucket_that_anybody_may_read_is_not_private(place):
     assert bucket_room.make_private(store.s3) == "unsupported", (
         "SeaweedFS has no public access block, and is private without"
     )
+
+
+def test_servers_that_share_a_bucket_leave_each_other_their_rule(place):
+    client, s3 = place.client(), place.store().s3
+    for first in ("set", "unchanged"):
+        assert bucket_room.expire_unfinished_uploads(s3, 3, prefix="school/db1") == first
+        assert bucket_room.expire_unfinished_uploads(s3, 3, prefix="other") == first
+        assert bucket_room.expire_unfinished_uploads(s3, 3, prefix="school") == first
+    assert bucket_room.expire_unfinished_uploads(s3, 3, prefix="school/db2") == "unchanged"
+    assert bucket_room.expire_unfinished_uploads(s3, 5, prefix="other/db3") == "set"
+    rules = client.get_bucket_lifecycle_configuration(Bucket=place.bucket)["Rules"]
+    assert {
+        rule["Filter"]["Prefix"]: rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]
+        for rule in rules
+    } == {"school/db1/": 3, "school/": 3, "other/": 5}

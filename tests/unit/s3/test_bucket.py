@@ -33,7 +33,7 @@ def store(monkeypatch):
         "exists": lambda s3: answer("exists", found.exists),
         "create": lambda s3: answer("create", found.create),
         "make_private": lambda s3, check: answer("private", found.private),
-        "expire_unfinished_uploads": lambda s3, days, check: answer(
+        "expire_unfinished_uploads": lambda s3, days, check, prefix: answer(
             f"unfinished {days}", found.unfinished
         ),
         "strangers_may": lambda s3: answer("strangers", found.strangers),
