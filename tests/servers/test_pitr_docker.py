@@ -20,6 +20,7 @@ from botocore.config import Config
 from demo.s3_server import SeaweedFS
 from tests import documents
 from tests.servers import layers
+from tests.servers.controller import Controller
 from tests.servers.server import Server
 from tests.waiting import wait_for
 
@@ -70,7 +71,13 @@ class Site:
         for name, value in values.items():
             assert len(re.findall(name, text, re.M)) == 1, (path, name)
             text = re.sub(name, value, text, flags=re.M)
-        self.server.write(path, text)
+        mode = self.server.inside("stat", "-c", "%a", path).stdout.strip()
+        self.server.write(path, text, mode)
+
+    def dump(self) -> str:
+        """One more of the nightly kind; its name."""
+        taken = self.server.inside("postgres-backup", "backup", "--json")
+        return json.loads(taken.stdout)["backup"]
 
     def volume(self) -> str:
         named = "{{range .Mounts}}{{.Name}}{{end}}"
@@ -105,7 +112,29 @@ def site(lab_s3_tls, new_module_server) -> Site:
 
 
 @pytest.fixture(scope="module")
-def looked(site) -> tuple[str, str]:
+def dumped(site, lab, tmp_path_factory) -> str:
+    """Backed up each night, as before; the first of these backups."""
+    controller = Controller(lab, tmp_path_factory.mktemp("boxed") / "controller")
+    ca = "/etc/ssl/company-ca.pem"
+    site.server.write(ca, Path(site.store.ca_bundle).read_text())
+    password = re.search("DB_PASSWORD=(.+)", site.read(f"{APP}/.env"))[1]
+    controller.add(site.server, backup_db_name="crm", backup_db_user="crm")
+    controller.variables(
+        backup_db_container=LIVE,
+        backup_db_password=password,
+        backup_app_dir=APP,
+        backup_s3_endpoint_url=site.store.endpoint_url,
+        backup_s3_bucket=site.bucket,
+        backup_s3_access_key=site.store.access_key,
+        backup_s3_secret_key=site.store.secret_key,
+        backup_s3_ca_bundle=ca,
+    )
+    controller.run("setup.yml")
+    return site.dump()
+
+
+@pytest.fixture(scope="module")
+def looked(site, dumped) -> tuple[str, str]:
     """Set up; the store's answer before PostgreSQL knew of it, and what a person sees then."""
     [[copied], asked, made_ready, begun] = commands("Set it up there")
     assert copied == f"scp -r {FILES.relative_to(documents.ROOT)} root@db1:{APP}/pitr"
@@ -151,6 +180,13 @@ def test_a_container_archives_and_is_backed_up_as_its_schedule_says(site, looked
     assert [one["type"] for one in site.info()["backup"]] == ["full", "full", "incr"]
 
 
+def test_the_nightly_dumps_go_on_and_lie_apart(site, dumped, looked):
+    assert site.dump() > dumped
+    listed = site.server.inside("postgres-backup", "list", "--json").stdout
+    assert len(json.loads(listed)["backups"]) >= 2
+    assert site.server.inside("postgres-backup", "watch").stdout == ""
+
+
 def test_a_store_that_does_not_know_the_key_is_found_before_postgresql_is_told(site, looked):
     asked = commands("Set it up there")[2][-1]
     wrong = asked.replace("repo-ls", "--repo1-s3-bucket=nobody-s repo-ls")
@@ -158,9 +194,19 @@ def test_a_store_that_does_not_know_the_key_is_found_before_postgresql_is_told(s
     assert refused.returncode == 39, refused.stderr
 
 
-def recover(site: Site, moment: str, *more: str) -> str:
-    """As the page says, with ``more`` options; what the recovered one's log says."""
+def volumes() -> list[str]:
+    """What the page adds to the override: one block."""
+    text = documents.section(PAGE, "All of it in its place")
+    return [block.text for block in documents.blocks(PAGE, text) if block.language == "text"]
+
+
+def recover(site: Site, moment: str, *more: str, lost: bool = False) -> str:
+    """As the page says, with ``more`` options; what the recovered one's log says.
+
+    :param lost: there is no live one, which the first command asks.
+    """
     [block] = commands("Recover beside it")
+    block = block[1:] if lost else block
     assert sum(MOMENT in command for command in block) == 1
     typed = [command.replace(MOMENT, moment) for command in block]
     return site.type([re.sub(r"restore$", " ".join([*more, "restore"]), each) for each in typed])
@@ -207,11 +253,7 @@ def test_one_table_comes_back(site, recovered):
 def test_the_new_volume_takes_the_place_of_the_live_one_and_goes_again(site, recovered):
     stop, begin, [asked] = commands("All of it in its place")
     before, kept = site.sql("SELECT count(*) FROM users WHERE id = 1"), site.read(OVERRIDE)
-    [swap] = [
-        block.text
-        for block in documents.blocks(PAGE, documents.section(PAGE, "All of it in its place"))
-        if block.language == "text"
-    ]
+    [swap] = volumes()
     site.type(stop)
     site.server.write(OVERRIDE, kept + swap)
     assert "crm_back" in site.type(begin)
@@ -234,3 +276,29 @@ def test_the_new_volume_takes_the_place_of_the_live_one_and_goes_again(site, rec
     site.sql("INSERT INTO users VALUES (4)")
     recover(site, moment, "--target-timeline=1", f"--set={site.info()['backup'][-1]['label']}")
     assert site.sql("SELECT id FROM users ORDER BY id", BACK).split() == ["1", "3"]
+
+
+def test_with_container_and_volume_lost_the_application_goes_on_from_the_new_one(site, recovered):
+    [block] = commands("Recover beside it")
+    [stop, begin, [asked]] = commands("All of it in its place")
+    left = site.server.inside("docker", "ps", "-aq", "--filter", f"name=^{BACK}$").stdout.split()
+    site.type([f"docker rm --force {one}" for one in left])
+    site.type(["docker volume rm crm_back"])
+    site.sql("INSERT INTO users VALUES (5)")
+    moment = now(site)
+    site.sql("INSERT INTO users VALUES (6)")
+    line = f"--target-timeline={site.type([asked]).strip()}"
+    last = f"--set={site.info()['backup'][-1]['label']}"
+    rows = site.sql("SELECT id FROM users WHERE id <> 6 ORDER BY id").split()
+    site.type([block[0], "docker compose down --volumes"])
+    assert "crm_" not in site.type(["docker volume ls --quiet"])
+    recover(site, moment, line, last, lost=True)
+    site.type(stop)
+    [swap] = volumes()
+    site.server.write(OVERRIDE, site.read(OVERRIDE) + swap)
+    site.type(begin)
+    assert site.volume() == "crm_back"
+    assert site.sql("SELECT id FROM users ORDER BY id").split() == rows
+    assert "5" in rows
+    visits = int(site.sql("SELECT count(*) FROM visits"))
+    wait_for("the application", lambda: int(site.sql("SELECT count(*) FROM visits")) > visits)

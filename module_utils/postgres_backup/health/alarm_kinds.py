@@ -41,6 +41,7 @@ TITLES = {
     "SIZE_DROPPED": "the backup of {database} is far smaller than usual",
     "SIZE_JUMPED": "the backup of {database} is far larger than usual",
     "DISK_SHORT": "the disk has no room to restore {database}",
+    "ARCHIVING_FAILS": "what PostgreSQL archives does not get through",
     "PITR_STOPPED": "not every second is kept",
     "PITR_DISK": "what waits to be archived fills the disk",
     "PITR_GAP": "a piece of what was archived is missing",
@@ -119,6 +120,9 @@ _ADVICE = {
         "or mounted read-only? df -h, findmnt; ansible-playbook setup.yml makes the folder"
     ),
     "DISK_SHORT": "make room, or set backup_restore_in_place: true",
+    "ARCHIVING_FAILS": (
+        "PostgreSQL's log says why (/var/log/postgresql, or docker logs of its container); df -h"
+    ),
     "PITR_STOPPED": (
         "tail /var/log/postgresql/*.log; ansible-playbook setup.yml says what is wrong"
     ),

@@ -16,7 +16,16 @@ from ..clock import format_timestamp, utc_now
 from ..drill.overdue import overdue
 from ..errors import DatabaseError, LockedError, StoreError, reason
 from ..findings import Finding, each_once, finding
-from ..health import alarms, archiving, archiving_metrics, clocks, failures, metrics, verdict
+from ..health import (
+    alarms,
+    archive_command,
+    archiving,
+    archiving_metrics,
+    clocks,
+    failures,
+    metrics,
+    verdict,
+)
 from ..health.alarm_kinds import Alarm, OpenAlarm, key
 from ..health.status import Status, status
 from ..health.verdict import Verdict
@@ -69,6 +78,7 @@ def look_around(settings: Settings, progress: Progress) -> Watched:
             seen = refused
         findings += _raise_and_end(settings, seen)
         findings += [one for one in archiving.settle(settings) if one not in findings]
+        findings += archive_command.settle(settings)
         in_bucket = None if isinstance(seen, StoreError) else seen
         findings += metrics.renew(settings, in_bucket, watched=True)
         findings += archiving_metrics.renew(settings, archiving.known(settings))
