@@ -121,7 +121,7 @@ def test_a_signal_at_any_moment(database, config):
     fill(database, rows=600)
     create_backup(Job(config.settings))
     took = drill_database(Job(config.settings), fast=True)["seconds"] + 1.0
-    moments = random.Random(1)
+    moments, killed_left = random.Random(1), set()
     for number in range(40):
         how = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL)[number % 4]
         with engine.started(config.path, "drill", "--fast", "--json") as process:
@@ -129,7 +129,9 @@ def test_a_signal_at_any_moment(database, config):
                 process.wait(moments.uniform(0.2, took))
             process.send_signal(how)  # to one that has ended it is nothing
             process.communicate(timeout=60)
-        if how != signal.SIGKILL:
-            assert sides(database) == set(), (number, how)
+        if how == signal.SIGKILL:
+            killed_left = sides(database)
+        else:  # one that ended before it looked around has not cleared up after another
+            assert sides(database) <= killed_left, (number, how)
     assert drill_database(Job(config.settings), fast=True)["passed"]
     assert sides(database) == set()

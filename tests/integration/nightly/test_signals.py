@@ -175,7 +175,7 @@ def look(night: Night, number: int, after: float) -> str:
     night.messages()
     night.nothing_left()
     seen = status(night.config.settings)
-    assert (seen["healthy"], seen["alarms"]) == (True, []), (where, seen)
+    assert (seen["healthy"], seen["alarms"]) == (True, []), (where, seen["alarms"], findings)
     return {0: "ok", 1: "failed"}.get(done.returncode, "killed")
 
 
