@@ -742,7 +742,7 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
         ),
         ("LEFTOVERS",): (
             "A run that was killed had left parts or an object without its manifest: this one has "
-            "removed them, or says why not. `status` counts what lies there."
+            "removed them, or says why they may be somebody's. `status` counts what lies there."
         ),
         ("SESSION_LEFT",): (
             "A run that was killed had left sessions on the PostgreSQL server, a pg_dump that "
@@ -750,8 +750,8 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "says what to type."
         ),
         ("LEFT_BEHIND",): (
-            "A failed backup could not remove an object that it had made; it is named. The next "
-            "backup deletes it; until then it is listed without a manifest."
+            "What a backup that failed or was killed had made could not be removed; it is named. "
+            "The next backup tries again; until then an object is listed without a manifest."
         ),
         ("REHEARSAL_LEFT",): (
             "What the rehearsal of a rebuild has written into the bucket could not be removed; the "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..findings import Finding
 from ..machine import state
-from ..s3.calls import CALLS, Part
+from ..s3.calls import CALLS, COUNT_LEFT, Part
 from ..settings import Settings
 from . import alarms
 from .alarm_kinds import Alarm
@@ -15,8 +15,13 @@ from .alarm_kinds import Alarm
 _STATE = state.Kept("housekeeping.json", dict[str, dict[str, int]])
 #: so many in a row are no passing trouble
 LASTING = 3
-#: the findings that tell of it
-CODES = frozenset(call.finding for call in CALLS.values() if call.part is Part.HOUSEKEEPING)
+#: the findings that tell of it; what `status` could not count is not among a backup's, where the
+#: same code says that something was removed
+CODES = frozenset(
+    call.finding
+    for call in CALLS.values()
+    if call.part is Part.HOUSEKEEPING and call is not COUNT_LEFT
+)
 
 
 def note(settings: Settings, database: str, findings: Sequence[Finding]) -> list[Finding]:

@@ -151,14 +151,14 @@ SEE_LEFT = Call(
     ("HeadObject", "GetObject", "ListMultipartUploads"),
     Part.HOUSEKEEPING,
     _NEXT,
-    "LEFTOVERS",
+    "LEFT_BEHIND",
 )
 SWEEP_LEFT = Call(
     "remove it",
     ("DeleteObject", "AbortMultipartUpload"),
     Part.HOUSEKEEPING,
     _NEXT,
-    "LEFTOVERS",
+    "LEFT_BEHIND",
 )
 COUNT_LEFT = Call(
     "count kits without a manifest and unfinished uploads, for `status`",
