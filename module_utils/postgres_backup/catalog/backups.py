@@ -23,7 +23,7 @@ from .backup import Backup, BackupLine, State
 from .listings import Listings
 from .manifest import listed_only, may_lack_rows, parse
 from .names import LATEST, BackupName, Layout, is_latest, named_in_part, own_folder
-from .owners import advice, owners
+from .owners import advice, owners_near
 from .reading import NOTHING, Found, Manifests
 
 #: whoever asks for backups gets to know here what one is
@@ -353,7 +353,7 @@ class Catalog:
             raise UsageError(
                 f"There is no backup of {self.database} of {self.settings.server_name} "
                 f"under {self._where()}",
-                advice(owners(self.settings, self.store, self.listings))
+                advice(owners_near(self.settings, self.store, self.listings))
                 or "Take one: postgres-backup backup (or `ansible-playbook playbooks/backup.yml`)",
             )
         wanted_name = wanted.rsplit("/", 1)[-1]

@@ -4,17 +4,20 @@ bucket and its key.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import TypedDict
 
 from ..errors import BadBackupError
+from ..s3.errors import Refused
 from ..s3.store import Store
 from ..settings import Settings
 from .dated import is_ahead
 from .listings import Listings
 from .manifest import Described
-from .names import BackupName, Layout
+from .names import BackupName, Layout, shared_prefix
 from .reading import Manifests
 from .signed import Believed
 
@@ -62,6 +65,20 @@ def owners(settings: Settings, store: Store, listings: Listings | None = None) -
         order[server, database] = max(order.get((server, database), place), place)
         owner["newest"] = order[server, database][1]
     return sorted(known.values(), key=lambda owner: owner["newest"], reverse=True)
+
+
+def owners_near(settings: Settings, store: Store, listings: Listings) -> list[Owner]:
+    """For whoever finds nothing under his own name: :func:`owners` under the prefix, and where that
+    is a new server's own folder, in which nothing is yet, under that of all servers, as far as the
+    key may see it.
+    """
+    found = owners(settings, store, listings)
+    of_all = shared_prefix(settings.s3_prefix, settings.server_name)
+    if found or of_all == settings.s3_prefix.strip("/"):
+        return found
+    with contextlib.suppress(Refused):
+        return owners(dataclasses.replace(settings, s3_prefix=of_all), store, listings)
+    return []
 
 
 def _whose(manifest: Described | BadBackupError | None) -> tuple[str, str, str] | None:

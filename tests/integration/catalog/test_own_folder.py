@@ -120,3 +120,14 @@ def test_a_backup_that_lies_at_both_places_is_one(config_of_one, s3_client, buck
 @pytest.fixture
 def config_of_one(new_config, s3, bucket):
     return new_config(engine.NO_SERVER, s3, bucket)
+
+
+def test_in_an_empty_folder_of_its_own_a_server_hears_whose_backups_there_are(
+    counted, s3_client, bucket
+):
+    """Rebuilt under a wrong name it has got a new place, and finds nothing there."""
+    config, _ = counted
+    forge(s3_client, bucket, 1, server="shop1", prefix=own_folder("postgres-backup", "shop1"))
+    config.change(SERVER_NAME="shop-b", S3_PREFIX=own_folder("postgres-backup", "shop-b"))
+    done = engine.run(config.path, "verify", "latest")
+    engine.failed_well(done, 2, "set backup_server_name: shop1 and backup_db_name: crm")
