@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 
@@ -113,7 +114,9 @@ def test_what_its_primary_did_is_told_by_name_and_may_pass(pair, config, monkeyp
             if not told.is_set():
                 told.set()
                 primary.execute("DROP TABLE IF EXISTS later", "crm")
-                wait_for("the standby has caught up", standby.catch_up)
+            elif not standby.catch_up():
+                # a session that waits to be read hears of nothing: so it is read, but slowly
+                time.sleep(0.05)
             yield chunk
 
     rows = "INSERT INTO later SELECT repeat(n::text, 300), n FROM generate_series(1, 100000) n"
