@@ -95,10 +95,9 @@ def _is_at(named: gaps.Named, said: _Said) -> bool:
 
 def is_ours(named: gaps.Named, server: str) -> bool:
     """Whether its name says that this server wrote it."""
-    whose = gaps.event_name("", server)
     if named.number:
-        return named.rest.partition(".")[2] == whose.removeprefix("-")
-    rest = named.rest
+        return named.may_be_of(server)
+    rest, whose = named.rest, gaps.event_name("", server)
     if rest.startswith((f"{journal.BEGAN}-", f"{journal.KIT_BEGAN}-")) and _TAG.fullmatch(
         rest[-9:]
     ):

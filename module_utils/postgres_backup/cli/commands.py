@@ -648,9 +648,9 @@ def _pitr_look(call: Call) -> Answer:
 def _pitr_watch(call: Call) -> Answer:
     from ..health import archiving, archiving_drills, archiving_metrics
 
-    found = archiving.settle(call.settings)
-    found += archiving_metrics.renew(call.settings, archiving.known(call.settings))
-    found += archiving_drills.note(call.settings, archiving.known(call.settings))
+    found, seen = archiving.settle(call.settings), archiving.known(call.settings)
+    found += archiving_metrics.renew(call.settings, seen)
+    found += archiving_drills.note(call.settings, seen)
     told = [f"{one['code']}: {one['message']}" for one in found]
     for line in told:
         call.progress.step(call.settings.hide(f"watch: {line}"))
