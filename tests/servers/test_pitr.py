@@ -86,9 +86,10 @@ class Site:
         return self.server.inside("runuser", "-u", "postgres", "--", *psql).stdout.strip()
 
     def now(self) -> str:
-        """PostgreSQL's clock, as a target."""
-        form = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
-        return self.server.sql(f"SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', '{form}')")
+        """PostgreSQL's clock, as a target, and as it is told: without zeros at its end."""
+        form = 'YYYY-MM-DD"T"HH24:MI:SS.US'
+        told = self.server.sql(f"SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', '{form}')")
+        return f"{told.rstrip('0').rstrip('.')}Z"
 
     def folders(self) -> list[str]:
         """What lies beside PostgreSQL's data."""
