@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postgres_backup.cli import parser
 from postgres_backup.cli.commands import COMMANDS
 from postgres_backup.health import status
 from postgres_backup.text import wrapped
+from tests.unit.cli.whole import command_line
 
 
 def shown(*words: str) -> str:
     text = io.StringIO()
     with contextlib.redirect_stdout(text), pytest.raises(SystemExit) as ended:
-        parser.build(COMMANDS.values()).parse_args([*words, "--help"])
+        command_line().parse_args([*words, "--help"])
     assert ended.value.code == 0
     return text.getvalue()
 
@@ -33,7 +33,7 @@ def test_help_fits_and_has_examples(command, monkeypatch):
         assert examples
         for line in examples:
             assert line.startswith(f"  postgres-backup {command}")
-            parser.build(COMMANDS.values()).parse_args(line.split()[1:])
+            command_line().parse_args(line.split()[1:])
 
 
 def listed(number: int) -> dict:
