@@ -6,7 +6,7 @@ import pytest
 
 from postgres_backup.backup import database as backup
 from postgres_backup.backup import kit, prune
-from postgres_backup.health import alarms, publish, server_facts, status
+from postgres_backup.health import alarms, publish, server_facts
 from postgres_backup.nightly import adopt, watch
 from postgres_backup.page import report
 from postgres_backup.postgresql import server
@@ -266,17 +266,6 @@ def test_a_test_of_the_alarms():
     ]
     assert alarms.lines({"sent": 0, "addresses": ["json"]}) == ["would be told: json"]
     assert alarms.lines({"sent": 0, "addresses": []}) == ["No address is new."]
-
-
-def test_a_listing_says_how_many_have_no_owner():
-    found = {"backups": [], "waiting": 2, "every_second": []}
-    assert status.info_lines(found) == [
-        "There are no backups yet.",
-        "2 of these nobody vouches for: `postgres-backup adopt` takes them over, or says why not",
-    ]
-    owner = {"server": "db1", "database": "crm", "backups": 2, "newest": NAME}
-    told = status.info_lines({"backups": [], "waiting": 0, "owners": [owner], "every_second": []})
-    assert told[0].startswith("server db1, database crm: 2 backups")
 
 
 def test_a_page_and_its_link():

@@ -11,7 +11,7 @@ from postgres_backup.backup import database as backup
 from postgres_backup.backup import kit, prune
 from postgres_backup.catalog import history
 from postgres_backup.cli import commands
-from postgres_backup.health import alarms, status
+from postgres_backup.health import alarms, listing, status
 from postgres_backup.machine import schedule
 from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly import adopt, run, watch
@@ -47,7 +47,7 @@ def ask(monkeypatch):
             return result or {"offered": []}
 
         monkeypatch.setattr(room, name, use_case)
-        for says in ("lines", "info_lines", "undo_lines"):
+        for says in ("lines", "undo_lines"):
             monkeypatch.setattr(room, says, lambda *_, **__: ["first", "second"], raising=False)
         arguments = command_line().understand(typed.split())
         call = commands.Call(arguments, SETTINGS, Progress())
@@ -130,8 +130,8 @@ def test_a_command_hands_on_its_job_and_says_what_the_log_has_not(
 @pytest.mark.parametrize(
     ("typed", "room", "name", "result", "given", "exit_status"),
     [
-        ("list --database crm", status, "info", {}, [SETTINGS, "crm", False], 0),
-        ("list --partial", status, "info", {}, [SETTINGS, "", True], 0),
+        ("list --database crm", listing, "look", {}, [SETTINGS, "crm", False], 0),
+        ("list --partial", listing, "look", {}, [SETTINGS, "", True], 0),
         ("status", status, "status", {"healthy": True}, [SETTINGS, True], 0),
         ("status", status, "status", {"healthy": False}, [SETTINGS, True], 4),
         ("history --days 2", history, "history", {}, [SETTINGS, 2.0, ""], 0),
