@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from ..catalog import history, partials, path_needs, remembered, rpo
+from ..catalog import history, partials, path_needs, recovered, remembered, rpo
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
 from ..catalog.history import LAST_RUN, Event, LastRun, last_run_line
 from ..catalog.listings import Listings
@@ -159,6 +159,7 @@ def look(
     seen["costs"] = archiving.with_archive(seen["costs"], settings, seconds)
     if counting:
         _count_parts(seen, catalogs, backups)
+        _count_recovered(seen, settings, store)
         seen["leftovers"] = leftovers.count(settings, store, backups, seen["findings"])
         since = now - timedelta(days=rpo.DAYS)
         for name, database in seen["databases"].items():
@@ -209,6 +210,25 @@ def _count_parts(
         held = sum(part.bytes for part in ours)
         seen["databases"][name]["partial"] = {"kept": len(ours), "bytes": held}
         seen["costs"] = costs.with_more(seen["costs"], catalog.settings, held)
+
+
+def _count_recovered(seen: BucketStatus, settings: Settings, store: Store) -> None:
+    """The dumps that were taken out of recovered clusters: they are paid for like the rest."""
+    if not settings.pitr:
+        return
+    place = recovered.place(settings)
+    try:
+        stored = sum(
+            one.bytes
+            for database in settings.databases
+            for one in Catalog(place, store, database).backups()
+            if one.ours
+        )
+    except StoreError as refused:
+        told = f"what {place.s3_prefix.strip('/')}/ holds is not counted: {refused.message}"
+        seen["findings"].append(finding("RECOVERED_STAY", settings.hide(told)))
+        return
+    seen["costs"] = costs.with_more(seen["costs"], settings, stored)
 
 
 def bucket_status(
