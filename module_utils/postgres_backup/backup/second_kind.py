@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..catalog import recovered
 from ..catalog.backups import Backup
 from ..catalog.retention import Decision
-from ..health import archiving
+from ..health import archiving, recovered_dumps
 from ..job import Job
-from ..text import human_bytes
 
 
 def told(job: Job, past: Sequence[Decision[Backup]]) -> list[str]:
@@ -21,10 +19,8 @@ def told(job: Job, past: Sequence[Decision[Backup]]) -> list[str]:
     """
     if not job.settings.pitr:
         return []
-    lines = archiving.kept_lines(archiving.known(job.settings))
-    if stored := sum(one.backup.bytes for one in past if one.keep):
-        lines.append(
-            f"{recovered.place(job.settings).s3_prefix.strip('/')}/: {human_bytes(stored)} of "
-            f"databases that were recovered, each for {job.settings.retention_days} days"
-        )
-    return lines
+    stay = [one.backup for one in past if one.keep and one.backup.ours]
+    return [
+        *archiving.kept_lines(archiving.known(job.settings)),
+        *recovered_dumps.told(job.settings, stay),
+    ]

@@ -18,7 +18,7 @@ from ..postgresql.own import own_mark
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_age, human_bytes
-from . import archiving, rows_gone, second_store
+from . import archiving, recovered_dumps, rows_gone, second_store
 
 #: backups that a sentence names
 _NAMED = 3
@@ -69,7 +69,10 @@ def look(
     store.looks()
     store.check()
     now = utc_now()
-    seconds = [] if backup or partial else archiving.lines(archiving.known(settings))
+    seconds: list[str] = []
+    if not backup and not partial:
+        seconds = archiving.lines(archiving.known(settings))
+        seconds += recovered_dumps.lines(settings, store)
     result: Listing = {"changed": False, "backups": [], "waiting": 0, "every_second": seconds}
     listings = Listings(store)
     servers: dict[str, list[str]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from ..catalog import history, partials, path_needs, recovered, remembered, rpo
+from ..catalog import history, partials, path_needs, remembered, rpo
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
 from ..catalog.history import LAST_RUN, Event, LastRun, last_run_line
 from ..catalog.listings import Listings
@@ -33,6 +33,7 @@ from . import (
     leftovers,
     listing,
     rebuild,
+    recovered_dumps,
     rows_gone,
     second_store,
     two_servers,
@@ -214,18 +215,10 @@ def _count_parts(
 
 def _count_recovered(seen: BucketStatus, settings: Settings, store: Store) -> None:
     """The dumps that were taken out of recovered clusters: they are paid for like the rest."""
-    if not settings.pitr:
-        return
-    place = recovered.place(settings)
     try:
-        stored = sum(
-            one.bytes
-            for database in settings.databases
-            for one in Catalog(place, store, database).backups()
-            if one.ours
-        )
+        stored = sum(backup.bytes for backup in recovered_dumps.ours(settings, store))
     except StoreError as refused:
-        told = f"what {place.s3_prefix.strip('/')}/ holds is not counted: {refused.message}"
+        told = f"what {recovered_dumps.folder(settings)} holds is not counted: {refused.message}"
         seen["findings"].append(finding("RECOVERED_STAY", settings.hide(told)))
         return
     seen["costs"] = costs.with_more(seen["costs"], settings, stored)

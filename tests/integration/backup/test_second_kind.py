@@ -8,7 +8,7 @@ import pytest
 
 from postgres_backup.backup import prune
 from postgres_backup.backup.prune import prune_backups
-from postgres_backup.health import archiving, status
+from postgres_backup.health import archiving, listing, status
 from postgres_backup.job import Job
 from tests.integration import engine
 from tests.integration.backup.test_prune import days_ago, names_of
@@ -107,18 +107,24 @@ def test_a_store_that_refuses_is_a_finding_and_the_nights_are_pruned(
         between.plan("status", method, where, times=99, status=403, code="AccessDenied")
         settings = config.change(S3_ENDPOINT_URL=between.endpoint_url)
         result = prune_backups(Job(settings))
+        shown = listing.look(settings)["every_second"][-1]
     assert names_of(result["deleted"]) == [old]
     [found] = [one for one in result["findings"] if one["code"] == "RECOVERED_STAY"]
     assert f"stay in {PLACE}/: " in found["message"]
     assert result["recovered_deleted"] == []
     assert keys(s3_client, bucket) == before
+    assert shown.startswith(f"{PLACE}/")
+    assert ("was not looked at" in shown) is (method == "GET")
 
 
 def test_it_says_what_is_kept_and_what_that_costs(config, past):
     told = prune_backups(Job(config.settings, check=True))["every_second"]
     assert told[0].startswith("every second: kept from 2026-11-20T12:00:00Z on, by 9 backups")
-    assert told[1].startswith(f"{PLACE}/: ")
-    assert told[1].endswith(" of databases that were recovered, each for 7 days")
+    # three of the four are past their time, and two of them go
+    assert told[1].startswith(f"{PLACE}/: 2 dumps of recovered databases, ")
+    assert told[1].endswith("; deleted after 7 days")
+    listed = listing.look(config.settings)["every_second"]
+    assert listed[-1].startswith(f"{PLACE}/: 4 dumps of recovered databases, ")
     with_them, without = (
         status.status(settings, counting=True)["costs"]["storage_bytes"]
         for settings in (config.settings, config.change(PITR="false"))
