@@ -46,7 +46,8 @@ class ActionModule(ActionBase):
 def loaded(name: str) -> ModuleType:
     """A module of ``library/``."""
     spec = importlib.util.spec_from_file_location(name, ROOT / f"library/{name}.py")
-    assert spec is not None and spec.loader is not None  # it has the name of a task that was found
+    assert spec is not None  # it has the name of a task that was found
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

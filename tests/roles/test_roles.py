@@ -611,13 +611,17 @@ def test_the_example_names_every_variable_that_a_user_may_set():
         "aws_cli_command",
         "postgres_client_repository_key",
         "postgres_client_repository_suite",
+        "pitr_repository_fingerprint",
+        "pitr_repository_key",
+        "pitr_repository_suite",
     }
     known = set()
     for role in set(ROLES) - {"packages"}:  # which other roles set
         known |= set(read(role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"])
     named = set(
         re.findall(
-            r"\b(?:backup|bucket|postgres_client|postgres_server|aws_cli|app|docker)_\w+", text
+            r"\b(?:backup|bucket|postgres_client|postgres_server|aws_cli|app|docker|pitr)_\w+",
+            text,
         )
     )
     assert known - inner <= named

@@ -284,7 +284,7 @@ def _last_looks(day: Day) -> list[str]:
 
 
 #: tasks that a setup runs or skips for a server on which all is as it should be, and beside them
-#: the four that it runs once for all: each is a process on the controller, some 20 ms (docs/scale.md)
+#: those that it runs once for all: each is a process on the controller, some 20 ms (docs/scale.md)
 TASKS, ONCE = 50, 4
 
 
