@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-clean test fuzz gameday stores lint bench server server-clean
 python := .venv/bin/python
-# two workers more than there are processors, see tests/parallel.py; one by one: ARGS="-n0"
+# more workers than there are processors, see CONTRIBUTING.md; one by one: ARGS="-n0"
 parallel := -n auto --dist loadgroup
 # what images of containers forbid for their size: else each of thousands of processes compiles the program again
 unexport PYTHONDONTWRITEBYTECODE

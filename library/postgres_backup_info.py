@@ -113,15 +113,15 @@ ARGUMENT_SPEC = {
 
 def perform(call: Call) -> Result:
     from ansible.module_utils.postgres_backup.catalog.kits import newest_kit
-    from ansible.module_utils.postgres_backup.health import status
+    from ansible.module_utils.postgres_backup.health import listing
 
     asked = [call.params[name] for name in ("database", "backup", "partial")]
-    result = status.info(call.settings, *asked)
+    result = listing.look(call.settings, *asked)
     if call.params["backup"]:
         result["kit"] = newest_kit(call.settings)
-    result["table"] = status.table(result["backups"])
+    result["table"] = listing.table(result["backups"])
     columns = call.params["columns"]
-    return told(result, fitting(status.info_lines(result, columns), columns))
+    return told(result, fitting(listing.lines(result, columns), columns))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,12 @@ options:
     description: With V(mark), the name; one that has none yet.
     type: str
     default: ""
+  target_time:
+    description: >-
+      With V(find), the moment to come back to, with its zone, that there must be a way to. Empty -
+      the last.
+    type: str
+    default: ""
   again:
     description: With V(prove), see it also where there is a backup, because settings have changed.
     type: bool
@@ -79,7 +85,7 @@ restart_needed:
   returned: with prepare
 key_made: {description: Whether a key was made for the archive., type: bool, returned: with prepare}
 label:
-  description: The backup that was taken; with find, the newest.
+  description: The backup that was taken; with find, the newest, or the one to begin from.
   type: str
   returned: with prove and find
 full: {description: Whether it is a full one., type: bool, returned: with prove}
@@ -106,6 +112,7 @@ ARGUMENT_SPEC = {
     "cipher_key": {"type": "str", "default": "", "no_log": True},
     "settings_text": {"type": "str", "default": "", "no_log": True},
     "mark": {"type": "str", "default": ""},
+    "target_time": {"type": "str", "default": ""},
     "again": {"type": "bool", "default": False},
 }
 
@@ -121,7 +128,8 @@ def perform(call: Call) -> Result:
         prepared = prepare.prepare(settings, call.params["cipher_key"], call.check)
         return told(prepared, prepare.lines(prepared, call.check))
     if call.params["step"] == "find":
-        found = lost_archive.find(call.settings, call.params["cipher_key"])
+        key, moment = call.params["cipher_key"], call.params["target_time"]
+        found = lost_archive.find(call.settings, key, moment)
         return told(found, lost_archive.lines(found))
     if call.params["step"] == "mark":
         marked = mark.mark(call.settings, call.params["mark"], call.check)

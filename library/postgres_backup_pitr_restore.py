@@ -10,9 +10,9 @@ description:
   - "V(recover): a cluster as it was at a moment, in a new folder and on a new port, which archives
     nothing; the live one goes on. It is seen where the recovery came to an end, and rows are
     counted beside the live ones."
-  - "V(lost): the cluster of a lost server, on the machine that takes its place, to the last that
-    there is; after V(find) of M(postgres_backup_pitr). The one that is there must be empty. One
-    that was brought before is taken as it is."
+  - "V(lost): the cluster of a lost server, on the machine that takes its place, to O(target_time)
+    or the last that there is; after V(find) of M(postgres_backup_pitr). The one that is there must
+    be empty. One that was brought there before is taken as it is."
   - "V(remove): removes that cluster."
   - "V(settle), V(exchange), V(seal): let it take the live one's place, or let the one that was kept
     then come back. Between V(settle) and V(exchange) PostgreSQL is stopped, between V(exchange) and

@@ -59,13 +59,24 @@ partial_kept:
   type: list
   elements: dict
   returned: success
+recovered_deleted:
+  description: Dumps that were taken out of recovered clusters and were deleted, each with C(backup)
+    and the C(reason).
+  type: list
+  elements: dict
+  returned: success
+recovered_kept:
+  description: Those that stay, each with C(backup) and the C(reason).
+  type: list
+  elements: dict
+  returned: success
 events_deleted:
   description: How many events of the journal were deleted, older than C(backup_journal_days).
   type: int
   returned: success
 every_second:
-  description: What is kept beside them to recover any second from, and what of it no retention
-    deletes, as lines for a person; empty where C(backup_pitr) is not set for this server.
+  description: What is kept beside them to recover any second from, and what was taken out of it, as
+    lines for a person; empty where C(backup_pitr) is not set for this server.
   type: list
   elements: str
   returned: success

@@ -107,6 +107,29 @@ def _settings(module: AnsibleModule) -> Settings:
     return settings.of_copy() if any(second) else settings
 
 
+def refused(error: Exception, hide: Callable[[str], str], on_server: bool = False) -> Result:
+    """The answer of a module that has not done it: ``msg exit_status findings``.
+
+    :param error: what its work has raised.
+    :param hide: takes secrets out of a text.
+    :param on_server: it works by a server's config; else it runs on the controller.
+    """
+    if isinstance(error, ImportError):
+        remedy = (
+            "Run `ansible-playbook setup.yml` first, or check backup_python"
+            if on_server
+            else "Run `sh bootstrap.sh` in the checkout"
+        )
+        lacks = f"{sys.executable} lacks {error.name}. {remedy}"
+        return {"msg": lacks, "exit_status": 2, "findings": []}
+    failure = failure_of(error, hide)
+    return {
+        "msg": sentence(failure),
+        "exit_status": failure["exit_status"],
+        "findings": failure["findings"],
+    }
+
+
 def run(argument_spec: dict[str, dict[str, Any]], perform: Callable[[Call], Result]) -> None:
     """Answer one call of a module and end the process.
 
@@ -133,22 +156,8 @@ def run(argument_spec: dict[str, dict[str, Any]], perform: Callable[[Call], Resu
                 result = perform(call)
         else:
             result = perform(call)
-    except ImportError as error:
-        remedy = (
-            "Run `ansible-playbook setup.yml` first, or check backup_python"
-            if "config" in argument_spec
-            else "Run `sh bootstrap.sh` in the checkout"
-        )
-        module.fail_json(
-            msg=f"{sys.executable} lacks {error.name}. {remedy}", exit_status=2, findings=[]
-        )
     except Exception as error:  # noqa: BLE001 - the last one to hear of it: never a traceback
-        failure = failure_of(error, hide)
-        module.fail_json(
-            msg=sentence(failure),
-            exit_status=failure["exit_status"],
-            findings=failure["findings"],
-        )
+        module.fail_json(**refused(error, hide, "config" in argument_spec))
     for found in damage.troubles(settings) if settings else []:
         if found not in result.get("findings", []):
             module.warn(hide(f"{found['code']}: {found['message']}"))

@@ -62,8 +62,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two more than processors: most tests wait for something most of the time."""
-    return len(os.sched_getaffinity(0)) + 2
+    """Two more than processors: most tests wait for something most of the time. Unit tests hardly
+    do, and each worker has to load them all.
+    """
+    units = config.args and all(_is_unit(argument) for argument in config.args)
+    return len(os.sched_getaffinity(0)) + (1 if units else 2)
+
+
+def _is_unit(argument: str) -> bool:
+    """Whether what was typed, a file or a folder or a test, is below ``tests/unit``."""
+    return Path(argument.partition("::")[0]).resolve().is_relative_to(ROOT / "tests/unit")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
+from yaml import CSafeLoader
 
 from postgres_backup import errors
+from tests import sources
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "module_utils/postgres_backup"
@@ -42,34 +44,29 @@ def sentences() -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         room = str(path.relative_to(PACKAGE))
-        tree = _tree(path)
+        tree = sources.tree(path)
         for node, text in [*_raised(tree), *_OF_ROOM.get(room, _none)(tree)]:
             sentence = _tidy(text)
             if len(sentence.replace(GAP, "").strip(" :;,.()\"'")) >= _LEAST:
                 found.setdefault(sentence, f"{room}:{node.lineno}")
     for place in _PLUGINS:
-        for node, text in _of_calls(ast.parse((ROOT / place).read_text(encoding="utf-8"))):
+        for node, text in _of_calls(sources.tree(ROOT / place)):
             if _letters(sentence := _tidy(text)) >= _LEAST:
                 found.setdefault(sentence, f"{place}:{node.lineno}")
     for path in sorted([*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/**/*.yml")]):
         if path.stem == "demo":  # make demo: nobody types its variables
             continue
-        for text in _of_tasks(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        for text in _of_tasks(yaml.load(path.read_bytes(), CSafeLoader)):
             sentence = _tidy(re.sub(r"{{.*?}}|{%.*?%}", GAP, text, flags=re.DOTALL))
             if len(sentence.replace(GAP, "")) >= _LEAST:
                 found.setdefault(sentence, str(path.relative_to(ROOT)))
     return found
 
 
-@functools.cache  # by each test here, and a test in three asks for all of them
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def without_a_way_out() -> Iterator[str]:
     """Where an error is raised that does not say what to do next."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(_tree(path)):
+        for node in ast.walk(sources.tree(path)):
             if _called(node) not in _KINDS - _HAVE_THEIR_OWN:
                 continue
             named = [keyword.value for keyword in node.keywords if keyword.arg == "hint"]

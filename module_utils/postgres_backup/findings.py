@@ -493,6 +493,10 @@ GROUPS: dict[str, dict[tuple[str, ...], str]] = {
             "More than half of the backups are past their time. The rest goes at the next "
             "runs, or at once with `--allow-many`."
         ),
+        ("RECOVERED_STAY",): (
+            "The dumps of recovered databases, under `<prefix>-recovered/`, could not be listed or "
+            "deleted. The nightly backups were pruned as ever."
+        ),
         ("NOT_ADOPTED",): ("`adopt` refused a backup; the message says why. It stays where it is."),
         ("OTHER_DATABASE",): (
             "`adopt` refused a dump that itself names another database (`CREATE DATABASE`, "

@@ -316,6 +316,12 @@ def every_second(now: datetime) -> archiving.Look:
         "first_at": at(days=13),
         "backups": 14,
         "stored_bytes": 5 << 30,
+        "drill": {
+            "at": at(days=9),
+            "passed": True,
+            "seconds": 41.5,
+            "said": "the first of two rows",
+        },
     }
 
 

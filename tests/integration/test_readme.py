@@ -121,6 +121,10 @@ _RUN_BY = {
     "test_a_server_that_lost_its_power_under_load_is_rebuilt_to_its_last_second": (
         "ansible-playbook rebuild.yml --limit db1 -e from=pitr",
     ),
+    f"{_SERVERS}/test_pitr_resumed.py::"
+    "test_a_rebuild_that_is_broken_off_twice_goes_on_when_it_is_typed_again": (
+        "ansible-playbook rebuild.yml --limit db1 -e from=pitr -e target_time=2026-01-27T14:03:00Z",
+    ),
     **{
         f"{_SERVERS}/test_pitr_docker.py::{test}": tuple(
             command

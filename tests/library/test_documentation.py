@@ -147,4 +147,8 @@ def test_what_an_action_plugin_is_to_give_only_such_modules_take(option, plugin)
 
 def test_there_is_no_action_plugin_without_a_module():
     plugins = {path.stem for path in (ROOT / "action_plugins").glob("*.py")}
-    assert plugins - set(MODULES) == {"postgres_backup_progress", "postgres_backup_columns"}
+    assert plugins - set(MODULES) == {
+        "postgres_backup_progress",
+        "postgres_backup_columns",
+        "postgres_backup_here",
+    }

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +85,34 @@ def test_a_server_that_nobody_knows_is_named(run_module, tmp_path):
     assert "There is no public key of production" in answer["msg"]
     assert "backup_trusted_signers" in answer["msg"]
     assert not run_module(SIGNERS, check=True, **given).get("failed")
+
+
+def test_what_asks_no_server_runs_within_ansible(tmp_path):
+    """No Python is started for it: each would cost the controller more than the rest of a task."""
+    root, folder = Path(__file__).resolve().parents[2], tmp_path / "keys"
+
+    def call(*options: str, **arguments: object) -> subprocess.CompletedProcess:
+        given = {"folder": str(folder), "server_name": "db1", **arguments}
+        words = ["localhost", "-i", "localhost,", "-m", SIGNERS, "-a", json.dumps(given), *options]
+        variables = {"ansible_connection": "local", "ansible_python_interpreter": "/nowhere/python"}
+        return subprocess.run(
+            [Path(sys.executable).with_name("ansible"), *words, "-e", json.dumps(variables)],
+            cwd=root,
+            env=os.environ | {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPZXE8DyCqQlpLFLjKYfBfHBgmTIsXZeuDFaYX6Y/2B"
+    would = call("--check", public_keys=[key])
+    assert "CHANGED" in would.stdout, would.stdout + would.stderr
+    assert not folder.exists()
+    assert "CHANGED" in call(public_keys=[key]).stdout
+    assert key in (folder / "db1.pub").read_text()
+    refused = call(trusted=["production"])
+    assert (refused.returncode, "FAILED" in refused.stdout) == (2, True)
+    assert "There is no public key of production" in refused.stdout
+    assert "exit_status: 2" in refused.stdout
+    strange = call(verb="add")
+    assert "Unsupported parameters" in strange.stdout + strange.stderr

@@ -295,6 +295,16 @@ def test_a_server_without_the_program_says_what_to_type(checkout):
         ),
         ({"backup_pitr": True, "backup_db_container": "db"}, (), "not for one in a container"),
         ({"backup_pitr": True, "backup_db_host": "db.example.com"}, (), "at db.example.com"),
+        (
+            {"backup_pitr": True},
+            ("-e", "target_time=2026-01-27T14:03:00"),
+            "target_time is a moment with its zone, Z for UTC",
+        ),
+        (
+            {"backup_pitr": True},
+            ("-e", "target_time=2026-01-27T14:03:00Z", "-e", "from=copy"),
+            "target_time is for -e from=pitr",
+        ),
     ],
 )
 def test_a_rebuild_to_the_last_second_that_cannot_be_is_refused_before_anything(

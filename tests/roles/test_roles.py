@@ -545,6 +545,33 @@ def test_the_specification_of_an_entry_point_is_what_it_reads(role, entry):
         assert read_here == options.keys()
 
 
+def test_what_a_setup_validates_once_is_not_validated_again_and_nothing_goes_without():
+    """Each time costs the controller a process for each server."""
+    [play] = yaml.safe_load((ROOT / "playbooks/setup.yml").read_text())
+    validated = set()
+    for one in play["roles"]:
+        validated |= read(one["role"], "meta", "argument_specs.yml")["argument_specs"]["main"][
+            "options"
+        ].keys()
+    for task in play["tasks"]:
+        call = task.get("ansible.builtin.import_role") or task["ansible.builtin.include_role"]
+        entry = call.get("tasks_from", "main")
+        points = read(call["name"], "meta", "argument_specs.yml")["argument_specs"]
+        options = points[entry]["options"].keys()
+        assert call.get("rolespec_validate", True) is not (options <= validated), entry
+
+
+def test_no_variable_is_wrong_without_a_look_at_them_one_by_one():
+    """What is asked at once for all of them is all that the checks insist on."""
+    [at_once] = yaml.safe_load((ROOT / "roles/backup/tasks/validate.yml").read_text())
+    checks = yaml.safe_load((ROOT / "roles/backup/tasks/variables.yml").read_text())
+    asked = [" ".join(one.split()) for one in at_once["when"].split(" or ")]
+    assert [one["ansible.builtin.assert"]["that"] for one in checks] == [
+        one.replace(" > 0", " == 0") if one.endswith(" > 0") else f"not {one}" for one in asked
+    ]
+    assert len(asked) >= 8
+
+
 def test_no_entry_point_is_specified_that_nobody_calls():
     for role in ROLES:
         specified = set(read(role, "meta", "argument_specs.yml")["argument_specs"]) - {"main"}
@@ -584,13 +611,17 @@ def test_the_example_names_every_variable_that_a_user_may_set():
         "aws_cli_command",
         "postgres_client_repository_key",
         "postgres_client_repository_suite",
+        "pitr_repository_fingerprint",
+        "pitr_repository_key",
+        "pitr_repository_suite",
     }
     known = set()
     for role in set(ROLES) - {"packages"}:  # which other roles set
         known |= set(read(role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"])
     named = set(
         re.findall(
-            r"\b(?:backup|bucket|postgres_client|postgres_server|aws_cli|app|docker)_\w+", text
+            r"\b(?:backup|bucket|postgres_client|postgres_server|aws_cli|app|docker|pitr)_\w+",
+            text,
         )
     )
     assert known - inner <= named

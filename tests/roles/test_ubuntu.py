@@ -63,7 +63,6 @@ def test_nothing_is_bound_to_one_processor():
 
 
 def test_what_no_list_of_ubuntu_24_has_comes_another_way():
-    tasks = yaml.safe_load((ROLES / "aws_cli/tasks/main.yml").read_text())
-    [first, *_] = tasks[0]["block"]
+    [first, *_] = yaml.safe_load((ROLES / "aws_cli/tasks/install.yml").read_text())
     assert first["vars"]["packages_names"] == ["awscli"]
     assert "python3-venv" in first["vars"]["packages_instead"]

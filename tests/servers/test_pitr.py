@@ -86,7 +86,12 @@ class Site:
         return self.server.inside("runuser", "-u", "postgres", "--", *psql).stdout.strip()
 
     def now(self) -> str:
-        """PostgreSQL's clock, as a target, and as it is told: without zeros at its end."""
+        """PostgreSQL's clock, as a target, and as it is told: without zeros at its end. There is a
+        way to it, for of a backup is known to the second when it ended.
+        """
+        ended = self.info()["backup"][-1]["timestamp"]["stop"]
+        epoch = "SELECT extract(epoch FROM clock_timestamp())"
+        wait_for("a second behind it", lambda: float(self.server.sql(epoch)) > ended + 1)
         form = 'YYYY-MM-DD"T"HH24:MI:SS.US'
         told = self.server.sql(f"SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', '{form}')")
         return f"{told.rstrip('0').rstrip('.')}Z"
@@ -468,3 +473,34 @@ def test_the_cluster_of_a_moment_takes_the_live_ones_place_and_goes_again_twice(
         assert site.server.sql(highest, "crm") == str(number + 1)
         assert site.server.sql("SELECT timeline_id FROM pg_control_checkpoint()") == "1"
         assert site.program("pitr-watch", config="", check=False).stdout == ""
+
+
+@pytest.mark.gameday
+def test_a_cluster_that_does_not_start_in_the_place_goes_and_the_live_one_is_back(site, archived):
+    server = site.server
+    # as where the server had another address on that day; beside the live one it listens nowhere
+    server.sql("ALTER SYSTEM SET listen_addresses = '192.0.2.1'")
+    site.program("pitr-backup")
+    server.sql("ALTER SYSTEM RESET listen_addresses")
+    server.sql("INSERT INTO users VALUES (6001)", "crm")
+    rows = server.sql("SELECT count(*), max(id) FROM users", "crm")
+    play = site.recover("latest=true", "promote=true", check=False)
+    said = " ".join(play.output.split())
+    assert play.status == 2, said
+    assert "Failed to exchange the data of PostgreSQL: it does not start with them" in said
+    [recovered] = [one for one in site.folders() if "_recovered_" in one and "_spool" not in one]
+    place = f"/var/lib/postgresql/17/{recovered}"
+    assert f"PostgreSQL runs with its data as they were; what was to come is in {place}" in said
+    assert server.sql("SELECT count(*), max(id) FROM users", "crm") == rows
+    assert server.sql("SHOW archive_mode") == "on"
+    assert server.sql("SELECT pg_is_in_recovery()") == "f"
+    unit = "postgresql@17-main"
+    assert server.inside("systemctl", "is-active", unit).stdout == "active\n"
+    # it is the recovered cluster still, and goes as any
+    before = site.switch()
+    wait_for("it", lambda: before in " ".join(site.keys("postgres-backup-pitr/")), timeout=90)
+    site.recover("remove=true")
+    assert not [one for one in site.folders() if "_recovered_" in one]
+    assert not [one for one in site.folders() if one.startswith("main_before_")]
+    site.program("pitr-backup", "--full")
+    assert site.program("pitr-watch", config="", check=False).stdout == ""

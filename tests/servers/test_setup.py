@@ -283,6 +283,11 @@ def _last_looks(day: Day) -> list[str]:
     return [site.server.inside(*stat).stdout for site in day.sites]
 
 
+#: tasks that a setup runs or skips for a server on which all is as it should be, and beside them
+#: those that it runs once for all: each is a process on the controller, some 20 ms (docs/scale.md)
+TASKS, ONCE = 50, 4
+
+
 def test_a_second_run_changes_nothing(day, first_setup):
     looked: list[str] = []
     # again where a look of its own came meanwhile: one is due five minutes after a boot
@@ -292,6 +297,9 @@ def test_a_second_run_changes_nothing(day, first_setup):
         assert {name: counts["changed"] for name, counts in play.recap.items()} == {
             site.server.name: 0 for site in day.sites
         }, play.output
+    runs = sorted(counts["ok"] + counts["skipped"] for counts in play.recap.values())
+    assert runs[0] <= TASKS, play.output
+    assert runs[-1] <= TASKS + ONCE
     for site, earlier in zip(day.sites, before, strict=True):
         assert sorted(set(_state(site.server)) ^ set(earlier)) == []
 

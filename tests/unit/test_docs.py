@@ -192,6 +192,7 @@ def test_extra_variables_of_the_playbooks():
         taken[name] = {"setup", "adopt"}
     for name in ("target_time", "target_lsn", "target_name", "latest", "keep", "remove", "promote"):
         taken[name] = {"pitr_restore"}
+    taken["target_time"].add("rebuild")
     taken["triggers"].add("pitr_restore")
     assert shown.keys() == taken.keys()
     for name, playbooks in taken.items():

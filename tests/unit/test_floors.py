@@ -5,9 +5,8 @@ import functools
 import importlib
 from pathlib import Path
 
-import pytest
-
 import postgres_backup
+from tests import sources
 
 PACKAGE = Path(postgres_backup.__file__).parent
 #: ``machine/signals`` and the like
@@ -16,9 +15,8 @@ ROOMS = {
     for path in PACKAGE.rglob("*.py")
     if path.stem != "__init__"
 }
-#: one worker reads each room once, and a room is no test of its own: of hundreds, pytest's part is
-#: the larger one
-pytestmark = pytest.mark.xdist_group("floors")
+#: a room is no test of its own: of hundreds, pytest's part is the larger one
+pytestmark = sources.GROUP
 LEVEL = {
     folder: number for number, folders in enumerate(postgres_backup.FLOORS) for folder in folders
 }
@@ -27,13 +25,11 @@ LEVEL = {
 @functools.cache
 def imports(room: str) -> list[ast.Import | ast.ImportFrom]:
     """What a room imports, wherever in its file."""
-    return imports_of((PACKAGE / f"{room}.py").read_text(encoding="utf-8"))
+    return imports_of(sources.tree(PACKAGE / f"{room}.py"))
 
 
-def imports_of(text: str) -> list[ast.Import | ast.ImportFrom]:
-    return [
-        node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
+def imports_of(tree: ast.AST) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def imported(room: str, found_there: list[ast.Import | ast.ImportFrom]) -> set[str]:
@@ -111,13 +107,14 @@ def absolute(found_there: list[ast.Import | ast.ImportFrom]) -> list[str]:
 
 def test_what_rises_is_seen():
     """The test of the floors itself can fail."""
-    there = imports_of(
-        "from ..nightly.run import run_night\nfrom . import bucket\nfrom .. import settings"
-    )
+    text = "from ..nightly.run import run_night\nfrom . import bucket\nfrom .. import settings"
+    there = imports_of(ast.parse(text))
     assert imported("s3/store", there) == {"nightly/run", "s3/bucket", "settings"}
     assert rises("s3/store", "nightly/run")
     assert rises("s3/store", "stream/codec")
     assert not rises("s3/store", "s3/bucket")
     assert not rises("s3/store", "settings")
-    there = imports_of("import os, ansible.module_utils\nfrom postgres_backup.s3 import store")
+    there = imports_of(
+        ast.parse("import os, ansible.module_utils\nfrom postgres_backup.s3 import store")
+    )
     assert absolute(there) == ["postgres_backup.s3", "ansible.module_utils"]

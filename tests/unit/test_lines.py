@@ -6,7 +6,7 @@ import pytest
 
 from postgres_backup.backup import database as backup
 from postgres_backup.backup import kit, prune
-from postgres_backup.health import alarms, publish, server_facts, status
+from postgres_backup.health import alarms, publish, server_facts
 from postgres_backup.nightly import adopt, watch
 from postgres_backup.page import report
 from postgres_backup.postgresql import server
@@ -76,6 +76,8 @@ def test_a_prune_names_what_goes_and_what_stays_and_why(check, delete, drop):
         "kept": [{"backup": "new", "reason": "the newest"}],
         "partial_kept": [],
         "partial_deleted": [],
+        "recovered_kept": [{"backup": "late", "reason": "not older than 7 days"}],
+        "recovered_deleted": [{"backup": "early", "reason": "older than 7 days"}],
         "replaced_deleted": [{"database": "crm_before_a", "reason": "8 days"}],
         "replaced_kept": [{"database": "crm_before_b", "reason": "1 day"}],
         "every_second": ["every second: kept"],
@@ -85,6 +87,8 @@ def test_a_prune_names_what_goes_and_what_stays_and_why(check, delete, drop):
         f"crm: kept 1 backups, {delete} 1",
         f"{delete}  old  older than 7 days",
         "kept     new  the newest",
+        f"{delete}  recovered early  older than 7 days",
+        "kept     recovered late  not older than 7 days",
         f"{drop}  database crm_before_a  8 days",
         "kept     database crm_before_b  1 day",
         "every second: kept",
@@ -266,17 +270,6 @@ def test_a_test_of_the_alarms():
     ]
     assert alarms.lines({"sent": 0, "addresses": ["json"]}) == ["would be told: json"]
     assert alarms.lines({"sent": 0, "addresses": []}) == ["No address is new."]
-
-
-def test_a_listing_says_how_many_have_no_owner():
-    found = {"backups": [], "waiting": 2, "every_second": []}
-    assert status.info_lines(found) == [
-        "There are no backups yet.",
-        "2 of these nobody vouches for: `postgres-backup adopt` takes them over, or says why not",
-    ]
-    owner = {"server": "db1", "database": "crm", "backups": 2, "newest": NAME}
-    told = status.info_lines({"backups": [], "waiting": 0, "owners": [owner], "every_second": []})
-    assert told[0].startswith("server db1, database crm: 2 backups")
 
 
 def test_a_page_and_its_link():

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from postgres_backup import findings
-from tests import documents, sentences
+from tests import documents, sentences, sources
 
 DOCUMENT = "docs/troubleshooting.md"
-#: one worker reads the program once
-pytestmark = pytest.mark.xdist_group("sentences")
+pytestmark = sources.GROUP
 #: words of PostgreSQL and its programs, which ours hand on
 HANDED_ON = (
     "permission denied for ...",

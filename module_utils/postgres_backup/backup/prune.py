@@ -23,6 +23,7 @@ from ..s3.store import Store
 from ..settings import Settings
 from . import old_events, second_kind
 from .old_events import OldEvents
+from .prune_recovered import prune_recovered
 from .prune_replaced import ReplacedLine, prune_replaced
 
 #: backups that are deleted together at most; of those before them nothing is left then
@@ -36,8 +37,9 @@ class PrunedLine(TypedDict):
 
 class Pruned(TypedDict):
     """What stays and what went (or would go), each with the reason; ``waiting`` counts what waits
-    for ``adopt``; ``partial_...`` list parts of backups, ``replaced_...`` databases that restores
-    have replaced, and copies; ``events_deleted`` counts events of the journal past their time;
+    for ``adopt``; ``partial_...`` list parts of backups, ``recovered_...`` dumps of recovered
+    clusters, ``replaced_...`` databases that restores have replaced, and copies; ``events_deleted``
+    counts events of the journal past their time;
     ``every_second`` says what there is of the other kind of backup.
     """
 
@@ -48,6 +50,8 @@ class Pruned(TypedDict):
     waiting: int
     partial_kept: list[PrunedLine]
     partial_deleted: list[PrunedLine]
+    recovered_kept: list[PrunedLine]
+    recovered_deleted: list[PrunedLine]
     replaced_kept: list[ReplacedLine]
     replaced_deleted: list[ReplacedLine]
     events_deleted: int
@@ -58,8 +62,8 @@ class Pruned(TypedDict):
 
 def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
     """Delete the backups of one database that the policy no longer keeps, each with its manifest,
-    globals and proofs; parts of backups of the same age; proofs that newer ones make needless; and
-    databases replaced long ago.
+    globals and proofs; parts of backups and dumps of recovered clusters of the same age; proofs
+    that newer ones make needless; and databases replaced long ago.
 
     :param allow_many: let this run delete more than half.
     :raises UsageError: the settings do not say what goes; nothing is deleted.
@@ -94,9 +98,12 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
             findings += counters.removed(job.settings, job.database, len(going))
         if parts_going and not job.check:
             _remove_each(job, parts_going, "the part ")
+        past = prune_recovered(
+            job, own, policy, now, dated, lambda old: _remove_each(job, old, "the recovered ")
+        )
         events = _old_events(job, catalog.layout, now)
-        if not job.check and (going or parts_going or events):
-            findings += _note(job, catalog.layout, [*decisions, *parts], events)
+        if not job.check and (going or parts_going or past.going or events):
+            findings += _note(job, catalog.layout, [*decisions, *parts, *past.decisions], events)
         old_proofs = [
             key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
         ]
@@ -112,13 +119,19 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         databases = prune_replaced(job, newest.taken_at if newest else None)
     spared = sum(d.reason.startswith("spared") for d in decisions)
     waiting = sum(d.backup.waits_for_adoption for d in decisions)
-    findings += databases.findings + _advice(spared, waiting)
+    findings += past.findings + databases.findings + _advice(spared, waiting)
     kept = [d for d in decisions if d.keep]
     done = "would delete" if job.check else "deleted"
     job.progress.step(f"{job.database}: kept {len(kept)} backups, {done} {len(going)}")
     return {
         "changed": bool(
-            going or parts_going or old_proofs or leftovers or databases.deleted or events
+            going
+            or parts_going
+            or past.changed
+            or old_proofs
+            or leftovers
+            or databases.deleted
+            or events
         ),
         "database": job.database,
         "kept": [_line(d) for d in kept],
@@ -126,10 +139,12 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         "waiting": waiting,
         "partial_kept": [_line(d) for d in parts if d.keep],
         "partial_deleted": [_line(d) for d in parts_going],
+        "recovered_kept": [_line(d) for d in past.decisions if d.keep],
+        "recovered_deleted": [_line(d) for d in past.going],
         "replaced_kept": databases.kept,
         "replaced_deleted": databases.deleted,
         "events_deleted": sum(len(old.keys) for old in events),
-        "every_second": second_kind.told(job),
+        "every_second": second_kind.told(job, past.decisions),
         "findings": findings,
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -272,6 +287,14 @@ def lines(result: Pruned, check: bool = False) -> list[str]:
             for line in result["partial_deleted"]
         ),
         *(f"kept     part {line['backup']}  {line['reason']}" for line in result["partial_kept"]),
+        *(
+            f"{delete}  recovered {line['backup']}  {line['reason']}"
+            for line in result["recovered_deleted"]
+        ),
+        *(
+            f"kept     recovered {line['backup']}  {line['reason']}"
+            for line in result["recovered_kept"]
+        ),
         *(
             f"{drop}  database {line['database']}  {line['reason']}"
             for line in result["replaced_deleted"]

@@ -228,12 +228,12 @@ def _backup(call: Call) -> Answer:
     examples=["list", "list --partial", "list --from copy"],
 )
 def _list(call: Call) -> Answer:
-    from ..health import status
+    from ..health import listing
     from ..machine.progress import columns
 
     asked = call.arguments
-    result = status.info(call.settings, asked.database, partial=asked.partial)
-    return Answer(result, status.info_lines(result, columns(sys.stdout)))
+    result = listing.look(call.settings, asked.database, partial=asked.partial)
+    return Answer(result, listing.lines(result, columns(sys.stdout)))
 
 
 @command(

@@ -49,6 +49,18 @@ METRICS: Metrics = {
         (),
         "Bytes of the archive in the bucket: backups of the cluster, and its log.",
     ),
+    "postgres_backup_pitr_last_drill_timestamp_seconds": (
+        (),
+        "When the last drill of every second ended.",
+    ),
+    "postgres_backup_pitr_last_drill_success": (
+        (),
+        "Whether the last drill of every second passed: 1 or 0.",
+    ),
+    "postgres_backup_pitr_last_drill_duration_seconds": (
+        (),
+        "Seconds that the last drill of every second took.",
+    ),
 }
 
 
@@ -93,6 +105,12 @@ def _told(settings: Settings, seen: Look) -> Iterator[Sample]:
             "last_backup_timestamp_seconds": seconds_of(seen["newest_at"]),
             "last_full_timestamp_seconds": seconds_of(seen["newest_full_at"]),
             "stored_bytes": seen.get("stored_bytes"),
+        }
+    if drill := seen.get("drill"):
+        numbers |= {
+            "last_drill_timestamp_seconds": seconds_of(drill["at"]),
+            "last_drill_success": int(drill["passed"]),
+            "last_drill_duration_seconds": drill["seconds"],
         }
     for name, value in numbers.items():
         yield f"postgres_backup_pitr_{name}", (), value

@@ -28,8 +28,8 @@ from .side_cluster import Side
 
 #: seconds until what was written last should be in the bucket
 _ARCHIVED = 90
-#: seconds between two looks at a recovery, and between two lines about it
-_PAUSE, _TELL = 0.5, 15.0
+#: seconds between two looks at a recovery, at first and of a long one, and between two lines of it
+_SOON, _PAUSE, _TELL = 0.05, 0.5, 15.0
 _READY = "database system is ready to accept connections"
 _RESTORED = re.compile(r'restored log file "([0-9A-F]{24})"')
 
@@ -105,7 +105,7 @@ def wait(settings: Settings, progress: Progress, plan: Plan, side: Side) -> None
 
     :raises PostgresBackupError: it gave up.
     """
-    told = time.monotonic()
+    told, pause = time.monotonic(), _SOON
     while True:
         log = side_cluster.tail(settings)
         if _READY in log:
@@ -115,7 +115,8 @@ def wait(settings: Settings, progress: Progress, plan: Plan, side: Side) -> None
         if time.monotonic() - told > _TELL and (seen := _RESTORED.findall(log)):
             progress.step(f"recovering: {seen[-1]}")
             told = time.monotonic()
-        time.sleep(_PAUSE)
+        time.sleep(pause)
+        pause = min(_PAUSE, pause * 1.5)
     way = journey.read(side_cluster.tail(settings), plan.target)
     if way.fell_short:
         missing = ""

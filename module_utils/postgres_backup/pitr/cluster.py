@@ -110,4 +110,4 @@ def await_archived(connection: psycopg.Connection, piece: str, seconds: float) -
         ).fetchone()
         return bool(row and row[0])
 
-    return wait_until(is_there, seconds)
+    return wait_until(is_there, seconds, 0.05)

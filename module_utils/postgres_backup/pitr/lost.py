@@ -1,5 +1,5 @@
 """The cluster of a lost server, on the machine that takes its place: recovered to the last that
-there is, beside the empty one, whose place it takes then.
+there is, or to a moment before it, beside the empty one, whose place it takes then.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 
 from ..clock import format_timestamp, utc_now
 from ..errors import UsageError
@@ -30,18 +31,32 @@ from . import (
 )
 from .cluster import Cluster
 from .recover import NOBODY, Recovered
+from .repository import Backup
 from .route import Plan
 from .side_cluster import SIDE, Side
+from .target import Target
 
-_LAST = target.Target("latest")
+_LAST = Target("latest")
 
 
-def bring(settings: Settings, progress: Progress, identifier: str) -> Recovered:
-    """The cluster of the lost server as it was at last, beside the empty one, where it goes on to
-    run. One that an earlier attempt has brought is taken as it is; where the cluster is the lost
-    server's already, nothing is done, and nothing is ``kept``.
+def wanted(target_time: str) -> Target:
+    """Where the lost server is to come back to.
+
+    :param target_time: the moment, with its zone; empty: the last that there is.
+    :raises UsageError: it is none of the past.
+    """
+    typed = {"time": target_time}
+    return target.read(typed, not target_time, {}, datetime.now(timezone.utc))
+
+
+def bring(settings: Settings, progress: Progress, identifier: str, until: Target) -> Recovered:
+    """The cluster of the lost server as it was at last, or at a moment, beside the empty one, where
+    it goes on to run. One that an earlier attempt has brought there is taken as it is, one that it
+    has brought elsewhere is removed; where the cluster is the lost server's already, nothing is
+    done, and nothing is ``kept``.
 
     :param identifier: of :func:`.lost_archive.find`.
+    :param until: of :func:`wanted`.
     :raises UsageError: there is no way; or the cluster here is not empty.
     :raises PostgresBackupError: it did not come there; nothing of it is left.
     """
@@ -52,11 +67,11 @@ def bring(settings: Settings, progress: Progress, identifier: str) -> Recovered:
             "at": format_timestamp(utc_now()),
             "directory": cluster.data_directory,
             "port": settings.db_port,
-            "target": _LAST.words,
+            "target": until.words,
             "ready": True,
         }
         return {**recover.of_side(settings, there, runs), "kept": False}
-    if len(side) and side["ready"]:
+    if len(side) and side["ready"] and side["target"] == until.words:
         return recover.kept(settings, check=False)
     if len(side):
         recover.remove(settings, check=False)
@@ -67,7 +82,7 @@ def bring(settings: Settings, progress: Progress, identifier: str) -> Recovered:
             f"{full[0]['table']}. It is not touched",
             "Is it the right machine? To recover beside what is there: playbooks/pitr_restore.yml",
         )
-    plan = _plan(settings, cluster, runs)
+    plan = _plan(settings, cluster, runs, until)
     side = recover.new_side(settings, plan)
     result: Recovered = {
         **recover.of_side(settings, side, live=False),
@@ -84,14 +99,23 @@ def bring(settings: Settings, progress: Progress, identifier: str) -> Recovered:
     return result
 
 
-def _plan(settings: Settings, cluster: Cluster, runs: bool) -> Plan:
+def _plan(settings: Settings, cluster: Cluster, runs: bool, until: Target) -> Plan:
     side_cluster.require_plain(cluster.data_directory)
+    backup, line = choose(settings, until)
+    return Plan(cluster, until, backup, line, runs, route.require_room(cluster, backup))
+
+
+def choose(settings: Settings, until: Target) -> tuple[Backup, int]:
+    """The backup that it begins from, and the timeline on which the server was at last.
+
+    :raises UsageError: there is none before that moment.
+    :raises StoreError: the store does not answer.
+    """
     times = repository.log_times(settings)
     line = line_of(times)
     text = repository.history(settings, times, line) if line > 1 else ""
     lines = target.history(text, line) if text or line == 1 else None
-    backup = target.choose(_LAST, repository.look(settings).backups, lines)
-    return Plan(cluster, _LAST, backup, line, runs, route.require_room(cluster, backup))
+    return target.choose(until, repository.look(settings).backups, lines), line
 
 
 def line_of(times: Mapping[str, int]) -> int:
@@ -124,9 +148,13 @@ def _arrive(
     plan = dataclasses.replace(
         plan, cluster=dataclasses.replace(plan.cluster, segment_bytes=pieces)
     )
-    end, missing = arrival.whole_until(settings, plan)
+    end, missing = 0, ""
+    if plan.target.kind == "latest":
+        end, missing = arrival.whole_until(settings, plan)
     way, result["lsn"] = arrival.arrive(settings, progress, plan, side, end)
     result["last_commit"] = arrival.in_utc(way.last_commit)
+    if plan.target.kind == "time":
+        result["next_commit"] = arrival.in_utc(way.stopped_at)
     if missing:
         told = f"{missing} is missing in the archive: what was written from there on is lost"
         result["findings"].append(finding("PITR_GAP", told))
@@ -143,10 +171,23 @@ def lines(settings: Settings, result: Recovered) -> list[str]:
     took, last = human_seconds(result["seconds"]), result["last_commit"] or "none since the backup"
     often = texts.archive_timeout(settings.pitr_rpo_seconds)
     lost = f"at most the {often} s in which a piece of the log is filled, and what was on its way"
+    which = f"Its last transaction: {last}, at {result['lsn']} of the log"
+    if result["target"] != _LAST.words:
+        return [
+            f"The cluster is there as of {result['target']}: from {result['label']}, in {took}",
+            f"{which}; the next, of {result['next_commit']}, is not in it",
+            *_ended(result),
+        ]
     return [
         f"The cluster is there to its last: from {result['label']}, in {took}",
-        f"Its last transaction: {last}, at {result['lsn']} of the log",
+        which,
         f"What was committed after that is lost with the server: {lost}",
+        *_ended(result),
+    ]
+
+
+def _ended(result: Recovered) -> list[str]:
+    return [
         *counts.lines(result["tables"], live=False, aside="there is no other to compare with"),
         *(found["message"] for found in result["findings"]),
     ]

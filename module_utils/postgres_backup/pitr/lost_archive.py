@@ -12,7 +12,7 @@ from ..findings import Finding
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_bytes
-from . import at_rest, engine, own_files, places, prepare, repository
+from . import at_rest, engine, lost, own_files, places, prepare, repository
 from .repository import Repository
 
 #: what tells one cluster from all others
@@ -27,7 +27,8 @@ class Found(TypedDict):
 
     :ivar archive: its path in the bucket; ``system_identifier`` of the cluster.
     :ivar major: of PostgreSQL that wrote it.
-    :ivar label: the newest backup, which ended at ``ended``; ``bytes`` of the cluster.
+    :ivar label: the newest backup, or the one to begin from, which ended at ``ended``; ``bytes`` of
+        the cluster.
     :ivar older: how many other archives of that server there are, of clusters before.
     """
 
@@ -42,13 +43,15 @@ class Found(TypedDict):
     findings: list[Finding]
 
 
-def find(settings: Settings, cipher_key: str) -> Found:
+def find(settings: Settings, cipher_key: str, target_time: str = "") -> Found:
     """Find and read the archive, and lay the engine's config for it; nothing else is touched.
 
     :param cipher_key: by which it is encrypted, as the Vault has it.
+    :param target_time: a moment with its zone that there must be a way to; empty: the last.
     :raises UsageError: there is none, it cannot be read, or not be recovered here.
     :raises StoreError: the store does not answer, or refuses.
     """
+    until = lost.wanted(target_time)
     version = engine.version()
     prepare.require_reachable(settings, version)
     identifiers = _of_server(settings)
@@ -72,6 +75,8 @@ def find(settings: Settings, cipher_key: str) -> Found:
         text = prepare.config_text(settings, archive, data, cipher_key, version)
         own_files.write(places.CIPHER_KEY, cipher_key + "\n", 0o600)
         own_files.write(places.CONFIG, text, 0o600)
+        if target_time:
+            newest, _ = lost.choose(settings, until)
         return {
             "changed": True,
             "archive": archive,

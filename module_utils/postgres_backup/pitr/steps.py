@@ -51,7 +51,7 @@ def perform_step(
         case "seal":
             return promote.seal(settings, progress, incoming, kept, as_of)
         case "lost":
-            return lost.bring(settings, progress, system_identifier)
+            return lost.bring(settings, progress, system_identifier, lost.wanted(target_time))
     typed = {"time": target_time, "lsn": target_lsn, "name": target_name}
     if go_on and not latest and not any(typed.values()):
         return recover.kept(settings, check)

@@ -30,7 +30,7 @@ from postgres_backup.catalog.backups import Catalog
 from postgres_backup.catalog.names import BackupName
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import DatabaseError, LockedError, StoreError, UsageError
-from postgres_backup.health import status
+from postgres_backup.health import listing
 from postgres_backup.job import Job
 from postgres_backup.postgresql import pg_dump
 from postgres_backup.s3 import bucket as bucket_room
@@ -349,7 +349,7 @@ def test_chosen_tables_and_schema_only_are_no_whole_backups(sample_config, s3_cl
         assert found["sha256"] == taken["sha256"]
         assert found["globals"] is None
     assert {key.split("/")[1] for key in engine.keys(s3_client, bucket)} == {"partial", "journal"}
-    assert status.info(settings)["backups"] == []
+    assert listing.look(settings)["backups"] == []
     catalog = Catalog(settings, Store(settings), settings.databases[0])
     with pytest.raises(UsageError, match="There is no backup"):
         catalog.resolve("latest")
@@ -393,15 +393,15 @@ def test_from_one_database_to_several_and_back(new_database, new_config, s3, s3_
         ["postgres-backup", first.name],
         ["postgres-backup", second.name],
     ]
-    assert {line["key"] for line in status.info(several)["backups"]} == {
+    assert {line["key"] for line in listing.look(several)["backups"]} == {
         alone["key"],
         *(t["key"] for t in taken),
     }
     assert {
-        line["key"] for line in status.info(several, first.name)["backups"] if line["ours"]
+        line["key"] for line in listing.look(several, first.name)["backups"] if line["ours"]
     } == {alone["key"], taken[0]["key"]}
     again = config.change(DB_NAMES=None)
-    ours = [line["key"] for line in status.info(again)["backups"] if line["ours"]]
+    ours = [line["key"] for line in listing.look(again)["backups"] if line["ours"]]
     assert sorted(ours) == sorted(
         [taken[0]["key"], alone["key"]]
     )  # they may be of one second: then neither is the newer
@@ -741,11 +741,11 @@ def test_over_tls_everything_from_backup_to_prune(
         settings = as_superuser(config, sample_database)
         taken = backup_room.create_backup(Job(settings))
         assert verify_backup(Job(settings), "latest")["sha256"] == taken["sha256"]
-        assert [line["state"] for line in status.info(settings)["backups"]] == ["proven"]
+        assert [line["state"] for line in listing.look(settings)["backups"]] == ["proven"]
         assert prune_backups(Job(settings))["kept"][0]["backup"] == taken["backup"]
         catalog = Catalog(settings, Store(settings), sample_database.name)
         remove(Store(settings), [catalog.resolve("latest")])
-        assert status.info(settings)["backups"] == []
+        assert listing.look(settings)["backups"] == []
         assert [item.key for item in Store(settings).list("postgres-backup/manifests/")] == []
 
 

@@ -22,7 +22,7 @@ from postgres_backup.catalog import journal, owners
 from postgres_backup.catalog.kits import newest_kit
 from postgres_backup.clock import utc_now
 from postgres_backup.errors import BadBackupError, PostgresBackupError, UsageError
-from postgres_backup.health import alarms, status
+from postgres_backup.health import alarms, listing
 from postgres_backup.job import Job
 from postgres_backup.machine import config_file
 from postgres_backup.machine.progress import Progress, Recorder
@@ -269,9 +269,9 @@ def test_the_bucket_is_what_is_left(config, database, new_config, s3, bucket, tm
         lost, 2, "backup_server_name: test-server", f"backup_db_name: {database.name}"
     )
     with pytest.raises(UsageError) as refused:
-        status.info(other.settings, backup="latest")
+        listing.look(other.settings, backup="latest")
     assert "set backup_server_name: test-server" in refused.value.hint
-    assert status.info(config.settings, backup="latest")["chosen"]["backup"] == made["backup"]
+    assert listing.look(config.settings, backup="latest")["chosen"]["backup"] == made["backup"]
     assert owners.advice(
         owners.owners(config_file.load(str(bare), bucket_only=True), Store(config.settings))
     )

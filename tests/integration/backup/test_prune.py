@@ -14,7 +14,7 @@ import pytest
 from postgres_backup.backup.prune import prune_backups
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.errors import PostgresBackupError, StoreError
-from postgres_backup.health import status
+from postgres_backup.health import listing, status
 from postgres_backup.job import Job
 from tests.integration import engine
 from tests.services.proxy import FaultProxy, ShiftedClock
@@ -288,5 +288,5 @@ def test_proofs_go_with_their_backup_and_two_newer_ones_are_enough(config, s3_cl
         f"{key}.sig" for key in stay & signed
     }
     assert prune_backups(Job(config.settings))["changed"] is False
-    [line] = status.info(config.settings)["backups"]
+    [line] = listing.look(config.settings)["backups"]
     assert (line["backup"], line["state"]) == (str(kept), "proven")

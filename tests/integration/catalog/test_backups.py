@@ -15,7 +15,7 @@ from postgres_backup.catalog import backups as backups_room
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.catalog.names import BackupName, Layout
 from postgres_backup.errors import StoreError, UsageError
-from postgres_backup.health import status
+from postgres_backup.health import listing, status
 from postgres_backup.s3.store import Store
 from postgres_backup.shapes.reader import MOST_BYTES
 from tests.integration import engine
@@ -39,7 +39,7 @@ def catalog(config, database: str = "crm") -> Catalog:
 
 
 def states(config) -> dict[str, str]:
-    return {line["backup"]: line["state"] for line in status.info(config.settings)["backups"]}
+    return {line["backup"]: line["state"] for line in listing.look(config.settings)["backups"]}
 
 
 def test_more_objects_than_one_page(config, s3_client, bucket):
@@ -109,7 +109,7 @@ def test_objects_of_the_old_scripts_alone(config, s3_client, bucket):
     ]
     assert states(config) == dict.fromkeys(names, "unproven")
     assert str(catalog(config).resolve("latest").name) == names[0]
-    assert status.info(config.settings)["waiting"] == 3
+    assert listing.look(config.settings)["waiting"] == 3
 
 
 DEEP = b"[" * 100_000
@@ -148,7 +148,7 @@ def test_a_damaged_manifest_spoils_one_backup_and_no_other(config, s3_client, bu
             Key=Layout("postgres-backup").manifest(BackupName(days_ago(1))),
             Body=DAMAGED[kind],
         )
-    lines = {line["backup"]: line for line in status.info(config.settings)["backups"]}
+    lines = {line["backup"]: line for line in listing.look(config.settings)["backups"]}
     assert {name: line["state"] for name, line in lines.items()} == {good: "good", bad: "bad"}
     assert "manifest" in lines[bad]["problem"]
     assert lines[bad]["keep"]  # nobody knows whose it is
@@ -258,7 +258,7 @@ def test_any_prefix(config, s3_client, bucket, prefix):
     found = catalog(config).resolve("latest")
     assert (str(found.name), found.ours) == (name, True)
     assert found.key == (f"{prefix}/" if prefix else "") + name
-    assert len(status.info(settings)["backups"]) == 1
+    assert len(listing.look(settings)["backups"]) == 1
 
 
 def test_a_name_that_once_was_a_folder_of_ours(config, s3_client, bucket):
@@ -266,7 +266,7 @@ def test_a_name_that_once_was_a_folder_of_ours(config, s3_client, bucket):
     engine.forge(s3_client, bucket, days_ago(1))
     settings = config.change(DB_NAMES="crm globals")
     assert [b for b in catalog(config, "globals").backups() if b.candidate] == []
-    assert len(status.info(settings)["backups"]) == 1
+    assert len(listing.look(settings)["backups"]) == 1
 
 
 def test_the_bucket_alone_is_enough(config, s3_client, bucket, new_config, s3, tmp_path):

@@ -14,7 +14,7 @@ from postgres_backup.catalog import kits, manifest
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.catalog.history import history
 from postgres_backup.catalog.names import Layout, own_folder
-from postgres_backup.health import status
+from postgres_backup.health import listing
 from postgres_backup.s3.store import Store
 from tests.integration import engine
 from tests.services.proxy import FaultProxy
@@ -45,9 +45,9 @@ def test_a_look_at_a_folder_of_its_own_costs_what_it_costs_alone(counted, s3_cli
     forge(s3_client, bucket, 2, server="old")  # one that stands, under the prefix itself
     mine = [forge(s3_client, bucket, days, prefix=OWN) for days in (1, 2)]
     settings = config.change(S3_PREFIX=OWN)
-    status.info(settings)  # what is there is read once
+    listing.look(settings)  # what is there is read once
     between.requests.clear()
-    assert [line["backup"] for line in status.info(settings)["backups"]] == mine
+    assert [line["backup"] for line in listing.look(settings)["backups"]] == mine
     assert len(between.requests) <= 4, between.requests
     assert not [asked for asked in between.requests if "%2Ftest-server" not in asked]
 
@@ -91,7 +91,7 @@ def test_from_the_bucket_alone_both_ways_to_lie_are_listed_by_one_listing(
     ]
     bare = dataclasses.replace(config.settings, server_name="", databases=())
     between.requests.clear()
-    found = status.info(bare)
+    found = listing.look(bare)
     assert sorted(line["backup"] for line in found["backups"]) == sorted(lie)
     assert {owner["server"] for owner in found["owners"]} == {
         *("old", "old-too", "new", "test-server")

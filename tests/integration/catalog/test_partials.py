@@ -12,7 +12,7 @@ from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.prune import prune_backups
 from postgres_backup.clock import format_time, utc_now
 from postgres_backup.errors import BadBackupError, UsageError
-from postgres_backup.health import status
+from postgres_backup.health import listing, status
 from postgres_backup.job import Job
 from postgres_backup.restore.copy import restore_copy
 from postgres_backup.restore.tables import restore_tables
@@ -50,7 +50,7 @@ def test_a_part_is_listed_verified_and_brought_back(shop, config):
     [line] = listed(config)
     assert (line["backup"], line["partial"], line["rows"]) == (part["backup"], "shop.orders", 20)
     assert (line["ours"], line["state"], line["signature"]) == (True, "good", "trusted")
-    assert [b["backup"] for b in status.info(config.settings)["backups"]] == [whole["backup"]]
+    assert [b["backup"] for b in listing.look(config.settings)["backups"]] == [whole["backup"]]
     assert part["backup"] in engine.run(config.path, "list", "--partial").stdout
 
     proven = verify_backup(job, part["backup"])

@@ -13,7 +13,7 @@ import pytest
 from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.prune import prune_backups
 from postgres_backup.clock import utc_now
-from postgres_backup.health import alarms, status
+from postgres_backup.health import alarms, listing, status
 from postgres_backup.job import Job
 from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly.adopt import adopt_backups
@@ -93,7 +93,7 @@ def test_each_restores_and_prunes_its_own_and_both_are_told(sides, s3_client, bu
     b, a = sides  # the newer PostgreSQL is to restore what the older one has dumped
     taken = [a.backup(10), b.backup(77), a.backup(11), b.backup(78)]
 
-    listed = {line["backup"]: line for line in status.info(a.config.settings)["backups"]}
+    listed = {line["backup"]: line for line in listing.look(a.config.settings)["backups"]}
     assert [listed[name]["state"] for name in taken] == ["good", "foreign", "good", "foreign"]
     assert b.identifier in listed[taken[1]]["reason"]
 
@@ -142,7 +142,9 @@ def test_a_successor_takes_over_without_an_alarm_and_adopt_says_who_is_one(
     # it may be a clone: for a day the predecessor's backups stay, whatever their age
     old = forge_of(a, s3_client, bucket, 30)
     assert prune_backups(b.job(), allow_many=True)["deleted"] == []
-    reasons = {line["backup"]: line["reason"] for line in status.info(b.config.settings)["backups"]}
+    reasons = {
+        line["backup"]: line["reason"] for line in listing.look(b.config.settings)["backups"]
+    }
     assert "may yet be alive" in reasons[old]
     third = a.backup(30)  # it is alive after all
     assert b.status()[0] == ["TWO_SERVERS"]

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from postgres_backup.errors import StoreError, UnfitStoreError
-from postgres_backup.health import status, store_check
+from postgres_backup.health import listing, store_check
 from postgres_backup.machine.progress import Progress
 from postgres_backup.s3 import canaries, known, probe, probe_bucket, probe_objects, probe_promises
 from postgres_backup.s3.canaries import Probing
@@ -182,7 +182,7 @@ def test_what_stays_is_named_is_no_backup_and_goes_with_the_next_look(
     assert sorted(result["left"]) == sorted(keys(s3_client, bucket))
     assert {one["code"] for one in result["findings"]} == {"CANARY_LEFT"}
     hostile.be_honest()
-    seen = status.info(behind.settings, "")
+    seen = listing.look(behind.settings, "")
     assert seen["backups"] == []
     assert looked(behind)["left"] == []
     assert keys(s3_client, bucket) == []

@@ -20,7 +20,7 @@ from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.kit import create_kit
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.errors import BadBackupError, UsageError
-from postgres_backup.health import status
+from postgres_backup.health import listing, status
 from postgres_backup.job import Job
 from postgres_backup.restore.database import restore_database
 from postgres_backup.restore.tables import restore_tables
@@ -98,7 +98,7 @@ def test_signed_is_restored_without_a_word(signed):
     result = restore_database(Job(signed.settings), "latest")
     assert {found["code"] for found in result["findings"]} <= {"DISK_NOT_CHECKED"}
     assert signed.database.execute("SELECT count(*) FROM t") == [(1000,)]
-    [line] = status.info(signed.settings)["backups"]
+    [line] = listing.look(signed.settings)["backups"]
     assert (line["signature"], line["state"]) == ("trusted", "proven")
     assert line["signed_by"] == keys.load(signed.settings).public.fingerprint
 
@@ -202,7 +202,7 @@ def test_latest_and_the_retention_lean_on_what_is_signed(signed):
         database=signed.database.name,
         signed=False,
     )
-    lines = {line["backup"]: line for line in status.info(signed.settings)["backups"]}
+    lines = {line["backup"]: line for line in listing.look(signed.settings)["backups"]}
     assert lines[name]["state"] == "unsigned"
     seen = status.status(signed.settings)
     assert seen["databases"][signed.database.name]["last"]["backup"] == signed.taken["backup"]

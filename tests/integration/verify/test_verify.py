@@ -243,7 +243,7 @@ def test_a_failed_proof_writes_nothing(config, s3_client, bucket):
 
 def test_one_without_a_manifest_gets_one_and_stays_unadopted(config, s3_client, bucket):
     from postgres_backup.backup.prune import prune_backups
-    from postgres_backup.health import status
+    from postgres_backup.health import listing
     from postgres_backup.nightly.adopt import adopt_backups
 
     name = engine.forge(s3_client, bucket, NOW - timedelta(days=30), with_manifest=False)
@@ -257,9 +257,9 @@ def test_one_without_a_manifest_gets_one_and_stays_unadopted(config, s3_client, 
         "crm",
         "16.3",
     )
-    line = status.info(config.settings)["backups"][0]
+    line = listing.look(config.settings)["backups"][0]
     assert (line["state"], line["ours"], line["keep"]) == ("proven", False, True)
-    assert status.info(config.settings)["waiting"] == 1
+    assert listing.look(config.settings)["waiting"] == 1
     assert prune_backups(Job(config.settings), allow_many=True)["deleted"] == []
     job = Job(config.settings)
     assert adopt_backups(job)["adopted"] == []  # the live database has none of its tables

@@ -10,8 +10,8 @@ import pytest
 from postgres_backup.backup import database as backup
 from postgres_backup.backup import kit, prune
 from postgres_backup.catalog import history
-from postgres_backup.cli import commands, parser
-from postgres_backup.health import alarms, status
+from postgres_backup.cli import commands
+from postgres_backup.health import alarms, listing, status
 from postgres_backup.machine import schedule
 from postgres_backup.machine.progress import Progress
 from postgres_backup.nightly import adopt, run, watch
@@ -20,6 +20,7 @@ from postgres_backup.restore import kit as restore_kit
 from postgres_backup.settings import Settings
 from postgres_backup.signing import own_key
 from postgres_backup.verify import verify
+from tests.unit.cli.whole import command_line
 
 SETTINGS = Settings(
     server_name="db1",
@@ -46,9 +47,9 @@ def ask(monkeypatch):
             return result or {"offered": []}
 
         monkeypatch.setattr(room, name, use_case)
-        for says in ("lines", "info_lines", "undo_lines"):
+        for says in ("lines", "undo_lines"):
             monkeypatch.setattr(room, says, lambda *_, **__: ["first", "second"], raising=False)
-        arguments = parser.build(commands.COMMANDS.values()).understand(typed.split())
+        arguments = command_line().understand(typed.split())
         call = commands.Call(arguments, SETTINGS, Progress())
         return given, commands.COMMANDS[arguments.command].perform(call)
 
@@ -129,8 +130,8 @@ def test_a_command_hands_on_its_job_and_says_what_the_log_has_not(
 @pytest.mark.parametrize(
     ("typed", "room", "name", "result", "given", "exit_status"),
     [
-        ("list --database crm", status, "info", {}, [SETTINGS, "crm", False], 0),
-        ("list --partial", status, "info", {}, [SETTINGS, "", True], 0),
+        ("list --database crm", listing, "look", {}, [SETTINGS, "crm", False], 0),
+        ("list --partial", listing, "look", {}, [SETTINGS, "", True], 0),
         ("status", status, "status", {"healthy": True}, [SETTINGS, True], 0),
         ("status", status, "status", {"healthy": False}, [SETTINGS, True], 4),
         ("history --days 2", history, "history", {}, [SETTINGS, 2.0, ""], 0),
@@ -168,7 +169,7 @@ def test_the_run_at_a_time_begins_only_once(ask, monkeypatch):
 
 
 def test_only_a_run_at_another_time_is_not_worth_beginning(monkeypatch):
-    build = parser.build(commands.COMMANDS.values())
+    build = command_line()
     monkeypatch.setattr(schedule, "is_due", lambda at: at == "03:00")
     for typed, worth in (("run --at 03:00", True), ("run --at 04:00", False), ("run", True)):
         assert commands.worth_beginning(build.understand(typed.split())) == worth

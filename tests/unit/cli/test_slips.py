@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from postgres_backup.cli import parser, slips
-from postgres_backup.cli.commands import COMMANDS
+from postgres_backup.cli import slips
 from postgres_backup.errors import UsageError
+from tests.unit.cli.whole import command_line
 
 BEGIN = "Failed to understand the command: "
 
@@ -122,7 +122,7 @@ TYPED = [
 @pytest.mark.parametrize(("typed", "cause", "hint"), TYPED)
 def test_a_slip_is_told_with_what_is_meant(typed, cause, hint):
     with pytest.raises(UsageError) as caught:
-        parser.build(COMMANDS.values()).understand(typed.split())
+        command_line().understand(typed.split())
     assert (caught.value.message, caught.value.hint) == (f"{BEGIN}{cause}", hint)
 
 
@@ -130,7 +130,7 @@ def test_a_slip_is_told_with_what_is_meant(typed, cause, hint):
     "typed", ["restore latest --table users", "backup", "--json list", "status --json"]
 )
 def test_what_is_meant_is_taken(typed):
-    assert parser.build(COMMANDS.values()).understand(typed.split()).command in typed
+    assert command_line().understand(typed.split()).command in typed
 
 
 def test_words_of_argparse_that_are_not_known_stay():

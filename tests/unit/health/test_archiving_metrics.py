@@ -11,7 +11,8 @@ from postgres_backup.health import archiving_metrics
 from postgres_backup.settings import Settings
 from tests.unit.health.test_archiving import SETTINGS, ago, seen
 
-MORE = {"first_at": ago(days=13), "backups": 14, "stored_bytes": 5 << 30}
+DRILL = {"at": ago(days=3), "passed": False, "seconds": 41.5, "said": "the second of two rows"}
+MORE = {"first_at": ago(days=13), "backups": 14, "stored_bytes": 5 << 30, "drill": DRILL}
 
 
 def settings_of(tmp_path: Path) -> Settings:
@@ -35,6 +36,11 @@ def test_all_are_told_in_a_file_beside_the_others(tmp_path):
     assert told.keys() == archiving_metrics.METRICS.keys()
     assert told["postgres_backup_pitr_lag_seconds"] == 12.0
     assert told["postgres_backup_pitr_stored_bytes"] == 5 << 30
+    assert told["postgres_backup_pitr_last_drill_success"] == 0
+    assert told["postgres_backup_pitr_last_drill_duration_seconds"] == 41.5
+    passed = {"drill": {**DRILL, "passed": True}}
+    archiving_metrics.renew(settings, seen(**MORE | passed))
+    assert read(settings)["postgres_backup_pitr_last_drill_success"] == 1
 
 
 def test_what_the_store_has_not_answered_yet_is_not_told(tmp_path):
@@ -42,6 +48,7 @@ def test_what_the_store_has_not_answered_yet_is_not_told(tmp_path):
     archiving_metrics.renew(settings, seen(backups_at=None, waiting=0))
     told = read(settings)
     assert "postgres_backup_pitr_gaps" not in told
+    assert "postgres_backup_pitr_last_drill_success" not in told  # there was none
     assert told["postgres_backup_pitr_lag_seconds"] == 0
 
 

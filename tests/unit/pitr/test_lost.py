@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from datetime import timedelta
 from typing import ClassVar
 
 import pytest
 
+from postgres_backup.clock import format_timestamp
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.pitr import arrival, at_rest, lost, lost_archive, prepare, repository
 from postgres_backup.pitr.recover import Recovered
@@ -100,6 +103,43 @@ def test_of_several_archives_the_one_that_was_written_to_last_is_taken(bucket):
     assert set(bucket.laid.values()) == {"k" * 40 + "\n", found["archive"]}
 
 
+def test_a_moment_needs_a_backup_before_it_and_is_one_of_the_past(bucket, monkeypatch):
+    monkeypatch.setattr(repository, "log_times", lambda *_: {piece(1, 3): 10})
+    monkeypatch.setattr(repository, "look", lambda *_: FULL)
+    newest = FULL.newest
+    after, before = newest.ended + timedelta(minutes=1), newest.began - timedelta(minutes=1)
+    found = lost_archive.find(SETTINGS, "k", format_timestamp(after))
+    assert found["label"] == newest.label
+    with pytest.raises(UsageError, match="lies before the first backup of the cluster"):
+        lost_archive.find(SETTINGS, "k", format_timestamp(before))
+    bucket.laid.clear()
+    for wrong, why in (("2999-01-01T00:00:00Z", "in the future"), ("2026-01-27", "no zone")):
+        with pytest.raises(UsageError, match=why):
+            lost_archive.find(SETTINGS, "k", wrong)
+    assert not bucket.laid
+
+
+@pytest.mark.parametrize(("target_time", "taken"), [("", True), ("2026-11-22T10:00:00Z", False)])
+def test_what_an_earlier_attempt_has_brought_is_taken_if_it_is_of_the_moment_that_is_asked_for(
+    monkeypatch, target_time, taken
+):
+    """Another is removed; that the next step is asked then is enough here."""
+    side = {"target": "the last that was archived", "ready": True}
+    did = []
+    monkeypatch.setattr(at_rest, "ask", lambda *_: (CLUSTER, True))
+    monkeypatch.setattr(lost.state, "read", lambda *_: side)
+    monkeypatch.setattr(lost.recover, "kept", lambda *_, check: did.append("kept"))
+    monkeypatch.setattr(lost.recover, "remove", lambda *_, check: did.append("removed"))
+
+    def require_movable(cluster):
+        raise UsageError("far enough", "")
+
+    monkeypatch.setattr(lost.promote, "require_movable", require_movable)
+    with contextlib.nullcontext() if taken else pytest.raises(UsageError, match="far enough"):
+        lost.bring(SETTINGS, None, "another", lost.wanted(target_time))
+    assert did == ["kept" if taken else "removed"]
+
+
 def test_one_that_never_had_a_backup_is_passed_over(bucket, monkeypatch):
     def read(settings, text):
         return Repository(2, "empty", ()) if NEW in text else dataclasses.replace(FULL, major=17)
@@ -174,4 +214,9 @@ def test_the_end_says_which_transaction_is_the_last_and_what_may_be_lost():
     assert told[1] == "Its last transaction: 2026-11-22T10:00:03.5Z, at 0/5000000 of the log"
     assert "at most the 60 s in which a piece" in told[2]
     assert told[-1] == "one is missing"
+    moment = {"target": "2026-11-22T10:00:05Z", "next_commit": "2026-11-22T10:00:06Z"}
+    told = lost.lines(SETTINGS, {**result, **moment})
+    assert told[0].startswith("The cluster is there as of 2026-11-22T10:00:05Z: from ")
+    assert told[1].endswith("; the next, of 2026-11-22T10:00:06Z, is not in it")
+    assert "lost with the server" not in " ".join(told)
     assert "since an earlier attempt" in lost.lines(SETTINGS, {**result, "label": ""})[0]

@@ -14,6 +14,7 @@ from postgres_backup.findings import CODES
 from postgres_backup.s3 import calls
 from postgres_backup.s3.calls import CALLS, Part
 from postgres_backup.s3.errors import CallFailed, may_fail
+from tests import sources
 
 PACKAGE = Path(__file__).resolve().parents[3] / "module_utils/postgres_backup"
 #: what is done with a client that asks nothing of the store
@@ -27,10 +28,6 @@ METHODS = {
     "list": (4, {"ListObjectsV2"}),
     "delete": (1, {"DeleteObject"}),
 }
-
-
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def named(node: ast.AST) -> str:
@@ -53,7 +50,7 @@ def requests_of(node: ast.AST) -> set[str]:
 
 def s3_calls() -> Iterator[ast.Call]:
     for path in PACKAGE.glob("s3/*.py"):
-        for node in ast.walk(parsed(path)):
+        for node in ast.walk(sources.tree(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".call"):
                 yield node
 
@@ -91,7 +88,7 @@ def test_each_is_used_and_complete():
 
 @pytest.mark.parametrize("room", PATH)
 def test_a_backup_says_of_each_call_what_it_is(room):
-    for node in ast.walk(parsed(PACKAGE / room)):
+    for node in ast.walk(sources.tree(PACKAGE / room)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         of = ast.unparse(node.func.value)
