@@ -204,6 +204,7 @@ class EarlyComparison:
                         encoding=table.encoding,
                         rows_alone=True,
                     )
+                    dump.inspector.hashes_all = False
                 try:
                     for _ in dump.chunks():
                         continue

@@ -420,11 +420,15 @@ class Load:
         if self._divided:
             self._commit()
         self._begin()
-        if coming.waits or (
-            self._divided and not row_order.made_new(self._session, coming.table, coming.line)
-        ):
+        text = coming.text
+        if coming.waits:
             self.guard.in_any_order(bytes(coming.held))
-        self._session.copy(coming.text, coming.line)
+        elif self._divided:
+            if row_order.made_new(self._session, coming.table, coming.line):
+                text += row_order.FROZEN
+            else:
+                self.guard.in_any_order(bytes(coming.held))
+        self._session.copy(text, coming.line)
         self._session.rows(bytes(coming.held))
 
     def _copy_few(self, coming: _Coming) -> None:

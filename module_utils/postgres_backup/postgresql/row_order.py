@@ -7,6 +7,10 @@ order, with another hash. So many rows are preceded by emptying the empty table,
 pg_restore does the same when it works in parallel, to spare the log where wal_level is minimal. Few
 rows, which fit into one page, have no earlier page to go to: thousands of small tables are not
 emptied.
+
+Rows of a table that is new in its transaction are written frozen too: who reads them first (the
+comparison, an index, a foreign key) need not look up who wrote them, and note that in every page
+once more; nor has VACUUM to come over a restored table before it is of use to index-only scans.
 """
 
 from __future__ import annotations
@@ -26,6 +30,9 @@ SELECT (SELECT c.relkind = 'r' AND pg_catalog.has_table_privilege(c.oid, 'TRUNCA
                 WHERE t.tgrelid = c.oid AND t.tgtype & 32 <> 0)
         FROM pg_catalog.pg_class c WHERE c.oid = $1::pg_catalog.regclass)
     AND (SELECT count(*) FROM (SELECT FROM ONLY %b LIMIT $2::pg_catalog.int8 + 1) there) = $2"""
+#: what follows COPY ... FROM stdin into a table that was made new (COPY in PostgreSQL's
+#: documentation). Others would see the rows before the commit; a side database has no others
+FROZEN = b" WITH (FREEZE)"
 _ONE_PAGE = b"""
 SELECT pg_catalog.pg_relation_size($1::pg_catalog.regclass)
     <= pg_catalog.current_setting('block_size')::pg_catalog.int8"""

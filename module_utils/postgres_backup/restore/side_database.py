@@ -185,6 +185,7 @@ def _load(
             comparison=early if meanwhile else None,
             beside=reader.ahead_bytes + BESIDE_BYTES,
         )
+        load.guard.hashes_all = False  # of each table suffices, and the object's is known
         with early, load:
             wants = load.wants if chosen else None
             job.pace.begin()
@@ -268,6 +269,7 @@ def _compare(
     job.progress.phase(f"comparing {side} with the backup")
     any_order = {name: facts.any_order for name, facts in report.tables.items() if facts.any_order}
     dump = Dump(plan.tools, side, encoding=encoding, unordered=any_order, without_rows=compared)
+    dump.inspector.hashes_all = False
     job.pace.begin()
     for chunk in dump.chunks():
         job.progress.advance(len(chunk), lambda: dump.inspector.current_table)

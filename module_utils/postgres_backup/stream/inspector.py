@@ -111,7 +111,7 @@ class Report:
         is copied in several parts (``--load-via-partition-root``) counts as one; rows by INSERT are
         not counted.
     :ivar large_objects: how many have contents in the dump.
-    :ivar sha256: of every byte.
+    :ivar sha256: of every byte; empty where nobody asked for that.
     :ivar schema_sha256: of everything that is not rows, without the ``\\restrict`` and
         ``\\unrestrict`` lines and the comments that name versions and times. Contents of large
         objects and INSERT statements belong to it.
@@ -177,6 +177,8 @@ class Inspector(Scanner):
         super().__init__()
         #: the table whose rows are passing, else empty
         self.current_table = ""
+        #: whether every byte is hashed, for the report's ``sha256``
+        self.hashes_all = True
         #: tables whose rows are hashed in any order too
         self.unordered: frozenset[str] = frozenset()
         #: hashes what is not of tables' rows; None: nobody asks for that
@@ -203,7 +205,8 @@ class Inspector(Scanner):
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         data = data if isinstance(data, bytes) else bytes(data)
-        self._whole.update(data)
+        if self.hashes_all:
+            self._whole.update(data)
         self._trailer_is_new = False
         super().feed(data)
         if self._trailer and not self._trailer_is_new and len(self._tail) < _TAIL_BYTES:
@@ -249,7 +252,7 @@ class Inspector(Scanner):
         return Report(
             tables,
             self._large_objects,
-            self._whole.hexdigest(),
+            self._whole.hexdigest() if self.hashes_all else "",
             self._schema.hexdigest(),
             self.bytes,
             server,

@@ -55,6 +55,17 @@ def test_what_was_dumped_stands_in_another_database(
     assert rows_of(other.server, other.name) == rows_of(database.server, database.name)
 
 
+@pytest.mark.parametrize("transaction", [False, True], ids=["by table", "in one transaction"])
+def test_rows_of_a_table_that_is_made_new_are_written_frozen(transaction, dump, database, config):
+    run_sql(database.server, database.name, "DROP TABLE users")
+    rows = b"".join(b"%d\n" % number for number in range(1, 5001))
+    dump = re.sub(rb"(?<=FROM stdin;\n)[\d\n]+", lambda _: rows, dump)
+    loaded(config, database.name, dump, transaction=transaction)
+    database.execute("ANALYZE users")
+    told = "SELECT relpages > 1, relallvisible > 0, reltuples FROM pg_class WHERE relname = 'users'"
+    assert database.execute(told) == [(True, not transaction, 5000)]
+
+
 def test_a_load_that_is_not_finished_leaves_nothing_in_a_transaction(dump, database, config):
     run_sql(database.server, database.name, "DROP TABLE users")
     with Load(config.settings, database.name, transaction=True) as load:

@@ -253,6 +253,16 @@ def dumps(escapes=False):
 widths = st.lists(st.one_of(st.integers(1, 3), st.integers(1, 200)), max_size=400)
 
 
+def test_bytes_of_which_nobody_asks_the_hash_are_inspected_as_well():
+    data = HEADER + b"CREATE TABLE t (id integer);\nCOPY t (id) FROM stdin;\n1\n\\.\n" + TRAILER
+    inspector = Inspector()
+    inspector.hashes_all = False
+    inspector.feed(data)
+    whole = inspect(data)
+    assert (whole.complete, whole.sha256) == (True, sha256(data))
+    assert inspector.finish() == dataclasses.replace(whole, sha256="")
+
+
 def check(parts, cuts, before=""):
     pieces = [part.dump.encode() for part in parts]
     data = HEADER + before.encode() + b"".join(pieces) + TRAILER
