@@ -1,4 +1,6 @@
-"""How long a recovery takes beside pgBackRest by hand, out of the same archive."""
+"""How long a recovery takes beside pgBackRest by hand, out of the same archive: printed, for no
+test judges by the clock. What came back is.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,6 @@ pytestmark = [pytest.mark.gameday, pytest.mark.alone, pytest.mark.timeout(1800)]
 #: of pgbench: 15 MB each, on a disk that has room for the cluster twice, its backup and 1 GB
 SCALE = 110
 ROUNDS = 5
-#: times what it takes by hand, and seconds for what does not grow with the cluster: a Python, the
-#: look into the archive, the last of the log handed on, and the look at where it ended
-BAR, FIXED = 1.1, 1.0
 BIN = "/usr/lib/postgresql/17/bin"
 PROGRAM = "/opt/postgres-backup"
 #: without the count of the rows, which is nothing that pgBackRest does
@@ -34,6 +33,7 @@ if sys.argv[1:]:
 else:
     recover.remove(settings, check=False)
 """
+HAND = 5499
 BACK = "/var/lib/postgresql/17/back"
 #: as docs/pitr.md has it, and until it is there
 BY_HAND = f"""
@@ -42,9 +42,9 @@ install -d -m 700 {BACK}
 pgbackrest --config={ENGINE_CONFIG} --stanza=main --pg1-path={BACK} --archive-mode=off \\
   --type=time --target="$1" --target-action=promote restore
 set -- -c config_file=/etc/postgresql/17/main/postgresql.conf -c data_directory={BACK} \\
-  -c port=5499 -c listen_addresses= -c external_pid_file= -c archive_mode=off
+  -c port={HAND} -c listen_addresses= -c external_pid_file= -c archive_mode=off
 {BIN}/pg_ctl -D {BACK} -w -s -l /tmp/back.log -o "$*" start
-until [ "$(psql -p 5499 -XAtc 'SELECT pg_is_in_recovery()' 2>&1)" = f ]; do sleep 0.1; done
+until [ "$(psql -p {HAND} -XAtc 'SELECT pg_is_in_recovery()' 2>&1)" = f ]; do sleep 0.1; done
 """
 AWAY = f"{BIN}/pg_ctl -D {BACK} -m immediate -s stop; rm -r {BACK}"
 
@@ -68,7 +68,9 @@ def as_postgres(site: Site, *words: str) -> float:
     return time.monotonic() - began
 
 
-def test_a_recovery_takes_hardly_longer_than_by_hand(site):
+def test_a_recovery_beside_one_by_hand(site):
+    rows = str(100_000 * SCALE)
+    count = "SELECT count(*) FROM pgbench_accounts"
     moment = site.now()
     site.switch()  # a transaction behind it, and that in the bucket
     path = f"PYTHONPATH={PROGRAM}/postgres-backup.compiled.pyz"
@@ -77,11 +79,13 @@ def test_a_recovery_takes_hardly_longer_than_by_hand(site):
 
     def ours() -> float:
         took = as_postgres(site, *python, OURS, moment)
+        assert site.recovered(count, "bench") == rows
         as_postgres(site, *python, OURS)
         return took
 
     def by_hand() -> float:
         took = as_postgres(site, "sh", "-c", BY_HAND, "sh", target)
+        assert site.recovered(count, "bench", HAND) == rows
         as_postgres(site, "sh", "-c", AWAY)
         return took
 
@@ -96,4 +100,3 @@ def test_a_recovery_takes_hardly_longer_than_by_hand(site):
     # the best of each: whatever else the machine does only adds to them
     mine, theirs = min(took[ours]), min(took[by_hand])
     print(f"the best of each: {mine / theirs:.3f}, {mine - theirs:.2f} s more")
-    assert mine <= BAR * theirs + FIXED
