@@ -19,6 +19,9 @@ from .files import read_bounded, replace_file, sweep_halves
 
 #: bytes of what is compared; nothing that we lay is near it
 _LIMIT = 10_000_000
+_NONE: Mapping[str, object] = {}
+#: what a difference shows of secrets
+_HIDDEN = "what {} there has secrets, and is not shown\n"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Wanted:
     :param folder: it is a folder; those above it that are missing are made like it.
     :param parents: folders above a file that are missing are made, for everybody to read; those
         that are there stay as they are.
+    :param secret: a difference does not show the content.
+    :param keeps: a folder that is there already keeps its owner and group.
     """
 
     path: str
@@ -42,6 +47,8 @@ class Wanted:
     content: str | None = None
     folder: bool = False
     parents: bool = False
+    secret: bool = False
+    keeps: bool = False
 
 
 class Difference(TypedDict):
@@ -61,13 +68,15 @@ class Laid(TypedDict):
     diff: list[Difference]
 
 
-def wanted(said: Mapping[str, object]) -> Wanted:
+def wanted(said: Mapping[str, object], secrets: Mapping[str, object] = _NONE) -> Wanted:
     """One as a task says it.
 
-    :param said: ``path mode owner group content folder parents``.
+    :param said: ``path mode owner group content folder parents keeps``.
+    :param secrets: the contents of files that have secrets, by their path.
     :raises UsageError: the path is not whole, or the mode no text of four octal digits.
     """
     path, mode, content = str(said["path"]), str(said["mode"]), said.get("content")
+    secret = path in secrets
     if not path.startswith("/"):
         raise UsageError(
             f"Failed to lay {path}: a whole path is wanted, such as /etc/{path}",
@@ -83,9 +92,11 @@ def wanted(said: Mapping[str, object]) -> Wanted:
         int(mode, 8),
         str(said.get("owner") or ""),
         str(said.get("group") or ""),
-        None if content is None else str(content),
+        str(secrets[path]) if secret else None if content is None else str(content),
         bool(said.get("folder")),
         bool(said.get("parents")),
+        secret,
+        bool(said.get("keeps")),
     )
 
 
@@ -128,7 +139,7 @@ def _lay_folder(one: Wanted, check: bool) -> list[Difference]:
                 f"Failed to make the folder {one.path}: something else has its name",
                 f"Look at it, and move it away: ls -ld {shlex.quote(one.path)}",
             )
-        return _mend(one, found, check)
+        return _mend(Wanted(one.path, one.mode) if one.keeps else one, found, check)
     if not check:
         _make(one.path, one)
     return [_difference(one.path, "", "a folder\n" + _words(one))]
@@ -168,6 +179,9 @@ def _lay_file(one: Wanted, check: bool) -> list[Difference]:
             _make(os.path.dirname(one.path), Wanted(one.path, 0o755, one.owner, one.group))
         sweep_halves(one.path)
         replace_file(one.path, data, one.mode, owner=(owner, group))
+    if one.secret:
+        was = "" if found is None else _HIDDEN.format("was")
+        return [_difference(one.path, was, _HIDDEN.format("is"))]
     was = "" if before is None else before.decode(errors="replace")
     # an empty file that is made is a change too
     return [_difference(one.path, was, data.decode() or _words(one))]

@@ -129,4 +129,4 @@ def test_the_role_lays_all_of_them():
     role = Path(make_manual.FILES).parent
     tasks = (role / "tasks/user.yml").read_text()
     for name in make_manual.MAKERS:
-        assert f"'ansible.builtin.file', '{name}'" in tasks
+        assert f"source: {name}\n" in tasks

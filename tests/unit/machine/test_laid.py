@@ -177,3 +177,30 @@ def test_folders_above_a_file_are_made_where_that_is_asked_and_left_as_they_are(
     assert lay([one])["changed"] is False
     with pytest.raises(PostgresBackupError, match="No such file or directory"):
         lay([Wanted(f"{tmp_path}/nowhere/ours.1", 0o640, content="one\n")])
+
+
+def test_a_folder_of_somebody_elses_keeps_its_owner_and_one_that_is_made_gets_ours(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(0o700)
+    like = Wanted(str(theirs), 0o755, "daemon", "daemon", folder=True, keeps=True)
+    assert (
+        like.keeps
+        is wanted({"path": like.path, "mode": "0755", "folder": True, "keeps": True}).keeps
+    )
+    lay([like])
+    assert (mode(theirs), os.stat(theirs).st_uid) == (0o755, os.geteuid())
+    assert not lay([like])["changed"]
+    if os.geteuid() == 0:
+        made = Wanted(str(tmp_path / "made"), 0o755, "daemon", "daemon", folder=True, keeps=True)
+        lay([made])
+        assert pwd.getpwuid(os.stat(made.path).st_uid).pw_name == "daemon"
+
+
+def test_what_is_secret_is_laid_and_not_shown(tmp_path):
+    said = {"path": str(tmp_path / "config"), "mode": "0600"}
+    for secret in ("first", "second"):
+        [shown] = lay([wanted(said, {said["path"]: secret})])["diff"]
+        assert (tmp_path / "config").read_text() == secret
+        assert shown["before"] != shown["after"]
+        assert secret not in shown["before"] + shown["after"]
+        assert "first" not in shown["before"]
