@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import Annotated, TypedDict, final
+from typing import TypedDict, final
 
-from ..clock import format_time, format_timestamp, utc_now
+from ..clock import format_time, utc_now
 from ..errors import DatabaseError, PostgresBackupError, UsageError
 from ..findings import Finding
 from ..machine import lock, state
@@ -19,7 +19,6 @@ from ..machine.patience import wait_until
 from ..machine.progress import Progress
 from ..postgresql.connection import connect
 from ..settings import Settings
-from ..shapes.kinds import Moment, Text
 from . import arrival, at_rest, engine, recover, side_cluster, take
 from .cluster import Cluster
 from .side_cluster import SIDE, Side
@@ -38,21 +37,6 @@ _SET = (
     "recovery_target_timeline",
     "recovery_target_inclusive",
 )
-
-
-class Exchange(TypedDict):
-    """Of which data directory took the place, and where the one before is kept.
-
-    :ivar kept: the one that an undo brings back; ``as_of``: what the live one is, in words.
-    """
-
-    at: Annotated[str, Moment()]
-    kept: Annotated[str, Text(600)]
-    as_of: Annotated[str, Text(200)]
-
-
-#: the last one
-EXCHANGED = state.Kept("promoted.json", Exchange)
 
 
 @final
@@ -159,8 +143,6 @@ def exchange(settings: Settings, incoming: str, kept: str, as_of: str) -> Promot
             os.rename(kept, data)
             raise
         sync_folder(os.path.dirname(data))
-        noted: Exchange = {"at": format_timestamp(utc_now()), "kept": kept, "as_of": as_of}
-        findings = state.write(settings, EXCHANGED, noted)
     return {
         "changed": True,
         "unit": cluster.unit,
@@ -168,7 +150,7 @@ def exchange(settings: Settings, incoming: str, kept: str, as_of: str) -> Promot
         "kept": kept,
         "as_of": as_of,
         "label": "",
-        "findings": findings,
+        "findings": [],
     }
 
 

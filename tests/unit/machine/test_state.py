@@ -88,7 +88,6 @@ def test_all_rooms_that_keep_something_are_known():
         "older-scripts.json",
         "look.json",
         "marks.json",
-        "promoted.json",
         "recovered.json",
     }
 
