@@ -17,6 +17,7 @@ from ..catalog.backups import Backup, Catalog
 from ..catalog.retention import Decision, Policy, plan_parts
 from ..errors import StoreError
 from ..findings import Finding, finding
+from ..health import recovered_dumps
 from ..job import Job
 from ..machine.identity import Mark
 
@@ -53,8 +54,7 @@ def prune_recovered(
     done = PrunedRecovered()
     if not job.settings.pitr:
         return done
-    place = recovered.place(job.settings)
-    catalog = Catalog(place, job.store, job.database, own)
+    catalog = Catalog(recovered.place(job.settings), job.store, job.database, own)
     try:
         done.decisions = plan_parts(catalog.backups(), policy, now, newest_good, _held)
         leftovers = catalog.leftovers()
@@ -65,7 +65,7 @@ def prune_recovered(
     except StoreError as refused:
         stay = [decision for decision in done.decisions if decision.keep]
         what = f"{job.database}: the dumps of recovered databases stay in"
-        told = f"{what} {place.s3_prefix.strip('/')}/: {refused.message}"
+        told = f"{what} {recovered_dumps.folder(job.settings)}: {refused.message}"
         done = PrunedRecovered(stay)
         done.findings.append(finding("RECOVERED_STAY", job.settings.hide(told)))
     return done
