@@ -14,7 +14,7 @@ import time
 from datetime import datetime, timezone
 
 from ..errors import PostgresBackupError, UsageError
-from ..machine.patience import wait_until
+from ..machine.patience import OFTEN, wait_until
 from ..machine.progress import Progress
 from ..postgresql.connection import connect
 from ..settings import Settings
@@ -28,8 +28,8 @@ from .side_cluster import Side
 
 #: seconds until what was written last should be in the bucket
 _ARCHIVED = 90
-#: seconds between two looks at a recovery, at first and of a long one, and between two lines of it
-_SOON, _PAUSE, _TELL = 0.05, 0.5, 15.0
+#: seconds between two looks at a long recovery, and between two lines of it
+_PAUSE, _TELL = 0.5, 15.0
 _READY = "database system is ready to accept connections"
 _RESTORED = re.compile(r'restored log file "([0-9A-F]{24})"')
 
@@ -105,7 +105,7 @@ def wait(settings: Settings, progress: Progress, plan: Plan, side: Side) -> None
 
     :raises PostgresBackupError: it gave up.
     """
-    told, pause = time.monotonic(), _SOON
+    told, pause = time.monotonic(), OFTEN
     while True:
         log = side_cluster.tail(settings)
         if _READY in log:
