@@ -17,6 +17,7 @@ from ..errors import PostgresBackupError, UsageError
 from ..machine.patience import OFTEN, wait_until
 from ..machine.progress import Progress
 from ..postgresql.connection import connect
+from ..postgresql.log_pieces import number_of
 from ..settings import Settings
 from . import cluster as clusters
 from . import gaps, journey, repository, side_cluster
@@ -81,7 +82,7 @@ def whole_until(settings: Settings, plan: Plan) -> tuple[int, str]:
     """
     have = archived(settings, plan.cluster)
     if missing := _missing(settings, plan):
-        return gaps.number_of(missing, plan.cluster.segment_bytes)[1] - 1, missing
+        return number_of(missing, plan.cluster.segment_bytes)[1] - 1, missing
     return max(have.get(plan.timeline, ()), default=0), ""
 
 
@@ -183,7 +184,7 @@ def judge(settings: Settings, plan: Plan, side: Side, way: Journey, end: int) ->
 def _missing(settings: Settings, plan: Plan) -> str:
     """The first piece that is missing behind the backup; empty where none is."""
     size = plan.cluster.segment_bytes
-    since = gaps.number_of(plan.backup.first_segment, size)
+    since = number_of(plan.backup.first_segment, size)
     have = archived(settings, plan.cluster)
     own = {line: numbers for line, numbers in have.items() if line <= (plan.timeline or line)}
     lost = gaps.missing(own, since, size)
