@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from ..errors import UsageError
-from ..machine.patience import wait_until
+from ..machine.patience import OFTEN, wait_until
 from ..postgresql.connection import connect
 from ..settings import Settings
 
@@ -110,4 +110,4 @@ def await_archived(connection: psycopg.Connection, piece: str, seconds: float) -
         ).fetchone()
         return bool(row and row[0])
 
-    return wait_until(is_there, seconds, 0.05)
+    return wait_until(is_there, seconds, OFTEN)

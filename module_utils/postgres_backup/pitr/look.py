@@ -16,6 +16,7 @@ from ..findings import Finding
 from ..health import archiving
 from ..health.archiving import Look
 from ..machine import state
+from ..postgresql.log_pieces import number_of
 from ..settings import Settings
 from . import cluster as clusters
 from . import gaps, places, repository
@@ -151,7 +152,7 @@ def _ask_store(settings: Settings, seen: Look, found: Cluster) -> None:
     log, seen["gaps"] = repository.log(settings), []
     if full:
         have = gaps.segments(log, found.segment_bytes)
-        since = gaps.number_of(full.first_segment, found.segment_bytes)
+        since = number_of(full.first_segment, found.segment_bytes)
         lost = gaps.missing(have, since, found.segment_bytes)
         seen["gaps"] = [first if first == last else f"{first} to {last}" for first, last in lost]
     seen["backups"] = len(there.backups)
