@@ -11,8 +11,9 @@ from psycopg.rows import class_row
 
 from ..errors import UsageError
 from ..machine.patience import OFTEN, wait_until
-from ..postgresql.connection import connect
+from ..postgresql.connection import connect, rows
 from ..settings import Settings
+from . import places
 
 _FACTS = """
 SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS major,
@@ -26,6 +27,13 @@ SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS major,
     pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) AS segment_bytes,
     pg_catalog.pg_is_in_recovery() AS is_standby,
     (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user) AS is_superuser
+"""
+_WAITING = """
+SELECT (SELECT coalesce(sum(size), 0)::bigint FROM pg_catalog.pg_ls_waldir()) AS log_bytes,
+    count(*) AS pieces,
+    coalesce(max(extract(epoch FROM pg_catalog.clock_timestamp() - modification)), 0)::float8
+        AS oldest_seconds
+FROM pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.ready'
 """
 
 
@@ -66,12 +74,61 @@ class Cluster:
         return self.archive_mode != "off"
 
 
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """What of the log is not archived yet.
+
+    :param log_bytes: of all that lies in ``pg_wal``.
+    :param pieces: that are full and wait; ``oldest_seconds`` the first of them, 0.0 where none do.
+    """
+
+    log_bytes: int
+    pieces: int
+    oldest_seconds: float
+
+
 def ask(settings: Settings) -> Cluster:
     """:raises DatabaseError: PostgreSQL does not answer.
     :raises UsageError: it is none that we can archive.
     """
     with connect(settings, "postgres") as connection:
         return facts_of(settings, connection)
+
+
+def waiting(settings: Settings) -> Waiting:
+    """:raises DatabaseError: PostgreSQL does not answer."""
+    with connect(settings, "postgres") as connection:
+        [found] = rows(connection, Waiting, _WAITING)
+        return found
+
+
+def free_bytes(found: Cluster) -> int:
+    """Of the disk that its log lies on."""
+    disk = os.statvfs(os.path.join(found.data_directory, "pg_wal"))
+    return disk.f_bavail * disk.f_frsize
+
+
+def begins(found: Cluster) -> str:
+    """What lets PostgreSQL hand on what it writes, where it does not yet."""
+    return f"It does from its next start on: systemctl restart {found.unit}"
+
+
+def is_archived_by_us(found: Cluster) -> bool:
+    """Whether what it writes is handed to our engine, as far as its command says."""
+    return places.CONFIG in found.archive_command
+
+
+def require_archived(found: Cluster) -> None:
+    """:raises UsageError: PostgreSQL hands on nothing, or to somebody else."""
+    if not found.archives:
+        raise UsageError(
+            "PostgreSQL hands on nothing of what it writes yet: archive_mode is off", begins(found)
+        )
+    if not is_archived_by_us(found):
+        raise UsageError(
+            f"PostgreSQL hands on what it writes to something else: {found.archive_command!r}",
+            "Run `ansible-playbook setup.yml`, which says what is in the way",
+        )
 
 
 def facts_of(settings: Settings, connection: psycopg.Connection) -> Cluster:

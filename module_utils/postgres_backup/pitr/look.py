@@ -6,8 +6,6 @@ Every two minutes what this machine knows; each hour what the bucket has.
 
 from __future__ import annotations
 
-import os
-import time
 from datetime import datetime, timedelta
 
 from ..clock import format_timestamp, parse_timestamp, utc_now
@@ -19,7 +17,7 @@ from ..machine import state
 from ..postgresql.log_pieces import number_of
 from ..settings import Settings
 from . import cluster as clusters
-from . import gaps, places, repository
+from . import gaps, repository
 from .cluster import Cluster
 from .drilled import DRILL
 
@@ -45,7 +43,7 @@ def look(settings: Settings, ask_store: bool = False) -> tuple[Look, list[Findin
     try:
         found = clusters.ask(settings)
         seen["stopped"] = _why_not(found)
-        _count(seen, found)
+        _count(settings, seen, found)
     except PostgresBackupError as error:  # that is what there is to tell
         seen["stopped"] = settings.hide(error.message)[:_QUOTED]
     worst_is_old = now - parse_timestamp(seen["worst_at"]) > _OF_LATE
@@ -102,31 +100,17 @@ def _tell_drill(settings: Settings, seen: Look, before: Look | None) -> None:
 def _why_not(found: Cluster) -> str:
     if not found.archives:
         return f"PostgreSQL was not started anew since: systemctl restart {found.unit}"
-    if places.CONFIG not in found.archive_command:
+    if not clusters.is_archived_by_us(found):
         return f"archive_command is {found.archive_command!r}"[:_QUOTED]
     return ""
 
 
-def _count(seen: Look, found: Cluster) -> None:
-    """What waits in PostgreSQL's log, which only its user may see."""
-    log = os.path.join(found.data_directory, "pg_wal")
-    disk = os.statvfs(log)
-    seen["free_bytes"] = disk.f_bavail * disk.f_frsize
-    for one in os.scandir(log):
-        try:
-            seen["log_bytes"] += one.stat().st_size if one.is_file() else 0
-        except FileNotFoundError:  # PostgreSQL has recycled it meanwhile
-            continue
-    now = time.time()
-    for one in os.scandir(os.path.join(log, "archive_status")):
-        if one.name.endswith(".ready"):
-            try:
-                age = now - one.stat().st_mtime
-            except FileNotFoundError:  # it has found its way
-                continue
-            seen["waiting"] += 1
-            seen["waiting_bytes"] += found.segment_bytes
-            seen["oldest_seconds"] = round(max(seen["oldest_seconds"], age, 0.0), 1)
+def _count(settings: Settings, seen: Look, found: Cluster) -> None:
+    """What waits in PostgreSQL's log."""
+    log = clusters.waiting(settings)
+    seen["log_bytes"], seen["free_bytes"] = log.log_bytes, clusters.free_bytes(found)
+    seen["waiting"], seen["waiting_bytes"] = log.pieces, log.pieces * found.segment_bytes
+    seen["oldest_seconds"] = round(max(log.oldest_seconds, 0.0), 1)
 
 
 def _is_due(seen: Look, now: datetime) -> bool:

@@ -100,7 +100,7 @@ def config_text(
 
 def require_possible(settings: Settings, found: Cluster, version: tuple[int, ...]) -> None:
     """:raises UsageError: this server, or this store, is none for point-in-time recovery."""
-    ours = found.archive_command in _NO_COMMAND or places.CONFIG in found.archive_command
+    ours = found.archive_command in _NO_COMMAND or clusters.is_archived_by_us(found)
     if found.archive_library or (not ours and found.archives):
         other = found.archive_library or found.archive_command
         raise UsageError(
@@ -227,7 +227,7 @@ def _reload(settings: Settings, path: str) -> None:
     def is_told() -> bool:
         with connect(settings, "postgres") as fresh:
             now = clusters.facts_of(settings, fresh)
-        return places.CONFIG in now.archive_command or not now.archives
+        return clusters.is_archived_by_us(now) or not now.archives
 
     if not wait_until(is_told, _PATIENCE):
         raise PostgresBackupError(
