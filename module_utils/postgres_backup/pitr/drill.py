@@ -123,7 +123,7 @@ def _prove(settings: Settings, progress: Progress, now: LastDrill) -> str:
     if not cluster.archives:
         raise UsageError(
             "Nothing is archived yet, so nothing can be recovered: archive_mode is off",
-            clusters.begins(cluster),
+            clusters.begins(settings, cluster),
         )
     seen, _ = look(settings, ask_store=True)
     if seen["gaps"]:

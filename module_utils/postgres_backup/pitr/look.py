@@ -1,4 +1,4 @@
-"""Look whether every second is kept, as PostgreSQL's user, and leave what was seen in a file that
+"""Look whether every second is kept, as whoever may, and leave what was seen in a file that
 others may read.
 
 Every two minutes what this machine knows; each hour what the bucket has.
@@ -16,8 +16,8 @@ from ..health.archiving import Look
 from ..machine import state
 from ..postgresql.log_pieces import number_of
 from ..settings import Settings
+from . import boxed, gaps, repository
 from . import cluster as clusters
-from . import gaps, repository
 from .cluster import Cluster
 from .drilled import DRILL
 
@@ -42,7 +42,7 @@ def look(settings: Settings, ask_store: bool = False) -> tuple[Look, list[Findin
     found: Cluster | None = None
     try:
         found = clusters.ask(settings)
-        seen["stopped"] = _why_not(found)
+        seen["stopped"] = _why_not(settings, found)
         _count(settings, seen, found)
     except PostgresBackupError as error:  # that is what there is to tell
         seen["stopped"] = settings.hide(error.message)[:_QUOTED]
@@ -97,10 +97,12 @@ def _tell_drill(settings: Settings, seen: Look, before: Look | None) -> None:
         seen["drill"] = earlier
 
 
-def _why_not(found: Cluster) -> str:
+def _why_not(settings: Settings, found: Cluster) -> str:
     if not found.archives:
+        if settings.db_container:
+            return f"archive_mode is off in the container: {boxed.PAGE}"
         return f"PostgreSQL was not started anew since: systemctl restart {found.unit}"
-    if not clusters.is_archived_by_us(found):
+    if not clusters.is_archived_by_us(settings, found):
         return f"archive_command is {found.archive_command!r}"[:_QUOTED]
     return ""
 
@@ -108,7 +110,7 @@ def _why_not(found: Cluster) -> str:
 def _count(settings: Settings, seen: Look, found: Cluster) -> None:
     """What waits in PostgreSQL's log."""
     log = clusters.waiting(settings)
-    seen["log_bytes"], seen["free_bytes"] = log.log_bytes, clusters.free_bytes(found)
+    seen["log_bytes"], seen["free_bytes"] = log.log_bytes, clusters.free_bytes(settings, found)
     seen["waiting"], seen["waiting_bytes"] = log.pieces, log.pieces * found.segment_bytes
     seen["oldest_seconds"] = round(max(log.oldest_seconds, 0.0), 1)
 

@@ -43,7 +43,7 @@ def take(settings: Settings, progress: Progress, full: bool = False) -> Taken:
     """
     with lock.hold(settings, "point-in-time", "backup"):
         found = clusters.ask(settings)
-        clusters.require_archived(found)
+        clusters.require_archived(settings, found)
         # what is missing in the archive is behind us with the next full one
         before = state.read(settings, LOOK)
         torn = len(before) > 0 and len(before["gaps"]) > 0
