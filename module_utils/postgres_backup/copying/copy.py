@@ -14,7 +14,7 @@ from ..backup.prune import PrunedLine, remove
 from ..catalog import kits, partials, said, signed
 from ..catalog.backups import UNREAD, Backup, Catalog, newest_good
 from ..catalog.kits import Kit
-from ..catalog.listings import Listings
+from ..catalog.listed_once import Listings
 from ..catalog.retention import Decision, Policy, plan, plan_parts
 from ..clock import format_timestamp, utc_now
 from ..errors import BadBackupError, PostgresBackupError, StoreError, in_words
