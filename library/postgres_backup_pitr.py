@@ -9,7 +9,8 @@ short_description: Let all that PostgreSQL writes be archived, for recovery to a
 description:
   - "V(prepare): lays the settings of the engine, makes the archive in the bucket and tells
     PostgreSQL. Whatever may be wrong, with the store, its key or the cluster, is found before
-    PostgreSQL is told."
+    PostgreSQL is told. In a container, of which the owner has told it already, only the archive is
+    made."
   - "V(prove): sees that what PostgreSQL writes arrives, and takes a first backup of the cluster."
   - "V(find): for a lost server, on the machine that takes its place. Finds its archive, reads it by
     O(cipher_key) and lays the settings of the engine; neither the archive nor a cluster is
@@ -65,7 +66,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 archive:
-  description: Its path in the bucket.
+  description: Its path in the bucket; with prepare empty in a container, whose config says it.
   type: str
   returned: with prepare and find
 system_identifier:
@@ -78,7 +79,10 @@ older:
   description: How many archives of earlier clusters of that server there are.
   type: int
   returned: with find
-unit: {description: The service of PostgreSQL., type: str, returned: with prepare}
+unit:
+  description: The service of PostgreSQL; empty in a container.
+  type: str
+  returned: with prepare
 restart_needed:
   description: Whether PostgreSQL hands on nothing before it is started anew.
   type: bool

@@ -6,7 +6,7 @@ import re
 
 from postgres_backup.backup import database as backup
 from postgres_backup.backup import kit, prune
-from postgres_backup.cli.commands import ALONE, ALONE_BACK
+from postgres_backup.cli.way_back import ALONE, ALONE_BACK
 from postgres_backup.job import Job
 from postgres_backup.machine.progress import Progress, Recorder
 from postgres_backup.restore import database, steps, tables

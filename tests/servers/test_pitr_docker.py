@@ -20,8 +20,9 @@ from botocore.config import Config
 from demo.s3_server import SeaweedFS
 from tests import documents
 from tests.servers import layers
-from tests.servers.controller import Controller
+from tests.servers.controller import Controller, Play
 from tests.servers.server import Server
+from tests.servers.test_pitr import ALONE, CA_FILE, CONFIG, NEVER
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.gameday, pytest.mark.timeout(900)]
@@ -30,6 +31,7 @@ APP = "/srv/crm"
 LIVE, BACK = "crm-db-1", "crm-back"
 PAGE = "docs/pitr.md"
 FILES = documents.ROOT / "roles/pitr/files/docker"
+CRON = "/etc/cron.d/postgres-backup-pitr"
 OVERRIDE, ENGINE = f"{APP}/compose.override.yml", f"{APP}/pitr/engine"
 #: as the page shows it
 MOMENT = "2026-01-27 14:03:00+00"
@@ -37,9 +39,10 @@ MOMENT = "2026-01-27 14:03:00+00"
 
 @dataclasses.dataclass
 class Site:
-    """The server with the application, and its store."""
+    """The server with the application, its store, and what is written about it elsewhere."""
 
     server: Server
+    controller: Controller
     store: SeaweedFS
     bucket: str
 
@@ -74,6 +77,47 @@ class Site:
         mode = self.server.inside("stat", "-c", "%a", path).stdout.strip()
         self.server.write(path, text, mode)
 
+    def play(self, *options: str, check: bool = True) -> Play:
+        """The roles alone."""
+        book = self.controller.directory / "alone.yml"
+        book.write_text(ALONE)
+        return self.controller.run(str(book), *options, check=check)
+
+    def program(self, *words: str, config: str = CONFIG, check: bool = True):
+        """``postgres-backup`` as root types it."""
+        return self.server.inside(
+            "postgres-backup", *words, *(["--config", config] if config else []), check=check
+        )
+
+    def waits(self) -> list[str]:
+        """Pieces of the log that are not archived."""
+        status = "SELECT name FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
+        return self.sql(status).split()
+
+    def switch(self) -> str:
+        """Write something, and end a piece of the log behind it; its name."""
+        self.sql("SELECT txid_current()")
+        return self.sql("SELECT pg_walfile_name(pg_switch_wal())")
+
+    @property
+    def client(self):
+        """A plain S3 client."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.store.endpoint_url,
+            verify=self.store.ca_bundle,
+            config=Config(s3={"addressing_style": "path"}),
+            aws_access_key_id=self.store.access_key,
+            aws_secret_access_key=self.store.secret_key,
+            region_name="us-east-1",
+        )
+
+    def objects(self) -> list[str]:
+        """What lies in the archive."""
+        listing = self.client.get_paginator("list_objects_v2")
+        pages = listing.paginate(Bucket=self.bucket, Prefix="postgres-backup-pitr/")
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
     def dump(self) -> str:
         """One more of the nightly kind; its name."""
         taken = self.server.inside("postgres-backup", "backup", "--json")
@@ -91,35 +135,25 @@ def commands(heading: str) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def site(lab_s3_tls, new_module_server) -> Site:
+def site(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Site:
     """The application runs, nothing is archived, and there is a bucket."""
     server = new_module_server("trixie", layer="app", name="boxed")
     server.put(layers.APP / "compose.yml", f"{APP}/compose.yml")
     server.write(f"{APP}/.env", f"DB_PASSWORD={secrets.token_urlsafe(18)}\n", "0600")
-    bucket = f"backups-{secrets.token_hex(4)}"
-    boto3.client(
-        "s3",
-        endpoint_url=lab_s3_tls.endpoint_url,
-        verify=lab_s3_tls.ca_bundle,
-        config=Config(s3={"addressing_style": "path"}),
-        aws_access_key_id=lab_s3_tls.access_key,
-        aws_secret_access_key=lab_s3_tls.secret_key,
-        region_name="us-east-1",
-    ).create_bucket(Bucket=bucket)
-    made = Site(server, lab_s3_tls, bucket)
+    controller = Controller(lab, tmp_path_factory.mktemp("boxed") / "controller")
+    made = Site(server, controller, lab_s3_tls, f"backups-{secrets.token_hex(4)}")
+    made.client.create_bucket(Bucket=made.bucket)
     made.type(["docker compose up --detach --wait"])
     return made
 
 
 @pytest.fixture(scope="module")
-def dumped(site, lab, tmp_path_factory) -> str:
+def dumped(site) -> str:
     """Backed up each night, as before; the first of these backups."""
-    controller = Controller(lab, tmp_path_factory.mktemp("boxed") / "controller")
-    ca = "/etc/ssl/company-ca.pem"
-    site.server.write(ca, Path(site.store.ca_bundle).read_text())
+    site.server.write(CA_FILE, Path(site.store.ca_bundle).read_text())
     password = re.search("DB_PASSWORD=(.+)", site.read(f"{APP}/.env"))[1]
-    controller.add(site.server, backup_db_name="crm", backup_db_user="crm")
-    controller.variables(
+    site.controller.add(site.server, backup_db_name="crm", backup_db_user="crm")
+    site.controller.variables(
         backup_db_container=LIVE,
         backup_db_password=password,
         backup_app_dir=APP,
@@ -127,16 +161,29 @@ def dumped(site, lab, tmp_path_factory) -> str:
         backup_s3_bucket=site.bucket,
         backup_s3_access_key=site.store.access_key,
         backup_s3_secret_key=site.store.secret_key,
-        backup_s3_ca_bundle=ca,
+        backup_s3_ca_bundle=CA_FILE,
+        backup_drill_schedule=NEVER,
     )
-    controller.run("setup.yml")
+    site.controller.run("setup.yml")
     return site.dump()
 
 
 @pytest.fixture(scope="module")
-def looked(site, dumped) -> tuple[str, str]:
-    """Set up; the store's answer before PostgreSQL knew of it, and what a person sees then."""
-    [[copied], asked, made_ready, begun] = commands("Set it up there")
+def refused(site, dumped) -> dict[str, Play]:
+    """What a setup says before the page was heeded, and of a container that is not there."""
+    asked = ("-e", "backup_pitr=true")
+    said = {"image": site.play(*asked, check=False)}
+    said["name"] = site.play(*asked, "-e", "backup_db_container=crm-db-2", check=False)
+    site.type(["docker compose stop"])
+    said["stopped"] = site.play(*asked, check=False)
+    site.type(["docker compose up --detach --wait"])
+    return said
+
+
+@pytest.fixture(scope="module")
+def looked(site, dumped, refused) -> tuple[str, Play]:
+    """Set up; the store's answer before PostgreSQL knew of it, and what ``setup.yml`` told then."""
+    [[copied], asked, made_ready, begun, [set_up]] = commands("Set it up there")
     assert copied == f"scp -r {FILES.relative_to(documents.ROOT)} root@db1:{APP}/pitr"
     site.server.put(FILES, f"{APP}/pitr")
     data, identifier, key = site.type(asked).split()
@@ -161,23 +208,97 @@ def looked(site, dumped) -> tuple[str, str]:
     answer = site.type(made_ready)
     assert site.sql("SHOW archive_mode") == "off"
     site.type(begun)
-    [look] = commands("Look at it there")
-    return answer, site.type(look)
+    assert set_up == "ansible-playbook setup.yml"
+    variables = {"backup_db_name": "crm", "backup_db_user": "crm", "backup_pitr": True}
+    site.controller.add(site.server, **variables)
+    return answer, site.controller.run("setup.yml")
+
+
+def test_what_is_in_the_way_is_said_and_nothing_of_the_application_is_touched(site, refused):
+    told = {name: " ".join(play.output.split()) for name, play in refused.items()}
+    assert {play.status for play in refused.values()} == {2}
+    assert f"The container {LIVE} has no pgBackRest that answers" in told["image"]
+    assert "docs/pitr.md, PostgreSQL in Docker" in told["image"]
+    assert "docker ps shows the names: set backup_db_container" in told["name"]
+    assert f"Start it: docker start {LIVE}" in told["stopped"]
+    assert site.server.inside("test", "-e", CRON, check=False).returncode == 1
 
 
 def test_a_container_archives_and_is_backed_up_as_its_schedule_says(site, looked):
     assert "ERROR" not in looked[0]
-    assert "status: ok" in looked[1]
+    assert "is in the bucket: the cluster in full" in " ".join(looked[1].output.split())
     assert [one["type"] for one in site.info()["backup"]] == ["full"]
     assert site.info()["cipher"] == "aes-256-cbc"
     assert site.sql("SHOW archive_mode; SHOW archive_timeout").split() == ["on", "1min"]
     user = site.server.inside("docker", "exec", LIVE, "id", "-u", "postgres").stdout.strip()
     mode = site.server.inside("stat", "-c", "%a %u", f"{ENGINE}/pgbackrest.conf").stdout
     assert mode == f"600 {user}\n"
-    lines = re.findall(r"^(?:\S+ ){5}root (.+)$", site.read("/etc/cron.d/postgres-pitr"), re.M)
-    assert len(lines) == 2
-    site.type(lines)
-    assert [one["type"] for one in site.info()["backup"]] == ["full", "full", "incr"]
+    line = r"^(?:\S+ ){5}(\S+) (nice .+ pitr-backup .+)$"
+    [(user, command)] = re.findall(line, site.read(CRON), re.M)
+    assert user == "postgres-backup"
+    site.server.inside("runuser", "-u", user, "--", "sh", "-c", command)
+    assert [one["type"] for one in site.info()["backup"]] == ["full", "incr"]
+
+
+def test_a_second_setup_changes_nothing_and_a_check_says_what_would(site, looked):
+    again = site.play()
+    assert again.recap["boxed"]["changed"] == 0, again.output
+    check = site.play("--check", "--diff", "-e", "backup_schedule_time=04:00")
+    assert re.search(r"(?m)^\+\d+ 7 .* pitr-backup ", check.output)
+    assert site.store.secret_key not in looked[1].output + again.output + check.output
+
+
+def test_archiving_that_stops_is_an_alarm_and_its_end_is_told(site, looked):
+    config = f"{ENGINE}/pgbackrest.conf"
+    site.server.inside("cp", "-p", config, "/root/whole.conf")
+    wrong = "s/^repo1-s3-key-secret=.*/repo1-s3-key-secret=x/"
+    site.server.inside("sed", "-i", "-e", wrong, config)
+    site.server.inside("chown", "--reference=/root/whole.conf", config)
+    piece = site.switch()
+    wait_for("a piece that waits", lambda: f"{piece}.ready" in site.waits())
+    status = f"/var/lib/postgresql/data/pg_wal/archive_status/{piece}.ready"
+    site.server.inside("docker", "exec", LIVE, "touch", "-d", "-400 seconds", status)
+    site.program("pitr-look")
+    watched = site.program("pitr-watch", config="", check=False)
+    assert (watched.returncode, watched.stdout.split(":")[0]) == (4, "PITR_STOPPED")
+    shown = site.program("status", config="", check=False).stdout
+    assert re.search(r"PITR_STOPPED: what PostgreSQL writes is not archived for \d+ min", shown)
+    failed = site.program("pitr-backup", check=False)
+    assert f"docker logs {LIVE}" in failed.stderr
+    assert site.store.secret_key not in failed.stdout + failed.stderr
+    site.server.inside("cp", "-p", "/root/whole.conf", config)
+    wait_for("nothing that waits", lambda: not site.waits(), timeout=180)
+    site.program("pitr-look")
+    assert site.program("pitr-watch", config="").stdout == ""
+    shown = site.program("status", config="", check=False).stdout
+    assert "PITR" not in shown
+    assert re.search(r"every second: 0 pieces wait, for .* \(at most \d+ min", shown)
+    assert "ARCHIVING_FAILS" not in shown
+    kept = r"every second: kept from \S+Z on, by \d backups of the cluster; with the log \d"
+    assert re.search(kept, site.program("list", config="").stdout)
+    numbers = site.read("/var/lib/postgres-backup/postgres-backup-pitr.prom")
+    assert float(re.search(r"(?m)^\S+_pitr_free_bytes{.*} (\S+)$", numbers)[1]) > 1_000_000
+    assert float(re.search(r"(?m)^\S+_stored_bytes{.*} (\S+)$", numbers)[1]) > 100_000
+
+
+def test_a_piece_that_is_missing_is_found_by_counting_and_mended_by_a_full_backup(site, looked):
+    lost, after = site.switch(), site.switch()
+    wait_for("it", lambda: after in " ".join(site.objects()), timeout=90)
+    [key] = [key for key in site.objects() if lost in key]
+    site.client.delete_object(Bucket=site.bucket, Key=key)
+    site.server.inside("rm", "/var/lib/postgres-backup-pitr/look.json")  # as if an hour had passed
+    assert f"missing in the archive: {lost}" in site.program("pitr-look").stdout
+    assert "PITR_GAP" in site.program("pitr-watch", config="", check=False).stdout
+    assert "the cluster in full" in site.program("pitr-backup").stdout
+    assert "PITR_GAP" not in site.program("pitr-watch", config="", check=False).stdout
+
+
+def test_a_container_that_does_not_run_is_heard_of(site, looked):
+    site.type(["docker compose stop"])
+    said = site.program("pitr-look").stdout
+    site.type(["docker compose up --detach --wait"])
+    assert f"nothing is archived: Failed to reach PostgreSQL in the container {LIVE}" in said
+    assert "nothing is archived" not in site.program("pitr-look").stdout
 
 
 def test_the_nightly_dumps_go_on_and_lie_apart(site, dumped, looked):

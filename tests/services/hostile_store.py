@@ -440,6 +440,27 @@ def _web_page(request: Request, pass_on: PassOn) -> Reply:
     return Reply(200, {"content-type": "text/html"}, _WEB_PAGE)
 
 
+@answer("page not found", "404 with a web page", any_request)
+def _page_not_found(request: Request, pass_on: PassOn) -> Reply:
+    return Reply(404, {"content-type": "text/html"}, _WEB_PAGE)
+
+
+@answer("nameless page", "200 with a web page that is not called one", any_request)
+def _nameless_page(request: Request, pass_on: PassOn) -> Reply:
+    return Reply(200, {}, _WEB_PAGE)
+
+
+@answer("sent to a sign-in", "302 to where a network lets people in", any_request)
+def _sent_to_a_sign_in(request: Request, pass_on: PassOn) -> Reply:
+    where = {"content-type": "text/html", "location": "http://portal.invalid/login"}
+    return Reply(302, where, _WEB_PAGE)
+
+
+@answer("text", "200 with words", any_request)
+def _text(request: Request, pass_on: PassOn) -> Reply:
+    return Reply(200, {"content-type": "text/plain"}, b"Please sign in")
+
+
 @answer("nothing", "200 with nothing in it", any_request)
 def _nothing(request: Request, pass_on: PassOn) -> Reply:
     return Reply(200, {"content-type": "application/xml", "content-length": "0"})

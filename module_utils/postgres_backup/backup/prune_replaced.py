@@ -23,6 +23,7 @@ from ..errors import DatabaseError
 from ..findings import Finding, finding
 from ..job import Job
 from ..machine import state
+from ..machine.patience import OFTEN
 from ..postgresql import adopted, copies, databases, replaced, slots, standby, subscriptions, swap
 from ..postgresql.connection import connect_maintenance, first_line
 from ..postgresql.copies import CopiedDatabase
@@ -176,7 +177,7 @@ def _who_stays(connection: psycopg.Connection, name: str) -> list[swap.Session]:
     """Who is connected, and not about to be gone as our own sessions are."""
     deadline = time.monotonic() + _PATIENCE
     while (inside := swap.sessions(connection, name)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(OFTEN)
     return inside
 
 

@@ -20,7 +20,7 @@ from ..signing.judge import BY_NOBODY, WRONG, Standing
 from ..text import nearest
 from . import dated, partials, proofs, remembered, said, servers, signed
 from .backup import Backup, BackupLine, State
-from .listings import Listings
+from .listed_once import Listings
 from .manifest import listed_only, may_lack_rows, parse
 from .names import LATEST, BackupName, Layout, is_latest, named_in_part, own_folder
 from .owners import advice, owners_near

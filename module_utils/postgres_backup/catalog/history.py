@@ -20,7 +20,7 @@ from ..shapes.reader import Unfit, fitted, load
 from ..signing.judge import WRONG, Kind
 from ..text import human_bytes, human_seconds
 from . import gaps, journal, numbers, signed
-from .listings import Listings
+from .listed_once import Listings
 from .names import Layout, own_folder, shared_prefix
 
 #: notes by which a name is claimed; they tell of nothing

@@ -18,7 +18,7 @@ from ..s3.store import Store
 from ..settings import Settings
 from .backup import Backup
 from .backups import Catalog
-from .listings import Listings
+from .listed_once import Listings
 from .names import own_folder
 
 #: bytes of a config at most

@@ -15,7 +15,7 @@ from ..s3.errors import Refused
 from ..s3.store import Store
 from ..settings import Settings
 from .dated import is_ahead
-from .listings import Listings
+from .listed_once import Listings
 from .manifest import Described
 from .names import BackupName, Layout, shared_prefix
 from .reading import Manifests

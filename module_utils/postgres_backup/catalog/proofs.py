@@ -24,7 +24,7 @@ from ..shapes.reader import Unfit, fitted, load
 from ..signing.judge import TRUSTED, WRONG
 from ..text import printable
 from . import signed
-from .listings import Listings
+from .listed_once import Listings
 from .manifest import Manifest, Proof
 from .names import BackupName, Layout
 

@@ -15,7 +15,9 @@ from ..machine.progress import LogProgress, Progress, TerminalProgress
 from ..settings import Settings
 from . import instead, parser
 from .answers import failure_of, show, show_failure
-from .commands import COMMANDS, NOT_DUE, Answer, Call, worth_beginning
+from .by_itself import NOT_DUE, worth_beginning
+from .command import Answer, Call
+from .commands import COMMANDS
 from .owner import become_owner
 
 #: whoever types these has trouble already

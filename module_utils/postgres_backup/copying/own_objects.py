@@ -10,7 +10,7 @@ from ..backup import old_events
 from ..catalog import gaps, kits, partials, said, signed
 from ..catalog.backup import Backup
 from ..catalog.backups import Catalog
-from ..catalog.listings import Listings
+from ..catalog.listed_once import Listings
 from ..catalog.names import Layout
 from ..errors import PostgresBackupError
 from ..job import Job

@@ -14,6 +14,7 @@ from datetime import timedelta
 from ..errors import DatabaseError
 from ..findings import Finding
 from ..postgresql.connection import connect_maintenance, row
+from ..postgresql.log_pieces import number_of
 from ..settings import Settings
 from ..text import human_seconds, printable
 from . import alarms
@@ -29,7 +30,8 @@ PATIENCE = timedelta(minutes=15)
 _SOME = 2
 
 _ASK = """
-SELECT last_archived_wal AS archived, pg_catalog.current_setting('wal_segment_size') AS piece,
+SELECT last_archived_wal AS archived,
+    pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) AS piece_bytes,
     CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity')
         THEN last_failed_wal END AS failed,
     CASE WHEN NOT pg_catalog.pg_is_in_recovery()
@@ -45,14 +47,14 @@ class Archiver:
 
     :ivar archived: the last piece of the log that got through; ``failed`` did not since then.
     :ivar written: the piece that is written now; None on a standby.
-    :ivar piece: how large each is, as PostgreSQL says it: ``16MB``.
+    :ivar piece_bytes: how large each is.
     :ivar seconds: since the last one got through, or since it is counted.
     """
 
     archived: str | None
     failed: str | None
     written: str | None
-    piece: str
+    piece_bytes: int
     seconds: float
 
 
@@ -96,10 +98,5 @@ def _waiting(seen: Archiver) -> int:
     done, written = _PIECE.match(seen.archived or ""), seen.written
     if not done or not written or done[0][:8] != written[:8]:  # another timeline
         return 0
-    return max(0, _number(written, seen.piece) - _number(done[0], seen.piece) - 1)
-
-
-def _number(name: str, piece: str) -> int:
-    """``00000001000000000000000A`` of pieces of ``16MB`` as 10."""
-    unit = {"MB": 1 << 20, "GB": 1 << 30}[piece[-2:]]
-    return int(name[8:16], 16) * ((1 << 32) // (int(piece[:-2]) * unit)) + int(name[16:24], 16)
+    (_, last), (_, now) = (number_of(one, seen.piece_bytes) for one in (done[0], written))
+    return max(0, now - last - 1)

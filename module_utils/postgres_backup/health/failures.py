@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ..catalog.backups import Backup, newest_good
 from ..catalog.history import Event, LastRun, happened, last_run_line
-from ..catalog.listings import Listings
+from ..catalog.listed_once import Listings
 from ..errors import StoreError
 from ..findings import Finding, finding
 from ..machine.due import BACKUP

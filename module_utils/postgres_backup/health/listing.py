@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from ..catalog import partials
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
-from ..catalog.listings import Listings
+from ..catalog.listed_once import Listings
 from ..catalog.owners import Owner, owners
 from ..catalog.retention import Decision, Policy, plan, plan_parts
 from ..clock import utc_now

@@ -9,7 +9,7 @@ from typing import TypedDict
 from ..catalog import history, partials, path_needs, remembered, rpo
 from ..catalog.backups import Backup, BackupLine, Catalog, newest_good
 from ..catalog.history import LAST_RUN, Event, LastRun, last_run_line
-from ..catalog.listings import Listings
+from ..catalog.listed_once import Listings
 from ..clock import format_timestamp, utc_now
 from ..errors import DatabaseError, StoreError
 from ..findings import Finding, each_once, finding

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+#: seconds between two looks at what may be so in a moment
+OFTEN = 0.05
+
 
 def wait_until(is_so: Callable[[], object], seconds: float, pause: float = 0.2) -> bool:
     """Whether it became so within so many seconds; it is asked at once, and at the very end.

@@ -14,9 +14,10 @@ import time
 from datetime import datetime, timezone
 
 from ..errors import PostgresBackupError, UsageError
-from ..machine.patience import wait_until
+from ..machine.patience import OFTEN, wait_until
 from ..machine.progress import Progress
 from ..postgresql.connection import connect
+from ..postgresql.log_pieces import number_of
 from ..settings import Settings
 from . import cluster as clusters
 from . import gaps, journey, repository, side_cluster
@@ -28,8 +29,8 @@ from .side_cluster import Side
 
 #: seconds until what was written last should be in the bucket
 _ARCHIVED = 90
-#: seconds between two looks at a recovery, at first and of a long one, and between two lines of it
-_SOON, _PAUSE, _TELL = 0.05, 0.5, 15.0
+#: seconds between two looks at a long recovery, and between two lines of it
+_PAUSE, _TELL = 0.5, 15.0
 _READY = "database system is ready to accept connections"
 _RESTORED = re.compile(r'restored log file "([0-9A-F]{24})"')
 
@@ -81,7 +82,7 @@ def whole_until(settings: Settings, plan: Plan) -> tuple[int, str]:
     """
     have = archived(settings, plan.cluster)
     if missing := _missing(settings, plan):
-        return gaps.number_of(missing, plan.cluster.segment_bytes)[1] - 1, missing
+        return number_of(missing, plan.cluster.segment_bytes)[1] - 1, missing
     return max(have.get(plan.timeline, ()), default=0), ""
 
 
@@ -105,7 +106,7 @@ def wait(settings: Settings, progress: Progress, plan: Plan, side: Side) -> None
 
     :raises PostgresBackupError: it gave up.
     """
-    told, pause = time.monotonic(), _SOON
+    told, pause = time.monotonic(), OFTEN
     while True:
         log = side_cluster.tail(settings)
         if _READY in log:
@@ -183,7 +184,7 @@ def judge(settings: Settings, plan: Plan, side: Side, way: Journey, end: int) ->
 def _missing(settings: Settings, plan: Plan) -> str:
     """The first piece that is missing behind the backup; empty where none is."""
     size = plan.cluster.segment_bytes
-    since = gaps.number_of(plan.backup.first_segment, size)
+    since = number_of(plan.backup.first_segment, size)
     have = archived(settings, plan.cluster)
     own = {line: numbers for line, numbers in have.items() if line <= (plan.timeline or line)}
     lost = gaps.missing(own, since, size)

@@ -1,4 +1,6 @@
-"""The cluster that is archived: what PostgreSQL says of itself over its own socket."""
+"""The cluster that is archived: what PostgreSQL says of itself, over its own socket or, in a
+container, as the user of the database.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,16 @@ import psycopg
 from psycopg.rows import class_row
 
 from ..errors import UsageError
-from ..machine.patience import wait_until
-from ..postgresql.connection import connect
+from ..machine.patience import OFTEN, wait_until
+from ..postgresql.connection import connect, rows
 from ..settings import Settings
+from . import boxed, places
 
 _FACTS = """
 SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS major,
-    pg_catalog.current_setting('data_directory') AS data_directory,
-    pg_catalog.current_setting('config_file') AS config_file,
+    CASE WHEN may.look THEN pg_catalog.current_setting('data_directory') ELSE '' END
+        AS data_directory,
+    CASE WHEN may.look THEN pg_catalog.current_setting('config_file') ELSE '' END AS config_file,
     (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier,
     pg_catalog.current_setting('archive_mode') AS archive_mode,
     pg_catalog.current_setting('archive_command') AS archive_command,
@@ -25,14 +29,23 @@ SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS major,
     pg_catalog.current_setting('wal_level') AS wal_level,
     pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) AS segment_bytes,
     pg_catalog.pg_is_in_recovery() AS is_standby,
-    (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user) AS is_superuser
+    (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user) AS is_superuser,
+    may.look AS may_look
+FROM (SELECT pg_catalog.pg_has_role('pg_monitor', 'USAGE') AS look) may
+"""
+_WAITING = """
+SELECT (SELECT coalesce(sum(size), 0)::bigint FROM pg_catalog.pg_ls_waldir()) AS log_bytes,
+    count(*) AS pieces,
+    coalesce(max(extract(epoch FROM pg_catalog.clock_timestamp() - modification)), 0)::float8
+        AS oldest_seconds
+FROM pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.ready'
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
     """``archive_mode`` and the like are what runs, not what a file says; ``segment_bytes`` is the
-    size of a piece of the write-ahead log.
+    size of a piece of the write-ahead log; ``may_look``: whether we are told of its folders.
     """
 
     major: int
@@ -46,6 +59,7 @@ class Cluster:
     segment_bytes: int
     is_standby: bool
     is_superuser: bool
+    may_look: bool = True
 
     @property
     def conf_d(self) -> str:
@@ -66,6 +80,19 @@ class Cluster:
         return self.archive_mode != "off"
 
 
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """What of the log is not archived yet.
+
+    :param log_bytes: of all that lies in ``pg_wal``.
+    :param pieces: that are full and wait; ``oldest_seconds`` the first of them, 0.0 where none do.
+    """
+
+    log_bytes: int
+    pieces: int
+    oldest_seconds: float
+
+
 def ask(settings: Settings) -> Cluster:
     """:raises DatabaseError: PostgreSQL does not answer.
     :raises UsageError: it is none that we can archive.
@@ -74,16 +101,71 @@ def ask(settings: Settings) -> Cluster:
         return facts_of(settings, connection)
 
 
+def waiting(settings: Settings) -> Waiting:
+    """:raises DatabaseError: PostgreSQL does not answer."""
+    with connect(settings, "postgres") as connection:
+        [found] = rows(connection, Waiting, _WAITING)
+        return found
+
+
+def free_bytes(settings: Settings, found: Cluster) -> int:
+    """Of the disk that its log lies on.
+
+    :raises PostgresBackupError: nobody says.
+    """
+    log = os.path.join(found.data_directory, "pg_wal")
+    if settings.db_container:
+        return boxed.free_bytes(settings, log)
+    disk = os.statvfs(log)
+    return disk.f_bavail * disk.f_frsize
+
+
+def begins(settings: Settings, found: Cluster) -> str:
+    """What lets PostgreSQL hand on what it writes, where it does not yet."""
+    if settings.db_container:
+        return f"It takes an image with the engine, and archive_command: {boxed.PAGE}"
+    return f"It does from its next start on: systemctl restart {found.unit}"
+
+
+def is_archived_by_us(settings: Settings, found: Cluster) -> bool:
+    """Whether what it writes is handed to our engine, as far as its command says."""
+    if settings.db_container:
+        return not found.archive_library and boxed.is_push(found.archive_command)
+    return places.CONFIG in found.archive_command
+
+
+def require_archived(settings: Settings, found: Cluster) -> None:
+    """:raises UsageError: PostgreSQL hands on nothing, or to somebody else."""
+    if not found.archives:
+        raise UsageError(
+            "PostgreSQL hands on nothing of what it writes yet: archive_mode is off",
+            begins(settings, found),
+        )
+    if not is_archived_by_us(settings, found):
+        other = found.archive_library or found.archive_command
+        raise UsageError(
+            f"PostgreSQL hands on what it writes to something else: {other!r}",
+            f"Set archive_command={boxed.PUSH} where the container is begun: {boxed.PAGE}"
+            if settings.db_container
+            else "Run `ansible-playbook setup.yml`, which says what is in the way",
+        )
+
+
 def facts_of(settings: Settings, connection: psycopg.Connection) -> Cluster:
     """:raises UsageError: it is none that we can archive."""
     with connection.cursor(row_factory=class_row(Cluster)) as cursor:
         found = cursor.execute(_FACTS).fetchone()
-    if found is None or not found.is_superuser:
+    if settings.db_container and (found is None or not found.may_look):
+        raise UsageError(
+            f"{settings.db_user} may not see what of PostgreSQL's log waits",
+            f'As a superuser, in psql: GRANT pg_monitor TO "{settings.db_user}"',
+        )
+    if found is None or not (found.is_superuser or settings.db_container):
         raise UsageError(
             f"Failed to work as {settings.db_user}: it is no superuser of PostgreSQL",
             "Point-in-time recovery works as the user postgres, over the server's own socket",
         )
-    if not found.unit:
+    if not found.unit and not settings.db_container:
         raise UsageError(
             f"PostgreSQL on port {settings.db_port} is none of Debian's packages: its settings are "
             f"in {found.config_file}",
@@ -110,4 +192,4 @@ def await_archived(connection: psycopg.Connection, piece: str, seconds: float) -
         ).fetchone()
         return bool(row and row[0])
 
-    return wait_until(is_there, seconds, 0.05)
+    return wait_until(is_there, seconds, OFTEN)

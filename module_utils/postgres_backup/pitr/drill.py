@@ -123,7 +123,7 @@ def _prove(settings: Settings, progress: Progress, now: LastDrill) -> str:
     if not cluster.archives:
         raise UsageError(
             "Nothing is archived yet, so nothing can be recovered: archive_mode is off",
-            f"It is from PostgreSQL's next start on: systemctl restart {cluster.unit}",
+            clusters.begins(settings, cluster),
         )
     seen, _ = look(settings, ask_store=True)
     if seen["gaps"]:

@@ -1,5 +1,5 @@
 """pgBackRest as we call it: with our config and nothing of the environment, its exit status looked
-at, and what it says put into a sentence.
+at, and what it says put into a sentence. In a container with the config that is there.
 
 It runs as the user of PostgreSQL: as root and as others it refuses. Its exit statuses are those of
 its ``src/build/error/error.yaml``; which stand for what was tried with 2.45 and 2.55.1.
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ..errors import DatabaseError, PostgresBackupError, StoreError, UsageError
 from ..settings import Settings
 from ..text import printable
-from . import places
+from . import boxed, places
 
 #: where Debian and the PostgreSQL project's packages put it
 PROGRAM = "/usr/bin/pgbackrest"
@@ -36,6 +36,7 @@ _KEY = "Check backup_s3_access_key, backup_s3_secret_key and backup_s3_bucket; t
 _AWAY = "Check backup_s3_endpoint_url, and that this server reaches it; then type the same again"
 _CA = "Name the file of the store's authorities: backup_s3_ca_bundle; then setup.yml"
 _STUCK = "PostgreSQL's log says why (ls /var/log/postgresql), and so does /var/log/pgbackrest"
+_BUSY = 50
 #: exit status -> what kind of error it is, and what to do
 _MEANS: dict[int, tuple[type[PostgresBackupError], str]] = {
     28: (UsageError, "Another cluster was archived there: give this one its own backup_s3_prefix"),
@@ -45,7 +46,7 @@ _MEANS: dict[int, tuple[type[PostgresBackupError], str]] = {
     95: (StoreError, _CA),
     101: (StoreError, _AWAY),
     103: (StoreError, _AWAY),
-    50: (
+    _BUSY: (
         PostgresBackupError,
         "Another backup of it is under way: wait for its end, then type the same again",
     ),
@@ -64,23 +65,30 @@ class Done:
     said: str
 
 
-def version() -> tuple[int, ...]:
+def version(settings: Settings) -> tuple[int, ...]:
     """Of the installed one, such as ``(2, 55, 1)``.
 
     :raises UsageError: none is installed, or one that is too old.
     """
+    boxed_in = settings.db_container
     try:
         said = subprocess.run(
-            [PROGRAM, "version"],
+            [*(boxed.command(settings, boxed.PROGRAM) if boxed_in else [PROGRAM]), "version"],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=_PATIENCE,
             check=False,
-            env=environment(),
+            env=boxed.environment() if boxed_in else environment(),
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         said = ""
     found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
+    if not found and boxed_in:
+        raise UsageError(
+            f"The container {boxed_in} has no pgBackRest that answers",
+            f"It takes an image with it: {boxed.PAGE}",
+        )
     if not found:
         raise UsageError(
             f"Failed to find the engine of point-in-time recovery: {PROGRAM} does not answer",
@@ -90,7 +98,9 @@ def version() -> tuple[int, ...]:
     if numbers < OLDEST:
         raise UsageError(
             f"The installed pgBackRest {found[0]} is too old for what is used of it",
-            "It takes 2.45 or newer, as Debian 12 has it: apt-get install pgbackrest",
+            f"It takes 2.45 or newer, in the image: {boxed.PAGE}"
+            if boxed_in
+            else "It takes 2.45 or newer, as Debian 12 has it: apt-get install pgbackrest",
         )
     return numbers
 
@@ -116,6 +126,11 @@ def call(
     if done.status == 0:
         return done
     kind, hint = _MEANS.get(done.status, (PostgresBackupError, _OTHERWISE))
+    if settings.db_container and done.status != _BUSY:
+        hint = (
+            f"Look at the pgbackrest.conf of the container ({boxed.PAGE}), and at docker logs "
+            f"{settings.db_container}; then type the same again"
+        )
     raise kind(failing + done.said, hint)
 
 
@@ -134,8 +149,11 @@ def attempt(
     :raises PostgresBackupError: it did not begin, or not end in time.
     """
     argv = [
-        PROGRAM,
-        f"--config={config or places.CONFIG}",
+        *(
+            boxed.command(settings, boxed.PROGRAM)
+            if settings.db_container
+            else [PROGRAM, f"--config={config or places.CONFIG}"]
+        ),
         f"--stanza={places.STANZA}",
         *options,
         command,
@@ -148,7 +166,7 @@ def attempt(
             capture_output=True,
             timeout=patience,
             check=False,
-            env=environment(),
+            env=boxed.environment() if settings.db_container else environment(),
             cwd="/",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -169,8 +187,8 @@ def _said(text: str, status: int) -> str:
         return ""
     lines = text.splitlines()
     first = next((n for n, line in enumerate(lines) if "ERROR:" in line), None)
-    if first is None:
-        return f"exit status {status}"
+    if first is None:  # as where Docker does not come so far
+        return boxed.said(text, status)
     told = [re.sub(r".*?ERROR: +\[\d+\]: *", "", lines[first])]
     for line in lines[first + 1 :]:  # what belongs to it stands further in
         if not line.startswith("  ") or line.strip().startswith("HINT"):

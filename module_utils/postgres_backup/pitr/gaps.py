@@ -1,18 +1,14 @@
-"""What is missing in an archive: found by counting, for the engine's own checks do not. Pure.
-
-A piece of the log is called by its timeline, and by a number that grows by one: of 24 hexadecimal
-digits the first 8 and the rest, whose last 8 begin anew where a file of 4 GB is full (PostgreSQL's
-documentation, "WAL Internals").
-"""
+"""What is missing in an archive: found by counting, for the engine's own checks do not. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
+from ..postgresql.log_pieces import name_of, number_of
+
 #: as an archive has it: with a check sum, and compressed
-_ARCHIVED = re.compile(r"(?:.*/)?([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})-[0-9a-f]{40}(\.\w+)?$")
-_FULL_FILE = 1 << 32
+_ARCHIVED = re.compile(r"(?:.*/)?([0-9A-F]{24})-[0-9a-f]{40}(\.\w+)?$")
 
 
 def segments(names: Iterable[str], segment_bytes: int) -> dict[int, set[int]]:
@@ -20,16 +16,9 @@ def segments(names: Iterable[str], segment_bytes: int) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
     for name in names:
         if parts := _ARCHIVED.fullmatch(name.strip()):
-            timeline, log, piece = (int(part, 16) for part in parts.groups()[:3])
-            found.setdefault(timeline, set()).add(_number(log, piece, segment_bytes))
+            timeline, number = number_of(parts[1], segment_bytes)
+            found.setdefault(timeline, set()).add(number)
     return found
-
-
-def number_of(segment: str, segment_bytes: int) -> tuple[int, int]:
-    """Timeline and number of ``000000010000000000000003``."""
-    return int(segment[:8], 16), _number(
-        int(segment[8:16], 16), int(segment[16:], 16), segment_bytes
-    )
 
 
 def missing(
@@ -50,18 +39,12 @@ def missing(
         for number in numbers:
             if number > before + 1:
                 gaps.append(
-                    (_name(line, before + 1, segment_bytes), _name(line, number - 1, segment_bytes))
+                    (
+                        name_of(line, before + 1, segment_bytes),
+                        name_of(line, number - 1, segment_bytes),
+                    )
                 )
             before = number
     if before < first:
-        gaps.append((_name(timeline, first, segment_bytes),) * 2)
+        gaps.append((name_of(timeline, first, segment_bytes),) * 2)
     return gaps
-
-
-def _number(log: int, piece: int, segment_bytes: int) -> int:
-    return log * (_FULL_FILE // segment_bytes) + piece
-
-
-def _name(timeline: int, number: int, segment_bytes: int) -> str:
-    log, piece = divmod(number, _FULL_FILE // segment_bytes)
-    return f"{timeline:08X}{log:08X}{piece:08X}"

@@ -1,4 +1,4 @@
-"""Look whether every second is kept, as PostgreSQL's user, and leave what was seen in a file that
+"""Look whether every second is kept, as whoever may, and leave what was seen in a file that
 others may read.
 
 Every two minutes what this machine knows; each hour what the bucket has.
@@ -6,8 +6,6 @@ Every two minutes what this machine knows; each hour what the bucket has.
 
 from __future__ import annotations
 
-import os
-import time
 from datetime import datetime, timedelta
 
 from ..clock import format_timestamp, parse_timestamp, utc_now
@@ -16,9 +14,10 @@ from ..findings import Finding
 from ..health import archiving
 from ..health.archiving import Look
 from ..machine import state
+from ..postgresql.log_pieces import number_of
 from ..settings import Settings
+from . import boxed, gaps, repository
 from . import cluster as clusters
-from . import gaps, places, repository
 from .cluster import Cluster
 from .drilled import DRILL
 
@@ -43,8 +42,8 @@ def look(settings: Settings, ask_store: bool = False) -> tuple[Look, list[Findin
     found: Cluster | None = None
     try:
         found = clusters.ask(settings)
-        seen["stopped"] = _why_not(found)
-        _count(seen, found)
+        seen["stopped"] = _why_not(settings, found)
+        _count(settings, seen, found)
     except PostgresBackupError as error:  # that is what there is to tell
         seen["stopped"] = settings.hide(error.message)[:_QUOTED]
     worst_is_old = now - parse_timestamp(seen["worst_at"]) > _OF_LATE
@@ -99,34 +98,22 @@ def _tell_drill(settings: Settings, seen: Look, before: Look | None) -> None:
         seen["drill"] = earlier
 
 
-def _why_not(found: Cluster) -> str:
+def _why_not(settings: Settings, found: Cluster) -> str:
     if not found.archives:
+        if settings.db_container:
+            return f"archive_mode is off in the container: {boxed.PAGE}"
         return f"PostgreSQL was not started anew since: systemctl restart {found.unit}"
-    if places.CONFIG not in found.archive_command:
+    if not clusters.is_archived_by_us(settings, found):
         return f"archive_command is {found.archive_command!r}"[:_QUOTED]
     return ""
 
 
-def _count(seen: Look, found: Cluster) -> None:
-    """What waits in PostgreSQL's log, which only its user may see."""
-    log = os.path.join(found.data_directory, "pg_wal")
-    disk = os.statvfs(log)
-    seen["free_bytes"] = disk.f_bavail * disk.f_frsize
-    for one in os.scandir(log):
-        try:
-            seen["log_bytes"] += one.stat().st_size if one.is_file() else 0
-        except FileNotFoundError:  # PostgreSQL has recycled it meanwhile
-            continue
-    now = time.time()
-    for one in os.scandir(os.path.join(log, "archive_status")):
-        if one.name.endswith(".ready"):
-            try:
-                age = now - one.stat().st_mtime
-            except FileNotFoundError:  # it has found its way
-                continue
-            seen["waiting"] += 1
-            seen["waiting_bytes"] += found.segment_bytes
-            seen["oldest_seconds"] = round(max(seen["oldest_seconds"], age, 0.0), 1)
+def _count(settings: Settings, seen: Look, found: Cluster) -> None:
+    """What waits in PostgreSQL's log."""
+    log = clusters.waiting(settings)
+    seen["log_bytes"], seen["free_bytes"] = log.log_bytes, clusters.free_bytes(settings, found)
+    seen["waiting"], seen["waiting_bytes"] = log.pieces, log.pieces * found.segment_bytes
+    seen["oldest_seconds"] = round(max(log.oldest_seconds, 0.0), 1)
 
 
 def _is_due(seen: Look, now: datetime) -> bool:
@@ -152,7 +139,7 @@ def _ask_store(settings: Settings, seen: Look, found: Cluster) -> None:
     log, seen["gaps"] = repository.log(settings), []
     if full:
         have = gaps.segments(log, found.segment_bytes)
-        since = gaps.number_of(full.first_segment, found.segment_bytes)
+        since = number_of(full.first_segment, found.segment_bytes)
         lost = gaps.missing(have, since, found.segment_bytes)
         seen["gaps"] = [first if first == last else f"{first} to {last}" for first, last in lost]
     seen["backups"] = len(there.backups)

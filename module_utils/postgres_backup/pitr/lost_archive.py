@@ -52,7 +52,7 @@ def find(settings: Settings, cipher_key: str, target_time: str = "") -> Found:
     :raises StoreError: the store does not answer, or refuses.
     """
     until = lost.wanted(target_time)
-    version = engine.version()
+    version = engine.version(settings)
     prepare.require_reachable(settings, version)
     identifiers = _of_server(settings)
     if not cipher_key:

@@ -58,7 +58,7 @@ def mark(settings: Settings, name: str, check: bool) -> Marked:
     if not found.archives:
         raise UsageError(
             f"Nothing is archived yet, so nobody could recover to {name}: archive_mode is off",
-            f"It is from PostgreSQL's next start on: systemctl restart {found.unit}",
+            clusters.begins(settings, found),
         )
     if earlier := state.read(settings, MARKS).get(name):
         raise UsageError(

@@ -40,8 +40,8 @@ class Difference(TypedDict):
 class Prepared(TypedDict):
     """What was done, or would be.
 
-    :ivar archive: the path in the bucket.
-    :ivar unit: PostgreSQL's service.
+    :ivar archive: the path in the bucket; empty in a container, whose own config says it.
+    :ivar unit: PostgreSQL's service; empty in a container.
     :ivar restart_needed: PostgreSQL hands on nothing before it is started anew.
     :ivar key_made: a key was made for this archive, which nobody else has yet.
     """
@@ -65,7 +65,9 @@ def prepare(settings: Settings, cipher_key: str, check: bool) -> Prepared:
     :raises StoreError: the store does not answer, or refuses; PostgreSQL is as it was.
     """
     found = clusters.ask(settings)
-    version = engine.version()
+    version = engine.version(settings)
+    if settings.db_container:
+        return _begin_inside(settings, found, check)
     require_possible(settings, found, version)
     key, made = _key(cipher_key, check)
     archive = places.in_bucket(settings, found.system_identifier)
@@ -89,6 +91,25 @@ def prepare(settings: Settings, cipher_key: str, check: bool) -> Prepared:
     }
 
 
+def _begin_inside(settings: Settings, found: Cluster, check: bool) -> Prepared:
+    """In a container all of it is there already, or it is its owner's to bring: a setup does not
+    start somebody's application anew. Only the archive itself may be missing.
+
+    :raises UsageError: something else is.
+    """
+    clusters.require_archived(settings, found)
+    diff = _make_archive(settings, check)
+    return {
+        "changed": bool(diff),
+        "archive": "",
+        "unit": "",
+        "restart_needed": False,
+        "key_made": False,
+        "diff": diff,
+        "findings": [],
+    }
+
+
 def config_text(
     settings: Settings, archive: str, data_directory: str, key: str, version: tuple[int, ...]
 ) -> str:
@@ -100,7 +121,7 @@ def config_text(
 
 def require_possible(settings: Settings, found: Cluster, version: tuple[int, ...]) -> None:
     """:raises UsageError: this server, or this store, is none for point-in-time recovery."""
-    ours = found.archive_command in _NO_COMMAND or places.CONFIG in found.archive_command
+    ours = found.archive_command in _NO_COMMAND or clusters.is_archived_by_us(settings, found)
     if found.archive_library or (not ours and found.archives):
         other = found.archive_library or found.archive_command
         raise UsageError(
@@ -160,20 +181,24 @@ def _prove_config(settings: Settings, wanted: str, check: bool) -> list[Differen
     beside = f"{places.CONFIG}.tried"
     own_files.write(beside, wanted, 0o600)
     try:
-        before = repository.look(settings, beside)
-        if before.code not in (repository.WELL, repository.EMPTY):
-            # says what is wrong, where something is; what is there already stays as it is
-            engine.call(
-                settings,
-                "Failed to prepare the archive: ",
-                "stanza-create",
-                engine.SOON,
-                config=beside,
-            )
+        made = _make_archive(settings, check, beside)
         os.replace(beside, places.CONFIG)
     except BaseException:
         os.unlink(beside)
         raise
+    return made
+
+
+def _make_archive(settings: Settings, check: bool, config: str = "") -> list[Difference]:
+    """What there is already stays as it is.
+
+    :param config: of the engine, that is tried; empty: the usual one.
+    """
+    before = repository.look(settings, config)
+    if before.code not in (repository.WELL, repository.EMPTY) and not check:
+        # says what is wrong, where something is
+        failing = "Failed to prepare the archive: "
+        engine.call(settings, failing, "stanza-create", engine.SOON, config=config)
     if before.code not in repository.MISSING:
         return []
     return [_difference("the archive in the bucket", "", "made\n")]
@@ -227,7 +252,7 @@ def _reload(settings: Settings, path: str) -> None:
     def is_told() -> bool:
         with connect(settings, "postgres") as fresh:
             now = clusters.facts_of(settings, fresh)
-        return places.CONFIG in now.archive_command or not now.archives
+        return clusters.is_archived_by_us(settings, now) or not now.archives
 
     if not wait_until(is_told, _PATIENCE):
         raise PostgresBackupError(
@@ -250,4 +275,5 @@ def lines(result: Prepared, check: bool) -> list[str]:
             f"PostgreSQL archives from its next start on: systemctl restart {result['unit']}, or "
             "-e backup_pitr_allow_restart=true, which takes some seconds"
         )
-    return told or [f"Everything that is written goes to {result['archive']}"]
+    where = result["archive"] or "where the container's own config says"
+    return told or [f"Everything that is written goes to {where}"]

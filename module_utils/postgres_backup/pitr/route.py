@@ -57,7 +57,7 @@ def make_plan(settings: Settings, typed: dict[str, str], latest: bool) -> Plan:
     }
     wanted = target.read(typed, latest, marks, datetime.now(timezone.utc))
     require_none(settings)
-    engine.version()
+    engine.version(settings)
     cluster, runs = at_rest.ask(settings)
     side_cluster.require_plain(cluster.data_directory)
     timeline, lines = _history(settings, cluster, runs)

@@ -14,7 +14,7 @@ from typing import Annotated, TypedDict
 from ..errors import PostgresBackupError, UsageError
 from ..machine import state
 from ..machine.files import read_bounded
-from ..machine.patience import wait_until
+from ..machine.patience import OFTEN, wait_until
 from ..settings import Settings
 from ..shapes.kinds import Moment, Text, Whole
 from . import engine, places
@@ -28,8 +28,8 @@ _PORTS = range(5500, 5600)
 _PLAIN = re.compile(r"/[A-Za-z0-9._/-]{1,500}")
 #: seconds for a stop, and to see it begin
 _PATIENCE = 120
-#: seconds in which its server is there, and between two looks whether it is
-_BEGIN, _SOON = 30, 0.05
+#: seconds in which its server is there
+_BEGIN = 30
 #: bytes of the end of its log that are read
 _LOG_BYTES = 1 << 20
 #: files of ours in its folder
@@ -206,7 +206,7 @@ def start(settings: Settings, cluster: Cluster, side: Side) -> None:
             f"Its log says why: {log}",
         )
     # its starter does not wait, and what has not begun looks like what has ended
-    wait_until(lambda: is_running(cluster, side) or "FATAL" in tail(settings), _BEGIN, _SOON)
+    wait_until(lambda: is_running(cluster, side) or "FATAL" in tail(settings), _BEGIN, OFTEN)
 
 
 def _write(folder: str, name: str, text: str) -> None:

@@ -6,14 +6,13 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from ..clock import utc_now
-from ..errors import UsageError
 from ..findings import Finding
 from ..machine import lock, state
 from ..machine.progress import Progress
 from ..settings import Settings
 from ..text import human_bytes
 from . import cluster as clusters
-from . import engine, places, repository
+from . import engine, repository
 from .look import LOOK, look
 from .repository import Repository
 
@@ -44,16 +43,7 @@ def take(settings: Settings, progress: Progress, full: bool = False) -> Taken:
     """
     with lock.hold(settings, "point-in-time", "backup"):
         found = clusters.ask(settings)
-        if not found.archives:
-            raise UsageError(
-                "PostgreSQL hands on nothing of what it writes yet: archive_mode is off",
-                f"It does from its next start on: systemctl restart {found.unit}",
-            )
-        if not found.archive_command or places.CONFIG not in found.archive_command:
-            raise UsageError(
-                f"PostgreSQL hands on what it writes to something else: {found.archive_command!r}",
-                "Run `ansible-playbook setup.yml`, which says what is in the way",
-            )
+        clusters.require_archived(settings, found)
         # what is missing in the archive is behind us with the next full one
         before = state.read(settings, LOOK)
         torn = len(before) > 0 and len(before["gaps"]) > 0

@@ -24,8 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import botocore
 import botocore.config
@@ -35,14 +34,14 @@ import botocore.utils
 from ..errors import UsageError
 from ..findings import Finding, finding
 from ..settings import Settings
-from . import long_pages
+from . import long_pages, somebody_else
 from .calls import Call, Part
 from .errors import (
     CONNECT_TIMEOUT,
     FAILURES,
     READ_TIMEOUT,
     NotAsS3,
-    OddAnswer,
+    NotS3,
     Refused,
     Stopped,
     WentInACircle,
@@ -77,8 +76,6 @@ _SYSTEM_CERTIFICATES = (
 )
 #: requests that one call may become where it is sent elsewhere: to the bucket's region, say
 _MOST_REQUESTS = 10
-#: where words of a web page are looked for
-_PAGE_BEGINS = 1000
 #: a time as S3 writes it in listings
 _LISTED_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z", re.ASCII)
 _MD5 = re.compile("[0-9a-f]{32}")
@@ -221,7 +218,7 @@ class S3:
 
         Some gateways refuse HEAD to whoever may GET: then that is asked, and its body left unread.
         """
-        doing = f"look at {key}"
+        doing, refused = f"look at {key}", ""
         try:
             if not self._no_head:
                 return self.call(
@@ -230,6 +227,8 @@ class S3:
                     lambda client: _told(key, client.head_object(Bucket=self.bucket, Key=key)),
                     patience=patience,
                 )
+        except NotS3:
+            pass  # by what it calls an answer that has no body: what is read will tell
         except (Refused, NotAsS3) as error:
             if isinstance(error, Refused):
                 if error.status == 404:
@@ -248,7 +247,7 @@ class S3:
             if error.status != 404:
                 raise
             found = None
-        if not self._no_head:
+        if refused:
             self._no_head = True
             told = f"{refused}; it was read instead, which the store allows"
             self.refused.append(finding("HEAD_REFUSED", told))
@@ -278,7 +277,11 @@ def date_of(answer: Mapping[str, object]) -> float | None:
 
 
 def _unread(key: str, answer: GetObjectOutputTypeDef) -> StoredObject:
-    answer["Body"].close()
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    with contextlib.closing(answer["Body"]) as body:
+        if somebody_else.called_page(headers):
+            begins = body.read(somebody_else.BEGINS)
+            somebody_else.require_no_page(key, headers, begins, passes=True)
     return _told(key, answer)
 
 
@@ -337,7 +340,8 @@ def _client(settings: Settings, signed: bool = True, timeout: float = READ_TIMEO
             config=config,
         )
     client.meta.events.register("before-call.s3", _content_md5_instead)
-    client.meta.events.register("after-call.s3", _no_web_page)
+    # By a wildcard it comes before botocore's own, which calls what it cannot read a failing store.
+    client.meta.events.register("before-parse.*", somebody_else.require_s3)
     client.meta.events.register("before-parse.s3.ListObjectsV2", long_pages.reader(_moment))
     # Stores and proxies that do not answer it make every part wait for a second.
     client.meta.events.register_last("before-call.s3", _expect_nothing)
@@ -441,39 +445,3 @@ def _content_md5_instead(params: _Request, **_: object) -> None:
     if checksum.pop("request_algorithm", None) and isinstance(body, (bytes, bytearray)):
         checksum.pop("request_algorithm_header", None)
         params["headers"]["Content-MD5"] = content_md5(md5(body))
-
-
-class _Response(Protocol):
-    """What botocore's event ``after-call`` shows of an answer; the content of one that is read as
-    a stream is not touched.
-    """
-
-    url: str
-    status_code: int
-    headers: Mapping[str, str]
-    content: bytes
-    raw: BinaryIO
-
-
-class _Operation(Protocol):
-    name: str
-
-
-def _no_web_page(http_response: _Response, model: _Operation, **_: object) -> None:
-    """A console or a proxy that answers everything well, with a page for people. (Some gateways
-    call an empty answer one.)
-
-    :raises OddAnswer: it is one.
-    """
-    kind = http_response.headers.get("Content-Type", "")
-    if http_response.status_code >= 300 or not kind.startswith("text/html"):
-        return
-    if model.name in ("GetObject", "HeadObject"):
-        # somebody may have put one there; of ours none is, and of a dump its size tells
-        is_page = urlsplit(http_response.url).path.endswith((".json", ".sig"))
-        if is_page:  # nobody else would let go of the connection
-            http_response.raw.close()
-    else:
-        is_page = b"<html" in http_response.content[:_PAGE_BEGINS].lower()
-    if is_page:
-        raise OddAnswer("with a web page")

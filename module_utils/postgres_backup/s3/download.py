@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import botocore.exceptions
@@ -13,9 +13,9 @@ import urllib3.exceptions
 
 from ..errors import BadBackupError, StoreError
 from ..findings import finding
-from . import calls
+from . import calls, somebody_else
 from .client import S3
-from .errors import OddAnswer, Refused, explain
+from .errors import Refused, SomebodyElse, explain
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -63,7 +63,8 @@ class Download:
         self.bytes = 0
         self.total: int | None = None
         self._etag, self._to = "", 0
-        self._packed = self._page = False
+        self._packed = False
+        self._headers: Mapping[str, str] = {}
         #: the object is known, and must be the same from then on
         self._met = False
         #: where to stop before the object's end
@@ -131,6 +132,8 @@ class Download:
                             return
                     else:
                         chunk = _some(body, min(READ_BYTES, left))
+                    if not self.bytes:
+                        self._require_s3(chunk)
                     self._hash.update(chunk)
                     self.bytes += len(chunk)
                     yield chunk
@@ -187,9 +190,10 @@ class Download:
         length: int | None = answer.get("ContentLength")
         first, self._met = not self._met, True
         try:
-            self._page = answer.get("ContentType", "").startswith("text/html")
+            self._headers = answer["ResponseMetadata"]["HTTPHeaders"]
             self._packed = answer.get("ContentEncoding", "").lower() in _PACKED
-            if self._packed and self.key.endswith(_PLAIN):
+            page = somebody_else.called_page(self._headers)
+            if self._packed and not page and self.key.endswith(_PLAIN):
                 raise self._comes_packed()
             place = _PLACE.fullmatch(answer.get("ContentRange", ""))
             if place is None:  # the whole object, whether a part of it was wanted or not
@@ -219,17 +223,25 @@ class Download:
     def _require_expected(self, total: int) -> None:
         if self.expected_bytes in (None, total):
             return
+        if somebody_else.called_page(self._headers):
+            raise self._is_no_s3(SomebodyElse("a web page", passes=False))
         if self._packed:
             raise self._comes_packed()
-        if self._page:
-            odd, doing = OddAnswer("with a web page"), f"download {self.key}"
-            raise explain(odd, calls.READ, doing, self.s3.settings)
         message = f"it holds {total} bytes, not the {self.expected_bytes} of its manifest"
         raise BadBackupError(
             f"Failed to download {self.key}: {message}",
             "Choose another backup",
             [finding("OBJECT_SIZE", f"{self.key}: {message}")],
         )
+
+    def _require_s3(self, begins: bytes) -> None:
+        try:
+            somebody_else.require_no_page(self.key, self._headers, begins, passes=False)
+        except SomebodyElse as error:
+            raise self._is_no_s3(error) from error
+
+    def _is_no_s3(self, error: SomebodyElse) -> StoreError:
+        return explain(error, calls.READ, f"download {self.key}", self.s3.settings)
 
     def _comes_packed(self) -> StoreError:
         return Packed(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from . import calls
 from .client import S3, StoredObject, is_md5
 from .download import Download
-from .errors import CallFailed, NotAsS3, OddAnswer, Refused
+from .errors import CallFailed, NotAsS3, NotS3, Refused
 from .unfinished import abort
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def duplicate(s3: S3, item: StoredObject, target: str) -> None:
                     CopySource={"Bucket": s3.bucket, "Key": item.key},
                 ),
             )
-    except (Refused, NotAsS3, OddAnswer) as error:
+    except NotS3:
+        raise
+    except (Refused, NotAsS3) as error:
         if isinstance(error, Refused) and error.status not in _UNKNOWN:
             raise
         if isinstance(error, Refused) and error.code == "NoSuchKey":

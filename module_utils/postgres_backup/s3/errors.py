@@ -11,10 +11,13 @@ import botocore.parsers
 from ..errors import PostgresBackupError, StoreError
 from ..findings import Finding, finding
 from ..settings import Settings
+from ..text import printable
 from .calls import Call, Part
 
 CONNECT_TIMEOUT = 10
 READ_TIMEOUT = 60
+#: letters of an address that an error hands on
+_ADDRESS = 120
 #: answers after which the same call may well succeed; the digests are of bodies damaged on the way
 _TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
 _TRANSIENT_CODES = {
@@ -31,6 +34,21 @@ _TRANSIENT_CODES = {
 
 class OddAnswer(Exception):
     """An answer of the store in which something is not as S3 has it; the text says what."""
+
+
+class SomebodyElse(OddAnswer):
+    """What answered is no S3 at all; the text says what it is.
+
+    :ivar passes: the next answer may be the store's.
+    """
+
+    def __init__(self, what: str, passes: bool) -> None:
+        super().__init__(what)
+        self.passes = passes
+
+
+class SentElsewhere(OddAnswer):
+    """What answered names another address, which it is not S3's way to do; the text is it."""
 
 
 class WentInACircle(Exception):
@@ -87,6 +105,10 @@ class Refused(CallFailed):
 
 class NotAsS3(CallFailed):
     """What answered is not S3, or was changed on the way."""
+
+
+class NotS3(NotAsS3):
+    """What answered is somebody else: it says nothing of what the store knows."""
 
 
 #: how stores say that they do not know a setting of buckets; the last two do not look at what is to
@@ -167,6 +189,8 @@ def is_transient(error: Exception) -> bool:
         if _is_full(error):
             return False
         return _status(error) in _TRANSIENT_STATUS or _code(error) in _TRANSIENT_CODES
+    if isinstance(error, SomebodyElse):
+        return error.passes
     if isinstance(error, botocore.exceptions.SSLError):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error) and "WRONG_VERSION_NUMBER" not in str(
             error
@@ -229,7 +253,9 @@ def explain(
             refused.findings.append(finding("CLOCK_DIFFERS", cause))
         return refused
     cause, hint = _unreachable(error, settings, silence)
-    kind = NotAsS3 if isinstance(error, (OddAnswer, *_NOT_AS_S3)) else CallFailed
+    kind = CallFailed
+    if isinstance(error, (OddAnswer, *_NOT_AS_S3)):
+        kind = NotS3 if isinstance(error, (SomebodyElse, SentElsewhere)) else NotAsS3
     return kind(call, f"Failed to {doing}: {cause}", settings.named(hint), may_pass(error))
 
 
@@ -331,10 +357,13 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
             "Check backup_s3_region and backup_s3_endpoint_url: they must be those of the bucket",
         )
     if status in (301, 302, 307, 308) and headers.get("location"):
-        return (
-            f"{url} sends elsewhere: {headers['location']}",
-            "Check backup_s3_endpoint_url: https:// instead of http://?",
-        )
+        return _sent_elsewhere(settings, headers["location"])
+    if status in (407, 511):
+        return _somebody_else(settings, f"a proxy or a network that wants a sign-in ({status})")
+    unsaid = not code or code.isdigit()
+    is_page = headers.get("content-type", "").lower().startswith("text/html") and unsaid
+    if is_page and status not in (502, 503, 504) and not error.operation_name.startswith("Head"):
+        return _somebody_else(settings, f"a web page ({status})")
     if status == 403:
         why = (
             f" ({said})" if said and said.rstrip(".") not in ("Access Denied", "Forbidden") else ""
@@ -343,21 +372,9 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
             f"the store does not allow it to this key{why}",
             f"Check backup_s3_access_key and its rights on the bucket {settings.s3_bucket!r}",
         )
-    is_page = headers.get("content-type", "").startswith("text/html") and status not in (
-        502,
-        503,
-        504,
-    )
-    if is_page or (
-        (not code or code.isdigit())
-        and status < 500
-        and not error.operation_name.startswith("Head")
-    ):
+    if unsaid and status < 500 and not error.operation_name.startswith("Head"):
         return (
-            (
-                f"{url} answers, but not as S3 does "
-                f"({'with a web page' if is_page else f'HTTP {status}'})"
-            ),
+            f"{url} answers, but not as S3 does (HTTP {status})",
             (
                 "Check backup_s3_endpoint_url: the address of the S3 service, "
                 "not of its web console, and without the bucket"
@@ -372,6 +389,27 @@ def _refusal(error: botocore.exceptions.ClientError, settings: Settings) -> tupl
     return (
         f"the store answered {answered}{': ' + said if said else ''}",
         "Check the key, the bucket and the region of the settings (backup_s3_...)",
+    )
+
+
+def _sent_elsewhere(settings: Settings, where: str) -> tuple[str, str]:
+    return (
+        f"{settings.s3_endpoint_url} sends elsewhere: {printable(where)[:_ADDRESS]}",
+        (
+            "Check backup_s3_endpoint_url: https:// instead of http://? Or a proxy, or the sign-in "
+            "page of a network, answers in its place"
+        ),
+    )
+
+
+def _somebody_else(settings: Settings, what: str) -> tuple[str, str]:
+    return (
+        f"what answers at {settings.s3_endpoint_url} is not S3, but {what}",
+        (
+            "Look with `curl -i` who it is: a proxy (HTTPS_PROXY, NO_PROXY), the sign-in page of a "
+            "network, or the store's web console; backup_s3_endpoint_url is the address of the S3 "
+            "service, without the bucket"
+        ),
     )
 
 
@@ -423,6 +461,10 @@ def _unreachable(error: Exception, settings: Settings, silence: float) -> tuple[
                 "if both are right, ask whoever runs the store or the proxy in front of it"
             ),
         )
+    if isinstance(error, SentElsewhere):
+        return _sent_elsewhere(settings, str(error))
+    if isinstance(error, SomebodyElse):
+        return _somebody_else(settings, str(error))
     if isinstance(error, (OddAnswer, *_NOT_AS_S3)):
         return (
             f"{url} answers, but not as S3 does{_oddity(error)}",

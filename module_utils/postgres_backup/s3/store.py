@@ -24,7 +24,7 @@ from .client import (
     stored_object,
 )
 from .download import Download, Packed
-from .errors import CallFailed, NotAsS3, OddAnswer, Refused
+from .errors import CallFailed, NotAsS3, NotS3, OddAnswer, Refused
 from .seen import Seen, Told
 from .unfinished import abort, bytes_of, sweep, unfinished
 from .upload import Upload
@@ -421,6 +421,8 @@ class Store:
                 f"delete {len(keys)} objects",
                 lambda client: client.delete_objects(Bucket=self.s3.bucket, Delete=named),
             )
+        except NotS3:
+            raise
         except (Refused, NotAsS3) as error:
             if isinstance(error, Refused) and error.status >= 500 and error.status != 501:
                 raise

@@ -111,7 +111,8 @@ def test_something_that_is_not_s3(behind, proxy, kind, status):
         behind.store().check()
     assert "backup_s3_" in one_sentence(caught.value)
     if status != 403:
-        assert "not as S3 does" in caught.value.message
+        words = {"html": "is not S3, but a web page", "status": "answers, but not as S3 does"}
+        assert words[kind] in caught.value.message
 
 
 def test_a_web_server_that_sends_elsewhere(place):

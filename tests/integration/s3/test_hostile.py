@@ -13,7 +13,7 @@ from postgres_backup.errors import StoreError
 from postgres_backup.s3 import calls, upload
 from postgres_backup.s3 import store as store_room
 from postgres_backup.s3.download import Packed
-from postgres_backup.s3.errors import CallFailed, NotAsS3
+from postgres_backup.s3.errors import CallFailed, NotAsS3, NotS3
 from tests.integration.s3.places import MIB, bytes_of, one_sentence, written
 
 
@@ -84,7 +84,11 @@ def test_a_listing_that_is_odd_is_heard(asked, place, hostile, three, played):
         ("no key in a listing", "there is no Key in it"),
         ("no size in a listing", "there is no Size in it"),
         ("nothing", "with nothing where a listing should be"),
-        ("web page", "answers, but not as S3 does"),
+        ("web page", "is not S3, but a web page"),
+        ("nameless page", "is not S3, but a web page"),
+        ("page not found", "is not S3, but a web page"),
+        ("text", r"is not S3, but a text \(\"Please sign in\"\)"),
+        ("sent to a sign-in", "sends elsewhere: http://portal.invalid/login"),
         ("half an answer", "fail|not as S3 does"),
         ("redirected in a circle", "sends from one place to the next, and back"),
         ("regions in a circle", "the region .* is not the bucket's"),
@@ -133,7 +137,7 @@ def test_cold_storage_is_told_as_that(asked, place, hostile):
     [
         ("swallowed", "the store took it, and does not show it"),
         ("spoiled", "the store took it, and gives back something else"),
-        ("web page", "not as S3 does"),
+        ("web page", "is not S3, but a web page"),
         ("nothing", "gives back something else"),
     ],
 )
@@ -236,6 +240,52 @@ def test_what_is_packed_on_the_way_is_told_as_that(asked, hostile, place, stored
         asked.store().get(three[0])
     place.client().put_object(Bucket=place.bucket, Key="x.gz", Body=b"12", ContentEncoding="gzip")
     assert asked.store().get("x.gz") == b"12", "as somebody has put it there"
+
+
+#: what is asked of a store, by what it is
+ASKED = {
+    "look": lambda store: store.head("some/a.json"),
+    "look at a dump": lambda store: store.head("some/dump.sql.gz"),
+    "read": lambda store: store.get("some/a.json"),
+    "read a dump": lambda store: b"".join(store.download("some/dump.sql.gz")),
+    "read a dump of a size": lambda store: b"".join(store.download("some/dump.sql.gz", 5)),
+    "write": lambda store: store.put(calls.PROOF, "some/new.json", b"{}"),
+    "list": lambda store: list(store.list("some/")),
+    "delete": lambda store: store.delete(["some/a.json"]),
+    "delete many": lambda store: store.delete_many(["some/a.json", "some/b.json"]),
+    "look for uploads": lambda store: store.abort_uploads("some/new"),
+    "compare clocks": lambda store: store.clock_difference(),
+}
+
+
+@pytest.mark.parametrize("played", ["web page", "page not found", "sent to a sign-in"])
+@pytest.mark.parametrize("asking", ASKED)
+def test_whatever_is_asked_somebody_elses_answer_is_told_as_that(
+    asked, place, hostile, three, asking, played
+):
+    """And is neither an object, nor none, nor one of another size."""
+    place.client().put_object(Bucket=place.bucket, Key="some/dump.sql.gz", Body=b"bytes")
+    before = place.keys()
+    hostile.play(played)
+    words = "sends elsewhere: " if played == "sent to a sign-in" else "is not S3, but a web page"
+    with pytest.raises(NotS3, match=words) as caught:
+        ASKED[asking](asked.store(patience=0))
+    assert "backup_s3_endpoint_url" in one_sentence(caught.value, asked.secret_key)
+    assert place.keys() == before
+    assert len(hostile.requests) <= 2
+
+
+def test_a_name_is_not_taken_by_a_web_page(asked, hostile, place):
+    hostile.play("web page", method="HEAD")
+    upload_of(asked, 10)
+    assert place.keys() == ["one"]
+
+
+def test_the_page_that_we_publish_is_read_as_what_it_is(asked, place):
+    page = b"<!doctype html><title>Backups</title>"
+    asked.store().put(calls.PAGE, "report.html", page, "text/html; charset=utf-8")
+    assert asked.store().get("report.html") == page
+    assert asked.store().head("report.html").bytes == len(page)
 
 
 def test_a_small_object_that_was_damaged_on_the_way_is_read_again(asked, hostile, three):

@@ -10,7 +10,8 @@ import pytest
 from postgres_backup.backup import database as backup
 from postgres_backup.backup import kit, prune
 from postgres_backup.catalog import history
-from postgres_backup.cli import commands
+from postgres_backup.cli import by_itself, commands, way_back
+from postgres_backup.cli.command import Call
 from postgres_backup.health import alarms, listing, status
 from postgres_backup.machine import schedule
 from postgres_backup.machine.progress import Progress
@@ -50,7 +51,7 @@ def ask(monkeypatch):
         for says in ("lines", "undo_lines"):
             monkeypatch.setattr(room, says, lambda *_, **__: ["first", "second"], raising=False)
         arguments = command_line().understand(typed.split())
-        call = commands.Call(arguments, SETTINGS, Progress())
+        call = Call(arguments, SETTINGS, Progress())
         return given, commands.COMMANDS[arguments.command].perform(call)
 
     return asked
@@ -71,7 +72,7 @@ def ask(monkeypatch):
             database,
             "restore_database",
             ["x", None],
-            ["first", "second", commands.ALONE],
+            ["first", "second", way_back.ALONE],
         ),
         (
             "restore x --tables a",
@@ -100,7 +101,7 @@ def ask(monkeypatch):
             database,
             "undo_restore",
             ["old"],
-            ["first", "second", commands.ALONE_BACK],
+            ["first", "second", way_back.ALONE_BACK],
         ),
         ("prune --check", prune, "prune_backups", [False], ["second"]),
         ("prune --allow-many", prune, "prune_backups", [True], ["second"]),
@@ -162,7 +163,7 @@ def test_the_run_of_the_night_ends_as_its_parts_did(ask):
 def test_the_run_at_a_time_begins_only_once(ask, monkeypatch):
     monkeypatch.setattr(schedule, "begin", lambda *_: False)
     given, answer = ask("run --at 03:00", run, "run_night", {"exit_status": 0})
-    assert (given, answer) == ([], commands.NOT_DUE)
+    assert (given, answer) == ([], by_itself.NOT_DUE)
     monkeypatch.setattr(schedule, "begin", lambda *_: True)
     (_, _, scheduled), _ = ask("run --at 03:00", run, "run_night", {"exit_status": 0})
     assert scheduled
@@ -172,8 +173,8 @@ def test_only_a_run_at_another_time_is_not_worth_beginning(monkeypatch):
     build = command_line()
     monkeypatch.setattr(schedule, "is_due", lambda at: at == "03:00")
     for typed, worth in (("run --at 03:00", True), ("run --at 04:00", False), ("run", True)):
-        assert commands.worth_beginning(build.understand(typed.split())) == worth
-    assert commands.worth_beginning(build.understand(["status"]))
+        assert by_itself.worth_beginning(build.understand(typed.split())) == worth
+    assert by_itself.worth_beginning(build.understand(["status"]))
 
 
 def test_who_stays_root_and_who_needs_a_bucket_only():

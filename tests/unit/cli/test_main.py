@@ -9,6 +9,7 @@ import os
 import pytest
 
 from postgres_backup.cli import commands, main
+from postgres_backup.cli.command import Answer
 from postgres_backup.errors import LockedError, StoreError
 from postgres_backup.machine import signals
 from postgres_backup.machine.progress import LogProgress, TerminalProgress
@@ -44,7 +45,7 @@ def status(monkeypatch, tmp_path):
 
 
 def test_an_answer_is_shown_and_its_status_is_ours(status, capsys):
-    answer = commands.Answer({"healthy": False}, ["NOT WELL"], 4)
+    answer = Answer({"healthy": False}, ["NOT WELL"], 4)
     assert status(lambda call: answer) == 4
     assert capsys.readouterr() == ("NOT WELL\n", "")
     assert status(lambda call: answer, "--json") == 4
@@ -57,7 +58,7 @@ def test_a_command_is_given_its_settings_and_no_libpq_is_asked(status, monkeypat
     def perform(call):
         assert (call.settings.server_name, call.settings.databases) == ("db1", ("crm",))
         assert "PGHOSTADDR" not in os.environ
-        return commands.Answer({})
+        return Answer({})
 
     assert status(perform) == 0
 
@@ -106,7 +107,7 @@ def test_a_terminal_has_a_line_that_renews_itself(
 
     def perform(call):
         told.append(type(call.progress))
-        return commands.Answer({})
+        return Answer({})
 
     assert status(perform, *typed) == 0
     assert told == [kind]

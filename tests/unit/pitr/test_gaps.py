@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postgres_backup.pitr import gaps
+from postgres_backup.postgresql.log_pieces import number_of
 
 SIZE = 16 << 20
 #: such a piece ends a file of 4 GB
@@ -23,7 +24,7 @@ def stored(timeline: int, *numbers: int) -> list[str]:
 
 
 def missing(names: list[str], since: str = name(1, 3)) -> list[tuple[str, str]]:
-    return gaps.missing(gaps.segments(names, SIZE), gaps.number_of(since, SIZE), SIZE)
+    return gaps.missing(gaps.segments(names, SIZE), number_of(since, SIZE), SIZE)
 
 
 def test_nothing_is_missing_where_each_number_is_there_and_other_files_do_not_count():
@@ -67,6 +68,6 @@ def test_all_that_is_missing_is_named_and_nothing_else(lost):
     there = [number for number in range(3, 602) if number not in lost]
     told = set()
     for first, last in missing(stored(1, *there)):
-        begin, end = gaps.number_of(first, SIZE)[1], gaps.number_of(last, SIZE)[1]
+        begin, end = number_of(first, SIZE)[1], number_of(last, SIZE)[1]
         told |= set(range(begin, end + 1))
     assert told == lost

@@ -85,7 +85,7 @@ def bucket(monkeypatch) -> type[Bucket]:
     """One that can be read, of PostgreSQL 17; what is laid on the machine goes nowhere."""
     there = type("There", (Bucket,), {"written": {OLD: 1, NEW: 2, "lost+found": 3}})
     monkeypatch.setattr(lost_archive, "Store", there)
-    monkeypatch.setattr(lost_archive.engine, "version", lambda: (2, 55, 1))
+    monkeypatch.setattr(lost_archive.engine, "version", lambda settings: (2, 55, 1))
     monkeypatch.setattr(prepare, "config_text", lambda _, archive, *rest: archive)
     monkeypatch.setattr(lost_archive, "_read", lambda *_: dataclasses.replace(FULL, major=17))
     monkeypatch.setattr(at_rest, "_listed", list)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from postgres_backup.catalog.backups import Catalog
-from postgres_backup.catalog.listings import Listings
+from postgres_backup.catalog.listed_once import Listings
 from postgres_backup.catalog.owners import owners
 from tests.unit.listed import Listed
 from tests.unit.signed_bucket import NOW, Bucket, new_bucket
