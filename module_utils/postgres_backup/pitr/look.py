@@ -64,6 +64,7 @@ def _nothing(now: datetime, before: Look | None) -> Look:
     at = format_timestamp(now)
     return {
         "at": at,
+        "running": time.monotonic(),
         "stopped": "",
         "waiting": 0,
         "waiting_bytes": 0,
