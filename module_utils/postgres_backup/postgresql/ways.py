@@ -31,6 +31,8 @@ class Way(enum.Enum):
     CHECKS_LAST = "checks"
     #: rows that name relations wait until there are indexes
     NAMES_LAST = "names"
+    #: the rows of one table come after those of another, all by one session
+    ONE_BY_ONE = "one by one"
 
 
 class AnewError(DatabaseError):

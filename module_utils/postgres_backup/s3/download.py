@@ -86,10 +86,11 @@ class Download:
         return self._chunks
 
     def jump(self, place: int) -> None:
-        """Go on at that byte, which must lie ahead, once something was read; what lies between is
-        not asked for.
-        """
-        self._to = place
+        """Go on at that byte, which must lie ahead; what lies between is not asked for."""
+        if self._met:
+            self._to = place
+        else:  # nothing was asked for yet
+            self.bytes = place
 
     def close(self) -> None:
         """Let go of the connection before the end."""
