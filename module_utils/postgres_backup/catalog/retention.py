@@ -63,6 +63,8 @@ class Policy:
 
 @dataclasses.dataclass(frozen=True)
 class Decision(Generic[C]):
+    """Whether a backup stays, and the ``reason`` for a person."""
+
     backup: C
     keep: bool
     reason: str
