@@ -200,6 +200,11 @@ class Database:
         """Connection string as its owner."""
         return self.server.dsn(dbname or self.name, self.owner, self.password)
 
+    @property
+    def as_superuser(self) -> dict[str, str]:
+        """Variables of a config by which the program is the server's superuser, not the owner."""
+        return {"DB_USER": self.server.superuser, "DB_PASSWORD": self.server.password}
+
     def execute(self, query: str | sql.Composable, dbname: str = "") -> list[tuple]:
         """Run a statement as superuser; its rows."""
         return self.server.execute(query, dbname or self.name)
