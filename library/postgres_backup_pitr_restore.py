@@ -89,7 +89,10 @@ EXAMPLES = r"""
 RETURN = r"""
 target: {description: Where to, in words., type: str, returned: with recover and lost}
 label: {description: The backup that it began from., type: str, returned: with recover and lost}
-directory: {description: Its data., type: str, returned: success}
+directory:
+  description: Its data; in a container the volume of them.
+  type: str
+  returned: success
 host: {description: The folder of its sockets., type: str, returned: with recover and lost}
 port: {description: Where it answers., type: int, returned: with recover and lost}
 last_commit:

@@ -162,7 +162,7 @@ def _undrilled(settings: Settings, seen: Look, now: datetime) -> list[Finding]:
         message = f"the drill of every second of {last['at']} failed: {last['said']}"
         return [finding("PITR_DRILL", message)]
     since = last["at"] if last else seen.get("first_at")
-    days = 0 if settings.db_container else settings.drill_max_days  # there it is made by hand
+    days = settings.drill_max_days
     if days and since and now - parse_timestamp(since) > timedelta(days=days):
         message = f"no drill of every second since {since}; {days} days are allowed"
         return [finding("PITR_DRILL", message)]

@@ -19,7 +19,7 @@ from ..machine.patience import wait_until
 from ..machine.progress import Progress
 from ..postgresql.connection import connect
 from ..settings import Settings
-from . import arrival, at_rest, engine, recover, side_cluster, take
+from . import arrival, at_rest, boxed, engine, recover, side_cluster, take
 from .cluster import Cluster
 from .side_cluster import SIDE, Side
 
@@ -61,6 +61,12 @@ def settle(settings: Settings, kept: str, check: bool) -> Promoted:
     :param kept: the data directory to go back to; empty: it is the recovered cluster that comes.
     :raises UsageError: there is nothing to come, or it cannot; nothing was touched.
     """
+    if settings.db_container:
+        raise UsageError(
+            f"Failed to exchange the data in the container {settings.db_container}: which volume "
+            "it has is said by its compose.yml, which is not ours to change",
+            f"{boxed.PAGE}, has each command: All of it in its place",
+        )
     cluster, _ = at_rest.ask(settings)
     require_movable(cluster)
     now = format_time(utc_now())

@@ -12,7 +12,7 @@ from ..machine.files import read_bounded
 from ..postgresql.connection import connect
 from ..settings import Settings
 from ..text import human_bytes
-from . import at_rest, engine, mark, repository, side_cluster, target
+from . import at_rest, boxed, engine, mark, repository, side_cluster, side_container, target
 from .cluster import Cluster
 from .look import archived
 from .repository import Backup
@@ -59,20 +59,30 @@ def make_plan(settings: Settings, typed: dict[str, str], latest: bool) -> Plan:
     require_none(settings)
     engine.version(settings)
     cluster, runs = at_rest.ask(settings)
-    side_cluster.require_plain(cluster.data_directory)
+    if not settings.db_container:
+        side_cluster.require_plain(cluster.data_directory)
     timeline, lines = _history(settings, cluster, runs)
     there = repository.look(settings)
     if there.code not in (repository.WELL, repository.EMPTY):
         archived(settings, cluster)  # whoever lists is told why
     backup = target.choose(wanted, there.backups, lines)
-    return Plan(cluster, wanted, backup, timeline, runs, require_room(cluster, backup))
+    return Plan(cluster, wanted, backup, timeline, runs, require_room(settings, cluster, backup))
 
 
-def require_room(cluster: Cluster, backup: Backup) -> int:
-    """Bytes that are free beside the cluster's data.
+def require_room(settings: Settings, cluster: Cluster, backup: Backup) -> int:
+    """Bytes that are free beside the cluster's data, or where Docker has its volumes.
 
     :raises UsageError: another cluster has no room there.
     """
+    if settings.db_container:
+        free, needed = side_container.free_bytes(), backup.bytes + _LOG_ROOM
+        if free < needed:
+            raise UsageError(
+                f"Failed to recover beside {settings.db_container}: that takes "
+                f"{human_bytes(needed)}, and {human_bytes(free)} are free for Docker's volumes",
+                "Make room, or give the disk more; then type the same again",
+            )
+        return free
     beside = os.path.dirname(cluster.data_directory)
     disk = os.statvfs(beside)
     free, needed = disk.f_bavail * disk.f_frsize, backup.bytes + _LOG_ROOM
@@ -105,6 +115,9 @@ def _history(
     if timeline < 2:
         return timeline, {timeline: None} if timeline else None
     path = os.path.join(cluster.data_directory, "pg_wal", f"{timeline:08X}.history")
+    if settings.db_container:
+        text = boxed.printed(settings, "Failed to read the cluster's history: ", "cat", "--", path)
+        return timeline, target.history(text, timeline)
     try:
         text = read_bounded(path, _HISTORY)[0].decode(errors="replace")
     except OSError:  # PostgreSQL knows what is and what is not of its own history

@@ -1,0 +1,263 @@
+"""The recovered cluster of a PostgreSQL in a container: of the same image, in a volume of its own,
+beside the live one.
+
+It has the live one's network, from which its log comes, and listens to nobody there. Its sockets
+lie in a folder of the state that only we can enter, so there everybody is trusted. The config of
+the engine, and whatever else is mounted into the live one, is mounted into it to be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from typing import Annotated, TypedDict
+
+from ..catalog import recovered
+from ..errors import PostgresBackupError, UsageError
+from ..machine.files import replace_file
+from ..postgresql import container
+from ..settings import Settings
+from ..shapes.kinds import Text
+from ..shapes.reader import Unfit, fitted, load
+from . import boxed, places
+
+#: what tells ours from all others: its value is the volume's name
+_LABEL = "postgres-backup.recovered"
+#: where its sockets and our file of who may come in lie, in there
+_INSIDE = "/run/postgres-backup"
+_HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+#: seconds for a call
+_PATIENCE = 120
+#: lines of the end of its log that are read
+_LOG_LINES = "20000"
+#: nothing else is asked for: a container's environment holds passwords
+_WANTED = (
+    '{"image": {{json .Image}}, "mounts": {{json .Mounts}}, '
+    '"hosts": {{json .HostConfig.ExtraHosts}}, "command": {{json .Config.Cmd}}, "networks": '
+    '"{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"}'
+)
+
+
+class _Named(TypedDict, total=False):
+    Name: str
+
+
+class _Mount(_Named):
+    Type: str
+    Source: str
+    Destination: Annotated[str, Text(4096, r"/.*")]
+
+
+class _Live(TypedDict):
+    """The container as Docker tells of it; ``networks`` with a blank behind each."""
+
+    image: Annotated[str, Text(200, r"[a-z0-9]+:[0-9a-f]+")]
+    mounts: list[_Mount]
+    hosts: list[str] | None
+    command: list[str] | None
+    networks: str
+
+
+def sockets(settings: Settings) -> str:
+    """The folder of its sockets, within one that only we can enter."""
+    return os.path.join(settings.state_dir, "recovered-sockets", "in")
+
+
+def free_bytes() -> int:
+    """Where Docker makes a volume.
+
+    :raises PostgresBackupError: Docker does not say where that is.
+    """
+    failing = "Failed to see how much is free for Docker's volumes: "
+    root = _docker(failing, "info", "--format", "{{.DockerRootDir}}").strip()
+    try:
+        disk = os.statvfs(root)
+    except OSError as error:
+        raise PostgresBackupError(
+            f"{failing}{root}: {error.strerror}", f"Recover by hand: {boxed.PAGE}"
+        ) from None
+    return disk.f_bavail * disk.f_frsize
+
+
+def unpack(settings: Settings, volume: str, directory: str, options: list[str]) -> None:
+    """Make the volume, and lay the backup into it.
+
+    :param directory: of the data, in the live container as in this one.
+    :param options: of the engine's ``restore``: which backup, and what to go on to.
+    :raises PostgresBackupError: the backup cannot be had; the volume may be half full.
+    """
+    live = _ask(settings)
+    failing = "Failed to unpack the cluster: "
+    common = _options(live, volume, directory)
+    _docker(failing, "volume", "create", "--label", f"{_LABEL}={volume}", volume)
+    image = live["image"]
+    words = ["-d", "-o", boxed.USER, "-g", boxed.USER, "-m", "0700", directory]
+    _docker(failing, "run", "--rm", "-u", "0", "--entrypoint", "install", *common, image, *words)
+    _docker(
+        failing,
+        *("run", "--rm", "-u", boxed.USER, "--entrypoint", boxed.PROGRAM),
+        *common,
+        image,
+        f"--stanza={places.STANZA}",
+        f"--pg1-path={directory}",
+        *options,
+        "restore",
+        patience=None,
+    )
+
+
+def start(
+    settings: Settings, volume: str, directory: str, config_file: str, quiet: Mapping[str, str]
+) -> None:
+    """Begin its recovery, or start it once more; it goes on by itself.
+
+    :param quiet: PostgreSQL's settings for it.
+    :raises PostgresBackupError: it does not even begin.
+    """
+    failing = "Failed to start the recovered cluster: "
+    _end(volume)
+    folder = sockets(settings)
+    os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
+    os.makedirs(folder, exist_ok=True)
+    # by whoever PostgreSQL is in there; who could come so far here is kept out one folder above
+    os.chmod(folder, 0o777)
+    replace_file(os.path.join(folder, "hba.conf"), _HBA.encode(), 0o644)
+    live = _ask(settings)
+    given = live["command"] or []
+    values = {
+        **quiet,
+        "config_file": config_file,
+        "hba_file": f"{_INSIDE}/hba.conf",
+        "unix_socket_directories": _INSIDE,
+        "listen_addresses": "127.0.0.1",
+        "port": str(container.PORT),
+        "cluster_name": "recovered",
+    }
+    _docker(
+        failing,
+        *("run", "--detach", "--init", "--log-driver", "json-file"),
+        *("--name", recovered.container(settings), "-u", boxed.USER, "--entrypoint", "postgres"),
+        *("--mount", f"type=bind,source={folder},target={_INSIDE}"),
+        *_options(live, volume, directory),
+        live["image"],
+        # as libraries that the log is in need of; what stands behind them counts
+        *(given[1:] if given[:1] == ["postgres"] else []),
+        *("-D", directory),
+        *(word for name, value in values.items() for word in ("-c", f"{name}={value}")),
+    )
+
+
+def is_running(volume: str) -> bool:
+    """Whether its server is there, ready or not."""
+    return bool(_containers(volume, "--filter", "status=running"))
+
+
+def log(settings: Settings) -> str:
+    """The end of what it tells; empty where there is none."""
+    words = ["docker", "logs", "--tail", _LOG_LINES, "--", recovered.container(settings)]
+    done = _called(words, _PATIENCE, both=True)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def remove(settings: Settings, volume: str) -> None:
+    """End it and take its volume away.
+
+    :raises PostgresBackupError: something of it stays.
+    """
+    failing = f"Failed to remove {volume}: "
+    _end(volume)
+    words = ("volume", "ls", "--quiet", "--filter", f"label={_LABEL}={volume}")
+    for one in _docker(failing, *words).split():
+        _docker(failing, "volume", "rm", one)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(os.path.dirname(sockets(settings)))
+
+
+def _end(volume: str) -> None:
+    for one in _containers(volume):
+        _docker("Failed to end the recovered cluster: ", "rm", "--force", "--volumes", one)
+
+
+def _containers(volume: str, *filters: str) -> list[str]:
+    words = ("ps", "--all", "--quiet", "--filter", f"label={_LABEL}={volume}", *filters)
+    return _docker("Failed to ask for the recovered cluster: ", *words).split()
+
+
+def _options(live: _Live, volume: str, directory: str) -> list[str]:
+    """What all its containers have."""
+    networks = [name for name in live["networks"].split() if name not in ("host", "none")]
+    words = ["--label", f"{_LABEL}={volume}", "--network", (networks or ["bridge"])[0]]
+    for host in live["hosts"] or []:
+        words += ["--add-host", host]
+    data = _data(live["mounts"], directory)
+    words += ["--mount", f"type=volume,source={volume},target={data}"]
+    for mount in live["mounts"]:
+        place = mount["Destination"]
+        source = mount.get("Name") if mount["Type"] == "volume" else mount["Source"]
+        # what lies within the data is the live one's
+        if mount["Type"] in ("volume", "bind") and not f"{place}/".startswith(f"{data}/"):
+            if re.search(r'[",\n]', f"{source}{place}"):
+                raise UsageError(
+                    f"Failed to mount {source!r} into the recovered cluster: a path with a comma "
+                    "or a quote cannot be handed to Docker",
+                    f"Recover by hand: {boxed.PAGE}",
+                )
+            words += ["--mount", f"type={mount['Type']},source={source},target={place},readonly"]
+    return words
+
+
+def _data(mounts: list[_Mount], directory: str) -> str:
+    """Where the volume belongs: where the live one's lies, at or above the data."""
+    places_above = (one["Destination"].rstrip("/") for one in mounts)
+    above = [place for place in places_above if f"{directory}/".startswith(f"{place}/")]
+    return max(above, key=len, default=directory)
+
+
+def _ask(settings: Settings) -> _Live:
+    failing = f"Failed to ask Docker for the container {settings.db_container}: "
+    words = ("container", "inspect", "--format", _WANTED, "--", settings.db_container)
+    try:
+        return fitted(load(_docker(failing, *words).encode()), _Live)
+    except Unfit as error:
+        raise PostgresBackupError(f"{failing}{error}", f"Recover by hand: {boxed.PAGE}") from None
+
+
+def _docker(failing: str, *words: str, patience: int | None = _PATIENCE) -> str:
+    """What it prints.
+
+    :raises PostgresBackupError: it does not do it.
+    """
+    done = _called(["docker", *words], patience)
+    if done.returncode:
+        error = re.sub(r".*?ERROR: +\[\d+\]: *", "", done.stderr + done.stdout, flags=re.DOTALL)
+        raise PostgresBackupError(
+            failing + boxed.said(error, done.returncode),
+            f"What the container says of itself may tell more (docker logs); {boxed.PAGE}",
+        )
+    return done.stdout
+
+
+def _called(
+    words: list[str], patience: int | None, both: bool = False
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if both else subprocess.PIPE,
+            text=True,
+            errors="replace",
+            timeout=patience,
+            check=False,
+            env=boxed.environment(),
+            cwd="/",
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PostgresBackupError(
+            f"Failed to run docker {words[1]}: {error}", "Is Docker running? Its word: docker ps"
+        ) from None
