@@ -5,10 +5,23 @@ restore of the machine by other hands.
 from __future__ import annotations
 
 import os
+import random
 import socket
 from pathlib import Path
 
 from postgres_backup.settings import Settings
+
+
+def spoil(chance: random.Random, data: bytearray) -> None:
+    """Flip a bit, cut the end off, or put some bytes in, at a random place of what has any."""
+    at = chance.randrange(len(data))
+    match chance.randrange(3):
+        case 0:
+            data[at] ^= 1 << chance.randrange(8)
+        case 1:
+            del data[at:]
+        case 2:
+            data[at:at] = chance.randbytes(chance.randrange(1, 60))
 
 
 def _half(path: Path) -> None:

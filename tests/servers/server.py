@@ -29,7 +29,7 @@ _FORKS = _SITECUSTOMIZE.with_name("forks.py")
 _PY3COMPILE = _SITECUSTOMIZE.with_name("py3compile")
 #: seconds a boot may take; it is usually done in two
 BOOT_TIMEOUT = 60
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: what Docker needs of systemd-nspawn: the whole cgroup tree, writable /proc/sys/net, and three
 #: system calls
 _DOCKER_ENVIRONMENT = {
@@ -134,6 +134,20 @@ class Server:
         """Switch it on and wait until systemd has started everything and sshd answers."""
         if self.running:
             raise LabError(f"{self.name} runs already")
+        environment = {**os.environ, **(_DOCKER_ENVIRONMENT if self.docker else {})}
+        with open(self.console_log, "a", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+        self.wait()
+
+    def _command(self) -> list[str]:
+        """The words that switch it on, and run until it is off."""
         options = _DOCKER_OPTIONS if self.docker else []
         nspawn = [
             "systemd-nspawn",
@@ -173,17 +187,7 @@ class Server:
                 "--property=Delegate=yes",
                 *command,
             ]
-        environment = {**os.environ, **(_DOCKER_ENVIRONMENT if self.docker else {})}
-        with open(self.console_log, "a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-            )
-        self.wait()
+        return command
 
     def wait(self) -> None:
         """Wait until systemd has started everything and sshd answers.
@@ -300,14 +304,17 @@ class Server:
     def down(self) -> None:
         """Remove it without a trace; also what an interrupted :meth:`create` left."""
         self._end()
-        if Path("/sys/class/net", self._link).exists():  # first: a namespace frees its end late
-            run("ip", "link", "del", self._link)
-        if Path("/run/netns", self._namespace).exists():
-            run("ip", "netns", "del", self._namespace)
+        self._unplug()
         if self.directory.exists():
             self._wait_for_disk()
             (self.lab.disks / f"{self.name}.img").unlink(missing_ok=True)
             shutil.rmtree(self.directory)
+
+    def _unplug(self) -> None:
+        if Path("/sys/class/net", self._link).exists():  # first: a namespace frees its end late
+            run("ip", "link", "del", self._link)
+        if Path("/run/netns", self._namespace).exists():
+            run("ip", "netns", "del", self._namespace)
 
     def save_as(self, image: Path) -> None:
         """Make its disk an image that new servers start from; the server must be off."""
@@ -374,7 +381,7 @@ class Server:
             *enter,
             "env",
             "-i",
-            f"PATH={_PATH}",
+            f"PATH={PATH}",
             "HOME=/root",
             *command,
             check=check,

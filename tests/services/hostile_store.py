@@ -26,7 +26,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from demo.s3_server import SeaweedFS
-from tests.services.proxy import Proxy
+from tests.services.proxy import Chosen, Proxy
 
 #: as many requests as there are
 FOREVER = 1_000_000
@@ -127,30 +127,14 @@ def answer(name: str, what: str, takes: Callable[[Request], bool]) -> Callable[[
     return register
 
 
-@dataclasses.dataclass
-class Play:
-    """One answer that is being given.
-
-    :ivar done: requests that got it.
-    """
+@dataclasses.dataclass(kw_only=True)
+class Play(Chosen):
+    """One answer that is being given."""
 
     answer: Answer
-    method: str
-    contains: str
-    times: int
-    skip: int
-    done: int = 0
 
     def takes(self, request: Request) -> bool:
-        if self.done >= self.times or self.method not in ("", request.method):
-            return False
-        if self.contains not in request.target or not self.answer.takes(request):
-            return False
-        if self.skip:
-            self.skip -= 1
-            return False
-        self.done += 1
-        return True
+        return self.answer.takes(request) and self.counts(request.method, request.target)
 
 
 class HostileStore(Proxy):
@@ -184,7 +168,7 @@ class HostileStore(Proxy):
         :param skip: so many that match pass first.
         """
         known = name if isinstance(name, Answer) else ANSWERS[name]
-        made = Play(known, method, contains, times, skip)
+        made = Play(answer=known, method=method, contains=contains, times=times, skip=skip)
         with self._lock:
             self._plays.append(made)
         return made

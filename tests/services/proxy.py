@@ -26,8 +26,38 @@ KINDS = (
 )  # fmt: skip
 
 
-@dataclasses.dataclass
-class Fault:
+@dataclasses.dataclass(kw_only=True)
+class Chosen:
+    """Which requests something is done to, and to how many it was.
+
+    :param method: such as ``PUT``; empty: any.
+    :param contains: part of path and query, such as ``partNumber=2``; empty: any.
+    :param times: for how many requests.
+    :param skip: how many matching requests to let pass first.
+    :ivar done: requests that it was done to.
+    """
+
+    method: str = ""
+    contains: str = ""
+    times: int = 1
+    skip: int = 0
+    done: int = 0
+
+    def counts(self, method: str, target: str) -> bool:
+        """Whether it is done to this request, which counts as one of them then."""
+        if self.done >= self.times or self.method not in ("", method):
+            return False
+        if self.contains not in target:
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.done += 1
+        return True
+
+
+@dataclasses.dataclass(kw_only=True)
+class Fault(Chosen):
     """What to do to the next requests that match.
 
     :param kind: ``status``: answer with :attr:`status` without asking the server; ``html``: answer
@@ -37,38 +67,15 @@ class Fault:
         the request's body at :attr:`after`; ``lose_answer``: let the server do it, and break the
         connection; ``hang``: take the request and say nothing for :attr:`seconds`; ``slow``: let
         the request's body take so long.
-    :param method: such as ``PUT``; empty: any.
-    :param contains: part of path and query, such as ``partNumber=2``; empty: any.
-    :param times: for how many requests.
-    :param skip: how many matching requests to let pass first.
     """
 
     kind: str
-    method: str = ""
-    contains: str = ""
-    times: int = 1
-    skip: int = 0
     status: int = 503
     code: str = "ServiceUnavailable"
     #: further elements of the answer's XML
     more: str = ""
     after: int = 0
     seconds: float = 0.0
-    #: requests it was done to
-    done: int = 0
-
-    def takes(self, method: str, target: str) -> bool:
-        if (
-            self.done >= self.times
-            or self.method not in ("", method)
-            or self.contains not in target
-        ):
-            return False
-        if self.skip:
-            self.skip -= 1
-            return False
-        self.done += 1
-        return True
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -170,7 +177,7 @@ class FaultProxy(Proxy):
         """
         if kind not in KINDS:
             raise ValueError(f"{kind} is no fault that this proxy can make: {', '.join(KINDS)}")
-        fault = Fault(kind, method, contains, **options)
+        fault = Fault(kind=kind, method=method, contains=contains, **options)
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -186,7 +193,8 @@ class FaultProxy(Proxy):
             with self._lock:
                 self.requests.append(f"{method} {target}")
                 fault = next(
-                    (fault for fault in self._faults if fault.takes(method, target)), Fault("")
+                    (fault for fault in self._faults if fault.counts(method, target)),
+                    Fault(kind=""),
                 )
             length = int(_header(head, "content-length") or 0)
             if fault.kind == "hang":

@@ -19,6 +19,7 @@ from postgres_backup.catalog import retention
 from postgres_backup.health import alarms, archiving_metrics, metrics
 from tests import documents
 from tests.documents import ROOT
+from tests.unit.catalog.stand_in import Night
 
 PACKAGE = make_tables.PACKAGE
 WITH_RUSSIAN = (*documents.DOCUMENTS, *documents.RUSSIAN.values())
@@ -334,29 +335,12 @@ def test_paths_that_are_named_exist(document):
         assert path.startswith(made) or list(ROOT.glob(path.rstrip("/"))), f"{document}: {path}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Nightly:
-    taken_at: datetime
-    ours: bool = True
-    whole: bool = True
-    good: bool = True
-    was_read: bool = False
-    restored: bool = False
-    proven: bool = False
-    waits_for_adoption: bool = False
-    ahead: bool = False
-
-    @property
-    def dated_at(self):
-        return self.taken_at
-
-
 def test_the_example_of_the_retention():
     text = documents.section("docs/how-it-works.md", "Retention, with an example")
     rows = [row for row in documents.table_rows(text) if re.match(r"\w{3} \d\d-\d\d$", row[0])]
     assert len(rows) > 3
     now = datetime(2026, 2, 1, 0, 0, 30, tzinfo=timezone.utc)
-    nights = [Nightly(now.replace(second=2) - timedelta(days=n)) for n in range(30)]
+    nights = [Night(now.replace(second=2) - timedelta(days=n)) for n in range(30)]
     decisions = {
         d.backup.taken_at.strftime("%a %m-%d"): d
         for d in retention.plan(nights, retention.Policy(days=3, weekly=2, allow_many=True), now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypedDict
 
@@ -18,6 +18,8 @@ from ..health import outcome, rows_gone
 from ..job import Job
 from ..machine import counters, lock
 from ..postgresql.own import own_mark
+from ..s3 import calls
+from ..s3.calls import Call
 from ..s3.clock_skew import require_honest_clock
 from ..s3.store import Store
 from ..settings import Settings
@@ -227,31 +229,47 @@ def _line(decision: Decision[Backup]) -> PrunedLine:
 
 
 def _remove_each(job: Job, going: Sequence[Decision[Backup]], what: str) -> None:
-    """The oldest first: cut short, the newer ones are still there.
+    def tell(gone: Decision[Backup]) -> None:
+        told = f"{gone.backup.name}: {gone.reason}"
+        job.progress.step(f"{job.database}: deleted {what}{told}")
+
+    remove_each(job.store, going, tell)
+
+
+def remove_each(
+    store: Store,
+    going: Sequence[Decision[Backup]],
+    tell: Callable[[Decision[Backup]], None],
+    call: Call = calls.DELETE,
+) -> None:
+    """Backups and what belongs to them, many together where many go. The oldest first: cut short,
+    the newer ones are still there.
 
     :param going: newest first.
+    :param tell: hears of each that is gone.
+    :raises StoreError: one cannot be deleted; ``tell`` has not heard of it, nor of those with it.
     """
     oldest_first, together = going[::-1], _TOGETHER if len(going) > signed.FEW else 1
     for first in range(0, len(oldest_first), together):
         some = oldest_first[first : first + together]
-        remove(job.store, [decision.backup for decision in some])
+        _remove(store, [decision.backup for decision in some], call)
         for decision in some:
-            told = f"{decision.backup.name}: {decision.reason}"
-            job.progress.step(f"{job.database}: deleted {what}{told}")
+            tell(decision)
 
 
-def remove(store: Store, backups: Sequence[Backup]) -> None:
-    """Backups and what belongs to them: one by itself, or many together.
+def _remove(store: Store, backups: Sequence[Backup], call: Call) -> None:
+    """One by itself, or many together.
 
     The manifests go last: cut short, the next run still knows whose the rest is
     (``Catalog.leftovers``).
     """
     if len(backups) == 1:
         [backup] = backups
-        store.delete([*_itself(backup), *signed.each_after_its_signature(_described(backup))])
+        keys = [*_itself(backup), *signed.each_after_its_signature(_described(backup))]
+        store.delete(keys, call)
         return
-    store.delete_many([key for backup in backups for key in _itself(backup)])
-    signed.delete(store, [key for backup in backups for key in _described(backup)])
+    store.delete_many([key for backup in backups for key in _itself(backup)], call)
+    signed.delete(store, [key for backup in backups for key in _described(backup)], call)
 
 
 def _itself(backup: Backup) -> list[str]:

@@ -59,16 +59,16 @@ def each_after_its_signature(keys: Iterable[str]) -> list[str]:
     return [one for key in keys for one in (key + SUFFIX, key)]
 
 
-def delete(store: Store, keys: Sequence[str]) -> None:
+def delete(store: Store, keys: Sequence[str], call: Call = calls.DELETE) -> None:
     """Delete objects, each after its signature; many of them all signatures first.
 
     :raises StoreError: one cannot be deleted.
     """
     if len(keys) <= FEW:
-        store.delete(each_after_its_signature(keys), calls.DELETE)
+        store.delete(each_after_its_signature(keys), call)
         return
-    store.delete_many([key + SUFFIX for key in keys])
-    store.delete_many(keys)
+    store.delete_many([key + SUFFIX for key in keys], call)
+    store.delete_many(keys, call)
 
 
 def forged(name: str, standing: Standing, hint: str) -> BadBackupError:

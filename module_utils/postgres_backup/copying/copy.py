@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
-from ..backup.prune import PrunedLine, remove
+from ..backup.prune import PrunedLine, remove_each
 from ..catalog import kits, partials, said, signed
 from ..catalog.backups import UNREAD, Backup, Catalog, newest_good
 from ..catalog.kits import Kit
@@ -296,10 +296,11 @@ class _Work:
             decisions = plan(backups, policy, now, held)
             decisions += plan_parts(found.parts, policy, now, dated, lambda part: part.held)
             going = [decision for decision in decisions if not decision.keep]
-            # the oldest first: cut short, the newer ones are still there
-            for decision in reversed(going):
-                self._delete(decision)
+            self.result["deleted"] += [
+                {"backup": str(gone.backup.name), "reason": gone.reason} for gone in reversed(going)
+            ]
             if not self.near.check:
+                remove_each(self.far.store, going, self._deleted, calls.REMOVE_COPY)
                 leftovers = catalog.leftovers() + partials.leftovers(catalog, found)
                 self.far.store.delete(leftovers, calls.REMOVE_COPY)
         there = kits.list_kits(self.far.settings, self.far.store)
@@ -307,18 +308,13 @@ class _Work:
             if not kit.keep:
                 self._delete_kit(kit)
 
-    def _delete(self, decision: Decision[Backup]) -> None:
-        backup, reason = decision.backup, decision.reason
-        name = str(backup.name)
-        self.result["deleted"].append({"backup": name, "reason": reason})
-        if self.near.check:
-            return
-        remove(self.far.store, [backup])
-        self.near.progress.step(f"deleted {name} in the second store: {reason}")
+    def _deleted(self, gone: Decision[Backup]) -> None:
+        name = str(gone.backup.name)
+        self.near.progress.step(f"deleted {name} in the second store: {gone.reason}")
         for known in self.databases.values():
             if name in known["backups"]:
                 known["backups"].remove(name)
-                known["bytes"] -= backup.bytes
+                known["bytes"] -= gone.backup.bytes
                 self.result["kept"] -= 1
 
     def _delete_kit(self, decision: Decision[Kit]) -> None:

@@ -8,6 +8,7 @@ its age.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, TypedDict
@@ -33,7 +34,7 @@ _FRESH = timedelta(minutes=5)
 _PART, _FULL = timedelta(days=2), timedelta(days=8)
 #: what a look may find, each an alarm of the same name
 CODES = ("PITR_STOPPED", "PITR_GAP", "PITR_STALE", "PITR_DISK", "PITR_DRILL")
-_LONGEST = 10_000_000.0
+_LONGEST, _LONGEST_RUN = 10_000_000.0, 1e10
 
 
 class Drill(TypedDict):
@@ -75,10 +76,13 @@ class Look(_Looked, total=False):
     :ivar backups_at: when the store was asked; None where it has not answered yet, ``unasked``
         says why.
     :ivar gaps: pieces that are missing since the newest full backup, each ``first to last``.
+    :ivar running: seconds that the machine had run by then, since it was started and without
+        those in which it was asleep.
     :ivar first_at: the first moment that can be recovered: the end of the oldest full backup.
     :ivar backups: of the cluster that are kept; with the log they take ``stored_bytes``.
     """
 
+    running: Annotated[float, Number(0, _LONGEST_RUN)]
     first_at: Annotated[str, Moment()] | None
     backups: Annotated[int, Whole(0)]
     stored_bytes: Annotated[int, Whole(0)]
@@ -111,7 +115,6 @@ def findings_of(settings: Settings, seen: Look | None, why: str, now: datetime) 
     if seen is None:
         return [finding("PITR_STOPPED", f"whether every second is kept is not known: {why}")]
     told: list[Finding] = []
-    age = now - parse_timestamp(seen["at"])
     lag = seen["oldest_seconds"] if seen["waiting"] else 0.0
     if seen["stopped"]:
         told.append(finding("PITR_STOPPED", f"nothing is archived: {seen['stopped']}"))
@@ -121,7 +124,7 @@ def findings_of(settings: Settings, seen: Look | None, why: str, now: datetime) 
             f"({seen['waiting']} pieces wait); {settings.pitr_rpo_seconds} seconds may be lost"
         )
         told.append(finding("PITR_STOPPED", message))
-    elif abs(age) > _FRESH:
+    elif _age(seen, now) > _FRESH:
         message = f"nobody has looked since {seen['at']} whether every second is kept"
         told.append(finding("PITR_STOPPED", message))
     if seen["gaps"]:
@@ -135,6 +138,16 @@ def findings_of(settings: Settings, seen: Look | None, why: str, now: datetime) 
         )
         told.append(finding("PITR_DISK", message))
     return told
+
+
+def _age(seen: Look, now: datetime) -> timedelta:
+    """For how long nobody has looked, though somebody could: a machine that was asleep, off, or
+    whose clock was set, is looked at within minutes, and whoever comes first must not cry.
+    """
+    if (then := seen.get("running")) is None:  # written by an earlier version
+        return abs(now - parse_timestamp(seen["at"]))
+    running = time.monotonic()
+    return timedelta(seconds=running - then if then <= running else running)
 
 
 def _stale(seen: Look, now: datetime) -> list[Finding]:

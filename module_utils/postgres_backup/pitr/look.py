@@ -6,6 +6,7 @@ Every two minutes what this machine knows; each hour what the bucket has.
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 
 from ..clock import format_timestamp, parse_timestamp, utc_now
@@ -64,6 +65,7 @@ def _nothing(now: datetime, before: Look | None) -> Look:
     at = format_timestamp(now)
     return {
         "at": at,
+        "running": time.monotonic(),
         "stopped": "",
         "waiting": 0,
         "waiting_bytes": 0,

@@ -15,6 +15,13 @@ from . import parameters
 from .connection import first_line, value
 from .facts import DatabaseFacts, DatabaseSetting, Grant
 
+#: how servers of different majors and systems say that they lack a locale
+_NO_SUCH_LOCALE = (
+    psycopg.errors.WrongObjectType,
+    psycopg.errors.InvalidParameterValue,
+    psycopg.errors.FeatureNotSupported,
+)
+
 
 def create_database(
     connection: psycopg.Connection,
@@ -42,11 +49,7 @@ def create_database(
             f"Failed to create the database {name!r}: {first_line(error)}",
             _missing_right(connection, wanted, first_line(error)),
         ) from None
-    except (
-        psycopg.errors.WrongObjectType,
-        psycopg.errors.InvalidParameterValue,
-        psycopg.errors.FeatureNotSupported,
-    ) as error:
+    except _NO_SUCH_LOCALE as error:
         raise DatabaseError(
             f"Failed to create the database {name!r}: {first_line(error)}", _missing_locale(wanted)
         ) from None
@@ -83,11 +86,7 @@ def require_locale(connection: psycopg.Connection, wanted: DatabaseFacts) -> Non
                 )
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction):
         return  # nobody can say
-    except (
-        psycopg.errors.WrongObjectType,
-        psycopg.errors.InvalidParameterValue,
-        psycopg.errors.FeatureNotSupported,
-    ) as error:
+    except _NO_SUCH_LOCALE as error:
         raise DatabaseError(
             f"The server lacks the locale that the backup needs: {first_line(error)}",
             _missing_locale(wanted),

@@ -208,6 +208,7 @@ COPY = dataclasses.replace(
 REMOVE_COPY = _asked(
     "delete in the second store what its retention no longer keeps, or what came out wrong there",
     "DeleteObject",
+    "DeleteObjects",
     refused="it stays, and the next night tries again",
 )
 DUPLICATE = _asked(

@@ -267,6 +267,30 @@ def test_its_retention_is_its_own_and_the_newest_stays(two):
     assert not any(old[0].split(".")[0] in key for key in two.objects(two.far))
 
 
+def test_many_go_in_few_requests(two, new_bucket):
+    two.config.change(COPY_CA_BUNDLE=None, COPY_RETENTION_DAYS=2)
+    with FaultProxy(two.near.server.endpoint_url) as between:
+        far = SimpleNamespace(
+            client=two.near.client, bucket=new_bucket(two.near.server), prefix=two.far.prefix
+        )
+        two.config.change(
+            COPY_ENDPOINT_URL=between.endpoint_url,
+            COPY_BUCKET_NAME=far.bucket,
+            COPY_ACCESS_KEY_ID=two.near.server.access_key,
+            COPY_SECRET_ACCESS_KEY=two.near.server.secret_key,
+        )
+        old = [two.forge(far, days) for days in range(16, 4, -1)]
+        newest = two.forge(two.near, 1)
+        result = two.asked("copy")
+        assert [one["backup"] for one in result["deleted"]] == old[:6], "half, the oldest first"
+        assert two.asked("list", "--from", "copy")["backups"][0]["backup"] == newest
+        there = two.objects(far)
+        assert sorted(key for key in there if "/" not in key) == sorted([*old[6:], newest])
+        assert not any(name.split(".")[0] in key for name in old[:6] for key in there)
+        asked = [one for one in between.requests if one.startswith("DELETE") or "?delete" in one]
+        assert len(asked) == 3, "dumps with their roles, signatures, manifests"
+
+
 def test_a_second_store_that_is_full_or_silent_is_an_alarm_and_never_stops_the_first(two):
     two.typed("backup")
     with HostileStore(two.near.server) as between:  # its own store, which is full

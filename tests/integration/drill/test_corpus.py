@@ -27,6 +27,7 @@ from postgres_backup.job import Job
 from postgres_backup.signing.keys import SigningKey
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of, run_sql, state_of
+from tests.integration.taken import Taken
 from tests.services.signing import KEY, put_signed
 
 STRANGER = SigningKey(Ed25519PrivateKey.generate())
@@ -48,26 +49,10 @@ MADE = (
 
 
 @dataclasses.dataclass
-class Corpus:
+class Corpus(Taken):
     """A database, its backup, and what may be done to both."""
 
-    database: object
-    settings: object
-    client: object
-    bucket: str
-    taken: dict
     reader: str
-
-    @property
-    def manifest(self) -> str:
-        folder, _, name = self.taken["key"].rpartition("/")
-        return f"{folder}/manifests/{name.split('.')[0]}.json"
-
-    def get(self, key: str) -> bytes:
-        return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-
-    def put(self, key: str, data: bytes) -> None:
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=data)
 
     def describe(self, signer: SigningKey = KEY, **fields: object) -> None:
         """The manifest with other fields, signed; without those that are ``...``."""

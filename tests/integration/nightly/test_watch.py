@@ -16,6 +16,7 @@ import pytest
 
 from postgres_backup.catalog import history
 from postgres_backup.catalog.history import LAST_RUN
+from postgres_backup.drill.database import drill_database
 from postgres_backup.errors import LockedError, PostgresBackupError, UsageError
 from postgres_backup.health import alarms, status
 from postgres_backup.health.outcome import LAST_RESTORES
@@ -42,8 +43,8 @@ NIGHTS = min(100, examples(30))
 @pytest.mark.hypothesis  # part of make fuzz
 @pytest.mark.timeout(900)
 def test_ordinary_nights_raise_no_alarm(crm):
-    """They grow, some are quiet, the application deploys a table now and then, and a restart falls
-    into some.
+    """They grow, some are quiet, the application deploys a table now and then, a restart falls into
+    some, and each month has its drill.
     """
     rng = random.Random(7)
     for night in range(NIGHTS):
@@ -65,6 +66,8 @@ def test_ordinary_nights_raise_no_alarm(crm):
         crm.at(0, 25)
         if night % 10 == 5:
             crm.day()
+        if (NIGHTS - night) % 30 == 5:  # the last proven backup is one of the last week
+            assert drill_database(Job(crm.config.settings, progress=crm.log), "latest")["passed"]
     assert crm.told == []
     found = status.status(crm.config.settings)
     assert found["healthy"]

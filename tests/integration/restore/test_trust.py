@@ -29,6 +29,7 @@ from postgres_backup.signing import keys, signers
 from postgres_backup.signing.keys import SigningKey
 from tests.integration import engine
 from tests.integration.restoring import as_superuser, databases_of
+from tests.integration.taken import Taken
 from tests.services.signing import put_signed
 
 STRANGER = SigningKey(Ed25519PrivateKey.generate())
@@ -48,25 +49,8 @@ def signed(database, config, s3_client, bucket):
 
 
 @dataclasses.dataclass
-class Signed:
+class Signed(Taken):
     """A signed backup, and what may be done to its objects by whoever writes to the bucket."""
-
-    database: object
-    settings: object
-    client: object
-    bucket: str
-    taken: dict
-
-    @property
-    def manifest(self) -> str:
-        folder, _, name = self.taken["key"].rpartition("/")
-        return f"{folder}/manifests/{name.split('.')[0]}.json"
-
-    def get(self, key: str) -> bytes:
-        return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-
-    def put(self, key: str, data: bytes) -> None:
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=data)
 
     def delete(self, key: str) -> None:
         self.client.delete_object(Bucket=self.bucket, Key=key)

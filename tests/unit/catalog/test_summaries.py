@@ -20,6 +20,7 @@ from postgres_backup.clock import format_timestamp
 from postgres_backup.errors import BadBackupError
 from postgres_backup.signing import signers
 from postgres_backup.signing.keys import rotate
+from tests.damaged import spoil
 from tests.unit.signed_bucket import NEWEST, NOW, Bucket, new_bucket, stranger
 
 OTHER = stranger()
@@ -114,14 +115,7 @@ def test_whatever_becomes_of_the_file_the_look_says_the_same(bucket):
     whole, path, lost = file_of(bucket).read_bytes(), file_of(bucket), 0
     for _ in range(15):
         spoiled = bytearray(whole)
-        at = chance.randrange(len(spoiled))
-        match chance.randrange(3):
-            case 0:
-                spoiled[at] ^= 1 << chance.randrange(8)
-            case 1:
-                del spoiled[at:]
-            case 2:
-                spoiled[at:at] = chance.randbytes(chance.randrange(1, 60))
+        spoil(chance, spoiled)
         path.write_bytes(spoiled)
         lost += len(read_by(bucket)) > 1
         path.write_bytes(spoiled)

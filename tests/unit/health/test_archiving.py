@@ -70,6 +70,21 @@ def test_each_trouble_is_one_finding(other, code):
     assert codes(**other) == [code]
 
 
+@pytest.mark.parametrize(
+    ("then", "running", "found"),
+    [
+        (1000.0, 1100.0, []),  # a machine that was asleep for hours, or whose clock was set
+        (1000.0, 1301.0, ["PITR_STOPPED"]),
+        (90_000.0, 40.0, []),  # it was off
+        (90_000.0, 301.0, ["PITR_STOPPED"]),
+    ],
+)
+def test_nobody_has_looked_counts_while_the_machine_runs(monkeypatch, then, running, found):
+    monkeypatch.setattr(archiving.time, "monotonic", lambda: running)
+    for at in (ago(hours=6), ago(hours=-6), ago(minutes=1)):
+        assert codes(at=at, running=then) == found
+
+
 def test_what_was_old_when_nothing_waits_any_more_is_nothing():
     assert codes(waiting=0, oldest_seconds=999.0) == []
 

@@ -14,6 +14,7 @@ import pytest
 from postgres_backup.catalog.retention import Policy, plan
 from postgres_backup.health import costs
 from postgres_backup.settings import Settings
+from tests.unit.catalog.stand_in import Night
 
 GB = 10**9
 BASE = Settings("db1", ("crm",), "crm", "https://s3.example.org", "bucket", "key", "secret")
@@ -30,23 +31,6 @@ def line(age: int, size: int, **more) -> dict:
         "dump_bytes": 4 * size,
         "state": "good",
     } | more
-
-
-@dataclasses.dataclass(frozen=True)
-class Night:
-    taken_at: datetime
-    ours: bool = True
-    whole: bool = True
-    good: bool = True
-    was_read: bool = False
-    restored: bool = False
-    proven: bool = False
-    waits_for_adoption: bool = False
-    ahead: bool = False
-
-    @property
-    def dated_at(self):
-        return self.taken_at
 
 
 def test_by_hand():

@@ -18,6 +18,7 @@ from postgres_backup.s3 import seen
 from postgres_backup.s3.client import StoredObject, md5
 from postgres_backup.s3.seen import NAME, Seen
 from postgres_backup.settings import Settings
+from tests.damaged import spoil
 
 NOW = datetime.datetime(2026, 1, 27, tzinfo=datetime.timezone.utc)
 ONE, TWO = ("manifests/one.json", b'{"one": 1}'), ("manifests/two.json", b'{"two": 2}' * 100)
@@ -123,14 +124,7 @@ def test_whatever_becomes_of_the_file_only_what_was_stored_comes_out(settings):
     for _ in range(300):
         spoiled = bytearray(whole)
         for _ in range(chance.randrange(1, 4)):
-            at = chance.randrange(len(spoiled))
-            match chance.randrange(3):
-                case 0:
-                    spoiled[at] ^= 1 << chance.randrange(8)
-                case 1:
-                    del spoiled[at:]
-                case 2:
-                    spoiled[at:at] = chance.randbytes(chance.randrange(1, 60))
+            spoil(chance, spoiled)
             if not spoiled:
                 break
         path.write_bytes(spoiled)

@@ -125,29 +125,7 @@ def tokens(draw, escapes, depth=2):
         case "line":
             return "--" + content.replace("\n", " ").replace("\r", " ") + "\n"
         case "word":
-            return draw(
-                st.sampled_from(
-                    [
-                        "a$b$c",
-                        "E",
-                        "e",
-                        "x1",
-                        "größe",
-                        "now()",
-                        "t.id",
-                        "note",
-                        "_",
-                        "a$1",
-                        "::int",
-                        "1-2",
-                        "a/b",
-                        "-3",
-                        "@>",
-                        "$2",
-                        "$1$2",
-                    ]
-                )
-            )
+            return draw(st.sampled_from(WORDS))
         case "number":
             return draw(st.sampled_from(["1", "1.5", "1e10", "0x1F", "-7", "- -1"]))
         case "parentheses":
