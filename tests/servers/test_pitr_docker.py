@@ -362,9 +362,38 @@ def test_the_cluster_of_a_moment_stands_beside_the_live_one_until_it_is_removed(
     assert site.server.inside("test", "-S", door).returncode == 0
     nobody = ("runuser", "-u", "nobody", "--", "test", "-S", door)
     assert site.server.inside(*nobody, check=False).returncode == 1
+    # it is none of the application's, which goes on beside it, and nobody takes one for the other
+    site.type(["docker compose up --detach --wait --remove-orphans"])
+    assert BESIDE not in site.type(["docker compose ps --all"])
+    assert site.beside("SELECT id FROM orders") == "1"
+    site.program("pitr-look")
+    status = site.program("status", config="", check=False).stdout
+    assert re.search(
+        rf"every second: the cluster as of .+ is kept, since .+, in {LIVE}_rec", status
+    )
     assert site.recover("remove=true").recap["boxed"]["changed"] == 1
     assert site.docker() == before
     assert site.recover("remove=true").recap["boxed"]["changed"] == 0
+
+
+def test_what_a_break_has_left_is_in_the_way_of_the_next_until_it_is_removed(site, looked):
+    before, moment = site.docker(), zulu(now(site))
+    made = f"{LIVE}_recovered_2026-01-27_15-20-11"
+    label = f"postgres-backup.recovered={made}"
+    begin = f"docker run --detach --name {BESIDE} --label {label} -v {made}:/data --entrypoint"
+    image = layers.IMAGES["postgres"]
+    site.type([f"docker volume create --label {label} {made}", f"{begin} sleep {image} 1000"])
+    refused = site.recover(f"target_time={moment}", check=False)
+    assert refused.status == 2
+    assert f"of which nothing is remembered: {made}" in " ".join(refused.output.split())
+    drilled = site.program("pitr-drill", check=False)
+    assert (drilled.returncode, made in drilled.stderr) == (2, True)
+    # though the live one does not run
+    site.type(["docker compose stop"])
+    removed = site.recover("remove=true")
+    site.type(["docker compose up --detach --wait"])
+    assert f"{made} is removed" in removed.output
+    assert site.docker() == before
 
 
 def test_one_table_of_a_moment_comes_back_into_the_live_database(site, looked):

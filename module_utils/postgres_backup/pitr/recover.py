@@ -18,7 +18,7 @@ from ..machine import lock, state
 from ..machine.progress import Progress
 from ..settings import Settings
 from ..text import human_bytes, human_seconds
-from . import arrival, at_rest, boxed, counts, side_cluster
+from . import arrival, at_rest, boxed, counts, side_cluster, side_container
 from .cluster import Cluster
 from .counts import TableRows
 from .route import Plan, make_plan, require_none
@@ -190,7 +190,9 @@ def removed_on_failure(settings: Settings, cluster: Cluster, side: Side) -> Iter
 
 @final
 class Removed(TypedDict):
-    """:ivar directory: of the cluster that was removed; empty where there was none."""
+    """:ivar directory: of the cluster that was removed; empty where there was none. Of one in a
+    container the volumes, with a comma between them: those too that nothing is remembered of.
+    """
 
     changed: bool
     directory: str
@@ -204,13 +206,19 @@ def remove(settings: Settings, check: bool) -> Removed:
     """
     with lock.hold(settings, "recovery", "removal"):
         side = state.read(settings, SIDE)
-        if not len(side):
-            return {"changed": False, "directory": "", "findings": []}
-        done: Removed = {"changed": True, "directory": side["directory"], "findings": []}
-        if not check:
-            if settings.db_container:
+        there = [side["directory"]] if len(side) else []
+        if settings.db_container:
+            if len(side):
                 require_contained(settings, side)
-                side_cluster.remove_contained(settings, side)
+            there = sorted({*there, *side_container.left_over(settings)})
+        done: Removed = {
+            "changed": bool(there),
+            "directory": ", ".join(there),
+            "findings": [],
+        }
+        if there and not check:
+            if settings.db_container:
+                side_cluster.remove_contained(settings, there)
             else:
                 cluster, _ = at_rest.ask(settings)
                 require_ours(settings, cluster, side)
@@ -239,7 +247,7 @@ def require_ours(settings: Settings, cluster: Cluster, side: Side) -> None:
 
 def require_contained(settings: Settings, side: Side) -> None:
     """:raises UsageError: the volume that is remembered is none that we make."""
-    if not side["directory"].startswith(f"{settings.db_container}_recovered_"):
+    if not side_container.is_ours(settings, side["directory"]):
         raise UsageError(
             f"{side['directory']} is no volume of a recovered cluster",
             f"Look into {SIDE.name} beside the state, and remove what it names by hand",
@@ -281,4 +289,5 @@ def removed_lines(result: Removed, check: bool) -> list[str]:
     """What that says to a person."""
     if not result["directory"]:
         return ["There is no recovered cluster to remove"]
-    return [f"{result['directory']} {'would be' if check else 'is'} removed"]
+    verb = "are" if "," in result["directory"] else "is"
+    return [f"{result['directory']} {'would be' if check else verb} removed"]

@@ -269,7 +269,7 @@ def remove(settings: Settings, cluster: Cluster, side: Side) -> None:
     :raises PostgresBackupError: something of it stays.
     """
     if settings.db_container:
-        remove_contained(settings, side)
+        remove_contained(settings, [side["directory"]])
         return
     if os.path.isdir(side["directory"]):
         stop(settings, cluster, side)
@@ -284,14 +284,15 @@ def remove(settings: Settings, cluster: Cluster, side: Side) -> None:
             ) from None
 
 
-def remove_contained(settings: Settings, side: Side) -> None:
-    """The same of one in a container, for which the live one need not run; its log stays.
+def remove_contained(settings: Settings, volumes: list[str]) -> None:
+    """The same of those in containers, for which the live one need not run; the log stays.
 
     :raises PostgresBackupError: something of it stays.
     """
     if told := tail(settings):
         replace_file(log_file(settings), told.encode(), 0o640)
-    side_container.remove(settings, side["directory"])
+    for volume in volumes:
+        side_container.remove(settings, volume)
 
 
 def folders(side: Side) -> list[str]:

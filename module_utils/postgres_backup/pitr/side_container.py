@@ -19,6 +19,7 @@ from typing import Annotated, TypedDict
 from ..catalog import recovered
 from ..errors import PostgresBackupError, UsageError
 from ..machine.files import replace_file
+from ..machine.patience import OFTEN, wait_until
 from ..postgresql import container
 from ..settings import Settings
 from ..shapes.kinds import Text
@@ -32,6 +33,8 @@ _INSIDE = "/run/postgres-backup"
 _HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 #: seconds for a call
 _PATIENCE = 120
+#: seconds in which one that has ended is gone
+_GOING = 10
 #: lines of the end of its log that are read
 _LOG_LINES = "20000"
 #: nothing else is asked for: a container's environment holds passwords
@@ -127,7 +130,6 @@ def start(
     os.chmod(folder, 0o777)
     replace_file(os.path.join(folder, "hba.conf"), _HBA.encode(), 0o644)
     live = _ask(settings)
-    given = live["command"] or []
     values = {
         **quiet,
         "config_file": config_file,
@@ -145,7 +147,7 @@ def start(
         *_options(live, volume, directory),
         live["image"],
         # as libraries that the log is in need of; what stands behind them counts
-        *(given[1:] if given[:1] == ["postgres"] else []),
+        *_options_of(live["command"] or []),
         *("-D", directory),
         *(word for name, value in values.items() for word in ("-c", f"{name}={value}")),
     )
@@ -163,6 +165,20 @@ def log(settings: Settings) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
+def left_over(settings: Settings) -> list[str]:
+    """Volumes and containers of recovered clusters that there are, by the volume's name."""
+    failing = "Failed to ask for recovered clusters: "
+    form = f'{{{{.Label "{_LABEL}"}}}}'
+    words = ("--filter", f"label={_LABEL}", "--format", form)
+    told = _docker(failing, "ps", "--all", *words) + _docker(failing, "volume", "ls", *words)
+    return sorted({one for one in told.split() if is_ours(settings, one)})
+
+
+def is_ours(settings: Settings, volume: str) -> bool:
+    """Whether one of that name can be of a recovered cluster of this container."""
+    return volume.startswith(f"{settings.db_container}_recovered_")
+
+
 def remove(settings: Settings, volume: str) -> None:
     """End it and take its volume away.
 
@@ -178,13 +194,28 @@ def remove(settings: Settings, volume: str) -> None:
 
 
 def _end(volume: str) -> None:
+    failed: PostgresBackupError | None = None
     for one in _containers(volume):
-        _docker("Failed to end the recovered cluster: ", "rm", "--force", "--volumes", one)
+        try:
+            _docker("Failed to end the recovered cluster: ", "rm", "--force", "--volumes", one)
+        except PostgresBackupError as error:
+            failed = error
+    # one that has ended just then is being removed by itself, and that is refused a second time
+    if failed and not wait_until(lambda: not _containers(volume), _GOING, OFTEN):
+        raise failed
 
 
 def _containers(volume: str, *filters: str) -> list[str]:
     words = ("ps", "--all", "--quiet", "--filter", f"label={_LABEL}={volume}", *filters)
     return _docker("Failed to ask for the recovered cluster: ", *words).split()
+
+
+def _options_of(command: list[str]) -> list[str]:
+    """What PostgreSQL is given, whose name an image's own start lets be left out; none where it is
+    begun by something else.
+    """
+    first = command[0] if command else ""
+    return command if first.startswith("-") else command[1:] if first == "postgres" else []
 
 
 def _options(live: _Live, volume: str, directory: str) -> list[str]:

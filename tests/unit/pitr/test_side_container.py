@@ -5,6 +5,7 @@ With a real Docker: ``tests/servers/test_pitr_docker.py``. Here a program stands
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from postgres_backup.errors import PostgresBackupError, UsageError
-from postgres_backup.pitr import side_container
+from postgres_backup.machine import state
+from postgres_backup.pitr import recover, route, side_container
+from postgres_backup.pitr.side_cluster import SIDE
 from tests.unit.pitr.test_boxed import BOXED
+from tests.unit.pitr.test_drill import side
 
 DATA = "/var/lib/postgresql/data"
 VOLUME = "crm-db-1_recovered_2026-01-27_15-20-11"
@@ -49,6 +53,7 @@ case "$1 $2" in
 "container inspect") cat "$here/live";;
 "ps --all") cat "$here/there";;
 "volume ls") cat "$here/volumes";;
+"rm --force") if [ -e "$here/refuses" ]; then cat "$here/refuses" >&2; exit 1; fi;;
 esac
 """
 
@@ -115,6 +120,24 @@ def test_what_could_act_on_others_is_said_last_and_counts(docker, settings):
 
 
 @pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        (["-c", "shared_preload_libraries=x"], ["-c", "shared_preload_libraries=x"]),
+        (["postgres", "-c", "a=1"], ["-c", "a=1"]),
+        (["postgres"], []),
+        (["sh", "-c", "exec postgres"], []),
+        (None, []),
+    ],
+)
+def test_what_the_live_one_is_begun_with_is_kept_where_it_is_postgresql_s(
+    docker, settings, command, given
+):
+    docker.live(command=command)
+    side_container.start(settings, VOLUME, DATA, f"{DATA}/postgresql.conf", {})
+    assert f"{IMAGE} {' '.join([*given, '-D'])} {DATA} -c " in docker.asked("run")[0]
+
+
+@pytest.mark.parametrize(
     ("networks", "which"),
     [("", "bridge"), ("host ", "bridge"), ("none crm_default ", "crm_default")],
 )
@@ -171,3 +194,70 @@ def test_only_what_has_our_label_is_ended_and_removed(docker, settings):
     assert docker.asked("volume ls") == [f"volume ls --quiet {mine}"]
     assert docker.asked("rm") == [f"rm --force --volumes {one} " for one in ("aaa", "bbb")]
     assert docker.asked("volume rm") == [f"volume rm {VOLUME} "]
+
+
+def test_one_that_is_being_removed_by_itself_is_waited_for(docker, settings, monkeypatch):
+    (docker.folder / "refuses").write_text("removal of container aaa is already in progress")
+    (docker.folder / "there").write_text("aaa\n")
+    looks = iter(["aaa\n", "aaa\n", ""])
+    ask = side_container._docker
+
+    def asked(failing: str, *words: str, **options: int | None) -> str:
+        (docker.folder / "there").write_text(next(looks, "")) if words[0] == "ps" else None
+        return ask(failing, *words, **options)
+
+    monkeypatch.setattr(side_container, "_docker", asked)
+    side_container.remove(settings, VOLUME)
+    assert next(looks, "none left") == "none left"
+
+
+def test_one_that_stays_keeps_its_volume_and_is_told(docker, settings, monkeypatch):
+    (docker.folder / "refuses").write_text("driver failed")
+    (docker.folder / "there").write_text("aaa\n")
+    (docker.folder / "volumes").write_text(f"{VOLUME}\n")
+    monkeypatch.setattr(side_container, "_GOING", 0)
+    with pytest.raises(PostgresBackupError, match="Failed to end the recovered cluster: driver f"):
+        side_container.remove(settings, VOLUME)
+    assert not docker.asked("volume rm")
+
+
+def test_what_nobody_remembers_is_in_the_way_until_it_is_removed(docker, settings):
+    """As where the disk was full when it was to be remembered."""
+    other = "crm-db-10_recovered_2026-01-27_15-20-11"
+    (docker.folder / "there").write_text(f"{VOLUME}\n{VOLUME}\n{other}\n\n")
+    (docker.folder / "volumes").write_text(f"{VOLUME}\n")
+    with pytest.raises(UsageError, match=f"of which nothing is remembered: {VOLUME}\n"):
+        route.require_none(settings)
+    would = recover.remove(settings, check=True)
+    assert (would["changed"], would["directory"]) == (True, VOLUME)
+    assert not docker.asked("rm") + docker.asked("volume rm")
+    done = recover.remove(settings, check=False)
+    assert recover.removed_lines(done, check=False) == [f"{VOLUME} is removed"]
+    assert docker.asked("volume rm") == [f"volume rm {VOLUME} "]
+    for name in ("there", "volumes"):
+        (docker.folder / name).write_text(f"{other}\n")
+    assert not recover.remove(settings, check=False)["changed"]
+    route.require_none(settings)
+
+
+def test_what_is_remembered_is_removed_though_docker_has_nothing_of_it(docker, settings):
+    state.write(settings, SIDE, {**side(), "directory": VOLUME})
+    with pytest.raises(UsageError, match="already, of 2026-11-29"):
+        route.require_none(settings)
+    assert recover.remove(settings, check=False)["directory"] == VOLUME
+    assert not len(state.read(settings, SIDE))
+    state.write(settings, SIDE, {**side(), "directory": "crm_data"})
+    with pytest.raises(UsageError, match="crm_data is no volume of a recovered cluster"):
+        recover.remove(settings, check=False)
+    assert not docker.asked("volume rm")
+
+
+@pytest.mark.parametrize("others", [[], ["fast"]])
+def test_a_cluster_that_lies_in_several_places_is_refused(monkeypatch, settings, others):
+    monkeypatch.setattr(route, "connect", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(route, "values", lambda *_: others)
+    if not others:
+        route._require_one_place(settings)
+        return
+    with pytest.raises(UsageError, match=r"it has tablespaces, which lie outside.*: fast"):
+        route._require_one_place(settings)
