@@ -12,9 +12,7 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
-from typing import Annotated, TypedDict
 
 from ..catalog import recovered
 from ..errors import PostgresBackupError, UsageError
@@ -22,47 +20,18 @@ from ..machine.files import replace_file
 from ..machine.patience import OFTEN, wait_until
 from ..postgresql import container
 from ..settings import Settings
-from ..shapes.kinds import Text
-from ..shapes.reader import Unfit, fitted, load
-from . import boxed, places
+from . import boxed, docker, places
+from .docker import Live
 
 #: what tells ours from all others: its value is the volume's name
 _LABEL = "postgres-backup.recovered"
 #: where its sockets and our file of who may come in lie, in there
 _INSIDE = "/run/postgres-backup"
 _HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
-#: seconds for a call
-_PATIENCE = 120
 #: seconds in which one that has ended is gone
 _GOING = 10
 #: lines of the end of its log that are read
 _LOG_LINES = "20000"
-#: nothing else is asked for: a container's environment holds passwords
-_WANTED = (
-    '{"image": {{json .Image}}, "mounts": {{json .Mounts}}, '
-    '"hosts": {{json .HostConfig.ExtraHosts}}, "command": {{json .Config.Cmd}}, "networks": '
-    '"{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"}'
-)
-
-
-class _Named(TypedDict, total=False):
-    Name: str
-
-
-class _Mount(_Named):
-    Type: str
-    Source: str
-    Destination: Annotated[str, Text(4096, r"/.*")]
-
-
-class _Live(TypedDict):
-    """The container as Docker tells of it; ``networks`` with a blank behind each."""
-
-    image: Annotated[str, Text(200, r"[a-z0-9]+:[0-9a-f]+")]
-    mounts: list[_Mount]
-    hosts: list[str] | None
-    command: list[str] | None
-    networks: str
 
 
 def sockets(settings: Settings) -> str:
@@ -76,7 +45,7 @@ def free_bytes() -> int:
     :raises PostgresBackupError: Docker does not say where that is.
     """
     failing = "Failed to see how much is free for Docker's volumes: "
-    root = _docker(failing, "info", "--format", "{{.DockerRootDir}}").strip()
+    root = docker.do(failing, "info", "--format", "{{.DockerRootDir}}").strip()
     try:
         disk = os.statvfs(root)
     except OSError as error:
@@ -93,14 +62,14 @@ def unpack(settings: Settings, volume: str, directory: str, options: list[str]) 
     :param options: of the engine's ``restore``: which backup, and what to go on to.
     :raises PostgresBackupError: the backup cannot be had; the volume may be half full.
     """
-    live = _ask(settings)
+    live = docker.ask(settings)
     failing = "Failed to unpack the cluster: "
     common = _options(live, volume, directory)
-    _docker(failing, "volume", "create", "--label", f"{_LABEL}={volume}", volume)
+    docker.do(failing, "volume", "create", "--label", f"{_LABEL}={volume}", volume)
     image = live["image"]
     words = ["-d", "-o", boxed.USER, "-g", boxed.USER, "-m", "0700", directory]
-    _docker(failing, "run", "--rm", "-u", "0", "--entrypoint", "install", *common, image, *words)
-    _docker(
+    docker.do(failing, "run", "--rm", "-u", "0", "--entrypoint", "install", *common, image, *words)
+    docker.do(
         failing,
         *("run", "--rm", "-u", boxed.USER, "--entrypoint", boxed.PROGRAM),
         *common,
@@ -129,7 +98,7 @@ def start(
     # by whoever PostgreSQL is in there; who could come so far here is kept out one folder above
     os.chmod(folder, 0o777)
     replace_file(os.path.join(folder, "hba.conf"), _HBA.encode(), 0o644)
-    live = _ask(settings)
+    live = docker.ask(settings)
     values = {
         **quiet,
         "config_file": config_file,
@@ -139,9 +108,10 @@ def start(
         "port": str(container.PORT),
         "cluster_name": "recovered",
     }
-    _docker(
+    docker.do(
         failing,
-        *("run", "--detach", "--init", "--log-driver", "json-file"),
+        # at which it ends in good order, whatever the image says
+        *("run", "--detach", "--init", "--log-driver", "json-file", "--stop-signal", "SIGINT"),
         *("--name", recovered.container(settings), "-u", boxed.USER, "--entrypoint", "postgres"),
         *("--mount", f"type=bind,source={folder},target={_INSIDE}"),
         *_options(live, volume, directory),
@@ -161,7 +131,7 @@ def is_running(volume: str) -> bool:
 def log(settings: Settings) -> str:
     """The end of what it tells; empty where there is none."""
     words = ["docker", "logs", "--tail", _LOG_LINES, "--", recovered.container(settings)]
-    done = _called(words, _PATIENCE, both=True)
+    done = docker.called(words, docker.PATIENCE, both=True)
     return done.stdout if done.returncode == 0 else ""
 
 
@@ -170,7 +140,7 @@ def left_over(settings: Settings) -> list[str]:
     failing = "Failed to ask for recovered clusters: "
     form = f'{{{{.Label "{_LABEL}"}}}}'
     words = ("--filter", f"label={_LABEL}", "--format", form)
-    told = _docker(failing, "ps", "--all", *words) + _docker(failing, "volume", "ls", *words)
+    told = docker.do(failing, "ps", "--all", *words) + docker.do(failing, "volume", "ls", *words)
     return sorted({one for one in told.split() if is_ours(settings, one)})
 
 
@@ -187,8 +157,8 @@ def remove(settings: Settings, volume: str) -> None:
     failing = f"Failed to remove {volume}: "
     _end(volume)
     words = ("volume", "ls", "--quiet", "--filter", f"label={_LABEL}={volume}")
-    for one in _docker(failing, *words).split():
-        _docker(failing, "volume", "rm", one)
+    for one in docker.do(failing, *words).split():
+        docker.do(failing, "volume", "rm", one)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(os.path.dirname(sockets(settings)))
 
@@ -197,7 +167,7 @@ def _end(volume: str) -> None:
     failed: PostgresBackupError | None = None
     for one in _containers(volume):
         try:
-            _docker("Failed to end the recovered cluster: ", "rm", "--force", "--volumes", one)
+            docker.do("Failed to end the recovered cluster: ", "rm", "--force", "--volumes", one)
         except PostgresBackupError as error:
             failed = error
     # one that has ended just then is being removed by itself, and that is refused a second time
@@ -207,7 +177,7 @@ def _end(volume: str) -> None:
 
 def _containers(volume: str, *filters: str) -> list[str]:
     words = ("ps", "--all", "--quiet", "--filter", f"label={_LABEL}={volume}", *filters)
-    return _docker("Failed to ask for the recovered cluster: ", *words).split()
+    return docker.do("Failed to ask for the recovered cluster: ", *words).split()
 
 
 def _options_of(command: list[str]) -> list[str]:
@@ -218,13 +188,13 @@ def _options_of(command: list[str]) -> list[str]:
     return command if first.startswith("-") else command[1:] if first == "postgres" else []
 
 
-def _options(live: _Live, volume: str, directory: str) -> list[str]:
+def _options(live: Live, volume: str, directory: str) -> list[str]:
     """What all its containers have."""
     networks = [name for name in live["networks"].split() if name not in ("host", "none")]
     words = ["--label", f"{_LABEL}={volume}", "--network", (networks or ["bridge"])[0]]
     for host in live["hosts"] or []:
         words += ["--add-host", host]
-    data = _data(live["mounts"], directory)
+    data = docker.data_place(live["mounts"], directory)
     words += ["--mount", f"type=volume,source={volume},target={data}"]
     for mount in live["mounts"]:
         place = mount["Destination"]
@@ -239,56 +209,3 @@ def _options(live: _Live, volume: str, directory: str) -> list[str]:
                 )
             words += ["--mount", f"type={mount['Type']},source={source},target={place},readonly"]
     return words
-
-
-def _data(mounts: list[_Mount], directory: str) -> str:
-    """Where the volume belongs: where the live one's lies, at or above the data."""
-    places_above = (one["Destination"].rstrip("/") for one in mounts)
-    above = [place for place in places_above if f"{directory}/".startswith(f"{place}/")]
-    return max(above, key=len, default=directory)
-
-
-def _ask(settings: Settings) -> _Live:
-    failing = f"Failed to ask Docker for the container {settings.db_container}: "
-    words = ("container", "inspect", "--format", _WANTED, "--", settings.db_container)
-    try:
-        return fitted(load(_docker(failing, *words).encode()), _Live)
-    except Unfit as error:
-        raise PostgresBackupError(f"{failing}{error}", f"Recover by hand: {boxed.PAGE}") from None
-
-
-def _docker(failing: str, *words: str, patience: int | None = _PATIENCE) -> str:
-    """What it prints.
-
-    :raises PostgresBackupError: it does not do it.
-    """
-    done = _called(["docker", *words], patience)
-    if done.returncode:
-        error = re.sub(r".*?ERROR: +\[\d+\]: *", "", done.stderr + done.stdout, flags=re.DOTALL)
-        raise PostgresBackupError(
-            failing + boxed.said(error, done.returncode),
-            f"What the container says of itself may tell more (docker logs); {boxed.PAGE}",
-        )
-    return done.stdout
-
-
-def _called(
-    words: list[str], patience: int | None, both: bool = False
-) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if both else subprocess.PIPE,
-            text=True,
-            errors="replace",
-            timeout=patience,
-            check=False,
-            env=boxed.environment(),
-            cwd="/",
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PostgresBackupError(
-            f"Failed to run docker {words[1]}: {error}", "Is Docker running? Its word: docker ps"
-        ) from None

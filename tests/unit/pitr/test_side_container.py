@@ -15,6 +15,7 @@ import pytest
 
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.machine import state
+from postgres_backup.pitr import docker as docker_cli
 from postgres_backup.pitr import recover, route, side_container
 from postgres_backup.pitr.side_cluster import SIDE
 from tests.unit.pitr.test_boxed import BOXED
@@ -53,6 +54,7 @@ case "$1 $2" in
 "container inspect") cat "$here/live";;
 "ps --all") cat "$here/there";;
 "volume ls") cat "$here/volumes";;
+"run --rm") if [ -e "$here/fails" ]; then cat "$here/fails" >&2; exit 40; fi;;
 "rm --force") if [ -e "$here/refuses" ]; then cat "$here/refuses" >&2; exit 1; fi;;
 esac
 """
@@ -101,6 +103,22 @@ def test_the_backup_goes_into_a_volume_of_its_own_by_the_same_image(docker, sett
         assert "type=bind,source=/srv/crm/pitr/engine,target=/etc/pgbackrest,readonly " in run
         assert "--network crm_default --add-host store:192.0.2.7 " in run
     assert settings.s3_secret_key not in (docker.folder / "asked").read_text()
+
+
+def test_what_the_engine_says_in_there_is_told_without_its_hint(docker, settings):
+    (docker.folder / "fails").write_text(
+        "P00   INFO: restore command begin 2.55.1\n"
+        "P00  ERROR: [040]: unable to restore to path '/fast' because it contains files\n"
+        "            HINT: try using --delta if this is what you intended.\n"
+        "P00   INFO: restore command end: aborted with exception [040]\n"
+    )
+    with pytest.raises(PostgresBackupError) as raised:
+        side_container.unpack(settings, VOLUME, DATA, [])
+    why = "unable to restore to path '/fast' because it contains files"
+    assert str(raised.value).splitlines()[0] == f"Failed to unpack the cluster: {why}"
+    (docker.folder / "fails").write_text("docker: Error response from daemon: no such image.")
+    with pytest.raises(PostgresBackupError, match="cluster: docker: Error response from daemon"):
+        side_container.unpack(settings, VOLUME, DATA, [])
 
 
 def test_what_could_act_on_others_is_said_last_and_counts(docker, settings):
@@ -200,13 +218,13 @@ def test_one_that_is_being_removed_by_itself_is_waited_for(docker, settings, mon
     (docker.folder / "refuses").write_text("removal of container aaa is already in progress")
     (docker.folder / "there").write_text("aaa\n")
     looks = iter(["aaa\n", "aaa\n", ""])
-    ask = side_container._docker
+    ask = docker_cli.do
 
     def asked(failing: str, *words: str, **options: int | None) -> str:
         (docker.folder / "there").write_text(next(looks, "")) if words[0] == "ps" else None
         return ask(failing, *words, **options)
 
-    monkeypatch.setattr(side_container, "_docker", asked)
+    monkeypatch.setattr(docker_cli, "do", asked)
     side_container.remove(settings, VOLUME)
     assert next(looks, "none left") == "none left"
 
