@@ -342,10 +342,6 @@ def test_the_cluster_of_a_moment_stands_beside_the_live_one_until_it_is_removed(
     site.sql("CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders VALUES (1)")
     moment = zulu(now(site))
     site.sql("INSERT INTO orders VALUES (2)")
-    promoted = site.recover(f"target_time={moment}", "promote=true", check=False)
-    assert promoted.status == 2
-    assert "promote=true is not for it" in " ".join(promoted.output.split())
-    assert site.docker() == before
     said = site.recover(f"target_time={moment}", "keep=true").output
     assert "crm: public.orders: 1 rows, live 2 rows" in said
     assert f"docker exec -it {BESIDE} psql -h 127.0.0.1 -U crm" in said
@@ -537,3 +533,40 @@ def test_with_container_and_volume_lost_the_application_goes_on_from_the_new_one
     assert "5" in rows
     visits = int(site.sql("SELECT count(*) FROM visits"))
     wait_for("the application", lambda: int(site.sql("SELECT count(*) FROM visits")) > visits)
+
+
+def test_the_cluster_of_a_moment_takes_the_live_one_s_place_and_goes_back_twice(site, looked):
+    before, volume = site.docker(), site.volume()
+    site.sql("CREATE TABLE offers (id int PRIMARY KEY); INSERT INTO offers VALUES (1)")
+    files = {path: site.read(path) for path in (f"{APP}/compose.yml", OVERRIDE)}
+    for last in (2, 3):
+        moment = zulu(now(site))
+        rows = site.sql("SELECT id FROM offers ORDER BY id").split()
+        site.sql(f"INSERT INTO offers VALUES ({last})")
+        promoted = site.recover(f"target_time={moment}", "promote=true").output
+        assert site.sql("SELECT id FROM offers ORDER BY id").split() == rows
+        goes_on(site, volume)
+        [kept] = re.findall(r"undo_restore\.yml -e kept=(\S+)", promoted)
+        held = Path(kept).parent.name
+        assert site.docker() == sorted([*before, held])
+        # whoever types it on the server has the same
+        site.type(["docker compose up --detach --wait --force-recreate"])
+        assert site.sql("SELECT id FROM offers ORDER BY id").split() == rows
+        back = site.controller.run("playbooks/undo_restore.yml", "-e", f"kept={kept}").output
+        assert site.sql("SELECT id FROM offers ORDER BY id").split() == [*rows, str(last)]
+        goes_on(site, volume)
+        [kept] = re.findall(r"undo_restore\.yml -e kept=(\S+)", back)
+        held = Path(kept).parent.name
+        assert site.docker() == sorted([*before, held])
+        site.type([f"docker volume rm {held}"])
+    assert {path: site.read(path) for path in files} == files
+    assert "passed" in site.program("pitr-drill").stdout
+
+
+def goes_on(site: Site, volume: str) -> None:
+    """The application writes, and all of that is archived and backed up."""
+    assert (site.volume(), site.sql("SHOW archive_mode")) == (volume, "on")
+    visits = int(site.sql("SELECT count(*) FROM visits"))
+    wait_for("the application", lambda: int(site.sql("SELECT count(*) FROM visits")) > visits)
+    site.program("pitr-look")
+    assert "PITR" not in site.program("pitr-watch", config="", check=False).stdout

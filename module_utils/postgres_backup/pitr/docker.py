@@ -16,7 +16,8 @@ PATIENCE = 120
 #: nothing else is asked for: a container's environment holds passwords
 _WANTED = (
     '{"image": {{json .Image}}, "mounts": {{json .Mounts}}, '
-    '"hosts": {{json .HostConfig.ExtraHosts}}, "command": {{json .Config.Cmd}}, "networks": '
+    '"hosts": {{json .HostConfig.ExtraHosts}}, "command": {{json .Config.Cmd}}, '
+    '"removed": {{json .HostConfig.AutoRemove}}, "networks": '
     '"{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"}'
 )
 
@@ -34,12 +35,15 @@ class Mount(_Named):
 
 
 class Live(TypedDict):
-    """The container as Docker tells of it; ``networks`` with a blank behind each."""
+    """The container as Docker tells of it; ``networks`` with a blank behind each; ``removed``: by
+    Docker, when it stops.
+    """
 
     image: Annotated[str, Text(200, r"[a-z0-9]+:[0-9a-f]+")]
     mounts: list[Mount]
     hosts: list[str] | None
     command: list[str] | None
+    removed: bool
     networks: str
 
 

@@ -252,6 +252,10 @@ def stop(settings: Settings, cluster: Cluster, side: Side) -> None:
 
     :raises PostgresBackupError: it does not end.
     """
+    if settings.db_container:
+        _keep_log(settings)
+        side_container.stop(side["directory"])
+        return
     if not is_running(settings, cluster, side):
         return
     words = ("stop", "-D", side["directory"], "-m", "fast", "-w", "-t", str(_PATIENCE), "-s")
@@ -289,10 +293,14 @@ def remove_contained(settings: Settings, volumes: list[str]) -> None:
 
     :raises PostgresBackupError: something of it stays.
     """
-    if told := tail(settings):
-        replace_file(log_file(settings), told.encode(), 0o640)
+    _keep_log(settings)
     for volume in volumes:
         side_container.remove(settings, volume)
+
+
+def _keep_log(settings: Settings) -> None:
+    if told := tail(settings):
+        replace_file(log_file(settings), told.encode(), 0o640)
 
 
 def folders(side: Side) -> list[str]:

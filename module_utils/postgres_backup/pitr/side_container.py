@@ -149,6 +149,22 @@ def is_ours(settings: Settings, volume: str) -> bool:
     return volume.startswith(f"{settings.db_container}_recovered_")
 
 
+def stop(volume: str) -> None:
+    """End it in good order, and only then take the container away; its volume stays.
+
+    :raises PostgresBackupError: it did not end in good order.
+    """
+    failing = "Failed to stop the recovered cluster: "
+    for one in _containers(volume):
+        docker.do(failing, "stop", "-t", str(docker.PATIENCE // 2), one)
+        ended = docker.do(failing, "container", "inspect", "--format", "{{.State.ExitCode}}", one)
+        if ended.strip() != "0":
+            raise PostgresBackupError(
+                f"{failing}it ended with {ended.strip()}", f"Its log says why: docker logs {one}"
+            )
+    _end(volume)
+
+
 def remove(settings: Settings, volume: str) -> None:
     """End it and take its volume away.
 

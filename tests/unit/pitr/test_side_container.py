@@ -44,6 +44,7 @@ LIVE = {
     ],
     "hosts": ["store:192.0.2.7"],
     "command": ["postgres", "-c", "archive_mode=on", "-c", "shared_preload_libraries=x"],
+    "removed": False,
     "networks": "crm_default other ",
 }
 #: each call in a line of its own; what is told of the live container comes from a file
@@ -51,7 +52,7 @@ DOCKER = """#!/bin/sh
 here=$(dirname "$0")
 printf '%s ' "$@" >> "$here/asked"; echo >> "$here/asked"
 case "$1 $2" in
-"container inspect") cat "$here/live";;
+"container inspect") case "$4" in *ExitCode*) cat "$here/ended";; *) cat "$here/live";; esac;;
 "ps --all") cat "$here/there";;
 "volume ls") cat "$here/volumes";;
 "run --rm") if [ -e "$here/fails" ]; then cat "$here/fails" >&2; exit 40; fi;;
@@ -279,3 +280,27 @@ def test_a_cluster_that_lies_in_several_places_is_refused(monkeypatch, settings,
         return
     with pytest.raises(UsageError, match=r"it has tablespaces, which lie outside.*: fast"):
         route._require_one_place(settings)
+
+
+def test_only_one_that_has_ended_in_good_order_can_take_the_live_one_s_place(docker, settings):
+    (docker.folder / "there").write_text("aaa\n")
+    (docker.folder / "ended").write_text("137\n")
+    with pytest.raises(PostgresBackupError, match=r"Failed to stop the recovered cluster: .* 137"):
+        side_container.stop(VOLUME)
+    assert not docker.asked("rm")
+    (docker.folder / "ended").write_text("0\n")
+    side_container.stop(VOLUME)
+    assert docker.asked("stop") == ["stop -t 60 aaa "] * 2
+    assert docker.asked("rm") == ["rm --force --volumes aaa "]
+    assert not docker.asked("volume rm")
+
+
+def test_when_it_has_taken_the_place_nothing_is_remembered_or_left(docker, settings):
+    at = {**side(), "directory": VOLUME}
+    state.write(settings, SIDE, at)
+    (docker.folder / "volumes").write_text(f"{VOLUME}\n")
+    side_container.start(settings, VOLUME, DATA, f"{DATA}/postgresql.conf", {})
+    assert recover.forget(settings, at) == []
+    assert not len(state.read(settings, SIDE))
+    assert not Path(side_container.sockets(settings)).exists()
+    assert docker.asked("volume rm") == [f"volume rm {VOLUME} "]
