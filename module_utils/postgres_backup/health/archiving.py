@@ -101,7 +101,7 @@ class Look(_Looked, total=False):
     beside: Beside
 
 
-def read(settings: Settings, place: str = "") -> tuple[Look | None, str]:
+def read(place: str = "") -> tuple[Look | None, str]:
     """What was seen last, or why nothing is known; neither where nobody can have looked.
 
     :param place: of the file; empty: the usual one.
@@ -201,7 +201,7 @@ def _some(names: Sequence[str]) -> str:
 
 def look(settings: Settings) -> list[Finding]:
     """What is wrong now; nothing where it is not asked for."""
-    return findings_of(settings, *read(settings), utc_now()) if settings.pitr else []
+    return findings_of(settings, *read(), utc_now()) if settings.pitr else []
 
 
 def settle(settings: Settings) -> list[Finding]:
@@ -221,7 +221,7 @@ def settle(settings: Settings) -> list[Finding]:
 
 def known(settings: Settings) -> Look | None:
     """What was seen last; None where it is not asked for, or nobody has looked."""
-    return read(settings)[0] if settings.pitr else None
+    return read()[0] if settings.pitr else None
 
 
 def with_archive(estimate: costs.Estimate, settings: Settings, seen: Look | None) -> costs.Estimate:
