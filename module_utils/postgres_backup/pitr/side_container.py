@@ -160,7 +160,8 @@ def stop(volume: str) -> None:
         ended = docker.do(failing, "container", "inspect", "--format", "{{.State.ExitCode}}", one)
         if ended.strip() != "0":
             raise PostgresBackupError(
-                f"{failing}it ended with {ended.strip()}", f"Its log says why: docker logs {one}"
+                f"Failed to stop the recovered cluster: it ended with {ended.strip()}",
+                f"Its log says why: docker logs {one}",
             )
     _end(volume)
 

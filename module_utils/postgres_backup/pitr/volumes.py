@@ -159,7 +159,11 @@ def _await(settings: Settings) -> None:
         return False
 
     if not wait_until(answers, _PATIENCE):
-        raise PostgresBackupError(f"{_failing(settings)}it does not answer with them", "")
+        name = settings.db_container
+        raise PostgresBackupError(
+            f"Failed to exchange the data in the container {name}: it does not answer with them",
+            f"docker logs {name} says why",
+        )
 
 
 def _stop(settings: Settings) -> None:
