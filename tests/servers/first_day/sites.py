@@ -7,13 +7,12 @@ import json
 import re
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from demo.s3_server import SeaweedFS
 from tests.servers.controller import Controller, Play
 from tests.servers.server import Server
+from tests.services.plain_s3 import client_of
 from tests.services.receivers import HttpReceiver
 
 CONFIG = "/etc/postgres-backup/backup-config.env"
@@ -40,23 +39,7 @@ class Site:
     @property
     def client(self):
         """A plain S3 client, to look at the bucket."""
-        config = Config(
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": "path"},
-        )
-        keys = {
-            "aws_access_key_id": self.store.access_key,
-            "aws_secret_access_key": self.store.secret_key,
-            "region_name": "us-east-1",
-        }
-        return boto3.client(
-            "s3",
-            endpoint_url=self.store.endpoint_url,
-            verify=self.store.ca_bundle or None,
-            config=config,
-            **keys,
-        )
+        return client_of(self.store)
 
     def backups(self) -> list[str]:
         """The names that a listing of the prefix shows."""
