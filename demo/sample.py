@@ -8,6 +8,7 @@ large database takes little longer than writing it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from psycopg import sql
 #: rows at scale 1.0, about 24 MB of dump
 USERS, GROUPS, LESSONS, ORDERS, PAYMENTS, MESSAGES = 6000, 300, 9000, 12_000, 20_000, 55_000
 PHRASES = 997
+_START = "timestamptz '2025-01-01 08:00+00'"
 #: begins the names of the roles
 ROLE_PREFIX = "school_"
 #: object identifiers of the large objects; fixed, because a dump names them
@@ -226,14 +228,77 @@ def grant(connection: psycopg.Connection, prefix: str) -> None:
             connection.execute(statement)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """How much there is of what, and SQL of values by arithmetic on a hash of a row's number: the
+    same on every major, unlike random().
+    """
+
+    seed: int
+    scale: float
+
+    def rows(self, count: int) -> int:
+        """Rows of a table that has ``count`` at scale 1.0."""
+        return max(int(count * self.scale), 20)
+
+    @property
+    def users(self) -> int:
+        return self.rows(USERS)
+
+    @property
+    def teachers(self) -> int:
+        return max(self.users // 60, 3)
+
+    @property
+    def students(self) -> int:
+        return self.users - self.users // 10
+
+    @property
+    def groups(self) -> int:
+        return self.rows(GROUPS)
+
+    def words(self, column: str, salt: int, phrases: int) -> str:
+        each = (
+            "(SELECT phrase FROM pg_temp.phrases p "
+            f"WHERE p.id = pg_temp.pick({column}, {salt + number}, {PHRASES}))"
+            for number in range(phrases)
+        )
+        return " || ' ' || ".join(each)
+
+    def name(self, column: str, salt: int) -> str:
+        parts = ((_FIRST, salt), (_LAST, salt + 1))
+        return " || ' ' || ".join(
+            f"({_array(names)})[1 + pg_temp.pick({column}, {at}, {len(names)})]"
+            for names, at in parts
+        )
+
+    def uuid(self, column: str, salt: int) -> str:
+        return f"md5({column} || ' {self.seed} {salt}')::uuid"
+
+
 def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
-    """Rows by arithmetic on a hash of their number: the same on every major, unlike random()."""
+    sample = _Sample(seed, scale)
+    _make_helpers(connection, seed)
+    queries = [
+        *_people(sample),
+        *_school(sample),
+        *_billing(sample),
+        *_messages(sample),
+        "INSERT INTO public.no_columns SELECT FROM generate_series(1, 3)",
+        "REFRESH MATERIALIZED VIEW billing.revenue",
+    ]
+    for query in queries:
+        connection.execute(query)  # type: ignore[arg-type]
+    connection.execute("DROP FUNCTION pg_temp.pick(bigint, int, int)")
+
+
+def _make_helpers(connection: psycopg.Connection, seed: int) -> None:
+    """The function ``pick(number, salt, n)``, and phrases to be picked."""
     connection.execute(
         f"CREATE FUNCTION pg_temp.pick(i bigint, salt int, n int) RETURNS int "
         "LANGUAGE sql IMMUTABLE AS "
         f"'SELECT ((hashint8extended(i, salt + {seed * 1000}) & 2147483647) % n)::int'"
     )
-
     # Arrays of words would be searched from their beginning for every word taken; a phrase costs
     # one look-up.
     connection.execute(
@@ -245,38 +310,15 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
         ANALYZE pg_temp.phrases"""
     )
 
-    def rows(count: int) -> int:
-        return max(int(count * scale), 20)
 
-    def words(column: str, salt: int, phrases: int) -> str:
-        each = (
-            "(SELECT phrase FROM pg_temp.phrases p "
-            f"WHERE p.id = pg_temp.pick({column}, {salt + number}, {PHRASES}))"
-            for number in range(phrases)
-        )
-        return " || ' ' || ".join(each)
-
-    def name(column: str, salt: int) -> str:
-        parts = ((_FIRST, salt), (_LAST, salt + 1))
-        return " || ' ' || ".join(
-            f"({_array(names)})[1 + pg_temp.pick({column}, {at}, {len(names)})]"
-            for names, at in parts
-        )
-
-    def uuid(column: str, salt: int) -> str:
-        return f"md5({column} || ' {seed} {salt}')::uuid"
-
-    users, groups = rows(USERS), rows(GROUPS)
-    teachers, students = max(users // 60, 3), users - users // 10
-    start = "timestamptz '2025-01-01 08:00+00'"
+def _people(sample: _Sample) -> list[str]:
     emails = _array(["example.com", "пример.example", "school.example"])
     languages, more_languages = _array(["kk", "ru", "en"]), _array(["kk", "ru", "de"])
-    an_order = f"md5((1 + pg_temp.pick(i, 80, {rows(ORDERS)})) || ' {seed} 70')::uuid"
-    queries = [
+    return [
         f"""INSERT INTO public.users
             (email, role, settings, tags, last_ip, token, home, active, created_at)
         SELECT 'user' || i || '@' || ({emails})[1 + i % 3],
-               CASE WHEN i <= {teachers} THEN 'teacher'
+               CASE WHEN i <= {sample.teachers} THEN 'teacher'
                     WHEN i % 500 = 0 THEN 'it''s; -- complicated'
                     ELSE 'student' END::public.user_role,
                jsonb_build_object('lang', ({languages})[1 + pg_temp.pick(i, 1, 3)],
@@ -285,78 +327,90 @@ def _fill(connection: psycopg.Connection, seed: int, scale: float) -> None:
                CASE WHEN i % 4 = 0 THEN '{{}}'
                     ELSE ARRAY['t' || i % 7, 'with, comma', 'with "quote"', NULL] END,
                CASE WHEN i % 5 = 0 THEN '2001:db8::1'::inet + i ELSE '10.0.0.0'::inet + i END,
-               {uuid("i", 3)},
+               {sample.uuid("i", 3)},
                CASE WHEN i % 3 = 0
                     THEN ROW('Алматы', 'Abay, ave. "1"', i % 200)::public.address END,
-               i % 11 <> 0, {start} + i * interval '17 minutes 3.25 seconds'
-        FROM generate_series(1, {users}) i""",
+               i % 11 <> 0, {_START} + i * interval '17 minutes 3.25 seconds'
+        FROM generate_series(1, {sample.users}) i""",
         f"""INSERT INTO school.teachers (user_id, full_name, hourly_rate, languages, works, photo)
-        SELECT i, {name("i", 5)}, 3000 + pg_temp.pick(i, 7, 900000) / 100.0,
+        SELECT i, {sample.name("i", 5)}, 3000 + pg_temp.pick(i, 7, 900000) / 100.0,
                ARRAY['en', ({more_languages})[1 + i % 3]],
                daterange('2020-01-01'::date + i::int,
                          CASE WHEN i % 9 = 0 THEN '2026-06-01'::date + i::int END),
                CASE WHEN i % 2 = 0 THEN decode(repeat(md5(i || 'photo'), 60), 'hex') END
-        FROM generate_series(1, {teachers}) i""",
+        FROM generate_series(1, {sample.teachers}) i""",
         f"""INSERT INTO school.students (user_id, full_name, born, level, balance, score, notes)
-        SELECT i, {name("i", 10)},
+        SELECT i, {sample.name("i", 10)},
                CASE WHEN i % 13 <> 0 THEN date '1970-01-01' + pg_temp.pick(i, 12, 18000) END,
                (enum_range(NULL::school.level))[1 + pg_temp.pick(i, 13, 6)],
                (pg_temp.pick(i, 14, 2000000) - 500000) / 7.0,
                CASE i % 50 WHEN 0 THEN 'NaN' WHEN 1 THEN '-Infinity'
                            ELSE pg_temp.pick(i, 15, 100000) / 3.0 END,
-               CASE WHEN i % 3 = 0 THEN {words("i", 20, 2)} WHEN i % 3 = 1 THEN '' END
-        FROM generate_series({users - students + 1}, {users}) i""",
+               CASE WHEN i % 3 = 0 THEN {sample.words("i", 20, 2)} WHEN i % 3 = 1 THEN '' END
+        FROM generate_series({sample.users - sample.students + 1}, {sample.users}) i""",
+    ]
+
+
+def _school(sample: _Sample) -> list[str]:
+    return [
         f"""INSERT INTO school.groups (title, level, teacher_id, weekly)
         SELECT 'Group ' || i || ' "' || chr(65 + pg_temp.pick(i, 40, 26)) || '"',
                (enum_range(NULL::school.level))[1 + pg_temp.pick(i, 41, 6)],
-               1 + pg_temp.pick(i, 42, {teachers}),
+               1 + pg_temp.pick(i, 42, {sample.teachers}),
                jsonb_build_object('days', jsonb_build_array(i % 7, (i + 3) % 7), 'at', '18:30')
-        FROM generate_series(1, {groups}) i""",
+        FROM generate_series(1, {sample.groups}) i""",
         f"""INSERT INTO school.memberships
-        SELECT 1 + i % {groups}, 1000 + 10 * i, date '2025-09-01' + pg_temp.pick(i, 45, 300)
-        FROM generate_series(0, {students - 1}) i""",
+        SELECT 1 + i % {sample.groups}, 1000 + 10 * i, date '2025-09-01' + pg_temp.pick(i, 45, 300)
+        FROM generate_series(0, {sample.students - 1}) i""",
         f"""INSERT INTO school.lessons (group_id, during, topic, homework)
-        SELECT 1 + i % {groups}, tstzrange(s, s + (45 + 15 * (i % 4)) * interval '1 minute'),
-               {words("i", 50, 1)},
+        SELECT 1 + i % {sample.groups}, tstzrange(s, s + (45 + 15 * (i % 4)) * interval '1 minute'),
+               {sample.words("i", 50, 1)},
                CASE WHEN i % 4 <> 0 THEN
                    jsonb_build_object('pages', jsonb_build_array(i % 90, i % 90 + 4),
                                       'due', (s + interval '3 days')::date,
-                                      'text', {words("i", 60, 1)}) END
-        FROM generate_series(1, {rows(LESSONS)}) i,
-             LATERAL (SELECT {start} + i * interval '53 minutes') t(s)""",
+                                      'text', {sample.words("i", 60, 1)}) END
+        FROM generate_series(1, {sample.rows(LESSONS)}) i,
+             LATERAL (SELECT {_START} + i * interval '53 minutes') t(s)""",
+    ]
+
+
+def _billing(sample: _Sample) -> list[str]:
+    order = f"md5((1 + pg_temp.pick(i, 80, {sample.rows(ORDERS)})) || ' {sample.seed} 70')::uuid"
+    return [
         f"""INSERT INTO billing.orders
-        SELECT {uuid("i", 70)}, 1000 + 10 * pg_temp.pick(i, 71, {students}),
+        SELECT {sample.uuid("i", 70)}, 1000 + 10 * pg_temp.pick(i, 71, {sample.students}),
                1000 + pg_temp.pick(i, 72, 9000000) / 100.0,
                (enum_range(NULL::billing.order_status))[1 + pg_temp.pick(i, 73, 4)],
                jsonb_build_array(jsonb_build_object(
                    'course', 'English ' || i % 6, 'lessons', 4 + i % 20, 'discount', i % 3 = 0)),
-               {start} + i * interval '41 minutes'
-        FROM generate_series(1, {rows(ORDERS)}) i""",
+               {_START} + i * interval '41 minutes'
+        FROM generate_series(1, {sample.rows(ORDERS)}) i""",
         f"""INSERT INTO billing.payments (order_id, amount, paid_at, receipt)
-        SELECT {an_order}, 500 + pg_temp.pick(i, 81, 5000000) / 100.0,
+        SELECT {order}, 500 + pg_temp.pick(i, 81, 5000000) / 100.0,
                timestamptz '2024-11-01 00:00+00'
                    + pg_temp.pick(i, 82, 62000000) * interval '1 second',
                CASE WHEN i % 2 = 0 THEN 'R-' || md5(i::text) END
-        FROM generate_series(1, {rows(PAYMENTS)}) i""",
+        FROM generate_series(1, {sample.rows(PAYMENTS)}) i""",
+    ]
+
+
+def _messages(sample: _Sample) -> list[str]:
+    text, key = sample.words("i", 100, 3), sample.uuid("i", 130)
+    return [
         f"""INSERT INTO public.messages
             (sender_id, recipient_id, body, attachment, meta, sent_at, read_at)
-        SELECT 1 + pg_temp.pick(i, 90, {users}), 1 + pg_temp.pick(i, 91, {users}),
-               CASE WHEN i % 6 = 0 THEN E'Hello,\\n\\n\\t' ELSE '' END || {words("i", 100, 3)}
+        SELECT 1 + pg_temp.pick(i, 90, {sample.users}), 1 + pg_temp.pick(i, 91, {sample.users}),
+               CASE WHEN i % 6 = 0 THEN E'Hello,\\n\\n\\t' ELSE '' END || {text}
                    || CASE WHEN i % 9 = 0 THEN E' C:\\\\temp\\n' ELSE '.' END,
                CASE WHEN i % 200 = 0 THEN decode(repeat(md5(i || 'file'), 200), 'hex') END,
                CASE WHEN i % 3 = 0
                     THEN jsonb_build_object('client', 'web/' || i % 12, 'ok', true) END,
-               {start} + i * interval '9 minutes 1.000001 seconds',
-               CASE WHEN i % 4 <> 0 THEN {start} + i * interval '9 minutes 7 seconds' END
-        FROM generate_series(1, {rows(MESSAGES)}) i""",
+               {_START} + i * interval '9 minutes 1.000001 seconds',
+               CASE WHEN i % 4 <> 0 THEN {_START} + i * interval '9 minutes 7 seconds' END
+        FROM generate_series(1, {sample.rows(MESSAGES)}) i""",
         f"""INSERT INTO public.sessions
-        SELECT {uuid("i", 130)}, {start} + i * interval '1 hour' FROM generate_series(1, 50) i""",
-        "INSERT INTO public.no_columns SELECT FROM generate_series(1, 3)",
-        "REFRESH MATERIALIZED VIEW billing.revenue",
+        SELECT {key}, {_START} + i * interval '1 hour' FROM generate_series(1, 50) i""",
     ]
-    for query in queries:
-        connection.execute(query)  # type: ignore[arg-type]
-    connection.execute("DROP FUNCTION pg_temp.pick(bigint, int, int)")
 
 
 def _array(values: list[str]) -> str:

@@ -19,7 +19,16 @@ options:
   config_text:
     description: What would be written there, with the prefix that all servers share.
     type: str
-    required: true
+    default: ""
+  config_template:
+    description: Of which O(config_text) is made, where this module is called by Ansible; one of the
+      role's C(templates).
+    type: str
+    default: ""
+  config_variables:
+    description: What these variables are in that template, whatever they are elsewhere.
+    type: dict
+    default: {}
   several:
     description: Other servers of the inventory may share the bucket.
     type: bool
@@ -44,7 +53,9 @@ EXAMPLES = r"""
 - name: See where its backups go
   postgres_backup_place_info:
     config_place: /etc/postgres-backup/backup-config.env
-    config_text: "{{ lookup('ansible.builtin.template', 'backup-config.env.j2') }}"
+    config_template: backup-config.env.j2
+    config_variables:
+      backup_s3_prefix: postgres-backup
   register: __backup_place_info
 """
 
@@ -67,7 +78,10 @@ from ansible.module_utils.postgres_backup_module import Call, Result, run, told
 
 ARGUMENT_SPEC = {
     "config_place": {"type": "path", "required": True},
-    "config_text": {"type": "str", "required": True, "no_log": True},
+    "config_text": {"type": "str", "default": "", "no_log": True},
+    # these two are read by the action plugin of this name
+    "config_template": {"type": "str", "default": ""},
+    "config_variables": {"type": "dict", "default": {}},
     "several": {"type": "bool", "default": False},
     "rebuild": {"type": "bool", "default": False},
     "store_may_be_gone": {"type": "bool", "default": False},

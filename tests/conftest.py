@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import os
 import secrets
 import shlex
@@ -17,10 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ansible.module_utils
-import boto3
 import psycopg
 import pytest
-from botocore.config import Config as S3Config
 from psycopg import sql
 
 from demo.postgres_server import PostgresServer, available_majors, find_programs
@@ -30,6 +27,7 @@ from postgres_backup.machine import config_file
 from tests import parallel, properties
 from tests.services import samples
 from tests.services.brief import BriefPostgresServer, BriefSeaweedFS
+from tests.services.plain_s3 import client_of
 from tests.services.secure_s3 import SecureSeaweedFS
 from tests.services.signing import KEY_FILE, TRUSTED_LINE
 
@@ -202,6 +200,11 @@ class Database:
         """Connection string as its owner."""
         return self.server.dsn(dbname or self.name, self.owner, self.password)
 
+    @property
+    def as_superuser(self) -> dict[str, str]:
+        """Variables of a config by which the program is the server's superuser, not the owner."""
+        return {"DB_USER": self.server.superuser, "DB_PASSWORD": self.server.password}
+
     def execute(self, query: str | sql.Composable, dbname: str = "") -> list[tuple]:
         """Run a statement as superuser; its rows."""
         return self.server.execute(query, dbname or self.name)
@@ -294,36 +297,12 @@ def sample_database(database: Database) -> Database:
     return database
 
 
-def _client_of(server: SeaweedFS):
-    """A plain boto3 client of a test server, with its administrator's key."""
-    return _client(server.endpoint_url, server.access_key, server.secret_key, server.ca_bundle)
-
-
-@functools.cache  # making one takes as long as five of its calls
-def _client(endpoint_url: str, access_key: str, secret_key: str, ca_bundle: str):
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint_url,
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        region_name="us-east-1",
-        verify=ca_bundle or None,
-        config=S3Config(
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": "path"},
-            # else it is put together anew for each call
-            user_agent="postgres-backup-tests",
-        ),
-    )
-
-
 @pytest.fixture
 def s3_client(s3: SeaweedFS):
     """A plain boto3 client of ``s3`` with its administrator's key: how a test looks at a bucket, or
     harms it.
     """
-    return _client_of(s3)
+    return client_of(s3)
 
 
 @pytest.fixture
@@ -333,13 +312,13 @@ def new_bucket() -> Iterator[Callable[[SeaweedFS], str]]:
 
     def make(server: SeaweedFS) -> str:
         name = f"bucket-{secrets.token_hex(6)}"
-        _client_of(server).create_bucket(Bucket=name)
+        client_of(server).create_bucket(Bucket=name)
         made.append((server, name))
         return name
 
     yield make
     for server, name in made:
-        _remove_bucket(_client_of(server), name)
+        _remove_bucket(client_of(server), name)
 
 
 def _remove_bucket(client, name: str) -> None:

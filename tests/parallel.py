@@ -23,7 +23,7 @@ FLOORS = ("unit", "roles", "playbooks", "library", "integration", "browser", "se
 #: labs at first: servers that install packages keep processors busy, other tests mostly wait
 LONGEST = (
     "servers/test_recovery.py",
-    "servers/test_setup.py",
+    "servers/first_day",
     "integration/test_demo.py",
     "integration/test_readme.py",
     "integration/nightly/test_watch.py",
@@ -54,8 +54,8 @@ def _groups_of(config: pytest.Config, workerinput: Mapping[str, str]) -> Path:
 def arrange(config: pytest.Config, items: list[pytest.Item], tests: Path) -> None:
     """Put tests in order and, where there are workers, into groups: a group runs on one worker.
 
-    A test that shares something made for its module stays with the others of its file, and all that
-    need the machine to themselves are one group, the last.
+    A test that shares something made for its module stays with the others of its file, or of its
+    folder, and all that need the machine to themselves are one group, the last.
     """
     files = {path: _file(path, tests) for path in {item.path for item in items}}
     if not hasattr(config, "workerinput"):
@@ -76,8 +76,10 @@ def _group(item: pytest.Item, file: str) -> str:
     if mark := item.get_closest_marker("xdist_group"):
         return mark.args[0]
     definitions = item._fixtureinfo.name2fixturedefs.values()
-    shares = any(found.scope in ("class", "module") for each in definitions for found in each)
-    return file if shares else ""
+    scopes = {found.scope for each in definitions for found in each}
+    if "package" in scopes:
+        return file.rpartition("/")[0]
+    return file if scopes & {"class", "module"} else ""
 
 
 def _file(path: Path, tests: Path) -> str:

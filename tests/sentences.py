@@ -34,8 +34,6 @@ _KINDS = {
     for name, kind in inspect.getmembers(errors, inspect.isclass)
     if issubclass(kind, errors.PostgresBackupError)
 }
-#: the functions of s3/errors that put what a store answered into words
-_SAID_OF_STORES = ("_refusal", "_unreachable", "_somebody_else", "_sent_elsewhere")
 #: the class says it
 _HAVE_THEIR_OWN = {"StoppedError"}
 
@@ -174,11 +172,9 @@ def _refusals(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
 
 def _answers(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
     """Of the store: what is said of its answers, and where it gives none."""
-    for function in ast.walk(tree):
-        if getattr(function, "name", "") in _SAID_OF_STORES:
-            for node in ast.walk(function):
-                if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
-                    yield node, f"Failed to {GAP}: {_text(node.value.elts[0])}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+            yield node, f"Failed to {GAP}: {_text(node.value.elts[0])}"
 
 
 def _of_calls(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
@@ -206,7 +202,7 @@ _JUDGES = (
 _OF_ROOM: dict[str, Callable[[ast.AST], Iterator[tuple[ast.AST, str]]]] = {
     "settings.py": _rules,
     "postgresql/refusals.py": _refusals,
-    "s3/errors.py": _answers,
+    "s3/explanations.py": _answers,
 }
 
 

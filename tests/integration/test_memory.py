@@ -37,9 +37,7 @@ def wide(database):
 
 @pytest.mark.alone
 def test_three_gigabytes_in_bounded_memory(wide, new_config, s3, bucket, tmp_path):
-    config = new_config(
-        wide, s3, bucket, DB_USER=wide.server.superuser, DB_PASSWORD=wide.server.password
-    )
+    config = new_config(wide, s3, bucket, **wide.as_superuser)
     began = time.monotonic()
     done = engine.measured_apart(config, "backup", "--json")
     seconds = time.monotonic() - began
@@ -74,13 +72,7 @@ def test_the_longest_statements_in_bounded_memory(database, new_config, s3, s3_c
     """libpq keeps two copies of a statement until it is done, beside ours; one that is longer than
     64 MiB is refused before it gets there.
     """
-    config = new_config(
-        database,
-        s3,
-        bucket,
-        DB_USER=database.server.superuser,
-        DB_PASSWORD=database.server.password,
-    )
+    config = new_config(database, s3, bucket, **database.as_superuser)
     key = "postgres-backup/postgres-backup-2020-01-01_00-00-00.sql.gz"
     head = b"--\n-- PostgreSQL database dump\n--\n\nCREATE TABLE public.t (a text);\n"
     tail = b"--\n-- PostgreSQL database dump complete\n--\n\n"

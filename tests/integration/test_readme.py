@@ -44,6 +44,7 @@ from tests.services.receivers import HttpReceiver
 _HERE, _DEMO = "tests/integration/test_readme.py", "tests/integration/test_demo.py"
 _RECOVER = "ansible-playbook playbooks/pitr_restore.yml"
 _MONITORING, _SERVERS = "tests/integration/test_monitoring.py", "tests/servers"
+_FIRST_DAY = f"{_SERVERS}/first_day"
 _BOOK = f"{_SERVERS}/test_documents.py::test_a_server_by_the_book_and_its_removal"
 _NAME, _RULES = "postgres-backup", "docs/monitoring/postgres-backup-rules"
 #: commands that act on a whole machine (or take minutes), by the test that runs them
@@ -61,10 +62,10 @@ _RUN_BY = {
     f"{_SERVERS}/test_lab.py::test_a_new_server_is_a_whole_debian": ("make server",),
     f"{_SERVERS}/test_lab.py::test_nothing_stays_behind": ("make server-clean",),
     f"{_SERVERS}/test_bootstrap.py::test_a_bare_server_becomes_a_controller": ("sh bootstrap.sh",),
-    f"{_SERVERS}/test_setup.py::test_setup_makes_backups_that_are_proven": (
+    f"{_FIRST_DAY}/test_first_setup.py::test_setup_makes_backups_that_are_proven": (
         "ansible-playbook setup.yml",
     ),
-    f"{_SERVERS}/test_setup.py::test_check_mode_on_the_untouched_server_touches_nothing": (
+    f"{_FIRST_DAY}/test_first_setup.py::test_check_mode_on_the_untouched_server_touches_nothing": (
         "ansible-playbook setup.yml --check --diff",
     ),
     f"{_SERVERS}/test_pitr.py::test_all_that_is_written_is_archived_encrypted_and_apart": (
@@ -101,7 +102,7 @@ _RUN_BY = {
     f"{_SERVERS}/test_pitr.py::test_archiving_that_stops_is_an_alarm_and_its_end_is_told": (
         "postgres-backup pitr-look --config /etc/postgres-backup-pitr/config.env",
     ),
-    f"{_SERVERS}/test_setup.py::test_a_new_key_takes_over_and_the_old_one_stays_good": (
+    f"{_FIRST_DAY}/test_keys.py::test_a_new_key_takes_over_and_the_old_one_stays_good": (
         "ansible-playbook setup.yml -e rotate_signing_key=true",
     ),
     "tests/integration/test_playbooks.py::"

@@ -55,7 +55,7 @@ def test_who_stands_keeps_its_place_and_a_new_one_has_a_folder(s3, bucket, new_b
     play = {"hosts": "all", "gather_facts": False, "tasks": TASKS}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
     done = subprocess.run(
-        [ansible_runs.PLAYBOOK, "-i", "hosts.json", "play.yml"],
+        [ansible_runs.PLAYBOOK, "-vvv", "-i", "hosts.json", "play.yml"],
         cwd=tmp_path,
         env=ansible_runs.environment(ANSIBLE_CONFIG=str(ROOT / "ansible.cfg")),
         stdout=subprocess.PIPE,

@@ -7,12 +7,11 @@ from __future__ import annotations
 import json
 import secrets
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
 from tests.servers import layers
+from tests.servers.application import health
 from tests.servers.server import Server
 from tests.waiting import wait_for
 
@@ -21,22 +20,11 @@ pytestmark = pytest.mark.timeout(1800)
 COMPOSE = ("docker", "compose", "--project-directory", "/srv/crm")
 
 
-def _health(server: Server) -> tuple[int, dict]:
-    try:
-        with urllib.request.urlopen(f"http://{server.address}:8000/healthz", timeout=3) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read())
-    except OSError as error:
-        return 0, {"reason": str(error)}
-
-
 def _start(server: Server) -> None:
     server.put(layers.APP / "compose.yml", "/srv/crm/compose.yml")
     server.write("/srv/crm/.env", f"DB_PASSWORD={secrets.token_urlsafe(18)}\n", "0600")
     server.inside(*COMPOSE, "up", "--detach", "--quiet-pull", timeout=300)
-    wait_for("the application", lambda: _health(server)[0] == 200, timeout=60)
+    wait_for("the application", lambda: health(server)[0] == 200, timeout=60)
 
 
 def _downtimes(server: Server) -> list[dict]:
@@ -51,9 +39,9 @@ def _downtimes(server: Server) -> list[dict]:
 def test_it_writes_all_the_time_and_knows_its_downtime(new_server):
     server = new_server("trixie", layer="app")
     _start(server)
-    before = _health(server)[1]
+    before = health(server)[1]
     assert before["customers"] == 500
-    wait_for("more rows", lambda: _health(server)[1]["visits"] > before["visits"] + 20, timeout=20)
+    wait_for("more rows", lambda: health(server)[1]["visits"] > before["visits"] + 20, timeout=20)
     assert _downtimes(server) == []
     stopped = time.monotonic()
     server.inside(*COMPOSE, "stop", "web")
@@ -70,7 +58,7 @@ def test_it_writes_all_the_time_and_knows_its_downtime(new_server):
     gap = _downtimes(server)[1]
     assert not gap["restarted"]
     assert gap["errors"]
-    wait_for("the application", lambda: _health(server)[0] == 200, timeout=30)
+    wait_for("the application", lambda: health(server)[0] == 200, timeout=30)
 
 
 def test_a_database_of_another_version_is_not_healthy_for_it(new_server):
@@ -89,7 +77,7 @@ def test_a_database_of_another_version_is_not_healthy_for_it(new_server):
         "-qc",
         "UPDATE schema_version SET version = 1",
     )
-    status, found = _health(server)
+    status, found = health(server)
     assert status == 503
     assert found["reason"] == "the database has schema version 1, this code needs 2"
     # it comes back by itself after a power loss, with what it had
@@ -98,10 +86,10 @@ def test_a_database_of_another_version_is_not_healthy_for_it(new_server):
     server.boot()
     wait_for(
         "the application's answer",
-        lambda: _health(server)[0] == 503 and "visits" in _health(server)[1],
+        lambda: health(server)[0] == 503 and "visits" in health(server)[1],
         timeout=90,
     )
-    assert _health(server)[1]["visits"] >= rows
+    assert health(server)[1]["visits"] >= rows
 
 
 def test_a_server_without_images_pulls_them_from_the_lab(new_server, lab_registry):

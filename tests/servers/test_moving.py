@@ -21,13 +21,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
 from demo.s3_server import SeaweedFS
 from tests.servers import layers
 from tests.servers.controller import ROOT, Controller
 from tests.servers.server import Server
+from tests.services.plain_s3 import client_of
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -105,13 +105,7 @@ class Old:
 
     @property
     def client(self):
-        return boto3.client(
-            "s3",
-            endpoint_url=self.store.endpoint_url,
-            aws_access_key_id=self.store.access_key,
-            aws_secret_access_key=self.store.secret_key,
-            region_name="us-east-1",
-        )
+        return client_of(self.store)
 
     @property
     def line(self) -> str:

@@ -12,13 +12,12 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from demo.s3_server import SeaweedFS
 from tests.servers.controller import Controller, Play
 from tests.servers.server import Server
+from tests.services.plain_s3 import client_of
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -108,15 +107,7 @@ class Site:
     @property
     def client(self):
         """A plain S3 client."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.store.endpoint_url,
-            verify=self.store.ca_bundle,
-            config=Config(s3={"addressing_style": "path"}),
-            aws_access_key_id=self.store.access_key,
-            aws_secret_access_key=self.store.secret_key,
-            region_name="us-east-1",
-        )
+        return client_of(self.store)
 
     def keys(self, prefix: str = "") -> list[str]:
         """What lies in the bucket."""

@@ -20,9 +20,7 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config as S3Config
 
 from postgres_backup.backup.database import create_backup
 from postgres_backup.backup.kit import create_kit
@@ -35,6 +33,7 @@ from postgres_backup.signing import keys as signing_keys
 from postgres_backup.signing import own_key
 from tests.conftest import Database
 from tests.services.brief import BriefPostgresServer
+from tests.services.plain_s3 import client_of
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(1500)
@@ -107,17 +106,7 @@ def lost(tmp_path_factory, lab_s3, new_config) -> types.SimpleNamespace:
         bucket_room.create(Store(config.settings).s3)
         taken = {name: create_backup(Job(config.settings, name)) for name in DATABASES}
         create_kit(Job(config.settings))
-    s3_config = S3Config(
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": "path"},
-    )
-    keys = {
-        "aws_access_key_id": lab_s3.access_key,
-        "aws_secret_access_key": lab_s3.secret_key,
-        "region_name": "us-east-1",
-    }
-    client = boto3.client("s3", endpoint_url=lab_s3.endpoint_url, config=s3_config, **keys)
+    client = client_of(lab_s3)
     signing_key = signing_keys.load(config.settings)
     for one in taken.values():
         folder, _, name = one["key"].rpartition("/")

@@ -17,20 +17,18 @@ import re
 import secrets
 import shlex
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pyrage
 import pytest
-from botocore.config import Config
 
 from demo.s3_server import SeaweedFS
 from tests.servers import layers
+from tests.servers.application import health
 from tests.servers.controller import Controller, Play
 from tests.servers.server import Server
+from tests.services.plain_s3 import client_of
 from tests.waiting import wait_for
 
 # packages are installed on servers that share a machine, which may have two cores
@@ -84,17 +82,7 @@ class Story:
 
     def client(self):
         """A plain S3 client, to look at the bucket."""
-        config = Config(
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": "path"},
-        )
-        keys = {
-            "aws_access_key_id": self.store.access_key,
-            "aws_secret_access_key": self.store.secret_key,
-            "region_name": "us-east-1",
-        }
-        return boto3.client("s3", endpoint_url=self.store.endpoint_url, config=config, **keys)
+        return client_of(self.store)
 
     def backups(self) -> list[str]:
         """Names of the whole-database backups, oldest first."""
@@ -199,17 +187,6 @@ def rebuilt(story, lab, lab_registry, new_module_server, tmp_path_factory) -> Re
     play = story.run("rebuild", "rebuild.yml")
     story.server = bare
     return Rebuilt(bare, last, manifest, before, brought, misnamed, play)
-
-
-def health(server: Server) -> tuple[int, dict]:
-    try:
-        with urllib.request.urlopen(f"http://{server.address}:8000/healthz", timeout=3) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read())
-    except OSError as error:
-        return 0, {"reason": str(error)}
 
 
 def sql(server: Server, statement: str, database: str = "crm") -> str:

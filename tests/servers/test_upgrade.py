@@ -15,12 +15,11 @@ import re
 import secrets
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from tests.servers.controller import Controller, Play
 from tests.servers.server import Server
+from tests.services.plain_s3 import client_of
 
 # a busy machine with two cores takes its time
 pytestmark = pytest.mark.timeout(1800)
@@ -37,14 +36,7 @@ class School:
     def __init__(self, store, controller: Controller) -> None:
         self.store, self.controller = store, controller
         self.bucket, self.password = f"school-{secrets.token_hex(4)}", secrets.token_hex(12)
-        self.client = boto3.client(
-            "s3",
-            endpoint_url=store.endpoint_url,
-            aws_access_key_id=store.access_key,
-            aws_secret_access_key=store.secret_key,
-            region_name="us-east-1",
-            config=Config(s3={"addressing_style": "path"}),
-        )
+        self.client = client_of(store)
         self.client.create_bucket(Bucket=self.bucket)
         for path in sorted((LEFT / "bucket").rglob("*")):
             if path.is_file():

@@ -5,15 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from ..catalog.manifest import GlobalsRecord, Manifest, MemberRecord, tables_of
+from ..catalog.manifest import (
+    GlobalsRecord,
+    Manifest,
+    MemberRecord,
+    Privilege,
+    ServerIdentity,
+    ShareRecord,
+    tables_of,
+)
 from ..clock import format_timestamp, utc_now
 from ..job import Job
 from ..machine import identity
 from ..postgresql.belongings import Share
-from ..postgresql.facts import DatabaseFacts, Extension, ServerFacts
+from ..postgresql.facts import DatabaseFacts, Extension, Grant, ServerFacts
 from ..postgresql.requirements import Requirements
 from ..s3.client import StoredObject
 from ..s3.upload import Part
+from ..settings import Settings
 from ..stream.inspector import Report
 from ..text import printable
 from .path_needs import PathNeeds
@@ -59,21 +68,10 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
     """
     settings, database, name, report = job.settings, taken.database, taken.place.name, taken.report
     tables = tables_of(report)
-    mark = identity.mark_of(taken.server.system_identifier, taken.server.started)
     described: Manifest = {
         "name": taken.place.label,
         "database": job.database,
-        "server": {
-            "name": settings.server_name,
-            "host": settings.db_host,
-            "port": settings.db_port,
-            "container": settings.db_container,
-            "system_identifier": taken.server.system_identifier,
-            "started": taken.server.started,
-            "machine": mark.machine,
-            "machine_name": mark.host,
-            "since": identity.since(settings, mark) or format_timestamp(name.taken_at),
-        },
+        "server": _server(settings, taken),
         "started_at": format_timestamp(name.taken_at),
         "ended_at": format_timestamp(utc_now()),
         "seconds": round(seconds, 1),
@@ -97,17 +95,7 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
         ],
         "roles": sorted({*database.roles, taken.requirements.first_role} - {""}),
         "settings": [{"role": s.role, "setting": s.setting} for s in database.settings],
-        "privileges": None
-        if database.grants is None
-        else [
-            {
-                "role": grant.role,
-                "privilege": grant.privilege,
-                "grantable": grant.grantable,
-                "grantor": grant.grantor,
-            }
-            for grant in database.grants
-        ],
+        "privileges": None if database.grants is None else _privileges(database.grants),
         "format": name.format,
         "compression": name.compression,
         "encryption": {"kind": "age", "recipients": list(settings.age_recipients)}
@@ -128,16 +116,7 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
             {"object": printable(right.object), "takes": right.takes, "role": right.role}
             for right in taken.requirements.rights
         ],
-        "shares": [
-            {
-                "role": role,
-                "objects": share.objects,
-                "objects_sha256": share.objects_sha256,
-                "rights": share.rights,
-                "rights_sha256": share.rights_sha256,
-            }
-            for role, share in taken.shares.items()
-        ],
+        "shares": _shares(taken.shares),
         "subscriptions": list(taken.requirements.subscriptions),
         "remote_views": [
             {"view": printable(view.view), "servers": list(view.servers)}
@@ -155,3 +134,43 @@ def manifest_of(job: Job, taken: Taken, seconds: float) -> Manifest:
     if taken.path_needs.needs:
         described["needs_search_path"] = list(taken.path_needs.needs)
     return described
+
+
+def _server(settings: Settings, taken: Taken) -> ServerIdentity:
+    mark = identity.mark_of(taken.server.system_identifier, taken.server.started)
+    return {
+        "name": settings.server_name,
+        "host": settings.db_host,
+        "port": settings.db_port,
+        "container": settings.db_container,
+        "system_identifier": taken.server.system_identifier,
+        "started": taken.server.started,
+        "machine": mark.machine,
+        "machine_name": mark.host,
+        "since": identity.since(settings, mark) or format_timestamp(taken.place.name.taken_at),
+    }
+
+
+def _privileges(grants: Sequence[Grant]) -> list[Privilege]:
+    return [
+        {
+            "role": grant.role,
+            "privilege": grant.privilege,
+            "grantable": grant.grantable,
+            "grantor": grant.grantor,
+        }
+        for grant in grants
+    ]
+
+
+def _shares(shares: Mapping[str, Share]) -> list[ShareRecord]:
+    return [
+        {
+            "role": role,
+            "objects": share.objects,
+            "objects_sha256": share.objects_sha256,
+            "rights": share.rights,
+            "rights_sha256": share.rights_sha256,
+        }
+        for role, share in shares.items()
+    ]

@@ -40,6 +40,7 @@ class Counts:
     folders: dict[str, FolderRecord] = dataclasses.field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
+        """Count it in, and in the folders above it, down to a certain depth."""
         self.files += 1
         self.file_bytes += entry.bytes
         below = entry.path[len(entry.root) :].strip("/").split("/")

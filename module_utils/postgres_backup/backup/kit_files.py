@@ -72,6 +72,7 @@ class Told:
         self._names: dict[str, list[str]] = {}
 
     def note(self, code: str, path: str) -> None:
+        """One more of a kind."""
         self._counts[code] = self._counts.get(code, 0) + 1
         names = self._names.setdefault(code, [])
         if len(names) < _NAMED:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypedDict
 
@@ -18,18 +19,13 @@ from ..health import outcome, rows_gone
 from ..job import Job
 from ..machine import counters, lock
 from ..postgresql.own import own_mark
-from ..s3 import calls
-from ..s3.calls import Call
 from ..s3.clock_skew import require_honest_clock
-from ..s3.store import Store
 from ..settings import Settings
 from . import old_events, second_kind
 from .old_events import OldEvents
 from .prune_recovered import prune_recovered
 from .prune_replaced import ReplacedLine, prune_replaced
-
-#: backups that are deleted together at most; of those before them nothing is left then
-_TOGETHER = 300
+from .removal import remove_each
 
 
 class PrunedLine(TypedDict):
@@ -80,67 +76,36 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         job.store.check()
         require_honest_clock(job.store)
         own = own_mark(job.settings, job.database)
-        catalog = Catalog(job.settings, job.store, job.database, own)
-        backups, now = catalog.backups(), utc_now()
-        held = rows_gone.holding(job.settings.server_name, job.database, backups, now)
-        policy = Policy.of(job.settings, allow_many)
-        decisions = plan(backups, policy, now, held)
-        going = [d for d in decisions if not d.keep]
-        newest = newest_good(backups)
-        dated = newest.dated_at if newest else None
-        found = partials.look(catalog, backups)
-        parts = plan_parts(found.parts, policy, now, dated, lambda part: part.held)
-        parts_going = [d for d in parts if not d.keep]
-        findings: list[Finding] = []
-        if going and not job.check:
-            manifests = [d.backup.layout.manifest(d.backup.name) for d in going]
-            findings += remembered.forget(job.settings, job.database, manifests)
-            # the oldest first: cut short, the newer ones are still there
-            _remove_each(job, going, "")
-            findings += counters.removed(job.settings, job.database, len(going))
-        if parts_going and not job.check:
-            _remove_each(job, parts_going, "the part ")
+        found = _look(job, Catalog(job.settings, job.store, job.database, own), allow_many)
+        findings = _remove_found(job, found)
         past = prune_recovered(
-            job, own, policy, now, dated, lambda old: _remove_each(job, old, "the recovered ")
+            job,
+            own,
+            found.policy,
+            found.now,
+            found.newest.dated_at if found.newest else None,
+            lambda old: _remove_each(job, old, "the recovered "),
         )
-        events = _old_events(job, catalog.layout, now)
-        if not job.check and (going or parts_going or past.going or events):
-            findings += _note(job, catalog.layout, [*decisions, *parts, *past.decisions], events)
-        old_proofs = [
-            key for d in decisions if d.keep and d.backup.ours for key in d.backup.old_proofs
-        ]
-        if old_proofs and not job.check:
-            signed.delete(job.store, old_proofs)
-            job.progress.step(f"{job.database}: deleted {len(old_proofs)} proofs with newer ones")
-        leftovers = catalog.leftovers() + partials.leftovers(catalog, found)
-        if leftovers and not job.check:
-            job.store.delete(leftovers)
-            job.progress.step(
-                f"{job.database}: deleted {len(leftovers)} leftovers of a prune that was cut short"
-            )
-        databases = prune_replaced(job, newest.taken_at if newest else None)
-    spared = sum(d.reason.startswith("spared") for d in decisions)
-    waiting = sum(d.backup.waits_for_adoption for d in decisions)
-    findings += past.findings + databases.findings + _advice(spared, waiting)
-    kept = [d for d in decisions if d.keep]
+        events = _old_events(job, found.catalog.layout, found.now)
+        if not job.check and (found.going or found.parts_going or past.going or events):
+            decisions = [*found.decisions, *found.parts, *past.decisions]
+            findings += _note(job, found.catalog.layout, decisions, events)
+        tidied = _tidy(job, found)
+        databases = prune_replaced(job, found.newest.taken_at if found.newest else None)
+    findings += past.findings + databases.findings + _advice(found.decisions)
+    kept, going = [d for d in found.decisions if d.keep], found.going
     done = "would delete" if job.check else "deleted"
     job.progress.step(f"{job.database}: kept {len(kept)} backups, {done} {len(going)}")
     return {
         "changed": bool(
-            going
-            or parts_going
-            or past.changed
-            or old_proofs
-            or leftovers
-            or databases.deleted
-            or events
+            going or found.parts_going or past.changed or tidied or databases.deleted or events
         ),
         "database": job.database,
         "kept": [_line(d) for d in kept],
         "deleted": [_line(d) for d in going],
-        "waiting": waiting,
-        "partial_kept": [_line(d) for d in parts if d.keep],
-        "partial_deleted": [_line(d) for d in parts_going],
+        "waiting": _waiting(found.decisions),
+        "partial_kept": [_line(d) for d in found.parts if d.keep],
+        "partial_deleted": [_line(d) for d in found.parts_going],
         "recovered_kept": [_line(d) for d in past.decisions if d.keep],
         "recovered_deleted": [_line(d) for d in past.going],
         "replaced_kept": databases.kept,
@@ -150,6 +115,76 @@ def prune_backups(job: Job, allow_many: bool = False) -> Pruned:
         "findings": findings,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What there is of one database, and what the policy makes of it, newest first.
+
+    :ivar newest: the newest good backup; None where there is none.
+    """
+
+    now: datetime
+    policy: Policy
+    catalog: Catalog
+    newest: Backup | None
+    decisions: Sequence[Decision[Backup]]
+    parts: Sequence[Decision[Backup]]
+    seen_parts: partials.Partials
+
+    @property
+    def going(self) -> list[Decision[Backup]]:
+        return [d for d in self.decisions if not d.keep]
+
+    @property
+    def parts_going(self) -> list[Decision[Backup]]:
+        return [d for d in self.parts if not d.keep]
+
+
+def _look(job: Job, catalog: Catalog, allow_many: bool) -> _Found:
+    backups, now = catalog.backups(), utc_now()
+    held = rows_gone.holding(job.settings.server_name, job.database, backups, now)
+    policy, newest = Policy.of(job.settings, allow_many), newest_good(backups)
+    decisions, seen = plan(backups, policy, now, held), partials.look(catalog, backups)
+    dated = newest.dated_at if newest else None
+    parts = plan_parts(seen.parts, policy, now, dated, lambda part: part.held)
+    return _Found(now, policy, catalog, newest, decisions, parts, seen)
+
+
+def _remove_found(job: Job, found: _Found) -> list[Finding]:
+    """Backups and parts that are past their time; nothing in check mode."""
+    findings: list[Finding] = []
+    if job.check:
+        return findings
+    if going := found.going:
+        manifests = [d.backup.layout.manifest(d.backup.name) for d in going]
+        findings += remembered.forget(job.settings, job.database, manifests)
+        # the oldest first: cut short, the newer ones are still there
+        _remove_each(job, going, "")
+        findings += counters.removed(job.settings, job.database, len(going))
+    if found.parts_going:
+        _remove_each(job, found.parts_going, "the part ")
+    return findings
+
+
+def _tidy(job: Job, found: _Found) -> bool:
+    """Delete what nobody needs beside the backups that stay: old proofs, and what a prune that was
+    cut short has left. In check mode nothing.
+
+    :returns: whether there is any of it.
+    """
+    stay = [d.backup for d in found.decisions if d.keep and d.backup.ours]
+    proofs = [key for backup in stay for key in backup.old_proofs]
+    if proofs and not job.check:
+        signed.delete(job.store, proofs)
+        job.progress.step(f"{job.database}: deleted {len(proofs)} proofs with newer ones")
+    left = found.catalog.leftovers() + partials.leftovers(found.catalog, found.seen_parts)
+    if left and not job.check:
+        job.store.delete(left)
+        job.progress.step(
+            f"{job.database}: deleted {len(left)} leftovers of a prune that was cut short"
+        )
+    return bool(proofs or left)
 
 
 def _old_events(job: Job, layout: Layout, now: datetime) -> list[OldEvents]:
@@ -204,18 +239,22 @@ def require_retention(settings: Settings) -> None:
         )
 
 
-def _advice(spared: int, waiting: int) -> list[Finding]:
+def _waiting(decisions: Sequence[Decision[Backup]]) -> int:
+    return sum(d.backup.waits_for_adoption for d in decisions)
+
+
+def _advice(decisions: Sequence[Decision[Backup]]) -> list[Finding]:
     """What a person may do about backups that stay although they are past their time, or that
     nobody owns.
     """
     findings = []
-    if spared:
+    if spared := sum(d.reason.startswith("spared") for d in decisions):
         message = (
             f"{spared} more backups are past their time; no more than half go in one run: "
             "postgres-backup prune --allow-many"
         )
         findings.append(finding("PRUNE_HELD_BACK", message))
-    if waiting:
+    if waiting := _waiting(decisions):
         message = (
             f"{waiting} backups without a manifest stay: `postgres-backup adopt` takes them over, "
             "or says why not"
@@ -234,57 +273,6 @@ def _remove_each(job: Job, going: Sequence[Decision[Backup]], what: str) -> None
         job.progress.step(f"{job.database}: deleted {what}{told}")
 
     remove_each(job.store, going, tell)
-
-
-def remove_each(
-    store: Store,
-    going: Sequence[Decision[Backup]],
-    tell: Callable[[Decision[Backup]], None],
-    call: Call = calls.DELETE,
-) -> None:
-    """Backups and what belongs to them, many together where many go. The oldest first: cut short,
-    the newer ones are still there.
-
-    :param going: newest first.
-    :param tell: hears of each that is gone.
-    :raises StoreError: one cannot be deleted; ``tell`` has not heard of it, nor of those with it.
-    """
-    oldest_first, together = going[::-1], _TOGETHER if len(going) > signed.FEW else 1
-    for first in range(0, len(oldest_first), together):
-        some = oldest_first[first : first + together]
-        _remove(store, [decision.backup for decision in some], call)
-        for decision in some:
-            tell(decision)
-
-
-def _remove(store: Store, backups: Sequence[Backup], call: Call) -> None:
-    """One by itself, or many together.
-
-    The manifests go last: cut short, the next run still knows whose the rest is
-    (``Catalog.leftovers``).
-    """
-    if len(backups) == 1:
-        [backup] = backups
-        keys = [*_itself(backup), *signed.each_after_its_signature(_described(backup))]
-        store.delete(keys, call)
-        return
-    store.delete_many([key for backup in backups for key in _itself(backup)], call)
-    signed.delete(store, [key for backup in backups for key in _described(backup)], call)
-
-
-def _itself(backup: Backup) -> list[str]:
-    """The keys of a backup, and of the roles beside it."""
-    keys = [backup.key]
-    if backup.described and backup.described.get("globals"):
-        # by its place, not by the key in the manifest, which still names the old place after a
-        # bucket was copied elsewhere
-        keys.append(backup.layout.globals(backup.name))
-    return keys
-
-
-def _described(backup: Backup) -> list[str]:
-    """The keys of what says something of it, its manifest last."""
-    return [*backup.noted.keys, backup.layout.manifest(backup.name)]
 
 
 def lines(result: Pruned, check: bool = False) -> list[str]:

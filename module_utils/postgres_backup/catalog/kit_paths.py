@@ -38,6 +38,7 @@ def os_bytes(text: str) -> bytes:
 
 
 def path_of(parts: Parts) -> str:
+    """The path from the root on, as a person types it."""
     return "/" + "/".join(parts)
 
 

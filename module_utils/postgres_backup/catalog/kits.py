@@ -118,6 +118,7 @@ class Kit:
 
 
 def root_of(settings: Settings) -> str:
+    """The key under which the kits of every server lie, with ``/`` at its end."""
     prefix = settings.s3_prefix.strip("/")
     return f"{prefix}/kit/" if prefix else "kit/"
 

@@ -143,6 +143,7 @@ class Layout:
         return self.root + ("partial/" if name.part else "") + str(name)
 
     def manifest(self, name: BackupName) -> str:
+        """A part's lies beside it, not among those of whole backups."""
         if name.part:
             return f"{self.backup(name)}.json"
         return f"{self.root}manifests/{name.stem}.json"

@@ -7,7 +7,7 @@ through :func:`plan_replaced`, a copy of a backup through :func:`plan_copies`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -63,6 +63,8 @@ class Policy:
 
 @dataclasses.dataclass(frozen=True)
 class Decision(Generic[C]):
+    """Whether a backup stays, and the ``reason`` for a person."""
+
     backup: C
     keep: bool
     reason: str
@@ -103,32 +105,10 @@ def plan(
         reasons.setdefault(id(backup), reason)
 
     for backup in ordered:
-        if backup.waits_for_adoption:
-            keep(
-                backup,
-                "not known whose it is: `postgres-backup adopt` takes it over, or says why not",
-            )
-        elif not backup.ours:
-            keep(backup, held(backup) or "not ours: another database or server")
-        elif backup.dated_at > now:
-            keep(backup, "dated in the future")
-        elif now - backup.dated_at <= timedelta(days=policy.days):
-            ahead = f"dated in the future, written {format_timestamp(backup.dated_at)}: "
-            keep(backup, (ahead if backup.ahead else "") + f"not older than {policy.days} days")
-    for backup in (good or whole)[:1]:
-        keep(backup, "the newest good backup")
-    for backup in [b for b in good if b.restored][:1]:
-        keep(backup, "the newest proven backup (restored)")
-    proven = [b for b in good if b.proven] or [b for b in whole if b.was_read]
-    for backup in proven[:1]:
-        keep(backup, "the newest proven backup")
-    for among in (good, whole):
-        for backup in _newest_of_each(among, policy.weekly, lambda b: b.dated_at.isocalendar()[:2]):
-            keep(backup, f"the newest of its week ({policy.weekly} weeks are kept)")
-        for backup in _newest_of_each(
-            among, policy.monthly, lambda b: (b.dated_at.year, b.dated_at.month)
-        ):
-            keep(backup, f"the newest of its month ({policy.monthly} months are kept)")
+        if reason := _why_it_stays_by_itself(backup, policy, now, held):
+            keep(backup, reason)
+    for backup, reason in _what_stands_for_others(good, whole, policy):
+        keep(backup, reason)
     for backup in mine:
         if reason := held(backup):
             keep(backup, reason)
@@ -146,6 +126,45 @@ def plan(
         Decision(b, id(b) in reasons, reasons.get(id(b), f"older than {policy.days} days"))
         for b in ordered
     ]
+
+
+def _why_it_stays_by_itself(
+    backup: C, policy: Policy, now: datetime, held: Callable[[C], str]
+) -> str:
+    """Whatever else there is; empty where only that decides."""
+    if backup.waits_for_adoption:
+        return "not known whose it is: `postgres-backup adopt` takes it over, or says why not"
+    if not backup.ours:
+        return held(backup) or "not ours: another database or server"
+    if backup.dated_at > now:
+        return "dated in the future"
+    if now - backup.dated_at <= timedelta(days=policy.days):
+        written = f"dated in the future, written {format_timestamp(backup.dated_at)}: "
+        return (written if backup.ahead else "") + f"not older than {policy.days} days"
+    return ""
+
+
+def _what_stands_for_others(
+    good: Sequence[C], whole: Sequence[C], policy: Policy
+) -> Iterator[tuple[C, str]]:
+    """The newest of each kind, week and month, with the reason; the first one said counts.
+
+    :param good: of ours, newest first, and so are those that are ``whole``.
+    """
+    for backup in (good or whole)[:1]:
+        yield backup, "the newest good backup"
+    for backup in [b for b in good if b.restored][:1]:
+        yield backup, "the newest proven backup (restored)"
+    proven = [b for b in good if b.proven] or [b for b in whole if b.was_read]
+    for backup in proven[:1]:
+        yield backup, "the newest proven backup"
+    for among in (good, whole):
+        for backup in _newest_of_each(among, policy.weekly, lambda b: b.dated_at.isocalendar()[:2]):
+            yield backup, f"the newest of its week ({policy.weekly} weeks are kept)"
+        for backup in _newest_of_each(
+            among, policy.monthly, lambda b: (b.dated_at.year, b.dated_at.month)
+        ):
+            yield backup, f"the newest of its month ({policy.monthly} months are kept)"
 
 
 def plan_parts(

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
-from ..backup.prune import PrunedLine, remove_each
+from ..backup.prune import PrunedLine
+from ..backup.removal import remove_each
 from ..catalog import kits, partials, said, signed
 from ..catalog.backups import UNREAD, Backup, Catalog, newest_good
 from ..catalog.kits import Kit

@@ -318,7 +318,7 @@ def night_requests(settings: Settings, size: float, plain_bytes: int, kept: int)
         + 1  # the journal: what has failed
     )
     again = settings.verify_per_night * 5  # read; a proof with its signature, read again
-    return backup + prune + afterwards + again + _kit_requests(settings, kept)
+    return backup + prune + afterwards + again + _kit_requests(settings)
 
 
 def look_requests(settings: Settings, kept: int) -> float:
@@ -350,7 +350,7 @@ def _upload_requests(settings: Settings, size: float, plain_bytes: int) -> int:
     return 2 + (1 if parts <= 1 else parts + 2)
 
 
-def _kit_requests(settings: Settings, kept: int) -> float:
+def _kit_requests(settings: Settings) -> float:
     """The server kit is saved once a night for all databases: each bears its share. It is small:
     one part.
     """

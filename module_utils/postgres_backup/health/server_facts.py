@@ -216,31 +216,11 @@ def describe(
     :param happened: in the last :data:`DAYS` days, newest first.
     :param copied: what ``status`` says of the second store.
     """
-    decisions = {
-        name: [
-            d
-            for d in plan(
-                backups[name],
-                Policy.of(settings),
-                now,
-                rows_gone.holding(settings.server_name, name, backups[name], now),
-            )
-            if d.backup.candidate
-        ]
-        for name in settings.databases
-    }
-    lines = {name: [d.backup.describe(now) for d in decisions[name]] for name in settings.databases}
+    names = settings.databases
+    decisions = {name: _decisions(settings, now, name, backups[name]) for name in names}
+    lines = {name: [d.backup.describe(now) for d in decisions[name]] for name in names}
     estimated = costs.total(
-        costs.estimate(
-            settings,
-            [
-                line
-                for line, d in zip(lines[name], decisions[name], strict=True)
-                if d.keep and d.backup.ours
-            ],
-            sum(not backup.ours for backup in backups[name]),
-        )
-        for name in settings.databases
+        _costs(settings, decisions[name], lines[name], backups[name]) for name in names
     )
     estimated = costs.with_copy(estimated, settings, copied or {})
     return {
@@ -283,11 +263,38 @@ def describe(
                 [event for event in happened if event["database"] == name],
                 name,
             )
-            for name in settings.databases
+            for name in names
         ],
         "rehearsals": [_rehearsal(settings, e) for e in happened if e["event"] in _REHEARSALS],
         "every_second": [],
     }
+
+
+def _decisions(
+    settings: Settings, now: datetime, database: str, backups: Sequence[Backup]
+) -> list[Decision[Backup]]:
+    """What stays of a database, and why; of what may be its own."""
+    held = rows_gone.holding(settings.server_name, database, backups, now)
+    decided = plan(backups, Policy.of(settings), now, held)
+    return [decision for decision in decided if decision.backup.candidate]
+
+
+def _costs(
+    settings: Settings,
+    decisions: Sequence[Decision[Backup]],
+    lines: Sequence[BackupLine],
+    backups: Sequence[Backup],
+) -> costs.Estimate:
+    """Of the backups of one database that stay.
+
+    :param lines: one for each decision.
+    """
+    stay = [
+        line
+        for line, decision in zip(lines, decisions, strict=True)
+        if decision.keep and decision.backup.ours
+    ]
+    return costs.estimate(settings, stay, sum(not backup.ours for backup in backups))
 
 
 def _rehearsal(settings: Settings, event: Event) -> RehearsalFacts:

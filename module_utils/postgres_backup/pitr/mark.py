@@ -13,7 +13,6 @@ from ..postgresql.connection import connect
 from ..settings import Settings
 from ..shapes.kinds import Moment, Text
 from . import cluster as clusters
-from .cluster import Cluster
 
 #: PostgreSQL cuts off what is longer than 63 letters; these need no quotes anywhere
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -67,10 +66,10 @@ def mark(settings: Settings, name: str, check: bool) -> Marked:
         )
     if check:
         return Marked(changed=True, mark=name, at="", lsn="", archived=False, findings=[])
-    return _make(settings, found, name)
+    return _make(settings, name)
 
 
-def _make(settings: Settings, found: Cluster, name: str) -> Marked:
+def _make(settings: Settings, name: str) -> Marked:
     findings: list[Finding] = []
     at = format_timestamp(utc_now())
     with connect(settings, "postgres") as connection:

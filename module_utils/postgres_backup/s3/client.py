@@ -45,9 +45,9 @@ from .errors import (
     Refused,
     Stopped,
     WentInACircle,
-    explain,
     is_transient,
 )
+from .explanations import explain
 
 if TYPE_CHECKING:
     from boto3.session import Session

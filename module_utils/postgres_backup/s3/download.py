@@ -15,7 +15,8 @@ from ..errors import BadBackupError, StoreError
 from ..findings import finding
 from . import calls, somebody_else
 from .client import S3
-from .errors import Refused, SomebodyElse, explain
+from .errors import Refused, SomebodyElse
+from .explanations import explain
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

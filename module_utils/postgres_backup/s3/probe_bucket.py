@@ -25,6 +25,7 @@ _LINK = 60
 
 
 def lifecycle(probing: Probing) -> Outcome:
+    """No rule of the bucket deletes backups, or moves them to where they cannot be read at once."""
     bucket = probing.s3.bucket
     try:
         rules = probing.ask(
@@ -64,6 +65,7 @@ def _deletes(rule: LifecycleRuleOutputTypeDef, prefix: str) -> str:
 
 
 def uploads(probing: Probing) -> Outcome:
+    """An upload that nobody finished is listed, and gone once it is aborted."""
     bucket, key = probing.s3.bucket, probing.note("unfinished")
     begun = probing.ask(
         f"begin an upload of the canary {key}",
@@ -87,11 +89,13 @@ def _seen(probing: Probing, key: str, begun: str) -> bool:
 
 
 def clock(probing: Probing) -> Outcome:
+    """The store's clock and this machine's tell the same time."""
     wrong = clock_fault(difference(probing.s3, calls.PROBE))
     return Outcome("warns", wrong) if wrong else Outcome("works")
 
 
 def link(probing: Probing) -> Outcome:
+    """A link that was signed here gives the object to whoever has no key."""
     data = secrets.token_hex(100).encode()
     probing.put("link", data)
     address = probing.s3.client.generate_presigned_url(
@@ -107,6 +111,7 @@ def link(probing: Probing) -> Outcome:
 
 
 def public(probing: Probing) -> Outcome:
+    """Whoever has no key and no link gets nothing."""
     probing.put("public", b"nobody without a key may read this")
     stranger, bucket = anonymous(probing.settings, probing.s3.timeout), probing.s3.bucket
     may = []
@@ -128,6 +133,7 @@ def public(probing: Probing) -> Outcome:
 
 
 def tls(probing: Probing) -> Outcome:
+    """The way to the store is encrypted, unless it does not leave this machine."""
     address = urlsplit(probing.settings.s3_endpoint_url)
     if address.scheme == "https":
         return Outcome("works")

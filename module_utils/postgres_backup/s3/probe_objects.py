@@ -28,6 +28,7 @@ _PAGE, _MOST_PAGES = 2, 5
 
 
 def put(probing: Probing) -> Outcome:
+    """What is written is there, and what is written over it takes its place."""
     first, second = secrets.token_bytes(_OBJECT), secrets.token_bytes(_OBJECT)
     for data in (first, second):
         probing.put("put.json", data)
@@ -41,6 +42,7 @@ def put(probing: Probing) -> Outcome:
 
 
 def multipart(probing: Probing) -> Outcome:
+    """An object of two parts holds both, in their order."""
     key, name = probing.note("multipart"), "multipart"
     bucket = probing.s3.bucket
     doing = f"write the canary {key} in 2 parts"
@@ -82,6 +84,7 @@ def multipart(probing: Probing) -> Outcome:
 
 
 def pages(probing: Probing) -> Outcome:
+    """A listing of several pages has an end, each key once, in order, and knows folders."""
     names = ["pages/1", "pages/2", "pages/3"]
     for name in [*names, "pages/below/4"]:
         probing.put(name, name.encode())
@@ -133,6 +136,7 @@ def _page(answer: ListObjectsV2OutputTypeDef) -> tuple[list[tuple[str, int]], bo
 
 
 def head(probing: Probing) -> Outcome:
+    """It tells the size of what is there, and of nothing else that it is."""
     probing.put("head", b"x" * _OBJECT)
     key, bucket = probing.key("head"), probing.s3.bucket
     size = probing.ask(
@@ -152,6 +156,7 @@ def head(probing: Probing) -> Outcome:
 
 
 def ranged(probing: Probing) -> Outcome:
+    """It gives the bytes of an object that were asked for, and no others."""
     data = secrets.token_bytes(_OBJECT)
     probing.put("range", data)
     key, bucket = probing.key("range"), probing.s3.bucket
@@ -170,6 +175,7 @@ def ranged(probing: Probing) -> Outcome:
 
 
 def delete(probing: Probing) -> Outcome:
+    """What it says to have deleted is gone."""
     probing.put("delete", b"x")
     probing.delete("delete")
     if probing.holds("delete") is not None:
@@ -178,6 +184,7 @@ def delete(probing: Probing) -> Outcome:
 
 
 def delete_many(probing: Probing) -> Outcome:
+    """Likewise two objects by one request."""
     names = ("delete-many-1", "delete-many-2")
     for name in names:
         probing.put(name, b"x")
@@ -196,6 +203,7 @@ def delete_many(probing: Probing) -> Outcome:
 
 
 def copy(probing: Probing) -> Outcome:
+    """It copies an object by itself: the bytes do not come through this machine."""
     data = secrets.token_bytes(_OBJECT)
     probing.put("copy-from", data)
     target, bucket = probing.note("copy-to"), probing.s3.bucket
@@ -213,6 +221,7 @@ def copy(probing: Probing) -> Outcome:
 
 
 def names(probing: Probing) -> Outcome:
+    """A key of odd letters holds its own object, and a listing shows it by that name."""
     name = ODD_NAME
     data = secrets.token_bytes(_OBJECT)
     probing.put(name, data)

@@ -52,6 +52,7 @@ def _wrong_is_refused(
 
 
 def by_md5(probing: Probing) -> Outcome:
+    """A body that does not have the MD5 it came with is refused."""
     key, bucket = probing.key("md5"), probing.s3.bucket
     return _wrong_is_refused(
         probing,
@@ -63,6 +64,7 @@ def by_md5(probing: Probing) -> Outcome:
 
 
 def by_checksum(probing: Probing) -> Outcome:
+    """Likewise its SHA-256, which is S3's newer way."""
     key, bucket = probing.key("checksum"), probing.s3.bucket
     return _wrong_is_refused(
         probing,
@@ -77,6 +79,7 @@ def by_checksum(probing: Probing) -> Outcome:
 
 
 def condition(probing: Probing) -> Outcome:
+    """What is to be written only where nothing is does not take the place of what is there."""
     key, bucket = probing.key("condition"), probing.s3.bucket
     first, second = secrets.token_bytes(100), secrets.token_bytes(100)
     probing.put("condition", first)
@@ -97,6 +100,7 @@ def condition(probing: Probing) -> Outcome:
 
 
 def versions(probing: Probing) -> Outcome:
+    """Where the bucket keeps versions, one that was written over can be read."""
     bucket = probing.s3.bucket
     state = probing.ask(
         f"read whether the bucket {bucket} keeps versions",
@@ -124,6 +128,7 @@ def versions(probing: Probing) -> Outcome:
 
 
 def lock(probing: Probing) -> Outcome:
+    """Where the bucket locks objects, a locked one cannot be deleted."""
     bucket, key = probing.s3.bucket, probing.key("lock")
     known = True
     try:

@@ -9,7 +9,7 @@ from tests.waiting import wait_for
 
 
 def as_superuser(config, database):
-    return config.change(DB_USER=database.server.superuser, DB_PASSWORD=database.server.password)
+    return config.change(**database.as_superuser)
 
 
 def slow(proxy):

@@ -8,7 +8,8 @@ import types
 import pytest
 
 from postgres_backup.backup import database as backup_room
-from postgres_backup.backup.prune import prune_backups, remove_each
+from postgres_backup.backup.prune import prune_backups
+from postgres_backup.backup.removal import remove_each
 from postgres_backup.catalog.backups import Catalog
 from postgres_backup.catalog.retention import Decision
 from postgres_backup.health import listing

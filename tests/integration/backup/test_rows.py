@@ -23,10 +23,7 @@ def shop(database, new_config, s3, bucket):
     """``shipment`` with 20,000 rows, and a table that stays; and the config."""
     database.execute("CREATE TABLE shipment AS SELECT generate_series(1, 20000) AS id")
     database.execute("CREATE TABLE country AS SELECT generate_series(1, 3) AS id")
-    server = database.server
-    return database, new_config(
-        database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password
-    )
+    return database, new_config(database, s3, bucket, **database.as_superuser)
 
 
 def told(result: dict) -> list[str]:

@@ -15,9 +15,7 @@ from tests.integration import engine
 
 def test_from_one_database_to_several_and_back(new_database, new_config, s3, s3_client, bucket):
     first, second = new_database(), new_database()
-    config = new_config(
-        first, s3, bucket, DB_USER=first.server.superuser, DB_PASSWORD=first.server.password
-    )
+    config = new_config(first, s3, bucket, **first.as_superuser)
     alone = backup_room.create_backup(Job(config.settings))
     several = config.change(DB_NAMES=f"{first.name} {second.name}")
     taken = [backup_room.create_backup(Job(several, name)) for name in (first.name, second.name)]
@@ -53,8 +51,7 @@ def test_two_servers_under_one_prefix_never_take_the_same_name(
                 s3,
                 bucket,
                 SERVER_NAME=f"server-{number}",
-                DB_USER=database.server.superuser,
-                DB_PASSWORD=database.server.password,
+                **database.as_superuser,
             )
         )
     real = utc_now

@@ -25,7 +25,7 @@ from tests.waiting import wait_for
 def server(config, database):
     """A database with a table, as superuser, whose roles are saved too."""
     database.execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS x")
-    config.change(DB_USER=database.server.superuser, DB_PASSWORD=database.server.password)
+    config.change(**database.as_superuser)
     return config
 
 

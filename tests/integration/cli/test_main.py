@@ -30,9 +30,7 @@ COMMANDS = {
 
 @pytest.fixture
 def sample_config(config, sample_database):
-    config.change(
-        DB_USER=sample_database.server.superuser, DB_PASSWORD=sample_database.server.password
-    )
+    config.change(**sample_database.as_superuser)
     return config
 
 
@@ -282,7 +280,7 @@ def on_a_terminal(argv: list[str]) -> str:
 
 def test_progress_on_a_terminal(config, database):
     server = database.server
-    config.change(DB_USER=server.superuser, DB_PASSWORD=server.password)
+    config.change(**database.as_superuser)
     engine.fill_with_noise(server, database.name, 40)
     seen = on_a_terminal(engine.command(config.path, "backup"))
     renewed = [line for line in seen.split("\r\x1b[2K") if "/s" in line]
@@ -306,13 +304,7 @@ def test_progress_in_a_log(sample_config):
 
 def test_a_name_cannot_forge_a_line_of_the_log(new_database, new_config, s3, bucket):
     database = new_database(name="x\n2026-01-27T00:00:00Z OK server: all is well \x1b[2J")
-    config = new_config(
-        database,
-        s3,
-        bucket,
-        DB_USER=database.server.superuser,
-        DB_PASSWORD=database.server.password,
-    )
+    config = new_config(database, s3, bucket, **database.as_superuser)
     done = engine.run(config.path, "backup")
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == 2

@@ -15,13 +15,7 @@ def crm(new_database, new_config, s3, bucket):
     """A database with a table, and its config."""
     database = new_database()
     database.execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS x")
-    return new_config(
-        database,
-        s3,
-        bucket,
-        DB_USER=database.server.superuser,
-        DB_PASSWORD=database.server.password,
-    )
+    return new_config(database, s3, bucket, **database.as_superuser)
 
 
 NOBODYS = "postgres-backup-2020-01-01_00-00-00.sql.gz"

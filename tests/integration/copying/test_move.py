@@ -30,8 +30,7 @@ def site(config, database, s3, s3_client, bucket, tmp_path):
     with FaultProxy(s3.endpoint_url) as between:
         config.change(
             S3_ENDPOINT_URL=between.endpoint_url,
-            DB_USER=database.server.superuser,
-            DB_PASSWORD=database.server.password,
+            **database.as_superuser,
             BACKUP_PATHS=str(tmp_path / "app.env"),
             KIT_PLAIN="true",
         )

@@ -37,11 +37,7 @@ def counted(config, database, s3, s3_client, bucket):
     which is past its time.
     """
     with FaultProxy(s3.endpoint_url) as between:
-        config.change(
-            S3_ENDPOINT_URL=between.endpoint_url,
-            DB_USER=database.server.superuser,
-            DB_PASSWORD=database.server.password,
-        )
+        config.change(S3_ENDPOINT_URL=between.endpoint_url, **database.as_superuser)
         Path(config.settings.state_dir).mkdir(exist_ok=True)
         for day in range(1, 8):
             engine.forge(s3_client, bucket, ago(day + 0.001), database=database.name)
@@ -94,8 +90,7 @@ def test_a_night_of_several_databases(config, database, s3, monkeypatch):
         with FaultProxy(s3.endpoint_url) as between, monkeypatch.context() as patch:
             settings = config.change(
                 S3_ENDPOINT_URL=between.endpoint_url,
-                DB_USER=database.server.superuser,
-                DB_PASSWORD=database.server.password,
+                **database.as_superuser,
                 DB_NAME=None,
                 DB_NAMES=" ".join(names),
             )

@@ -203,10 +203,7 @@ def test_the_next_run(at, now, then):
 
 
 def test_a_real_backup_makes_it_well(sample_database, new_config, s3, bucket):
-    server = sample_database.server
-    config = new_config(
-        sample_database, s3, bucket, DB_USER=server.superuser, DB_PASSWORD=server.password
-    )
+    config = new_config(sample_database, s3, bucket, **sample_database.as_superuser)
     taken = create_backup(Job(config.settings))
     found = status.status(config.settings)
     assert (found["healthy"], found["findings"]) == (True, [])

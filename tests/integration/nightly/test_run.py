@@ -29,13 +29,7 @@ def crm(new_database, new_config, s3, bucket):
     """A database with a table, and its config."""
     database = new_database()
     database.execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS x")
-    return database, new_config(
-        database,
-        s3,
-        bucket,
-        DB_USER=database.server.superuser,
-        DB_PASSWORD=database.server.password,
-    )
+    return database, new_config(database, s3, bucket, **database.as_superuser)
 
 
 def night(config, *arguments: str, **more) -> subprocess.CompletedProcess:

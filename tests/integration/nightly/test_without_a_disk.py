@@ -32,8 +32,7 @@ def crm(new_database, new_config, s3, bucket, web):
         database,
         s3,
         bucket,
-        DB_USER=database.server.superuser,
-        DB_PASSWORD=database.server.password,
+        **database.as_superuser,
         ALERT_URLS=f"json://127.0.0.1:{web.port}/alarms",
         PING_URL=f"{web.url}/ping",
     )

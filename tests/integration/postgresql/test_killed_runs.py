@@ -39,7 +39,7 @@ def waiting(database) -> dict[int, str]:
 
 
 def test_a_pg_dump_that_waits_for_a_lock_ends_with_the_next_backup(config, database, busy):
-    config.change(DB_USER=database.server.superuser, DB_PASSWORD=database.server.password)
+    config.change(**database.as_superuser)
     with engine.started(config.path, "backup") as process:
         wait_for("pg_dump to queue", lambda: waiting(database))
         process.kill()

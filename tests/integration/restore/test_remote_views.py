@@ -18,7 +18,7 @@ def test_a_foreign_server_that_is_gone(new_database, new_config, s3, bucket):
     database, far = new_database(), new_database()
     server, name = database.server, database.name
     config = new_config(database, s3, bucket)
-    settings = config.change(DB_USER=server.superuser, DB_PASSWORD=server.password)
+    settings = config.change(**database.as_superuser)
     options = sql.SQL(
         "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host {}, port {}, dbname {});"
         "CREATE USER MAPPING FOR postgres SERVER far OPTIONS (user {}, password {})"

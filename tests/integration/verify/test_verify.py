@@ -71,8 +71,7 @@ def test_a_good_backup_is_proven(sample_database, new_config, s3, s3_client, buc
         sample_database,
         s3,
         bucket,
-        DB_USER=server.superuser,
-        DB_PASSWORD=server.password,
+        **sample_database.as_superuser,
         **variables,
     )
     taken = create_backup(Job(config.settings))
@@ -141,8 +140,7 @@ def test_a_custom_archive_that_was_cut(sample_database, new_config, s3, s3_clien
         sample_database,
         s3,
         bucket,
-        DB_USER=server.superuser,
-        DB_PASSWORD=server.password,
+        **sample_database.as_superuser,
         BACKUP_FORMAT="custom",
     )
     taken = create_backup(Job(config.settings))
@@ -289,13 +287,11 @@ def test_an_encrypted_one_wants_the_right_key(
     right, wrong = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
     for kind, pair in (("right", right), ("wrong", wrong)):
         (tmp_path / kind).write_text(f"# made for a test\n{pair}\n")
-    server = sample_database.server
     config = new_config(
         sample_database,
         s3,
         bucket,
-        DB_USER=server.superuser,
-        DB_PASSWORD=server.password,
+        **sample_database.as_superuser,
         AGE_RECIPIENTS=str(right.to_public()),
     )
     create_backup(Job(config.settings))

@@ -104,7 +104,7 @@ def test_what_was_old_when_nothing_waits_any_more_is_nothing():
 )
 def test_a_file_that_is_none_of_ours_is_a_finding(tmp_path, text):
     (tmp_path / "look.json").write_text(text)
-    found, why = archiving.read(SETTINGS, str(tmp_path / "look.json"))
+    found, why = archiving.read(str(tmp_path / "look.json"))
     assert found is None
     assert [one["code"] for one in archiving.findings_of(SETTINGS, found, why, NOW)] == [
         "PITR_STOPPED"
@@ -113,19 +113,19 @@ def test_a_file_that_is_none_of_ours_is_a_finding(tmp_path, text):
 
 def test_a_pipe_in_its_place_makes_nobody_wait(tmp_path):
     os.mkfifo(tmp_path / "look.json")
-    assert archiving.read(SETTINGS, str(tmp_path / "look.json"))[1]
+    assert archiving.read(str(tmp_path / "look.json"))[1]
 
 
 def test_one_that_nobody_can_have_written_yet_is_nothing_to_be_woken_for(tmp_path):
-    nowhere = archiving.read(SETTINGS, str(tmp_path / "none" / "look.json"))
+    nowhere = archiving.read(str(tmp_path / "none" / "look.json"))
     assert archiving.findings_of(SETTINGS, *nowhere, NOW) == []
-    missing = archiving.read(SETTINGS, str(tmp_path / "look.json"))
+    missing = archiving.read(str(tmp_path / "look.json"))
     assert len(archiving.findings_of(SETTINGS, *missing, NOW)) == 1
 
 
 def test_what_was_written_is_read(tmp_path):
     (tmp_path / "look.json").write_text(json.dumps(seen()))
-    assert archiving.read(SETTINGS, str(tmp_path / "look.json")) == (seen(), "")
+    assert archiving.read(str(tmp_path / "look.json")) == (seen(), "")
 
 
 def test_without_it_nobody_looks():
@@ -135,10 +135,10 @@ def test_without_it_nobody_looks():
 def test_a_file_of_an_earlier_version_is_read_and_a_newer_one_says_more(tmp_path):
     path = tmp_path / "look.json"
     path.write_text(json.dumps(seen()))
-    earlier, why = archiving.read(SETTINGS, str(path))
+    earlier, why = archiving.read(str(path))
     assert (why, len(archiving.lines(earlier))) == ("", 1)
     path.write_text(json.dumps(seen(first_at=ago(days=13), backups=14, stored_bytes=5 << 30)))
-    now, _ = archiving.read(SETTINGS, str(path))
+    now, _ = archiving.read(str(path))
     assert archiving.lines(now)[1] == (
         f"every second: kept from {ago(days=13)} on, by 14 backups of the cluster; with the log "
         "5.4 GB in the bucket"
@@ -182,3 +182,15 @@ def test_nobody_is_told_of_an_overdue_one_who_does_not_want_to_be():
 def test_how_the_last_drill_ended_is_told():
     last = archiving.lines(seen(**drilled(passed=False, days=3)))[-1]
     assert last == f"every second: last drill {ago(days=3)}: FAILED, 9.0 s; what it saw"
+
+
+@pytest.mark.parametrize(
+    ("ready", "how"),
+    [(True, "is kept"), (False, "is being made, or was left by what was broken off")],
+)
+def test_what_stands_beside_the_live_one_is_told_until_it_is_removed(ready, how):
+    beside = {"at": ago(days=3), "target": "a moment", "directory": "/x", "ready": ready}
+    told = archiving.lines(seen(beside=beside))[-1]
+    assert told.startswith(f"every second: the cluster as of a moment {how}, since {ago(days=3)}, ")
+    assert told.endswith("playbooks/pitr_restore.yml -e remove=true")
+    assert codes(beside=beside) == []

@@ -11,7 +11,7 @@ import pytest
 
 from postgres_backup.errors import StoreError
 from postgres_backup.s3 import calls
-from postgres_backup.s3.errors import explain
+from postgres_backup.s3.explanations import explain
 from postgres_backup.settings import Settings
 
 SETTINGS = Settings("db1", ("crm",), "crm", "http://127.0.0.1:1", "bucket", "key", "secret")
