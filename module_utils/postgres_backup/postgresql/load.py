@@ -491,7 +491,8 @@ class Load:
         self._helped = True
         state = self._told() if self._divided else None
         if state is None:
-            error = DatabaseError("Another session cannot be told what this one was", "")
+            why = "Another session cannot be told what this one was"
+            error = DatabaseError(why, "Nothing to do: one session loads everything then")
             raise AnewError(error, Way.ONE_BY_ONE)
         helper.begin(state, self._session.reported("client_encoding"))
 
