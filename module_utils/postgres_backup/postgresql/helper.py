@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from types import TracebackType
 
 from ..errors import BadBackupError, DatabaseError
@@ -21,10 +21,12 @@ from ..machine import signals
 from ..machine.carried import Carried
 from ..settings import Settings
 from ..stream.ahead import Ahead
+from ..stream.grammar import CopyHeader
 from ..stream.guard import Statement
 from ..stream.inspector import Inspector, TableFacts
 from .load import Comparison, Load
-from .ways import AnewError, Way
+from .ways import AnewError, Way, may_be_of_order
+from .wire import Refused
 
 #: bytes of rows that wait to be loaded
 _AHEAD = 4 << 20
@@ -91,14 +93,12 @@ class RowsAside:
         """Wait until the rows are in, and committed; what they have passed, by table.
 
         :raises AnewError: they did not go in; one by one they might.
+        :raises DatabaseError: whatever the order, they do not: the disk is full, say.
         :raises BadBackupError: a table is not where the manifest says, or altered.
         :raises StoreError: they did not come.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._ended)
-        error = self._failure.error
-        if isinstance(error, DatabaseError) and not isinstance(error, AnewError):
-            raise AnewError(error, Way.ONE_BY_ONE)
         self._failure.check()
         return self._passed
 
@@ -123,7 +123,7 @@ class RowsAside:
             beside=self._beside,
         )
         load.guard.hashes_all = False
-        with closing(self._rows()) as tables, load:
+        with closing(self._rows()) as tables, _anew_without_one(load):
             load.send(b"SET client_encoding TO '%b'" % self._encoding.encode())
             load.send(self._told)
             for table, chunks in tables:
@@ -142,8 +142,22 @@ class RowsAside:
             raise signals.Interrupted("the load has ended")
 
 
+@contextmanager
+def _anew_without_one(load: Load) -> Iterator[None]:
+    """:raises AnewError: no session more can be had."""
+    with ExitStack() as session:
+        try:
+            session.enter_context(load)
+        except DatabaseError as error:
+            raise AnewError(error, Way.ONE_BY_ONE) from None
+        yield
+
+
 class _RowsAlone(Load):
-    """Takes rows, and refuses all else."""
+    """Takes rows, and refuses all else. Its errors name no line: it does not see the whole dump."""
+
+    def copy(self, header: CopyHeader, text: bytes, line: int) -> None:
+        super().copy(header, text, 0)
 
     def statement(self, statement: Statement) -> None:
         raise _elsewhere("a statement stands among the rows of a table")
@@ -160,6 +174,12 @@ class _RowsAlone(Load):
             self.send(b"SELECT")
         if self.guard.current_table or self._filled[0] != table:
             raise _elsewhere(f"where the rows of {table} should be others are")
+
+    def _explained(self, refused: Refused) -> Exception:
+        error = super()._explained(refused)
+        if isinstance(error, DatabaseError) and may_be_of_order(refused):
+            return AnewError(error, Way.ONE_BY_ONE)
+        return error
 
 
 class _Heard:

@@ -31,7 +31,7 @@ from .in_vain import InVain
 from .load_errors import explained
 from .otherwise import Otherwise
 from .refreshes import Refreshes, Unfilled, is_refresh
-from .ways import AnewError, Done, Way, other_way
+from .ways import AnewError, Done, Way, may_be_of_order, other_way
 from .wire import Refused, Session
 
 #: what one transaction may weigh; a statement that makes something weighs ten, for it keeps locks
@@ -46,8 +46,6 @@ _NO_PARENT = "23503"
 _LARGE_OBJECT = b"SELECT pg_catalog.lowrite("
 #: what pg_dump writes between the rows of tables, and what needs none of them
 _NEEDS_NO_ROWS = b"SELECT pg_catalog.setval("
-#: what no other order of the rows would have spared: SQLSTATE classes, and a lost connection
-_NO_MATTER_OF_ORDER = ("", "53", "57", "58")
 #: so much is on its way at most before an answer is awaited, bytes
 _SYNC_BYTES = 8 << 20
 #: A script that names neither schema nor encoding means the database's own. Commits need not wait
@@ -643,7 +641,7 @@ class Load:
         majors = self.guard.server_major, self._major
         error = explained(refused, message, self._user, self._superusers, *majors)
         way = other_way(refused, self._ways) if self._pathless else None
-        if self._helper and self._helped and refused.sqlstate[:2] not in _NO_MATTER_OF_ORDER:
+        if self._helper and self._helped and may_be_of_order(refused):
             way = Way.ONE_BY_ONE
         return AnewError(error, way) if way else error
 

@@ -206,6 +206,26 @@ def test_rows_that_do_not_go_in_are_tried_one_by_one(site):
     assert error.value.way == Way.ONE_BY_ONE
 
 
+def test_what_no_order_mends_is_not_tried_again(site):
+    """A server without room is not filled twice; and one without a session more does it alone."""
+    full = b"""CREATE FUNCTION public.full() RETURNS boolean LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'no room'; END$$;\n"""
+    tables = TABLES.replace(b"b (id integer)", b"b (id integer CHECK (id < 5 OR public.full()))")
+    dump = DUMP.replace(TABLES, full + tables) + TRAILER
+    with pytest.raises(DatabaseError) as error:
+        site.load(dump, ("public.b", ROWS % (b"b", NUMBERS)), tables=ONE)
+    assert not isinstance(error.value, AnewError)
+    assert error.value.message == "Failed to load the dump: no room (SQLSTATE 53100)"
+
+
+def test_where_no_session_more_can_be_had_one_does_it_alone(site):
+    run_sql(site.database.server, "postgres", "ALTER ROLE {owner} CONNECTION LIMIT 1",
+            owner=site.database.owner)  # fmt: skip
+    with pytest.raises(AnewError) as error:
+        site.load(DUMP + TRAILER, ("public.b", ROWS % (b"b", NUMBERS)), tables=ONE)
+    assert error.value.way == Way.ONE_BY_ONE
+
+
 def test_a_session_that_cannot_be_told_is_not_asked_for_help(site):
     dump = HEADER + TABLES + b"BEGIN;\n" + ROWS % (b"a", NUMBERS) + EMPTY + b"COMMIT;\n" + TRAILER
     with pytest.raises(AnewError) as error:
