@@ -16,7 +16,7 @@ description:
   - "V(remove): removes that cluster."
   - "V(settle), V(exchange), V(seal): let it take the live one's place, or let the one that was kept
     then come back. Between V(settle) and V(exchange) PostgreSQL is stopped, between V(exchange) and
-    V(seal) it is started, by whoever may."
+    V(seal) it is started, by whoever may. In a container V(exchange) does both."
 options:
   stage:
     description: Which of them.
@@ -89,7 +89,10 @@ EXAMPLES = r"""
 RETURN = r"""
 target: {description: Where to, in words., type: str, returned: with recover and lost}
 label: {description: The backup that it began from., type: str, returned: with recover and lost}
-directory: {description: Its data., type: str, returned: success}
+directory:
+  description: Its data; in a container the volume of them.
+  type: str
+  returned: success
 host: {description: The folder of its sockets., type: str, returned: with recover and lost}
 port: {description: Where it answers., type: int, returned: with recover and lost}
 last_commit:
@@ -106,7 +109,7 @@ seconds: {description: How long it took., type: float, returned: with recover an
 live: {description: Whether the live cluster runs., type: bool, returned: with recover and lost}
 kept:
   description: Whether the recovered one goes on to run; with settle, exchange and seal the folder
-    in which the live one's data are kept.
+    in which the live one's data are kept, in a container that of its volume.
   type: raw
   returned: success
 tables:
@@ -117,11 +120,11 @@ tables:
   elements: dict
   returned: with recover and lost
 unit:
-  description: The service of PostgreSQL.
+  description: The service of PostgreSQL; empty where it runs in a container.
   type: str
   returned: with settle, exchange and seal
 incoming:
-  description: The data directory that takes the place.
+  description: The data directory that takes the place; in a container the volume.
   type: str
   returned: with settle, exchange and seal
 as_of: {description: What it is, in words., type: str, returned: with settle, exchange and seal}

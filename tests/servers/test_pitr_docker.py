@@ -20,7 +20,7 @@ from tests import documents
 from tests.servers import layers
 from tests.servers.controller import Controller, Play
 from tests.servers.server import Server
-from tests.servers.test_pitr import ALONE, CA_FILE, CONFIG, NEVER
+from tests.servers.test_pitr import ALONE, CA_FILE, CONFIG, NEVER, OF_PITR
 from tests.services.plain_s3 import client_of
 from tests.waiting import wait_for
 
@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.gameday, pytest.mark.timeout(900)]
 
 APP = "/srv/crm"
 LIVE, BACK = "crm-db-1", "crm-back"
+#: in which the playbook recovers
+BESIDE = "crm-db-1-recovered"
 PAGE = "docs/pitr.md"
 FILES = documents.ROOT / "roles/pitr/files/docker"
 CRON = "/etc/cron.d/postgres-backup-pitr"
@@ -87,6 +89,21 @@ class Site:
         return self.server.inside(
             "postgres-backup", *words, *(["--config", config] if config else []), check=check
         )
+
+    def recover(self, *options: str, check: bool = True) -> Play:
+        """The playbook, with each of these behind ``-e``."""
+        words = [word for option in options for word in ("-e", option)]
+        return self.controller.run("playbooks/pitr_restore.yml", *words, check=check)
+
+    def beside(self, statement: str) -> str:
+        """What the recovered cluster answers, by the way in that is told."""
+        way = ["docker", "exec", BESIDE, "psql", "-h", "127.0.0.1", "-U", "crm", "-d", "crm"]
+        return self.server.inside(*way, "-XqAtc", statement).stdout.strip()
+
+    def docker(self) -> list[str]:
+        """All containers and volumes."""
+        asked = "docker ps --all --format '{{.Names}}'; docker volume ls --quiet"
+        return sorted(self.server.inside("sh", "-c", asked).stdout.split())
 
     def waits(self) -> list[str]:
         """Pieces of the log that are not archived."""
@@ -306,6 +323,110 @@ def test_a_store_that_does_not_know_the_key_is_found_before_postgresql_is_told(s
     assert refused.returncode == 39, refused.stderr
 
 
+def zulu(moment: str) -> str:
+    """As the playbook takes a time."""
+    return moment.replace(" ", "T").replace("+00", "Z")
+
+
+def test_the_cluster_of_a_moment_stands_beside_the_live_one_until_it_is_removed(site, looked):
+    before = site.docker()
+    site.sql("CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders VALUES (1)")
+    moment = zulu(now(site))
+    site.sql("INSERT INTO orders VALUES (2)")
+    said = site.recover(f"target_time={moment}", "keep=true").output
+    assert "crm: public.orders: 1 rows, live 2 rows" in said
+    assert f"docker exec -it {BESIDE} psql -h 127.0.0.1 -U crm" in said
+    assert site.beside("SELECT id FROM orders") == "1"
+    assert site.beside("SHOW archive_mode") == "off"
+    assert int(site.beside("SELECT count(*) FROM visits")) > 0
+    assert (site.volume(), site.sql("SELECT count(*) FROM orders")) == ("crm_data", "2")
+    # nobody but we and whoever asks Docker comes in
+    address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    where = site.server.inside("docker", "inspect", "-f", address, BESIDE).stdout.strip()
+    knock = ["timeout", "5", "bash", "-c", f"echo > /dev/tcp/{where}/5432"]
+    assert "refused" in site.server.inside(*knock, check=False).stderr
+    door = "/var/lib/postgres-backup-pitr/recovered-sockets/in/.s.PGSQL.5432"
+    assert site.server.inside("test", "-S", door).returncode == 0
+    nobody = ("runuser", "-u", "nobody", "--", "test", "-S", door)
+    assert site.server.inside(*nobody, check=False).returncode == 1
+    # it is none of the application's, which goes on beside it, and nobody takes one for the other
+    site.type(["docker compose up --detach --wait --remove-orphans"])
+    assert BESIDE not in site.type(["docker compose ps --all"])
+    assert site.beside("SELECT id FROM orders") == "1"
+    site.program("pitr-look")
+    status = site.program("status", config="", check=False).stdout
+    assert re.search(
+        rf"every second: the cluster as of .+ is kept, since .+, in {LIVE}_rec", status
+    )
+    assert site.recover("remove=true").recap["boxed"]["changed"] == 1
+    assert site.docker() == before
+    assert site.recover("remove=true").recap["boxed"]["changed"] == 0
+
+
+def test_what_a_break_has_left_is_in_the_way_of_the_next_until_it_is_removed(site, looked):
+    before, moment = site.docker(), zulu(now(site))
+    made = f"{LIVE}_recovered_2026-01-27_15-20-11"
+    label = f"postgres-backup.recovered={made}"
+    begin = f"docker run --detach --name {BESIDE} --label {label} -v {made}:/data --entrypoint"
+    image = layers.IMAGES["postgres"]
+    site.type([f"docker volume create --label {label} {made}", f"{begin} sleep {image} 1000"])
+    refused = site.recover(f"target_time={moment}", check=False)
+    assert refused.status == 2
+    assert f"of which nothing is remembered: {made}" in " ".join(refused.output.split())
+    drilled = site.program("pitr-drill", check=False)
+    assert (drilled.returncode, made in drilled.stderr) == (2, True)
+    # though the live one does not run
+    site.type(["docker compose stop"])
+    removed = site.recover("remove=true")
+    site.type(["docker compose up --detach --wait"])
+    assert f"{made} is removed" in removed.output
+    assert site.docker() == before
+
+
+def test_one_table_of_a_moment_comes_back_into_the_live_database(site, looked):
+    before = site.docker()
+    site.sql("CREATE TABLE bills AS SELECT n AS id FROM generate_series(1, 500) n")
+    moment = zulu(now(site))
+    site.sql("DROP TABLE bills")
+    site.recover(f"target_time={moment}", "database=crm", "tables=bills")
+    assert site.sql("SELECT count(*), max(id) FROM bills") == "500|500"
+    assert site.docker() == before
+    # and out of one that was kept, and has seen a reboot since
+    site.recover(f"target_time={moment}", "keep=true")
+    site.sql("DROP TABLE bills")
+    site.server.inside("docker", "stop", BESIDE)
+    said = site.recover("database=crm", "tables=bills").output
+    assert "Going on with the recovered cluster" in said
+    assert site.sql("SELECT count(*), max(id) FROM bills") == "500|500"
+    site.recover("remove=true")
+    assert site.docker() == before
+
+
+def test_a_drill_shows_the_first_of_two_rows_and_leaves_nothing(site, looked):
+    before = site.docker()
+    said = site.program("pitr-drill").stdout
+    assert "Drill of every second: passed in" in said
+    assert "the first of two rows is in it, and not the second" in said
+    assert site.docker() == before
+    left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'postgres_backup%'"
+    assert site.sql(left) == "0"
+    assert site.program("pitr-watch", config="").stdout == ""
+    status = site.program("status", config="", check=False).stdout
+    assert re.search(r"every second: last drill \S+Z: passed, .*; recovered to ", status)
+    assert re.search(
+        rf"(?m)^{re.escape(NEVER)} postgres-backup nice .* pitr-drill ", site.read(CRON)
+    )
+    # one that is killed while it recovers, as by a power cut
+    site.server.inside("systemd-run", "--unit=drill", "postgres-backup", "pitr-drill", *OF_PITR)
+    wait_for("its volume", lambda: len(site.docker()) > len(before), timeout=60)
+    site.server.inside("systemctl", "kill", "--signal=KILL", "drill")
+    site.program("pitr-look")
+    assert site.docker() == before
+    assert "it was broken off" in site.program("pitr-watch", config="", check=False).stdout
+    assert "passed" in site.program("pitr-drill").stdout
+    assert "PITR_DRILL" not in site.program("pitr-watch", config="").stdout
+
+
 def volumes() -> list[str]:
     """What the page adds to the override: one block."""
     text = documents.section(PAGE, "All of it in its place")
@@ -317,7 +438,7 @@ def recover(site: Site, moment: str, *more: str, lost: bool = False) -> str:
 
     :param lost: there is no live one, which the first command asks.
     """
-    [block] = commands("Recover beside it")
+    [block] = commands("All of it, by hand")
     block = block[1:] if lost else block
     assert sum(MOMENT in command for command in block) == 1
     typed = [command.replace(MOMENT, moment) for command in block]
@@ -353,25 +474,14 @@ def test_between_two_rows_there_is_the_first_in_a_new_volume(site, recovered):
     assert site.volume() == "crm_data"
 
 
-def test_one_table_comes_back(site, recovered):
-    [block] = commands("One table back")
-    site.type(block)
-    assert site.sql("SELECT id FROM users") == "1"
-    assert site.sql("SELECT id FROM aside.users ORDER BY id").split() == ["1", "2"]
-    # a second primary key would be refused: it came with its constraints
-    assert site.sql("SELECT count(*) FROM pg_constraint WHERE conrelid = 'users'::regclass") != "0"
-
-
 def test_the_new_volume_takes_the_place_of_the_live_one_and_goes_again(site, recovered):
     stop, begin, [asked] = commands("All of it in its place")
-    before, kept = site.sql("SELECT count(*) FROM users WHERE id = 1"), site.read(OVERRIDE)
+    kept = site.read(OVERRIDE)
     [swap] = volumes()
     site.type(stop)
     site.server.write(OVERRIDE, kept + swap)
     assert "crm_back" in site.type(begin)
-    assert before == "1"
     assert site.sql("SELECT id FROM users") == "1"
-    assert site.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'aside'") == "0"
     assert (site.volume(), site.type([asked]).strip()) == ("crm_back", "2")
     assert site.sql("SHOW archive_mode") == "on"
     visits = int(site.sql("SELECT count(*) FROM visits"))
@@ -387,11 +497,11 @@ def test_the_new_volume_takes_the_place_of_the_live_one_and_goes_again(site, rec
     moment = now(site)
     site.sql("INSERT INTO users VALUES (4)")
     recover(site, moment, "--target-timeline=1", f"--set={site.info()['backup'][-1]['label']}")
-    assert site.sql("SELECT id FROM users ORDER BY id", BACK).split() == ["1", "3"]
+    assert site.sql("SELECT id FROM users ORDER BY id", BACK).split() == ["1", "2", "3"]
 
 
 def test_with_container_and_volume_lost_the_application_goes_on_from_the_new_one(site, recovered):
-    [block] = commands("Recover beside it")
+    [block] = commands("All of it, by hand")
     [stop, begin, [asked]] = commands("All of it in its place")
     left = site.server.inside("docker", "ps", "-aq", "--filter", f"name=^{BACK}$").stdout.split()
     site.type([f"docker rm --force {one}" for one in left])
@@ -414,3 +524,40 @@ def test_with_container_and_volume_lost_the_application_goes_on_from_the_new_one
     assert "5" in rows
     visits = int(site.sql("SELECT count(*) FROM visits"))
     wait_for("the application", lambda: int(site.sql("SELECT count(*) FROM visits")) > visits)
+
+
+def test_the_cluster_of_a_moment_takes_the_live_one_s_place_and_goes_back_twice(site, looked):
+    before, volume = site.docker(), site.volume()
+    site.sql("CREATE TABLE offers (id int PRIMARY KEY); INSERT INTO offers VALUES (1)")
+    files = {path: site.read(path) for path in (f"{APP}/compose.yml", OVERRIDE)}
+    for last in (2, 3):
+        moment = zulu(now(site))
+        rows = site.sql("SELECT id FROM offers ORDER BY id").split()
+        site.sql(f"INSERT INTO offers VALUES ({last})")
+        promoted = site.recover(f"target_time={moment}", "promote=true").output
+        assert site.sql("SELECT id FROM offers ORDER BY id").split() == rows
+        goes_on(site, volume)
+        [kept] = re.findall(r"undo_restore\.yml -e kept=(\S+)", promoted)
+        held = Path(kept).parent.name
+        assert site.docker() == sorted([*before, held])
+        # whoever types it on the server has the same
+        site.type(["docker compose up --detach --wait --force-recreate"])
+        assert site.sql("SELECT id FROM offers ORDER BY id").split() == rows
+        back = site.controller.run("playbooks/undo_restore.yml", "-e", f"kept={kept}").output
+        assert site.sql("SELECT id FROM offers ORDER BY id").split() == [*rows, str(last)]
+        goes_on(site, volume)
+        [kept] = re.findall(r"undo_restore\.yml -e kept=(\S+)", back)
+        held = Path(kept).parent.name
+        assert site.docker() == sorted([*before, held])
+        site.type([f"docker volume rm {held}"])
+    assert {path: site.read(path) for path in files} == files
+    assert "passed" in site.program("pitr-drill").stdout
+
+
+def goes_on(site: Site, volume: str) -> None:
+    """The application writes, and all of that is archived and backed up."""
+    assert (site.volume(), site.sql("SHOW archive_mode")) == (volume, "on")
+    visits = int(site.sql("SELECT count(*) FROM visits"))
+    wait_for("the application", lambda: int(site.sql("SELECT count(*) FROM visits")) > visits)
+    site.program("pitr-look")
+    assert "PITR" not in site.program("pitr-watch", config="", check=False).stdout

@@ -24,15 +24,23 @@ def place(settings: Settings) -> Settings:
     return dataclasses.replace(settings, s3_prefix=beside)
 
 
+def container(settings: Settings) -> str:
+    """What the container is called in which a recovered cluster runs, beside the live one's; there
+    is one at a time. Empty where PostgreSQL runs in none.
+    """
+    return f"{settings.db_container}-recovered" if settings.db_container else ""
+
+
 def source(settings: Settings, host: str, port: int) -> Settings:
     """How one is taken: from the recovered cluster, over its socket, with a state of its own, for
-    nothing that is remembered of the nights is about it; nobody is told of it either.
+    nothing that is remembered of the nights is about it; nobody is told of it either. Of one in a
+    container the programs of its image are run beside it.
     """
     return dataclasses.replace(
         place(settings),
         db_host=host,
         db_port=port,
-        db_container="",
+        db_container=container(settings),
         db_password="",
         state_dir=os.path.join(settings.state_dir, "recovered"),
         metrics_file="",

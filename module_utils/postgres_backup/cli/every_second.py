@@ -56,8 +56,10 @@ def _pitr_drill(call: Call) -> Answer:
 def _pitr_look(call: Call) -> Answer:
     from ..pitr import drill, look
 
-    drill.tidy(call.settings)  # of one that was broken off, as where the power went
-    seen, lost = look.look(call.settings)
+    try:
+        drill.tidy(call.settings)  # of one that was broken off, as where the power went
+    finally:  # what stays of it is told, and is no reason not to look
+        seen, lost = look.look(call.settings)
     return Answer({**seen, "changed": False, "findings": lost}, look.lines(seen))
 
 

@@ -48,6 +48,17 @@ class Drill(TypedDict):
     said: Annotated[str, Text(1000)]
 
 
+class Beside(TypedDict):
+    """A recovered cluster that stands beside the live one: since when, of which moment, and where.
+    ``ready``: somebody has left it to be looked at; else it is being made, or was broken off.
+    """
+
+    at: Annotated[str, Moment()]
+    target: Annotated[str, Text(200)]
+    directory: Annotated[str, Text(600)]
+    ready: bool
+
+
 class _Looked(TypedDict):
     """What every version looks at."""
 
@@ -87,6 +98,7 @@ class Look(_Looked, total=False):
     backups: Annotated[int, Whole(0)]
     stored_bytes: Annotated[int, Whole(0)]
     drill: Drill
+    beside: Beside
 
 
 def read(place: str = "") -> tuple[Look | None, str]:
@@ -175,7 +187,7 @@ def _undrilled(settings: Settings, seen: Look, now: datetime) -> list[Finding]:
         message = f"the drill of every second of {last['at']} failed: {last['said']}"
         return [finding("PITR_DRILL", message)]
     since = last["at"] if last else seen.get("first_at")
-    days = 0 if settings.db_container else settings.drill_max_days  # there it is made by hand
+    days = settings.drill_max_days
     if days and since and now - parse_timestamp(since) > timedelta(days=days):
         message = f"no drill of every second since {since}; {days} days are allowed"
         return [finding("PITR_DRILL", message)]
@@ -239,7 +251,19 @@ def lines(seen: Look | None) -> list[str]:
         how = "passed" if drill["passed"] else "FAILED"
         took = human_seconds(drill["seconds"])
         told.append(f"every second: last drill {drill['at']}: {how}, {took}; {drill['said']}")
+    if beside := seen.get("beside"):
+        told.append(_beside_line(beside))
     return told
+
+
+def _beside_line(beside: Beside) -> str:
+    """It takes room until somebody removes it, and while it is there none is drilled."""
+    how = "is kept" if beside["ready"] else "is being made, or was left by what was broken off"
+    return (
+        f"every second: the cluster as of {beside['target']} {how}, since {beside['at']}, in "
+        f"{beside['directory']}; to remove it: ansible-playbook playbooks/pitr_restore.yml "
+        "-e remove=true"
+    )
 
 
 def kept_lines(seen: Look | None) -> list[str]:

@@ -20,7 +20,7 @@ from ..postgresql.connection import connect
 from ..postgresql.log_pieces import number_of
 from ..settings import Settings
 from . import cluster as clusters
-from . import gaps, journey, repository, side_cluster
+from . import engine, gaps, journey, repository, side_cluster
 from .cluster import Cluster
 from .journey import Journey
 from .look import archived
@@ -31,6 +31,7 @@ from .side_cluster import Side
 _ARCHIVED = 90
 #: seconds between two looks at a long recovery, and between two lines of it
 _PAUSE, _TELL = 0.5, 15.0
+_NOT_YET = "what was written last is not in the bucket yet: postgres-backup status"
 _READY = "database system is ready to accept connections"
 _RESTORED = re.compile(r'restored log file "([0-9A-F]{24})"')
 
@@ -46,12 +47,16 @@ def hand_on(settings: Settings, progress: Progress, plan: Plan) -> None:
     progress.step("having the last of the log archived")
     with connect(settings, "postgres") as connection:
         connection.execute("SELECT pg_catalog.txid_current()")
+        if settings.db_container:  # there the engine may what its own user may, and ours may not
+            if engine.attempt(settings, "check").status:
+                progress.step(_NOT_YET)
+            return
         [piece] = connection.execute(
             "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_switch_wal())"
         ).fetchone() or ("",)
 
         if not clusters.await_archived(connection, piece, _ARCHIVED):
-            progress.step("what was written last is not in the bucket yet: postgres-backup status")
+            progress.step(_NOT_YET)
 
 
 def end_of_archive(settings: Settings, plan: Plan) -> int:
@@ -111,7 +116,7 @@ def wait(settings: Settings, progress: Progress, plan: Plan, side: Side) -> None
         log = side_cluster.tail(settings)
         if _READY in log:
             return
-        if not side_cluster.is_running(plan.cluster, side):
+        if not side_cluster.is_running(settings, plan.cluster, side):
             break
         if time.monotonic() - told > _TELL and (seen := _RESTORED.findall(log)):
             progress.step(f"recovering: {seen[-1]}")
@@ -144,7 +149,9 @@ def await_ready(settings: Settings, cluster: Cluster, side: Side) -> None:
     def is_ready() -> bool:
         return _READY in side_cluster.tail(settings)
 
-    wait_until(lambda: is_ready() or not side_cluster.is_running(cluster, side), _ARCHIVED)
+    wait_until(
+        lambda: is_ready() or not side_cluster.is_running(settings, cluster, side), _ARCHIVED
+    )
     if not is_ready():
         raise PostgresBackupError(
             f"The recovered cluster does not come up again: {side['directory']}",
@@ -193,7 +200,12 @@ def _missing(settings: Settings, plan: Plan) -> str:
 
 def of_side(settings: Settings, side: Side) -> Settings:
     """How the recovered cluster is asked."""
-    return dataclasses.replace(settings, db_port=side["port"])
+    if not settings.db_container:
+        return dataclasses.replace(settings, db_port=side["port"])
+    host = side_cluster.sockets(settings)
+    return dataclasses.replace(
+        settings, db_host=host, db_port=side["port"], db_container="", db_password=""
+    )
 
 
 def _moment(text: str) -> datetime:

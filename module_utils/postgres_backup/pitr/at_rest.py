@@ -31,7 +31,7 @@ class _Listed:
 
 
 def ask(settings: Settings) -> tuple[Cluster, bool]:
-    """The cluster, and whether it runs.
+    """The cluster, and whether it runs; one in a container that does not is asked for nothing.
 
     :raises DatabaseError: it runs and does not answer.
     :raises UsageError: there is none at that port.
@@ -39,6 +39,8 @@ def ask(settings: Settings) -> tuple[Cluster, bool]:
     try:
         return clusters.ask(settings), True
     except DatabaseError:
+        if settings.db_container:
+            raise
         found = next((one for one in _listed() if one.port == settings.db_port), None)
         if found is None or not found.status.startswith("down"):
             raise

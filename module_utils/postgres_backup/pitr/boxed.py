@@ -56,10 +56,27 @@ def free_bytes(settings: Settings, directory: str) -> int:
     :raises PostgresBackupError: nobody says.
     """
     failing = f"Failed to see how much is free in the container {settings.db_container}: "
-    hint = f"Try it: docker exec -u {USER} {settings.db_container} df -Pk {directory}"
+    lines = printed(settings, failing, "df", "-Pk", "--", directory).splitlines()
+    fields = (lines or [""])[-1].split()
+    if len(fields) < 4 or not fields[3].isdigit():
+        raise PostgresBackupError(
+            f"Failed to see how much is free in the container {settings.db_container}: df says no "
+            "number",
+            f"Try it: docker exec {settings.db_container} df -Pk {directory}",
+        )
+    return int(fields[3]) * 1024
+
+
+def printed(settings: Settings, failing: str, *argv: str) -> str:
+    """What a command in there prints that only looks.
+
+    :param failing: how the sentence begins that says why it does not.
+    :raises PostgresBackupError: it does not.
+    """
+    hint = f"Try it: docker exec -u {USER} {settings.db_container} {' '.join(argv)}"
     try:
         done = subprocess.run(
-            command(settings, "df", "-Pk", "--", directory),
+            command(settings, *argv),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -70,10 +87,9 @@ def free_bytes(settings: Settings, directory: str) -> int:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PostgresBackupError(failing + str(error), hint) from None
-    fields = (done.stdout.splitlines() or [""])[-1].split()
-    if done.returncode or len(fields) < 4 or not fields[3].isdigit():
+    if done.returncode:
         raise PostgresBackupError(failing + said(done.stderr, done.returncode), hint)
-    return int(fields[3]) * 1024
+    return done.stdout
 
 
 def said(text: str, status: int) -> str:

@@ -173,7 +173,7 @@ def attempt(
         cause = "it does not end" if isinstance(error, subprocess.TimeoutExpired) else error
         raise PostgresBackupError(f"Failed to run {PROGRAM} {command}: {cause}", _AWAY) from None
     out, wrong = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-    return Done(done.returncode, out, settings.hide(_said(f"{wrong}\n{out}", done.returncode)))
+    return Done(done.returncode, out, settings.hide(said(f"{wrong}\n{out}", done.returncode)))
 
 
 def environment() -> dict[str, str]:
@@ -181,8 +181,10 @@ def environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
 
 
-def _said(text: str, status: int) -> str:
-    """The first error in one line, without the time and process before it."""
+def said(text: str, status: int) -> str:
+    """The first error in one line, without the time and process before it, and without its hint,
+    which may be to write into what is alive.
+    """
     if status == 0:
         return ""
     lines = text.splitlines()

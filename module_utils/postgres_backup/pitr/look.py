@@ -21,6 +21,7 @@ from . import boxed, gaps, repository
 from . import cluster as clusters
 from .cluster import Cluster
 from .drilled import DRILL
+from .side_cluster import SIDE
 
 LOOK = state.Kept(archiving.NAME, Look)
 #: how long what the bucket has is believed; where it did not answer, how soon it is asked again
@@ -49,6 +50,13 @@ def look(settings: Settings, ask_store: bool = False) -> tuple[Look, list[Findin
         seen["stopped"] = settings.hide(error.message)[:_QUOTED]
     worst_is_old = now - parse_timestamp(seen["worst_at"]) > _OF_LATE
     _tell_drill(settings, seen, before if len(before) else None)
+    if len(side := state.read(settings, SIDE)):
+        seen["beside"] = {
+            "at": side["at"],
+            "target": side["target"],
+            "directory": side["directory"],
+            "ready": side["ready"],
+        }
     if seen["oldest_seconds"] >= seen["worst_seconds"] or worst_is_old:
         seen["worst_seconds"], seen["worst_at"] = seen["oldest_seconds"], format_timestamp(now)
     if found and (ask_store or _is_due(seen, now)):

@@ -102,7 +102,7 @@ def bring(settings: Settings, progress: Progress, identifier: str, until: Target
 def _plan(settings: Settings, cluster: Cluster, runs: bool, until: Target) -> Plan:
     side_cluster.require_plain(cluster.data_directory)
     backup, line = choose(settings, until)
-    return Plan(cluster, until, backup, line, runs, route.require_room(cluster, backup))
+    return Plan(cluster, until, backup, line, runs, route.require_room(settings, cluster, backup))
 
 
 def choose(settings: Settings, until: Target) -> tuple[Backup, int]:
@@ -142,7 +142,9 @@ def _arrive(
     began = time.monotonic()
     size = human_bytes(plan.backup.bytes)
     progress.step(f"unpacking the cluster as it was in {plan.backup.label}, {size}")
-    side_cluster.unpack(settings, side, plan.target, plan.backup, plan.timeline, NOBODY)
+    side_cluster.unpack(
+        settings, plan.cluster, side, plan.target, plan.backup, plan.timeline, NOBODY
+    )
     # the empty cluster beside it may have been made with another size
     pieces = at_rest.segment_bytes(plan.cluster.major, side["directory"])
     plan = dataclasses.replace(

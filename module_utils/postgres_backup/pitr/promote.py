@@ -19,7 +19,7 @@ from ..machine.patience import wait_until
 from ..machine.progress import Progress
 from ..postgresql.connection import connect
 from ..settings import Settings
-from . import arrival, at_rest, engine, recover, side_cluster, take
+from . import arrival, at_rest, boxed, engine, recover, side_cluster, take, volumes
 from .cluster import Cluster
 from .side_cluster import SIDE, Side
 
@@ -41,8 +41,10 @@ _SET = (
 
 @final
 class Promoted(TypedDict):
-    """:ivar unit: PostgreSQL's service, which is to be stopped before the exchange.
-    :ivar incoming: the data directory that takes the place; ``kept``: where the one before goes.
+    """:ivar unit: PostgreSQL's service, which is to be stopped before the exchange; empty where it
+        runs in a container, which the exchange stops and starts by itself.
+    :ivar incoming: the data directory that takes the place, in a container the volume; ``kept``:
+        where the one before goes.
     :ivar label: of the full backup that was taken then.
     """
 
@@ -62,20 +64,27 @@ def settle(settings: Settings, kept: str, check: bool) -> Promoted:
     :raises UsageError: there is nothing to come, or it cannot; nothing was touched.
     """
     cluster, _ = at_rest.ask(settings)
-    require_movable(cluster)
-    now = format_time(utc_now())
+    now, kind = format_time(utc_now()), "undone" if kept else "before"
     result: Promoted = {
         "changed": True,
-        "unit": cluster.unit,
+        "unit": _unit(settings, cluster),
         "incoming": kept,
-        "kept": f"{cluster.data_directory}_{'undone' if kept else 'before'}_{now}",
-        "as_of": "",
+        "kept": f"{cluster.data_directory}_{kind}_{now}",
+        "as_of": "what it was before",
         "label": "",
         "findings": [],
     }
-    if kept:
-        _require_kept(cluster, kept)
-        return {**result, "as_of": "what it was before"}
+    if settings.db_container:
+        folder = volumes.find(settings, cluster.data_directory)["folder"]
+        result["kept"] = volumes.kept_path(settings, folder, kind, now)
+        if kept:
+            result["incoming"] = volumes.require_kept(settings, folder, kept)
+            return result
+    else:
+        require_movable(cluster)
+        if kept:
+            _require_kept(cluster, kept)
+            return result
     found = recover.kept(settings, check)
     if not check:
         side = state.read(settings, SIDE)
@@ -111,17 +120,32 @@ def _make_ready(settings: Settings, cluster: Cluster, side: Side) -> None:
         for name in _SET:
             connection.execute(f"ALTER SYSTEM RESET {name}")
     side_cluster.stop(settings, cluster, side)
+    if settings.db_container:
+        return
     for name in (side_cluster.HBA, side_cluster.IDENT):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(side["directory"], name))
 
 
 def exchange(settings: Settings, incoming: str, kept: str, as_of: str) -> Promoted:
-    """The one data directory takes the other's place; PostgreSQL is stopped.
+    """The one data directory takes the other's place; PostgreSQL is stopped. In a container it runs
+    before and after.
 
     :param incoming: and ``kept``, ``as_of``: of :func:`settle`.
     :raises UsageError: PostgreSQL runs; nothing was touched.
     """
+    result: Promoted = {
+        "changed": True,
+        "unit": "",
+        "incoming": incoming,
+        "kept": kept,
+        "as_of": as_of,
+        "label": "",
+        "findings": [],
+    }
+    if settings.db_container:
+        volumes.exchange(settings, incoming, kept)
+        return result
     with lock.hold(settings, "recovery", "promotion"):
         cluster, runs = at_rest.ask(settings)
         data = cluster.data_directory
@@ -143,15 +167,7 @@ def exchange(settings: Settings, incoming: str, kept: str, as_of: str) -> Promot
             os.rename(kept, data)
             raise
         sync_folder(os.path.dirname(data))
-    return {
-        "changed": True,
-        "unit": cluster.unit,
-        "incoming": incoming,
-        "kept": kept,
-        "as_of": as_of,
-        "label": "",
-        "findings": [],
-    }
+    return {**result, "unit": _unit(settings, cluster)}
 
 
 def seal(settings: Settings, progress: Progress, incoming: str, kept: str, as_of: str) -> Promoted:
@@ -176,7 +192,7 @@ def seal(settings: Settings, progress: Progress, incoming: str, kept: str, as_of
     history = os.path.join(cluster.data_directory, "pg_wal")
     # what began while nothing was archived has not been handed on, and without it the next recovery
     # would take its number again
-    for name in sorted(os.listdir(history)):
+    for name in _names(settings, history):
         if re.fullmatch(r"[0-9A-F]{8}\.history", name):
             engine.call(
                 settings,
@@ -192,13 +208,24 @@ def seal(settings: Settings, progress: Progress, incoming: str, kept: str, as_of
         findings += recover.forget(settings, side)
     return {
         "changed": True,
-        "unit": cluster.unit,
+        "unit": _unit(settings, cluster),
         "incoming": incoming,
         "kept": kept,
         "as_of": as_of,
         "label": taken["label"],
         "findings": findings,
     }
+
+
+def _unit(settings: Settings, cluster: Cluster) -> str:
+    return "" if settings.db_container else cluster.unit
+
+
+def _names(settings: Settings, folder: str) -> list[str]:
+    if settings.db_container:
+        failing = "Failed to see the cluster's history: "
+        return sorted(boxed.printed(settings, failing, "ls", "--", folder).split())
+    return sorted(os.listdir(folder))
 
 
 def lines(result: Promoted, stage: str, check: bool) -> list[str]:
@@ -215,7 +242,8 @@ def lines(result: Promoted, stage: str, check: bool) -> list[str]:
         return [*told, *(found["message"] for found in result["findings"])]
     return [
         *told,
-        f"As it was, it is kept in {kept}, until you remove that folder",
+        f"As it was, it is kept in {kept}, until you remove that "
+        + ("folder" if result["unit"] else f"volume: docker volume rm {volumes.name_of(kept)}"),
         f"Undo: ansible-playbook playbooks/undo_restore.yml -e kept={kept}",
         *(found["message"] for found in result["findings"]),
     ]

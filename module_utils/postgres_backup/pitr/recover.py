@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import TypedDict, cast, final
 
+from ..catalog import recovered as catalog_recovered
 from ..clock import format_time, format_timestamp, utc_now
 from ..errors import PostgresBackupError, UsageError
 from ..findings import Finding
@@ -17,7 +18,7 @@ from ..machine import lock, state
 from ..machine.progress import Progress
 from ..settings import Settings
 from ..text import human_bytes, human_seconds
-from . import arrival, at_rest, counts, side_cluster
+from . import arrival, at_rest, boxed, counts, side_cluster, side_container
 from .cluster import Cluster
 from .counts import TableRows
 from .route import Plan, make_plan, require_none
@@ -77,6 +78,11 @@ def recover(
     :raises PostgresBackupError: it did not come there; nothing of it is left.
     """
     plan = make_plan(settings, typed, latest)
+    if counted and not plan.cluster.is_superuser:
+        raise UsageError(
+            f"{settings.db_user} may not read all that is recovered: it is no superuser",
+            f"Set backup_db_user to one, then setup.yml; or recover by hand: {boxed.PAGE}",
+        )
     side = new_side(settings, plan)
     result: Recovered = {
         **of_side(settings, side, plan.runs),
@@ -97,7 +103,9 @@ def recover(
         with removed_on_failure(settings, plan.cluster, side):
             words = f"the cluster as it was in {plan.backup.label}"
             progress.step(f"unpacking {words}, {human_bytes(plan.backup.bytes)}")
-            side_cluster.unpack(settings, side, plan.target, plan.backup, plan.timeline, guest)
+            side_cluster.unpack(
+                settings, plan.cluster, side, plan.target, plan.backup, plan.timeline, guest
+            )
             way, result["lsn"] = arrival.arrive(settings, progress, plan, side, end)
             result["last_commit"] = arrival.in_utc(way.last_commit)
             result["next_commit"] = (
@@ -117,10 +125,12 @@ def recover(
 
 def new_side(settings: Settings, plan: Plan) -> Side:
     """Where the recovered cluster is to be; nothing is made."""
+    now = utc_now()
+    beside = settings.db_container or plan.cluster.data_directory
     return {
-        "at": format_timestamp(utc_now()),
-        "directory": f"{plan.cluster.data_directory}_recovered_{format_time(utc_now())}",
-        "port": side_cluster.free_port(settings.db_host),
+        "at": format_timestamp(now),
+        "directory": f"{beside}_recovered_{format_time(now)}",
+        "port": side_cluster.free_port(settings),
         "target": plan.target.words[:200],
         "ready": False,
     }
@@ -138,8 +148,8 @@ def kept(settings: Settings, check: bool) -> Recovered:
             "Say where to recover to: -e target_time=2026-01-27T14:03:00Z",
         )
     cluster, runs = at_rest.ask(settings)
-    require_ours(cluster, side)
-    if not check and not side_cluster.is_running(cluster, side):
+    require_ours(settings, cluster, side)
+    if not check and not side_cluster.is_running(settings, cluster, side):
         side_cluster.start(settings, cluster, side)
         arrival.await_ready(settings, cluster, side)
     return of_side(settings, side, runs)
@@ -152,7 +162,7 @@ def of_side(settings: Settings, side: Side, live: bool) -> Recovered:
         "target": side["target"],
         "label": "",
         "directory": side["directory"],
-        "host": settings.db_host,
+        "host": side_cluster.sockets(settings),
         "port": side["port"],
         "last_commit": "",
         "next_commit": "",
@@ -180,7 +190,9 @@ def removed_on_failure(settings: Settings, cluster: Cluster, side: Side) -> Iter
 
 @final
 class Removed(TypedDict):
-    """:ivar directory: of the cluster that was removed; empty where there was none."""
+    """:ivar directory: of the cluster that was removed; empty where there was none. Of one in a
+    container the volumes, with a comma between them: those too that nothing is remembered of.
+    """
 
     changed: bool
     directory: str
@@ -194,34 +206,58 @@ def remove(settings: Settings, check: bool) -> Removed:
     """
     with lock.hold(settings, "recovery", "removal"):
         side = state.read(settings, SIDE)
-        if not len(side):
-            return {"changed": False, "directory": "", "findings": []}
-        done: Removed = {"changed": True, "directory": side["directory"], "findings": []}
-        if not check:
-            cluster, _ = at_rest.ask(settings)
-            require_ours(cluster, side)
-            side_cluster.remove(settings, cluster, side)
+        there = [side["directory"]] if len(side) else []
+        if settings.db_container:
+            if len(side):
+                require_contained(settings, side)
+            there = sorted({*there, *side_container.left_over(settings)})
+        done: Removed = {
+            "changed": bool(there),
+            "directory": ", ".join(there),
+            "findings": [],
+        }
+        if there and not check:
+            if settings.db_container:
+                side_cluster.remove_contained(settings, there)
+            else:
+                cluster, _ = at_rest.ask(settings)
+                require_ours(settings, cluster, side)
+                side_cluster.remove(settings, cluster, side)
             done["findings"] += state.write(settings, SIDE, NO_SIDE)
     return done
 
 
 def forget(settings: Settings, side: Side) -> list[Finding]:
     """It has taken the live one's place: only what it needed to come there goes."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(f"{side['directory']}_spool")
+    if settings.db_container:
+        side_container.remove(settings, side["directory"])
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(f"{side['directory']}_spool")
     return state.write(settings, SIDE, NO_SIDE)
 
 
-def require_ours(cluster: Cluster, side: Side) -> None:
+def require_ours(settings: Settings, cluster: Cluster, side: Side) -> None:
     """:raises UsageError: the folder that is remembered is none that we make."""
-    if not side["directory"].startswith(f"{cluster.data_directory}_recovered_"):
+    if settings.db_container:
+        require_contained(settings, side)
+    elif not side["directory"].startswith(f"{cluster.data_directory}_recovered_"):
         raise UsageError(
             f"{side['directory']} is no folder of a recovered cluster",
             f"Look into {SIDE.name} beside the state, and remove what it names by hand",
         )
 
 
-def lines(result: Recovered, check: bool) -> list[str]:
+def require_contained(settings: Settings, side: Side) -> None:
+    """:raises UsageError: the volume that is remembered is none that we make."""
+    if not side_container.is_ours(settings, side["directory"]):
+        raise UsageError(
+            f"{side['directory']} is no volume of a recovered cluster",
+            f"Look into {SIDE.name} beside the state, and remove what it names by hand",
+        )
+
+
+def lines(settings: Settings, result: Recovered, check: bool) -> list[str]:
     """What that says to a person."""
     label, where = result["label"], result["directory"]
     if check:
@@ -240,8 +276,11 @@ def lines(result: Recovered, check: bool) -> list[str]:
     ]
     again = "ansible-playbook playbooks/pitr_restore.yml"
     if result["kept"]:
+        enter = f"sudo -u postgres psql -p {result['port']}"
+        if name := catalog_recovered.container(settings):
+            enter = f"docker exec -it {name} psql -h 127.0.0.1 -U {settings.db_user}"
         told += [
-            f"It runs: sudo -u postgres psql -p {result['port']}; its data: {where}",
+            f"It runs: {enter}; its data: {where}",
             f"Remove it: {again} -e remove=true",
         ]
     else:
@@ -253,4 +292,5 @@ def removed_lines(result: Removed, check: bool) -> list[str]:
     """What that says to a person."""
     if not result["directory"]:
         return ["There is no recovered cluster to remove"]
-    return [f"{result['directory']} {'would be' if check else 'is'} removed"]
+    verb = "are" if "," in result["directory"] else "is"
+    return [f"{result['directory']} {'would be' if check else verb} removed"]

@@ -1,5 +1,6 @@
 """A second cluster on this machine, made of the archive: beside the live one, with nothing of what
-would act on others, and with a door for PostgreSQL's own user alone.
+would act on others, and with a door for PostgreSQL's own user alone. Where the live one runs in a
+container, it does too: :mod:`.side_container`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Annotated, TypedDict
 
 from ..errors import PostgresBackupError, UsageError
 from ..machine import state
-from ..machine.files import read_bounded
+from ..machine.files import read_bounded, replace_file
 from ..machine.patience import OFTEN, wait_until
+from ..postgresql import container
 from ..settings import Settings
 from ..shapes.kinds import Moment, Text, Whole
-from . import engine, places
+from . import engine, places, side_container
 from .cluster import Cluster
 from .repository import Backup
 from .target import Target
@@ -63,7 +65,8 @@ _QUIET = {
 class Side(TypedDict):
     """What is remembered of it, from before its folder is made.
 
-    :ivar directory: its data; tablespaces lie beside, with ``_ts`` at the end.
+    :ivar directory: its data; tablespaces lie beside, with ``_ts`` at the end. Of one in a
+        container the volume of them.
     :ivar port: where it answers, over the socket alone.
     :ivar target: where it was recovered to, in words.
     """
@@ -89,16 +92,23 @@ def program(cluster: Cluster, name: str) -> str:
     return f"/usr/lib/postgresql/{cluster.major}/bin/{name}"
 
 
-def free_port(sockets: str) -> int:
+def sockets(settings: Settings) -> str:
+    """The folder of those of the recovered cluster."""
+    return side_container.sockets(settings) if settings.db_container else settings.db_host
+
+
+def free_port(settings: Settings) -> int:
     """One at which nobody answers.
 
     :raises UsageError: there is none.
     """
+    if settings.db_container:  # in its own, nobody else is
+        return container.PORT
     for port in _PORTS:
-        if not os.path.lexists(os.path.join(sockets, f".s.PGSQL.{port}")):
+        if not os.path.lexists(os.path.join(settings.db_host, f".s.PGSQL.{port}")):
             return port
     raise UsageError(
-        f"All ports from {_PORTS.start} to {_PORTS.stop - 1} are taken in {sockets}",
+        f"All ports from {_PORTS.start} to {_PORTS.stop - 1} are taken in {settings.db_host}",
         "Remove the clusters that nobody needs (pg_lsclusters), then type the same again",
     )
 
@@ -134,6 +144,7 @@ class Guest:
 
 def unpack(
     settings: Settings,
+    cluster: Cluster,
     side: Side,
     target: Target,
     backup: Backup,
@@ -145,6 +156,10 @@ def unpack(
     :param timeline: of the live cluster; 0: it is not known, and PostgreSQL takes the newest.
     :raises PostgresBackupError: the backup cannot be had; the folder may be half full.
     """
+    if settings.db_container:
+        words = _which(target, backup, timeline)
+        side_container.unpack(settings, side["directory"], cluster.data_directory, words)
+        return
     new = side["directory"]
     os.mkdir(new, 0o700)
     fetch = (
@@ -153,12 +168,19 @@ def unpack(
     )
     words = [
         engine.option("pg1-path", new),
-        engine.option("set", backup.label),
         engine.option("tablespace-map-all", f"{new}_ts"),
-        engine.option("archive-mode", "off"),
         engine.option("recovery-option", f"restore_command={fetch}"),
         engine.option("lock-path", f"{new}_spool/lock"),
+        *_which(target, backup, timeline),
     ]
+    engine.call(settings, "Failed to unpack the cluster: ", "restore", *words, patience=None)
+    user = f'recovered "{guest.user}" "{guest.role}"\n' if guest.user else ""
+    _write(new, IDENT, user)
+
+
+def _which(target: Target, backup: Backup, timeline: int) -> list[str]:
+    """What to begin from, and where to go on to."""
+    words = [engine.option("set", backup.label), engine.option("archive-mode", "off")]
     if target.kind == "latest":
         words.append("--type=default")
     else:
@@ -170,9 +192,7 @@ def unpack(
         ]
     if timeline:
         words.append(engine.option("target-timeline", timeline))
-    engine.call(settings, "Failed to unpack the cluster: ", "restore", *words, patience=None)
-    user = f'recovered "{guest.user}" "{guest.role}"\n' if guest.user else ""
-    _write(new, IDENT, user)
+    return words
 
 
 def start(settings: Settings, cluster: Cluster, side: Side) -> None:
@@ -181,6 +201,10 @@ def start(settings: Settings, cluster: Cluster, side: Side) -> None:
     :raises PostgresBackupError: it does not even begin.
     """
     new = side["directory"]
+    if settings.db_container:
+        place, config = cluster.data_directory, cluster.config_file
+        side_container.start(settings, new, place, config, _QUIET)
+        return
     log = log_file(settings)
     if os.path.lexists(log):
         os.unlink(log)
@@ -206,7 +230,9 @@ def start(settings: Settings, cluster: Cluster, side: Side) -> None:
             f"Its log says why: {log}",
         )
     # its starter does not wait, and what has not begun looks like what has ended
-    wait_until(lambda: is_running(cluster, side) or "FATAL" in tail(settings), _BEGIN, OFTEN)
+    wait_until(
+        lambda: is_running(settings, cluster, side) or "FATAL" in tail(settings), _BEGIN, OFTEN
+    )
 
 
 def _write(folder: str, name: str, text: str) -> None:
@@ -214,8 +240,10 @@ def _write(folder: str, name: str, text: str) -> None:
         file.write(text)
 
 
-def is_running(cluster: Cluster, side: Side) -> bool:
+def is_running(settings: Settings, cluster: Cluster, side: Side) -> bool:
     """Whether its server is there, ready or not."""
+    if settings.db_container:
+        return side_container.is_running(side["directory"])
     return _control(cluster, "status", "-D", side["directory"]).returncode == 0
 
 
@@ -224,11 +252,15 @@ def stop(settings: Settings, cluster: Cluster, side: Side) -> None:
 
     :raises PostgresBackupError: it does not end.
     """
-    if not is_running(cluster, side):
+    if settings.db_container:
+        _keep_log(settings)
+        side_container.stop(side["directory"])
+        return
+    if not is_running(settings, cluster, side):
         return
     words = ("stop", "-D", side["directory"], "-m", "fast", "-w", "-t", str(_PATIENCE), "-s")
     done = _control(cluster, *words)
-    if done.returncode != 0 and not wait_until(lambda: not is_running(cluster, side), 5):
+    if done.returncode != 0 and not wait_until(lambda: not is_running(settings, cluster, side), 5):
         raise PostgresBackupError(
             f"Failed to stop the recovered cluster: {_said(done, settings)}",
             f"Its log says why: {log_file(settings)}",
@@ -240,6 +272,9 @@ def remove(settings: Settings, cluster: Cluster, side: Side) -> None:
 
     :raises PostgresBackupError: something of it stays.
     """
+    if settings.db_container:
+        remove_contained(settings, [side["directory"]])
+        return
     if os.path.isdir(side["directory"]):
         stop(settings, cluster, side)
     for path in folders(side):
@@ -253,6 +288,21 @@ def remove(settings: Settings, cluster: Cluster, side: Side) -> None:
             ) from None
 
 
+def remove_contained(settings: Settings, volumes: list[str]) -> None:
+    """The same of those in containers, for which the live one need not run; the log stays.
+
+    :raises PostgresBackupError: something of it stays.
+    """
+    _keep_log(settings)
+    for volume in volumes:
+        side_container.remove(settings, volume)
+
+
+def _keep_log(settings: Settings) -> None:
+    if told := tail(settings):
+        replace_file(log_file(settings), told.encode(), 0o640)
+
+
 def folders(side: Side) -> list[str]:
     """All that it takes."""
     return [side["directory"] + end for end in ("", "_ts", "_spool")]
@@ -260,6 +310,8 @@ def folders(side: Side) -> list[str]:
 
 def tail(settings: Settings) -> str:
     """The end of its log; empty where there is none yet."""
+    if settings.db_container:
+        return side_container.log(settings)
     path = log_file(settings)
     try:
         size = os.stat(path).st_size

@@ -66,5 +66,5 @@ def lines(settings: Settings, result: StepResult, stage: str, check: bool) -> li
     if "tables" in result:
         if stage == "lost":
             return lost.lines(settings, result)
-        return recover.lines(result, check)
+        return recover.lines(settings, result, check)
     return promote.lines(result, stage, check)

@@ -182,3 +182,15 @@ def test_nobody_is_told_of_an_overdue_one_who_does_not_want_to_be():
 def test_how_the_last_drill_ended_is_told():
     last = archiving.lines(seen(**drilled(passed=False, days=3)))[-1]
     assert last == f"every second: last drill {ago(days=3)}: FAILED, 9.0 s; what it saw"
+
+
+@pytest.mark.parametrize(
+    ("ready", "how"),
+    [(True, "is kept"), (False, "is being made, or was left by what was broken off")],
+)
+def test_what_stands_beside_the_live_one_is_told_until_it_is_removed(ready, how):
+    beside = {"at": ago(days=3), "target": "a moment", "directory": "/x", "ready": ready}
+    told = archiving.lines(seen(beside=beside))[-1]
+    assert told.startswith(f"every second: the cluster as of a moment {how}, since {ago(days=3)}, ")
+    assert told.endswith("playbooks/pitr_restore.yml -e remove=true")
+    assert codes(beside=beside) == []

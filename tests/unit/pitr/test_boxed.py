@@ -11,10 +11,11 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from postgres_backup.errors import PostgresBackupError, StoreError, UsageError
 from postgres_backup.pitr import boxed, cluster, engine
-from tests.unit.pitr.test_texts import CLUSTER, SETTINGS
+from tests.unit.pitr.test_texts import CLUSTER, ROOT, SETTINGS
 
 BOXED = dataclasses.replace(SETTINGS, db_container="crm-db-1", db_user="crm", db_host="localhost")
 PUSHED = dataclasses.replace(
@@ -103,6 +104,7 @@ def test_what_goes_wrong_in_there_is_one_sentence_and_where_to_look(image, scrip
         ('/usr/bin/pgbackrest --stanza=main --log-level-console=info archive-push "%p"', True),
         ("pgbackrest --stanza=other archive-push %p", False),
         ("pgbackrest archive-push %p", False),
+        ("pgbackrest --stanza=main archive-get %p", False),
         ("pgbackrest --config=/etc/mine.conf --stanza=main archive-push %p", False),
         ("pgbackrest --stanza=main archive-push %p || true", False),
         ("true pgbackrest --stanza=main archive-push %p", False),
@@ -115,6 +117,17 @@ def test_only_a_command_that_ends_where_we_look_is_ours(command, ours):
     found = dataclasses.replace(PUSHED, archive_command=command)
     assert cluster.is_archived_by_us(BOXED, found) is ours
     assert not cluster.is_archived_by_us(BOXED, dataclasses.replace(found, archive_library="x"))
+
+
+def test_what_the_page_has_somebody_set_is_ours():
+    override = yaml.safe_load((ROOT / "roles/pitr/files/docker/compose.override.yml").read_text())
+    [command] = [
+        word.partition("=")[2]
+        for word in override["services"]["db"]["command"]
+        if word.startswith("archive_command=")
+    ]
+    assert command == boxed.PUSH
+    assert boxed.is_push(command)
 
 
 def test_one_that_archives_nothing_or_by_another_is_sent_to_the_page():

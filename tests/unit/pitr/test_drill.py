@@ -5,15 +5,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import types
 from pathlib import Path
 
 import pytest
 
-from postgres_backup.errors import LockedError, PostgresBackupError, StoppedError, UsageError
+from postgres_backup.cli import every_second
+from postgres_backup.errors import (
+    DatabaseError,
+    LockedError,
+    PostgresBackupError,
+    StoppedError,
+    UsageError,
+)
 from postgres_backup.machine import lock, state
 from postgres_backup.machine.progress import Progress
 from postgres_backup.pitr import drill
 from postgres_backup.pitr.drilled import DRILL, LastDrill
+from postgres_backup.pitr.look import LOOK
 from postgres_backup.pitr.side_cluster import SIDE, Side
 from postgres_backup.settings import Settings
 from tests.unit.pitr.test_texts import CLUSTER, SETTINGS
@@ -204,3 +213,30 @@ def test_a_folder_that_stays_is_said(stage, settings, monkeypatch):
 
     monkeypatch.setattr(drill.recover, "remove", remove)
     assert drill.drill(settings, Progress())["said"] == "Failed to remove it"
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_what_stays_of_one_is_told_and_keeps_nobody_from_looking(settings, monkeypatch, stays):
+    state.write(settings, SIDE, side("what somebody looks at"))
+
+    def tidy(settings):
+        if stays:
+            raise PostgresBackupError("Failed to remove it", "by hand")
+
+    def ask(settings):
+        raise DatabaseError("Failed to reach PostgreSQL", "start it")
+
+    monkeypatch.setattr(drill, "tidy", tidy)
+    monkeypatch.setattr(drill.clusters, "ask", ask)
+    call = types.SimpleNamespace(settings=settings)
+    expected = pytest.raises(PostgresBackupError) if stays else contextlib.nullcontext()
+    with expected:
+        every_second._pitr_look(call)
+    seen = state.read(settings, LOOK)
+    assert seen["stopped"] == "Failed to reach PostgreSQL"
+    assert seen["beside"] == {
+        "at": side()["at"],
+        "target": "what somebody looks at",
+        "directory": side()["directory"],
+        "ready": True,
+    }
