@@ -43,6 +43,11 @@ TABLES = (
     "public.products",
     "public.settings",
 )
+#: why a night failed
+REASONS = (
+    "Failed to reach the bucket backups: nothing answers",
+    "pg_dump ended with 1: server closed the connection unexpectedly",
+)
 
 
 def server(
@@ -105,7 +110,7 @@ def server(
 def _nights(
     kind: str, chance: random.Random, settings: Settings, database: str, now: datetime, days: int
 ) -> tuple[list[Backup], list[dict]]:
-    layout = Layout("postgres-backup", database if len(settings.databases) > 1 else "")
+    """Backups, and the events of the journal; both newest first."""
     whose = {"server": settings.server_name, "database": database}
     size = chance.uniform(2e6, 8e8)
     rows = {
@@ -123,51 +128,52 @@ def _nights(
         missing = kind == "stale" and night < 3
         failed = (kind == "failed" and night == 0) or (night > 1 and chance.random() < 0.015)
         if failed and not missing:
-            reason = chance.choice(
-                [
-                    "Failed to reach the bucket backups: nothing answers",
-                    "pg_dump ended with 1: server closed the connection unexpectedly",
-                ]
-            )
-            events.append(
-                whose | {"at": format_timestamp(at), "event": "backup-failed", "reason": reason}
-            )
+            told = {"event": "backup-failed", "reason": chance.choice(REASONS)}
+            events.append(whose | {"at": format_timestamp(at)} | told)
         if failed or missing or (night > 1 and chance.random() < 0.005):
             continue
+        about = {
+            "bytes": int(size * 0.2 * ago),
+            "dump_bytes": int(size * ago),
+            "rows": sum(int(count * ago) for count in rows.values()),
+            "seconds": round(size * ago / 4e7 * chance.uniform(0.9, 1.4) + 0.8, 1),
+        }
         tables = {
             table: {"rows": int(count * ago), "bytes": 100, "sha256": "0" * 64}
             for table, count in rows.items()
         }
-        about = {
-            "bytes": int(size * 0.2 * ago),
-            "dump_bytes": int(size * ago),
-            "rows": sum(table["rows"] for table in tables.values()),
-            "seconds": round(size * ago / 4e7 * chance.uniform(0.9, 1.4) + 0.8, 1),
-        }
-        backup = BackupName(at)
-        proofs = (
-            [{"kind": "verify", "at": format_timestamp(at + timedelta(minutes=1))}]
-            if night % 30 == 0
-            else []
-        )
-        manifest = about | {
-            "name": str(backup),
-            "database": database,
-            "server": {"name": settings.server_name},
-            "tables": tables,
-            "proofs": proofs,
-        }
-        problem = (
-            {"problem": "it has 20 bytes, its manifest says 83,512", "problem_code": "SIZE_DIFFERS"}
-            if kind == "damaged" and night == 4
-            else {}
-        )
-        backups.append(
-            Backup(backup, layout, about["bytes"], manifest, ours=True, candidate=True, **problem)
-        )
-        events.append(
-            whose | {"at": format_timestamp(at), "event": "backup", "backup": str(backup)} | about
-        )
+        damaged = kind == "damaged" and night == 4
+        backup = _backup(settings, database, at, about | {"tables": tables}, night, damaged)
+        backups.append(backup)
+        told = {"event": "backup", "backup": str(backup.name)}
+        events.append(whose | {"at": format_timestamp(at)} | told | about)
+    return backups, events + _restores(chance, whose, backups, now)
+
+
+def _backup(
+    settings: Settings, database: str, at: datetime, about: dict, night: int, damaged: bool
+) -> Backup:
+    name = BackupName(at)
+    layout = Layout("postgres-backup", database if len(settings.databases) > 1 else "")
+    read = {"kind": "verify", "at": format_timestamp(at + timedelta(minutes=1))}
+    manifest = about | {
+        "name": str(name),
+        "database": database,
+        "server": {"name": settings.server_name},
+        "proofs": [read] if night % 30 == 0 else [],
+    }
+    return Backup(
+        name, layout, about["bytes"], manifest, ours=True, candidate=True,
+        problem="it has 20 bytes, its manifest says 83,512" if damaged else "",
+        problem_code="SIZE_DIFFERS" if damaged else "",
+    )  # fmt: skip
+
+
+def _restores(
+    chance: random.Random, whose: dict, backups: Sequence[Backup], now: datetime
+) -> list[dict]:
+    """What became of those that somebody has made, where there are nights enough."""
+    events = []
     for night in (5, 41) if len(backups) > 45 else ():
         chosen = backups[night + 1]
         at = now - timedelta(days=night, minutes=chance.randint(1, 300))
@@ -176,29 +182,22 @@ def _nights(
             "rows": chosen.described["rows"],
             "seconds": round(chance.uniform(4, 300), 1),
         }
-        kept = f"{database}_before_{at:%Y-%m-%d_%H-%M-%S}"
-        events.append(
-            whose
-            | {
-                "at": format_timestamp(at),
-                "event": "restore",
-                "downtime_seconds": round(chance.uniform(0.1, 0.6), 3),
-                "kept_database": kept,
-            }
-            | after
-        )
+        done = {
+            "at": format_timestamp(at),
+            "event": "restore",
+            "downtime_seconds": round(chance.uniform(0.1, 0.6), 3),
+            "kept_database": f"{whose['database']}_before_{at:%Y-%m-%d_%H-%M-%S}",
+        }
+        events.append(whose | done | after)
     if len(backups) > 60:
-        at = now - timedelta(days=52)
-        events.append(
-            whose
-            | {
-                "at": format_timestamp(at),
-                "event": "restore-failed",
-                "backup": str(backups[50].name),
-                "reason": "There is no room for a second copy",
-            }
-        )
-    return backups, events
+        failed = {
+            "at": format_timestamp(now - timedelta(days=52)),
+            "event": "restore-failed",
+            "backup": str(backups[50].name),
+            "reason": "There is no room for a second copy",
+        }
+        events.append(whose | failed)
+    return events
 
 
 def _replaced(database: str, events: Sequence[dict]) -> list[dict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .command import CHECK, DATABASE, FROM, IDENTITY, Answer, Call, command, unlogged
+from .command import CHECK, DATABASE, FROM, IDENTITY, LOG_FILE, Answer, Call, command, unlogged
 from .parser import Argument, names, whole_days
 
 TRUST_UNSIGNED = Argument(
@@ -196,6 +196,7 @@ def _restore_kit(call: Call) -> Answer:
         help="what is found at this level or above ends with status 4 (default: failed)",
     ),
     FROM,
+    LOG_FILE,
     examples=["drill", "drill latest --fast"],
 )
 def _drill(call: Call) -> Answer:

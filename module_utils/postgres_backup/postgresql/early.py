@@ -1,5 +1,5 @@
-"""Tables that are compared, and analysed, as soon as their rows are in, while others are still
-loaded and indexes are built: whoever loads one large table after the other leaves processors idle.
+"""Tables that are compared as soon as their rows are in, while others are still loaded, indexes are
+built and foreign keys looked through: whoever does one after the other leaves processors idle.
 
 It proves the same as a comparison at the end, for a table counts as compared only where nothing has
 changed it since: the server is asked, before each commit of the load, which tables that transaction
@@ -8,8 +8,10 @@ the file that it had; and a statement that is none of those which pg_dump writes
 all forgotten. Everything that is not proven here, for whatever reason, is left to the comparison at
 the end, and told there; so nothing fails here.
 
-Each table is read by a pg_dump of its own, which holds a lock on nothing else: no circle of
-sessions that wait for each other can go through it. Long rows are in its memory, not in ours.
+They are read by pg_dump, so that long rows are in its memory and not in ours: a table with many by
+one of its own, which holds a lock on nothing else; those with fewer together, when all indexes are
+there, by one that does not wait for locks. So no circle of sessions that wait for each other can go
+through either.
 """
 
 from __future__ import annotations
@@ -20,26 +22,34 @@ import threading
 from collections import deque
 from types import TracebackType
 
-from psycopg import sql
-
 from ..errors import DatabaseError, UsageError
 from ..machine import signals
 from ..machine.carried import Carried
 from ..stream.grammar import IDENTIFIER
 from ..stream.inspector import TableFacts
-from .connection import connect, own_search_path
-from .pg_dump import CHUNK, Dump
+from .pg_dump import CHUNK, LOCK_WAIT, Dump
 from .programs import Programs
 
-#: a table with fewer bytes of rows is compared sooner than a pg_dump of its own has begun
-WORTH_BYTES = 32 << 20
+#: a table with fewer bytes of rows is not worth the questions about it
+WORTH_BYTES = 1 << 20
+#: one with fewer is compared sooner than a pg_dump of its own has begun
+_WORTH_DUMP_BYTES = 32 << 20
+#: so many are named to one pg_dump at most
+_MOST_TABLES = 500
+#: how long a pg_dump of several tables waits for their locks, milliseconds: less than what a server
+#: lets go by before it looks for a circle and ends one of those who wait (deadlock_timeout)
+_LOCK_WAIT = "100"
 #: by how much this process may grow for it, bytes
 BESIDE_BYTES = 4 * CHUNK
 #: of a table: its number and its file
 IDENTITY = b"""
 SELECT pg_catalog.concat(oid, ' ', pg_catalog.pg_relation_filenode(oid))
 FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.regclass"""
-#: the same of all tables, by numbers
+#: whether there are statistics of it, and no others are to come with the rows of its heirs
+ANALYSED = b"""
+SELECT reltuples > 0 AND NOT relhassubclass
+FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.regclass"""
+#: number and file of all tables, by numbers
 IDENTITIES = b"""
 SELECT pg_catalog.string_agg(
     pg_catalog.concat(oid, ' ', pg_catalog.pg_relation_filenode(oid)), ',')
@@ -49,11 +59,6 @@ WRITTEN = b"""
 SELECT pg_catalog.string_agg(l.relation::pg_catalog.text, ',') FROM pg_catalog.pg_locks l
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.relation >= 16384
     AND l.mode = 'RowExclusiveLock'"""
-_NAMES = """
-SELECT n.nspname, c.relname
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = %s"""
-_ANALYSE = (sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE NOWAIT"), sql.SQL("ANALYZE {}"))
 #: seconds after which it is asked once more to end: pg_dump may just have begun
 _PATIENCE = 0.5
 _NAME = IDENTIFIER + rb"(?:\." + IDENTIFIER + rb")?"
@@ -66,6 +71,14 @@ _LEAVES_ROWS = re.compile(
     rb"|ALTER [A-Z ]+ " + _NAME + rb"(?:\n    ADD CONSTRAINT | OWNER TO | CLUSTER ON "
     rb"| ATTACH PARTITION | REPLICA IDENTITY | (?:ENABLE|DISABLE|FORCE|NO FORCE) )"
 )  # fmt: skip
+_ADDS_FOREIGN_KEY = re.compile(
+    rb"ALTER TABLE (?:ONLY )?" + _NAME + rb"\n    ADD CONSTRAINT " + IDENTIFIER + rb" FOREIGN KEY "
+)
+
+
+def adds_foreign_key(statement: bytes) -> bool:
+    """Whether a statement of a dump is one of those that pg_dump writes behind all indexes."""
+    return _ADDS_FOREIGN_KEY.match(statement) is not None
 
 
 def leaves_rows(statement: bytes) -> bool:
@@ -94,10 +107,11 @@ class EarlyComparison:
         self._offered: dict[bytes, _Table] = {}
         #: numbers of those that may be others by now
         self._touched: set[bytes] = set()
-        self._waiting: deque[_Table] = deque()
+        #: that are read alone; and those that are read together, once all indexes are there
+        self._waiting, self._small = deque[_Table](), list[_Table]()
+        self._together: list[_Table] = []
         self._equal: dict[bytes, TableFacts] = {}
         self._at_work: Dump | None = None
-        self._analysing = False
         self._analysed: set[bytes] = set()
         self._closed = False
         self._changed, self._failure = signals.Condition(), Carried()
@@ -116,28 +130,55 @@ class EarlyComparison:
             with self._changed:
                 self._closed = True
                 self._changed.notify_all()
-            # where it analyses nobody waits: who drops the database ends that session too
-            while self._thread and self._thread.is_alive() and not self._analysing:
+            while self._thread and self._thread.is_alive():
                 with self._changed:
                     if self._at_work:
                         self._at_work.stop()
                 self._thread.join(_PATIENCE)
 
-    def offer(self, name: str, facts: TableFacts, identity: bytes | None, encoding: str) -> None:
+    def offer(
+        self,
+        name: str,
+        facts: TableFacts,
+        identity: bytes | None,
+        encoding: str,
+        analysed: bool = False,
+    ) -> None:
         """A table has its rows, and others see them.
 
         :param name: as the dump writes it.
         :param identity: the answer to :data:`IDENTITY`.
         :param encoding: in which the dump is written.
+        :param analysed: there are statistics of it.
         """
         oid, _, file = (identity or b"").partition(b" ")
         if oid in self._offered or not file:
             self._touched.add(oid)
             return
         table = self._offered[oid] = _Table(name, facts, oid, file, encoding)
+        if analysed:
+            self._analysed.add(oid)
+        if facts.bytes < _WORTH_DUMP_BYTES:
+            self._small.append(table)
+            return
         with self._changed:
             self._waiting.append(table)
             self._changed.notify_all()
+        self._begin()
+
+    def indexed(self) -> None:
+        """All rows and indexes are there: those with fewer rows are compared from now on."""
+        with self._changed:
+            small, self._small = self._small, []
+            small.sort(key=lambda table: table.facts.bytes, reverse=True)
+            del small[_MOST_TABLES:]
+            together = sum(table.facts.bytes for table in small) >= _WORTH_DUMP_BYTES
+            self._together = small if together else []
+            self._changed.notify_all()
+        if together:
+            self._begin()
+
+    def _begin(self) -> None:
         if self._thread is None:
             thread = threading.Thread(target=self._work, name="early-comparison", daemon=True)
             with signals.hold:
@@ -145,18 +186,16 @@ class EarlyComparison:
                 self._thread = thread
 
     @property
-    def offered(self) -> bool:
-        """Whether there is a table of which it matters who writes it."""
-        return bool(self._offered)
-
-    @property
     def oids(self) -> bytes:
         """The numbers of all, as an array of the server's."""
         return b"{%b}" % b",".join(self._offered)
 
-    def written(self, oids: bytes | None) -> None:
-        """Those may have been written: the answer to :data:`WRITTEN`."""
-        self._touched.update(oid for oid in (oids or b"").split(b",") if oid in self._offered)
+    def written(self, oids: bytes | None, own: bytes = b"") -> None:
+        """Those may have been written: the answer to :data:`WRITTEN`.
+
+        :param own: the number of the one that is offered next, with what was written.
+        """
+        self._touched.update({*(oids or b"").split(b",")} - {own})
 
     def forget(self) -> None:
         """All that were offered so far may have been written."""
@@ -176,6 +215,7 @@ class EarlyComparison:
         """
         with self._changed:
             self._waiting.clear()
+            self._together = []
             self._changed.wait_for(lambda: self._at_work is None)
         self._failure.check()
         return {
@@ -191,45 +231,42 @@ class EarlyComparison:
 
     def _work(self) -> None:
         with self._failure:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed or self._waiting)
-                    if self._closed:
-                        return
-                    table = self._waiting.popleft()
-                    dump = self._at_work = Dump(
-                        self._programs,
-                        self._database,
-                        tables=[table.name],
-                        encoding=table.encoding,
-                        rows_alone=True,
-                    )
-                    dump.inspector.hashes_all = False
+            while batch := self._next():
                 try:
-                    for _ in dump.chunks():
-                        continue
-                    came = dump.report.tables
-                    if came == {table.name: table.facts}:
-                        self._equal[table.oid] = came[table.name]
-                        self._analyse(table)
+                    for table in self._read(batch):
+                        self._equal[table.oid] = table.facts
                 except (DatabaseError, UsageError):
                     pass  # the comparison at the end shows what is the matter
                 finally:
                     with self._changed:
-                        self._at_work, self._analysing = None, False
+                        self._at_work = None
                         self._changed.notify_all()
 
-    def _analyse(self, table: _Table) -> None:
-        """Unless it is locked: an index is not kept waiting by who waits himself."""
-        with connect(self._programs.settings, self._database) as connection:
-            with self._changed:
-                if self._closed:
-                    return
-                self._analysing = True
-            connection.execute("SET synchronous_commit TO off")
-            name = sql.Identifier(*connection.execute(_NAMES, (int(table.oid),)).fetchone() or ())
-            own_search_path(connection)
-            with connection.transaction():
-                for statement in _ANALYSE:
-                    connection.execute(statement.format(name))
-        self._analysed.add(table.oid)
+    def _next(self) -> list[_Table]:
+        """What one pg_dump reads next, which is at work from then on; empty: nothing more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._waiting or self._together)
+            if self._closed:
+                return []
+            if self._waiting:
+                batch, patience = [self._waiting.popleft()], LOCK_WAIT
+            else:
+                batch, self._together, patience = self._together, [], _LOCK_WAIT
+            self._at_work = Dump(
+                self._programs,
+                self._database,
+                tables=[table.name for table in batch],
+                encoding=batch[0].encoding,
+                rows_alone=True,
+                lock_wait=patience,
+            )
+            self._at_work.inspector.hashes_all = False
+            return batch
+
+    def _read(self, batch: list[_Table]) -> list[_Table]:
+        """Those of which what came out is what went in."""
+        assert self._at_work
+        for _ in self._at_work.chunks():
+            continue
+        came = self._at_work.report.tables
+        return [table for table in batch if came.get(table.name) == table.facts]

@@ -9,16 +9,19 @@ and to change its own settings.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
+from typing import Protocol
 
-from ..errors import BadBackupError
+from ..errors import BadBackupError, DatabaseError
 from ..findings import finding
+from ..machine import signals
 from ..settings import Settings
 from ..stream import grammar
 from ..stream.frame import Frame
 from ..stream.grammar import CopyHeader
 from ..stream.guard import Guard, Statement
-from ..stream.inspector import Report
+from ..stream.inspector import Inspector, Report, TableFacts
 from ..stream.other_tools import rows_alone
 from . import early, row_order, side_by_side
 from .chosen import Chosen, adds_key
@@ -28,7 +31,7 @@ from .in_vain import InVain
 from .load_errors import explained
 from .otherwise import Otherwise
 from .refreshes import Refreshes, Unfilled, is_refresh
-from .ways import AnewError, Done, Way, other_way
+from .ways import AnewError, Done, Way, may_be_of_order, other_way
 from .wire import Refused, Session
 
 #: what one transaction may weigh; a statement that makes something weighs ten, for it keeps locks
@@ -41,6 +44,8 @@ _LIGHT_WORDS = (b"INSERT", b"SELECT")
 #: SQLSTATE: a foreign key points to a row that is not there
 _NO_PARENT = "23503"
 _LARGE_OBJECT = b"SELECT pg_catalog.lowrite("
+#: what pg_dump writes between the rows of tables, and what needs none of them
+_NEEDS_NO_ROWS = b"SELECT pg_catalog.setval("
 #: so much is on its way at most before an answer is awaited, bytes
 _SYNC_BYTES = 8 << 20
 #: A script that names neither schema nor encoding means the database's own. Commits need not wait
@@ -68,6 +73,38 @@ class _Coming:
     waits: bool = False
 
 
+class Comparison(Protocol):
+    """Who is told what is written, see :class:`.early.EarlyComparison`."""
+
+    def offer(
+        self, name: str, facts: TableFacts, identity: bytes, encoding: str, analysed: bool
+    ) -> None: ...
+
+    def indexed(self) -> None: ...
+
+    def written(self, oids: bytes | None, own: bytes = b"") -> None: ...
+
+    def forget(self) -> None: ...
+
+    @property
+    def oids(self) -> bytes: ...
+
+    def ended(self, identities: bytes | None) -> None: ...
+
+
+class Helper(Protocol):
+    """Who loads the rows of some tables meanwhile, see :class:`.helper.RowsAside`."""
+
+    @property
+    def tables(self) -> Collection[str]: ...
+
+    def begin(self, state: bytes, encoding: str) -> None: ...
+
+    def wait(self) -> Mapping[str, Inspector]: ...
+
+    def tell(self, comparison: Comparison) -> None: ...
+
+
 class Load:
     """A dump on its way into a database; a context manager, after which the connection is gone and
     what was not committed is rolled back.
@@ -86,10 +123,14 @@ class Load:
     :param part: it is of a part of a database; :attr:`left_out` gets what leans on the rest.
     :param effort: how much of the server it takes. With several sessions, indexes of different
         tables are built side by side; not in one transaction, of which others see nothing.
-    :param comparison: tables with many rows are given to it as soon as these are in. It is told all
-        that may change them afterwards; a dump of ours alone, loaded whole and in several
+    :param comparison: tables with many rows are offered to it as soon as these are in. It is told
+        all that may change them afterwards; a dump of ours alone, loaded whole and in several
         transactions, may have one.
     :param beside: by how much this process may grow meanwhile for other reasons, bytes.
+    :param helper: loads the rows of these tables, of which nothing but the statement before them
+        and their end is fed; begun with the first rows, and waited for before whatever might need
+        them. Where a load with one fails of what may be a matter of order, a new one could do it.
+    :param look: called while it waits, several times a second; what it raises ends the wait.
     :ivar built_aside: how many statements other sessions have done.
     :raises AnewError: from every method: a new load could do it, otherwise.
     :raises DatabaseError: from every method: the server refused, or is gone.
@@ -108,8 +149,11 @@ class Load:
         chosen: Chosen | None = None,
         effort: Effort = GENTLE,
         beside: int = 0,
-        comparison: early.EarlyComparison | None = None,
+        comparison: Comparison | None = None,
+        helper: Helper | None = None,
+        look: Callable[[], None] = signals.look,
     ) -> None:
+        self._helper, self._helped, self._look = helper, False, look
         self._comparison = comparison
         self._settings, self._effort, self._beside = settings, effort, beside
         #: statements that wait for others which may be done at once with them, and their bytes
@@ -132,13 +176,13 @@ class Load:
         self._theirs = False  # the dump has begun one of its own
         self._weight = self._bytes = 0
         self._coming: _Coming | None = None
-        self._ways = ways
+        self._ways = ways - {Way.ONE_BY_ONE}
         self._otherwise: Otherwise | None = None
         self._pathless = False  # the dump has emptied search_path
 
     def __enter__(self) -> Load:
         connection = self._connecting.__enter__()
-        self._session = Session(connection, beside=self._beside)
+        self._session = Session(connection, self._look, self._beside)
         self._refreshes = Refreshes(self._session, self.guard.decode)
         self._major = connection.info.server_version // 10_000
         if self._ways:
@@ -172,6 +216,7 @@ class Load:
     def send(self, statements: bytes) -> None:
         """Statements of our own, past the guard."""
         try:
+            self._rejoin()
             self._release()
             self._sync()
             self._session.run(statements)
@@ -183,6 +228,7 @@ class Load:
     def inspect(self) -> Report:
         """The dump has ended: what it was."""
         try:
+            self._rejoin()
             report = self.guard.finish()
             if report.complete:
                 self._release()
@@ -212,7 +258,7 @@ class Load:
                 self._session.send(b"SET LOCAL synchronous_commit = on")
                 self._commit()
             self._sync()
-            if self._comparison and self._comparison.offered:
+            if self._comparison:
                 self._session.send(early.IDENTITIES, 0, [self._comparison.oids])
                 self._comparison.ended(self._session.sync())
         except Refused as refused:
@@ -228,6 +274,8 @@ class Load:
     def statement(self, statement: Statement) -> None:
         """Send it; now and then look how those before it went."""
         self._require_tables()
+        if not statement.text.startswith(_NEEDS_NO_ROWS):
+            self._rejoin()
         if self._is_needless(statement.text):
             return
         if self._comparison and not early.leaves_rows(statement.text):
@@ -238,6 +286,10 @@ class Load:
         if states:
             self._release()
             self._try(statement, states)
+        elif self._comparison and early.adds_foreign_key(statement.text):
+            self._release()
+            self._comparison.indexed()
+            self._execute(statement)
         elif self._may_wait(statement.text):
             self._held.append(statement)
             self._held_bytes += len(statement.text)
@@ -345,6 +397,7 @@ class Load:
         """The dump's own transaction is a part of ours, which does not end before it: large objects
         are open as long as theirs lasts.
         """
+        self._rejoin()
         self._release()
         self._theirs = begins
         self._rest()
@@ -356,7 +409,9 @@ class Load:
         self._release()
         table = self.guard.current_table
         self._filled = table, header.table
-        self._passing = not self._wants(table)
+        if self._helper and not self._helped:
+            self._ask_for_help(self._helper)
+        self._passing = self._is_helped_with(table) or not self._wants(table)
         if self._passing:
             return
         self.kept.add(table)
@@ -394,21 +449,68 @@ class Load:
         self._require_transaction()
         self._copied()
         if self._divided:
-            self._commit()
-            self._offer()
+            identity = self._identity()
+            self._commit(identity.partition(b" ")[0])
+            if identity and self._comparison:
+                name, table = self._filled
+                facts = self.guard.facts_of(name)
+                self._sync()
+                known = self._analysed(table)
+                self._comparison.offer(name, facts, identity, self.guard.encoding, known)
 
-    def _offer(self) -> None:
-        """The rows of a table are in, and committed: it may be compared."""
-        comparison, (name, table) = self._comparison, self._filled
-        if comparison is None or self._otherwise:
+    def _analysed(self, table: bytes) -> bool:
+        """Gather a table's statistics while its rows are at hand, and nobody else wants a lock on
+        it; whether there are some.
+        """
+        try:
+            self._session.send(b"ANALYZE " + table)
+            self._session.send(early.ANALYSED, 0, [table])
+            return self._session.sync() == b"t"
+        except Refused as refused:
+            if not refused.sqlstate:  # the connection broke
+                raise
+            return False  # those of all are gathered at the end, and what hinders it is told there
+
+    def _identity(self) -> bytes:
+        """Of a table whose rows are in, where it may be compared; else empty."""
+        name, table = self._filled
+        if self._comparison is None or self._otherwise:
+            return b""
+        if self.guard.bytes_of(table) < early.WORTH_BYTES or self.guard.facts_of(name).any_order:
+            return b""
+        self._sync()
+        self._session.send(early.IDENTITY, 0, [table])
+        return self._session.sync() or b""
+
+    # rows that somebody else loads
+
+    def _ask_for_help(self, helper: Helper) -> None:
+        """All tables are there: others see them from now on."""
+        self._helped = True
+        state = self._told() if self._divided else None
+        if state is None:
+            why = "Another session cannot be told what this one was"
+            error = DatabaseError(why, "Nothing to do: one session loads everything then")
+            raise AnewError(error, Way.ONE_BY_ONE)
+        helper.begin(state, self._session.reported("client_encoding"))
+
+    def _is_helped_with(self, table: str) -> bool:
+        return self._helper is not None and table in self._helper.tables
+
+    def _rejoin(self) -> None:
+        """Wait for whoever helps: what comes next may need the rows."""
+        helper = self._helper
+        if not (helper and self._helped):
             return
-        if self.guard.bytes_of(table) < early.WORTH_BYTES:
-            return
-        facts = self.guard.facts_of(name)
-        if not facts.any_order:
-            self._sync()
-            self._session.send(early.IDENTITY, 0, [table])
-            comparison.offer(name, facts, self._session.sync(), self.guard.encoding)
+        # it may wait for a lock of ours, and no server sees the circle
+        self._sync()
+        self._commit()
+        self._sync()
+        for table, passed in helper.wait().items():
+            self.guard.passed_elsewhere(table, passed)
+        self._helper = None
+        if self._comparison:
+            helper.tell(self._comparison)
 
     def _copied(self) -> None:
         if self._otherwise:
@@ -466,12 +568,15 @@ class Load:
             self._session.send(b"BEGIN")
             self._open, self._weight = True, 0
 
-    def _commit(self) -> None:
-        """On its way; what comes next may follow at once."""
+    def _commit(self, own: bytes = b"") -> None:
+        """On its way; what comes next may follow at once.
+
+        :param own: the number of the table whose rows have just come.
+        """
         if self._open:
-            if self._comparison and self._comparison.offered:
+            if self._comparison:
                 self._session.send(early.WRITTEN)
-                self._comparison.written(self._session.sync())
+                self._comparison.written(self._session.sync(), own)
             self._session.send(b"COMMIT")
             self._open = False
 
@@ -536,6 +641,8 @@ class Load:
         majors = self.guard.server_major, self._major
         error = explained(refused, message, self._user, self._superusers, *majors)
         way = other_way(refused, self._ways) if self._pathless else None
+        if self._helper and self._helped and may_be_of_order(refused):
+            way = Way.ONE_BY_ONE
         return AnewError(error, way) if way else error
 
 

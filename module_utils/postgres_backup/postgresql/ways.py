@@ -31,6 +31,8 @@ class Way(enum.Enum):
     CHECKS_LAST = "checks"
     #: rows that name relations wait until there are indexes
     NAMES_LAST = "names"
+    #: the rows of one table come after those of another, all by one session
+    ONE_BY_ONE = "one by one"
 
 
 class AnewError(DatabaseError):
@@ -46,6 +48,15 @@ class AnewError(DatabaseError):
 
 #: a CHECK says no; a function raises an error of its own, or has found no row
 _CHECK, _RAISED = "23514", ("P0001", "P0002")
+
+#: what no other order of the rows would spare: SQLSTATE classes (no room, ended from outside, the
+#: system), and a lost connection
+_NOT_OF_ORDER = ("53", "57", "58", "")
+
+
+def may_be_of_order(refused: Refused) -> bool:
+    """Whether a refusal may be due to rows that came before others."""
+    return refused.sqlstate[:2] not in _NOT_OF_ORDER
 
 
 def other_way(refused: Refused, ways: frozenset[Way]) -> Way | None:

@@ -25,6 +25,7 @@ from ..postgresql.connection import connect, connect_maintenance, first_line
 from ..postgresql.early import BESIDE_BYTES, EarlyComparison
 from ..postgresql.effort import GENTLE, effort_of
 from ..postgresql.facts import database_facts
+from ..postgresql.helper import RowsAside
 from ..postgresql.load import Load
 from ..postgresql.pg_dump import Dump
 from ..postgresql.statistics import gather_statistics, gathered_meanwhile
@@ -173,6 +174,10 @@ def _load(
             and not (drill or chosen or plan.backup.name.part)
         )
         early = EarlyComparison(plan.tools, side)
+        shared = reader.share() if meanwhile and not ways else frozenset()
+        helper = RowsAside(
+            job.settings, side, shared, reader.rows_apart, reader.ahead_bytes + BESIDE_BYTES
+        )
         load = Load(
             job.settings,
             side,
@@ -183,10 +188,11 @@ def _load(
             chosen=chosen,
             effort=effort,
             comparison=early if meanwhile else None,
+            helper=helper if shared else None,
             beside=reader.ahead_bytes + BESIDE_BYTES,
         )
         load.guard.hashes_all = False  # of each table suffices, and the object's is known
-        with early, load:
+        with early, helper, load:
             wants = load.wants if chosen else None
             job.pace.begin()
             reader.feed(load.feed, lambda: load.guard.current_table, wants)

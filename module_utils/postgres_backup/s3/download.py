@@ -87,10 +87,11 @@ class Download:
         return self._chunks
 
     def jump(self, place: int) -> None:
-        """Go on at that byte, which must lie ahead, once something was read; what lies between is
-        not asked for.
-        """
-        self._to = place
+        """Go on at that byte, which must lie ahead; what lies between is not asked for."""
+        if self._met:
+            self._to = place
+        else:  # nothing was asked for yet
+            self.bytes = place
 
     def close(self) -> None:
         """Let go of the connection before the end."""
@@ -236,6 +237,8 @@ class Download:
         )
 
     def _require_s3(self, begins: bytes) -> None:
+        if self.total is not None and self.total == self.expected_bytes:
+            return  # of that size an object was listed: what was stored may be a page
         try:
             somebody_else.require_no_page(self.key, self._headers, begins, passes=False)
         except SomebodyElse as error:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: ID of our lifecycle rule, and how that of a further prefix in the same bucket begins; rules with
 #: another are not ours
 RULE_ID = "postgres-backup-unfinished-uploads"
+#: how stores call a rule that they do not know
+_INVALID = ("InvalidArgument", "InvalidRequest", "MalformedXML")
 #: characters of an ID at most (LifecycleRule, API Reference of Amazon S3)
 _LONGEST_ID = 255
 
@@ -60,21 +62,8 @@ def expire_unfinished_uploads(
     if before.minimum is not None:
         wanted["TransitionDefaultMinimumObjectSize"] = before.minimum
     able = canary.trial(s3)
-    try:
-        s3.call(
-            calls.MAKE_EXPIRE,
-            doing,
-            lambda client: client.put_bucket_lifecycle_configuration(**wanted),
-        )
-    except Refused as error:
-        # MinIO knows lifecycles, but not this rule, and calls it invalid.
-        if lacks_setting(error) or error.code in (
-            "InvalidArgument",
-            "InvalidRequest",
-            "MalformedXML",
-        ):
-            return "unsupported"
-        raise
+    if not _written(s3, doing, wanted):
+        return "unsupported"
     again = _lifecycle(s3, doing)
     after = again.rules if again else ()
     lost = [rule for rule in others if not any(_same_rule(rule, other) for other in after)]
@@ -90,6 +79,22 @@ def expire_unfinished_uploads(
         return "set"
     _put_back(s3, before, doing)
     return "taken_back"
+
+
+def _written(s3: S3, doing: str, wanted: PutBucketLifecycleConfigurationRequestTypeDef) -> bool:
+    """Whether the store has taken these rules; not where it knows none such."""
+    try:
+        s3.call(
+            calls.MAKE_EXPIRE,
+            doing,
+            lambda client: client.put_bucket_lifecycle_configuration(**wanted),
+        )
+    except Refused as error:
+        # MinIO knows lifecycles, but not this rule, and calls it invalid.
+        if lacks_setting(error) or error.code in _INVALID:
+            return False
+        raise
+    return True
 
 
 def _rule(

@@ -113,6 +113,10 @@ class Guard(Inspector):
         if end > start:
             self._sink.rows(buffer if end - start == len(buffer) else buffer[start:end])
 
+    def passed_elsewhere(self, table: str, other: Inspector) -> None:
+        super().passed_elsewhere(table, other)
+        self._lines += self._table.rows
+
     def _statement(self, buffer: bytes, start: int) -> None:
         super()._statement(buffer, start)
         self._collected, self._line = io.BytesIO(), self._lines + 1

@@ -299,6 +299,16 @@ class Inspector(Scanner):
         """The rows that a table has had so far, by its name as in :class:`Report`."""
         return self._tables[table].facts()
 
+    def passed_elsewhere(self, table: str, other: Inspector) -> None:
+        """The rows of a table, of which only the statement before them and their end came here,
+        have passed another inspector.
+
+        :raises KeyError: they have not, or the table did not come here.
+        """
+        assert not self._tables[table].rows
+        self._table = self._tables[table] = other._tables[table]
+        self.bytes += self._table.bytes
+
     def decode(self, name: bytes) -> str:
         """Bytes of the dump, or of a server that answers in its encoding, as text."""
         codec = _CODECS.get(self.encoding) or (

@@ -15,7 +15,15 @@ from ..catalog.manifest import Manifest, PartRecord
 from ..errors import BadBackupError
 from ..findings import finding
 from ..s3.download import Download
+from ..s3.parts import PART_BYTES
+from ..stream.inspector import Inspector
 from .pieces import Mender, altered
+
+#: a table with fewer bytes in the object is not worth a session that shares the work: as many as
+#: two pieces, of which both read those at the edges
+_WORTH_BYTES = 2 * PART_BYTES
+#: how pg_dump ends rows
+ROWS_END = b"\\.\n"
 
 
 class Range(NamedTuple):
@@ -44,13 +52,55 @@ def ranges(manifest: Manifest) -> list[Range]:
     strangers = {name for name in names if name} - manifest["tables"].keys()
     tables = [name for name in names if name]
     if strangers or any(one.end <= one.start for one in found) or len(set(tables)) < len(tables):
-        why = "its manifest names places of tables where none can be"
-        raise BadBackupError(
-            f"{manifest['name']} cannot be read in parts: {why}",
-            "Restore another backup: postgres-backup list",
-            [finding("MANIFEST_DAMAGED", why)],
-        )
+        raise misplaced(manifest["name"])
     return found
+
+
+def apart(there: Sequence[Range]) -> frozenset[str]:
+    """The tables of which another session is given the rows, so that both have about the same to
+    do: the largest first, each to whoever has less so far. Empty where there is nothing to share.
+
+    :param there: as :func:`ranges` gives it.
+    """
+    sizes = [(one.end - one.start, one.table) for one in there]
+    mine, others, chosen = sum(size for size, table in sizes if not table), 0, set[str]()
+    for size, table in sorted((one for one in sizes if one[1]), reverse=True):
+        if others < mine and size >= _WORTH_BYTES:
+            others += size
+            chosen.add(table)
+        else:
+            mine += size
+    return frozenset(chosen) if min(mine, others) >= _WORTH_BYTES else frozenset()
+
+
+def header_of(chunks: Iterator[bytes], name: str) -> bytes:
+    """The COPY statement with which the rows of a table begin.
+
+    :param chunks: its range, unpacked; only the first is read.
+    :param name: the backup's.
+    :raises BadBackupError: it begins otherwise.
+    """
+    first, at = next(chunks, b""), 0
+    inspector = Inspector()
+    while not inspector.current_table and (end := first.find(b"\n", at) + 1):
+        inspector.feed(first[at:end])
+        at = end
+    if not inspector.current_table:
+        raise misplaced(name)
+    return first[:at]
+
+
+def misplaced(name: str) -> BadBackupError:
+    """That a manifest says something else of the places of tables than is true.
+
+    :param name: the backup's.
+    """
+    why = "its manifest names places of tables where none can be"
+    return BadBackupError(
+        f"{name} cannot be read in parts: {why}",
+        "Restore another backup: postgres-backup list",
+        [finding("MANIFEST_DAMAGED", why)],
+    )
 
 
 class Pieces:

@@ -5,8 +5,8 @@ check that all of it was as the manifest says.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 
 from ..catalog.backups import Backup
 from ..catalog.manifest import Manifest, PartRecord
@@ -22,7 +22,7 @@ from ..stream import codec
 from ..stream.ahead import Ahead
 from ..stream.other_tools import ARCHIVE, Content, archive_head, unwrapped
 from .pieces import Cutter, Mender, checked
-from .ranges import Pieces, Range, ranges
+from .ranges import ROWS_END, Pieces, Range, apart, header_of, ranges
 
 #: bytes of the object, and of the plain dump, that wait to be used while more are read; where one
 #: piece of the object has more than that, it is enough
@@ -59,6 +59,9 @@ class BackupReader:
         self._mender: Mender | None = None
         #: what other threads have read of the object, and have to say
         self._read, self._told, self._said = 0, 0, deque[str]()
+        self._came = deque[int]()
+        #: tables whose rows another session is given, see :meth:`share`
+        self.apart: frozenset[str] = frozenset()
         #: the first bytes of an archive; empty for a plain dump
         self.head = b""
         if backup.name.encrypted:
@@ -98,6 +101,9 @@ class BackupReader:
                 for chunk in chunks:
                     paced(chunk)
             return
+        if self.apart and manifest:
+            self._feed_beside(manifest, sink, table)
+            return
         # a sink that fails leaves no connection to the store behind
         try:
             with closing(Ahead(self._packed(), self._packed_ahead)) as packed:
@@ -110,6 +116,67 @@ class BackupReader:
         finally:
             self._tell(table)
         self._check()
+
+    def share(self) -> frozenset[str]:
+        """Leave the rows of some large tables to another session: from now on :meth:`feed` gives
+        only the statement before them and their end, and :meth:`rows_apart` all of it.
+
+        :return: which; empty where there is nothing to share, or the object cannot be read in
+            parts.
+        """
+        manifest = self.backup.manifest
+        there = ranges(manifest) if manifest else []
+        self.apart = apart(there)
+        return self.apart
+
+    def rows_apart(self) -> Generator[tuple[str, Generator[bytes, None, None]], None, None]:
+        """The tables that are shared: the COPY statement of each, its rows and their end. For
+        another thread than that which feeds.
+        """
+        manifest = self.backup.manifest
+        assert manifest
+        with self._pieces(manifest) as pieces:
+            for one in ranges(manifest):
+                if one.table in self.apart:
+                    yield one.table, self._unpacked(pieces, one)
+
+    def _feed_beside(
+        self, manifest: Manifest, sink: Callable[[bytes], object], table: Callable[[], str]
+    ) -> None:
+        def chunks() -> Generator[bytes, None, None]:
+            with self._pieces(manifest) as pieces:
+                for one in ranges(manifest):
+                    unpacked = self._unpacked(pieces, one)
+                    if one.table in self.apart:
+                        yield header_of(unpacked, str(self.backup.name)) + ROWS_END
+                        unpacked.close()
+                    else:
+                        yield from unpacked
+
+        try:
+            with closing(Ahead(chunks(), _PLAIN_AHEAD)) as plain:
+                for chunk in plain:
+                    self._tell(table)
+                    sink(chunk)
+        finally:
+            self._tell(table)
+        # each piece is what was uploaded, and so is all of them
+        self.sha256, self.read_bytes = manifest["sha256"], manifest["bytes"]
+
+    @contextmanager
+    def _pieces(self, manifest: Manifest) -> Iterator[Pieces]:
+        name = self.backup.name
+        with self.job.store.download(self.backup.key, self.backup.bytes) as download:
+            mender = Mender(download.again, self._said.append)
+            yield Pieces(download, manifest.get("parts", []), str(name), mender)
+
+    def _unpacked(self, pieces: Pieces, one: Range) -> Generator[bytes, None, None]:
+        def read() -> Iterator[bytes]:
+            for chunk in pieces.read(one.start, one.end):
+                yield chunk
+                self._came.append(len(chunk))
+
+        yield from codec.decompress(read(), self.backup.name.compression)
 
     def _hand_on(
         self,
@@ -132,6 +199,8 @@ class BackupReader:
             self.job.progress.step(self._said.popleft())
         more = self._read - self._told
         self._told += more
+        while self._came:
+            more += self._came.popleft()
         if more:
             self.job.progress.advance(more, table)
 
@@ -146,7 +215,8 @@ class BackupReader:
     @property
     def ahead_bytes(self) -> int:
         """By how much this process may grow while whoever uses what is read waits."""
-        return _PLAIN_AHEAD + self._packed_ahead + 2 * self._largest
+        alone = _PLAIN_AHEAD + self._packed_ahead + 2 * self._largest
+        return alone * 2 if self.apart else alone
 
     def _in_parts(
         self,

@@ -32,7 +32,7 @@ _postgres_backup() {
         backup) words="-h --help --config --json --log-format --journald --database --check --tables --schema-only --emptied" ;;
         list) words="-h --help --config --json --log-format --journald --database --partial --from" ;;
         restore) words="latest -h --help --config --json --log-format --journald --database --check --identity --in-place --tables --triggers --as --keep-days --smaller --from --trust-unsigned --roles-with-power" ;;
-        drill) words="latest -h --help --config --json --log-format --journald --database --check --identity --fast --junit --fail-on --from" ;;
+        drill) words="latest -h --help --config --json --log-format --journald --database --check --identity --fast --junit --fail-on --from --log-file" ;;
         undo-restore) words="-h --help --config --json --log-format --journald --database --check" ;;
         prune) words="-h --help --config --json --log-format --journald --database --check --allow-many" ;;
         status) words="-h --help --config --json --log-format --journald" ;;

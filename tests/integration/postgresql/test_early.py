@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import threading
 
 import pytest
@@ -34,6 +33,7 @@ END$$;
 def always(monkeypatch):
     """However few rows there are."""
     monkeypatch.setattr(early, "WORTH_BYTES", 1)
+    monkeypatch.setattr(early, "_WORTH_DUMP_BYTES", 1)
 
 
 @pytest.fixture
@@ -107,18 +107,34 @@ def test_it_is_analysed_too_and_again_only_where_that_tells_more(database, confi
     assert database.execute(known) == [(1,)]
 
 
-def test_an_index_is_not_kept_waiting_by_statistics(database, config, tools):
-    """They are left to the end."""
-    run_sql(database.server, database.name, "SET ROLE {owner}", "CREATE TABLE a (id integer)",
-            owner=database.owner)  # fmt: skip
-    [(oid,)] = database.execute("SELECT 'a'::regclass::oid")
-    facts = TableFacts(0, 0, hashlib.sha256().hexdigest(), "id")
-    with database.server.connect(database.name) as holder:
-        holder.execute("BEGIN; LOCK TABLE a IN SHARE MODE")
-        with EarlyComparison(tools, database.name) as comparison:
-            comparison.offer("public.a", facts, b"%d 1" % oid, "UTF8")
-            wait_for("the rows", lambda: not comparison._waiting and not comparison._at_work)
-            assert (set(comparison.compared()), comparison.analysed) == ({"public.a"}, [])
+def test_a_table_with_heirs_is_analysed_when_they_are_there(database, config, tools):
+    heir = b"CREATE TABLE public.b () INHERITS (public.a);\n"
+    dump = HEADER + table("a") + heir + rows("a") + rows("b")
+    done: list[int] = []
+    assert len(compared(config, tools, database, dump, TRAILER, analysed=done)) == 2
+    assert done == [oid for (oid,) in database.execute("SELECT 'b'::regclass::oid")]
+
+
+def test_statistics_that_do_not_come_are_left_to_the_end(database, config, tools):
+    """Somebody else holds the table when its rows have come."""
+    first, rest = rows("a")[:9000], rows("a")[9000:]
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock'"
+    with (
+        database.server.connect(database.name) as holder,
+        EarlyComparison(tools, database.name) as comparison,
+        Load(config.settings, database.name, comparison=comparison) as load,
+    ):
+        load.feed(HEADER + b"SET lock_timeout = 200;\n" + table("a") + first)
+        lock = threading.Thread(
+            target=holder.execute, args=["BEGIN; LOCK TABLE a IN SHARE MODE"], daemon=True
+        )
+        lock.start()
+        wait_for("the lock", lambda: database.execute(waiting) == [(1,)])
+        load.feed(rest + TRAILER)
+        assert load.inspect().complete
+        load.finish()
+        assert (set(comparison.compared()), comparison.analysed) == ({"public.a"}, [])
+        lock.join()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +203,7 @@ def test_one_that_waits_for_a_lock_is_ended_with_the_load(database, config, tool
             owner=database.owner)  # fmt: skip
     with database.server.connect(name) as holder, EarlyComparison(tools, name) as comparison:
         holder.execute("BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE")
-        comparison.offer("public.a", TableFacts(0, 0, "", ""), b"1 1", "UTF8")
+        comparison.offer("public.a", TableFacts(0, 1, "", ""), b"1 1", "UTF8")
         wait_for("the lock", lambda: database.execute(waiting) == [(1,)])
     assert not [one for one in threading.enumerate() if one.name == "early-comparison"]
     wait_for("its session", lambda: database.execute(waiting) == [(0,)])

@@ -115,6 +115,7 @@ def test_large_tables_are_compared_while_others_are_loaded_and_not_again(shop, c
             dumps.append(self)
 
     monkeypatch.setattr(early, "WORTH_BYTES", 1)
+    monkeypatch.setattr(early, "_WORTH_DUMP_BYTES", 1)
     monkeypatch.setattr(EarlyComparison, "compared", all_of_them)
     monkeypatch.setattr(side_database, "Dump", Seen)
     monkeypatch.setattr(side_database, "effort_of", lambda _: Effort(2, 2))

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from postgres_backup.errors import BadBackupError
-from postgres_backup.verify.ranges import Pieces, Range, ranges
+from postgres_backup.verify.ranges import Pieces, Range, apart, header_of, ranges
 
 ONE = {"rows": 1, "bytes": 1, "sha256": "0" * 64}
 MANIFEST = {
@@ -116,3 +116,51 @@ def test_nothing_of_a_wrong_piece_is_used():
     with pytest.raises(BadBackupError, match="piece 2 of 3"):
         used.extend(pieces.read(15, 50))
     assert used == [data[15:20]]
+
+
+MB = 1 << 20
+
+
+def in_a_row(*tables: tuple[str, int]) -> list[Range]:
+    """Ranges of that many MB each."""
+    found, at = [], 0
+    for table, size in tables:
+        found.append(Range(at * MB, (at + size) * MB, table))
+        at += size
+    return found
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ((), set()),
+        ((("", 90), ("a", 90)), {"a"}),
+        ((("", 1), ("a", 90)), set()),
+        ((("", 1), ("a", 90), ("b", 5)), set()),
+        ((("", 1), ("a", 90), ("b", 20)), {"a"}),
+        ((("", 1), ("a", 50), ("", 1), ("b", 60), ("", 1), ("c", 20), ("", 1)), {"b"}),
+        ((("", 1), ("a", 30), ("b", 30), ("c", 30), ("d", 30)), {"d", "b"}),
+        ((("", 40), ("a", 17), ("b", 17)), {"a", "b"}),
+    ],
+)
+def test_two_sessions_share_the_rows_by_bytes(tables, expected):
+    assert apart(in_a_row(*tables)) == expected
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"COPY public.a (id) FROM stdin;\n",
+        b"COPY public.a  FROM stdin;\n",
+        b'COPY public."a\nCOPY b FROM stdin;\n" ("x\n", "FROM stdin;\n") FROM stdin;\n',
+    ],
+)
+def test_a_header_is_all_of_the_statement_and_no_row(statement):
+    assert header_of(iter([statement + b"1\n2\n\\.\n", b"more"]), "name") == statement
+
+
+@pytest.mark.parametrize("chunks", [[], [b"1\n2\n"], [b"DROP TABLE a;\n"], [b"COPY public.a (id"]])
+def test_a_range_that_begins_otherwise_is_refused(chunks):
+    with pytest.raises(BadBackupError) as error:
+        header_of(iter(chunks), "name")
+    assert [one["code"] for one in error.value.findings] == ["MANIFEST_DAMAGED"]
