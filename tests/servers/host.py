@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.waiting import wait_for
@@ -58,20 +58,20 @@ def run(
     return done
 
 
-def missing_programs() -> dict[str, str]:
+def missing_programs(wanted: Mapping[str, str] = PROGRAMS) -> dict[str, str]:
     """The programs that are not installed, with the packages that have them."""
     sbin = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
     return {
         program: package
-        for program, package in PROGRAMS.items()
+        for program, package in wanted.items()
         if not shutil.which(program, path=sbin)
     }
 
 
-def install_programs() -> None:
+def install_programs(wanted: Mapping[str, str] = PROGRAMS) -> None:
     """Install from the distribution what :func:`missing_programs` names."""
     with locked(STATE / "install.lock"):  # dpkg does not wait for another worker's
-        packages = sorted(set(missing_programs().values()))
+        packages = sorted(set(missing_programs(wanted).values()))
         if not packages:
             return
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

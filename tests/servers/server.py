@@ -53,6 +53,9 @@ class Server:
     :param docker: whether Docker can run inside.
     """
 
+    #: see :data:`BOOT_TIMEOUT`
+    boot_timeout = BOOT_TIMEOUT
+
     def __init__(self, lab: Lab, name: str, suite: str, number: int, docker: bool) -> None:
         self.lab, self.name, self.suite, self.number, self.docker = lab, name, suite, number, docker
         self.address = f"{lab.network}.{number}"
@@ -192,13 +195,13 @@ class Server:
     def wait(self) -> None:
         """Wait until systemd has started everything and sshd answers.
 
-        :raises LabError: it did not within :data:`BOOT_TIMEOUT` seconds; the message ends with its
+        :raises LabError: it did not within :attr:`boot_timeout` seconds; the message ends with its
             console.
         """
         try:
-            wait_for(f"sshd on {self.name}", self._answers, BOOT_TIMEOUT)
+            wait_for(f"sshd on {self.name}", self._answers, self.boot_timeout)
             state = self.inside(
-                "systemctl", "is-system-running", "--wait", check=False, timeout=BOOT_TIMEOUT
+                "systemctl", "is-system-running", "--wait", check=False, timeout=self.boot_timeout
             ).stdout.strip()
         except (LabError, WaitedInVain) as error:
             console = (
@@ -264,7 +267,7 @@ class Server:
         wait_for(
             f"{self.name} to boot again",
             lambda: self._leader and self._answers() and self._boot_id() != before,
-            BOOT_TIMEOUT,
+            self.boot_timeout,
         )
         self.wait()
 
@@ -287,7 +290,7 @@ class Server:
     def power_off(self) -> None:
         """An orderly shutdown; the disk stays."""
         self.ssh("systemctl", "poweroff", check=False)
-        wait_for(f"{self.name} to switch itself off", lambda: not self.running, BOOT_TIMEOUT)
+        wait_for(f"{self.name} to switch itself off", lambda: not self.running, self.boot_timeout)
         self._end()
         self._wait_for_disk()
 
