@@ -145,6 +145,8 @@ def exchange(settings: Settings, incoming: str, kept: str, as_of: str) -> Promot
     }
     if settings.db_container:
         volumes.exchange(settings, incoming, kept)
+        # its volume is gone, so whoever types the same again must not be led to it
+        result["findings"] += _forgotten(settings, incoming)
         return result
     with lock.hold(settings, "recovery", "promotion"):
         cluster, runs = at_rest.ask(settings)
@@ -202,10 +204,6 @@ def seal(settings: Settings, progress: Progress, incoming: str, kept: str, as_of
                 of=os.path.join(history, name),
             )
     taken = take.take(settings, progress, full=True)
-    side = state.read(settings, SIDE)
-    findings = list(taken["findings"])
-    if len(side) and side["directory"] == incoming:
-        findings += recover.forget(settings, side)
     return {
         "changed": True,
         "unit": _unit(settings, cluster),
@@ -213,8 +211,15 @@ def seal(settings: Settings, progress: Progress, incoming: str, kept: str, as_of
         "kept": kept,
         "as_of": as_of,
         "label": taken["label"],
-        "findings": findings,
+        "findings": [*taken["findings"], *_forgotten(settings, incoming)],
     }
+
+
+def _forgotten(settings: Settings, incoming: str) -> list[Finding]:
+    side = state.read(settings, SIDE)
+    if not len(side) or side["directory"] != incoming:
+        return []
+    return recover.forget(settings, side)
 
 
 def _unit(settings: Settings, cluster: Cluster) -> str:

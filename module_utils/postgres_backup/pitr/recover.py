@@ -229,12 +229,13 @@ def remove(settings: Settings, check: bool) -> Removed:
 
 def forget(settings: Settings, side: Side) -> list[Finding]:
     """It has taken the live one's place: only what it needed to come there goes."""
+    unwritten = state.write(settings, SIDE, NO_SIDE)
     if settings.db_container:
         side_container.remove(settings, side["directory"])
     else:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(f"{side['directory']}_spool")
-    return state.write(settings, SIDE, NO_SIDE)
+    return unwritten
 
 
 def require_ours(settings: Settings, cluster: Cluster, side: Side) -> None:

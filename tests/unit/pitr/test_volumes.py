@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from postgres_backup.errors import DatabaseError, PostgresBackupError, UsageError
+from postgres_backup.machine import state
 from postgres_backup.pitr import at_rest, promote, volumes
 from postgres_backup.pitr.cluster import Cluster
+from postgres_backup.pitr.side_cluster import SIDE
 from postgres_backup.settings import Settings
 from tests.unit.pitr.test_boxed import BOXED, PUSHED
+from tests.unit.pitr.test_drill import side
 from tests.unit.pitr.test_side_container import DATA, LIVE
 
 INCOMING = "crm-db-1_recovered_2026-01-27_15-20-11"
@@ -91,9 +94,11 @@ def host(tmp_path: Path, monkeypatch) -> Host:
 
 def test_the_data_of_the_one_take_the_others_place_and_go_back(host):
     kept = host.kept()
+    state.write(host.settings, SIDE, {**side(), "directory": INCOMING})
     promote.exchange(host.settings, INCOMING, kept, "a moment")
     assert host.runs()
     assert host.holds() == {"crm-db-1_before_2026-01-28": ["live"], "crm_data": ["recovered"]}
+    assert not len(state.read(host.settings, SIDE))
     back = promote.settle(host.settings, kept, check=False)
     assert (back["incoming"], back["unit"]) == ("crm-db-1_before_2026-01-28", "")
     promote.exchange(host.settings, back["incoming"], back["kept"], back["as_of"])
@@ -141,10 +146,12 @@ def test_one_that_does_not_answer_with_them_is_as_it_was(host, monkeypatch):
         return ask(settings)
 
     monkeypatch.setattr(at_rest, "ask", deaf)
+    state.write(host.settings, SIDE, {**side(), "directory": INCOMING})
     with pytest.raises(PostgresBackupError, match="it does not answer with them; PostgreSQL runs"):
         promote.exchange(host.settings, INCOMING, host.kept(), "a moment")
     assert host.runs()
     assert host.holds() == {"crm_data": ["live"], INCOMING: ["recovered"]}
+    assert state.read(host.settings, SIDE)["directory"] == INCOMING
 
 
 def test_what_has_a_disk_of_its_own_is_not_copied(host):
