@@ -291,7 +291,7 @@ def test_a_server_without_the_program_says_what_to_type(checkout):
         (
             {"backup_pitr": True, "backup_app_dir": "/srv/crm", "app_db_service": "db"},
             (),
-            "and not for one in a container (app_db_service)",
+            "and not for one in a container (backup_db_container, app_db_service)",
         ),
         ({"backup_pitr": True, "backup_db_container": "db"}, (), "not for one in a container"),
         ({"backup_pitr": True, "backup_db_host": "db.example.com"}, (), "at db.example.com"),

@@ -27,7 +27,7 @@ from ..machine import signals
 from ..machine.carried import Carried
 from ..stream.grammar import IDENTIFIER
 from ..stream.inspector import TableFacts
-from .pg_dump import CHUNK, LOCK_WAIT, Dump
+from .pg_dump import CHUNK, Dump
 from .programs import Programs
 
 #: a table with fewer bytes of rows is not worth the questions about it
@@ -249,7 +249,7 @@ class EarlyComparison:
             if self._closed:
                 return []
             if self._waiting:
-                batch, patience = [self._waiting.popleft()], LOCK_WAIT
+                batch, patience = [self._waiting.popleft()], ""
             else:
                 batch, self._together, patience = self._together, [], _LOCK_WAIT
             self._at_work = Dump(

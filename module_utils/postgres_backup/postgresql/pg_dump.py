@@ -44,7 +44,7 @@ class Dump:
     :param without_rows: tables, as :class:`Report` names them, of which only the definitions are
         dumped; the report has a ``frame_sha256`` then.
     :param lock_wait: how long it waits for tables that somebody has locked, as PostgreSQL writes
-        times; without a unit milliseconds.
+        times; without a unit milliseconds; empty: :data:`LOCK_WAIT`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Dump:
         unordered: Collection[str] = (),
         rows_alone: bool = False,
         without_rows: Collection[str] = (),
-        lock_wait: str = LOCK_WAIT,
+        lock_wait: str = "",
     ) -> None:
         self.programs, self.database, self.format = programs, database, format
         self._encoding = encoding
@@ -71,7 +71,7 @@ class Dump:
         self._stopped = False
         self._arguments = [
             f"--format={format}",
-            f"--lock-wait-timeout={lock_wait}",
+            f"--lock-wait-timeout={lock_wait or LOCK_WAIT}",
             "--strict-names",
         ]
         if format == "custom":
