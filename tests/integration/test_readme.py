@@ -141,8 +141,7 @@ _RUN_BY = {
                 "Set it up there",
                 "Look at it there",
             ),
-            "test_between_two_rows_there_is_the_first_in_a_new_volume": ("Recover beside it",),
-            "test_one_table_comes_back": ("One table back",),
+            "test_between_two_rows_there_is_the_first_in_a_new_volume": ("All of it, by hand",),
             "test_the_new_volume_takes_the_place_of_the_live_one_and_goes_again": (
                 "All of it in its place",
             ),

@@ -15,10 +15,10 @@ import pytest
 
 from postgres_backup.clock import utc_now
 from postgres_backup.health import alarms
-from tests.conftest import _client_of
 from tests.integration import engine
 from tests.integration.round_trip import dump_of
 from tests.services.hostile_store import HostileStore
+from tests.services.plain_s3 import client_of
 from tests.services.proxy import FaultProxy
 
 PREFIX = "postgres-backup"
@@ -85,7 +85,7 @@ def two(new_config, database, s3, s3_client, s3_tls, bucket, new_bucket, tmp_pat
     paper.mkdir()
     (paper / ".env").write_text("A=1\n")
     far = SimpleNamespace(
-        server=s3_tls, client=_client_of(s3_tls), bucket=new_bucket(s3_tls), prefix="copies/here"
+        server=s3_tls, client=client_of(s3_tls), bucket=new_bucket(s3_tls), prefix="copies/here"
     )
     config = new_config(
         database,
