@@ -147,11 +147,14 @@ def rotate(settings: Settings) -> SigningKey:
         sweep_halves(path)
         # before the old one is gone, so that whatever ends this half-way leaves both known
         _keep(path, old, settings)
-        replace_file(path, _new(), 0o600, sync=True)
-        key = _load(path)
-        _lay_public(path, key, settings)
+        made = _new()
+        replace_file(path, made, 0o600, sync=True)
+    # whoever waited holds the new file by now, and may have replaced that in his turn: the public
+    # half that lies there in the end is that of the last one
+    with _in_words(path), held(path):
+        _lay_public(path, _load(path), settings)
         sync_folder(path)
-        return key
+    return _private(made, path)
 
 
 def own_public_keys(settings: Settings) -> frozenset[PublicKey]:

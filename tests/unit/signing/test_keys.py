@@ -223,6 +223,8 @@ def test_rotations_at_once_lose_no_key(server):
     assert len(set(found)) == 6
     assert set(found) <= keys.own_public_keys(server)
     assert len(keys.own_public_keys(server)) == 7
+    lies = Path(f"{server.signing_key_file}.pub").read_text()
+    assert keys.load(server).public.line in lies
 
 
 @pytest.mark.parametrize("call", ["first", "second", "third"])
