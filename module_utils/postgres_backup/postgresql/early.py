@@ -71,14 +71,6 @@ _LEAVES_ROWS = re.compile(
     rb"|ALTER [A-Z ]+ " + _NAME + rb"(?:\n    ADD CONSTRAINT | OWNER TO | CLUSTER ON "
     rb"| ATTACH PARTITION | REPLICA IDENTITY | (?:ENABLE|DISABLE|FORCE|NO FORCE) )"
 )  # fmt: skip
-_ADDS_FOREIGN_KEY = re.compile(
-    rb"ALTER TABLE (?:ONLY )?" + _NAME + rb"\n    ADD CONSTRAINT " + IDENTIFIER + rb" FOREIGN KEY "
-)
-
-
-def adds_foreign_key(statement: bytes) -> bool:
-    """Whether a statement of a dump is one of those that pg_dump writes behind all indexes."""
-    return _ADDS_FOREIGN_KEY.match(statement) is not None
 
 
 def leaves_rows(statement: bytes) -> bool:

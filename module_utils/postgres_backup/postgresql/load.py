@@ -286,7 +286,7 @@ class Load:
         if states:
             self._release()
             self._try(statement, states)
-        elif self._comparison and early.adds_foreign_key(statement.text):
+        elif self._comparison and adds_key(statement.text):
             self._release()
             self._comparison.indexed()
             self._execute(statement)

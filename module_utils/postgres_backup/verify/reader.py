@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 
 from ..catalog.backups import Backup
-from ..catalog.manifest import Manifest, PartRecord
+from ..catalog.manifest import PartRecord
 from ..errors import BadBackupError
 from ..findings import finding
 from ..job import Job
@@ -95,14 +95,13 @@ class BackupReader:
             sink(chunk)
             pace.passed(len(chunk))
 
-        manifest = self.backup.manifest
-        if wants and manifest and (there := ranges(manifest)):
-            with closing(self._in_parts(manifest, there, wants, table)) as chunks:
+        if wants and (there := self._ranges()):
+            with closing(self._in_parts(there, wants, table)) as chunks:
                 for chunk in chunks:
                     paced(chunk)
             return
-        if self.apart and manifest:
-            self._feed_beside(manifest, sink, table)
+        if self.apart:
+            self._feed_beside(sink, table)
             return
         # a sink that fails leaves no connection to the store behind
         try:
@@ -124,28 +123,22 @@ class BackupReader:
         :return: which; empty where there is nothing to share, or the object cannot be read in
             parts.
         """
-        manifest = self.backup.manifest
-        there = ranges(manifest) if manifest else []
-        self.apart = apart(there)
+        self.apart = apart(self._ranges())
         return self.apart
 
     def rows_apart(self) -> Generator[tuple[str, Generator[bytes, None, None]], None, None]:
         """The tables that are shared: the COPY statement of each, its rows and their end. For
         another thread than that which feeds.
         """
-        manifest = self.backup.manifest
-        assert manifest
-        with self._pieces(manifest) as pieces:
-            for one in ranges(manifest):
+        with self._pieces(self._said.append) as pieces:
+            for one in self._ranges():
                 if one.table in self.apart:
                     yield one.table, self._unpacked(pieces, one)
 
-    def _feed_beside(
-        self, manifest: Manifest, sink: Callable[[bytes], object], table: Callable[[], str]
-    ) -> None:
+    def _feed_beside(self, sink: Callable[[bytes], object], table: Callable[[], str]) -> None:
         def chunks() -> Generator[bytes, None, None]:
-            with self._pieces(manifest) as pieces:
-                for one in ranges(manifest):
+            with self._pieces(self._said.append) as pieces:
+                for one in self._ranges():
                     unpacked = self._unpacked(pieces, one)
                     if one.table in self.apart:
                         yield header_of(unpacked, str(self.backup.name)) + ROWS_END
@@ -161,14 +154,22 @@ class BackupReader:
         finally:
             self._tell(table)
         # each piece is what was uploaded, and so is all of them
+        manifest = self.backup.manifest
+        assert manifest
         self.sha256, self.read_bytes = manifest["sha256"], manifest["bytes"]
 
+    def _ranges(self) -> list[Range]:
+        return ranges(self.backup.manifest) if self.backup.manifest else []
+
     @contextmanager
-    def _pieces(self, manifest: Manifest) -> Iterator[Pieces]:
-        name = self.backup.name
+    def _pieces(self, tell: Callable[[str], object]) -> Iterator[Pieces]:
+        """Of an object that has ranges.
+
+        :param tell: hears of a piece that came damaged.
+        """
         with self.job.store.download(self.backup.key, self.backup.bytes) as download:
-            mender = Mender(download.again, self._said.append)
-            yield Pieces(download, manifest.get("parts", []), str(name), mender)
+            mender = Mender(download.again, tell)
+            yield Pieces(download, self._parts or [], str(self.backup.name), mender)
 
     def _unpacked(self, pieces: Pieces, one: Range) -> Generator[bytes, None, None]:
         def read() -> Iterator[bytes]:
@@ -220,20 +221,17 @@ class BackupReader:
 
     def _in_parts(
         self,
-        manifest: Manifest,
         there: list[Range],
         wants: Callable[[str], bool],
         table: Callable[[], str],
     ) -> Generator[bytes, None, None]:
-        name = self.backup.name
-        with self.job.store.download(self.backup.key, self.backup.bytes) as download:
-            mender = Mender(download.again, self.job.progress.step)
-            pieces = Pieces(download, manifest.get("parts", []), str(name), mender)
+        compression = self.backup.name.compression
+        with self._pieces(self.job.progress.step) as pieces:
             for one in there:
                 if one.table and not wants(one.table):
                     self.unread.append(one.table)
                     continue
-                yield from codec.decompress(pieces.read(one.start, one.end), name.compression)
+                yield from codec.decompress(pieces.read(one.start, one.end), compression)
                 self.read_bytes += one.end - one.start
                 self.job.progress.advance(one.end - one.start, table)
 
