@@ -85,10 +85,12 @@ class Servers:
         timezone: str = "Etc/UTC",
         name: str = "",
         forks: bool = True,
+        disk_bytes: int = 0,
     ) -> Server:
         """A new server of a suite; ``docker=True`` alone brings Docker along, beside
         ``layer="bare"`` it only lets it be installed. Without ``forks`` each call of a module
-        starts a Python of its own, as on a user's server.
+        starts a Python of its own, as on a user's server. ``disk_bytes`` makes a larger disk
+        than the image has.
         """
         layer = layer or ("docker" if docker else "bare")
         image = layers.image(self.lab, suite, layer)
@@ -100,6 +102,7 @@ class Servers:
             docker=docker or layers.needs_docker(layer),
             timezone=timezone,
             forks=forks,
+            disk_bytes=disk_bytes,
         )
         self.made.append(server)
         return server

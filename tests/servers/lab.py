@@ -192,12 +192,14 @@ class Lab:
         docker: bool = False,
         timezone: str = "Etc/UTC",
         forks: bool = True,
+        disk_bytes: int = 0,
     ) -> Server:
         """A new server, booted, whose root logs in with :attr:`key`.
 
         :param image: what its disk is copied from; None: the bare one of ``suite``.
         :param timezone: its system's time zone, such as ``Asia/Kathmandu``.
         :param forks: whether calls of Ansible's modules are forked (``python/forks.py``).
+        :param disk_bytes: of its disk; 0: those of the image.
         :raises LabError: there is one of that name, or it does not come up; what was begun is
             removed.
         """
@@ -218,7 +220,7 @@ class Lab:
         )
         self._servers[name] = server
         try:
-            server.create(image, timezone, forks)
+            server.create(image, timezone, forks, disk_bytes)
             server.boot()
             # so that our sitecustomize is compiled now, and not under the eyes of a test
             server.ssh("python3 -c pass")

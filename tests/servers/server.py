@@ -70,9 +70,11 @@ class Server:
     # -- life
     # ----------------------------------------------------------------------------------------------
 
-    def create(self, image: Path, timezone: str, forks: bool = True) -> None:
+    def create(self, image: Path, timezone: str, forks: bool = True, disk_bytes: int = 0) -> None:
         """Give it a disk copied from ``image``, a host key, a name and a place on the bridge; it is
         off.
+
+        :param disk_bytes: more than the image has; 0: as many.
         """
         (self.directory / "root").mkdir(parents=True)
         facts = {
@@ -85,6 +87,10 @@ class Server:
         disk = self.lab.disks / f"{self.name}.img"
         (self.directory / "disk.img").symlink_to(disk)
         run("cp", "--sparse=always", image, disk)
+        if disk_bytes:
+            run("e2fsck", "-fp", disk, timeout=120)
+            run("truncate", f"--size={disk_bytes}", disk)
+            run("resize2fs", disk, timeout=120)
         self._write_seed(timezone, forks)
         run("ip", "netns", "add", self._namespace)
         run(
