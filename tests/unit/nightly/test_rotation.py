@@ -10,52 +10,42 @@ import pytest
 from postgres_backup.catalog.retention import Policy, plan
 from postgres_backup.clock import format_timestamp
 from postgres_backup.nightly.rotation import due
+from tests.unit.catalog.stand_in import Night
 
 FIRST = datetime(2026, 3, 1, tzinfo=timezone.utc)
 
 
-@dataclasses.dataclass
-class Fake:
-    """What ``due`` and ``plan`` ask of a backup."""
+@dataclasses.dataclass(frozen=True)
+class Readable(Night):
+    """What ``due`` asks of it, too."""
 
-    dated_at: datetime
     checked_at: str = ""
     bytes: int = 10
-    ours: bool = True
-    good: bool = True
-    whole: bool = True
-    restored: bool = False
-    ahead: bool = False
-    waits_for_adoption: bool = False
 
     @property
     def key(self) -> str:
-        return format_timestamp(self.dated_at)
-
-    @property
-    def proven(self) -> bool:
-        return bool(self.checked_at)
-
-    was_read = proven
+        return format_timestamp(self.taken_at)
 
 
-def played(days: int, minutes: int, nights: int = 40) -> list[list[Fake]]:
+def played(days: int, minutes: int, nights: int = 40) -> list[list[Readable]]:
     """What there is after each night: a backup, a prune, and then one is read.
 
     :param minutes: by how much later the even nights are.
     """
-    there: list[Fake] = []
+    there: list[Readable] = []
     tried: dict[str, str] = {}
     after = []
     for night in range(nights):
         now = FIRST + timedelta(days=night, minutes=minutes * (night % 2))
-        there.insert(0, Fake(now))
+        there.insert(0, Readable(now))
         there = [one.backup for one in plan(there, Policy(days), now) if one.keep]
         at = now + timedelta(minutes=5)
         chosen, _ = due(there, tried, None, days, at)
         if chosen:
-            chosen.checked_at = tried[chosen.key] = format_timestamp(at)
-        after.append([dataclasses.replace(one) for one in there])
+            tried[chosen.key] = format_timestamp(at)
+            proof = {"checked_at": tried[chosen.key], "proven": True, "was_read": True}
+            there[there.index(chosen)] = dataclasses.replace(chosen, **proof)
+        after.append(list(there))
     return after
 
 
@@ -71,7 +61,7 @@ def test_the_newest_proven_one_is_hardly_older_than_the_retention(days, minutes)
 
 
 def test_what_is_kept_for_long_is_not_read_in_its_own_night():
-    alone = [Fake(FIRST)]
+    alone = [Readable(FIRST)]
     assert due(alone, {}, None, 7, FIRST + timedelta(minutes=5)) == (None, [])
     assert due(alone, {}, None, 1, FIRST + timedelta(minutes=5)) == (alone[0], [])
     tried = {alone[0].key: format_timestamp(FIRST)}
