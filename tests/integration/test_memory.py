@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from postgres_backup.verify.ranges import apart, ranges
 from tests.integration import engine
 
 #: MB of dump; long rows of one letter leave PostgreSQL's storage quickly, because they are kept
@@ -65,6 +66,24 @@ def test_three_gigabytes_in_bounded_memory(wide, new_config, s3, bucket, tmp_pat
     print(f"verify: {time.monotonic() - began:.1f} s, peak {read['peak_kb'] / 1024:.0f} MiB")
     assert read["status"] == 0, read["err"]
     assert read["peak_kb"] < 200 * 1024
+
+
+@pytest.mark.alone
+def test_rows_in_two_sessions_in_bounded_memory(database, new_config, s3, s3_client, bucket):
+    """Two that read the object, and a comparison beside them; each table is six pieces."""
+    for number in range(4):
+        database.execute(
+            f"CREATE TABLE letters_{number} AS SELECT n AS id, (SELECT string_agg("
+            "md5((n * 31 + k)::text), ' ') FROM generate_series(1, 24) k) AS body"
+            " FROM generate_series(1, 110000) n"
+        )
+    config = new_config(database, s3, bucket, **database.as_superuser)
+    taken = engine.answer(engine.run(config.path, "backup", "--json"))
+    assert len(apart(ranges(engine.manifest_of(s3_client, bucket, taken)))) == 2
+    done = engine.measured_apart(config, "restore", "latest", "--json")
+    assert done["status"] == 0, done["err"]
+    print(f"{taken['dump_bytes'] / 1e6:.0f} MB: peak {done['own_kb'] / 1024:.0f} MiB")
+    assert done["own_kb"] * 1024 < 150_000_000
 
 
 @pytest.mark.alone

@@ -41,7 +41,10 @@ NIGHT, DRILLS = time(0, 0), time(12, 54)
 APPLICATION = "*/2 * * * * postgres psql -qXd crm -c 'INSERT INTO ticks DEFAULT VALUES'\n"
 CLUSTER = "/var/lib/postgresql/17/main"
 #: what is not ours, and grows by itself
-NOT_OURS = ("/srv", "/var/log/journal", "/var/backups", "/var/lib/systemd", CLUSTER)
+NOT_OURS = ("/srv", "/var/log/journal", "/var/backups", "/var/lib/systemd", "/var/lib/logrotate")
+NOT_OURS += (CLUSTER,)
+#: a folder of the bucket
+PROOFS = "postgres-backup/proofs"
 FILES = ["find", "/", "/tmp", "-xdev"]  # /tmp lies in memory
 FILES += [word for path in NOT_OURS for word in ("-path", path, "-prune", "-o")]
 FILES += ["-type", "f", "-printf", "%s %h\\n"]
@@ -171,8 +174,20 @@ class Week:
 
     @property
     def early(self) -> Evening:
-        """The first by which all that comes again has been."""
-        return next(evening for evening in self.evenings if evening.date > self.drills)
+        """The first by which all that comes again has been, and what a drill has restored is kept
+        for that alone.
+        """
+        since = self.drills + (RETENTION + 1) * DAY
+        return next(evening for evening in self.evenings if evening.date > since)
+
+    @property
+    def late(self) -> Evening:
+        """The last that is like that one: kept for one day, a dump is read every other night (see
+        ``nightly/rotation``), and is kept longer for its proof.
+        """
+        begins = self.early.date
+        alike = [one for one in self.evenings if (one.date - begins).days % 2 == 0]
+        return alike[-1]
 
     def minutes(self) -> Iterator[datetime]:
         """The next ones, by its clock."""
@@ -214,6 +229,7 @@ def week(lab, new_module_server, tmp_path_factory) -> Iterator[Week]:
         site.server = store.server = machine = VirtualMachine(server)
         machine.boot()
         yield Week(site, machine, web, drills)
+        machine.crash()
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +279,8 @@ def test_dumps_are_kept_as_long_as_they_should_and_no_longer(lived):
         kept = {name.removeprefix("postgres-backup-").partition("_")[0] for name in evening.dumps}
         # of the last of these it depends on seconds
         assert {*nights[:RETENTION]} <= kept
-        assert len(kept - {*nights}) <= 1  # the newest that was proven is none of them
+        # the newest that was read, and the newest that was restored, are none of them
+        assert len(kept - {*nights}) <= 2
         assert len(evening.dumps) == len(kept)
 
 
@@ -284,19 +301,23 @@ def test_the_cluster_is_backed_up_each_day_in_full_each_week_and_the_old_ones_go
 
 
 def test_nothing_is_left_in_the_bucket(lived):
-    early, late = lived.early, lived.evenings[-1]
+    early, late = lived.early, lived.late
+    assert early.date < late.date
     assert late.folders.keys() == early.folders.keys()
-    more = {one: (early.folders[one], n) for one, n in late.folders.items()}
+    for evening in lived.evenings:
+        # of each the newest two, and the one that was restored; and signatures
+        assert evening.folders.get(PROOFS, 0) <= len(evening.dumps) * 3 * 2
+    more = {one: (early.folders[one], n) for one, n in late.folders.items() if one != PROOFS}
     assert all(after <= before for before, after in more.values()), more
     for evening in lived.evenings:
         assert evening.archived_backups() == sorted(evening.labels)
     [full] = [one for one in lived.site.info()["backup"] if one["type"] == "full"]
-    assert late.archived()[0] == full["archive"]["start"]
-    assert late.archived()[0] > early.archived()[0]
+    assert lived.evenings[-1].archived()[0] == full["archive"]["start"]
+    assert lived.evenings[-1].archived()[0] > early.archived()[0]
 
 
 def test_nothing_is_left_on_the_disk(lived):
-    early, late = lived.early, lived.evenings[-1]
+    early, late = lived.early, lived.late
     nothing = (0, 0)
     more = {
         folder: (early.files.get(folder, nothing), now)
@@ -331,6 +352,8 @@ def test_an_archive_that_is_away_is_heard_of_in_time_and_so_is_its_end(lived):
         if lived.told:
             break
     assert lived.told == ["week: not every second is kept"]
+    away = lived.site.program("status", config="", check=False)
+    assert (away.returncode, "nothing answers at" in away.stdout + away.stderr) == (1, True), away
     lived.site.store.resume()
     for minute in itertools.islice(lived.minutes(), 4):
         lived.go(minute)

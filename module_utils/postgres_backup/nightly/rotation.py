@@ -29,6 +29,8 @@ from ..verify.proof import note, note_stored, prove, prove_stored
 MONTH = timedelta(days=30)
 #: what was checked so short a time ago is not read again
 _LEAST = timedelta(hours=12)
+#: kept for fewer, a backup is gone before its turn comes
+_TURN_DAYS = 2
 GB = 1_000_000_000
 
 
@@ -76,18 +78,34 @@ def rotate(job: Job, backups: Mapping[str, Sequence[Backup]]) -> list[Finding]:
 
 
 def due(
-    backups: Sequence[Backup], tried: Mapping[str, str], bound: int | None
+    backups: Sequence[Backup],
+    tried: Mapping[str, str],
+    bound: int | None,
+    days: int,
+    now: datetime,
 ) -> tuple[Backup | None, list[Backup]]:
-    """The backup whose last check is the longest ago; and those that are larger than a whole month
-    may read. Pure.
+    """The backup whose last check is the longest ago, if that is long enough; and those that are
+    larger than a whole month may read. Pure.
 
+    Where one is gone before the next night could read it, it would never be its turn; so there the
+    newest is read in its own night, unless there is a proven one of the night before.
+
+    :param backups: newest first.
     :param tried: when each was tried last, by its key.
     :param bound: bytes that a month may read; None: any.
+    :param days: for how many a backup is kept.
     """
     ours = [one for one in backups if one.ours and one.whole]
     large = [one for one in ours if bound is not None and one.bytes > bound]
     fits = [one for one in ours if one not in large]
-    return min(fits, key=lambda one: (last_check(one, tried), one.key), default=None), large
+    if fits and days < _TURN_DAYS and fits[0].key not in tried:
+        recent = now - timedelta(days=_TURN_DAYS)
+        if not any(one.checked_at and one.dated_at > recent for one in fits):
+            return fits[0], large
+    chosen = min(fits, key=lambda one: (last_check(one, tried), one.key), default=None)
+    if chosen and last_check(chosen, tried) >= format_timestamp(now - _LEAST):
+        chosen = None
+    return chosen, large
 
 
 def last_check(backup: Backup, tried: Mapping[str, str]) -> str:
@@ -104,13 +122,13 @@ def _next(job: Job, there: Sequence[Backup], findings: list[Finding]) -> bool:
     settings, now = job.settings, utc_now()
     bound = round(settings.verify_gb_per_month * GB) or None
     tried = state.read(settings, _STATE).get("tried", {})
-    chosen, large = due(there, tried, bound)
+    chosen, large = due(there, tried, bound, settings.retention_days, now)
     if large:
         told = ", ".join(str(one.name) for one in large[:3])
         most = f"{settings.verify_gb_per_month:g} GB"
         told = f"{told}: larger than the {most} that a month may read, so nobody reads it"
         findings.append(finding("VERIFY_TOO_LARGE", told, database=job.database))
-    if chosen is None or last_check(chosen, tried) >= format_timestamp(now - _LEAST):
+    if chosen is None:
         return False
     stamp = format_timestamp(now)
     since = format_timestamp(now - MONTH)

@@ -43,6 +43,12 @@ _NO_PATH = b"SELECT pg_catalog.set_config('search_path', '', false);"
 _LIGHT_WORDS = (b"INSERT", b"SELECT")
 #: SQLSTATE: a foreign key points to a row that is not there
 _NO_PARENT = "23503"
+#: SQLSTATE: two sessions waited for each other
+_DEADLOCK = "40P01"
+#: Takes a lock on an index, and none on its table that keeps a VACUUM away. One has the table's and
+#: waits for the index's then, so who wanted the table's too would wait for ever: autovacuum comes
+#: to every table that was loaded.
+_ALTERS_INDEX = b"ALTER INDEX "
 _LARGE_OBJECT = b"SELECT pg_catalog.lowrite("
 #: what pg_dump writes between the rows of tables, and what needs none of them
 _NEEDS_NO_ROWS = b"SELECT pg_catalog.setval("
@@ -174,9 +180,10 @@ class Load:
         self._connecting = connect(settings, database)
         self._open = False  # a transaction
         self._theirs = False  # the dump has begun one of its own
+        self._locks_index = False  # the last statement does, see _ALTERS_INDEX
         self._weight = self._bytes = 0
         self._coming: _Coming | None = None
-        self._ways = ways - {Way.ONE_BY_ONE}
+        self._ways, self._one_by_one = ways - {Way.ONE_BY_ONE}, Way.ONE_BY_ONE in ways
         self._otherwise: Otherwise | None = None
         self._pathless = False  # the dump has emptied search_path
 
@@ -300,6 +307,10 @@ class Load:
             self._execute(statement)
 
     def _execute(self, statement: Statement) -> None:
+        alters_index = statement.text.startswith(_ALTERS_INDEX)
+        if self._locks_index and not alters_index and self._divided:
+            self._commit()
+        self._locks_index = alters_index
         self._begin()
         self._alone = self._alone or side_by_side.sets_untold(statement.text)
         if self._otherwise and self._pathless:
@@ -641,7 +652,10 @@ class Load:
         majors = self.guard.server_major, self._major
         error = explained(refused, message, self._user, self._superusers, *majors)
         way = other_way(refused, self._ways) if self._pathless else None
-        if self._helper and self._helped and may_be_of_order(refused):
+        helped = self._helper and self._helped and may_be_of_order(refused)
+        # whoever it was (an autovacuum, a monitoring program) may be done by then
+        met = refused.sqlstate == _DEADLOCK and not self._undivided and not self._one_by_one
+        if helped or met:
             way = Way.ONE_BY_ONE
         return AnewError(error, way) if way else error
 

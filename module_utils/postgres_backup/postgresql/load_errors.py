@@ -68,6 +68,14 @@ _HINTS = (
         ),
     ),
     (
+        "40P01",
+        "",
+        (
+            "Another session takes locks in the database that is restored: end what does that "
+            "(the server's log names it), then try again"
+        ),
+    ),
+    (
         "25001",
         "",
         (

@@ -31,7 +31,8 @@ class Way(enum.Enum):
     CHECKS_LAST = "checks"
     #: rows that name relations wait until there are indexes
     NAMES_LAST = "names"
-    #: the rows of one table come after those of another, all by one session
+    #: the rows of one table come after those of another, all by one session; and where two sessions
+    #: have waited for each other, it is tried once more
     ONE_BY_ONE = "one by one"
 
 

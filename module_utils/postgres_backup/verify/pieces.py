@@ -59,6 +59,56 @@ class Mender:
         )
 
 
+class WholePieces:
+    """Takes pieces out of chunks, each once all of it is here and is right.
+
+    :param chunks: of about a megabyte; those behind a piece are not asked for.
+    :param name: the backup's.
+    :param mender: tries a piece that is not right once more.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        parts: Sequence[PartRecord],
+        name: str,
+        mender: Mender | None = None,
+    ) -> None:
+        self._source, self._rest = iter(chunks), b""
+        self._parts, self._name, self._mender = parts, name, mender
+
+    def take(self, number: int, start: int) -> deque[bytes]:
+        """The chunks of a piece, which the caller lets go of one by one: it is held once.
+
+        :param number: from 0; the next chunk is its first, or holds its beginning.
+        :param start: where it begins in the object.
+        :raises BadBackupError: it is another than was uploaded.
+        """
+        part = self._parts[number]
+        held: deque[bytes] = deque()
+        missing, digest = part["bytes"], hashlib.sha256()
+        while missing and (chunk := self._rest or next(self._source, None)) is not None:
+            taken, self._rest = chunk[:missing], chunk[missing:]
+            missing -= len(taken)
+            digest.update(taken)
+            held.append(taken)
+        if missing or digest.hexdigest() != part["sha256"]:
+            what = f"piece {number + 1} of {len(self._parts)}"
+            held.clear()
+            if missing or self._mender is None:
+                raise altered(self._name, what)
+            held.append(self._mender.mend(self._name, what, start, part, digest.hexdigest()))
+        return held
+
+    def jumped(self) -> None:
+        """The chunks go on elsewhere: the rest of the last one is not what comes next."""
+        self._rest = b""
+
+    def at_end(self) -> bool:
+        """Whether nothing follows."""
+        return not self._rest and not any(self._source)
+
+
 def checked(
     chunks: Iterable[bytes], parts: Sequence[PartRecord], name: str, mender: Mender | None = None
 ) -> Iterator[bytes]:
@@ -71,25 +121,13 @@ def checked(
     :raises BadBackupError: a piece is another than was uploaded, or something follows the last.
         Nothing of that piece was handed on.
     """
-    source, rest, start = iter(chunks), b"", 0
-    for number, part in enumerate(parts, 1):
-        held: deque[bytes] = deque()
-        missing, digest = part["bytes"], hashlib.sha256()
-        while missing and (chunk := rest or next(source, None)) is not None:
-            taken, rest = chunk[:missing], chunk[missing:]
-            missing -= len(taken)
-            digest.update(taken)
-            held.append(taken)
-        if missing or digest.hexdigest() != part["sha256"]:
-            what = f"piece {number} of {len(parts)}"
-            held.clear()
-            if missing or mender is None:
-                raise altered(name, what)
-            held.append(mender.mend(name, what, start, part, digest.hexdigest()))
+    pieces, start = WholePieces(chunks, parts, name, mender), 0
+    for number, part in enumerate(parts):
+        held = pieces.take(number, start)
         start += part["bytes"]
         while held:
             yield held.popleft()
-    if rest or any(source):
+    if not pieces.at_end():
         raise altered(name, "what follows its last piece")
 
 

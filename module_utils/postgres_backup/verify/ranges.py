@@ -7,7 +7,8 @@ piece that it is in is whole and right, so a piece is read whole where a part of
 
 from __future__ import annotations
 
-import hashlib
+import bisect
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from ..findings import finding
 from ..s3.download import Download
 from ..s3.parts import PART_BYTES
 from ..stream.inspector import Inspector
-from .pieces import Mender, altered
+from .pieces import Mender, WholePieces
 
 #: a table with fewer bytes in the object is not worth a session that shares the work: as many as
 #: two pieces, of which both read those at the edges
@@ -106,6 +107,8 @@ def misplaced(name: str) -> BadBackupError:
 class Pieces:
     """Reads ranges of an object, forwards only, by whole pieces that are right.
 
+    At most one piece is held, and let go of as it is read.
+
     :param name: the backup's.
     :param mender: tries a piece that is not right once more.
     """
@@ -117,39 +120,32 @@ class Pieces:
         name: str,
         mender: Mender | None = None,
     ) -> None:
-        self._mender = mender
-        self._download, self._chunks, self._name = download, iter(download), name
-        self._parts, self._number, self._piece = parts, -1, b""
+        self._download, self._pieces = download, WholePieces(download, parts, name, mender)
         self._starts = [0]
         for part in parts:
             self._starts.append(self._starts[-1] + part["bytes"])
-        self._rest, self._at = b"", 0  # what was read beyond a piece, and where reading goes on
+        #: which piece came last, what nobody has read of it, and where that begins in the object
+        self._number, self._held, self._at = -1, deque[bytes](), 0
 
     def read(self, start: int, end: int) -> Iterator[bytes]:
         """:raises BadBackupError: a piece is another than was uploaded; nothing of it was used."""
-        for number, begin in enumerate(self._starts[:-1]):
-            if self._starts[number + 1] <= start or begin >= end:
-                continue
+        first = bisect.bisect_right(self._starts, start) - 1
+        for number in range(first, bisect.bisect_left(self._starts, end)):
             if number != self._number:
                 self._load(number)
-            yield self._piece[max(start - begin, 0) : end - begin]
+            while self._held and self._at < end:
+                chunk = self._held.popleft()
+                wanted = chunk[max(start - self._at, 0) : end - self._at]
+                if rest := chunk[end - self._at :]:
+                    self._held.appendleft(rest)
+                self._at += len(chunk) - len(rest)
+                if wanted:
+                    yield wanted
 
     def _load(self, number: int) -> None:
-        begin, size = self._starts[number], self._parts[number]["bytes"]
-        if begin != self._at:
+        begin = self._starts[number]
+        if begin != self._starts[self._number + 1]:
             self._download.jump(begin)
-            self._rest, self._at = b"", begin
-        held = [self._rest]
-        missing = size - len(self._rest)
-        while missing > 0 and (chunk := next(self._chunks, None)) is not None:
-            held.append(chunk)
-            missing -= len(chunk)
-        data = b"".join(held)
-        self._piece, self._rest = data[:size], data[size:]
-        self._number, self._at = number, begin + size
-        came = hashlib.sha256(self._piece).hexdigest()
-        if came != self._parts[number]["sha256"]:
-            what = f"piece {number + 1} of {len(self._parts)}"
-            if self._mender is None or len(self._piece) < size:
-                raise altered(self._name, what)
-            self._piece = self._mender.mend(self._name, what, begin, self._parts[number], came)
+            self._pieces.jumped()
+        self._held, self._number, self._at = deque(), number, begin
+        self._held = self._pieces.take(number, begin)

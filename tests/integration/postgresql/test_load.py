@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from postgres_backup.errors import BadBackupError, DatabaseError
 from postgres_backup.machine import signals
 from postgres_backup.postgresql.load import Load
+from postgres_backup.postgresql.ways import AnewError, Way
 from postgres_backup.stream.guard import Statement
 from tests.integration.restoring import rows_of, run_sql
 from tests.waiting import wait_for
@@ -234,6 +238,95 @@ def test_what_is_dropped_first_may_be_missing_and_nothing_else(database, config)
             loaded(config, database.name, HEADER + text + TRAILER, cleaning=True)
     found = database.execute("SELECT to_regclass('a')::text, to_regclass('c')::text")
     assert found == [("a", None)]
+
+
+@contextlib.contextmanager
+def waits_forever(database) -> Iterator[psycopg.Connection]:
+    """A session of whom another one is ended, where the two wait for each other."""
+    with psycopg.connect(database.server.dsn(database.name), autocommit=True) as connection:
+        connection.execute("SET deadlock_timeout = '10min'")
+        yield connection
+
+
+@contextlib.contextmanager
+def doing(database, connection: psycopg.Connection, statement: str) -> Iterator[None]:
+    """It does that meanwhile, and waits for a lock as one enters."""
+    waiting = f"SELECT 1 FROM pg_locks WHERE pid = {connection.info.backend_pid} AND NOT granted"
+    thread = threading.Thread(target=connection.execute, args=(statement,))
+    thread.start()
+    try:
+        wait_for(statement, lambda: database.execute(waiting))
+        yield
+        thread.join(30)
+    finally:
+        connection.cancel_safe()
+        thread.join()
+
+
+PARTS = b"""CREATE TABLE public.orders (id integer NOT NULL);
+CREATE TABLE public.parted (id integer NOT NULL) PARTITION BY RANGE (id);
+CREATE TABLE public.part (id integer NOT NULL);
+ALTER TABLE ONLY public.parted ATTACH PARTITION public.part FOR VALUES FROM (0) TO (99999);
+COPY public.part (id) FROM stdin;
+%s\\.
+ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_pkey PRIMARY KEY (id);
+CREATE INDEX parted_id ON ONLY public.parted USING btree (id);
+CREATE INDEX part_id ON public.part USING btree (id);
+COPY public.orders (id) FROM stdin;
+%s\\.
+ALTER INDEX public.parted_id ATTACH PARTITION public.part_id;
+"""
+NUMBERS = b"".join(b"%d\n" % number for number in range(5000))
+
+
+def test_whoever_vacuums_a_partition_is_not_waited_for_in_a_circle(database, config):
+    """He has the table, and waits for its index; the load has the index, and a foreign key wants
+    the table.
+    """
+    key = (
+        b"ALTER TABLE public.parted\n    ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES orders(id);\n"
+    )
+    dump = HEADER + PARTS % (NUMBERS, NUMBERS)
+    with Load(config.settings, database.name) as load, waits_forever(database) as other:
+        load.feed(dump)
+        load.send(b"SELECT 1")  # that is done
+        with doing(database, other, "VACUUM public.part"):
+            load.feed(key + TRAILER)
+            load.inspect()
+            load.finish()
+    [(found,)] = database.execute("SELECT count(*) FROM pg_constraint WHERE contype = 'f'")
+    assert found > 1
+
+
+def test_a_load_that_is_ended_for_the_sake_of_another_session_is_tried_once_more(database, config):
+    """Who looks at the tables of a family locks them in another order than a dump does."""
+    tables = (
+        b"CREATE TABLE public.%b (id integer NOT NULL);\nCOPY public.%b (id) FROM stdin;\n%b\\.\n"
+    )
+    key = b"ALTER TABLE ONLY public.%b\n    ADD CONSTRAINT %b_pkey PRIMARY KEY (id);\n"
+
+    def meet(**kinds: frozenset[Way]) -> None:
+        with Load(config.settings, database.name, **kinds) as load:
+            load.feed(HEADER + b"".join(tables % (name, name, NUMBERS) for name in (b"a", b"b")))
+            load.send(b"SELECT 1")  # that is done
+            with waits_forever(database) as other, other.transaction():
+                other.execute("LOCK TABLE b IN SHARE UPDATE EXCLUSIVE MODE")
+                load.feed(key % (b"a", b"a"))
+                load.send(b"SELECT 1")
+                with doing(database, other, "LOCK TABLE a IN ACCESS SHARE MODE"):
+                    load.feed(key % (b"b", b"b") + TRAILER)
+                    load.inspect()
+                    load.finish()
+
+    with pytest.raises(AnewError, match="40P01") as error:
+        meet()
+    assert error.value.way == Way.ONE_BY_ONE
+    database.execute("DROP TABLE a, b")
+    with pytest.raises(DatabaseError, match="40P01") as again:
+        meet(ways=frozenset({Way.ONE_BY_ONE}))
+    assert not isinstance(again.value, AnewError)
+    assert "Another session takes locks" in again.value.hint
 
 
 def test_asked_to_end_a_load_ends_within_a_moment(database, config):
