@@ -14,7 +14,7 @@ description:
   - "V(prove): sees that what PostgreSQL writes arrives, and takes a first backup of the cluster."
   - "V(find): for a lost server, on the machine that takes its place. Finds its archive, reads it by
     O(cipher_key) and lays the settings of the engine; neither the archive nor a cluster is
-    touched."
+    touched. Of a PostgreSQL in a container it is read as that one's own config says."
   - "V(mark): gives this moment a name, to recover to."
 options:
   step:
@@ -38,6 +38,12 @@ options:
     description: >-
       With V(find), the moment to come back to, with its zone, that there must be a way to. Empty -
       the last.
+    type: str
+    default: ""
+  container:
+    description: >-
+      With V(find), of a PostgreSQL in a container, one of its service that can be asked, for its
+      own does not run yet.
     type: str
     default: ""
   again:
@@ -66,7 +72,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 archive:
-  description: Its path in the bucket; with prepare empty in a container, whose config says it.
+  description: Its path in the bucket; empty in a container, whose config says it.
   type: str
   returned: with prepare and find
 system_identifier:
@@ -117,6 +123,7 @@ ARGUMENT_SPEC = {
     "settings_text": {"type": "str", "default": "", "no_log": True},
     "mark": {"type": "str", "default": ""},
     "target_time": {"type": "str", "default": ""},
+    "container": {"type": "str", "default": ""},
     "again": {"type": "bool", "default": False},
 }
 
@@ -133,7 +140,7 @@ def perform(call: Call) -> Result:
         return told(prepared, prepare.lines(prepared, call.check))
     if call.params["step"] == "find":
         key, moment = call.params["cipher_key"], call.params["target_time"]
-        found = lost_archive.find(call.settings, key, moment)
+        found = lost_archive.find(call.settings, key, moment, call.params["container"])
         return told(found, lost_archive.lines(found))
     if call.params["step"] == "mark":
         marked = mark.mark(call.settings, call.params["mark"], call.check)

@@ -291,9 +291,30 @@ def test_a_server_without_the_program_says_what_to_type(checkout):
         (
             {"backup_pitr": True, "backup_app_dir": "/srv/crm", "app_db_service": "db"},
             (),
-            "and not for one in a container (backup_db_container, app_db_service)",
+            "or in a container that docker compose begins: backup_db_container is its name",
         ),
-        ({"backup_pitr": True, "backup_db_container": "db"}, (), "not for one in a container"),
+        ({"backup_pitr": True, "backup_db_container": "db"}, (), "that docker compose begins"),
+        (
+            {
+                "backup_pitr": True,
+                "backup_db_container": "db",
+                "backup_app_dir": "/srv/crm",
+                "backup_app_start": "systemctl start crm",
+                "backup_app_stop": "systemctl stop crm",
+            },
+            (),
+            "the folder of compose.yml (without backup_app_start)",
+        ),
+        (
+            {
+                "backup_pitr": True,
+                "backup_db_container": "db",
+                "backup_app_dir": "/srv/crm",
+                "app_db_service": "",
+            },
+            (),
+            "and app_db_service the service",
+        ),
         ({"backup_pitr": True, "backup_db_host": "db.example.com"}, (), "at db.example.com"),
         (
             {"backup_pitr": True},

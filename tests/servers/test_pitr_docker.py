@@ -142,22 +142,21 @@ def commands(heading: str) -> list[list[str]]:
     return [block.commands() for block in documents.blocks(PAGE, text) if block.language == "sh"]
 
 
-@pytest.fixture(scope="module")
-def site(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Site:
+def new_site(server: Server, controller: Controller, store: SeaweedFS) -> Site:
     """The application runs, nothing is archived, and there is a bucket."""
-    server = new_module_server("trixie", layer="app", name="boxed")
     server.put(layers.APP / "compose.yml", f"{APP}/compose.yml")
     server.write(f"{APP}/.env", f"DB_PASSWORD={secrets.token_urlsafe(18)}\n", "0600")
-    controller = Controller(lab, tmp_path_factory.mktemp("boxed") / "controller")
-    made = Site(server, controller, lab_s3_tls, f"backups-{secrets.token_hex(4)}")
+    made = Site(server, controller, store, f"backups-{secrets.token_hex(4)}")
     made.client.create_bucket(Bucket=made.bucket)
     made.type(["docker compose up --detach --wait"])
     return made
 
 
-@pytest.fixture(scope="module")
-def dumped(site) -> str:
-    """Backed up each night, as before; the first of these backups."""
+def describe(site: Site, **variables: object) -> None:
+    """What the inventory says of it.
+
+    :param variables: of group_vars, beside those of the store and the application.
+    """
     site.server.write(CA_FILE, Path(site.store.ca_bundle).read_text())
     password = re.search("DB_PASSWORD=(.+)", site.read(f"{APP}/.env"))[1]
     site.controller.add(site.server, backup_db_name="crm", backup_db_user="crm")
@@ -171,26 +170,15 @@ def dumped(site) -> str:
         backup_s3_secret_key=site.store.secret_key,
         backup_s3_ca_bundle=CA_FILE,
         backup_drill_schedule=NEVER,
+        **variables,
     )
-    site.controller.run("setup.yml")
-    return site.dump()
 
 
-@pytest.fixture(scope="module")
-def refused(site, dumped) -> dict[str, Play]:
-    """What a setup says before the page was heeded, and of a container that is not there."""
-    asked = ("-e", "backup_pitr=true")
-    said = {"image": site.play(*asked, check=False)}
-    said["name"] = site.play(*asked, "-e", "backup_db_container=crm-db-2", check=False)
-    site.type(["docker compose stop"])
-    said["stopped"] = site.play(*asked, check=False)
-    site.type(["docker compose up --detach --wait"])
-    return said
+def set_up_there(site: Site) -> str:
+    """All of the page that is typed on the server; what was printed before PostgreSQL knew of it.
 
-
-@pytest.fixture(scope="module")
-def looked(site, dumped, refused) -> tuple[str, Play]:
-    """Set up; the store's answer before PostgreSQL knew of it, and what ``setup.yml`` told then."""
+    :return: the store's answer.
+    """
     [[copied], asked, made_ready, begun, [set_up]] = commands("Set it up there")
     assert copied == f"scp -r {FILES.relative_to(documents.ROOT)} root@db1:{APP}/pitr"
     site.server.put(FILES, f"{APP}/pitr")
@@ -217,6 +205,40 @@ def looked(site, dumped, refused) -> tuple[str, Play]:
     assert site.sql("SHOW archive_mode") == "off"
     site.type(begun)
     assert set_up == "ansible-playbook setup.yml"
+    return answer
+
+
+@pytest.fixture(scope="module")
+def site(lab, lab_s3_tls, new_module_server, tmp_path_factory) -> Site:
+    controller = Controller(lab, tmp_path_factory.mktemp("boxed") / "controller")
+    server = new_module_server("trixie", layer="app", name="boxed")
+    return new_site(server, controller, lab_s3_tls)
+
+
+@pytest.fixture(scope="module")
+def dumped(site) -> str:
+    """Backed up each night, as before; the first of these backups."""
+    describe(site)
+    site.controller.run("setup.yml")
+    return site.dump()
+
+
+@pytest.fixture(scope="module")
+def refused(site, dumped) -> dict[str, Play]:
+    """What a setup says before the page was heeded, and of a container that is not there."""
+    asked = ("-e", "backup_pitr=true")
+    said = {"image": site.play(*asked, check=False)}
+    said["name"] = site.play(*asked, "-e", "backup_db_container=crm-db-2", check=False)
+    site.type(["docker compose stop"])
+    said["stopped"] = site.play(*asked, check=False)
+    site.type(["docker compose up --detach --wait"])
+    return said
+
+
+@pytest.fixture(scope="module")
+def looked(site, dumped, refused) -> tuple[str, Play]:
+    """Set up; the store's answer before PostgreSQL knew of it, and what ``setup.yml`` told then."""
+    answer = set_up_there(site)
     variables = {"backup_db_name": "crm", "backup_db_user": "crm", "backup_pitr": True}
     site.controller.add(site.server, **variables)
     return answer, site.controller.run("setup.yml")

@@ -74,6 +74,11 @@ def segment_bytes(major: int, directory: str) -> int:
     return _segment_bytes(_control_data(major, directory))
 
 
+def read_segment_bytes(told: str) -> int:
+    """The same of what ``pg_controldata`` has printed."""
+    return _segment_bytes(_read(told))
+
+
 def _segment_bytes(said: dict[str, str]) -> int:
     return _number(said.get("Bytes per WAL segment", "")) or _SEGMENT
 
@@ -98,7 +103,10 @@ def _listed() -> list[_Listed]:
 
 def _control_data(major: int, directory: str) -> dict[str, str]:
     """Empty where its files are gone, or damaged."""
-    text = _output(f"/usr/lib/postgresql/{major}/bin/pg_controldata", "-D", directory)
+    return _read(_output(f"/usr/lib/postgresql/{major}/bin/pg_controldata", "-D", directory))
+
+
+def _read(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([^:\n]+):\s+(.*)$", text, re.MULTILINE))
 
 

@@ -26,8 +26,10 @@ from . import (
     repository,
     route,
     side_cluster,
+    side_container,
     target,
     texts,
+    volumes,
 )
 from .cluster import Cluster
 from .recover import NOBODY, Recovered
@@ -73,9 +75,13 @@ def bring(settings: Settings, progress: Progress, identifier: str, until: Target
         return {**recover.of_side(settings, there, runs), "kept": False}
     if len(side) and side["ready"] and side["target"] == until.words:
         return recover.kept(settings, check=False)
-    if len(side):
+    if len(side) or (settings.db_container and side_container.left_over(settings)):
         recover.remove(settings, check=False)
-    promote.require_movable(cluster)
+    recover.require_superuser(settings, cluster)
+    if settings.db_container:
+        volumes.find(settings, cluster.data_directory)
+    else:
+        promote.require_movable(cluster)
     if full := counts.beside(settings, None):
         raise UsageError(
             f"The cluster in {cluster.data_directory} has tables: {full[0]['database']}: "
@@ -100,7 +106,8 @@ def bring(settings: Settings, progress: Progress, identifier: str, until: Target
 
 
 def _plan(settings: Settings, cluster: Cluster, runs: bool, until: Target) -> Plan:
-    side_cluster.require_plain(cluster.data_directory)
+    if not settings.db_container:
+        side_cluster.require_plain(cluster.data_directory)
     backup, line = choose(settings, until)
     return Plan(cluster, until, backup, line, runs, route.require_room(settings, cluster, backup))
 
@@ -146,7 +153,7 @@ def _arrive(
         settings, plan.cluster, side, plan.target, plan.backup, plan.timeline, NOBODY
     )
     # the empty cluster beside it may have been made with another size
-    pieces = at_rest.segment_bytes(plan.cluster.major, side["directory"])
+    pieces = _segment_bytes(settings, plan.cluster, side)
     plan = dataclasses.replace(
         plan, cluster=dataclasses.replace(plan.cluster, segment_bytes=pieces)
     )
@@ -163,6 +170,13 @@ def _arrive(
     progress.step("counting rows")
     result["tables"] = counts.beside(arrival.of_side(settings, side), None)
     result["seconds"] = round(time.monotonic() - began, 1)
+
+
+def _segment_bytes(settings: Settings, cluster: Cluster, side: Side) -> int:
+    if not settings.db_container:
+        return at_rest.segment_bytes(cluster.major, side["directory"])
+    told = side_container.control_data(settings, side["directory"], cluster.data_directory)
+    return at_rest.read_segment_bytes(told)
 
 
 def lines(settings: Settings, result: Recovered) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from typing import TypedDict, final
@@ -12,8 +13,20 @@ from ..findings import Finding
 from ..s3.store import Store
 from ..settings import Settings
 from ..text import human_bytes
-from . import at_rest, engine, lost, own_files, places, prepare, repository
+from . import (
+    at_rest,
+    boxed,
+    docker,
+    engine,
+    lost,
+    own_files,
+    places,
+    prepare,
+    repository,
+    volumes,
+)
 from .repository import Repository
+from .target import Target
 
 #: what tells one cluster from all others
 _IDENTIFIER = re.compile(r"[0-9]{15,20}")
@@ -25,7 +38,8 @@ _NAMED = 5
 class Found(TypedDict):
     """The archive of the lost server.
 
-    :ivar archive: its path in the bucket; ``system_identifier`` of the cluster.
+    :ivar archive: its path in the bucket, empty where a container's own config says it;
+        ``system_identifier`` of the cluster.
     :ivar major: of PostgreSQL that wrote it.
     :ivar label: the newest backup, or the one to begin from, which ended at ``ended``; ``bytes`` of
         the cluster.
@@ -43,15 +57,21 @@ class Found(TypedDict):
     findings: list[Finding]
 
 
-def find(settings: Settings, cipher_key: str, target_time: str = "") -> Found:
-    """Find and read the archive, and lay the engine's config for it; nothing else is touched.
+def find(settings: Settings, cipher_key: str, target_time: str = "", container: str = "") -> Found:
+    """Find and read the archive, and lay the engine's config for it; nothing else is touched. Of a
+    PostgreSQL in a container that is laid already, and says where the archive is.
 
-    :param cipher_key: by which it is encrypted, as the Vault has it.
+    :param cipher_key: by which it is encrypted, as the Vault has it; in a container its own config
+        has it.
     :param target_time: a moment with its zone that there must be a way to; empty: the last.
+    :param container: of the service of PostgreSQL, which is asked in the place of its own one, that
+        does not run yet.
     :raises UsageError: there is none, it cannot be read, or not be recovered here.
     :raises StoreError: the store does not answer, or refuses.
     """
     until = lost.wanted(target_time)
+    if settings.db_container:
+        return _find_inside(settings, container or settings.db_container, until)
     version = engine.version(settings)
     prepare.require_reachable(settings, version)
     identifiers = _of_server(settings)
@@ -88,7 +108,58 @@ def find(settings: Settings, cipher_key: str, target_time: str = "") -> Found:
             "older": len(identifiers) - number - 1,
             "findings": [],
         }
-    raise UsageError(
+    raise _without_backup(settings)
+
+
+def _find_inside(settings: Settings, container: str, until: Target) -> Found:
+    """As the config says that is mounted into a container of the service.
+
+    :raises UsageError: there is none, it cannot be read, or not be recovered there.
+    """
+    inside = dataclasses.replace(settings, db_container=container)
+    engine.version(inside)
+    failing = f"Failed to look into the container {container}: "
+    if data := boxed.printed(inside, failing, "sh", "-c", 'echo "${PGDATA:-}"').strip():
+        volumes.place_of(settings, docker.ask(inside), data)
+    there = repository.look(inside)
+    if there.code not in (repository.WELL, repository.EMPTY):
+        raise UsageError(
+            f"The archive of {settings.server_name} cannot be read by the pgbackrest.conf of "
+            f"{settings.db_container}: {there.message}",
+            "Put back the file that the lost server had (repo1-path, repo1-cipher-pass, the key of "
+            f"the store; readable for PostgreSQL's user in there: {boxed.PAGE}); or leave "
+            "-e from=pitr out: there are the nightly dumps",
+        )
+    newest = there.newest
+    if newest is None:
+        raise _without_backup(settings)
+    told = boxed.printed(inside, failing, "postgres", "--version")
+    found = re.search(r"\(PostgreSQL\) (\d+)", told)
+    if not found or int(found[1]) != there.major:
+        raise UsageError(
+            f"The image of {settings.db_container} has PostgreSQL {found[1] if found else '?'}, "
+            f"and the archive is of PostgreSQL {there.major}: pieces of its log say nothing to "
+            "another major",
+            "Name the image that the lost server had in compose.yml, or leave -e from=pitr out: a "
+            "nightly dump goes into any newer major",
+        )
+    if until.kind != "latest":
+        newest, _ = lost.choose(inside, until)
+    return {
+        "changed": True,
+        "archive": "",
+        "system_identifier": there.system_identifier,
+        "major": there.major,
+        "label": newest.label,
+        "ended": format_timestamp(newest.ended),
+        "bytes": newest.bytes,
+        "older": 0,
+        "findings": [],
+    }
+
+
+def _without_backup(settings: Settings) -> UsageError:
+    return UsageError(
         f"The archive of {settings.server_name} holds no backup of a cluster",
         "There are the nightly dumps: leave -e from=pitr out",
     )
@@ -157,5 +228,6 @@ def lines(found: Found) -> list[str]:
     """:func:`find` for a person."""
     older = f"; {found['older']} of clusters before it are passed over" if found["older"] else ""
     size = human_bytes(found["bytes"])
-    told = f"The archive of PostgreSQL {found['major']} in {found['archive']}: {found['label']}"
+    where = found["archive"] or "the place that the container's own config names"
+    told = f"The archive of PostgreSQL {found['major']} in {where}: {found['label']}"
     return [f"{told}, of {size}, ended at {found['ended']}{older}"]

@@ -78,11 +78,8 @@ def recover(
     :raises PostgresBackupError: it did not come there; nothing of it is left.
     """
     plan = make_plan(settings, typed, latest)
-    if counted and not plan.cluster.is_superuser:
-        raise UsageError(
-            f"{settings.db_user} may not read all that is recovered: it is no superuser",
-            f"Set backup_db_user to one, then setup.yml; or recover by hand: {boxed.PAGE}",
-        )
+    if counted:
+        require_superuser(settings, plan.cluster)
     side = new_side(settings, plan)
     result: Recovered = {
         **of_side(settings, side, plan.runs),
@@ -121,6 +118,15 @@ def recover(
         result["findings"] += state.write(settings, SIDE, side if keep else NO_SIDE)
         result["seconds"] = round(time.monotonic() - began, 1)
     return result
+
+
+def require_superuser(settings: Settings, cluster: Cluster) -> None:
+    """:raises UsageError: what is recovered may not be read by whoever asks."""
+    if not cluster.is_superuser:
+        raise UsageError(
+            f"{settings.db_user} may not read all that is recovered: it is no superuser",
+            f"Set backup_db_user to one, then setup.yml; or recover by hand: {boxed.PAGE}",
+        )
 
 
 def new_side(settings: Settings, plan: Plan) -> Side:

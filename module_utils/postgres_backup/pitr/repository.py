@@ -64,7 +64,11 @@ class _Status(TypedDict):
     message: str
 
 
-class _Made(TypedDict):
+#: what tells one cluster from all others
+_Identified = TypedDict("_Identified", {"system-id": Annotated[int, Whole(0)]}, total=False)
+
+
+class _Made(_Identified):
     version: Annotated[str, Text(8, r"[0-9]{1,3}(\.[0-9]{1,2})?")]
 
 
@@ -104,12 +108,14 @@ class Backup:
 class Repository:
     """:param code: how the archive is, see :data:`WELL`; :param message: the same in words.
     :param major: of PostgreSQL that wrote into it last; 0: nobody knows.
+    :param system_identifier: of its cluster; empty: nobody knows.
     """
 
     code: int
     message: str
     backups: tuple[Backup, ...]
     major: int = 0
+    system_identifier: str = ""
 
     @property
     def newest_full(self) -> Backup | None:
@@ -227,7 +233,8 @@ def read(data: bytes) -> Repository:
     )
     status, made = said[0]["status"], said[0].get("db", [])
     major = int(made[-1]["version"].partition(".")[0]) if made else 0
-    return Repository(status["code"], status["message"], backups, major)
+    identifier = str(made[-1].get("system-id", "")) if made else ""
+    return Repository(status["code"], status["message"], backups, major, identifier)
 
 
 def _plain(data: bytes) -> bytes:

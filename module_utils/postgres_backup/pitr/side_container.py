@@ -82,6 +82,21 @@ def unpack(settings: Settings, volume: str, directory: str, options: list[str]) 
     )
 
 
+def control_data(settings: Settings, volume: str, directory: str) -> str:
+    """What PostgreSQL's own program tells of the unpacked cluster, which does not run.
+
+    :raises PostgresBackupError: it tells nothing.
+    """
+    live = docker.ask(settings)
+    return docker.do(
+        "Failed to look at the unpacked cluster: ",
+        *("run", "--rm", "-u", boxed.USER, "--entrypoint", "pg_controldata"),
+        *_options(live, volume, directory),
+        live["image"],
+        *("-D", directory),
+    )
+
+
 def start(
     settings: Settings, volume: str, directory: str, config_file: str, quiet: Mapping[str, str]
 ) -> None:

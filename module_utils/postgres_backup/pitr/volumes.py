@@ -58,20 +58,30 @@ def find(settings: Settings, directory: str) -> _Place:
     :raises UsageError: it cannot.
     """
     live = docker.ask(settings)
-    where = docker.data_place(live["mounts"], directory)
-    inside = [one for one in live["mounts"] if f"{one['Destination']}/".startswith(f"{where}/")]
-    name = settings.db_container
-    if [one["Type"] for one in inside] != ["volume"]:
-        raise _refused(settings, f"the data of {name} are not in one volume of Docker's alone")
+    place = place_of(settings, live, directory)
+    volume, name = place["volume"], settings.db_container
     if live["removed"]:
         raise _refused(settings, f"{name} is removed by Docker when it stops (--rm)")
-    volume = inside[0].get("Name", "")
-    folder = _folder(settings, volume)
     words = ("ps", "--filter", f"volume={volume}", "--format", "{{.Names}}")
     others = set(docker.do(_failing(settings), *words).split()) - {name}
     if others:
         raise _refused(settings, f"{volume} is in use by {min(others)} too")
-    return {"volume": volume, "folder": folder}
+    return place
+
+
+def place_of(settings: Settings, live: docker.Live, directory: str) -> _Place:
+    """The volume in which a container has the data.
+
+    :param live: that container; ``directory`` of the data in it.
+    :raises UsageError: they lie in none whose data can be exchanged.
+    """
+    where = docker.data_place(live["mounts"], directory)
+    inside = [one for one in live["mounts"] if f"{one['Destination']}/".startswith(f"{where}/")]
+    if [one["Type"] for one in inside] != ["volume"]:
+        name = settings.db_container
+        raise _refused(settings, f"the data of {name} are not in one volume of Docker's alone")
+    volume = inside[0].get("Name", "")
+    return {"volume": volume, "folder": _folder(settings, volume)}
 
 
 def kept_path(settings: Settings, folder: str, kind: str, at: str) -> str:

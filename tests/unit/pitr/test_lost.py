@@ -11,12 +11,21 @@ import pytest
 
 from postgres_backup.clock import format_timestamp
 from postgres_backup.errors import PostgresBackupError, UsageError
-from postgres_backup.pitr import arrival, at_rest, lost, lost_archive, prepare, repository
+from postgres_backup.pitr import (
+    arrival,
+    at_rest,
+    lost,
+    lost_archive,
+    prepare,
+    repository,
+    volumes,
+)
 from postgres_backup.pitr.recover import Recovered
 from postgres_backup.pitr.repository import Repository
 from postgres_backup.pitr.route import Plan
 from postgres_backup.s3.client import StoredObject
 from tests.unit.pitr import test_repository
+from tests.unit.pitr.test_boxed import BOXED
 from tests.unit.pitr.test_texts import CLUSTER, SETTINGS
 
 SUM = "0123456789" * 4
@@ -138,6 +147,110 @@ def test_what_an_earlier_attempt_has_brought_is_taken_if_it_is_of_the_moment_tha
     with contextlib.nullcontext() if taken else pytest.raises(UsageError, match="far enough"):
         lost.bring(SETTINGS, None, "another", lost.wanted(target_time))
     assert did == ["kept" if taken else "removed"]
+
+
+@pytest.mark.parametrize(
+    ("full", "refused"),
+    [
+        ([], "far enough"),
+        ([{"database": "crm", "table": "public.users"}], "has tables: crm: public.users"),
+    ],
+)
+def test_one_in_a_container_comes_beside_an_empty_one_whose_data_can_be_exchanged(
+    monkeypatch, full, refused
+):
+    """What nobody remembers of an earlier attempt goes first; that a way is asked for then is
+    enough here.
+    """
+    did = []
+    monkeypatch.setattr(at_rest, "ask", lambda *_: (CLUSTER, True))
+    monkeypatch.setattr(lost.state, "read", lambda *_: {})
+    monkeypatch.setattr(lost.side_container, "left_over", lambda *_: ["crm-db-1_recovered_x"])
+    monkeypatch.setattr(lost.recover, "remove", lambda *_, check: did.append("removed"))
+    monkeypatch.setattr(lost.volumes, "find", lambda _, directory: did.append(directory))
+    monkeypatch.setattr(lost.counts, "beside", lambda *_: full)
+
+    def choose(*_):
+        raise UsageError("far enough", "")
+
+    monkeypatch.setattr(lost, "choose", choose)
+    with pytest.raises(UsageError, match=refused):
+        lost.bring(BOXED, None, "another", lost.wanted(""))
+    assert did == ["removed", CLUSTER.data_directory]
+    narrow = dataclasses.replace(CLUSTER, is_superuser=False)
+    monkeypatch.setattr(at_rest, "ask", lambda *_: (narrow, True))
+    with pytest.raises(UsageError, match="it is no superuser"):
+        lost.bring(BOXED, None, "another", lost.wanted(""))
+
+
+INSIDE = dataclasses.replace(FULL, major=17, system_identifier="7500000000000000000")
+
+
+@pytest.fixture
+def asked(monkeypatch) -> dict[str, str]:
+    """A container of the service, of PostgreSQL 17, by whose config the archive can be read; what
+    was asked of it.
+    """
+    answers = {"sh": "/var/lib/postgresql/data\n", "postgres": "postgres (PostgreSQL) 17.6 (x)\n"}
+    monkeypatch.setattr(lost_archive.engine, "version", lambda inside: (2, 55, 1))
+    monkeypatch.setattr(
+        lost_archive.boxed, "printed", lambda inside, _, first, *rest: answers[first]
+    )
+    live = {"mounts": [{"Type": "volume", "Name": "crm_data", "Destination": "/var/lib"}]}
+    monkeypatch.setattr(lost_archive.docker, "ask", lambda inside: live)
+    monkeypatch.setattr(volumes, "_folder", lambda *_: "/var/lib/docker/volumes")
+    monkeypatch.setattr(repository, "look", lambda inside: INSIDE)
+    return answers
+
+
+def test_of_a_container_that_does_not_run_yet_another_of_its_service_is_asked(asked, monkeypatch):
+    names = set()
+
+    def look(inside):
+        names.add(inside.db_container)
+        return INSIDE
+
+    monkeypatch.setattr(repository, "look", look)
+    found = lost_archive.find(BOXED, "", container="crm-db-1-archive")
+    assert names == {"crm-db-1-archive"}
+    assert (found["system_identifier"], found["major"]) == (INSIDE.system_identifier, 17)
+    assert "the container's own config names" in lost_archive.lines(found)[0]
+
+
+@pytest.mark.parametrize(
+    ("there", "answer", "mount", "why"),
+    [
+        (Repository(1, "missing stanza path", ()), {}, "volume", "conf of crm-db-1: missing stan"),
+        (Repository(2, "no valid backups", ()), {}, "volume", "holds no backup of a cluster"),
+        (
+            INSIDE,
+            {"postgres": "postgres (PostgreSQL) 18.1"},
+            "volume",
+            "has PostgreSQL 18, and",
+        ),
+        (INSIDE, {"postgres": "sh"}, "volume", r"has PostgreSQL \?, and the archive is of .* 17:"),
+        (INSIDE, {}, "bind", "the data of crm-db-1 are not in one volume of Docker's alone"),
+    ],
+)
+def test_what_cannot_be_recovered_into_the_container_is_refused(
+    asked, monkeypatch, there, answer, mount, why
+):
+    asked.update(answer)
+    live = {"mounts": [{"Type": mount, "Name": "crm_data", "Destination": "/var/lib/postgresql"}]}
+    monkeypatch.setattr(lost_archive.docker, "ask", lambda inside: live)
+    monkeypatch.setattr(repository, "look", lambda inside: there)
+    with pytest.raises(UsageError, match=why):
+        lost_archive.find(BOXED, "", container="crm-db-1-archive")
+
+
+def test_an_image_that_does_not_say_where_its_data_lie_is_looked_at_later(asked, monkeypatch):
+    asked["sh"] = "\n"
+    monkeypatch.setattr(lost_archive.docker, "ask", None)
+    assert lost_archive.find(BOXED, "")["label"] == FULL.newest.label
+    monkeypatch.setattr(repository, "log_times", lambda *_: {piece(1, 3): 10})
+    before = format_timestamp(FULL.newest.began - timedelta(minutes=1))
+    with pytest.raises(UsageError, match="lies before the first backup of the cluster"):
+        lost_archive.find(BOXED, "", before)
 
 
 def test_one_that_never_had_a_backup_is_passed_over(bucket, monkeypatch):

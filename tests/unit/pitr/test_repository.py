@@ -42,6 +42,14 @@ def test_the_newest_backups_are_found():
     assert (found.newest.bytes, found.newest.stored_bytes) == (30, 4)
 
 
+def test_whose_archive_it_is_is_told_by_what_wrote_last():
+    made = [{"version": "15"}, {"version": "17", "system-id": 7500000000000000000}]
+    [known] = json.loads(said(FULL))
+    found = repository.read(json.dumps([{**known, "db": made}]).encode())
+    assert (found.major, found.system_identifier) == (17, "7500000000000000000")
+    assert repository.read(said(FULL)).system_identifier == ""
+
+
 def test_one_that_has_bad_pages_does_not_count():
     bad = backup("20261129-100000F", "full", NOW, error=True)
     assert repository.read(said(FULL, bad)).newest.label == FULL["label"]

@@ -15,8 +15,8 @@ import pytest
 
 from postgres_backup.errors import PostgresBackupError, UsageError
 from postgres_backup.machine import state
+from postgres_backup.pitr import at_rest, recover, route, side_container
 from postgres_backup.pitr import docker as docker_cli
-from postgres_backup.pitr import recover, route, side_container
 from postgres_backup.pitr.side_cluster import SIDE
 from tests.unit.pitr.test_boxed import BOXED
 from tests.unit.pitr.test_drill import side
@@ -55,7 +55,8 @@ case "$1 $2" in
 "container inspect") case "$4" in *ExitCode*) cat "$here/ended";; *) cat "$here/live";; esac;;
 "ps --all") cat "$here/there";;
 "volume ls") cat "$here/volumes";;
-"run --rm") if [ -e "$here/fails" ]; then cat "$here/fails" >&2; exit 40; fi;;
+"run --rm") if [ -e "$here/fails" ]; then cat "$here/fails" >&2; exit 40; fi
+    if [ -e "$here/tells" ]; then cat "$here/tells"; fi;;
 "rm --force") if [ -e "$here/refuses" ]; then cat "$here/refuses" >&2; exit 1; fi;;
 esac
 """
@@ -104,6 +105,16 @@ def test_the_backup_goes_into_a_volume_of_its_own_by_the_same_image(docker, sett
         assert "type=bind,source=/srv/crm/pitr/engine,target=/etc/pgbackrest,readonly " in run
         assert "--network crm_default --add-host store:192.0.2.7 " in run
     assert settings.s3_secret_key not in (docker.folder / "asked").read_text()
+
+
+def test_how_large_the_pieces_of_its_log_are_is_asked_of_the_unpacked_one(docker, settings):
+    (docker.folder / "tells").write_text("Bytes per WAL segment:                67108864\n")
+    told = side_container.control_data(settings, VOLUME, DATA)
+    assert at_rest.read_segment_bytes(told) == 64 << 20
+    [run] = docker.asked("run")
+    assert "--entrypoint pg_controldata " in run
+    assert run.endswith(f"{IMAGE} -D {DATA} ")
+    assert f"type=volume,source={VOLUME},target={DATA} " in run
 
 
 def test_what_the_engine_says_in_there_is_told_without_its_hint(docker, settings):
