@@ -82,7 +82,10 @@ def test_the_timer_looks_although_cron_has_stopped(site):
         in server.inside("systemctl", "list-timers", "--no-pager").stdout
     )
     server.inside("systemctl", "stop", "cron")
-    server.inside("systemctl", "start", "postgres-backup-watch.service", timeout=120)
+    begin = ["systemctl", "start", "postgres-backup-watch.service"]
+    begun = server.inside(*begin, timeout=120, check=False)
+    told = ["journalctl", "--unit", "postgres-backup-watch.service", "--no-pager"]
+    assert begun.returncode == 0, server.inside(*told).stdout
     server.inside("systemctl", "start", "cron")
     assert (
         "postgres_backup_last_watch_timestamp_seconds{"
