@@ -147,5 +147,6 @@ class Pieces:
         if begin != self._starts[self._number + 1]:
             self._download.jump(begin)
             self._pieces.jumped()
-        self._held, self._number, self._at = deque(), number, begin
+        self._held.clear()
         self._held = self._pieces.take(number, begin)
+        self._number, self._at = number, begin

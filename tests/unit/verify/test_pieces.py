@@ -91,9 +91,10 @@ def test_only_as_much_is_read_as_the_piece_takes():
     assert asked == [0, 1]
 
 
-_MEMORY = """
+_OBJECT = """
 import hashlib, sys
 from postgres_backup.verify.pieces import checked
+from postgres_backup.verify.ranges import Pieces
 pieces, megabytes = (int(argument) for argument in sys.argv[1:])
 block = bytes(1 << 20)
 digest = hashlib.sha256()
@@ -101,19 +102,27 @@ for _ in range(megabytes):
     digest.update(block)
 part = {"bytes": megabytes << 20, "sha256": digest.hexdigest()}
 chunks = (bytes(1 << 20) for _ in range(pieces * megabytes))
+"""
+_ALL = """
 count = 0
 for chunk in checked(chunks, [part] * pieces, "one"):
     assert len(chunk) == 1 << 20
     count += 1
 assert count == pieces * megabytes
 """
+_RANGE = """
+whole = pieces * megabytes << 20
+read = Pieces(chunks, [part] * pieces, "one").read(1, whole)
+assert sum(len(chunk) for chunk in read) == whole - 1
+"""
 
 
-def test_one_piece_is_held_and_once():
+@pytest.mark.parametrize("reading", [_ALL, _RANGE], ids=["all of it", "a range of it"])
+def test_one_piece_is_held_and_once(reading):
     """MB: two pieces of the largest take what one does, and many small ones next to nothing."""
-    small = peak_of(_MEMORY, "40", "8")
+    small = peak_of(_OBJECT + reading, "40", "8")
     assert small < 70
-    assert peak_of(_MEMORY, "2", str(MOST_PART_BYTES >> 20)) - small < 96 - 8 + 4
+    assert peak_of(_OBJECT + reading, "2", str(MOST_PART_BYTES >> 20)) - small < 96 - 8 + 4
 
 
 @pytest.mark.parametrize("chunk", [1 << 20, 3 * PART_BYTES, PART_BYTES, PART_BYTES + 1])
