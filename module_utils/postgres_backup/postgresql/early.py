@@ -20,6 +20,7 @@ import dataclasses
 import re
 import threading
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 
 from ..errors import DatabaseError, UsageError
@@ -39,15 +40,13 @@ _MOST_TABLES = 500
 #: how long a pg_dump of several tables waits for their locks, milliseconds: less than what a server
 #: lets go by before it looks for a circle and ends one of those who wait (deadlock_timeout)
 _LOCK_WAIT = "100"
+#: how many pg_dumps at once: one session that looks through foreign keys leaves room for more
+_READERS = 2
 #: by how much this process may grow for it, bytes
-BESIDE_BYTES = 4 * CHUNK
+BESIDE_BYTES = _READERS * 4 * CHUNK
 #: of a table: its number and its file
 IDENTITY = b"""
 SELECT pg_catalog.concat(oid, ' ', pg_catalog.pg_relation_filenode(oid))
-FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.regclass"""
-#: whether there are statistics of it, and no others are to come with the rows of its heirs
-ANALYSED = b"""
-SELECT reltuples > 0 AND NOT relhassubclass
 FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.regclass"""
 #: number and file of all tables, by numbers
 IDENTITIES = b"""
@@ -88,14 +87,19 @@ class _Table:
 
 
 class EarlyComparison:
-    """A thread that compares one table after the other; a context manager, after which none of it
-    is left.
+    """Threads that compare one table after the other; a context manager, after which none of it is
+    left.
 
     All methods are called by the one who loads.
+
+    :param indexed: called when all rows and indexes are there, before foreign keys are looked
+        through.
     """
 
-    def __init__(self, programs: Programs, database: str) -> None:
-        self._programs, self._database = programs, database
+    def __init__(
+        self, programs: Programs, database: str, indexed: Callable[[], object] = bool
+    ) -> None:
+        self._programs, self._database, self._indexed = programs, database, indexed
         self._offered: dict[bytes, _Table] = {}
         #: numbers of those that may be others by now
         self._touched: set[bytes] = set()
@@ -103,11 +107,10 @@ class EarlyComparison:
         self._waiting, self._small = deque[_Table](), list[_Table]()
         self._together: list[_Table] = []
         self._equal: dict[bytes, TableFacts] = {}
-        self._at_work: Dump | None = None
-        self._analysed: set[bytes] = set()
-        self._closed = False
+        self._at_work: set[Dump] = set()
+        self._held = self._closed = False
         self._changed, self._failure = signals.Condition(), Carried()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> EarlyComparison:
         return self
@@ -122,11 +125,12 @@ class EarlyComparison:
             with self._changed:
                 self._closed = True
                 self._changed.notify_all()
-            while self._thread and self._thread.is_alive():
-                with self._changed:
-                    if self._at_work:
-                        self._at_work.stop()
-                self._thread.join(_PATIENCE)
+            for thread in self._threads:
+                while thread.is_alive():
+                    with self._changed:
+                        for dump in self._at_work:
+                            dump.stop()
+                    thread.join(_PATIENCE)
 
     def offer(
         self,
@@ -134,22 +138,18 @@ class EarlyComparison:
         facts: TableFacts,
         identity: bytes | None,
         encoding: str,
-        analysed: bool = False,
     ) -> None:
         """A table has its rows, and others see them.
 
         :param name: as the dump writes it.
         :param identity: the answer to :data:`IDENTITY`.
         :param encoding: in which the dump is written.
-        :param analysed: there are statistics of it.
         """
         oid, _, file = (identity or b"").partition(b" ")
         if oid in self._offered or not file:
             self._touched.add(oid)
             return
         table = self._offered[oid] = _Table(name, facts, oid, file, encoding)
-        if analysed:
-            self._analysed.add(oid)
         if facts.bytes < _WORTH_DUMP_BYTES:
             self._small.append(table)
             return
@@ -166,16 +166,24 @@ class EarlyComparison:
             del small[_MOST_TABLES:]
             together = sum(table.facts.bytes for table in small) >= _WORTH_DUMP_BYTES
             self._together = small if together else []
+            self._held = False
             self._changed.notify_all()
         if together:
             self._begin()
+        self._indexed()
+
+    def hold(self, held: bool) -> None:
+        """Begin with no further table for now, for every processor has its work; or go on."""
+        with self._changed:
+            self._held = held
+            self._changed.notify_all()
 
     def _begin(self) -> None:
-        if self._thread is None:
+        if len(self._threads) < _READERS:
             thread = threading.Thread(target=self._work, name="early-comparison", daemon=True)
             with signals.hold:
                 thread.start()
-                self._thread = thread
+                self._threads.append(thread)
 
     @property
     def oids(self) -> bytes:
@@ -201,14 +209,16 @@ class EarlyComparison:
                 self._touched.add(oid)
 
     def compared(self) -> dict[str, TableFacts]:
-        """Wait for the table at hand; what was read of those that are what went in.
-
-        Those that nobody has begun with are left to whoever compares all.
-        """
+        """Wait for all; what was read of those that are what went in."""
         with self._changed:
-            self._waiting.clear()
-            self._together = []
-            self._changed.wait_for(lambda: self._at_work is None)
+            self._held = False
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: (
+                    not (self._at_work or self._waiting or self._together)
+                    or self._failure.error is not None
+                )
+            )
         self._failure.check()
         return {
             self._offered[oid].name: facts
@@ -216,35 +226,35 @@ class EarlyComparison:
             if oid not in self._touched
         }
 
-    @property
-    def analysed(self) -> list[int]:
-        """After :meth:`compared`: the numbers of tables of which there are statistics."""
-        return [int(oid) for oid in self._analysed - self._touched]
-
     def _work(self) -> None:
         with self._failure:
-            while batch := self._next():
+            while work := self._next():
+                dump, batch = work
                 try:
-                    for table in self._read(batch):
+                    for table in _read(dump, batch):
                         self._equal[table.oid] = table.facts
                 except (DatabaseError, UsageError):
                     pass  # the comparison at the end shows what is the matter
                 finally:
                     with self._changed:
-                        self._at_work = None
+                        self._at_work.remove(dump)
                         self._changed.notify_all()
-
-    def _next(self) -> list[_Table]:
-        """What one pg_dump reads next, which is at work from then on; empty: nothing more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting or self._together)
+            self._changed.notify_all()
+
+    def _next(self) -> tuple[Dump, list[_Table]] | None:
+        """What one pg_dump reads next, which is at work from then on; None: nothing more."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or (not self._held and (self._waiting or self._together))
+            )
             if self._closed:
-                return []
+                return None
             if self._waiting:
                 batch, patience = [self._waiting.popleft()], ""
             else:
                 batch, self._together, patience = self._together, [], _LOCK_WAIT
-            self._at_work = Dump(
+            dump = Dump(
                 self._programs,
                 self._database,
                 tables=[table.name for table in batch],
@@ -252,13 +262,14 @@ class EarlyComparison:
                 rows_alone=True,
                 lock_wait=patience,
             )
-            self._at_work.inspector.hashes_all = False
-            return batch
+            dump.inspector.hashes_all = False
+            self._at_work.add(dump)
+            return dump, batch
 
-    def _read(self, batch: list[_Table]) -> list[_Table]:
-        """Those of which what came out is what went in."""
-        assert self._at_work
-        for _ in self._at_work.chunks():
-            continue
-        came = self._at_work.report.tables
-        return [table for table in batch if came.get(table.name) == table.facts]
+
+def _read(dump: Dump, batch: list[_Table]) -> list[_Table]:
+    """Those of which what came out is what went in."""
+    for _ in dump.chunks():
+        continue
+    came = dump.report.tables
+    return [table for table in batch if came.get(table.name) == table.facts]

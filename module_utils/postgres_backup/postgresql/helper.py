@@ -188,14 +188,15 @@ class _Heard:
     def __init__(self) -> None:
         self.told = deque[Callable[[Comparison], None]]()
 
-    def offer(
-        self, name: str, facts: TableFacts, identity: bytes, encoding: str, analysed: bool
-    ) -> None:
-        told = name, facts, identity, encoding, analysed
+    def offer(self, name: str, facts: TableFacts, identity: bytes, encoding: str) -> None:
+        told = name, facts, identity, encoding
         self.told.append(lambda comparison: comparison.offer(*told))
 
     def indexed(self) -> None:
         self.told.append(lambda comparison: comparison.indexed())
+
+    def hold(self, held: bool) -> None:
+        """Whoever loads rows builds nothing aside."""
 
     def written(self, oids: bytes | None, own: bytes = b"") -> None:
         self.told.append(lambda comparison: comparison.written(oids, own))

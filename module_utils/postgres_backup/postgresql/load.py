@@ -9,6 +9,7 @@ and to change its own settings.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Protocol
@@ -52,6 +53,10 @@ _ALTERS_INDEX = b"ALTER INDEX "
 _LARGE_OBJECT = b"SELECT pg_catalog.lowrite("
 #: what pg_dump writes between the rows of tables, and what needs none of them
 _NEEDS_NO_ROWS = b"SELECT pg_catalog.setval("
+#: seconds after which foreign keys that were looked through were long
+_LONG_KEYS = 0.1
+#: sessions that load rows where there is a helper
+_LOADERS = 2
 #: so much is on its way at most before an answer is awaited, bytes
 _SYNC_BYTES = 8 << 20
 #: A script that names neither schema nor encoding means the database's own. Commits need not wait
@@ -82,11 +87,11 @@ class _Coming:
 class Comparison(Protocol):
     """Who is told what is written, see :class:`.early.EarlyComparison`."""
 
-    def offer(
-        self, name: str, facts: TableFacts, identity: bytes, encoding: str, analysed: bool
-    ) -> None: ...
+    def offer(self, name: str, facts: TableFacts, identity: bytes, encoding: str) -> None: ...
 
     def indexed(self) -> None: ...
+
+    def hold(self, held: bool) -> None: ...
 
     def written(self, oids: bytes | None, own: bytes = b"") -> None: ...
 
@@ -186,6 +191,9 @@ class Load:
         self._ways, self._one_by_one = ways - {Way.ONE_BY_ONE}, Way.ONE_BY_ONE in ways
         self._otherwise: Otherwise | None = None
         self._pathless = False  # the dump has emptied search_path
+        self._indexed = False  # foreign keys have begun
+        #: how many have come since the last commit, since when, and after how many the next is
+        self._keys, self._keys_since, self._keys_at_once = 0, 0.0, 1
 
     def __enter__(self) -> Load:
         connection = self._connecting.__enter__()
@@ -295,7 +303,7 @@ class Load:
             self._try(statement, states)
         elif self._comparison and adds_key(statement.text):
             self._release()
-            self._comparison.indexed()
+            self._before_key(self._comparison)
             self._execute(statement)
         elif self._may_wait(statement.text):
             self._held.append(statement)
@@ -305,6 +313,25 @@ class Load:
         else:
             self._release()
             self._execute(statement)
+
+    def _before_key(self, comparison: Comparison) -> None:
+        """All rows and indexes are there, and foreign keys are looked through. Who waits meanwhile
+        for a lock on their tables gets it: after each that takes long, else after several.
+        """
+        if not self._indexed:
+            self._indexed = True
+            self._sync()
+            if self._divided:
+                self._commit()
+                self._sync()
+            comparison.indexed()
+            self._keys_since = time.monotonic()
+        elif self._divided and self._keys >= self._keys_at_once:
+            self._commit()  # waits for them
+            took = time.monotonic() - self._keys_since
+            self._keys_at_once = 1 if took > _LONG_KEYS else self._keys_at_once * 2
+            self._keys, self._keys_since = 0, time.monotonic()
+        self._keys += 1
 
     def _execute(self, statement: Statement) -> None:
         alters_index = statement.text.startswith(_ALTERS_INDEX)
@@ -345,6 +372,8 @@ class Load:
                 self._settings, self._database, self._effort, state, encoding, self.guard.bytes_of
             )
             aside.beside = self._beside
+            if self._comparison:
+                aside.busy = self._comparison.hold
             left = aside.build(held)
             if self._comparison:
                 self._comparison.written(aside.written)
@@ -463,24 +492,10 @@ class Load:
             identity = self._identity()
             self._commit(identity.partition(b" ")[0])
             if identity and self._comparison:
-                name, table = self._filled
+                name, _ = self._filled
                 facts = self.guard.facts_of(name)
                 self._sync()
-                known = self._analysed(table)
-                self._comparison.offer(name, facts, identity, self.guard.encoding, known)
-
-    def _analysed(self, table: bytes) -> bool:
-        """Gather a table's statistics while its rows are at hand, and nobody else wants a lock on
-        it; whether there are some.
-        """
-        try:
-            self._session.send(b"ANALYZE " + table)
-            self._session.send(early.ANALYSED, 0, [table])
-            return self._session.sync() == b"t"
-        except Refused as refused:
-            if not refused.sqlstate:  # the connection broke
-                raise
-            return False  # those of all are gathered at the end, and what hinders it is told there
+                self._comparison.offer(name, facts, identity, self.guard.encoding)
 
     def _identity(self) -> bytes:
         """Of a table whose rows are in, where it may be compared; else empty."""
@@ -503,6 +518,8 @@ class Load:
             why = "Another session cannot be told what this one was"
             error = DatabaseError(why, "Nothing to do: one session loads everything then")
             raise AnewError(error, Way.ONE_BY_ONE)
+        if self._comparison:
+            self._comparison.hold(self._effort.processors <= _LOADERS)
         helper.begin(state, self._session.reported("client_encoding"))
 
     def _is_helped_with(self, table: str) -> bool:

@@ -110,6 +110,8 @@ class SideBySide:
         self.written = b""
         #: by how much this process may grow meanwhile for other reasons, bytes
         self.beside = 0
+        #: told when every processor has something to build, and when one has no more
+        self.busy: Callable[[bool], object] = bool
         self._chains: dict[bytes, _Chain] = {}
         self._changed = signals.Condition()
         self._unexpected = Carried()
@@ -134,6 +136,7 @@ class SideBySide:
         ]
         self._working = wanted
         started = 0
+        self.busy(wanted >= self._effort.processors)
         try:
             for thread in threads:
                 with signals.hold:
@@ -159,6 +162,7 @@ class SideBySide:
                 pass  # no room for one more, or it is gone: the others go on
             except Refused:
                 self._failed = True
+        self.busy(False)
         with self._changed:
             self._working -= 1
             self._changed.notify_all()

@@ -28,7 +28,7 @@ from ..postgresql.facts import database_facts
 from ..postgresql.helper import RowsAside
 from ..postgresql.load import Load
 from ..postgresql.pg_dump import Dump
-from ..postgresql.statistics import gather_statistics, gathered_meanwhile
+from ..postgresql.statistics import Statistics, gather_statistics
 from ..postgresql.ways import AnewError, Way, anew
 from ..stream.inspector import Report, TableFacts
 from ..verify.proof import require_whole
@@ -173,7 +173,8 @@ def _load(
             and effort.sessions > 1
             and not (drill or chosen or plan.backup.name.part)
         )
-        early = EarlyComparison(plan.tools, side)
+        statistics = Statistics(job.settings, side)
+        early = EarlyComparison(plan.tools, side, statistics.begin)
         shared = reader.share() if meanwhile and not ways else frozenset()
         helper = RowsAside(
             job.settings, side, shared, reader.rows_apart, reader.ahead_bytes + BESIDE_BYTES
@@ -192,29 +193,30 @@ def _load(
             beside=reader.ahead_bytes + BESIDE_BYTES,
         )
         load.guard.hashes_all = False  # of each table suffices, and the object's is known
-        with early, helper, load:
-            wants = load.wants if chosen else None
-            job.pace.begin()
-            reader.feed(load.feed, lambda: load.guard.current_table, wants)
-            report = load.inspect()
-            require_whole(plan.backup, report, reader.unread)
-            load.finish()
-            compared = early.compared()
-        findings += load.done.findings()
-        kept = None if chosen is None or not chosen.found else load.kept
-        if plan.backup.name.part:
-            findings += part.left_out(plan.name, load.left_out)
-        elif chosen and not chosen.more and load.left_out and chosen.gone():
-            raise _ParentsNeededError(parents_of(load.left_out))
-        encoding = load.guard.encoding if plan.dumped_by_us else ""
-        if drill:  # it measures each, and takes one process of the server
-            job.progress.phase(f"gathering statistics of {side}")
-            findings += gather_statistics(job.settings, side)
-            differences = _compare(job, plan, side, report, encoding, kept)
-        else:
-            with gathered_meanwhile(job.settings, side, early.analysed) as gathered:
-                differences = _compare(job, plan, side, report, encoding, kept, compared)
-            findings += gathered
+        with statistics, early:
+            with helper, load:
+                wants = load.wants if chosen else None
+                job.pace.begin()
+                reader.feed(load.feed, lambda: load.guard.current_table, wants)
+                report = load.inspect()
+                require_whole(plan.backup, report, reader.unread)
+                load.finish()
+            findings += load.done.findings()
+            kept = None if chosen is None or not chosen.found else load.kept
+            if plan.backup.name.part:
+                findings += part.left_out(plan.name, load.left_out)
+            elif chosen and not chosen.more and load.left_out and chosen.gone():
+                raise _ParentsNeededError(parents_of(load.left_out))
+            encoding = load.guard.encoding if plan.dumped_by_us else ""
+            if drill:  # it measures each, and takes one process of the server
+                job.progress.phase(f"gathering statistics of {side}")
+                findings += gather_statistics(job.settings, side)
+                differences = _compare(job, plan, side, report, encoding, kept)
+            else:
+                with statistics.rest() as gathered:
+                    compared = early.compared()
+                    differences = _compare(job, plan, side, report, encoding, kept, compared)
+                findings += gathered
         if load.unfilled:  # a dump tells that too, by what it does not say
             differences = [one for one in differences if one["code"] != "SCHEMA_DIFFERS"]
         findings += [*differences, *refreshes.findings(load.unfilled, plan.database)]

@@ -69,7 +69,6 @@ UNFINISHED = re.compile(
     + _LETTERS
     + rb"]*)?)\Z"
 )
-LINE_END = re.compile(rb"[\r\n]")
 BLOCK_EDGE = re.compile(rb"/\*|\*/")
 #: by the bytes that begin a character of two (:data:`HIDING`): what an escape string may end or go
 #: on with

@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from postgres_backup.postgresql import early, programs, side_by_side
+from postgres_backup.postgresql import load as load_room
 from postgres_backup.postgresql.early import EarlyComparison
 from postgres_backup.postgresql.effort import Effort
 from postgres_backup.postgresql.load import Load
-from postgres_backup.postgresql.statistics import gather_statistics
 from postgres_backup.stream.guard import Guard
 from postgres_backup.stream.inspector import TableFacts
 from tests.integration.postgresql.test_side_by_side import HEADER, TRAILER, index
@@ -49,13 +49,9 @@ def rows(name: str) -> bytes:
     return b"COPY public.%s (id, filler) FROM stdin;\n%s\\.\n" % (name.encode(), ROWS)
 
 
-def compared(
-    config, tools, database, *pieces: bytes, analysed: list[int] | None = None
-) -> set[str]:
+def compared(config, tools, database, *pieces: bytes) -> set[str]:
     """The names of those that were compared early, each piece of the dump coming when all tables
     before it were read.
-
-    :param analysed: gets the numbers of those of which there are statistics.
     """
     with (
         EarlyComparison(tools, database.name) as comparison,
@@ -71,10 +67,7 @@ def compared(
             wait_for("all so far", lambda: not comparison._waiting and not comparison._at_work)
         assert load.inspect().complete
         load.finish()
-        names = set(comparison.compared())
-        if analysed is not None:
-            analysed.extend(comparison.analysed)
-        return names
+        return set(comparison.compared())
 
 
 def test_what_is_equal_is_compared_while_others_are_loaded(database, config, tools):
@@ -84,57 +77,97 @@ def test_what_is_equal_is_compared_while_others_are_loaded(database, config, too
     assert found == {"public.a", 'public."B; %x"'}
 
 
-def test_it_is_analysed_too_and_again_only_where_that_tells_more(database, config, tools):
-    """Statistics of an index's expressions can be there only once it is."""
-    names = "abcd"
-    dump = HEADER + b"".join(map(table, names)) + b"".join(map(rows, names))
-    behind = index("a", "id") + index("b", "(id + 1)")
-    behind += b"CREATE STATISTICS public.both_ ON id, filler FROM public.c;\n"
-    behind += b"DELETE FROM public.d;\n"
-    done: list[int] = []
-    compared(config, tools, database, dump, behind + TRAILER, analysed=done)
-    assert done == []  # whatever follows a statement of which nobody knows what it did
-    database.execute("DROP TABLE a, b, c, d")
-    behind = behind.replace(b"DELETE FROM public.d;\n", b"")
-    assert len(compared(config, tools, database, dump, behind + TRAILER, analysed=done)) == 4
-    assert len(done) == 4
-    assert gather_statistics(config.settings, database.name, done) == []
-    counts = """SELECT relname::text, analyze_count FROM pg_stat_all_tables
-        WHERE relname IN ('a', 'b', 'c', 'd') ORDER BY 1"""
-    expected = [("a", 1), ("b", 2), ("c", 2), ("d", 1)]
-    wait_for("the counts", lambda: database.execute(counts) == expected)
-    known = "SELECT count(*) FROM pg_stats_ext WHERE statistics_name = 'both_'"
-    assert database.execute(known) == [(1,)]
-
-
-def test_a_table_with_heirs_is_analysed_when_they_are_there(database, config, tools):
-    heir = b"CREATE TABLE public.b () INHERITS (public.a);\n"
-    dump = HEADER + table("a") + heir + rows("a") + rows("b")
-    done: list[int] = []
-    assert len(compared(config, tools, database, dump, TRAILER, analysed=done)) == 2
-    assert done == [oid for (oid,) in database.execute("SELECT 'b'::regclass::oid")]
-
-
-def test_statistics_that_do_not_come_are_left_to_the_end(database, config, tools):
-    """Somebody else holds the table when its rows have come."""
-    first, rest = rows("a")[:9000], rows("a")[9000:]
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ShareLock'"
+def test_it_begins_with_none_while_it_is_held_and_reads_all_at_the_end(database, config, tools):
+    names = "abc"
+    dump = HEADER + b"".join(map(table, names)) + b"".join(map(rows, names)) + TRAILER
     with (
-        database.server.connect(database.name) as holder,
         EarlyComparison(tools, database.name) as comparison,
         Load(config.settings, database.name, comparison=comparison) as load,
     ):
-        load.feed(HEADER + b"SET lock_timeout = 200;\n" + table("a") + first)
-        lock = threading.Thread(
-            target=holder.execute, args=["BEGIN; LOCK TABLE a IN SHARE MODE"], daemon=True
-        )
-        lock.start()
-        wait_for("the lock", lambda: database.execute(waiting) == [(1,)])
-        load.feed(rest + TRAILER)
+        comparison.hold(True)
+        load.feed(dump)
         assert load.inspect().complete
         load.finish()
-        assert (set(comparison.compared()), comparison.analysed) == ({"public.a"}, [])
-        lock.join()
+        assert (len(comparison._waiting), comparison._at_work) == (3, set())
+        assert len(comparison.compared()) == 3
+
+
+@pytest.mark.parametrize("long", [0, 3600])
+def test_a_long_foreign_key_keeps_no_table_from_others(database, config, tools, monkeypatch, long):
+    """Whoever gathers statistics meanwhile waits for a lock no longer than a moment. Where many are
+    short, no commit is waited for after each.
+    """
+    monkeypatch.setattr(load_room, "_LONG_KEYS", long)
+    holds = """SELECT count(*) FROM pg_locks WHERE mode = 'ShareRowExclusiveLock'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+    held, before, indexed = [], Load._before_key, []
+
+    def look(load, comparison):
+        before(load, comparison)
+        load._sync()
+        held.append(database.execute(holds)[0][0] > 0)
+
+    def count():
+        indexed.append(database.execute("SELECT count(*) FROM pg_indexes WHERE tablename = 'a'"))
+
+    monkeypatch.setattr(Load, "_before_key", look)
+    key = b"ALTER TABLE ONLY public.%s\n    ADD CONSTRAINT %s FOREIGN KEY (id) "
+    key += b"REFERENCES public.a(id) NOT VALID;\n"
+    dump = HEADER + b"".join(map(table, "abcde"))
+    dump += b"ALTER TABLE ONLY public.a\n    ADD CONSTRAINT a_key PRIMARY KEY (id);\n"
+    dump += b"".join(key % (name, name + b"_id") for name in (b"b", b"c", b"d", b"e")) + TRAILER
+    with (
+        EarlyComparison(tools, database.name, count) as comparison,
+        Load(config.settings, database.name, comparison=comparison) as load,
+    ):
+        load.feed(dump)
+        assert load.inspect().complete
+        load.finish()
+    assert indexed == [[(1,)]]
+    assert held == [False, False, long > 0, False]
+
+
+def test_several_are_read_at_once(database, config, tools, monkeypatch):
+    """And one that cannot be read keeps no other from it."""
+    both, read = threading.Barrier(2, timeout=60), early._read
+
+    def met(dump, batch):
+        if batch[0].name != "public.c":
+            both.wait()
+        return read(dump, batch)
+
+    monkeypatch.setattr(early, "_read", met)
+    dump = HEADER + b"".join(map(table, "abc")) + b"".join(map(rows, "cab"))
+    behind = b"DROP TABLE public.c;\n" + TRAILER
+    with (
+        EarlyComparison(tools, database.name) as comparison,
+        Load(config.settings, database.name, comparison=comparison) as load,
+    ):
+        comparison.hold(True)
+        load.feed(dump + behind)
+        assert load.inspect().complete
+        load.finish()
+        comparison._touched.clear()  # the statement that nobody knows has made all forgotten
+        assert set(comparison.compared()) == {"public.a", "public.b"}
+
+
+def test_what_nobody_foresaw_is_told(database, config, tools, monkeypatch):
+    """Whatever still waits to be read."""
+
+    def fails(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(early, "_read", fails)
+    dump = HEADER + b"".join(map(table, "abc")) + b"".join(map(rows, "abc")) + TRAILER
+    with (
+        EarlyComparison(tools, database.name) as comparison,
+        Load(config.settings, database.name, comparison=comparison) as load,
+    ):
+        load.feed(dump)
+        assert load.inspect().complete
+        load.finish()
+        with pytest.raises(ZeroDivisionError):
+            comparison.compared()
 
 
 @pytest.mark.parametrize(
