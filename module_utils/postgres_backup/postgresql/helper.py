@@ -127,11 +127,12 @@ class RowsAside:
             load.send(b"SET client_encoding TO '%b'" % self._encoding.encode())
             load.send(self._told)
             for table, chunks in tables:
+                load.expected = table
                 with closing(Ahead(chunks, _AHEAD)) as self._ahead:
                     for chunk in self._ahead:
                         self._look()
                         load.feed(chunk)
-                load.require_rows_of(table)
+                load.require_end()
                 self._passed[table] = load.guard
         if missing := self.tables - self._passed.keys():
             raise _elsewhere(f"the rows of {', '.join(sorted(missing))} are nowhere")
@@ -154,9 +155,16 @@ def _anew_without_one(load: Load) -> Iterator[None]:
 
 
 class _RowsAlone(Load):
-    """Takes rows, and refuses all else. Its errors name no line: it does not see the whole dump."""
+    """Takes rows, and refuses all else. Its errors name no line: it does not see the whole dump.
+
+    :ivar expected: the table whose rows come next; those of others may be on their way elsewhere.
+    """
+
+    expected = ""
 
     def copy(self, header: CopyHeader, text: bytes, line: int) -> None:
+        if self.guard.current_table != self.expected:
+            raise self._others()
         super().copy(header, text, 0)
 
     def statement(self, statement: Statement) -> None:
@@ -165,15 +173,18 @@ class _RowsAlone(Load):
     def transaction(self, begins: bool) -> None:
         raise _elsewhere("a transaction begins or ends among the rows of a table")
 
-    def require_rows_of(self, table: str) -> None:
-        """Wait until the rows of a table are committed, and it is that one.
+    def require_end(self) -> None:
+        """Wait until the rows of that table are committed.
 
-        :raises BadBackupError: it is another, or its rows have no end.
+        :raises BadBackupError: there were none, or they have no end.
         """
         if not self.guard.current_table:
             self.send(b"SELECT")
-        if self.guard.current_table or self._filled[0] != table:
-            raise _elsewhere(f"where the rows of {table} should be others are")
+        if self.guard.current_table or self._filled[0] != self.expected:
+            raise self._others()
+
+    def _others(self) -> BadBackupError:
+        return _elsewhere(f"where the rows of {self.expected} should be others are")
 
     def _explained(self, refused: Refused) -> Exception:
         error = super()._explained(refused)
