@@ -28,6 +28,7 @@ from ..machine import signals
 from ..machine.carried import Carried
 from ..stream.grammar import IDENTIFIER
 from ..stream.inspector import TableFacts
+from .effort import LOCK_WAIT_MS
 from .pg_dump import CHUNK, Dump
 from .programs import Programs
 
@@ -37,9 +38,6 @@ WORTH_BYTES = 1 << 20
 _WORTH_DUMP_BYTES = 32 << 20
 #: so many are named to one pg_dump at most
 _MOST_TABLES = 500
-#: how long a pg_dump of several tables waits for their locks, milliseconds: less than what a server
-#: lets go by before it looks for a circle and ends one of those who wait (deadlock_timeout)
-_LOCK_WAIT = "100"
 #: how many pg_dumps at once: one session that looks through foreign keys leaves room for more
 _READERS = 2
 #: by how much this process may grow for it, bytes
@@ -103,6 +101,8 @@ class EarlyComparison:
         self._offered: dict[bytes, _Table] = {}
         #: numbers of those that may be others by now
         self._touched: set[bytes] = set()
+        #: and of those among them that were touched behind all rows and indexes
+        self._touched_late: set[bytes] = set()
         #: that are read alone; and those that are read together, once all indexes are there
         self._waiting, self._small = deque[_Table](), list[_Table]()
         self._together: list[_Table] = []
@@ -168,6 +168,7 @@ class EarlyComparison:
             self._together = small if together else []
             self._held = False
             self._changed.notify_all()
+        self._touched_late.clear()
         if together:
             self._begin()
         self._indexed()
@@ -195,11 +196,20 @@ class EarlyComparison:
 
         :param own: the number of the one that is offered next, with what was written.
         """
-        self._touched.update({*(oids or b"").split(b",")} - {own})
+        self._touch({*(oids or b"").split(b",")} - {own})
 
     def forget(self) -> None:
         """All that were offered so far may have been written."""
-        self._touched.update(self._offered)
+        self._touch(set(self._offered))
+
+    def _touch(self, oids: set[bytes]) -> None:
+        self._touched |= oids
+        self._touched_late |= oids
+
+    @property
+    def changed_late(self) -> list[int]:
+        """The numbers of tables that may be others by now than when :meth:`indexed` was told."""
+        return [int(oid) for oid in self._touched_late if oid]
 
     def ended(self, identities: bytes | None) -> None:
         """The load has ended; the answer to :data:`IDENTITIES`."""
@@ -253,7 +263,7 @@ class EarlyComparison:
             if self._waiting:
                 batch, patience = [self._waiting.popleft()], ""
             else:
-                batch, self._together, patience = self._together, [], _LOCK_WAIT
+                batch, self._together, patience = self._together, [], str(LOCK_WAIT_MS)
             dump = Dump(
                 self._programs,
                 self._database,

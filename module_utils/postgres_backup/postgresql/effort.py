@@ -15,6 +15,10 @@ _PART, _MOST_KB, _ELSEWHERE_KB = 8, 2 << 20, 256 << 10
 #: what one session is given at most, kB
 _MOST_OF_ONE_KB = 1 << 20
 _AVAILABLE = "MemAvailable:"
+#: how long who works beside a load waits for a table that it has locked, milliseconds: less than
+#: what a server lets go by before it looks for a circle of those who wait, and ends one of them
+#: (deadlock_timeout)
+LOCK_WAIT_MS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,10 @@ SELECT pg_catalog.set_config(name, wanted, false)
             self.memory_kb,
             self.processors if self.memory_kb else 0,
         )
+
+    def is_filled_by(self, sessions: int) -> bool:
+        """Whether so many sessions at work leave no processor to others."""
+        return sessions >= self.processors
 
     def helpers(self, tables: int) -> int:
         """How many more processes one statement may take where so many tables are at work."""

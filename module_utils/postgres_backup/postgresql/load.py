@@ -519,7 +519,7 @@ class Load:
             error = DatabaseError(why, "Nothing to do: one session loads everything then")
             raise AnewError(error, Way.ONE_BY_ONE)
         if self._comparison:
-            self._comparison.hold(self._effort.processors <= _LOADERS)
+            self._comparison.hold(self._effort.is_filled_by(_LOADERS))
         helper.begin(state, self._session.reported("client_encoding"))
 
     def _is_helped_with(self, table: str) -> bool:

@@ -136,7 +136,7 @@ class SideBySide:
         ]
         self._working = wanted
         started = 0
-        self.busy(wanted >= self._effort.processors)
+        self.busy(self._effort.is_filled_by(wanted))
         try:
             for thread in threads:
                 with signals.hold:

@@ -17,11 +17,8 @@ from ..machine import signals
 from ..machine.carried import Carried
 from ..settings import Settings
 from .connection import connect, first_line, own_search_path
+from .effort import LOCK_WAIT_MS
 
-#: how long a table is waited for that the load has locked, milliseconds: less than what a server
-#: lets go by before it looks for a circle of those who wait, and ends one of them
-#: (deadlock_timeout)
-_LOCK_WAIT = "100"
 #: from this major on ANALYZE goes on to partitions and heirs, and ONLY keeps it from both; before,
 #: it always goes on to partitions
 _ONLY_MAJOR = 18
@@ -97,6 +94,7 @@ class Statistics:
         self._changed, self._failure = signals.Condition(), Carried()
         self._thread: threading.Thread | None = None
         self._loaded = self._closed = self._ended = False
+        self._again: frozenset[int] = frozenset()
         #: numbers of tables of which they are there
         self.gathered: list[int] = []
 
@@ -122,13 +120,16 @@ class Statistics:
                 self._thread = thread
 
     @contextmanager
-    def rest(self) -> Iterator[list[Finding]]:
+    def rest(self, changed: Collection[int] = ()) -> Iterator[list[Finding]]:
         """The load has ended. They are gathered while the block works, and waited for at its end.
 
+        :param changed: numbers of tables that may be others since :meth:`begin`: they are gathered
+            once more.
         :return: findings, which are there after the block.
         :raises DatabaseError: at the end of the block: the server is gone.
         """
         with self._changed:
+            self._again = frozenset(changed)
             self._loaded = True
             self._changed.notify_all()
         self.begin()
@@ -158,12 +159,13 @@ class Statistics:
 
     def _gather_rest(self) -> None:
         with _session(self._settings, self._database) as connection:
-            self._findings.extend(_gather(connection, self.gathered))
+            done = set(self.gathered) - self._again
+            self._findings.extend(_gather(connection, done))
 
     def _gather_some(self, connection: psycopg.Connection) -> None:
         """As long as the load goes on, of tables that it has not locked at the moment."""
         alone = _can_alone(connection)
-        connection.execute(f"SET lock_timeout TO {_LOCK_WAIT}")
+        connection.execute(f"SET lock_timeout TO {LOCK_WAIT_MS}")
         waiting = deque(connection.execute(_TABLES, (alone,)).fetchall())
         while waiting and not (self._loaded or self._closed):
             table = oid, schema, name, parted = waiting.popleft()

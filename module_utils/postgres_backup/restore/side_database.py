@@ -213,7 +213,7 @@ def _load(
                 findings += gather_statistics(job.settings, side)
                 differences = _compare(job, plan, side, report, encoding, kept)
             else:
-                with statistics.rest() as gathered:
+                with statistics.rest(early.changed_late) as gathered:
                     compared = early.compared()
                     differences = _compare(job, plan, side, report, encoding, kept, compared)
                 findings += gathered

@@ -127,6 +127,26 @@ def test_a_long_foreign_key_keeps_no_table_from_others(database, config, tools, 
     assert held == [False, False, long > 0, False]
 
 
+def test_it_tells_what_may_be_another_table_since_all_indexes_were_there(database, config, tools):
+    """A statement of which nobody knows what it does may change any; rows before do not count."""
+    dump = HEADER + b"".join(map(table, "ab")) + rows("a") + rows("b")
+    key = b"ALTER TABLE ONLY public.b\n    ADD CONSTRAINT b_id FOREIGN KEY (id) "
+    dump += b"ALTER TABLE ONLY public.a\n    ADD CONSTRAINT a_key PRIMARY KEY (id);\n"
+    dump += key + b"REFERENCES public.a(id) NOT VALID;\n"
+    for behind, expected in ((b"", 0), (b"DELETE FROM public.b;\n", 2)):
+        with (
+            EarlyComparison(tools, database.name) as comparison,
+            Load(config.settings, database.name, comparison=comparison) as load,
+        ):
+            load.feed(dump + behind + TRAILER)
+            assert load.inspect().complete
+            load.finish()
+            names = "SELECT oid::bigint FROM pg_class WHERE relname IN ('a', 'b') ORDER BY 1"
+            both = [oid for (oid,) in database.execute(names)]
+            assert sorted(comparison.changed_late) == both[:expected]
+        database.execute("DROP TABLE a, b")
+
+
 def test_several_are_read_at_once(database, config, tools, monkeypatch):
     """And one that cannot be read keeps no other from it."""
     both, read = threading.Barrier(2, timeout=60), early._read

@@ -67,6 +67,17 @@ def test_each_table_is_analysed_once_and_what_is_filled_later_too(made, config):
     ]
 
 
+def test_what_was_changed_since_is_analysed_once_more(made, config):
+    with Statistics(config.settings, made.name) as statistics:
+        statistics.begin()
+        wait_for("all that can be", lambda: len(statistics.gathered) == 6)
+        changed = made.execute("SELECT 'plain'::regclass::oid")[0]
+        with statistics.rest(changed) as findings:
+            pass
+    assert findings == []
+    wait_for("the counts", lambda: {("plain", 2), ("heir", 1)} <= set(made.execute(COUNTS)))
+
+
 def test_without_foreign_keys_all_are_gathered_at_the_end(made, config):
     with Statistics(config.settings, made.name) as statistics, statistics.rest() as findings:
         assert findings == []
