@@ -129,7 +129,8 @@ def test_a_long_foreign_key_keeps_no_table_from_others(database, config, tools, 
 
 def test_it_tells_what_may_be_another_table_since_all_indexes_were_there(database, config, tools):
     """A statement of which nobody knows what it does may change any; rows before do not count."""
-    dump = HEADER + b"".join(map(table, "ab")) + rows("a") + rows("b")
+    few = b"COPY public.c (id, filler) FROM stdin;\n1\t\n\\.\n"
+    dump = HEADER + b"".join(map(table, "abc")) + rows("a") + rows("b") + few
     key = b"ALTER TABLE ONLY public.b\n    ADD CONSTRAINT b_id FOREIGN KEY (id) "
     dump += b"ALTER TABLE ONLY public.a\n    ADD CONSTRAINT a_key PRIMARY KEY (id);\n"
     dump += key + b"REFERENCES public.a(id) NOT VALID;\n"
@@ -144,7 +145,7 @@ def test_it_tells_what_may_be_another_table_since_all_indexes_were_there(databas
             names = "SELECT oid::bigint FROM pg_class WHERE relname IN ('a', 'b') ORDER BY 1"
             both = [oid for (oid,) in database.execute(names)]
             assert sorted(comparison.changed_late) == both[:expected]
-        database.execute("DROP TABLE a, b")
+        database.execute("DROP TABLE a, b, c")
 
 
 def test_several_are_read_at_once(database, config, tools, monkeypatch):
